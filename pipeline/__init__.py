@@ -1,0 +1,1 @@
+"""The training pipeline: data -> fit -> evaluate -> gate -> publish. Imports quadnet only."""

@@ -1,0 +1,27 @@
+"""Quadnet: a neural network written from scratch in NumPy.
+
+The estimator is imported when it is first asked for, so that a server, which needs no
+scikit-learn, can import this package without it.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quadnet.estimator import NeuralNetworkClassifier
+
+__all__ = ["NeuralNetworkClassifier", "__version__"]
+
+__version__ = version("quadnet")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NeuralNetworkClassifier":
+        from quadnet.estimator import NeuralNetworkClassifier
+
+        return NeuralNetworkClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,85 @@
+"""What can go wrong, said once, in words that name no transport.
+
+    QuadnetError
+    ├── InvalidInput        the caller's data is wrong; carries one Violation per fault
+    ├── InvalidSetting      a configuration file, flag or parameter is wrong
+    ├── NotFound            no such model, version, alias or preset
+    ├── Unsupported         this model cannot do what was asked of it
+    ├── NotReady            nothing is loaded yet, or the server is stopping
+    ├── CorruptVersion      a published version is not what its manifest says
+    ├── RegistryError       the registry's directory cannot be used as asked
+    ├── GateFailed          a trained model was judged and not published
+    └── Unreachable         no server answered
+
+Every message stands alone: what was expected, what came, where, and what to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class QuadnetError(Exception):
+    """Base of every error that is a fact about the input or the world, not a fault of ours."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One fault of one field of the input.
+
+    `field` is a path such as ``x[17]``; `description` says what was expected and what came.
+    """
+
+    field: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.description}"
+
+
+class InvalidInput(QuadnetError):
+    """The caller's data is wrong.
+
+    Only the first `MAX_VIOLATIONS` faults are carried, so that a reply stays small however
+    large the batch; `total` counts them all.
+    """
+
+    MAX_VIOLATIONS = 16
+
+    def __init__(self, violations: Sequence[Violation], total: int | None = None) -> None:
+        self.violations = tuple(violations[: self.MAX_VIOLATIONS])
+        self.total = len(violations) if total is None else total
+        more = self.total - 1
+        suffix = "" if not more else f" (and {more} more {'fault' if more == 1 else 'faults'})"
+        super().__init__(f"{self.violations[0]}{suffix}")
+
+
+class InvalidSetting(QuadnetError):
+    """A configuration file, a flag or a parameter is wrong."""
+
+
+class NotFound(QuadnetError):
+    """No such model, version, alias or preset; the message lists what exists."""
+
+
+class Unsupported(QuadnetError):
+    """The model cannot do what was asked of it."""
+
+
+class NotReady(QuadnetError):
+    """Nothing is loaded yet, or the server is stopping."""
+
+
+class CorruptVersion(QuadnetError):
+    """A published version is not what its manifest says; it must not be served."""
+
+
+class RegistryError(QuadnetError):
+    """The registry's directory cannot be used as asked."""
+
+
+class GateFailed(QuadnetError):
+    """A trained model was judged, found wanting, and not published."""
+
+
+class Unreachable(QuadnetError):
+    """No server answered, or it gave no answer in time."""

@@ -1,0 +1,1 @@
+"""The gRPC service: server, client and live models. Imports quadnet only."""
