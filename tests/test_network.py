@@ -1,0 +1,113 @@
+"""The network against hand arithmetic and central differences."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from math import exp
+
+import numpy as np
+import pytest
+from numpy.random import RandomState
+
+from quadnet.activations import ACTIVATIONS
+from quadnet.initializers import INITIALIZERS
+from quadnet.losses import LOSSES
+from quadnet.network import Network, Workspace
+from quadnet.parameters import Parameters
+
+
+def random_network(layer_sizes, activation, loss, *, bias=True):
+    network = Network(
+        layer_sizes, activations=[activation] * (len(layer_sizes) - 2), loss=loss, bias=bias
+    )
+    network.initialize(INITIALIZERS["glorot_uniform"], RandomState(3))
+    return network
+
+
+def test_a_2_4_network_worked_by_hand():
+    network = Network([2, 4], activations=[], loss="sigmoid_squared_error")
+    parameters = network.parameters
+    parameters.weights[0][:] = [[1.0, 0.0, -1.0, 2.0], [0.0, 1.0, 1.0, -2.0]]
+    parameters.biases[0][:] = [0.0, 0.5, 0.0, -1.0]
+    # x = (0.5, -0.5): z = (0.5, 0, -1, 1)
+    outputs = [1 / (1 + exp(-z)) for z in (0.5, 0.0, -1.0, 1.0)]
+    np.testing.assert_allclose(network.outputs(np.array([[0.5, -0.5]])), [outputs], rtol=1e-14)
+
+    work = Workspace(network, 1)
+    work.X[:] = [[0.5, -0.5]]
+    work.Y[:] = [[0.0, 0.0, 0.0, 1.0]]
+    gradient = parameters.like()
+    loss = work.backpropagate(gradient)
+    errors = [o - t for o, t in zip(outputs, (0, 0, 0, 1), strict=True)]
+    deltas = [e * o * (1 - o) for e, o in zip(errors, outputs, strict=True)]
+    assert loss == pytest.approx(sum(e * e for e in errors) / 2, rel=1e-14)
+    np.testing.assert_allclose(
+        gradient.weights[0], [[0.5 * d for d in deltas], [-0.5 * d for d in deltas]], rtol=1e-12
+    )
+    np.testing.assert_allclose(gradient.biases[0], deltas, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "hidden", "bias"),
+    list(product(ACTIVATIONS, LOSSES, [(), (5,), (5, 3)], [True, False])),
+)
+def test_the_gradient_equals_central_differences(activation, loss, hidden, bias):
+    network = random_network([3, *hidden, 4], activation, loss, bias=bias)
+    rng = np.random.default_rng(0)
+    work = Workspace(network, 6)
+    X = rng.normal(size=(6, 3))
+    work.X[:] = X
+    work.Y[:] = np.eye(4)[rng.integers(4, size=6)]
+    gradient = network.parameters.like()
+    work.backpropagate(gradient)
+
+    theta, h = network.parameters.flat, 1e-6
+    for i in range(len(theta)):
+        start = theta[i]
+        theta[i] = start + h
+        above = network.loss.value(network.outputs(X), work.Y)
+        theta[i] = start - h
+        below = network.loss.value(network.outputs(X), work.Y)
+        theta[i] = start
+        assert gradient.flat[i] == pytest.approx((above - below) / (2 * h), rel=1e-4, abs=1e-8)
+
+
+def test_without_biases_the_flat_vector_holds_weights_only():
+    parameters = Parameters([2, 6, 4], bias=False)
+    assert parameters.flat.shape == (2 * 6 + 6 * 4,)
+    assert [b.tolist() for b in parameters.biases] == [[0] * 6, [0] * 4]
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+@pytest.mark.parametrize("bias", [True, False])
+def test_views_still_alias_the_flat_vector_after_copying(clone, bias):
+    parameters = Parameters([2, 3, 4], bias=bias)
+    parameters.flat[:] = np.arange(len(parameters.flat))
+    copied = clone(parameters)
+    np.testing.assert_array_equal(copied.weights[1], parameters.weights[1])
+    copied.flat[:] = -1
+    assert (copied.weights[0] == -1).all()
+    assert (copied.biases[1] == (-1 if bias else 0)).all()
+    assert (parameters.weights[0] >= 0).all()
+
+
+def test_threads_share_one_network_and_get_what_one_thread_gets():
+    network = random_network([2, 16, 4], "tanh", "softmax_cross_entropy")
+    batches = [np.random.default_rng(i).normal(size=(500, 2)) for i in range(40)]
+    expected = [network.probabilities(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for answer, right in zip(
+            pool.map(network.probabilities, batches * 5), expected * 5, strict=True
+        ):
+            np.testing.assert_array_equal(answer, right)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("uniform", -1, 1), ("uniform01", 0, 1)])
+def test_the_articles_initial_weights(name, low, high):
+    W, b = INITIALIZERS[name](RandomState(0), 100, 100)
+    assert W.shape == (100, 100)
+    assert low <= W.min() < low + 0.01
+    assert high - 0.01 < W.max() < high
+    assert W.mean() == pytest.approx((low + high) / 2, abs=0.02)
+    assert (b == 0).all()

@@ -1,0 +1,60 @@
+"""Optimizers against two steps worked by hand and against scikit-learn's."""
+
+import numpy as np
+import pytest
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+
+from quadnet.optimizers import SGD, Adam
+
+
+def two_steps(optimizer_class, **options):
+    theta = np.array([1.0, -2.0])
+    optimizer = optimizer_class(theta, **options)
+    for gradient in ([0.5, 1.0], [-1.0, 1.0]):
+        optimizer.step(theta, np.array(gradient))
+    return theta
+
+
+def test_plain_descent_by_hand():
+    theta = two_steps(SGD, learning_rate=0.1, momentum=0.0)
+    np.testing.assert_allclose(theta, [1 - 0.05 + 0.1, -2 - 0.1 - 0.1])
+
+
+def test_classical_momentum_by_hand():
+    # v1 = -0.1 g1; v2 = 0.5 v1 - 0.1 g2; theta = start + v1 + v2
+    theta = two_steps(SGD, learning_rate=0.1, momentum=0.5, nesterov=False)
+    np.testing.assert_allclose(theta, [1 - 0.05 + (-0.025 + 0.1), -2 - 0.1 + (-0.05 - 0.1)])
+
+
+def test_nesterov_momentum_by_hand():
+    # Each step moves by 0.5 v - 0.1 g, with v1 and v2 as in classical momentum.
+    theta = two_steps(SGD, learning_rate=0.1, momentum=0.5, nesterov=True)
+    first = [0.5 * -0.05 - 0.05, 0.5 * -0.1 - 0.1]
+    second = [0.5 * 0.075 + 0.1, 0.5 * -0.15 - 0.1]
+    np.testing.assert_allclose(theta, np.add([1, -2], np.add(first, second)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            lambda theta: Adam(theta, learning_rate=0.01, beta_1=0.8, beta_2=0.95, epsilon=1e-6),
+            lambda theta: AdamOptimizer([theta], 0.01, 0.8, 0.95, 1e-6),
+        ),
+        (
+            lambda theta: SGD(theta, learning_rate=0.01, momentum=0.7, nesterov=True),
+            lambda theta: SGDOptimizer([theta], 0.01, momentum=0.7, nesterov=True),
+        ),
+    ],
+    ids=["adam", "nesterov"],
+)
+def test_twenty_steps_equal_scikit_learns(ours, theirs, dtype):
+    gradients = np.random.default_rng(0).normal(size=(20, 30)).astype(dtype)
+    theta, expected = np.ones(30, dtype), np.ones(30, dtype)
+    optimizer, oracle = ours(theta), theirs(expected)
+    for gradient in gradients:
+        optimizer.step(theta, gradient.copy())
+        oracle.update_params([expected], [gradient])
+    assert theta.dtype == dtype
+    np.testing.assert_allclose(theta, expected, rtol=1e-12 if dtype == np.float64 else 1e-4)
