@@ -1,0 +1,54 @@
+"""A trained network with its class names: immutable, thread-safe, free of scikit-learn.
+
+This is what the service runs and what a published version holds.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadnet.network import Network
+from quadnet.types import FloatArray
+
+
+class Predictor:
+    """A network that can no longer change, and the name of each of its classes.
+
+    Parameters
+    ----------
+    network : Network
+        Copied, and the copy's parameters made read-only.
+    classes : sequence of labels
+        One a class, in the order of the columns of `probabilities`.
+    """
+
+    def __init__(self, network: Network, classes: Sequence[object] | NDArray[np.generic]) -> None:
+        self.network = copy.deepcopy(network)
+        self.network.parameters.freeze()
+        self.classes = np.array(classes)
+        self.classes.setflags(write=False)
+
+    @property
+    def n_features(self) -> int:
+        """How many columns an input row has."""
+        return self.network.layer_sizes[0]
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The floating-point type that the network computes in."""
+        return self.network.parameters.flat.dtype
+
+    def probabilities(self, X: FloatArray) -> FloatArray:
+        """Return class probabilities, of shape (n_rows, n_classes), for X (n_rows, n_features)."""
+        return self.network.probabilities(np.asarray(X, dtype=self.dtype))
+
+    def predict(self, X: FloatArray) -> NDArray[np.generic]:
+        """Return the most probable class of each row."""
+        winners: NDArray[np.generic] = self.classes[self.probabilities(X).argmax(axis=1)]
+        return winners
+
+    def __repr__(self) -> str:
+        shape = "-".join(str(n) for n in self.network.layer_sizes)
+        return f"Predictor({shape}, classes={self.classes.tolist()})"
