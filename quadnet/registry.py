@@ -1,0 +1,348 @@
+"""The registry: a directory of published versions. Plain files, no server, no lock.
+
+    <root>/registry.json                         the format number
+    <root>/models/<name>/versions/000001/        one immutable version; manifest.json is its word
+    <root>/models/<name>/aliases/00000001.json   generations of the whole alias map; the last wins
+    <root>/models/<name>/.staging/<uuid>/        a version being written
+
+A version appears by one exclusive rename of a directory that is complete, flushed to the disk and
+read back; so a reader sees it whole or not at all, and a crash at any step leaves at most rubbish
+under .staging.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quadnet import artifact, durable
+from quadnet.artifact import Model
+from quadnet.errors import CorruptVersion, NotFound, RegistryError
+from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record, Sha256
+from quadnet.predictor import Predictor
+from quadnet.types import FloatArray
+
+CHAMPION = "champion"
+
+_MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 16 * 2**20
+_VERSION_NAME = re.compile(r"\d{6,}")
+_GENERATION_NAME = re.compile(r"(\d{8,})\.json")
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class AliasTarget(BaseModel):
+    """The version an alias points to, and the sha256 of that version's manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    version: Annotated[int, Field(ge=1)]
+    manifest_sha256: Sha256
+
+
+class AliasMap(BaseModel):
+    """One generation of a model's aliases: the whole map, never a change to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    schema_version: Literal[1] = 1
+    generation: Annotated[int, Field(ge=0)] = 0
+    aliases: dict[str, AliasTarget] = {}
+    at: datetime | None = None
+    reason: str = ""
+
+
+class Registry:
+    """A directory of models, their numbered versions and their aliases.
+
+    Parameters
+    ----------
+    root : path
+        Created on the first publish; reading a registry that is not there finds no models.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def models(self) -> list[str]:
+        """Return the names of the models that have a version, sorted."""
+        names = self._entries(self.root / "models")
+        return sorted(name for name in names if _MODEL_NAME.fullmatch(name) and self.versions(name))
+
+    def versions(self, model: str) -> list[int]:
+        """Return the model's version numbers, sorted."""
+        names = self._entries(self._model(model) / "versions")
+        return sorted(
+            int(name)
+            for name in names
+            # Only canonical names are versions: 000007, never 7 or 0000007.
+            if _VERSION_NAME.fullmatch(name) and f"{int(name):06d}" == name and int(name)
+        )
+
+    def aliases(self, model: str) -> AliasMap:
+        """Return the newest valid generation of the model's aliases; an empty one if none."""
+        directory = self._model(model) / "aliases"
+        names = [name for name in self._entries(directory) if _GENERATION_NAME.fullmatch(name)]
+        for name in sorted(names, key=lambda name: (len(name), name), reverse=True):
+            try:
+                return AliasMap.model_validate_json((directory / name).read_bytes())
+            except (OSError, ValidationError):
+                continue  # not there yet: an older generation is the newest valid one
+        return AliasMap()
+
+    def resolve(self, model: str, *, version: int | None = None, alias: str = CHAMPION) -> int:
+        """Return the number of a version, given by number or alias; raise NotFound if none."""
+        versions = self.versions(model)
+        if not versions:
+            known = ", ".join(self.models()) or "none"
+            raise NotFound(f"There is no model {model!r} in the registry. It holds: {known}.")
+        if version is None:
+            targets = self.aliases(model).aliases
+            if alias not in targets:
+                known = ", ".join(sorted(targets)) or "none"
+                raise NotFound(f"Model {model!r} has no alias {alias!r}. Its aliases: {known}.")
+            version = targets[alias].version
+        if version not in versions:
+            raise NotFound(
+                f"Model {model!r} has no version {version}. "
+                f"Its versions: {', '.join(map(str, versions))}."
+            )
+        return version
+
+    def load(self, model: str, version: int) -> Model:
+        """Read one version, verify every byte of it, and run its self-test.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        CorruptVersion
+            If it is not what was published; the message names the file.
+        """
+        self.resolve(model, version=version)
+        directory = self._version(model, version)
+        try:
+            loaded = _read(directory)
+        except CorruptVersion as error:
+            raise CorruptVersion(
+                f"Version {version} of model {model!r} must not be used: {error}"
+            ) from error
+        manifest = loaded.manifest
+        if (manifest.model, manifest.version) != (model, version):
+            raise CorruptVersion(
+                f"Version {version} of model {model!r} must not be used: manifest.json says "
+                f"that it is version {manifest.version} of {manifest.model!r}."
+            )
+        targets = self.aliases(model).aliases.values()
+        pinned = {target.manifest_sha256 for target in targets if target.version == version}
+        if pinned and loaded.digest not in pinned:
+            raise CorruptVersion(
+                f"Version {version} of model {model!r} must not be used: manifest.json is not "
+                "the one that an alias was pointed at."
+            )
+        return loaded
+
+    def publish(
+        self, model: str, predictor: Predictor, record: Record, selftest_inputs: FloatArray
+    ) -> Model:
+        """Publish the predictor as the model's next version and return it as a reader sees it.
+
+        Nothing is visible before everything is; success is returned only once the disk has it.
+        Concurrent publishers get different numbers.
+
+        Raises
+        ------
+        RegistryError
+            If the registry's directory cannot be written or holds something else.
+        """
+        files = artifact.pack(predictor, selftest_inputs)
+        with self._writing():
+            self._initialize()
+            home = self._model(model)
+            durable.make_directories(home / "versions")
+            durable.make_directories(home / ".staging")
+            staging = home / ".staging" / str(uuid.uuid4())
+            staging.mkdir()
+            try:
+                for name, content in files.items():
+                    durable.write(staging / name, content)
+                version = max(self.versions(model), default=0) + 1
+                while True:
+                    manifest = _manifest(model, version, predictor, record, files)
+                    (staging / _MANIFEST).unlink(missing_ok=True)
+                    durable.write(staging / _MANIFEST, manifest.to_json())
+                    durable.sync_directory(staging)
+                    _check_read_back(staging, predictor)
+                    if _rename_exclusively(staging, self._version(model, version)):
+                        break
+                    version += 1  # another publisher took the number
+                durable.sync_directory(home / "versions")
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        return self.load(model, version)
+
+    def set_alias(self, model: str, alias: str, version: int, *, reason: str) -> AliasMap:
+        """Point an alias at a version, in one atomic step, and return the new map.
+
+        A writer that comes second reads the winner's map and applies its own change to that.
+        """
+        version = self.resolve(model, version=version)
+        target = AliasTarget(
+            version=version, manifest_sha256=_read(self._version(model, version)).digest
+        )
+        directory = self._model(model) / "aliases"
+        with self._writing():
+            durable.make_directories(directory)
+            while True:
+                current = self.aliases(model)
+                following = AliasMap(
+                    generation=current.generation + 1,
+                    aliases={**current.aliases, alias: target},
+                    at=datetime.now(UTC),
+                    reason=reason,
+                )
+                temporary = directory / f".{uuid.uuid4()}"
+                durable.write(temporary, following.model_dump_json(indent=1).encode() + b"\n")
+                try:
+                    # A link, unlike a rename, fails if the name is taken.
+                    os.link(temporary, directory / f"{following.generation:08d}.json")
+                except FileExistsError:
+                    continue
+                finally:
+                    temporary.unlink()
+                durable.sync_directory(directory)
+                return following
+
+    def _model(self, model: str) -> Path:
+        if not _MODEL_NAME.fullmatch(model):
+            raise NotFound(
+                f"{model!r} cannot be a model's name: expected a lower-case letter or digit and "
+                "up to 63 more of those, '_' and '-'."
+            )
+        return self.root / "models" / model
+
+    def _version(self, model: str, version: int) -> Path:
+        return self._model(model) / "versions" / f"{version:06d}"
+
+    def _entries(self, directory: Path) -> list[str]:
+        try:
+            return [entry.name for entry in directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RegistryError(
+                f"The registry {self.root} cannot be read: {directory}: {error.strerror}."
+            ) from error
+
+    def _initialize(self) -> None:
+        marker = self.root / "registry.json"
+        if marker.exists():
+            return
+        durable.make_directories(self.root)
+        strangers = sorted(set(self._entries(self.root)) - {"lost+found"})
+        # Looked for again: another publisher may have made the registry just now.
+        if strangers and not marker.exists():
+            raise RegistryError(
+                f"{self.root} is no registry and not empty: it holds {strangers[0]!r}. "
+                "Name an empty or a new directory with --registry."
+            )
+        try:
+            content = json.dumps({"format": SCHEMA_VERSION, "id": str(uuid.uuid4())}) + "\n"
+            durable.write(marker, content.encode())
+        except FileExistsError:
+            return  # another publisher was first
+        durable.sync_directory(self.root)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RegistryError(
+                f"The registry {self.root} cannot be written: {error.filename or self.root}: "
+                f"{error.strerror}. Mend that, or name another directory with --registry."
+            ) from error
+
+
+def _manifest(
+    model: str, version: int, predictor: Predictor, record: Record, files: Mapping[str, bytes]
+) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        model=model,
+        version=version,
+        created=datetime.now(UTC),
+        architecture=artifact.architecture(predictor),
+        tensor_digest=artifact.tensor_digest(predictor),
+        # Another BLAS may round differently; a wrong weight shows far above this.
+        selftest_atol=1e-9 if predictor.dtype == np.float64 else 1e-5,
+        files={
+            name: FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+            for name, content in files.items()
+        },
+        **{name: getattr(record, name) for name in Record.model_fields},
+    )
+
+
+def _read(directory: Path) -> Model:
+    """Read and verify the version in this directory: every reader's one way in."""
+    content = _read_file(directory / _MANIFEST, limit=_MAX_MANIFEST_BYTES)
+    try:
+        manifest = Manifest.from_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its text"
+        raise CorruptVersion(f"{_MANIFEST}: {where}: {first['msg']}.") from error
+    missing = {artifact.WEIGHTS, artifact.SELFTEST} - manifest.files.keys()
+    if missing:
+        raise CorruptVersion(f"{_MANIFEST}: it does not list {min(missing)}.")
+    files = {}
+    for name, expected in manifest.files.items():
+        if Path(name).name != name:
+            raise CorruptVersion(f"{_MANIFEST}: {name!r} is no plain file name.")
+        files[name] = _read_file(directory / name, limit=expected.size)
+        if len(files[name]) != expected.size:
+            raise CorruptVersion(f"{name}: expected {expected.size} bytes, got {len(files[name])}.")
+        if hashlib.sha256(files[name]).hexdigest() != expected.sha256:
+            raise CorruptVersion(f"{name}: its sha256 is not the one in the manifest.")
+    predictor = artifact.unpack(manifest, files)
+    return Model(manifest, hashlib.sha256(content).hexdigest(), predictor)
+
+
+def _read_file(path: Path, *, limit: int) -> bytes:
+    try:
+        if path.stat().st_size > limit:
+            raise CorruptVersion(
+                f"{path.name}: expected at most {limit} bytes, got {path.stat().st_size}."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptVersion(f"{path.name}: {error.strerror}.") from error
+
+
+def _check_read_back(staging: Path, predictor: Predictor) -> None:
+    """Read what was written as the server will, and compare it bit for bit with what was meant."""
+    written = _read(staging).predictor
+    if artifact.tensor_digest(written) != artifact.tensor_digest(predictor):
+        raise CorruptVersion(f"{artifact.WEIGHTS}: what was read back is not what was written.")
+
+
+def _rename_exclusively(source: Path, target: Path) -> bool:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True

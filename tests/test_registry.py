@@ -1,0 +1,257 @@
+"""The registry: what was published comes back, and nothing else is ever believed."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import stat
+
+import numpy as np
+import pytest
+
+from quadnet import artifact
+from quadnet.errors import CorruptVersion, NotFound, RegistryError
+from quadnet.network import Network
+from quadnet.predictor import Predictor
+from quadnet.registry import Registry
+from tests.exact import SELF_TEST_INPUTS, exact_predictor, publish, record
+
+
+def test_what_was_published_comes_back_bit_for_bit(registry):
+    predictor = exact_predictor(3.7)
+    published = registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
+    loaded = Registry(registry.root).load("quadrants", 1)
+    assert loaded.digest == published.digest
+    for a, b in zip(
+        loaded.predictor.network.parameters.weights,
+        predictor.network.parameters.weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert loaded.predictor.predict([[0.1, -0.1], [-2.0, 0.3]]).tolist() == ["IV", "II"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("loss", ["sigmoid_squared_error", "softmax_cross_entropy"])
+def test_every_shape_of_network_round_trips(registry, dtype, bias, loss):
+    network = Network([2, 3, 2, 4], activations=["tanh", "relu"], loss=loss, bias=bias, dtype=dtype)
+    network.parameters.flat[:] = np.random.default_rng(0).normal(size=network.parameters.flat.shape)
+    predictor = Predictor(network, list("abcd"))
+    registry.publish("deep-1", predictor, record(predictor), SELF_TEST_INPUTS)
+    loaded = registry.load("deep-1", 1).predictor
+    assert loaded.dtype == dtype
+    X = np.random.default_rng(1).normal(size=(50, 2))
+    np.testing.assert_array_equal(loaded.probabilities(X), predictor.probabilities(X))
+
+
+def test_versions_count_from_one_and_each_is_kept(registry):
+    for scale in (1.0, 2.0, 3.0):
+        publish(registry, scale=scale)
+    assert registry.versions("quadrants") == [1, 2, 3]
+    weights = [
+        registry.load("quadrants", n).predictor.network.parameters.weights[0][0, 0]
+        for n in (1, 2, 3)
+    ]
+    assert weights == [1.0, 2.0, 3.0]
+    assert registry.models() == ["quadrants"]
+
+
+def test_an_alias_moves_and_its_history_stays(registry):
+    publish(registry)
+    publish(registry, scale=2.0, alias="candidate")
+    assert registry.resolve("quadrants") == 1
+    assert registry.resolve("quadrants", alias="candidate") == 2
+    registry.set_alias("quadrants", "champion", 2, reason="better")
+    assert registry.resolve("quadrants") == 2
+    assert registry.aliases("quadrants").reason == "better"
+    log = sorted(p.name for p in (registry.root / "models/quadrants/aliases").iterdir())
+    assert log == ["00000001.json", "00000002.json", "00000003.json"]
+
+
+def test_a_broken_newest_alias_file_counts_as_not_there_yet(registry):
+    publish(registry)
+    (registry.root / "models/quadrants/aliases/00000002.json").write_text('{"generation"')
+    assert registry.resolve("quadrants") == 1
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda r: r.resolve("digits"), "no model 'digits' in the registry. It holds: quadrants."),
+        (lambda r: r.resolve("quadrants", version=3), "no version 3. Its versions: 1."),
+        (lambda r: r.resolve("quadrants", alias="prod"), "no alias 'prod'. Its aliases: champion."),
+        (lambda r: r.load("../etc", 1), "'../etc' cannot be a model's name"),
+        (lambda r: r.load("quadrants", 2), "no version 2"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(registry, ask, message):
+    publish(registry)
+    with pytest.raises(NotFound, match=message.replace(".", r"\.")):
+        ask(registry)
+
+
+def test_files_that_are_no_versions_are_ignored(registry):
+    publish(registry)
+    versions = registry.root / "models/quadrants/versions"
+    for name in ("7", "0000002", "latest", "000000", ".000009", "000x01"):
+        (versions / name).mkdir()
+    assert registry.versions("quadrants") == [1]
+    publish(registry)
+    assert registry.versions("quadrants") == [1, 2]
+
+
+FILES = ["manifest.json", artifact.WEIGHTS, artifact.SELFTEST]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_is_refused_by_name(registry, name):
+    publish(registry)
+    path = registry.root / "models/quadrants/versions/000001" / name
+    content = path.read_bytes()
+    for length in (0, 1, 7, 8, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(CorruptVersion, match=rf"Version 1 of model 'quadrants'.*{name}"):
+            registry.load("quadrants", 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_anywhere_is_refused(registry, name):
+    publish(registry)
+    path = registry.root / "models/quadrants/versions/000001" / name
+    content = path.read_bytes()
+    for position in range(0, len(content), max(1, len(content) // 150)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << (position % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(CorruptVersion, match=name.split(".")[0]):
+            registry.load("quadrants", 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_refused_by_name(registry, name):
+    publish(registry)
+    (registry.root / "models/quadrants/versions/000001" / name).unlink()
+    with pytest.raises(CorruptVersion, match=f"{name}: No such file"):
+        registry.load("quadrants", 1)
+
+
+def edit_manifest(registry, change):
+    """Change the manifest as somebody would who has no alias to betray it."""
+    shutil.rmtree(registry.root / "models/quadrants/aliases")
+    path = registry.root / "models/quadrants/versions/000001/manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(schema_version=2), "manifest.json: schema_version"),
+        (lambda m: m.update(version=2), "says that it is version 2"),
+        (lambda m: m.update(extra=1), "manifest.json: extra"),
+        (lambda m: m["files"].pop(artifact.WEIGHTS), "does not list weights"),
+        (
+            lambda m: m["files"].update({"../../x": {"size": 1, "sha256": "0" * 64}}),
+            "'../../x' is no plain file name",
+        ),
+        (
+            lambda m: m["architecture"].update(layer_sizes=[2, 10**12, 4], activations=["tanh"]),
+            "weights.safetensors: too small",
+        ),
+        (lambda m: m["architecture"].update(activations=["tanh"]), "does not fit the signature"),
+        (lambda m: m["architecture"].update(dtype="float32"), "expected weights.0 of shape"),
+        (
+            lambda m: m["architecture"].update(loss="sigmoid_squared_error"),
+            "selftest.safetensors: the self-test failed: row 0 is off by",
+        ),
+        (lambda m: m.update(tensor_digest="0" * 64), "not those the manifest was made for"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(registry, change, message):
+    publish(registry)
+    edit_manifest(registry, change)
+    with pytest.raises(CorruptVersion, match=message.replace(".", r"\.")):
+        registry.load("quadrants", 1)
+
+
+def test_an_alias_pins_the_manifest_it_was_pointed_at(registry):
+    publish(registry)
+    path = registry.root / "models/quadrants/versions/000001/manifest.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(CorruptVersion, match="not the one that an alias was pointed at"):
+        registry.load("quadrants", 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_never_published(registry, value):
+    network = Network([2, 4], activations=[], loss="softmax_cross_entropy")
+    network.parameters.flat[3] = value
+    predictor = Predictor(network, ["I", "II", "III", "IV"])
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(CorruptVersion, match="not finite"),
+    ):
+        registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
+    assert registry.versions("quadrants") == []
+    assert list((registry.root / "models/quadrants/.staging").iterdir()) == []
+
+
+def test_files_can_be_read_by_other_users(registry):
+    publish(registry)
+    directory = registry.root / "models/quadrants/versions/000001"
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in directory.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def publish_many(root, scale, count):
+    registry = Registry(root)
+    for _ in range(count):
+        predictor = exact_predictor(scale)
+        registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
+        registry.set_alias("quadrants", f"writer-{scale:g}", 1, reason="race")
+
+
+def test_eight_publishers_at_once_get_different_numbers_without_gaps(registry):
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=publish_many, args=(registry.root, 1.0 + i, 4)) for i in range(8)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    assert registry.versions("quadrants") == list(range(1, 33))
+    scales = [
+        registry.load("quadrants", n).predictor.network.parameters.weights[0][0, 0]
+        for n in range(1, 33)
+    ]
+    assert sorted(scales) == sorted([1.0 + i for i in range(8)] * 4)
+    aliases = registry.aliases("quadrants")
+    assert set(aliases.aliases) == {f"writer-{1 + i}" for i in range(8)}
+    assert aliases.generation == 32
+
+
+def test_a_directory_of_other_things_is_not_made_a_registry(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(RegistryError, match=r"is no registry and not empty: it holds 'thesis.tex'"):
+        publish(Registry(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RegistryError, match=r"cannot be written: .*file"):
+        publish(Registry(tmp_path / "file" / "registry"))
+
+
+def test_reading_a_registry_that_is_not_there_finds_nothing_and_makes_nothing(registry):
+    assert registry.models() == []
+    assert registry.versions("quadrants") == []
+    with pytest.raises(NotFound, match="It holds: none"):
+        registry.resolve("quadrants")
+    assert not registry.root.exists()
