@@ -1,0 +1,22 @@
+"""Run files that ship with Quadnet, by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import config
+from pipeline.config import RunConfig
+from quadnet.errors import NotFound
+
+_FILES = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
+
+NAMES = tuple(sorted(_FILES))
+
+
+def load(name: str, changes: Sequence[str] = ()) -> RunConfig:
+    """Return the preset of this name, changed as `config.load` does; raise NotFound if none."""
+    if name not in _FILES:
+        raise NotFound(
+            f"There is no preset {name!r}. The presets: {', '.join(NAMES)}. "
+            "A run file's path must end in .toml."
+        )
+    return config.load(_FILES[name], changes)

@@ -1,0 +1,158 @@
+"""The article's two update rules, restated literally: slow, sample by sample, without arrays.
+
+This is the independent side of `test_article`: nothing here comes from the product, and nothing
+is vectorised, so that each line can be held against the article's own.
+"""
+
+from dataclasses import dataclass
+from math import exp
+from random import Random
+
+CENTRES = [(0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5)]
+
+
+def sigmoid(z):
+    return 1 / (1 + exp(-z)) if z > -700 else 0.0
+
+
+def quadrant(x, y):
+    """Return 0 to 3 for I to IV."""
+    return {(True, True): 0, (False, True): 1, (False, False): 2, (True, False): 3}[x > 0, y > 0]
+
+
+def encode(target):
+    return [1.0 if k == target else 0.0 for k in range(4)]
+
+
+def decode(outputs):
+    return max(range(4), key=outputs.__getitem__)
+
+
+class Network1:
+    """2 -> 4: the bias step lacks the sigmoid's derivative."""
+
+    def __init__(self, seed, *, biases=True):
+        self.random = Random(seed)
+        self.biases = biases
+        self.w = [[self.random.random() for _ in range(2)] for _ in range(4)]
+        self.b = [0.0] * 4
+
+    def outputs(self, x):
+        return [sigmoid(self.w[i][0] * x[0] + self.w[i][1] * x[1] + self.b[i]) for i in range(4)]
+
+    def train(self, updates, learning_rate):
+        for _ in range(updates):
+            x = self.random.choice(CENTRES)
+            target = encode(quadrant(*x))
+            o = self.outputs(x)
+            for i in range(4):
+                e = target[i] - o[i]
+                for j in range(2):
+                    self.w[i][j] += learning_rate * e * o[i] * (1 - o[i]) * x[j]
+                if self.biases:
+                    self.b[i] += learning_rate * e
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What is wrong with network 2's back-propagation; each fault can be mended by itself."""
+
+    raw_output_bias: bool = True
+    """The output bias moves by the raw error, without the output's sigmoid derivative."""
+    raw_hidden_error: bool = True
+    """The hidden error sums raw errors, without the outputs' sigmoid derivatives."""
+    updated_weights: bool = True
+    """The hidden error uses output weights that this very update has already moved."""
+    repeated_bias: bool = True
+    """The output bias step sits in the inner loop: applied once for each hidden neuron."""
+    hidden_bias_alike: bool = False
+    """The hidden bias is stepped as the output bias is: by its layer's raw error, in the inner
+    loop. The article does not say so, but with this its accuracy is what was measured of it."""
+
+
+DESCRIBED = Faults()
+MEASURED = Faults(hidden_bias_alike=True)
+NONE = Faults(
+    raw_output_bias=False, raw_hidden_error=False, updated_weights=False, repeated_bias=False
+)
+
+
+class Network2:
+    """2 -> hidden -> 4, with the faults it is given."""
+
+    def __init__(self, seed, *, hidden=6, faults, biases=True):
+        self.random = Random(seed)
+        self.hidden, self.faults, self.biases = hidden, faults, biases
+        weight = lambda: self.random.uniform(-1, 1)  # noqa: E731
+        self.w = [[weight() for _ in range(2)] for _ in range(hidden)]
+        self.b = [0.0] * hidden
+        self.v = [[weight() for _ in range(hidden)] for _ in range(4)]
+        self.c = [0.0] * 4
+
+    def hidden_outputs(self, x):
+        return [sigmoid(w[0] * x[0] + w[1] * x[1] + b) for w, b in zip(self.w, self.b, strict=True)]
+
+    def outputs(self, x, h=None):
+        h = h or self.hidden_outputs(x)
+        return [
+            sigmoid(sum(v_j * h_j for v_j, h_j in zip(v, h, strict=True)) + c)
+            for v, c in zip(self.v, self.c, strict=True)
+        ]
+
+    def update(self, x, target, learning_rate):
+        faults = self.faults
+        h = self.hidden_outputs(x)
+        o = self.outputs(x, h)
+        error = [target[k] - o[k] for k in range(4)]
+        delta = [error[k] * o[k] * (1 - o[k]) for k in range(4)]
+        old_v = [row[:] for row in self.v]
+        for k in range(4):
+            bias_step = learning_rate * (error[k] if faults.raw_output_bias else delta[k])
+            for j in range(self.hidden):
+                self.v[k][j] += learning_rate * delta[k] * h[j]
+                if faults.repeated_bias and self.biases:
+                    self.c[k] += bias_step
+            if not faults.repeated_bias and self.biases:
+                self.c[k] += bias_step
+        v = self.v if faults.updated_weights else old_v
+        passed_back = error if faults.raw_hidden_error else delta
+        for j in range(self.hidden):
+            hidden_error = sum(v[k][j] * passed_back[k] for k in range(4))
+            hidden_delta = hidden_error * h[j] * (1 - h[j])
+            for i in range(2):
+                self.w[j][i] += learning_rate * hidden_delta * x[i]
+                if faults.hidden_bias_alike and self.biases:
+                    self.b[j] += learning_rate * hidden_error
+            if not faults.hidden_bias_alike and self.biases:
+                self.b[j] += learning_rate * hidden_delta
+
+    def train(self, updates, learning_rate, points):
+        for _ in range(updates):
+            x = self.random.choice(points)
+            self.update(x, encode(quadrant(*x)), learning_rate)
+
+
+def random_points(seed, n):
+    random = Random(seed)
+    return [(random.uniform(-1, 1), random.uniform(-1, 1)) for _ in range(n)]
+
+
+def accuracy(network, points):
+    return sum(decode(network.outputs(x)) == quadrant(*x) for x in points) / len(points)
+
+
+def network_1_accuracy(seed, *, biases=True):
+    """Train network 1 as the article does, and return its accuracy on points held out."""
+    network = Network1(seed, biases=biases)
+    network.train(10_000, 0.1)
+    return accuracy(network, HELD_OUT)
+
+
+def network_2_accuracy(seed, updates, *, faults, biases=True):
+    """Train network 2 on 1,000 random points, and return its accuracy on points held out."""
+    network = Network2(seed, faults=faults, biases=biases)
+    network.train(updates, 0.1, random_points(1000 + seed, 1000))
+    return accuracy(network, HELD_OUT)
+
+
+HELD_OUT = random_points(1_000_000, 5000)
