@@ -1,0 +1,284 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Quadrant(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUADRANT_UNSPECIFIED: _ClassVar[Quadrant]
+    QUADRANT_I: _ClassVar[Quadrant]
+    QUADRANT_II: _ClassVar[Quadrant]
+    QUADRANT_III: _ClassVar[Quadrant]
+    QUADRANT_IV: _ClassVar[Quadrant]
+QUADRANT_UNSPECIFIED: Quadrant
+QUADRANT_I: Quadrant
+QUADRANT_II: Quadrant
+QUADRANT_III: Quadrant
+QUADRANT_IV: Quadrant
+
+class ModelRef(_message.Message):
+    __slots__ = ("name", "version", "alias")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    alias: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("name", "version", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class ClassifyRequest(_message.Message):
+    __slots__ = ("model", "x", "y", "all_certainties", "min_certainty")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    ALL_CERTAINTIES_FIELD_NUMBER: _ClassVar[int]
+    MIN_CERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    model: ModelRef
+    x: _containers.RepeatedScalarFieldContainer[float]
+    y: _containers.RepeatedScalarFieldContainer[float]
+    all_certainties: bool
+    min_certainty: float
+    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., all_certainties: bool = ..., min_certainty: _Optional[float] = ...) -> None: ...
+
+class ClassifyResponse(_message.Message):
+    __slots__ = ("model", "quadrants", "certainties", "all_certainties")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    QUADRANTS_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTIES_FIELD_NUMBER: _ClassVar[int]
+    ALL_CERTAINTIES_FIELD_NUMBER: _ClassVar[int]
+    model: ModelVersion
+    quadrants: _containers.RepeatedScalarFieldContainer[Quadrant]
+    certainties: _containers.RepeatedScalarFieldContainer[float]
+    all_certainties: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., quadrants: _Optional[_Iterable[_Union[Quadrant, str]]] = ..., certainties: _Optional[_Iterable[float]] = ..., all_certainties: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[ModelSummary]
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ...) -> None: ...
+
+class ModelSummary(_message.Message):
+    __slots__ = ("name", "versions", "aliases")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    versions: _containers.RepeatedCompositeFieldContainer[VersionSummary]
+    aliases: _containers.ScalarMap[str, int]
+    def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[VersionSummary, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class VersionSummary(_message.Message):
+    __slots__ = ("version", "digest", "state", "reason", "created")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[VersionSummary.State]
+        STATE_AVAILABLE: _ClassVar[VersionSummary.State]
+        STATE_LOADED: _ClassVar[VersionSummary.State]
+        STATE_FAILED: _ClassVar[VersionSummary.State]
+    STATE_UNSPECIFIED: VersionSummary.State
+    STATE_AVAILABLE: VersionSummary.State
+    STATE_LOADED: VersionSummary.State
+    STATE_FAILED: VersionSummary.State
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    digest: str
+    state: VersionSummary.State
+    reason: str
+    created: _timestamp_pb2.Timestamp
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[VersionSummary.State, str]] = ..., reason: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: ModelRef
+    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ...) -> None: ...
+
+class GetModelResponse(_message.Message):
+    __slots__ = ("model", "created", "aliases", "features", "classes", "layers", "metrics", "training")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
+    model: ModelVersion
+    created: _timestamp_pb2.Timestamp
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.RepeatedCompositeFieldContainer[Feature]
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    layers: _containers.RepeatedCompositeFieldContainer[Layer]
+    metrics: _containers.ScalarMap[str, float]
+    training: TrainingSummary
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., training: _Optional[_Union[TrainingSummary, _Mapping]] = ...) -> None: ...
+
+class Feature(_message.Message):
+    __slots__ = ("name", "min", "max")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    min: float
+    max: float
+    def __init__(self, name: _Optional[str] = ..., min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
+
+class Layer(_message.Message):
+    __slots__ = ("activation", "inputs", "units", "weights", "biases")
+    ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    BIASES_FIELD_NUMBER: _ClassVar[int]
+    activation: str
+    inputs: int
+    units: int
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    biases: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, activation: _Optional[str] = ..., inputs: _Optional[int] = ..., units: _Optional[int] = ..., weights: _Optional[_Iterable[float]] = ..., biases: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class TrainingSummary(_message.Message):
+    __slots__ = ("epochs", "loss", "rows", "seconds")
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    epochs: int
+    loss: float
+    rows: int
+    seconds: float
+    def __init__(self, epochs: _Optional[int] = ..., loss: _Optional[float] = ..., rows: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("model", "features")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    model: ModelRef
+    features: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., features: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("model", "layers", "classes", "probabilities", "label")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    model: ModelVersion
+    layers: _containers.RepeatedCompositeFieldContainer[LayerTrace]
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    probabilities: _containers.RepeatedScalarFieldContainer[float]
+    label: str
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerTrace, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ...) -> None: ...
+
+class LayerTrace(_message.Message):
+    __slots__ = ("activation", "units")
+    ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    activation: str
+    units: _containers.RepeatedCompositeFieldContainer[UnitTrace]
+    def __init__(self, activation: _Optional[str] = ..., units: _Optional[_Iterable[_Union[UnitTrace, _Mapping]]] = ...) -> None: ...
+
+class UnitTrace(_message.Message):
+    __slots__ = ("terms", "bias", "pre_activation", "activation")
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    BIAS_FIELD_NUMBER: _ClassVar[int]
+    PRE_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    terms: _containers.RepeatedScalarFieldContainer[float]
+    bias: float
+    pre_activation: float
+    activation: float
+    def __init__(self, terms: _Optional[_Iterable[float]] = ..., bias: _Optional[float] = ..., pre_activation: _Optional[float] = ..., activation: _Optional[float] = ...) -> None: ...
+
+class TrainRequest(_message.Message):
+    __slots__ = ("x", "y", "quadrants", "hidden_layer_sizes", "activation", "loss", "solver", "init", "biases", "learning_rate", "batch_size", "alpha", "seed", "max_epochs", "map_side")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    QUADRANTS_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_LAYER_SIZES_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
+    BIASES_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    MAX_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    MAP_SIDE_FIELD_NUMBER: _ClassVar[int]
+    x: _containers.RepeatedScalarFieldContainer[float]
+    y: _containers.RepeatedScalarFieldContainer[float]
+    quadrants: _containers.RepeatedScalarFieldContainer[Quadrant]
+    hidden_layer_sizes: _containers.RepeatedScalarFieldContainer[int]
+    activation: str
+    loss: str
+    solver: str
+    init: str
+    biases: bool
+    learning_rate: float
+    batch_size: int
+    alpha: float
+    seed: int
+    max_epochs: int
+    map_side: int
+    def __init__(self, x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., quadrants: _Optional[_Iterable[_Union[Quadrant, str]]] = ..., hidden_layer_sizes: _Optional[_Iterable[int]] = ..., activation: _Optional[str] = ..., loss: _Optional[str] = ..., solver: _Optional[str] = ..., init: _Optional[str] = ..., biases: bool = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., alpha: _Optional[float] = ..., seed: _Optional[int] = ..., max_epochs: _Optional[int] = ..., map_side: _Optional[int] = ...) -> None: ...
+
+class TrainUpdate(_message.Message):
+    __slots__ = ("epoch", "loss", "accuracy", "layers", "decision_map", "stop_reason")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    DECISION_MAP_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    loss: float
+    accuracy: float
+    layers: _containers.RepeatedCompositeFieldContainer[Layer]
+    decision_map: bytes
+    stop_reason: str
+    def __init__(self, epoch: _Optional[int] = ..., loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., decision_map: _Optional[bytes] = ..., stop_reason: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,144 @@
+"""The .proto files are the contract: the stubs are made from them, and they explain themselves."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from service.stubs.quadrant.v1 import quadrant_pb2
+from tests.serving import ROOT
+
+FILES = {"quadrant/v1/quadrant.proto": quadrant_pb2}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Return each file's descriptor, comments included, as the installed compiler sees it."""
+    path = tmp_path_factory.mktemp("protos") / "descriptors"
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}", *FILES]
+        + [f"--descriptor_set_out={path}", "--include_source_info"],
+        check=True,
+        capture_output=True,
+    )
+    files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file
+    return {file.name: file for file in files}
+
+
+def test_every_proto_file_is_known_here():
+    found = {str(path.relative_to(ROOT / "protos")) for path in ROOT.glob("protos/**/*.proto")}
+    assert found == FILES.keys()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_committed_stubs_are_those_of_the_file(compiled, name):
+    committed = descriptor_pb2.FileDescriptorProto()
+    FILES[name].DESCRIPTOR.CopyToProto(committed)
+    expected = descriptor_pb2.FileDescriptorProto()
+    expected.CopyFrom(compiled[name])
+    expected.ClearField("source_code_info")
+    for message in walk(expected.message_type):
+        for field in message.field:
+            field.ClearField("json_name")
+    assert committed == expected, "run protos/compile.sh"
+
+
+def walk(messages):
+    for message in messages:
+        yield message
+        yield from walk(message.nested_type)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_everything_in_the_file_has_a_comment(compiled, name):
+    file = compiled[name]
+    commented = {
+        tuple(location.path)
+        for location in file.source_code_info.location
+        if location.leading_comments.strip()
+    }
+    missing = [full for path, full in named(file) if path not in commented]
+    assert missing == []
+
+
+def named(file):
+    """Yield (path in the descriptor, full name) of whatever a reader may look up."""
+    for i, service in enumerate(file.service):
+        yield (6, i), service.name
+        for j, method in enumerate(service.method):
+            yield (6, i, 2, j), f"{service.name}.{method.name}"
+    for i, enum in enumerate(file.enum_type):
+        yield from of_enum((5, i), enum)
+    for i, message in enumerate(file.message_type):
+        yield from of_message((4, i), message)
+
+
+def of_message(path, message):
+    if message.options.map_entry:
+        return
+    yield path, message.name
+    for i, field in enumerate(message.field):
+        yield (*path, 2, i), f"{message.name}.{field.name}"
+    for i, nested in enumerate(message.nested_type):
+        yield from of_message((*path, 3, i), nested)
+    for i, enum in enumerate(message.enum_type):
+        yield from of_enum((*path, 4, i), enum)
+
+
+def of_enum(path, enum):
+    yield path, enum.name
+    for i, value in enumerate(enum.value):
+        yield (*path, 2, i), f"{enum.name}.{value.name}"
+
+
+def test_the_stubs_run_on_the_oldest_supported_runtimes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floors = dict(requirement.split(">=") for requirement in project["dependencies"])
+    directory = ROOT / "service/stubs/quadrant/v1"
+    grpc_version = re.search(
+        r"GRPC_GENERATED_VERSION = '([\d.]+)'", (directory / "quadrant_pb2_grpc.py").read_text()
+    )[1]
+    protobuf_version = re.search(
+        r"Protobuf Python Version: ([\d.]+)", (directory / "quadrant_pb2.py").read_text()
+    )[1]
+    assert grpc_version == f"{floors['grpcio']}.0"
+    assert protobuf_version == floors["protobuf"]
+
+
+def test_quadrant_v1_is_the_published_contract():
+    """Numbers that are on the wire: none of them may ever change."""
+    file = quadrant_pb2.DESCRIPTOR
+    numbers = {
+        name: {field.name: field.number for field in file.message_types_by_name[name].fields}
+        for name in ("ModelRef", "ModelVersion", "ClassifyRequest", "ClassifyResponse")
+    }
+    assert numbers == {
+        "ModelRef": {"name": 1, "version": 2, "alias": 3},
+        "ModelVersion": {"name": 1, "version": 2, "digest": 3},
+        "ClassifyRequest": {
+            "model": 1,
+            "x": 2,
+            "y": 3,
+            "all_certainties": 4,
+            "min_certainty": 5,
+        },
+        "ClassifyResponse": {"model": 1, "quadrants": 2, "certainties": 3, "all_certainties": 4},
+    }
+    assert dict(quadrant_pb2.Quadrant.items()) == {
+        "QUADRANT_UNSPECIFIED": 0,
+        "QUADRANT_I": 1,
+        "QUADRANT_II": 2,
+        "QUADRANT_III": 3,
+        "QUADRANT_IV": 4,
+    }
+    service = file.services_by_name["QuadrantService"]
+    assert [method.name for method in service.methods] == [
+        "Classify",
+        "ClassifyStream",
+        "ListModels",
+        "GetModel",
+        "Explain",
+    ]
