@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pipeline import config, presets, run
+from pipeline import config, presets
 from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
-from quadnet.registry import CHAMPION, Registry
+from quadnet.names import CHAMPION
+from quadnet.registry import Registry
 
 
 def train(settings: TrainSettings) -> int:
@@ -20,6 +21,10 @@ def train(settings: TrainSettings) -> int:
 
 def execute(configuration: RunConfig, registry: Registry) -> None:
     """Train, judge and publish, and say so as each is done."""
+    registry.prepare()
+    # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
+    from pipeline import run
+
     trial = run.attempt(configuration)
     print(trial.report(), flush=True)
     manifest = run.publish(trial, registry).manifest

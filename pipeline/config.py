@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from quadnet.errors import InvalidSetting
-from quadnet.manifest import ModelName
+from quadnet.names import ModelName
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 

@@ -17,8 +17,9 @@ from quadnet import NeuralNetworkClassifier, __version__
 from quadnet.artifact import Model
 from quadnet.errors import GateFailed, InvalidSetting
 from quadnet.manifest import Data, Feature, Lineage, Record, Signature, Training, Verdict
+from quadnet.names import CHAMPION
 from quadnet.predictor import Predictor
-from quadnet.registry import CHAMPION, Registry
+from quadnet.registry import Registry
 from quadnet.types import FloatArray
 
 

@@ -1,8 +1,8 @@
 """The settings of the pipeline's verbs."""
 
-from typing import Any
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quadnet.settings import POSITIONAL, RegistrySettings
 
@@ -20,8 +20,9 @@ class TrainSettings(RegistrySettings):
         description="Change one key of the run file, as in data.points=1000; may be repeated.",
     )
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Refuse a --set that sets nothing."""
+    @model_validator(mode="after")
+    def _check_changes(self) -> Self:
         for change in self.set:
             if "=" not in change:
                 raise ValueError(f"--set: expected KEY=VALUE, got {change!r}")
+        return self

@@ -30,16 +30,14 @@ from quadnet import artifact, durable
 from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotFound, RegistryError
 from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record, Sha256
+from quadnet.names import CHAMPION, MODEL_NAME
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
-
-CHAMPION = "champion"
 
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"\d{6,}")
 _GENERATION_NAME = re.compile(r"(\d{8,})\.json")
-_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class AliasTarget(BaseModel):
@@ -78,7 +76,7 @@ class Registry:
     def models(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
         names = self._entries(self.root / "models")
-        return sorted(name for name in names if _MODEL_NAME.fullmatch(name) and self.versions(name))
+        return sorted(name for name in names if MODEL_NAME.fullmatch(name) and self.versions(name))
 
     def versions(self, model: str) -> list[int]:
         """Return the model's version numbers, sorted."""
@@ -153,6 +151,25 @@ class Registry:
             )
         return loaded
 
+    def prepare(self) -> None:
+        """Create the registry if it is not there, and try that it can be written.
+
+        Called before work whose result is to be published: a full disk or a missing right is
+        better known before hours of training than after.
+
+        Raises
+        ------
+        RegistryError
+            If the directory cannot be written or holds something else.
+        """
+        with self._writing():
+            self._initialize()
+            probe = self.root / f".probe-{uuid.uuid4()}"
+            try:
+                durable.write(probe, b"probe")
+            finally:
+                probe.unlink(missing_ok=True)
+
     def publish(
         self, model: str, predictor: Predictor, record: Record, selftest_inputs: FloatArray
     ) -> Model:
@@ -225,7 +242,7 @@ class Registry:
                 return following
 
     def _model(self, model: str) -> Path:
-        if not _MODEL_NAME.fullmatch(model):
+        if not MODEL_NAME.fullmatch(model):
             raise NotFound(
                 f"{model!r} cannot be a model's name: expected a lower-case letter or digit and "
                 "up to 63 more of those, '_' and '-'."

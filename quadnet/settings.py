@@ -16,7 +16,7 @@ POSITIONAL: dict[str, Any] = {"positional": True}
 class Settings(BaseSettings):
     """What every verb takes."""
 
-    model_config = SettingsConfigDict(env_prefix="QUADNET_", frozen=True, allow_inf_nan=True)
+    model_config = SettingsConfigDict(env_prefix="QUADNET_", frozen=True, env_ignore_empty=True)
 
     debug: bool = Field(False, description="Show the traceback of an error.")
 

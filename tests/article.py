@@ -6,6 +6,7 @@ is vectorised, so that each line can be held against the article's own.
 
 from dataclasses import dataclass
 from math import exp
+from operator import mul
 from random import Random
 
 CENTRES = [(0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5)]
@@ -82,7 +83,7 @@ class Network2:
 
     def __init__(self, seed, *, hidden=6, faults, biases=True):
         self.random = Random(seed)
-        self.hidden, self.faults, self.biases = hidden, faults, biases
+        self.units, self.faults, self.biases = range(hidden), faults, biases
         weight = lambda: self.random.uniform(-1, 1)  # noqa: E731
         self.w = [[weight() for _ in range(2)] for _ in range(hidden)]
         self.b = [0.0] * hidden
@@ -90,14 +91,11 @@ class Network2:
         self.c = [0.0] * 4
 
     def hidden_outputs(self, x):
-        return [sigmoid(w[0] * x[0] + w[1] * x[1] + b) for w, b in zip(self.w, self.b, strict=True)]
+        return [sigmoid(self.w[j][0] * x[0] + self.w[j][1] * x[1] + self.b[j]) for j in self.units]
 
     def outputs(self, x, h=None):
         h = h or self.hidden_outputs(x)
-        return [
-            sigmoid(sum(v_j * h_j for v_j, h_j in zip(v, h, strict=True)) + c)
-            for v, c in zip(self.v, self.c, strict=True)
-        ]
+        return [sigmoid(sum(map(mul, self.v[k], h)) + self.c[k]) for k in range(4)]
 
     def update(self, x, target, learning_rate):
         faults = self.faults
@@ -105,19 +103,18 @@ class Network2:
         o = self.outputs(x, h)
         error = [target[k] - o[k] for k in range(4)]
         delta = [error[k] * o[k] * (1 - o[k]) for k in range(4)]
-        old_v = [row[:] for row in self.v]
+        before = self.v if faults.updated_weights else [row[:] for row in self.v]
         for k in range(4):
             bias_step = learning_rate * (error[k] if faults.raw_output_bias else delta[k])
-            for j in range(self.hidden):
+            for j in self.units:
                 self.v[k][j] += learning_rate * delta[k] * h[j]
                 if faults.repeated_bias and self.biases:
                     self.c[k] += bias_step
             if not faults.repeated_bias and self.biases:
                 self.c[k] += bias_step
-        v = self.v if faults.updated_weights else old_v
         passed_back = error if faults.raw_hidden_error else delta
-        for j in range(self.hidden):
-            hidden_error = sum(v[k][j] * passed_back[k] for k in range(4))
+        for j in self.units:
+            hidden_error = sum(before[k][j] * passed_back[k] for k in range(4))
             hidden_delta = hidden_error * h[j] * (1 - h[j])
             for i in range(2):
                 self.w[j][i] += learning_rate * hidden_delta * x[i]

@@ -4,9 +4,9 @@ import numpy as np
 
 from quadnet import quadrants
 from quadnet.manifest import Data, Feature, Lineage, Record, Signature, Training, Verdict
+from quadnet.names import CHAMPION
 from quadnet.network import Network
 from quadnet.predictor import Predictor
-from quadnet.registry import CHAMPION
 
 SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5], [0.0, 0.0]])
 

@@ -215,10 +215,10 @@ def publish_many(root, scale, count):
         registry.set_alias("quadrants", f"writer-{scale:g}", 1, reason="race")
 
 
-def test_eight_publishers_at_once_get_different_numbers_without_gaps(registry):
+def test_publishers_at_once_get_different_numbers_without_gaps(registry):
     context = multiprocessing.get_context("spawn")
     writers = [
-        context.Process(target=publish_many, args=(registry.root, 1.0 + i, 4)) for i in range(8)
+        context.Process(target=publish_many, args=(registry.root, 1.0 + i, 8)) for i in range(4)
     ]
     for writer in writers:
         writer.start()
@@ -230,9 +230,9 @@ def test_eight_publishers_at_once_get_different_numbers_without_gaps(registry):
         registry.load("quadrants", n).predictor.network.parameters.weights[0][0, 0]
         for n in range(1, 33)
     ]
-    assert sorted(scales) == sorted([1.0 + i for i in range(8)] * 4)
+    assert sorted(scales) == sorted([1.0 + i for i in range(4)] * 8)
     aliases = registry.aliases("quadrants")
-    assert set(aliases.aliases) == {f"writer-{1 + i}" for i in range(8)}
+    assert set(aliases.aliases) == {f"writer-{1 + i}" for i in range(4)}
     assert aliases.generation == 32
 
 

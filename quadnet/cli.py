@@ -1,0 +1,145 @@
+"""The `quadnet` command: a table of verbs, each with its settings and the function that runs it.
+
+This is the composition root, the one place that knows both the pipeline and the service. It
+imports them inside functions, so that `quadnet --help` needs neither.
+"""
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from service.settings import ServeSettings
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what it does, its settings class, and the function that takes them.
+
+    The two names are ``module:attribute``; the function returns the exit code.
+    """
+
+    summary: str
+    settings: str
+    run: str
+
+
+VERBS = {
+    "up": Verb(
+        "train and publish the default model if there is none, then serve it",
+        "service.settings:ServeSettings",
+        "quadnet.cli:up",
+    ),
+    "train": Verb(
+        "data -> fit -> evaluate -> gate -> publish",
+        "pipeline.settings:TrainSettings",
+        "pipeline.commands:train",
+    ),
+    "serve": Verb(
+        "answer gRPC calls from a published version",
+        "service.settings:ServeSettings",
+        "service.serve:serve",
+    ),
+    "classify": Verb(
+        "ask a running server for the quadrants of points",
+        "service.settings:ClassifySettings",
+        "service.commands:classify",
+    ),
+    "health": Verb(
+        "ask a running server whether it is serving",
+        "service.settings:HealthSettings",
+        "service.commands:health",
+    ),
+}
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit code."""
+    # These networks are far too small for BLAS threads to help: they only get in each other's
+    # way. Set before NumPy is first imported, and only where the user has not chosen.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    # gRPC's core writes lines of its own to standard error; what matters of them we say ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # A reader that goes away, such as `head`, ends the command as it does any other.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        from quadnet import __version__
+
+        print(f"quadnet {__version__}")
+        sys.exit(0)
+    name = words[0]
+    if name not in VERBS:
+        close = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(VERBS)}."
+        print(f"quadnet: there is no verb {name!r}. {hint}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(_run(name, words[1:]))
+
+
+def up(settings: "ServeSettings") -> int:
+    """Train and publish the default model if there is none, then serve."""
+    from pipeline import commands, presets
+    from quadnet.names import CHAMPION
+    from quadnet.registry import Registry
+    from service.serve import serve
+
+    registry = Registry(settings.registry)
+    if settings.alias == CHAMPION and CHAMPION not in registry.aliases(settings.model).aliases:
+        missing = f"There is no model {settings.model!r} in {registry.root} yet"
+        print(f"{missing}: training it.", flush=True)
+        commands.execute(presets.load(settings.model), registry)
+    return serve(settings, hints=True)
+
+
+def _run(name: str, words: list[str]) -> int:
+    from quadnet import commandline
+    from quadnet.errors import QuadnetError
+
+    verb = VERBS[name]
+    settings = commandline.parse(_find(verb.settings), f"quadnet {name}", words)
+    try:
+        code: int = _find(verb.run)(settings)
+    except QuadnetError as error:
+        if settings.debug:
+            raise
+        print(f"quadnet {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if settings.debug:
+            raise
+        print(
+            f"quadnet {name}: an unexpected fault, {type(error).__name__}: {error}. "
+            "Run it again with --debug to see where.",
+            file=sys.stderr,
+        )
+        return 1
+    return code
+
+
+def _find(path: str) -> Any:
+    module, attribute = path.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return (
+        "usage: quadnet VERB [OPTIONS]\n\n"
+        "A neural network written from scratch in NumPy: trained, published, served over gRPC.\n\n"
+        f"{verbs}\n\n"
+        "quadnet VERB --help lists a verb's options; each has a QUADNET_... variable too.\n"
+        "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
+    )

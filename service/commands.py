@@ -1,0 +1,98 @@
+"""The verbs that call a server: settings in, answers on standard output, an exit code out."""
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from quadnet.errors import InvalidInput, InvalidSetting, Violation
+from service.client import QuadrantClient
+from service.settings import ClassifySettings, ClientSettings, HealthSettings
+
+POINTS_A_CALL = 10_000
+
+
+def classify(settings: ClassifySettings) -> int:
+    """Print the quadrant and the certainty of each point."""
+    if settings.file is not None:
+        points = read_points(settings.file)
+    else:
+        points = zip(settings.points[::2], settings.points[1::2], strict=True)
+    heading = f"{'x':>12} {'y':>12}  quadrant  certainty"
+    with _client(settings) as client:
+        for batch in _batches(points):
+            answers = client.classify(batch, model=settings.model or "", version=settings.version)
+            if heading:
+                print(heading)
+                heading = ""
+            for (x, y), name, certainty in zip(
+                batch, answers.quadrants, answers.certainties, strict=True
+            ):
+                print(f"{x:>12.6g} {y:>12.6g}  {name:<8}  {certainty:8.2%}")
+    return 0
+
+
+def health(settings: HealthSettings) -> int:
+    """Print the health of each service; return 1 unless all are SERVING."""
+    with _client(settings) as client:
+        statuses = {name: client.health(name) for name in settings.services}
+    for name, status in statuses.items():
+        print(f"{name or '(server)'}: {status}")
+    return 0 if set(statuses.values()) == {"SERVING"} else 1
+
+
+def _client(settings: ClientSettings) -> QuadrantClient:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return QuadrantClient(f"{host}:{settings.port}", timeout=settings.timeout)
+
+
+def _batches(points: Iterator[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
+    batch = []
+    for point in points:
+        batch.append(point)
+        if len(batch) == POINTS_A_CALL:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def read_points(path: Path) -> Iterator[tuple[float, float]]:
+    """Yield the points of a CSV file that has columns x and y, and perhaps others.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read, or lacks a column.
+    InvalidInput
+        If a value is not a finite number; says the line and the column.
+    """
+    try:
+        # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in ("x", "y") if name not in (rows.fieldnames or ())]
+            if missing:
+                raise InvalidSetting(
+                    f"{path} has no column {missing[0]!r}. Its first line must name the columns "
+                    f"x and y; it names: {', '.join(rows.fieldnames or ()) or 'nothing'}."
+                )
+            for row in rows:
+                x, y = (_number(row[name], name, path, rows.line_num) for name in ("x", "y"))
+                yield x, y
+    except OSError as error:
+        raise InvalidSetting(f"{path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidSetting(f"{path} is not a CSV file in UTF-8: {error}.") from error
+
+
+def _number(text: str | None, column: str, path: Path, line: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InvalidInput(
+            [Violation(f"{path}, line {line}, column {column}", f"expected a number, got {text!r}")]
+        )
+    return value

@@ -1,0 +1,245 @@
+"""The command: help, messages and exit codes, as its user sees them."""
+
+import json
+import socket
+
+import pytest
+
+from quadnet.cli import VERBS
+from quadnet.registry import Registry
+from tests.exact import publish
+from tests.serving import ServerProcess, quadnet
+
+
+def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
+    done = quadnet("--help")
+    assert done.returncode == 0
+    for verb in VERBS:
+        assert f"\n  {verb} " in done.stdout
+        text = quadnet(verb, "--help")
+        assert (text.returncode, text.stderr) == (0, "")
+        assert "QUADNET_DEBUG" in text.stdout
+        assert ("QUADNET_REGISTRY" in text.stdout) is (verb in {"up", "train", "serve"})
+        assert ("QUADNET_PORT" in text.stdout) is (verb != "train")
+    assert quadnet().returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clasify"], "quadnet: there is no verb 'clasify'. Did you mean classify?"),
+        (["fly"], "quadnet: there is no verb 'fly'. There are: up, train, serve,"),
+        (
+            ["serve", "--prot", "3"],
+            "quadnet serve: there is no option --prot; did you mean --port?",
+        ),
+        (["serve", "--port", "70000"], "--port: input should be less than or equal to 65535"),
+        (["serve", "--port", "x"], "--port: input should be a valid integer"),
+        (["serve", "--port"], "argument --port: expected one argument"),
+        (["serve", "--model", "../x"], "--model: string should match pattern"),
+        (["classify", "1", "2", "3"], "quadnet classify: expected pairs X Y, got 3 numbers"),
+        (["classify"], "quadnet classify: expected points, as in 0.5 0.5 -0.3 0.8, or --file"),
+        (["classify", "a", "b"], "POINTS: input should be a valid number"),
+        (["classify", "1", "2", "--file", "p.csv"], "expected points or --file, got both"),
+        (["train", "quadrants", "--set", "points"], "--set: expected KEY=VALUE, got 'points'"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_code_2(words, message):
+    done = quadnet(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_variable_is_called_by_its_name():
+    done = quadnet("serve", env={"QUADNET_PORT": "x"})
+    assert done.returncode == 2
+    assert done.stderr.startswith("quadnet serve: QUADNET_PORT: input should be a valid integer")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "article-3"], "There is no preset 'article-3'. The presets: article-1,"),
+        (["train", "mine.toml"], "The run file mine.toml cannot be read: No such file"),
+        (["train", "quadrants", "--registry", "f/r"], "The registry f/r cannot be written"),
+        (["up", "--port", "0", "--registry", "f/r"], "The registry f/r cannot be"),
+        (["up", "--port", "0", "--model", "nonesuch"], "There is no preset 'nonesuch'"),
+        (["classify", "1", "2", "--port", "1"], "No Quadnet server answers at 127.0.0.1:1."),
+        (["health", "--port", "1"], "No Quadnet server answers at 127.0.0.1:1. Start one with"),
+        (["classify", "--file", "no.csv"], "no.csv cannot be read: No such file"),
+        (["serve", "--host", "198.51.100.1"], "198.51.100.1:50051 cannot be listened on"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_code_1(tmp_path, words, message):
+    (tmp_path / "f").write_text("a file where a directory should be")
+    done = quadnet(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    # Nothing was half written.
+    assert Registry(tmp_path / "models").models() == []
+
+
+def test_a_failed_gate_exits_with_1_and_publishes_nothing(tmp_path):
+    done = quadnet(
+        "train", "quadrants", "--set", "network.max_iter=1", "--set", "data.points=200",
+        "--registry", tmp_path / "registry",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "quadrants was not published: accuracy 0." in done.stderr
+    assert Registry(tmp_path / "registry").models() == []
+
+
+def test_debug_shows_the_traceback():
+    done = quadnet("health", "--port", "1", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_port_in_use_is_said_and_the_first_server_goes_on(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        done = quadnet("serve", "--registry", registry.root, "--port", server.port)
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"quadnet serve: 127.0.0.1:{server.port} cannot be listened on: another process has "
+            "the port, or the address is not this machine's. Choose another with --port or "
+            "--host.\n"
+        )
+        assert quadnet("health", "--port", server.port).returncode == 0
+
+
+def test_up_trains_publishes_and_serves_then_finds_what_is_there(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    with ServerProcess(registry.root, verb="up", env={"UV": ""}) as server:
+        first = "\n".join(server.announcement)
+        assert f"There is no model 'quadrants' in {registry.root} yet: training it." in first
+        assert "Gate passed: accuracy 0.99" in first
+        assert f"Published quadrants version 1 in {registry.root}, alias champion." in first
+        assert f"Serving quadrants version 1 on {server.address}." in first
+        # The announcement says what to type next; it is typed.
+        (line,) = [line for line in server.announcement if "quadnet classify" in line]
+        done = quadnet(*line.split()[1:])
+        assert done.returncode == 0
+        assert [row.split()[2] for row in done.stdout.splitlines()[1:]] == ["I", "II"]
+        (call,) = [line for line in server.announcement if "grpcurl" in line]
+        assert json.loads(call.split("'")[1]) == {"x": [0.5, -0.3], "y": [0.5, 0.8]}
+    assert registry.load("quadrants", 1).manifest.metrics["accuracy"] >= 0.995
+
+    with ServerProcess(registry.root, verb="up") as server:
+        assert server.announcement[0] == f"Serving quadrants version 1 on {server.address}."
+    assert registry.versions("quadrants") == [1]
+
+
+def test_health_prints_each_name(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        done = quadnet("health", env={"QUADNET_PORT": server.port})
+        assert done.stdout == "(server): SERVING\nquadrant.v1.QuadrantService: SERVING\n"
+        assert done.returncode == 0
+        unknown = quadnet("health", "other", "--port", server.port)
+        assert (unknown.returncode, unknown.stdout) == (1, "other: SERVICE_UNKNOWN\n")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    registry = Registry(tmp_path_factory.mktemp("cli") / "registry")
+    publish(registry, scale=3.0)
+    publish(registry, scale=0.1, alias="")
+    with ServerProcess(registry.root) as process:
+        yield process
+
+
+def test_classify_prints_quadrant_and_certainty_of_each_point(server):
+    done = quadnet("classify", "0.5", "0.5", "-0.3", "0.8", "-1e-3", "-.4", "--port", server.port)
+    assert done.stderr == ""
+    # Certainties of the exact model: softmax of 3 (±x ± y).
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["x", "y", "quadrant", "certainty"],
+        ["0.5", "0.5", "I", "90.74%"],
+        ["-0.3", "0.8", "II", "85.11%"],
+        ["-0.001", "-0.4", "III", "45.98%"],
+    ]
+
+
+def test_classify_asks_another_version(server):
+    done = quadnet("classify", "0.5", "0.5", "--version", "2", "--port", server.port)
+    assert done.stdout.splitlines()[1].split()[2:] == ["I", "27.56%"]
+    done = quadnet("classify", "0.5", "0.5", "--version", "7", "--port", server.port)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "quadnet classify: Model 'quadrants' has no version 7. Its versions: 1, 2.\n"
+    )
+
+
+def test_a_point_that_is_no_number_is_refused_by_the_server(server):
+    done = quadnet("classify", "1", "2", "nan", "-inf", "--port", server.port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "quadnet classify: x[1]: expected a finite number, got nan (and 1 more fault)\n"
+    )
+
+
+def test_classify_reads_a_file_of_any_length(server, tmp_path):
+    path = tmp_path / "points.csv"
+    rows = [(0.5 if i % 3 else -0.5, 0.25) for i in range(25_000)]
+    # With a byte-order mark, other columns, and these in another order.
+    path.write_text(
+        "name,y,x\n" + "".join(f"p{i},{y},{x}\n" for i, (x, y) in enumerate(rows)),
+        encoding="utf-8-sig",
+    )
+    done = quadnet("classify", "--file", path, "--port", server.port)
+    assert done.stderr == ""
+    answers = [line.split()[2] for line in done.stdout.splitlines()[1:]]
+    assert answers == ["I" if x > 0 else "II" for x, _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"x,z\n1,2\n", "has no column 'y'. Its first line must name the columns x and y; it"),
+        (
+            b"",
+            "has no column 'x'. Its first line must name the columns x and y; it names: nothing.",
+        ),
+        (b"x,y\n1,2\n3,abc\n", "line 3, column y: expected a number, got 'abc'"),
+        (b"x,y\n1,2\n3,nan\n", "line 3, column y: expected a number, got 'nan'"),
+        (b"x,y\n1,2\n3\n", "line 3, column y: expected a number, got None"),
+        (b"x,y\n1,\xff\n", "is not a CSV file in UTF-8"),
+    ],
+)
+def test_a_bad_file_is_said_with_line_and_column(server, tmp_path, content, message):
+    path = tmp_path / "points.csv"
+    path.write_bytes(content)
+    done = quadnet("classify", "--file", path, "--port", server.port)
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_never_answers_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        done = quadnet("health", "--port", port, "--timeout", "0.5")
+    assert done.returncode == 1
+    assert f"The server at 127.0.0.1:{port} gave no answer within 0.5 s." in done.stderr
+
+
+def test_the_reader_may_go_away(server, tmp_path):
+    import subprocess
+    import sys
+
+    path = tmp_path / "points.csv"
+    path.write_text("x,y\n" + "1,1\n" * 30_000)
+    with subprocess.Popen(
+        [sys.executable, "-m", "quadnet", "classify", "--file", path, "--port", server.port],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""

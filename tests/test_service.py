@@ -1,0 +1,466 @@
+"""The service over real sockets: answers, errors, health, swaps and signals."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quadnet.registry import Registry
+from service.errors import to_status
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.exact import exact_predictor, publish
+from tests.serving import ROOT, ServerProcess, quadnet
+
+NUMBERS = {"I": 1, "II": 2, "III": 3, "IV": 4}
+SERVICE = "quadrant.v1.QuadrantService"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Serve an exact model, and beside it one that is no quadrant model."""
+    registry = Registry(tmp_path_factory.mktemp("service") / "registry")
+    publish(registry, scale=3.0)
+    publish(registry, scale=5.0, alias="candidate")
+    publish(registry, "letters", classes=("a", "b", "c", "d"))
+    # The article's code has its outputs in this order.
+    publish(registry, "reordered", scale=3.0, classes=("III", "IV", "II", "I"))
+    with ServerProcess(registry.root, "--max-points", "2000", "--poll", "0.05") as process:
+        yield process
+
+
+def refused(call, request, **options):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=10, **options)
+    return caught.value
+
+
+def details_of(error, kind):
+    found = [any_ for any_ in rpc_status.from_call(error).details if any_.Is(kind.DESCRIPTOR)]
+    assert len(found) == 1
+    message = kind()
+    found[0].Unpack(message)
+    return message
+
+
+def test_each_point_gets_its_quadrant_and_the_version_is_named(server):
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    response = server.stub.Classify(pb.ClassifyRequest(x=X[:, 0], y=X[:, 1]))
+    expected = [NUMBERS[name] for name in exact_predictor(3.0).predict(X)]
+    assert list(response.quadrants) == expected
+    np.testing.assert_array_equal(
+        np.array(response.certainties, np.float32),
+        exact_predictor(3.0).probabilities(X).max(axis=1).astype(np.float32),
+    )
+    assert not response.all_certainties
+    assert (response.model.name, response.model.version) == ("quadrants", 1)
+    assert len(response.model.digest) == 64
+
+
+@pytest.mark.parametrize("model", ["quadrants", "reordered"])
+def test_all_certainties_come_in_the_order_of_the_quadrants(server, model):
+    request = pb.ClassifyRequest(
+        model=pb.ModelRef(name=model), x=[0.5, -0.2], y=[0.25, -0.1], all_certainties=True
+    )
+    rows = np.reshape(server.stub.Classify(request).all_certainties, (2, 4))
+    # Logits of the exact model: 3 (±x ± y), with the signs of I, II, III, IV.
+    for row, (x, y) in zip(rows, [(0.5, 0.25), (-0.2, -0.1)], strict=True):
+        logits = 3.0 * np.array([x + y, y - x, -x - y, x - y])
+        np.testing.assert_allclose(row, np.exp(logits) / np.exp(logits).sum(), rtol=1e-6)
+
+
+def test_no_points_are_answered_with_none(server):
+    response = server.stub.Classify(pb.ClassifyRequest(all_certainties=True))
+    assert (len(response.quadrants), len(response.certainties)) == (0, 0)
+    assert response.model.version == 1
+
+
+def test_below_the_minimal_certainty_the_service_declines_to_guess(server):
+    request = pb.ClassifyRequest(x=[1.0, 0.01], y=[1.0, 0.01], min_certainty=0.9)
+    response = server.stub.Classify(request)
+    assert list(response.quadrants) == [pb.QUADRANT_I, pb.QUADRANT_UNSPECIFIED]
+    assert response.certainties[1] < 0.9
+
+
+@pytest.mark.parametrize(
+    ("ref", "version"),
+    [
+        (pb.ModelRef(), 1),
+        (pb.ModelRef(name="quadrants"), 1),
+        (pb.ModelRef(version=2), 2),
+        (pb.ModelRef(alias="candidate"), 2),
+        (pb.ModelRef(name="quadrants", alias="champion"), 1),
+    ],
+)
+def test_a_version_is_chosen_by_number_or_alias(server, ref, version):
+    response = server.stub.Classify(pb.ClassifyRequest(model=ref, x=[1], y=[1]))
+    assert response.model.version == version
+
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields", "text"),
+    [
+        (pb.ClassifyRequest(x=[1, 2], y=[1]), ["y"], "y: expected as many values as x, 2, got 1"),
+        (pb.ClassifyRequest(y=[1]), ["x"], "x: expected as many values as y, 1, got 0"),
+        (
+            pb.ClassifyRequest(x=[1, NAN, 3], y=[1, 2, -INF]),
+            ["x[1]", "y[2]"],
+            "x[1]: expected a finite number, got nan (and 1 more fault)",
+        ),
+        (
+            pb.ClassifyRequest(x=[NAN] * 30, y=[0] * 30),
+            [f"x[{i}]" for i in range(16)],
+            "x[0]: expected a finite number, got nan (and 29 more faults)",
+        ),
+        (
+            pb.ClassifyRequest(x=[0] * 2001, y=[0] * 2001),
+            ["x"],
+            "x: expected at most 2000 points a call, got 2001; send them in several calls",
+        ),
+        (
+            pb.ClassifyRequest(min_certainty=1.5),
+            ["min_certainty"],
+            "min_certainty: expected a number from 0 to 1, got 1.5",
+        ),
+        (
+            pb.ClassifyRequest(min_certainty=NAN),
+            ["min_certainty"],
+            "min_certainty: expected a number from 0 to 1, got nan",
+        ),
+    ],
+)
+def test_bad_input_names_the_field_what_was_expected_and_what_came(server, request_, fields, text):
+    error = refused(server.stub.Classify, request_)
+    assert (error.code(), error.details()) == (INVALID, text)
+    violations = details_of(error, error_details_pb2.BadRequest).field_violations
+    assert [violation.field for violation in violations] == fields
+    info = details_of(error, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.domain) == ("INVALID_INPUT", "quadnet")
+
+
+@pytest.mark.parametrize(
+    ("ref", "code", "text"),
+    [
+        (
+            pb.ModelRef(name="digits"),
+            grpc.StatusCode.NOT_FOUND,
+            "There is no model 'digits' in the registry. It holds: letters, quadrants, reordered.",
+        ),
+        (
+            pb.ModelRef(version=9),
+            grpc.StatusCode.NOT_FOUND,
+            "Model 'quadrants' has no version 9. Its versions: 1, 2.",
+        ),
+        (
+            pb.ModelRef(version=-1),
+            grpc.StatusCode.NOT_FOUND,
+            "Model 'quadrants' has no version -1. Its versions: 1, 2.",
+        ),
+        (
+            pb.ModelRef(alias="prod"),
+            grpc.StatusCode.NOT_FOUND,
+            "Model 'quadrants' has no alias 'prod'. Its aliases: candidate, champion.",
+        ),
+        (
+            pb.ModelRef(name="../../etc/passwd"),
+            grpc.StatusCode.NOT_FOUND,
+            (
+                "'../../etc/passwd' cannot be a model's name: expected a lower-case letter or "
+                "digit and up to 63 more of those, '_' and '-'."
+            ),
+        ),
+        (
+            pb.ModelRef(name="letters"),
+            grpc.StatusCode.FAILED_PRECONDITION,
+            (
+                "Model 'letters' takes 2 features and has the classes a, b, c, d: it cannot say "
+                "quadrants. Ask it with inference.GRPCInferenceService/ModelInfer."
+            ),
+        ),
+    ],
+)
+def test_a_model_that_cannot_answer_is_refused_with_what_there_is(server, ref, code, text):
+    error = refused(server.stub.Classify, pb.ClassifyRequest(model=ref, x=[1], y=[1]))
+    assert (error.code(), error.details()) == (code, text)
+
+
+@pytest.mark.parametrize("method", ["ListModels", "GetModel", "Explain"])
+def test_what_is_not_answered_yet_is_unimplemented(server, method):
+    request = getattr(pb, f"{method}Request")()
+    error = refused(getattr(server.stub, method), request)
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert error.details() == f"This server does not answer /{SERVICE}/{method}."
+
+
+def test_the_stream_is_not_answered_yet_either(server):
+    with pytest.raises(grpc.RpcError) as caught:
+        list(server.stub.ClassifyStream(iter([pb.ClassifyRequest()]), timeout=10))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+floats = st.floats(width=64, allow_nan=True, allow_infinity=True)
+
+
+@given(
+    x=st.lists(floats, max_size=6),
+    y=st.lists(floats, max_size=6),
+    name=st.sampled_from(["", "quadrants", "letters", "nothing", "Ünicode", "a/b"]),
+    version=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    min_certainty=st.floats(width=32),
+    all_certainties=st.booleans(),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_request_gets_an_answer_or_a_status_of_the_table(
+    server, x, y, name, version, min_certainty, all_certainties
+):
+    request = pb.ClassifyRequest(
+        model=pb.ModelRef(name=name, version=version),
+        x=x,
+        y=y,
+        min_certainty=min_certainty,
+        all_certainties=all_certainties,
+    )
+    try:
+        response = server.stub.Classify(request, timeout=10)
+    except grpc.RpcError as error:
+        assert error.code() in (
+            INVALID,
+            grpc.StatusCode.NOT_FOUND,
+            grpc.StatusCode.FAILED_PRECONDITION,
+        )
+        return
+    assert len(response.quadrants) == len(response.certainties) == len(x) == len(y)
+    assert np.isfinite(x + y).all()
+
+
+def test_a_message_over_the_byte_limit_is_refused_by_grpc(server):
+    huge = pb.ClassifyRequest(x=np.zeros(9_000_000))
+    error = refused(server.stub.Classify, huge)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_fault_of_ours_tells_the_caller_a_request_id_and_nothing_else(caplog):
+    status = to_status(RuntimeError("secret of /etc/shadow"), "/quadrant.v1/Classify")
+    assert status.code == grpc.StatusCode.INTERNAL.value[0]
+    assert "secret" not in str(status)
+    request_id = status.message.split()[-1].rstrip(".")
+    assert request_id in caplog.text
+    assert "secret of /etc/shadow" in caplog.text
+
+
+def test_health_is_the_standard_one(server):
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    for name in ("", SERVICE):
+        status = stub.Check(health_pb2.HealthCheckRequest(service=name)).status
+        assert status == health_pb2.HealthCheckResponse.SERVING
+    error = refused(stub.Check, health_pb2.HealthCheckRequest(service="other"))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_client_that_knows_only_reflection_can_call(server):
+    database = ProtoReflectionDescriptorDatabase(server.channel)
+    assert SERVICE in database.get_services()
+    pool = descriptor_pool.DescriptorPool(database)
+    method = pool.FindServiceByName(SERVICE).FindMethodByName("Classify")
+    request_class = message_factory.GetMessageClass(method.input_type)
+    response_class = message_factory.GetMessageClass(method.output_type)
+    call = server.channel.unary_unary(
+        f"/{SERVICE}/Classify",
+        request_serializer=request_class.SerializeToString,
+        response_deserializer=response_class.FromString,
+    )
+    assert list(call(request_class(x=[-0.3], y=[0.8])).quadrants) == [2]
+
+
+STRANGER = """
+import sys
+import grpc
+from quadrant.v1 import quadrant_pb2, quadrant_pb2_grpc
+assert "service" not in sys.modules
+stub = quadrant_pb2_grpc.QuadrantServiceStub(grpc.insecure_channel(sys.argv[1]))
+answer = stub.Classify(quadrant_pb2.ClassifyRequest(x=[0.5, -0.3], y=[0.5, 0.8]))
+print([quadrant_pb2.Quadrant.Name(q) for q in answer.quadrants], round(answer.certainties[0], 3))
+"""
+
+
+def test_a_stub_made_from_protos_alone_can_call(server, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}"]
+        + [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python")]
+        + ["quadrant/v1/quadrant.proto"],
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "stranger.py").write_text(STRANGER)
+    # -P keeps this repository off the path; the script's own folder is put on it.
+    done = subprocess.run(
+        [sys.executable, "-P", tmp_path / "stranger.py", server.address],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout == "['QUADRANT_I', 'QUADRANT_II'] 0.907\n"
+
+
+def until(condition, *, seconds=20):
+    """Call until the answer is true; each call is itself the wait."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+
+
+def version_served(server):
+    return server.stub.Classify(pb.ClassifyRequest()).model.version
+
+
+def test_a_cold_server_begins_to_serve_when_something_is_published(registry):
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        assert "NOT_SERVING: There is no model 'quadrants'" in server.announcement[0]
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(service=SERVICE), timeout=30
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        error = refused(server.stub.Classify, pb.ClassifyRequest())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert quadnet("health", "--port", server.port).returncode == 1
+        publish(registry)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert version_served(server) == 1
+
+
+def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        publish(registry, scale=2.0)
+        until(lambda: version_served(server) == 2)
+        registry.set_alias("quadrants", "champion", 1, reason="back")
+        until(lambda: version_served(server) == 1)
+
+        publish(registry, scale=4.0, alias="")
+        version = registry.root / "models/quadrants/versions/000003"
+        weights = version / "weights.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        # By hand, because the registry refuses to point an alias at a version that is corrupt.
+        digest = hashlib.sha256((version / "manifest.json").read_bytes()).hexdigest()
+        (registry.root / "models/quadrants/aliases/00000009.json").write_text(
+            json.dumps(
+                {
+                    "generation": 9,
+                    "aliases": {"champion": {"version": 3, "manifest_sha256": digest}},
+                }
+            )
+        )
+        # The log's line says that the server has tried.
+        line = server.process.stderr.readline()
+        assert "Version 3 of model 'quadrants' must not be used: weights.safetensors" in line
+        assert version_served(server) == 1
+
+        shutil.rmtree(registry.root / "models")
+        assert "There is no model 'quadrants'" in server.process.stderr.readline()
+        assert version_served(server) == 1
+        code, _, _ = server.stop()
+        assert code == 0
+
+
+def test_a_corrupt_version_is_logged_and_the_old_one_goes_on(registry):
+    publish(registry)
+    publish(registry, scale=2.0, alias="")
+    (registry.root / "models/quadrants/versions/000002/weights.safetensors").write_bytes(b"x" * 400)
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        asked = pb.ClassifyRequest(model=pb.ModelRef(version=2), x=[1], y=[1])
+        error = refused(server.stub.Classify, asked)
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "weights.safetensors" in error.details()
+        assert str(registry.root) not in error.details()
+        assert version_served(server) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_with_code_0(registry, number):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        assert version_served(server) == 1
+        code, out, err = server.stop(number)
+        assert (code, out, err) == (0, "Stopped.\n", "")
+
+
+def test_calls_accepted_before_the_signal_are_answered(registry):
+    publish(registry)
+    X = np.random.default_rng(0).normal(size=(200_000, 2))
+    request = pb.ClassifyRequest(x=X[:, 0], y=X[:, 1], all_certainties=True)
+    with ServerProcess(registry.root) as server:
+        version_served(server)
+        calls = [server.stub.Classify.future(request, timeout=60) for _ in range(6)]
+        until(lambda: any(call.done() for call in calls))
+        server.process.send_signal(signal.SIGTERM)
+        answered = 0
+        for call in calls:
+            try:
+                assert len(call.result().quadrants) == len(X)
+                answered += 1
+            except grpc.RpcError as error:
+                # Only a call that the server had not yet accepted may be turned away.
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert answered >= 1
+        assert server.process.wait(30) == 0
+
+
+def test_while_draining_the_server_answers_and_says_not_serving(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--drain-delay", "30") as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=30
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert version_served(server) == 1
+        # A second signal ends the delay.
+        watch.cancel()
+        code, _, _ = server.stop()
+        assert code == 0
+
+
+def test_threads_of_clients_get_the_answers_of_their_own_points(server):
+    failures = []
+
+    def ask(seed):
+        X = np.random.default_rng(seed).normal(size=(50, 2))
+        expected = [NUMBERS[name] for name in exact_predictor(3.0).predict(X)]
+        for _ in range(30):
+            response = server.stub.Classify(pb.ClassifyRequest(x=X[:, 0], y=X[:, 1]))
+            if list(response.quadrants) != expected:
+                failures.append(seed)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
