@@ -7,7 +7,6 @@ imports them inside functions, so that `quadnet --help` needs neither.
 import difflib
 import importlib
 import os
-import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,8 +64,6 @@ def main() -> None:
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # gRPC's core writes lines of its own to standard error; what matters of them we say ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # A reader that goes away, such as `head`, ends the command as it does any other.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
@@ -109,6 +106,7 @@ def _run(name: str, words: list[str]) -> int:
     settings = commandline.parse(_find(verb.settings), f"quadnet {name}", words)
     try:
         code: int = _find(verb.run)(settings)
+        sys.stdout.flush()
     except QuadnetError as error:
         if settings.debug:
             raise
@@ -116,6 +114,11 @@ def _run(name: str, words: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has had enough. What is still buffered must go
+        # somewhere, or the interpreter complains of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         if settings.debug:
             raise

@@ -114,5 +114,8 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._poll):
-            self._live.refresh()
+            try:
+                self._live.refresh()
+            except Exception:  # noqa: BLE001 - whatever it is, watching goes on
+                _log.exception("The registry could not be looked at.")
             self._on_refresh()

@@ -123,6 +123,7 @@ class Server:
         self._health.enter_graceful_shutdown()
         at_once.wait(self._settings.drain_delay)
         finished = self._server.stop(self._settings.grace)
+        # Two events cannot be waited for at once: the second signal is looked for in between.
         while not finished.wait(0.05):
             if at_once.is_set():
                 self._server.stop(0)
