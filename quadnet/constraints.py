@@ -4,10 +4,12 @@ scikit-learn's own helpers for this are private and have moved between releases,
 format of their message is kept: parameter, class, what was expected, what came.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 
 class InvalidParameterError(ValueError, TypeError):
@@ -38,7 +40,7 @@ def one_of(*options: str) -> Constraint:
 
 def boolean() -> Constraint:
     """Accept True or False."""
-    return Constraint(lambda value: isinstance(value, bool), "an instance of 'bool'")
+    return Constraint(lambda value: isinstance(value, (bool, np.bool_)), "an instance of 'bool'")
 
 
 def integer(low: int) -> Constraint:
@@ -68,11 +70,11 @@ def layer_sizes() -> Constraint:
 
     def accepts(value: Any) -> bool:
         sizes = [value] if isinstance(value, Integral) else value
-        return isinstance(sizes, (list, tuple)) and all(
+        return isinstance(sizes, (Sequence, np.ndarray)) and all(
             not isinstance(n, bool) and isinstance(n, Integral) and int(n) > 0 for n in sizes
         )
 
-    return Constraint(accepts, "an int above 0 or a list or tuple of them")
+    return Constraint(accepts, "an int above 0 or a sequence of them")
 
 
 def check(owner: str, constraints: Mapping[str, Constraint], values: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from itertools import islice
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -128,10 +129,8 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
     >>> from quadnet import NeuralNetworkClassifier
     >>> X = [[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]
     >>> y = ["I", "II", "III", "IV"]
-    >>> net = NeuralNetworkClassifier(
-    ...     (6,), learning_rate_init=0.1, max_iter=100, tol=0, random_state=0
-    ... )
-    >>> net.set_params(n_iter_no_change=100).fit(X, y).predict([[0.9, 0.2], [-0.1, -0.7]])
+    >>> net = NeuralNetworkClassifier((6,), learning_rate_init=0.1, random_state=0)
+    >>> net.fit(X, y).predict([[0.9, 0.2], [-0.1, -0.7]])
     array(['I', 'III'], dtype='<U3')
     """
 
@@ -198,6 +197,8 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
             If a parameter, X or y is not as described above.
         """
         constraints.check(type(self).__name__, _CONSTRAINTS, self.get_params(deep=False))
+        # A fit that fails leaves the estimator unfitted, not half fitted.
+        self._network: Network | None = None
         validated: tuple[FloatArray, NDArray[np.generic]] = validate_data(
             self, X, y, dtype=(np.float64, np.float32)
         )
@@ -207,18 +208,11 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
         Y = self._targets(indices, rows.dtype)
         rng = check_random_state(self.random_state)
 
-        network = self._network = self._new_network(rows.shape[1], Y.shape[1], rows.dtype)
+        network = self._new_network(rows.shape[1], Y.shape[1], rows.dtype)
         init = self.init
         if init == "auto":
             init = "glorot_uniform_logistic" if self.activation == "logistic" else "glorot_uniform"
         network.initialize(INITIALIZERS[init], rng)
-        self.coefs_ = network.parameters.weights
-        self.intercepts_ = network.parameters.biases
-        self.n_layers_ = len(network.layer_sizes)
-        self.n_outputs_ = Y.shape[1]
-        softmax = network.loss_name == "softmax_cross_entropy"
-        self.out_activation_ = "softmax" if softmax else "logistic"
-
         epochs = train(
             network,
             rows,
@@ -230,7 +224,24 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
             rng=rng,
         )
         self._follow(islice(epochs, self.max_iter), n_samples=len(rows))
+
+        self._network = network
+        self.coefs_ = network.parameters.weights
+        self.intercepts_ = network.parameters.biases
+        self.n_layers_ = len(network.layer_sizes)
+        self.n_outputs_ = Y.shape[1]
+        softmax = network.loss_name == "softmax_cross_entropy"
+        self.out_activation_ = "softmax" if softmax else "logistic"
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return getattr(self, "_network", None) is not None
+
+    def _fitted_network(self) -> Network:
+        """Return the trained network; raise NotFittedError if there is none."""
+        check_is_fitted(self)
+        assert self._network is not None
+        return self._network
 
     def _targets(self, indices: NDArray[np.intp], dtype: np.dtype[np.floating]) -> FloatArray:
         """Return one-hot rows, or for two classes the one column that says "the second"."""
@@ -241,7 +252,7 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _new_network(self, n_inputs: int, n_outputs: int, dtype: np.dtype[np.floating]) -> Network:
         sizes = self.hidden_layer_sizes
-        hidden = list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+        hidden = [sizes] if isinstance(sizes, Integral) else [int(n) for n in sizes]
         if self.loss == "squared_error":
             loss = "sigmoid_squared_error"
         else:
@@ -289,14 +300,12 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
             if standing_still > self.n_iter_no_change:
                 break
         else:
-            # Settings that rule the early end out ask for max_iter epochs: no reason to warn.
-            if self.n_iter_no_change < self.max_iter:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and "
-                    "the optimization hasn't converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and "
+                "the optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_)
         self.t_ = self.n_iter_ * n_samples
@@ -313,9 +322,9 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`; rows sum to 1.
         """
-        check_is_fitted(self)
+        network = self._fitted_network()
         rows: FloatArray = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        probabilities = self._network.probabilities(rows)
+        probabilities = network.probabilities(rows)
         # Trained on one class only, the network has a column for a second that does not exist.
         return probabilities if len(self.classes_) > 1 else np.ones_like(probabilities[:, :1])
 
@@ -327,5 +336,4 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def freeze(self) -> Predictor:
         """Return the trained network as an immutable, scikit-learn-free `Predictor`."""
-        check_is_fitted(self)
-        return Predictor(self._network, self.classes_)
+        return Predictor(self._fitted_network(), self.classes_)

@@ -42,12 +42,20 @@ class Predictor:
 
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), for X (n_rows, n_features)."""
-        return self.network.probabilities(np.asarray(X, dtype=self.dtype))
+        X = np.asarray(X, dtype=self.dtype)
+        if len(self.classes) == 1:
+            # Such a network has an output for a second class that was never seen.
+            return np.ones((len(X), 1), self.dtype)
+        return self.network.probabilities(X)
 
     def predict(self, X: FloatArray) -> NDArray[np.generic]:
         """Return the most probable class of each row."""
         winners: NDArray[np.generic] = self.classes[self.probabilities(X).argmax(axis=1)]
         return winners
+
+    def __reduce__(self) -> tuple[type["Predictor"], tuple[Network, NDArray[np.generic]]]:
+        # Arrays come back writable from a pickle and from a copy: the constructor freezes them.
+        return Predictor, (self.network, self.classes)
 
     def __repr__(self) -> str:
         shape = "-".join(str(n) for n in self.network.layer_sizes)

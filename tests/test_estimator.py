@@ -1,5 +1,6 @@
 """The estimator as scikit-learn's users meet it, with scikit-learn as the oracle."""
 
+import copy
 import doctest
 import pickle
 import warnings
@@ -162,7 +163,7 @@ def test_frozen_equals_the_estimator_and_cannot_be_changed():
     ("name", "value", "expected"),
     [
         ("alpha", -1, "a float in the range [0.0, inf)"),
-        ("hidden_layer_sizes", (3, 0), "an int above 0 or a list or tuple of them"),
+        ("hidden_layer_sizes", (3, 0), "an int above 0 or a sequence of them"),
         ("activation", "step", "a str among {'identity', 'logistic', 'relu', 'tanh'}"),
         ("solver", "lion", "a str among {'adam', 'sgd'}"),
         ("batch_size", 0, "a str among {'auto'} or an int in the range [1, inf)"),
@@ -191,6 +192,51 @@ def test_divergence_is_an_error_that_says_what_to_lower():
         pytest.raises(ValueError, match=r"diverged.*Lower learning_rate_init"),
     ):
         net.fit(X * 1e100, y)
+
+
+def test_a_fit_that_fails_leaves_no_network_behind():
+    X, y = load_iris(return_X_y=True)
+    net = fit(NeuralNetworkClassifier((4,), max_iter=3), X, y)
+    with pytest.raises(ValueError, match="parameter"):
+        net.set_params(alpha=-1).fit(X, y)
+    net.predict(X)  # refused before it began: the old network stays
+    net.set_params(alpha=0, solver="sgd", learning_rate_init=1e300)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="diverged"):
+        net.fit(X, y)
+    with pytest.raises(NotFittedError):
+        net.predict_proba(X)
+
+
+def test_epochs_that_were_not_enough_are_warned_of():
+    X, y = load_iris(return_X_y=True)
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(5\) reached"):
+        NeuralNetworkClassifier(max_iter=5).fit(X, y)
+
+
+@pytest.mark.parametrize("sizes", [np.array([5, 3]), range(3, 5), [np.int64(4)], np.int32(7)])
+def test_hidden_layer_sizes_may_be_any_sequence_of_integers(sizes):
+    X, y = load_iris(return_X_y=True)
+    net = fit(NeuralNetworkClassifier(sizes, shuffle=np.True_, max_iter=2), X, y)
+    hidden = [W.shape[1] for W in net.coefs_[:-1]]
+    assert hidden == np.atleast_1d(sizes).tolist()
+
+
+def test_one_class_is_always_the_answer_frozen_or_not():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    net = fit(NeuralNetworkClassifier((3,), max_iter=2), X, ["a"] * 20)
+    for answers in (net.predict_proba(X * 1e6), net.freeze().probabilities(X * 1e6)):
+        assert (answers == np.ones((20, 1))).all()
+    assert set(net.freeze().predict(X)) == {"a"}
+
+
+@pytest.mark.parametrize("clone_of", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+def test_a_copy_of_a_frozen_network_is_frozen_too(clone_of):
+    X, y = load_iris(return_X_y=True)
+    frozen = fit(NeuralNetworkClassifier((5,), max_iter=2), X, y).freeze()
+    copied = clone_of(frozen)
+    np.testing.assert_array_equal(copied.probabilities(X), frozen.probabilities(X))
+    with pytest.raises(ValueError, match="read-only"):
+        copied.network.parameters.flat[0] = 1
 
 
 def test_predicting_before_fitting_is_said():
