@@ -21,7 +21,7 @@ def train(settings: TrainSettings) -> int:
 
 def execute(configuration: RunConfig, registry: Registry) -> None:
     """Train, judge and publish, and say so as each is done."""
-    registry.prepare()
+    registry.prepare(configuration.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
     from pipeline import run
 

@@ -88,10 +88,13 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     """Set one dotted key to a TOML value; bare words are strings."""
     key, _, text = change.partition("=")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text
+        parsed = {"value": text}
     *sections, last = key.strip().split(".")
+    if not last or parsed.keys() != {"value"}:
+        raise InvalidSetting(f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000.")
+    value = parsed["value"]
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
@@ -106,6 +109,8 @@ def _sentence(error: ValidationError) -> str:
         return f"there is no key {where}. The keys there are: {', '.join(_known(first['loc']))}."
     if first["type"] == "missing":
         return f"the key {where} is missing."
+    if first["type"] == "model_type":
+        return f"{where}: expected a section, got {first['input']!r}."
     message = first["msg"]
     return f"{where}: {message[0].lower()}{message[1:]}, got {first['input']!r}."
 

@@ -6,6 +6,7 @@ imports them inside functions, so that `quadnet --help` needs neither.
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ def main() -> None:
     # way. Set before NumPy is first imported, and only where the user has not chosen.
     for library in ("OPENBLAS", "OMP", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    # A name that the terminal's encoding lacks is better shown escaped than not at all.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # gRPC's core writes lines of its own to standard error; what matters of them we say ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -80,7 +85,17 @@ def main() -> None:
         hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(VERBS)}."
         print(f"quadnet: there is no verb {name!r}. {hint}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(_run(name, words[1:]))
+    try:
+        code = _run(name, words[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has had enough. What is still buffered must go
+        # somewhere, or the interpreter complains of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
 
 
 def up(settings: "ServeSettings") -> int:
@@ -92,7 +107,7 @@ def up(settings: "ServeSettings") -> int:
 
     registry = Registry(settings.registry)
     if settings.alias == CHAMPION and CHAMPION not in registry.aliases(settings.model).aliases:
-        missing = f"There is no model {settings.model!r} in {registry.root} yet"
+        missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
         commands.execute(presets.load(settings.model), registry)
     return serve(settings, hints=True)
@@ -106,21 +121,13 @@ def _run(name: str, words: list[str]) -> int:
     settings = commandline.parse(_find(verb.settings), f"quadnet {name}", words)
     try:
         code: int = _find(verb.run)(settings)
-        sys.stdout.flush()
     except QuadnetError as error:
         if settings.debug:
             raise
         print(f"quadnet {name}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has had enough. What is still buffered must go
-        # somewhere, or the interpreter complains of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
-        if settings.debug:
+        if settings.debug or isinstance(error, BrokenPipeError):
             raise
         print(
             f"quadnet {name}: an unexpected fault, {type(error).__name__}: {error}. "

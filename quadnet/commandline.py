@@ -31,8 +31,14 @@ def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
     for name, field in settings.model_fields.items():
         _add_argument(parser, name, field, prefix=settings.model_config["env_prefix"])
     given = vars(parser.parse_args(words))
+    # Said here, so that no variable of that name is looked for.
+    without_variable = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in settings.model_fields.items()
+        if not _has_variable(field)
+    }
     try:
-        return settings(**given)
+        return settings(**{**without_variable, **given})
     except ValidationError as error:
         first = error.errors()[0]
         parser.error(_sentence(settings, given, first["loc"], first["msg"], first.get("input")))
@@ -64,11 +70,10 @@ def _add_argument(
 ) -> None:
     description = field.description or ""
     default = field.get_default(call_default_factory=True)
-    is_list = typing.get_origin(field.annotation) is list
-    extra = field.json_schema_extra
+    is_list = _is_list(field)
     # A flag that is not given leaves no trace, so that the environment variable can speak.
     options: dict[str, Any] = {"default": argparse.SUPPRESS}
-    if isinstance(extra, dict) and extra.get("positional"):
+    if _is_positional(field):
         options |= {"nargs": "*" if is_list else "?", "metavar": name.upper()}
         suffix = "" if is_list else f" (default: {default})"
         parser.add_argument(name, help=_escape(description + suffix), **options)
@@ -79,13 +84,29 @@ def _add_argument(
         options["action"] = "append"
     else:
         options["metavar"] = name.upper()
-    notes = [f"{prefix}{name.upper()}"]
+    notes = [f"{prefix}{name.upper()}"] if _has_variable(field) else []
     if default not in (None, False) and default != []:
         notes.append(f"default: {default}")
-    flag = "--" + name.replace("_", "-")
-    parser.add_argument(
-        flag, dest=name, help=_escape(f"{description} ({', '.join(notes)})"), **options
-    )
+    if notes:
+        description += f" ({', '.join(notes)})"
+    parser.add_argument(_flag(name), dest=name, help=_escape(description), **options)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return typing.get_origin(field.annotation) is list
+
+
+def _is_positional(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("positional"))
+
+
+def _has_variable(field: FieldInfo) -> bool:
+    return not (_is_list(field) or _is_positional(field))
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _escape(text: str) -> str:
@@ -105,11 +126,10 @@ def _sentence(
         return message
     name = str(location[0])
     field = settings.model_fields[name]
-    extra = field.json_schema_extra
-    if isinstance(extra, dict) and extra.get("positional"):
+    if _is_positional(field):
         where = name.upper()
-    elif name in given:
-        where = "--" + name.replace("_", "-")
+    elif name in given or not _has_variable(field):
+        where = _flag(name)
     else:
         where = f"{settings.model_config['env_prefix']}{name.upper()}"
     return f"{where}: {message[0].lower()}{message[1:]}, got {value!r}"

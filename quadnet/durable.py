@@ -1,6 +1,7 @@
 """Files that survive a crash: written whole, flushed to the disk, never over an existing one."""
 
 import os
+import uuid
 from pathlib import Path
 
 
@@ -10,6 +11,21 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_if_absent(path: Path, content: bytes) -> bool:
+    """Make the file appear whole, on the disk, unless its name is taken; say whether it did."""
+    temporary = path.parent / f".new-{uuid.uuid4()}"
+    write(temporary, content)
+    try:
+        # A link, unlike a rename, fails if the name is taken.
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+    return True
 
 
 def sync_directory(path: Path) -> None:

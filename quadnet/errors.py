@@ -11,11 +11,25 @@
     ├── GateFailed          a trained model was judged and not published
     └── Unreachable         no server answered
 
+The service adds two of its own, which speak of its transport: CannotListen and Refused.
 Every message stands alone: what was expected, what came, where, and what to do.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+def listing(names: Sequence[str], *, limit: int = 10) -> str:
+    """Return the names for a message, or the first of them: a status must stay small."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def shorten(text: str, *, limit: int = 80) -> str:
+    """Return a caller's own text for a message, quoted, and cut if it is long."""
+    return repr(text if len(text) <= limit else f"{text[:limit]}…")
 
 
 class QuadnetError(Exception):

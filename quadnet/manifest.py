@@ -16,6 +16,7 @@ from quadnet.names import ModelName
 SCHEMA_VERSION: Literal[1] = 1
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -116,7 +117,7 @@ class Manifest(Record):
     architecture: Architecture
     tensor_digest: Sha256
     selftest_atol: float
-    files: dict[str, FileRecord]
+    files: dict[FileName, FileRecord]
 
     def to_json(self) -> bytes:
         """Return the canonical bytes: sorted keys, no NaN, one line an entry."""

@@ -12,8 +12,6 @@ under .staging.
 
 import errno
 import hashlib
-import json
-import os
 import re
 import shutil
 import uuid
@@ -28,16 +26,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quadnet import artifact, durable
 from quadnet.artifact import Model
-from quadnet.errors import CorruptVersion, NotFound, RegistryError
+from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
 from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record, Sha256
 from quadnet.names import CHAMPION, MODEL_NAME
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
 
+_MARKER = "registry.json"
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"\d{6,}")
 _GENERATION_NAME = re.compile(r"(\d{8,})\.json")
+
+
+class Marker(BaseModel):
+    """What registry.json says: the format of everything below it, and a name for this registry."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[1]
+    id: str
 
 
 class AliasTarget(BaseModel):
@@ -89,34 +97,47 @@ class Registry:
         )
 
     def aliases(self, model: str) -> AliasMap:
-        """Return the newest valid generation of the model's aliases; an empty one if none."""
+        """Return the newest generation of the model's aliases; an empty one if there is none.
+
+        Raises
+        ------
+        RegistryError
+            If the newest generation cannot be read. An older one must not be taken for it: that
+            would undo a change of aliases without a word.
+        """
         directory = self._model(model) / "aliases"
         names = [name for name in self._entries(directory) if _GENERATION_NAME.fullmatch(name)]
-        for name in sorted(names, key=lambda name: (len(name), name), reverse=True):
-            try:
-                return AliasMap.model_validate_json((directory / name).read_bytes())
-            except (OSError, ValidationError):
-                continue  # not there yet: an older generation is the newest valid one
-        return AliasMap()
+        if not names:
+            return AliasMap()
+        newest = directory / max(names, key=lambda name: (len(name), name))
+        try:
+            return AliasMap.model_validate_json(newest.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RegistryError(
+                f"{newest} cannot be read, and it says which versions the aliases of {model!r} "
+                "point to. Restore it, or remove it to go back to the generation before."
+            ) from error
 
-    def resolve(self, model: str, *, version: int | None = None, alias: str = CHAMPION) -> int:
-        """Return the number of a version, given by number or alias; raise NotFound if none."""
-        versions = self.versions(model)
-        if not versions:
-            known = ", ".join(self.models()) or "none"
-            raise NotFound(f"There is no model {model!r} in the registry. It holds: {known}.")
-        if version is None:
-            targets = self.aliases(model).aliases
-            if alias not in targets:
-                known = ", ".join(sorted(targets)) or "none"
-                raise NotFound(f"Model {model!r} has no alias {alias!r}. Its aliases: {known}.")
-            version = targets[alias].version
-        if version not in versions:
+    def target(self, model: str, alias: str = CHAMPION) -> AliasTarget:
+        """Return what the alias points to; raise NotFound if there is no such model or alias."""
+        self._check_model(model)
+        targets = self.aliases(model).aliases
+        if alias not in targets:
             raise NotFound(
-                f"Model {model!r} has no version {version}. "
-                f"Its versions: {', '.join(map(str, versions))}."
+                f"Model {model!r} has no alias {shorten(alias)}. "
+                f"Its aliases: {listing(sorted(targets))}."
             )
-        return version
+        self._check_version(model, targets[alias].version)
+        return targets[alias]
+
+    def digest(self, model: str, version: int) -> str:
+        """Return the sha256 of the version's manifest; raise NotFound if there is none."""
+        self._check_version(model, version)
+        path = self._version(model, version) / _MANIFEST
+        try:
+            return hashlib.sha256(_read_file(path, limit=_MAX_MANIFEST_BYTES)).hexdigest()
+        except CorruptVersion as error:
+            raise _not_to_be_used(model, version, error) from error
 
     def load(self, model: str, version: int) -> Model:
         """Read one version, verify every byte of it, and run its self-test.
@@ -128,31 +149,14 @@ class Registry:
         CorruptVersion
             If it is not what was published; the message names the file.
         """
-        self.resolve(model, version=version)
-        directory = self._version(model, version)
+        self._check_version(model, version)
         try:
-            loaded = _read(directory)
+            return self._read_as(model, version)
         except CorruptVersion as error:
-            raise CorruptVersion(
-                f"Version {version} of model {model!r} must not be used: {error}"
-            ) from error
-        manifest = loaded.manifest
-        if (manifest.model, manifest.version) != (model, version):
-            raise CorruptVersion(
-                f"Version {version} of model {model!r} must not be used: manifest.json says "
-                f"that it is version {manifest.version} of {manifest.model!r}."
-            )
-        targets = self.aliases(model).aliases.values()
-        pinned = {target.manifest_sha256 for target in targets if target.version == version}
-        if pinned and loaded.digest not in pinned:
-            raise CorruptVersion(
-                f"Version {version} of model {model!r} must not be used: manifest.json is not "
-                "the one that an alias was pointed at."
-            )
-        return loaded
+            raise _not_to_be_used(model, version, error) from error
 
-    def prepare(self) -> None:
-        """Create the registry if it is not there, and try that it can be written.
+    def prepare(self, model: str) -> None:
+        """Create the model's place if it is not there, and try that it can be written.
 
         Called before work whose result is to be published: a full disk or a missing right is
         better known before hours of training than after.
@@ -160,15 +164,14 @@ class Registry:
         Raises
         ------
         RegistryError
-            If the directory cannot be written or holds something else.
+            If the directory cannot be written or holds something else, or the aliases cannot be
+            read.
         """
         with self._writing():
-            self._initialize()
-            probe = self.root / f".probe-{uuid.uuid4()}"
-            try:
-                durable.write(probe, b"probe")
-            finally:
-                probe.unlink(missing_ok=True)
+            probe = self._staging(model)
+            probe.mkdir()
+            probe.rmdir()
+        self.aliases(model)
 
     def publish(
         self, model: str, predictor: Predictor, record: Record, selftest_inputs: FloatArray
@@ -185,11 +188,7 @@ class Registry:
         """
         files = artifact.pack(predictor, selftest_inputs)
         with self._writing():
-            self._initialize()
-            home = self._model(model)
-            durable.make_directories(home / "versions")
-            durable.make_directories(home / ".staging")
-            staging = home / ".staging" / str(uuid.uuid4())
+            staging = self._staging(model)
             staging.mkdir()
             try:
                 for name, content in files.items():
@@ -204,7 +203,7 @@ class Registry:
                     if _rename_exclusively(staging, self._version(model, version)):
                         break
                     version += 1  # another publisher took the number
-                durable.sync_directory(home / "versions")
+                durable.sync_directory(self._version(model, version).parent)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         return self.load(model, version)
@@ -214,10 +213,7 @@ class Registry:
 
         A writer that comes second reads the winner's map and applies its own change to that.
         """
-        version = self.resolve(model, version=version)
-        target = AliasTarget(
-            version=version, manifest_sha256=_read(self._version(model, version)).digest
-        )
+        target = AliasTarget(version=version, manifest_sha256=self.load(model, version).digest)
         directory = self._model(model) / "aliases"
         with self._writing():
             durable.make_directories(directory)
@@ -229,23 +225,17 @@ class Registry:
                     at=datetime.now(UTC),
                     reason=reason,
                 )
-                temporary = directory / f".{uuid.uuid4()}"
-                durable.write(temporary, following.model_dump_json(indent=1).encode() + b"\n")
-                try:
-                    # A link, unlike a rename, fails if the name is taken.
-                    os.link(temporary, directory / f"{following.generation:08d}.json")
-                except FileExistsError:
-                    continue
-                finally:
-                    temporary.unlink()
-                durable.sync_directory(directory)
-                return following
+                path = directory / f"{following.generation:08d}.json"
+                if durable.write_if_absent(
+                    path, following.model_dump_json(indent=1).encode() + b"\n"
+                ):
+                    return following
 
     def _model(self, model: str) -> Path:
         if not MODEL_NAME.fullmatch(model):
             raise NotFound(
-                f"{model!r} cannot be a model's name: expected a lower-case letter or digit and "
-                "up to 63 more of those, '_' and '-'."
+                f"{shorten(model)} cannot be a model's name: expected a lower-case letter or "
+                "digit and up to 63 more of those, '_' and '-'."
             )
         return self.root / "models" / model
 
@@ -262,24 +252,79 @@ class Registry:
                 f"The registry {self.root} cannot be read: {directory}: {error.strerror}."
             ) from error
 
+    def _check_model(self, model: str) -> list[int]:
+        """Return the model's versions; raise NotFound if it has none."""
+        self._check_format()
+        versions = self.versions(model)
+        if not versions:
+            known = listing(self.models())
+            raise NotFound(f"There is no model {model!r} in the registry. It holds: {known}.")
+        return versions
+
+    def _check_version(self, model: str, version: int) -> None:
+        versions = self._check_model(model)
+        if version not in versions:
+            known = listing([str(number) for number in reversed(versions)])
+            raise NotFound(
+                f"Model {model!r} has no version {version}. Its versions, newest first: {known}."
+            )
+
+    def _check_format(self) -> bool:
+        """Refuse a registry that other code has written; say whether there is one."""
+        try:
+            content = (self.root / _MARKER).read_bytes()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise RegistryError(
+                f"The registry {self.root} cannot be read: {error.strerror}."
+            ) from error
+        try:
+            Marker.model_validate_json(content)
+        except ValidationError as error:
+            raise RegistryError(
+                f"{self.root / _MARKER} does not say that the registry has format "
+                f"{SCHEMA_VERSION}, the only one that this version of Quadnet knows."
+            ) from error
+        return True
+
+    def _read_as(self, model: str, version: int) -> Model:
+        """Read the version, and hold what it says of itself against where it lies."""
+        loaded = _read(self._version(model, version))
+        manifest = loaded.manifest
+        if (manifest.model, manifest.version) != (model, version):
+            raise CorruptVersion(
+                f"{_MANIFEST} says that it is version {manifest.version} of {manifest.model!r}."
+            )
+        targets = self.aliases(model).aliases.values()
+        pinned = {target.manifest_sha256 for target in targets if target.version == version}
+        if pinned and loaded.digest not in pinned:
+            raise CorruptVersion(f"{_MANIFEST} is not the one that an alias was pointed at.")
+        return loaded
+
+    def _staging(self, model: str) -> Path:
+        """Return a new path to write a version of the model in, and make what lies around it."""
+        self._initialize()
+        home = self._model(model)
+        durable.make_directories(home / "versions")
+        durable.make_directories(home / ".staging")
+        return home / ".staging" / str(uuid.uuid4())
+
     def _initialize(self) -> None:
-        marker = self.root / "registry.json"
-        if marker.exists():
+        if self._check_format():
             return
         durable.make_directories(self.root)
+        marker = self.root / _MARKER
         strangers = sorted(set(self._entries(self.root)) - {"lost+found"})
         # Looked for again: another publisher may have made the registry just now.
-        if strangers and not marker.exists():
+        if [name for name in strangers if not name.startswith(".new-")] and not marker.exists():
             raise RegistryError(
                 f"{self.root} is no registry and not empty: it holds {strangers[0]!r}. "
                 "Name an empty or a new directory with --registry."
             )
-        try:
-            content = json.dumps({"format": SCHEMA_VERSION, "id": str(uuid.uuid4())}) + "\n"
-            durable.write(marker, content.encode())
-        except FileExistsError:
-            return  # another publisher was first
-        durable.sync_directory(self.root)
+        content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
+        # Another publisher may be first; either marker will do.
+        durable.write_if_absent(marker, content.encode())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -312,6 +357,10 @@ def _manifest(
     )
 
 
+def _not_to_be_used(model: str, version: int, error: CorruptVersion) -> CorruptVersion:
+    return CorruptVersion(f"Version {version} of model {model!r} must not be used: {error}")
+
+
 def _read(directory: Path) -> Model:
     """Read and verify the version in this directory: every reader's one way in."""
     content = _read_file(directory / _MANIFEST, limit=_MAX_MANIFEST_BYTES)
@@ -326,8 +375,6 @@ def _read(directory: Path) -> Model:
         raise CorruptVersion(f"{_MANIFEST}: it does not list {min(missing)}.")
     files = {}
     for name, expected in manifest.files.items():
-        if Path(name).name != name:
-            raise CorruptVersion(f"{_MANIFEST}: {name!r} is no plain file name.")
         files[name] = _read_file(directory / name, limit=expected.size)
         if len(files[name]) != expected.size:
             raise CorruptVersion(f"{name}: expected {expected.size} bytes, got {len(files[name])}.")

@@ -10,9 +10,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import QuadnetError, Unreachable
+from quadnet.errors import InvalidInput, QuadnetError, Unreachable, Violation
 from quadnet.types import FloatArray
 from service import codec
+from service.address import is_loopback
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 
@@ -33,8 +34,8 @@ class Refused(QuadnetError):
 class Answers:
     """The quadrant and the certainty of each point, and the version that says so.
 
-    `quadrants` holds names, or "" where `min_certainty` withheld the answer; `certainties` holds
-    the winner's probability. Both have shape (n_points,).
+    `quadrants` holds names, or "" where the network cannot tell; `certainties` holds the winner's
+    probability. Both have shape (n_points,).
     """
 
     model: str
@@ -63,6 +64,8 @@ class QuadrantClient:
             options=[
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+                # A proxy for the world outside knows nothing of a server on this machine.
+                ("grpc.enable_http_proxy", int(not is_loopback(address.rpartition(":")[0]))),
             ],
         )
         self._quadrants = quadrant_pb2_grpc.QuadrantServiceStub(self._channel)  # type: ignore[no-untyped-call]
@@ -85,12 +88,18 @@ class QuadrantClient:
 
         Raises
         ------
+        InvalidInput
+            If the array has another shape.
         Refused
             If the server answers with an error.
         Unreachable
             If no server answers in time.
         """
-        X = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        X = np.asarray(points, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != 2:
+            raise InvalidInput(
+                [Violation("points", f"expected the shape (n_points, 2), got {X.shape}")]
+            )
         request = pb.ClassifyRequest(
             model=pb.ModelRef(name=model, version=version), x=X[:, 0].tolist(), y=X[:, 1].tolist()
         )

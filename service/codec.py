@@ -81,7 +81,11 @@ def classify(model: Model, X: FloatArray) -> FloatArray:
     Unsupported
         If the model is not one of two features and the four quadrants.
     """
-    return model.predictor.probabilities(X)[:, _columns(model)]
+    columns = _columns(model)
+    # Coordinates near the largest double overflow on the way; `encode_answer` says what becomes
+    # of such points.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return model.predictor.probabilities(X)[:, columns]
 
 
 def _columns(model: Model) -> IntArray:
@@ -100,11 +104,14 @@ def encode_answer(
     model: Model, probabilities: FloatArray, *, min_certainty: float, all_certainties: bool
 ) -> pb.ClassifyResponse:
     """Return the answer for points with these probabilities, columns in the order I to IV."""
+    unknown = np.logical_not(np.isfinite(probabilities).all(axis=1, keepdims=True))
+    if unknown.any():
+        probabilities = np.where(unknown, 1 / len(quadrants.NAMES), probabilities)
     winners = probabilities.argmax(axis=1)
     certainties = probabilities.max(axis=1, initial=0.0).astype(np.float32)
     numbers = np.array([_NUMBERS[name] for name in quadrants.NAMES])[winners]
     # Compared as the floats that travel, so that the caller can check the rule on what it got.
-    numbers[certainties < np.float32(min_certainty)] = pb.QUADRANT_UNSPECIFIED
+    numbers[unknown[:, 0] | (certainties < np.float32(min_certainty))] = pb.QUADRANT_UNSPECIFIED
     return pb.ClassifyResponse(
         model=pb.ModelVersion(
             name=model.manifest.model, version=model.manifest.version, digest=model.digest

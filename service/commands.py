@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quadnet.errors import InvalidInput, InvalidSetting, Violation
+from service import address
 from service.client import QuadrantClient
 from service.settings import ClassifySettings, ClientSettings, HealthSettings
 
@@ -42,8 +43,7 @@ def health(settings: HealthSettings) -> int:
 
 
 def _client(settings: ClientSettings) -> QuadrantClient:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return QuadrantClient(f"{host}:{settings.port}", timeout=settings.timeout)
+    return QuadrantClient(address.join(settings.host, settings.port), timeout=settings.timeout)
 
 
 def _batches(points: Iterator[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:

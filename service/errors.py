@@ -82,7 +82,14 @@ def _pack(message: Message) -> any_pb2.Any:
 
 
 class ErrorInterceptor(grpc.ServerInterceptor):
-    """Turns every exception of a method into its status."""
+    """Turns every exception of these services' methods into its status.
+
+    Others are left alone: the health service's Watch is marked as non-blocking on its handler, and
+    would hold a thread for each caller if that were lost.
+    """
+
+    def __init__(self, services: tuple[str, ...]) -> None:
+        self._services = services
 
     def intercept_service(
         self,
@@ -91,9 +98,9 @@ class ErrorInterceptor(grpc.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the method's handler."""
         handler = continuation(handler_call_details)
-        if handler is None:
-            return None
         method = handler_call_details.method
+        if handler is None or method.split("/")[1] not in self._services:
+            return handler
         deserializer, serializer = handler.request_deserializer, handler.response_serializer
         if handler.response_streaming:
             respond = handler.stream_stream or handler.unary_stream

@@ -39,7 +39,7 @@ class LiveModels:
         self.default_alias = alias
         self._current: Model | None = None
         self._failure: QuadnetError | None = None
-        self._load = lru_cache(maxsize=LOADED_ON_DEMAND)(registry.load)
+        self._load_once = lru_cache(maxsize=LOADED_ON_DEMAND)(self._load)
 
     @property
     def ready(self) -> bool:
@@ -57,12 +57,12 @@ class LiveModels:
         A failure is kept, logged when it is new, and changes nothing else.
         """
         try:
-            version = self.registry.resolve(self.default_model, alias=self.default_alias)
+            target = self.registry.target(self.default_model, self.default_alias)
             current = self._current
-            if current is not None and current.manifest.version == version:
+            if current is not None and current.digest == target.manifest_sha256:
                 self._failure = None
                 return False
-            self._current = self.registry.load(self.default_model, version)
+            self._current = self.registry.load(self.default_model, target.version)
         except QuadnetError as error:
             if str(error) != str(self._failure):
                 _log.error("%s", error)
@@ -90,7 +90,13 @@ class LiveModels:
             if current is None:
                 raise NotReady("No version is loaded yet. Try again in a moment.")
             return current
-        return self._load(model, self.registry.resolve(model, version=version, alias=alias))
+        if version is None:
+            version = self.registry.target(model, alias).version
+        # The digest is part of the key: a registry may be made anew while the server runs.
+        return self._load_once(model, version, self.registry.digest(model, version))
+
+    def _load(self, model: str, version: int, digest: str) -> Model:
+        return self.registry.load(model, version)
 
 
 class Watcher:

@@ -4,6 +4,8 @@ import logging
 import os
 
 from quadnet.registry import Registry
+from quadnet.settings import DEFAULT_HOST, DEFAULT_PORT
+from service import address
 from service.live import LiveModels
 from service.server import Server
 from service.settings import ServeSettings
@@ -14,15 +16,16 @@ def serve(settings: ServeSettings, *, hints: bool = False) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     live = LiveModels(Registry(settings.registry), model=settings.model, alias=settings.alias)
     server = Server(live, settings)
+    where = address.join(settings.host, server.port)
 
     def announce() -> None:
         if live.ready:
             manifest = live.get().manifest
-            print(f"Serving {manifest.model} version {manifest.version} on {server.address}.")
+            print(f"Serving {manifest.model} version {manifest.version} on {where}.")
         else:
-            print(f"Listening on {server.address}, NOT_SERVING: {live.failure}")
+            print(f"Listening on {where}, NOT_SERVING: {live.failure}")
         if hints:
-            print(_hints(server))
+            print(_hints(settings, server.port))
         print("Ctrl-C stops it.", flush=True)
 
     server.run(on_start=announce)
@@ -30,13 +33,16 @@ def serve(settings: ServeSettings, *, hints: bool = False) -> int:
     return 0
 
 
-def _hints(server: Server) -> str:
+def _hints(settings: ServeSettings, port: int) -> str:
     # uv tells its children where it is: then it is also what the next command starts with.
     quadnet = "uv run quadnet" if os.environ.get("UV") else "quadnet"
-    port = f" --port {server.port}" if server.port != 50051 else ""
+    # Listening on every address is no address to call.
+    host = DEFAULT_HOST if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    options = "" if host == DEFAULT_HOST else f" --host {host}"
+    options += "" if port == DEFAULT_PORT else f" --port {port}"
     return (
         "In another terminal:\n"
-        f"  {quadnet} classify 0.5 0.5 -0.3 0.8{port}\n"
+        f"  {quadnet} classify 0.5 0.5 -0.3 0.8{options}\n"
         '  grpcurl -plaintext -d \'{"x": [0.5, -0.3], "y": [0.5, 0.8]}\' '
-        f"{server.address} quadrant.v1.QuadrantService/Classify"
+        f"{address.join(host, port)} quadrant.v1.QuadrantService/Classify"
     )

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 from quadnet.names import CHAMPION, ModelName
 from quadnet.settings import POSITIONAL, AddressSettings, RegistrySettings
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# A day is more than anybody means, and far below what makes a clock overflow.
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 
 
 class ServeSettings(AddressSettings, RegistrySettings):
@@ -16,7 +18,7 @@ class ServeSettings(AddressSettings, RegistrySettings):
 
     model: ModelName = Field("quadrants", description="The model that answers by default.")
     alias: str = Field(CHAMPION, description="The alias that says which version is served.")
-    poll: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    poll: PositiveSeconds = Field(
         1.0, description="Seconds between looks at the registry for a new version."
     )
     max_points: Annotated[int, Field(ge=1)] = Field(
@@ -37,9 +39,7 @@ class ServeSettings(AddressSettings, RegistrySettings):
 class ClientSettings(AddressSettings):
     """What every verb that calls a server takes."""
 
-    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        10.0, description="Seconds to wait for an answer."
-    )
+    timeout: PositiveSeconds = Field(10.0, description="Seconds to wait for an answer.")
 
 
 class ClassifySettings(ClientSettings):

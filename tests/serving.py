@@ -32,11 +32,11 @@ class ServerProcess:
             self.announcement.append(line.rstrip("\n"))
             if line.startswith("Ctrl-C"):
                 break
-        address = re.search(r"127\.0\.0\.1:\d+", "\n".join(self.announcement))
+        address = re.search(r"(127\.0\.0\.1|\[::1\]):\d+", "\n".join(self.announcement))
         if address is None:
             raise RuntimeError(f"It did not start: {self.process.communicate(timeout=10)}")
         self.address = address[0]
-        self.port = self.address.split(":")[1]
+        self.port = self.address.rpartition(":")[2]
         self.channel = grpc.insecure_channel(
             self.address,
             options=[

@@ -11,6 +11,17 @@ from tests.exact import publish
 from tests.serving import ServerProcess, quadnet
 
 
+def has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+IPV6 = has_ipv6()
+
+
 def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
     done = quadnet("--help")
     assert done.returncode == 0
@@ -41,6 +52,8 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
         (["classify"], "quadnet classify: expected points, as in 0.5 0.5 -0.3 0.8, or --file"),
         (["classify", "a", "b"], "POINTS: input should be a valid number"),
         (["classify", "1", "2", "--file", "p.csv"], "expected points or --file, got both"),
+        (["serve", "--poll", "1e300"], "--poll: input should be less than or equal to 86400"),
+        (["serve", "--grace", "inf"], "--grace: input should be less than or equal to 86400"),
         (["train", "quadrants", "--set", "points"], "--set: expected KEY=VALUE, got 'points'"),
     ],
 )
@@ -57,12 +70,24 @@ def test_a_wrong_variable_is_called_by_its_name():
     assert done.stderr.startswith("quadnet serve: QUADNET_PORT: input should be a valid integer")
 
 
+def test_what_has_no_variable_is_not_looked_for_in_the_environment():
+    done = quadnet("classify", env={"QUADNET_POINTS": "1 2"})
+    assert done.returncode == 2
+    assert "expected points" in done.stderr
+    assert "QUADNET_SET" not in quadnet("train", "--help").stdout
+    done = quadnet("train", "nonesuch", env={"QUADNET_SET": "data.points=4", "QUADNET_RUN": "x"})
+    assert "There is no preset 'nonesuch'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["train", "article-3"], "There is no preset 'article-3'. The presets: article-1,"),
         (["train", "mine.toml"], "The run file mine.toml cannot be read: No such file"),
-        (["train", "quadrants", "--registry", "f/r"], "The registry f/r cannot be written"),
+        (
+            ["train", "quadrants", "--registry", "f/r"],
+            "The registry f/r cannot be read: Not a",
+        ),
         (["up", "--port", "0", "--registry", "f/r"], "The registry f/r cannot be"),
         (["up", "--port", "0", "--model", "nonesuch"], "There is no preset 'nonesuch'"),
         (["classify", "1", "2", "--port", "1"], "No Quadnet server answers at 127.0.0.1:1."),
@@ -104,18 +129,42 @@ def test_a_port_in_use_is_said_and_the_first_server_goes_on(registry):
         done = quadnet("serve", "--registry", registry.root, "--port", server.port)
         assert done.returncode == 1
         assert done.stderr == (
-            f"quadnet serve: 127.0.0.1:{server.port} cannot be listened on: another process has "
-            "the port, or the address is not this machine's. Choose another with --port or "
-            "--host.\n"
+            f"quadnet serve: 127.0.0.1:{server.port} cannot be listened on: Address already in "
+            "use. Choose another with --port or --host.\n"
         )
+        # A name may have several addresses: the one that is taken is enough to refuse.
+        done = quadnet(
+            "serve", "--registry", registry.root, "--port", server.port, "--host", "localhost"
+        )
+        assert done.returncode == 1
+        assert f"localhost:{server.port} cannot be listened on" in done.stderr
         assert quadnet("health", "--port", server.port).returncode == 0
+
+
+@pytest.mark.skipif(not IPV6, reason="this machine has no IPv6")
+def test_an_ipv6_address_is_announced_as_it_must_be_typed(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--host", "::1", verb="up", env={"UV": ""}) as server:
+        assert server.announcement[0] == f"Serving quadrants version 1 on {server.address}."
+        (line,) = [line for line in server.announcement if "quadnet classify" in line]
+        assert quadnet(*line.split()[1:]).returncode == 0
+
+
+def test_a_proxy_for_the_outside_does_not_hide_a_server_on_this_machine(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+        assert quadnet("health", "--port", server.port, env=proxy).returncode == 0
 
 
 def test_up_trains_publishes_and_serves_then_finds_what_is_there(tmp_path):
     registry = Registry(tmp_path / "registry")
     with ServerProcess(registry.root, verb="up", env={"UV": ""}) as server:
         first = "\n".join(server.announcement)
-        assert f"There is no model 'quadrants' in {registry.root} yet: training it." in first
+        assert (
+            f"No version of 'quadrants' in {registry.root} is the champion yet: training it."
+            in first
+        )
         assert "Gate passed: accuracy 0.99" in first
         assert f"Published quadrants version 1 in {registry.root}, alias champion." in first
         assert f"Serving quadrants version 1 on {server.address}." in first
@@ -170,7 +219,7 @@ def test_classify_asks_another_version(server):
     done = quadnet("classify", "0.5", "0.5", "--version", "7", "--port", server.port)
     assert done.returncode == 1
     assert done.stderr == (
-        "quadnet classify: Model 'quadrants' has no version 7. Its versions: 1, 2.\n"
+        "quadnet classify: Model 'quadrants' has no version 7. Its versions, newest first: 2, 1.\n"
     )
 
 

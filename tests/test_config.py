@@ -58,6 +58,9 @@ def test_set_changes_one_key(tmp_path, change, read, value):
         ("data.placement=left", "data.placement: input should be 'uniform' or 'centres'"),
         ("name=Mine!", "name: string should match pattern"),
         ("gate.accuracy=nan", "gate.accuracy: input should be a finite number, got nan"),
+        ("data=5", "data: expected a section, got 5."),
+        ("=5", "--set '=5': expected one KEY=VALUE"),
+        ("data.points=5\nname='zz'", "expected one KEY=VALUE"),
         ("name.first=x", "--set name.first=x: name is a value, not a section"),
     ],
 )

@@ -32,12 +32,12 @@ ELSEWHERE = {
 }
 
 
+BIN = Path(sys.executable).parent
+
+
 def environment(**variables):
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        **variables,
-    }
+    path = [part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != BIN]
+    return {**os.environ, "PATH": os.pathsep.join(path), **variables}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def served(clone):
 
 
 def run_shell(text, clone, served):
-    script = f'set -eu\nuv() {{ shift; "$@"; }}\n{text}'
+    # `uv run` puts the environment on the path; without it nothing of ours is there.
+    script = f'set -eu\nuv() {{ shift; PATH="{BIN}:$PATH" "$@"; }}\n{text}'
     return subprocess.run(
         ["bash", "-c", script],
         cwd=clone,

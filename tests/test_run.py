@@ -14,7 +14,7 @@ def test_a_run_publishes_what_it_judged(registry):
     config = presets.load("quadrants", [*SMALL, "gate.accuracy=0.9"])
     trial = run.attempt(config)
     model = run.publish(trial, registry)
-    assert registry.resolve("quadrants") == 1
+    assert registry.target("quadrants").version == 1
     manifest = registry.load("quadrants", 1).manifest
     assert manifest.metrics == trial.metrics
     assert manifest.config == config.model_dump(mode="json")

@@ -23,7 +23,9 @@ from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quadnet.errors import InvalidInput
 from quadnet.registry import Registry
+from service.client import QuadrantClient
 from service.errors import to_status
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import exact_predictor, publish
@@ -99,6 +101,14 @@ def test_below_the_minimal_certainty_the_service_declines_to_guess(server):
     assert response.certainties[1] < 0.9
 
 
+def test_where_the_arithmetic_overflows_the_service_does_not_guess(server):
+    request = pb.ClassifyRequest(x=[1e308, 1.0], y=[1e308, 1.0], all_certainties=True)
+    response = server.stub.Classify(request)
+    assert list(response.quadrants) == [pb.QUADRANT_UNSPECIFIED, pb.QUADRANT_I]
+    assert list(response.certainties[:1]) == [0.25]
+    assert list(response.all_certainties[:4]) == [0.25] * 4
+
+
 @pytest.mark.parametrize(
     ("ref", "version"),
     [
@@ -170,12 +180,12 @@ def test_bad_input_names_the_field_what_was_expected_and_what_came(server, reque
         (
             pb.ModelRef(version=9),
             grpc.StatusCode.NOT_FOUND,
-            "Model 'quadrants' has no version 9. Its versions: 1, 2.",
+            "Model 'quadrants' has no version 9. Its versions, newest first: 2, 1.",
         ),
         (
             pb.ModelRef(version=-1),
             grpc.StatusCode.NOT_FOUND,
-            "Model 'quadrants' has no version -1. Its versions: 1, 2.",
+            "Model 'quadrants' has no version -1. Its versions, newest first: 2, 1.",
         ),
         (
             pb.ModelRef(alias="prod"),
@@ -188,6 +198,14 @@ def test_bad_input_names_the_field_what_was_expected_and_what_came(server, reque
             (
                 "'../../etc/passwd' cannot be a model's name: expected a lower-case letter or "
                 "digit and up to 63 more of those, '_' and '-'."
+            ),
+        ),
+        (
+            pb.ModelRef(name="x" * 20_000),
+            grpc.StatusCode.NOT_FOUND,
+            (
+                f"'{'x' * 80}…' cannot be a model's name: expected a lower-case letter or digit "
+                "and up to 63 more of those, '_' and '-'."
             ),
         ),
         (
@@ -278,6 +296,16 @@ def test_health_is_the_standard_one(server):
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
+def test_those_who_watch_health_take_no_thread_from_those_who_ask(server):
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=60) for _ in range(20)]
+    for watch in watches:
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    assert server.stub.Classify(pb.ClassifyRequest(), timeout=10).model.version == 1
+    for watch in watches:
+        watch.cancel()
+
+
 def test_a_client_that_knows_only_reflection_can_call(server):
     database = ProtoReflectionDescriptorDatabase(server.channel)
     assert SERVICE in database.get_services()
@@ -324,6 +352,15 @@ def test_a_stub_made_from_protos_alone_can_call(server, tmp_path):
     )
     assert done.stderr == ""
     assert done.stdout == "['QUADRANT_I', 'QUADRANT_II'] 0.907\n"
+
+
+def test_the_client_refuses_arrays_of_another_shape(server):
+    with QuadrantClient(server.address) as client:
+        assert client.classify([[0.5, 0.5]]).quadrants.tolist() == ["I"]
+        assert client.classify(np.empty((0, 2))).quadrants.tolist() == []
+        for points in ([0.5, 0.5], [[1, 2, 3], [4, 5, 6]], [[[1, 2]]]):
+            with pytest.raises(InvalidInput, match=r"points: expected the shape \(n_points, 2\)"):
+                client.classify(points)
 
 
 def until(condition, *, seconds=20):
@@ -381,11 +418,27 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
         assert "Version 3 of model 'quadrants' must not be used: weights.safetensors" in line
         assert version_served(server) == 1
 
+        # Nor does a log of aliases that cannot be read.
+        (registry.root / "models/quadrants/aliases/00000010.json").write_text("{")
+        assert "00000010.json cannot be read" in server.process.stderr.readline()
+        assert version_served(server) == 1
+
         shutil.rmtree(registry.root / "models")
         assert "There is no model 'quadrants'" in server.process.stderr.readline()
         assert version_served(server) == 1
         code, _, _ = server.stop()
         assert code == 0
+
+
+def test_a_registry_made_anew_is_followed_though_the_number_is_the_same(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        numbered = pb.ClassifyRequest(model=pb.ModelRef(version=1))
+        first = server.stub.Classify(numbered).model.digest
+        shutil.rmtree(registry.root)
+        second = publish(registry, scale=2.0).digest
+        until(lambda: server.stub.Classify(pb.ClassifyRequest()).model.digest == second)
+        assert server.stub.Classify(numbered).model.digest == second != first
 
 
 def test_a_corrupt_version_is_logged_and_the_old_one_goes_on(registry):
@@ -408,6 +461,24 @@ def test_a_signal_stops_the_server_with_code_0(registry, number):
         assert version_served(server) == 1
         code, out, err = server.stop(number)
         assert (code, out, err) == (0, "Stopped.\n", "")
+
+
+def test_a_burst_of_signals_stops_it_once(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        for _ in range(50):
+            server.process.send_signal(signal.SIGTERM)
+        out, err = server.process.communicate(timeout=20)
+        assert (server.process.returncode, out, err) == (0, "Stopped.\n", "")
+
+
+def test_one_who_watches_health_does_not_hold_up_the_end(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--grace", "3600") as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert server.stop() == (0, "Stopped.\n", "")
+        assert [answer.status for answer in watch] == [health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
 def test_calls_accepted_before_the_signal_are_answered(registry):
