@@ -4,6 +4,24 @@ import os
 import uuid
 from pathlib import Path
 
+from quadnet.errors import RegistryError
+
+
+def entries(directory: Path) -> list[str]:
+    """Return the names in the directory; none if it is not there.
+
+    Raises
+    ------
+    RegistryError
+        If it is there and cannot be read: that must not pass for empty.
+    """
+    try:
+        return [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RegistryError(f"{directory} cannot be read: {error.strerror}.") from error
+
 
 def write(path: Path, content: bytes) -> None:
     """Create the file, write it whole, and flush it to the disk; an existing file is an error."""

@@ -2,7 +2,7 @@
 
     <root>/registry.json                         the format number
     <root>/models/<name>/versions/000001/        one immutable version; manifest.json is its word
-    <root>/models/<name>/aliases/00000001.json   generations of the whole alias map; the last wins
+    <root>/models/<name>/aliases/00000001.json   the log of what aliases point to (aliases.py)
     <root>/models/<name>/.staging/<uuid>/        a version being written
 
 A version appears by one exclusive rename of a directory that is complete, flushed to the disk and
@@ -19,15 +19,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quadnet import artifact, durable
+from quadnet.aliases import AliasLog, AliasMap, AliasTarget
 from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
-from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record, Sha256
+from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record
 from quadnet.names import CHAMPION, MODEL_NAME
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
@@ -36,7 +37,6 @@ _MARKER = "registry.json"
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"\d{6,}")
-_GENERATION_NAME = re.compile(r"(\d{8,})\.json")
 
 
 class Marker(BaseModel):
@@ -46,27 +46,6 @@ class Marker(BaseModel):
 
     format: Literal[1]
     id: str
-
-
-class AliasTarget(BaseModel):
-    """The version an alias points to, and the sha256 of that version's manifest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    version: Annotated[int, Field(ge=1)]
-    manifest_sha256: Sha256
-
-
-class AliasMap(BaseModel):
-    """One generation of a model's aliases: the whole map, never a change to it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    schema_version: Literal[1] = 1
-    generation: Annotated[int, Field(ge=0)] = 0
-    aliases: dict[str, AliasTarget] = {}
-    at: datetime | None = None
-    reason: str = ""
 
 
 class Registry:
@@ -83,12 +62,12 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
-        names = self._entries(self.root / "models")
+        names = durable.entries(self.root / "models")
         return sorted(name for name in names if MODEL_NAME.fullmatch(name) and self.versions(name))
 
     def versions(self, model: str) -> list[int]:
         """Return the model's version numbers, sorted."""
-        names = self._entries(self._model(model) / "versions")
+        names = durable.entries(self._model(model) / "versions")
         return sorted(
             int(name)
             for name in names
@@ -102,21 +81,9 @@ class Registry:
         Raises
         ------
         RegistryError
-            If the newest generation cannot be read. An older one must not be taken for it: that
-            would undo a change of aliases without a word.
+            If the newest generation cannot be read.
         """
-        directory = self._model(model) / "aliases"
-        names = [name for name in self._entries(directory) if _GENERATION_NAME.fullmatch(name)]
-        if not names:
-            return AliasMap()
-        newest = directory / max(names, key=lambda name: (len(name), name))
-        try:
-            return AliasMap.model_validate_json(newest.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise RegistryError(
-                f"{newest} cannot be read, and it says which versions the aliases of {model!r} "
-                "point to. Restore it, or remove it to go back to the generation before."
-            ) from error
+        return self._alias_log(model).newest()
 
     def target(self, model: str, alias: str = CHAMPION) -> AliasTarget:
         """Return what the alias points to; raise NotFound if there is no such model or alias."""
@@ -214,22 +181,13 @@ class Registry:
         A writer that comes second reads the winner's map and applies its own change to that.
         """
         target = AliasTarget(version=version, manifest_sha256=self.load(model, version).digest)
-        directory = self._model(model) / "aliases"
         with self._writing():
-            durable.make_directories(directory)
-            while True:
-                current = self.aliases(model)
-                following = AliasMap(
-                    generation=current.generation + 1,
-                    aliases={**current.aliases, alias: target},
-                    at=datetime.now(UTC),
-                    reason=reason,
-                )
-                path = directory / f"{following.generation:08d}.json"
-                if durable.write_if_absent(
-                    path, following.model_dump_json(indent=1).encode() + b"\n"
-                ):
-                    return following
+            return self._alias_log(model).append(
+                lambda aliases: {**aliases, alias: target}, reason=reason
+            )
+
+    def _alias_log(self, model: str) -> AliasLog:
+        return AliasLog(self._model(model) / "aliases")
 
     def _model(self, model: str) -> Path:
         if not MODEL_NAME.fullmatch(model):
@@ -241,16 +199,6 @@ class Registry:
 
     def _version(self, model: str, version: int) -> Path:
         return self._model(model) / "versions" / f"{version:06d}"
-
-    def _entries(self, directory: Path) -> list[str]:
-        try:
-            return [entry.name for entry in directory.iterdir()]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RegistryError(
-                f"The registry {self.root} cannot be read: {directory}: {error.strerror}."
-            ) from error
 
     def _check_model(self, model: str) -> list[int]:
         """Return the model's versions; raise NotFound if it has none."""
@@ -315,7 +263,7 @@ class Registry:
             return
         durable.make_directories(self.root)
         marker = self.root / _MARKER
-        strangers = sorted(set(self._entries(self.root)) - {"lost+found"})
+        strangers = sorted(set(durable.entries(self.root)) - {"lost+found"})
         # Looked for again: another publisher may have made the registry just now.
         if [name for name in strangers if not name.startswith(".new-")] and not marker.exists():
             raise RegistryError(
