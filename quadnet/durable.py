@@ -20,7 +20,10 @@ def entries(directory: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RegistryError(f"{directory} cannot be read: {error.strerror}.") from error
+        raise RegistryError(
+            f"The registry's {directory} cannot be read: {error.strerror}. Mend that, or name "
+            "another registry with --registry."
+        ) from error
 
 
 def write(path: Path, content: bytes) -> None:

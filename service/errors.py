@@ -101,22 +101,18 @@ class ErrorInterceptor(grpc.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.split("/")[1] not in self._services:
             return handler
-        deserializer, serializer = handler.request_deserializer, handler.response_serializer
-        if handler.response_streaming:
-            respond = handler.stream_stream or handler.unary_stream
-            wrap = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return wrap(_streaming(respond, method), deserializer, serializer)
-        respond = handler.stream_unary or handler.unary_unary
-        wrap = (
-            grpc.stream_unary_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_unary_rpc_method_handler
+        request, response = (
+            "stream" if streaming else "unary"
+            for streaming in (handler.request_streaming, handler.response_streaming)
         )
-        return wrap(_single(respond, method), deserializer, serializer)
+        translate = _translate_stream if handler.response_streaming else _translate
+        make_handler: Callable[..., grpc.RpcMethodHandler[Any, Any]]
+        make_handler = getattr(grpc, f"{request}_{response}_rpc_method_handler")
+        return make_handler(
+            translate(getattr(handler, f"{request}_{response}"), method),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
 
 
 @contextmanager
@@ -127,7 +123,7 @@ def _translating(method: str, context: grpc.ServicerContext) -> Iterator[None]:
         context.abort_with_status(rpc_status.to_status(to_status(error, method)))
 
 
-def _single(respond: Any, method: str) -> Any:
+def _translate(respond: Any, method: str) -> Any:
     def responding(request: Any, context: grpc.ServicerContext) -> Any:
         with _translating(method, context):
             return respond(request, context)
@@ -135,7 +131,7 @@ def _single(respond: Any, method: str) -> Any:
     return responding
 
 
-def _streaming(respond: Any, method: str) -> Any:
+def _translate_stream(respond: Any, method: str) -> Any:
     def responding(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         with _translating(method, context):
             yield from respond(request, context)

@@ -88,10 +88,9 @@ def test_the_server_loads_nothing_that_serving_does_not_need():
     assert {"grpc", "numpy"} <= loaded
 
 
-def test_the_core_loads_no_grpc_and_scikit_learn_only_when_asked():
+def test_the_core_loads_no_grpc_and_no_scikit_learn():
     loaded = loaded_after("import quadnet, quadnet.registry, quadnet.training")
     assert loaded & (HEAVY | {"grpc", "google"}) == set()
-    assert "sklearn" in loaded_after("from quadnet import NeuralNetworkClassifier")
 
 
 def test_help_loads_almost_nothing():

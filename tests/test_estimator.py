@@ -196,7 +196,7 @@ def test_divergence_is_an_error_that_says_what_to_lower():
 
 def test_a_fit_that_fails_leaves_no_network_behind():
     X, y = load_iris(return_X_y=True)
-    net = fit(NeuralNetworkClassifier((4,), max_iter=3), X, y)
+    net = fit(NeuralNetworkClassifier((4,), "identity", max_iter=3), X, y)
     with pytest.raises(ValueError, match="parameter"):
         net.set_params(alpha=-1).fit(X, y)
     net.predict(X)  # refused before it began: the old network stays
