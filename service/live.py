@@ -51,25 +51,21 @@ class LiveModels:
         """Why the alias's target is not the version that answers; None if it is."""
         return self._failure
 
-    def refresh(self) -> bool:
-        """Load the alias's target if it is not the current version; say whether it was swapped.
+    def refresh(self) -> None:
+        """Load the alias's target if it is not the current version.
 
         A failure is kept, logged when it is new, and changes nothing else.
         """
         try:
             target = self.registry.target(self.default_model, self.default_alias)
             current = self._current
-            if current is not None and current.digest == target.manifest_sha256:
-                self._failure = None
-                return False
-            self._current = self.registry.load(self.default_model, target.version)
+            if current is None or current.digest != target.manifest_sha256:
+                self._current = self.registry.load(self.default_model, target.version)
+            self._failure = None
         except QuadnetError as error:
             if str(error) != str(self._failure):
                 _log.error("%s", error)
             self._failure = error
-            return False
-        self._failure = None
-        return True
 
     def get(self, model: str = "", *, version: int | None = None, alias: str = "") -> Model:
         """Return the version that a call asks for.
@@ -96,6 +92,7 @@ class LiveModels:
         return self._load_once(model, version, self.registry.digest(model, version))
 
     def _load(self, model: str, version: int, digest: str) -> Model:
+        """Load the version; `digest` is for the cache alone."""
         return self.registry.load(model, version)
 
 
