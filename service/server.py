@@ -89,12 +89,13 @@ class Server:
     def stop(self, signals: StopSignals) -> None:
         """Say NOT_SERVING, wait for the drain delay, refuse new calls, finish those in flight.
 
-        One more signal ends whatever is being waited for.
+        One more signal ends the delay and the wait for calls.
         """
         self._health.enter_graceful_shutdown()
         at_once = signals.wait(self._settings.drain_delay)
-        self._health.end_watches()
         finished = self._server.stop(0 if at_once else self._settings.grace)
+        # Only now, when nobody can begin to watch anew.
+        self._health.end_watches()
         # gRPC's event and a signal cannot be waited for in one: each has its turn.
         while not finished.wait(0.05):
             if signals.wait(0):

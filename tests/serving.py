@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import grpc
+import pytest
 
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 
 ROOT = Path(__file__).parent.parent
+SERVICE = "quadrant.v1.QuadrantService"
 QUADNET = [sys.executable, "-m", "quadnet"]
 
 
@@ -73,3 +75,10 @@ def quadnet(*words, env=None, cwd=None):
         env={**os.environ, **(env or {})},
         cwd=cwd,
     )
+
+
+def refused(call, request, **options):
+    """Return the error that the call ends with."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=10, **options)
+    return caught.value

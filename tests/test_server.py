@@ -1,0 +1,171 @@
+"""The life of a server, in a process of its own: starting, swapping versions, stopping."""
+
+import hashlib
+import json
+import shutil
+import signal
+import time
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.exact import publish
+from tests.serving import SERVICE, ServerProcess, quadnet, refused
+
+
+def until(condition, *, seconds=20):
+    """Call until the answer is true; each call is itself the wait."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+
+
+def version_served(server):
+    return server.stub.Classify(pb.ClassifyRequest()).model.version
+
+
+def test_a_cold_server_begins_to_serve_when_something_is_published(registry):
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        assert "NOT_SERVING: There is no model 'quadrants'" in server.announcement[0]
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(service=SERVICE), timeout=30
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        error = refused(server.stub.Classify, pb.ClassifyRequest())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert quadnet("health", "--port", server.port).returncode == 1
+        publish(registry)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert version_served(server) == 1
+
+
+def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        publish(registry, scale=2.0)
+        until(lambda: version_served(server) == 2)
+        registry.set_alias("quadrants", "champion", 1, reason="back")
+        until(lambda: version_served(server) == 1)
+
+        publish(registry, scale=4.0, alias="")
+        version = registry.root / "models/quadrants/versions/000003"
+        weights = version / "weights.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        # By hand, because the registry refuses to point an alias at a version that is corrupt.
+        digest = hashlib.sha256((version / "manifest.json").read_bytes()).hexdigest()
+        (registry.root / "models/quadrants/aliases/00000009.json").write_text(
+            json.dumps(
+                {
+                    "generation": 9,
+                    "aliases": {"champion": {"version": 3, "manifest_sha256": digest}},
+                }
+            )
+        )
+        # The log's line says that the server has tried.
+        line = server.process.stderr.readline()
+        assert "Version 3 of model 'quadrants' must not be used: weights.safetensors" in line
+        assert version_served(server) == 1
+
+        # Nor does a log of aliases that cannot be read.
+        (registry.root / "models/quadrants/aliases/00000010.json").write_text("{")
+        assert "00000010.json cannot be read" in server.process.stderr.readline()
+        assert version_served(server) == 1
+
+        shutil.rmtree(registry.root / "models")
+        assert "There is no model 'quadrants'" in server.process.stderr.readline()
+        assert version_served(server) == 1
+        code, _, _ = server.stop()
+        assert code == 0
+
+
+def test_a_registry_made_anew_is_followed_though_the_number_is_the_same(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        numbered = pb.ClassifyRequest(model=pb.ModelRef(version=1))
+        first = server.stub.Classify(numbered).model.digest
+        shutil.rmtree(registry.root)
+        second = publish(registry, scale=2.0).digest
+        until(lambda: server.stub.Classify(pb.ClassifyRequest()).model.digest == second)
+        assert server.stub.Classify(numbered).model.digest == second != first
+
+
+def test_a_corrupt_version_is_logged_and_the_old_one_goes_on(registry):
+    publish(registry)
+    publish(registry, scale=2.0, alias="")
+    (registry.root / "models/quadrants/versions/000002/weights.safetensors").write_bytes(b"x" * 400)
+    with ServerProcess(registry.root, "--poll", "0.05") as server:
+        asked = pb.ClassifyRequest(model=pb.ModelRef(version=2), x=[1], y=[1])
+        error = refused(server.stub.Classify, asked)
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "weights.safetensors" in error.details()
+        assert str(registry.root) not in error.details()
+        assert version_served(server) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_with_code_0(registry, number):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        assert version_served(server) == 1
+        code, out, err = server.stop(number)
+        assert (code, out, err) == (0, "Stopped.\n", "")
+
+
+def test_a_burst_of_signals_stops_it_once(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        for _ in range(50):
+            server.process.send_signal(signal.SIGTERM)
+        out, err = server.process.communicate(timeout=20)
+        assert (server.process.returncode, out, err) == (0, "Stopped.\n", "")
+
+
+def test_one_who_watches_health_does_not_hold_up_the_end(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--grace", "3600") as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert server.stop() == (0, "Stopped.\n", "")
+        assert [answer.status for answer in watch] == [health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+def test_calls_accepted_before_the_signal_are_answered(registry):
+    publish(registry)
+    X = np.random.default_rng(0).normal(size=(200_000, 2))
+    request = pb.ClassifyRequest(x=X[:, 0], y=X[:, 1], all_certainties=True)
+    with ServerProcess(registry.root) as server:
+        version_served(server)
+        calls = [server.stub.Classify.future(request, timeout=60) for _ in range(6)]
+        until(lambda: any(call.done() for call in calls))
+        server.process.send_signal(signal.SIGTERM)
+        answered = 0
+        for call in calls:
+            try:
+                assert len(call.result().quadrants) == len(X)
+                answered += 1
+            except grpc.RpcError as error:
+                # Only a call that the server had not yet accepted may be turned away.
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert answered >= 1
+        assert server.process.wait(30) == 0
+
+
+def test_while_draining_the_server_answers_and_says_not_serving(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--drain-delay", "30") as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=30
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert version_served(server) == 1
+        # A second signal ends the delay.
+        watch.cancel()
+        code, _, _ = server.stop()
+        assert code == 0
