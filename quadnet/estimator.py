@@ -21,7 +21,7 @@ from quadnet.initializers import INITIALIZERS
 from quadnet.network import Network
 from quadnet.optimizers import SGD, Adam, Optimizer
 from quadnet.predictor import Predictor
-from quadnet.training import Epoch, train
+from quadnet.training import Epoch, MiniBatches, train
 from quadnet.types import FloatArray
 
 _CONSTRAINTS = {
@@ -213,16 +213,15 @@ class NeuralNetworkClassifier(ClassifierMixin, BaseEstimator):
         if init == "auto":
             init = "glorot_uniform_logistic" if self.activation == "logistic" else "glorot_uniform"
         network.initialize(INITIALIZERS[init], rng)
-        epochs = train(
+        batches = MiniBatches(
             network,
             rows,
             Y,
             optimizer=self._new_optimizer(network.parameters.flat),
             batch_size=min(200 if self.batch_size == "auto" else self.batch_size, len(rows)),
             alpha=self.alpha,
-            shuffle=self.shuffle,
-            rng=rng,
         )
+        epochs = train(batches, shuffle=self.shuffle, rng=rng)
         self._follow(islice(epochs, self.max_iter), n_samples=len(rows))
 
         self._network = network

@@ -29,7 +29,10 @@ class Epoch:
 
 
 class MiniBatches:
-    """One pass over mini-batches: the inner loop of training, and the owner of its buffers."""
+    """One pass over mini-batches: the inner loop of training, and the owner of its buffers.
+
+    X has shape (n_rows, n_in), Y (n_rows, n_outputs).
+    """
 
     def __init__(
         self,
@@ -71,28 +74,18 @@ class MiniBatches:
         return loss * n
 
 
-def train(
-    network: Network,
-    X: FloatArray,
-    Y: FloatArray,
-    *,
-    optimizer: Optimizer,
-    batch_size: int,
-    alpha: float,
-    shuffle: bool,
-    rng: RandomState,
-) -> Iterator[Epoch]:
-    """Train the network in place, without end; yield after each pass over the rows.
+def train(batches: MiniBatches, *, shuffle: bool, rng: RandomState) -> Iterator[Epoch]:
+    """Train the batches' network in place, without end; yield after each pass over the rows.
 
-    X has shape (n_rows, n_in), Y (n_rows, n_outputs). The shuffles compose and draw from `rng`
-    as scikit-learn's do, so the same seed visits the rows in the same order.
+    The shuffles compose and draw from `rng` as scikit-learn's do, so the same seed visits the rows
+    in the same order.
     """
-    batches = MiniBatches(network, X, Y, optimizer=optimizer, batch_size=batch_size, alpha=alpha)
-    order = np.arange(len(X))
+    n_rows = len(batches.X)
+    order = np.arange(n_rows)
     number = 0
     while True:
         if shuffle:
-            permutation = np.arange(len(X))
+            permutation = np.arange(n_rows)
             rng.shuffle(permutation)
             order = order[permutation]
         number += 1

@@ -9,7 +9,7 @@ from numpy.random import RandomState
 from quadnet.initializers import INITIALIZERS
 from quadnet.network import Network
 from quadnet.optimizers import SGD
-from quadnet.training import train
+from quadnet.training import MiniBatches, train
 
 X = np.random.default_rng(0).normal(size=(10, 2))
 Y = np.eye(4)[np.arange(10) % 4]
@@ -23,17 +23,8 @@ def new_network():
 
 def run(network, epochs, *, batch_size, alpha=0.0, shuffle=False, learning_rate=0.1):
     optimizer = SGD(network.parameters.flat, learning_rate=learning_rate, momentum=0.0)
-    loop = train(
-        network,
-        X,
-        Y,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        alpha=alpha,
-        shuffle=shuffle,
-        rng=RandomState(1),
-    )
-    return list(islice(loop, epochs))
+    batches = MiniBatches(network, X, Y, optimizer=optimizer, batch_size=batch_size, alpha=alpha)
+    return list(islice(train(batches, shuffle=shuffle, rng=RandomState(1)), epochs))
 
 
 def test_each_epoch_is_counted_and_the_short_last_batch_is_an_update():
