@@ -125,8 +125,8 @@ class Registry:
     def prepare(self, model: str) -> None:
         """Create the model's place if it is not there, and try that it can be written.
 
-        Called before work whose result is to be published: a full disk or a missing right is
-        better known before hours of training than after.
+        Called before work whose result is to be published: a missing right is better known before
+        hours of training than after.
 
         Raises
         ------
@@ -263,9 +263,13 @@ class Registry:
             return
         durable.make_directories(self.root)
         marker = self.root / _MARKER
-        strangers = sorted(set(durable.entries(self.root)) - {"lost+found"})
+        strangers = sorted(
+            name
+            for name in durable.entries(self.root)
+            if name != "lost+found" and not name.startswith(".new-")
+        )
         # Looked for again: another publisher may have made the registry just now.
-        if [name for name in strangers if not name.startswith(".new-")] and not marker.exists():
+        if strangers and not marker.exists():
             raise RegistryError(
                 f"{self.root} is no registry and not empty: it holds {strangers[0]!r}. "
                 "Name an empty or a new directory with --registry."
