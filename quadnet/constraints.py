@@ -1,7 +1,7 @@
 """What a constructor parameter may be, and scikit-learn's sentence when it is something else.
 
-scikit-learn's own helpers for this are private and have moved between releases, so only the
-format of their message is kept: parameter, class, what was expected, what came.
+scikit-learn's own helpers for this are private and have moved between releases, so only their
+error and the format of its message are kept: parameter, class, what was expected, what came.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
+try:
+    # The one that scikit-learn's users catch. It is private there: should it move, ours is alike.
+    from sklearn.utils._param_validation import InvalidParameterError
+except ImportError:
 
-class InvalidParameterError(ValueError, TypeError):
-    """A constructor parameter is out of its range (ValueError) or of the wrong type (TypeError)."""
+    class InvalidParameterError(ValueError, TypeError):  # type: ignore[no-redef]
+        """A constructor parameter is out of range (ValueError) or of the wrong type (TypeError)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,19 @@ def one_of(*options: str) -> Constraint:
     )
 
 
+def sequence_of(*options: str) -> Constraint:
+    """Accept a sequence of such names."""
+    single = one_of(*options)
+    return Constraint(
+        lambda value: (
+            isinstance(value, (Sequence, np.ndarray))
+            and not isinstance(value, str)
+            and all(single.accepts(entry) for entry in value)
+        ),
+        "a sequence of them",
+    )
+
+
 def boolean() -> Constraint:
     """Accept True or False."""
     return Constraint(lambda value: isinstance(value, (bool, np.bool_)), "an instance of 'bool'")
@@ -53,16 +70,59 @@ def integer(low: int) -> Constraint:
     )
 
 
-def real(low: float, high: float = float("inf"), *, open_low: bool = False) -> Constraint:
-    """Accept a number from `low`, itself excluded if `open_low`, up to but not including `high`."""
+def real(
+    low: float, high: float = float("inf"), *, open_low: bool = False, closed_high: bool = False
+) -> Constraint:
+    """Accept a number from `low` up to but not including `high`, or as the flags say."""
 
     def accepts(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
         number = float(value)
-        return (low < number if open_low else low <= number) and number < high
+        above = low < number if open_low else low <= number
+        return above and (number <= high if closed_high else number < high)
 
-    return Constraint(accepts, f"a float in the range {'(' if open_low else '['}{low}, {high})")
+    interval = f"{'(' if open_low else '['}{low}, {high}{']' if closed_high else ')'}"
+    return Constraint(accepts, f"a float in the range {interval}")
+
+
+def infinity() -> Constraint:
+    """Accept infinity."""
+    return Constraint(lambda value: isinstance(value, Real) and value == float("inf"), "inf")
+
+
+def nothing() -> Constraint:
+    """Accept None."""
+    return Constraint(lambda value: value is None, "None")
+
+
+def text() -> Constraint:
+    """Accept any string."""
+    return Constraint(lambda value: isinstance(value, str), "an instance of 'str'")
+
+
+def function() -> Constraint:
+    """Accept a callable."""
+    return Constraint(callable, "a callable")
+
+
+def mapping() -> Constraint:
+    """Accept a dict."""
+    return Constraint(lambda value: isinstance(value, Mapping), "an instance of 'dict'")
+
+
+def random_state() -> Constraint:
+    """Accept what `sklearn.utils.check_random_state` does."""
+    seed = Constraint(
+        lambda value: integer(0).accepts(value) and value < 2**32,
+        "an int in the range [0, 2**32 - 1]",
+    )
+    state = Constraint(
+        lambda value: isinstance(value, np.random.RandomState),
+        "an instance of 'numpy.random.RandomState'",
+    )
+    module = Constraint(lambda value: value is np.random, "numpy.random")
+    return seed | state | module | nothing()
 
 
 def layer_sizes() -> Constraint:
@@ -77,11 +137,15 @@ def layer_sizes() -> Constraint:
     return Constraint(accepts, "an int above 0 or a sequence of them")
 
 
+def invalid(owner: str, name: str, value: Any, expected: str) -> InvalidParameterError:
+    """Return scikit-learn's error for a parameter that is not as expected."""
+    return InvalidParameterError(
+        f"The {name!r} parameter of {owner} must be {expected}. Got {value!r} instead."
+    )
+
+
 def check(owner: str, constraints: Mapping[str, Constraint], values: Mapping[str, Any]) -> None:
     """Raise `InvalidParameterError` for the first value that its constraint does not accept."""
     for name, constraint in constraints.items():
         if not constraint.accepts(values[name]):
-            raise InvalidParameterError(
-                f"The {name!r} parameter of {owner} must be {constraint.description}. "
-                f"Got {values[name]!r} instead."
-            )
+            raise invalid(owner, name, values[name], constraint.description)

@@ -1,10 +1,11 @@
 """Starting weights and biases, one layer at a time.
 
 Every initializer draws from the `RandomState` it is given, weights first, so that the same seed
-gives the same network; `glorot_uniform` makes the very draws of scikit-learn's MLP.
+gives the same network.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
@@ -15,23 +16,47 @@ Initializer = Callable[[RandomState, int, int], tuple[FloatArray, FloatArray]]
 """(random state, fan-in, fan-out) -> weights of shape (fan-in, fan-out), biases (fan-out,)."""
 
 
-def glorot_uniform(
-    rng: RandomState, fan_in: int, fan_out: int, *, gain: float = 6.0
-) -> tuple[FloatArray, FloatArray]:
-    """Weights and biases uniform within ±sqrt(gain / (fan_in + fan_out)).
+def scikit_learn(*, logistic: bool) -> Initializer:
+    """Return the initializer of scikit-learn's MLP: its very draws.
 
-    Glorot and Bengio, 2010, equation 16, for weights; drawing the biases from the same range is
-    scikit-learn's habit.
+    Weights as `glorot_uniform` draws them, in a range narrower by sqrt(3) for logistic units, and
+    biases from the same range.
     """
-    bound = np.sqrt(gain / (fan_in + fan_out))
-    return rng.uniform(-bound, bound, (fan_in, fan_out)), rng.uniform(-bound, bound, fan_out)
+    gain = 2.0 if logistic else 6.0
+
+    def draw(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
+        bound = np.sqrt(gain / (fan_in + fan_out))
+        return rng.uniform(-bound, bound, (fan_in, fan_out)), rng.uniform(-bound, bound, fan_out)
+
+    return draw
 
 
-def glorot_uniform_logistic(
-    rng: RandomState, fan_in: int, fan_out: int
-) -> tuple[FloatArray, FloatArray]:
-    """`glorot_uniform` with the narrower range that scikit-learn gives logistic units."""
-    return glorot_uniform(rng, fan_in, fan_out, gain=2.0)
+def glorot_uniform(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
+    """Weights uniform within ±sqrt(6 / (fan_in + fan_out)), biases 0.
+
+    Glorot and Bengio, 2010, equation 16.
+    """
+    bound = np.sqrt(6.0 / (fan_in + fan_out))
+    return rng.uniform(-bound, bound, (fan_in, fan_out)), np.zeros(fan_out)
+
+
+def glorot_normal(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
+    """Weights normal with variance 2 / (fan_in + fan_out), biases 0.
+
+    Glorot and Bengio, 2010, equation 12.
+    """
+    return rng.normal(0.0, np.sqrt(2.0 / (fan_in + fan_out)), (fan_in, fan_out)), np.zeros(fan_out)
+
+
+def he_uniform(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
+    """Weights uniform within ±sqrt(6 / fan_in), which has He's variance of 2 / fan_in; biases 0."""
+    bound = np.sqrt(6.0 / fan_in)
+    return rng.uniform(-bound, bound, (fan_in, fan_out)), np.zeros(fan_out)
+
+
+def he_normal(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
+    """Weights normal with variance 2 / fan_in, biases 0: He et al., 2015, equation 10."""
+    return rng.normal(0.0, np.sqrt(2.0 / fan_in), (fan_in, fan_out)), np.zeros(fan_out)
 
 
 def uniform(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
@@ -44,9 +69,33 @@ def uniform01(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, 
     return rng.uniform(0.0, 1.0, (fan_in, fan_out)), np.zeros(fan_out)
 
 
+def checked(initializer: Callable[..., Any]) -> Initializer:
+    """Return a caller's initializer with its answers checked; weights alone get biases of 0.
+
+    The initializer raises ValueError for arrays that do not fit the layer.
+    """
+
+    def draw(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
+        drawn = initializer(rng, fan_in, fan_out)
+        W, b = drawn if isinstance(drawn, tuple) else (drawn, np.zeros(fan_out))
+        W, b = np.asarray(W, np.float64), np.asarray(b, np.float64)
+        if W.shape != (fan_in, fan_out) or b.shape != (fan_out,):
+            raise ValueError(
+                f"init must return weights of shape ({fan_in}, {fan_out}), or a tuple of those "
+                f"and biases of shape ({fan_out},). Got the shapes {W.shape} and {b.shape}."
+            )
+        if not (np.isfinite(W).all() and np.isfinite(b).all()):
+            raise ValueError("init must return finite numbers.")
+        return W, b
+
+    return draw
+
+
 INITIALIZERS: dict[str, Initializer] = {
     "glorot_uniform": glorot_uniform,
-    "glorot_uniform_logistic": glorot_uniform_logistic,
+    "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
     "uniform": uniform,
     "uniform01": uniform01,
 }

@@ -1,99 +1,192 @@
-"""The output layer: a link (from logits to outputs) and its loss, as one object.
+"""The output layer: a link (from logits to outputs), its loss and its probabilities, in one object.
 
 Pairing them here, and nowhere else, makes an illegal pair impossible to write: each class below
 knows the one gradient that belongs to its link and its loss together.
+
+Arrays hold one output unit a row and one example a column, so that what is summed or compared over
+the outputs is summed over whole rows, which NumPy does several times faster than within rows.
 """
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from quadnet.activations import logistic
 from quadnet.types import FloatArray
+
+_LARGEST_EXPONENT = {"f": 88.0, "d": 709.0}
+"""What exp can still be taken of, by the dtype's character."""
 
 
 class Loss(Protocol):
     """What the network asks of its output layer.
 
-    Z are logits of shape (n_rows, n_outputs); P are the outputs, Y the targets, both of that
-    shape and, for each row, in [0, 1].
+    Z are logits of shape (n_outputs, n_examples); P are the outputs and Y the targets, 0 or 1, of
+    that shape. Scratch arrays may be overwritten; without them, new ones are made.
     """
 
-    def link(self, Z: FloatArray) -> None:
-        """Replace the logits Z by the outputs P."""
+    multilabel: ClassVar[bool]
+    """Whether an example may have any number of classes; otherwise it has one."""
 
-    def value(self, P: FloatArray, Y: FloatArray) -> float:
-        """Return the loss, averaged over rows."""
+    def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
+        """Replace the logits Z by the outputs P; `row` is scratch of shape (n_examples,)."""
 
-    def delta(self, P: FloatArray, Y: FloatArray, out: FloatArray) -> None:
-        """Write each row's gradient with respect to its logits into `out`."""
+    def delta(
+        self, P: FloatArray, Y: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> None:
+        """Write each example's gradient with respect to its logits into `out`."""
 
-    def probabilities(self, P: FloatArray) -> FloatArray:
-        """Return the outputs P as probabilities: non-negative rows that sum to 1."""
+    def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
+        """Return each example's loss; leading axes of P and Y are kept: (..., n_examples)."""
+
+    def probabilities(self, Z: FloatArray) -> FloatArray:
+        """Return the probabilities, (n_classes, n_examples), from the logits, which may be lost.
+
+        A single output stands for two classes.
+        """
+
+    def log_probabilities(self, Z: FloatArray) -> FloatArray:
+        """Return the logarithms of the probabilities, from the logits: finite where Z is."""
+
+
+def _log_of(P: FloatArray) -> FloatArray:
+    """Return log P with P first clipped to [eps, 1 - eps], as scikit-learn does; P is lost."""
+    eps = np.finfo(P.dtype).eps
+    np.maximum(P, eps, out=P)
+    np.minimum(P, 1.0 - eps, out=P)
+    return np.log(P, out=P)
 
 
 class SoftmaxCrossEntropy:
-    """P = softmax(Z), loss = -sum_k Y_k log P_k: one of many classes."""
+    """P = softmax(Z), loss = -log P of the true class: one of many classes."""
 
-    def link(self, Z: FloatArray) -> None:
-        # Subtracting the row's maximum leaves the quotient unchanged and exp without overflow.
-        Z -= Z.max(axis=1, keepdims=True)
+    multilabel: ClassVar[bool] = False
+
+    def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
+        # Subtracting the maximum leaves the quotient unchanged and exp without overflow.
+        Z -= np.maximum.reduce(Z, axis=0, out=row)
         np.exp(Z, out=Z)
-        Z /= Z.sum(axis=1, keepdims=True)
+        Z /= np.add.reduce(Z, axis=0, out=row)
 
-    def value(self, P: FloatArray, Y: FloatArray) -> float:
-        return float(-np.vdot(Y, np.log(np.maximum(P, np.finfo(P.dtype).eps)))) / len(P)
-
-    def delta(self, P: FloatArray, Y: FloatArray, out: FloatArray) -> None:
+    def delta(
+        self, P: FloatArray, Y: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> None:
         np.subtract(P, Y, out=out)
 
-    def probabilities(self, P: FloatArray) -> FloatArray:
-        return P
+    def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
+        # Y has a single 1: the sum is P of the true class, and one logarithm is enough.
+        return np.negative(_log_of(np.add.reduce(P * Y, axis=-2)))
+
+    def probabilities(self, Z: FloatArray) -> FloatArray:
+        self.link(Z)
+        return Z
+
+    def log_probabilities(self, Z: FloatArray) -> FloatArray:
+        Z = Z - np.max(Z, axis=0)
+        Z -= np.log(np.sum(np.exp(Z), axis=0))
+        return Z
 
 
 class _Sigmoid:
-    """P = 1 / (1 + exp(-Z)), each output for itself."""
+    """P = 1 / (1 + exp(-Z)), each output for itself.
 
-    def link(self, Z: FloatArray) -> None:
-        logistic(Z)
+    A single output says how probable the second of two classes is. Of several, the probabilities
+    are the outputs' shares of their sum.
+    """
 
-    def probabilities(self, P: FloatArray) -> FloatArray:
-        if P.shape[1] == 1:
-            return np.hstack([1.0 - P, P])
-        total = P.sum(axis=1, keepdims=True)
-        # All outputs can underflow to 0 far from the data; the row then favours no class.
-        uniform = np.full_like(P, 1.0 / P.shape[1])
-        np.divide(P, total, out=uniform, where=total > 0)
-        return uniform
+    multilabel: ClassVar[bool] = False
+
+    def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
+        # Unlike the hidden layers' logistic, which is faster, exact far below 0 as well: small
+        # probabilities are probabilities. Bounded, -Z cannot overflow.
+        np.negative(Z, out=Z)
+        np.minimum(Z, _LARGEST_EXPONENT[Z.dtype.char], out=Z)
+        np.exp(Z, out=Z)
+        Z += 1.0
+        np.divide(1.0, Z, out=Z)
+
+    def probabilities(self, Z: FloatArray) -> FloatArray:
+        if len(Z) == 1:
+            # Both from the logit: 1 - P would lose what is below the last digit of 1.
+            both = np.concatenate([-Z, Z])
+            self.link(both)
+            return both
+        self.link(Z)
+        P, total = Z, np.sum(Z, axis=0)
+        # All outputs can underflow to 0 far from the data; the example then favours no class.
+        shares = np.full_like(P, 1.0 / len(P))
+        np.divide(P, total, out=shares, where=total > 0)
+        return shares
+
+    def log_probabilities(self, Z: FloatArray) -> FloatArray:
+        log_P = _log_logistic(Z)
+        if len(Z) == 1:
+            return np.concatenate([_log_logistic(-Z), log_P])
+        log_P -= np.logaddexp.reduce(log_P, axis=0)
+        return log_P
+
+
+def _log_logistic(Z: FloatArray) -> FloatArray:
+    logarithms: FloatArray = np.negative(np.logaddexp(0, -Z))
+    return logarithms
 
 
 class SigmoidCrossEntropy(_Sigmoid):
-    """Loss = -sum_k (Y_k log P_k + (1 - Y_k) log(1 - P_k)): one output for two classes."""
+    """Loss = -sum_k (Y_k log P_k + (1 - Y_k) log(1 - P_k)), the binary cross-entropy."""
 
-    def value(self, P: FloatArray, Y: FloatArray) -> float:
-        eps = np.finfo(P.dtype).eps
-        P = np.clip(P, eps, 1.0 - eps)
-        return float(-(np.vdot(Y, np.log(P)) + np.vdot(1.0 - Y, np.log1p(-P)))) / len(P)
-
-    def delta(self, P: FloatArray, Y: FloatArray, out: FloatArray) -> None:
+    def delta(
+        self, P: FloatArray, Y: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> None:
         np.subtract(P, Y, out=out)
+
+    def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
+        likelihood = P * Y
+        likelihood += (1.0 - P) * (1.0 - Y)
+        values: FloatArray = np.negative(np.add.reduce(_log_of(likelihood), axis=-2))
+        return values
 
 
 class SigmoidSquaredError(_Sigmoid):
     """Loss = 1/2 sum_k (P_k - Y_k)^2: the article's own output layer."""
 
-    def value(self, P: FloatArray, Y: FloatArray) -> float:
-        difference = P - Y
-        return 0.5 * float(np.vdot(difference, difference)) / len(P)
-
-    def delta(self, P: FloatArray, Y: FloatArray, out: FloatArray) -> None:
+    def delta(
+        self, P: FloatArray, Y: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> None:
         np.subtract(P, Y, out=out)
         out *= P
-        out *= 1.0 - P
+        out *= np.subtract(1.0, P, out=scratch)
+
+    def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
+        difference = P - Y
+        difference *= difference
+        half_square: FloatArray = 0.5 * np.add.reduce(difference, axis=-2)
+        return half_square
+
+
+class _Multilabel(_Sigmoid):
+    """Every output is the probability of one label, whatever the others say."""
+
+    multilabel: ClassVar[bool] = True
+
+    def probabilities(self, Z: FloatArray) -> FloatArray:
+        self.link(Z)
+        return Z
+
+    def log_probabilities(self, Z: FloatArray) -> FloatArray:
+        return _log_logistic(Z)
+
+
+class MultilabelCrossEntropy(_Multilabel, SigmoidCrossEntropy):
+    """The binary cross-entropy of each label."""
+
+
+class MultilabelSquaredError(_Multilabel, SigmoidSquaredError):
+    """The squared error of each label."""
 
 
 LOSSES: dict[str, type[Loss]] = {
     "softmax_cross_entropy": SoftmaxCrossEntropy,
     "sigmoid_cross_entropy": SigmoidCrossEntropy,
     "sigmoid_squared_error": SigmoidSquaredError,
+    "multilabel_cross_entropy": MultilabelCrossEntropy,
+    "multilabel_squared_error": MultilabelSquaredError,
 }

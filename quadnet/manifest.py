@@ -36,7 +36,11 @@ class Architecture(_Frozen):
     """The network's shape: what the weights file must fit."""
 
     layer_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)]
-    activations: list[Literal["identity", "logistic", "tanh", "relu"]]
+    activations: list[
+        Literal[
+            "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus"
+        ]
+    ]
     loss: Literal["softmax_cross_entropy", "sigmoid_cross_entropy", "sigmoid_squared_error"]
     bias: bool
     dtype: Literal["float32", "float64"]

@@ -1,10 +1,10 @@
-"""The network: shapes and parameters, forward and backward. Arrays in, arrays out.
+"""The network: shapes and parameters, and the forward pass. Arrays in, arrays out.
 
-`Network.outputs` is pure and keeps no scratch, so any number of threads may share one network.
-Training's buffers live in a `Workspace`, which belongs to whoever trains.
+Nothing here keeps scratch, so any number of threads may share one network. Training's buffers
+live in a `quadnet.backpropagation.Workspace`, which belongs to whoever trains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.random import RandomState
@@ -19,6 +19,8 @@ from quadnet.types import FloatArray
 
 class Network:
     """A fully connected network.
+
+    Inputs X are of shape (n_rows, n_in), dense or a SciPy sparse matrix.
 
     Parameters
     ----------
@@ -61,61 +63,48 @@ class Network:
             if self.parameters.bias:
                 b[:] = drawn_b
 
+    def layers(self, X: FloatArray) -> Iterator[FloatArray]:
+        """Yield each layer's values, (n_rows, n_units): the hidden ones' activations, the logits.
+
+        Each is a new array, the caller's to change once the next has been yielded.
+        """
+        parameters = self.parameters
+        for W, b, activation in zip(
+            parameters.weights, parameters.biases, self.activations, strict=False
+        ):
+            Z = X @ W
+            Z += b
+            X = activation.forward(Z)
+            yield X
+        Z = X @ parameters.weights[-1]
+        Z += parameters.biases[-1]
+        yield Z
+
+    def logits(self, X: FloatArray) -> FloatArray:
+        """Return the output layer's values before its link, of shape (n_rows, n_outputs)."""
+        *_, Z = self.layers(X)
+        return Z
+
     def outputs(self, X: FloatArray) -> FloatArray:
-        """Return the output layer's values, of shape (n_rows, n_outputs), for X (n_rows, n_in)."""
-        A = X
-        *hidden, (W, b) = zip(self.parameters.weights, self.parameters.biases, strict=True)
-        for (W_hidden, b_hidden), activation in zip(hidden, self.activations, strict=True):
-            Z = A @ W_hidden
-            Z += b_hidden
-            activation.forward(Z)
-            A = Z
-        P = A @ W
-        P += b
-        self.loss.link(P)
-        return P
+        """Return the output layer's values, of shape (n_rows, n_outputs)."""
+        Z = self.logits(X)
+        self.loss.link(Z.T)
+        return Z
 
     def probabilities(self, X: FloatArray) -> FloatArray:
-        """Return rows that sum to 1, of shape (n_rows, n_classes)."""
-        return self.loss.probabilities(self.outputs(X))
+        """Return class probabilities, of shape (n_rows, n_classes), as the loss defines them."""
+        return self.loss.probabilities(self.logits(X).T).T
 
+    def log_probabilities(self, X: FloatArray) -> FloatArray:
+        """Return the logarithms of the probabilities.
 
-class Workspace:
-    """The buffers of one training step for mini-batches of `n_rows` rows.
-
-    Fill `X` (n_rows, n_in) and `Y` (n_rows, n_outputs), then call `backpropagate`.
-    """
-
-    def __init__(self, network: Network, n_rows: int) -> None:
-        dtype = network.parameters.flat.dtype
-        self.network = network
-        # A[0] is the input, A[i] the activation of layer i; D[i] is the gradient behind A[i + 1].
-        self.A: list[FloatArray] = [np.empty((n_rows, n), dtype) for n in network.layer_sizes]
-        self.D: list[FloatArray] = [np.empty((n_rows, n), dtype) for n in network.layer_sizes[1:]]
-        self.X = self.A[0]
-        self.Y = np.empty_like(self.A[-1])
-
-    def backpropagate(self, gradient: Parameters) -> float:
-        """Write the gradient of the mean loss over X, Y; return that loss (without penalty)."""
-        A, D, Y = self.A, self.D, self.Y
-        parameters, activations = self.network.parameters, self.network.activations
-        loss, last = self.network.loss, len(D) - 1
-
-        for i, (W, b) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
-            Z = np.matmul(A[i], W, out=A[i + 1])
-            Z += b
-            if i < last:
-                activations[i].forward(Z)
-            else:
-                loss.link(Z)
-        value = loss.value(A[-1], Y)
-
-        loss.delta(A[-1], Y, D[last])
-        D[last] /= len(Y)
-        for i in range(last, -1, -1):
-            np.matmul(A[i].T, D[i], out=gradient.weights[i])
-            np.add.reduce(D[i], axis=0, out=gradient.biases[i])
-            if i:
-                np.matmul(D[i], parameters.weights[i].T, out=D[i - 1])
-                activations[i - 1].backward(A[i], D[i - 1])
-        return value
+        Where a probability is too small for a float, its logarithm comes from the logits; so it is
+        finite for finite logits.
+        """
+        Z = self.logits(X).T
+        exact = self.loss.log_probabilities(Z)
+        P = self.loss.probabilities(Z)
+        # Elsewhere the plain logarithm, for the sake of ties: two probabilities that are both 1 in
+        # floats have logarithms that are both 0, so that the likeliest class is the same by both.
+        np.log(P, out=exact, where=np.finfo(P.dtype).tiny < P)
+        return exact.T

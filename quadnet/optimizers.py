@@ -4,7 +4,7 @@ They know nothing of networks. All state is as flat as the parameters, so a step
 ufuncs whatever the depth.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from quadnet.types import FloatArray
 
 
 class Optimizer(Protocol):
-    """What training asks of an optimizer."""
+    """What training asks of an optimizer: write into `gradient`, then call `step`."""
 
     learning_rate: float
+    gradient: FloatArray
 
-    def step(self, theta: FloatArray, gradient: FloatArray) -> None:
-        """Move theta (flat, in place) against its gradient (same shape, may be overwritten)."""
+    def step(self, theta: FloatArray) -> None:
+        """Move theta (flat, in place) against `gradient`, which may be overwritten."""
 
 
 class SGD:
@@ -38,27 +39,36 @@ class SGD:
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.nesterov = nesterov
+        self.gradient = np.zeros_like(theta)
+        # With Nesterov's, momentum * v is kept: the next step needs that product and not v.
         self._velocity = np.zeros_like(theta)
 
-    def step(self, theta: FloatArray, gradient: FloatArray) -> None:
+    def step(self, theta: FloatArray) -> None:
+        gradient, velocity = self.gradient, self._velocity
         gradient *= self.learning_rate
         if not self.momentum:
             theta -= gradient
-            return
-        velocity = self._velocity
-        velocity *= self.momentum
-        velocity -= gradient
-        if self.nesterov:
+        elif self.nesterov:
+            velocity -= gradient
+            velocity *= self.momentum
+            theta += velocity
             theta -= gradient
-            # `gradient` is done with: it becomes the scratch that holds momentum * v.
-            np.multiply(velocity, self.momentum, out=gradient)
-            theta += gradient
         else:
+            velocity *= self.momentum
+            velocity -= gradient
             theta += velocity
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2014, algorithm 1, in the bias-corrected-rate form of section 2)."""
+    """Adam (Kingma and Ba, 2014, algorithm 1, in the bias-corrected-rate form of section 2).
+
+    With `decay` it is AdamW (Loshchilov and Hutter, 2017): each step also shrinks every parameter
+    by the learning rate times its entry of `decay`, untouched by the moments.
+    """
+
+    # A step streams over eight vectors. In blocks of this size they stay in the processor's
+    # second-level cache, which makes the step on 100,000 parameters half as long again as fast.
+    _BLOCK = 8192
 
     def __init__(
         self,
@@ -68,29 +78,63 @@ class Adam:
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        decay: FloatArray | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.decay = decay
         self._t = 0
-        self._m = np.zeros_like(theta)
-        self._v = np.zeros_like(theta)
-        self._scratch = np.empty_like(theta)
+        self._moments: FloatArray = np.zeros((2, len(theta)), theta.dtype)
+        self._make_views()
 
-    def step(self, theta: FloatArray, gradient: FloatArray) -> None:
-        m, v, scratch = self._m, self._v, self._scratch
+    def _make_views(self) -> None:
+        # Gradient and squared gradient lie side by side, as the moments do, so that both moments
+        # are updated by the same two ufuncs.
+        powers = np.zeros_like(self._moments)
+        scratch = np.empty_like(self._moments[0])
+        self.gradient: FloatArray = powers[0]
+        self._betas: FloatArray = np.array([[self.beta_1], [self.beta_2]], scratch.dtype)
+        n = len(scratch)
+        self._blocks = [
+            (block, self._moments[:, block], powers[:, block], *self._moments[:, block],
+             *powers[:, block], scratch[block])
+            for block in (slice(i, min(i + self._BLOCK, n)) for i in range(0, n, self._BLOCK))
+        ]  # fmt: skip
+
+    def step(self, theta: FloatArray) -> None:
         self._t += 1
-        np.multiply(gradient, 1.0 - self.beta_1, out=scratch)
-        m *= self.beta_1
-        m += scratch
-        gradient *= gradient
-        gradient *= 1.0 - self.beta_2
-        v *= self.beta_2
-        v += gradient
-        np.sqrt(v, out=scratch)
-        scratch += self.epsilon
-        np.divide(m, scratch, out=scratch)
-        bias_correction = (1.0 - self.beta_2**self._t) ** 0.5 / (1.0 - self.beta_1**self._t)
-        scratch *= self.learning_rate * bias_correction
-        theta -= scratch
+        # The moments are kept without their factors 1 - beta, which are put into `rate` and
+        # `epsilon`: m / (1 - beta_1) <- beta_1 m / (1 - beta_1) + g, likewise v.
+        spread = (1.0 - self.beta_2) ** 0.5
+        correction = (1.0 - self.beta_2**self._t) ** 0.5 / (1.0 - self.beta_1**self._t)
+        rate = self.learning_rate * correction * (1.0 - self.beta_1) / spread
+        epsilon = self.epsilon / spread
+        betas = self._betas
+        for block, moments, powers, m, v, g, g_squared, scratch in self._blocks:
+            np.multiply(g, g, out=g_squared)
+            np.multiply(moments, betas, out=moments)
+            np.add(moments, powers, out=moments)
+            np.sqrt(v, out=scratch)
+            np.add(scratch, epsilon, out=scratch)
+            np.divide(m, scratch, out=scratch)
+            np.multiply(scratch, rate, out=scratch)
+            here = theta[block]
+            if self.decay is not None:
+                np.multiply(here, self.decay[block], out=g)
+                np.multiply(g, self.learning_rate, out=g)
+                here -= g
+            here -= scratch
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The views would come back as arrays of their own.
+        state = vars(self).copy()
+        for name in ("gradient", "_betas", "_blocks"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._moments = self._moments.copy()  # joblib may hand out a read-only memory map
+        self._make_views()

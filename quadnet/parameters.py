@@ -1,7 +1,8 @@
-"""A network's numbers as one flat vector, with one view a layer.
+"""A network's numbers as one flat vector, with one matrix a layer.
 
-Weights come first and biases last, so that weight decay touches one contiguous slice and an
-optimizer is a handful of ufuncs on `flat`, whatever the depth. Gradients have the same shape.
+A layer's biases are the last row of its matrix, below its weights: with a 1 appended to the
+layer's input, the whole affine map is one matrix product, and so is the gradient of weights and
+biases together. An optimizer is a handful of ufuncs on `flat`, whatever the depth.
 """
 
 from collections.abc import Sequence
@@ -22,59 +23,75 @@ class Parameters:
     layer_sizes : sequence of int
         Units a layer, from the inputs to the outputs; at least two entries.
     bias : bool, default=True
-        Without biases `flat` ends after the weights; `biases` are zeros that nothing trains.
+        Without biases the matrices end after the weights; `biases` are zeros that nothing trains.
     dtype : dtype, default=float64
+    storage : ndarray of shape (n_parameters,), optional
+        What `flat` shall be, contents included; by default new zeros.
 
     Attributes
     ----------
     flat : ndarray of shape (n_parameters,)
-    flat_weights : ndarray
-        The slice of `flat` that holds every weight and no bias.
-    weights : list of ndarray, each of shape (fan_in, fan_out)
-    biases : list of ndarray, each of shape (fan_out,)
+    matrices : tuple of ndarray, each of shape (fan_in + 1, fan_out), or (fan_in, fan_out)
+    weights : tuple of ndarray, each of shape (fan_in, fan_out)
+    biases : tuple of ndarray, each of shape (fan_out,)
     """
 
     def __init__(
-        self, layer_sizes: Sequence[int], *, bias: bool = True, dtype: DTypeLike = np.float64
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        bias: bool = True,
+        dtype: DTypeLike = np.float64,
+        storage: FloatArray | None = None,
     ) -> None:
         self.layer_sizes = tuple(layer_sizes)
         self.bias = bias
-        shapes = list(pairwise(self.layer_sizes))
-        n_weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
-        n_biases = sum(self.layer_sizes[1:])
+        shapes = [(fan_in + bias, fan_out) for fan_in, fan_out in pairwise(self.layer_sizes)]
+        ends = np.cumsum([rows * columns for rows, columns in shapes]).tolist()
+        self.flat: FloatArray = np.zeros(ends[-1], dtype) if storage is None else storage
+        self.matrices: tuple[FloatArray, ...] = tuple(
+            self.flat[end - rows * columns : end].reshape(rows, columns)
+            for end, (rows, columns) in zip(ends, shapes, strict=True)
+        )
+        self.weights = tuple(M[:-1] if bias else M for M in self.matrices)
+        self.biases: tuple[FloatArray, ...] = tuple(
+            M[-1] if bias else np.zeros(M.shape[1], M.dtype) for M in self.matrices
+        )
 
-        storage: FloatArray = np.zeros(n_weights + n_biases, dtype=dtype)
-        self.flat = storage if bias else storage[:n_weights]
-        self.flat_weights = storage[:n_weights]
-        self.weights: list[FloatArray] = []
-        self.biases: list[FloatArray] = []
-        start, bias_start = 0, n_weights
-        for fan_in, fan_out in shapes:
-            stop, bias_stop = start + fan_in * fan_out, bias_start + fan_out
-            self.weights.append(storage[start:stop].reshape(fan_in, fan_out))
-            self.biases.append(storage[bias_start:bias_stop])
-            start, bias_start = stop, bias_stop
+    def adopt(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
+        """Take over the values of these arrays, layer by layer.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer of them, or their shapes are others.
+        """
+        for ours, theirs in ((self.weights, weights), (self.biases, biases)):
+            expected = [array.shape for array in ours]
+            given = [np.shape(array) for array in theirs]
+            if given != expected:
+                raise ValueError(f"expected arrays of the shapes {expected}, got {given}")
+            for array, values in zip(ours, theirs, strict=True):
+                array[:] = values
 
     def freeze(self) -> None:
         """Make every array read-only."""
-        for array in (self.flat, self.flat_weights, *self.weights, *self.biases):
+        for array in (self.flat, *self.matrices, *self.weights, *self.biases):
             array.setflags(write=False)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Parameters":
         # Copied one by one, views would become arrays of their own and no longer alias `flat`.
-        copied = self.like()
-        copied.flat[:] = self.flat
-        return copied
+        return self.like(self.flat.copy())
 
     def __getstate__(self) -> dict[str, object]:
-        return {"layer_sizes": self.layer_sizes, "bias": self.bias, "flat": self.flat}
+        return {"layer_sizes": self.layer_sizes, "bias": self.bias, "storage": self.flat}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickled views come back as copies: only `flat` is stored, and the views are made anew.
-        flat = state["flat"]
-        self.__init__(state["layer_sizes"], bias=state["bias"], dtype=flat.dtype)  # type: ignore[misc]
-        self.flat[:] = flat
+        # A copy of it, because joblib may hand out a read-only memory map.
+        state["storage"] = state["storage"].copy()
+        self.__init__(**state)  # type: ignore[misc]
 
-    def like(self) -> "Parameters":
-        """Return zeros of the same shape: a gradient."""
-        return Parameters(self.layer_sizes, bias=self.bias, dtype=self.flat.dtype)
+    def like(self, storage: FloatArray | None = None) -> "Parameters":
+        """Return parameters of the same shape on `storage`, or on zeros: a gradient."""
+        return Parameters(self.layer_sizes, bias=self.bias, dtype=self.flat.dtype, storage=storage)

@@ -43,14 +43,17 @@ class Predictor:
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), for X (n_rows, n_features)."""
         X = np.asarray(X, dtype=self.dtype)
-        if len(self.classes) == 1:
+        if len(self.classes) == 1 and not self.network.loss.multilabel:
             # Such a network has an output for a second class that was never seen.
             return np.ones((len(X), 1), self.dtype)
         return self.network.probabilities(X)
 
     def predict(self, X: FloatArray) -> NDArray[np.generic]:
-        """Return the most probable class of each row."""
-        winners: NDArray[np.generic] = self.classes[self.probabilities(X).argmax(axis=1)]
+        """Return the most probable class of each row, or which labels each row has (0 or 1)."""
+        probabilities = self.probabilities(X)
+        if self.network.loss.multilabel:
+            return np.greater(probabilities, 0.5).astype(np.int64)
+        winners: NDArray[np.generic] = self.classes[probabilities.argmax(axis=1)]
         return winners
 
     def __reduce__(self) -> tuple[type["Predictor"], tuple[Network, NDArray[np.generic]]]:

@@ -8,3 +8,6 @@ FloatArray = NDArray[np.floating]
 
 IntArray = NDArray[np.intp]
 """Row indices."""
+
+BoolArray = NDArray[np.bool_]
+"""Masks."""

@@ -12,8 +12,9 @@ import pytest
 
 from pipeline import presets, run
 from quadnet import quadrants
-from quadnet.network import Network, Workspace
+from quadnet.network import Network
 from quadnet.optimizers import SGD
+from quadnet.training import MiniBatches, Penalty
 from tests.article import (
     CENTRES,
     DESCRIBED,
@@ -35,11 +36,15 @@ LEARNING_RATE = 0.1
 def one_point_at_a_time(network, points):
     """Train our network as the article trains: plain descent, one point an update."""
     optimizer = SGD(network.parameters.flat, learning_rate=LEARNING_RATE, momentum=0.0)
-    work, gradient = Workspace(network, 1), network.parameters.like()
-    for x in points:
-        work.X[:], work.Y[:] = x, encode(quadrant(*x))
-        work.backpropagate(gradient)
-        optimizer.step(network.parameters.flat, gradient.flat)
+    batches = MiniBatches(
+        network,
+        np.array(points),
+        np.array([encode(quadrant(*x)) for x in points], dtype=bool),
+        optimizer=optimizer,
+        batch_size=1,
+        penalty=Penalty(0.0),
+    )
+    batches.run(np.arange(len(points)))
 
 
 @pytest.mark.parametrize("biases", [True, False])

@@ -1,97 +1,39 @@
 """The estimator as scikit-learn's users meet it, with scikit-learn as the oracle."""
 
 import copy
-import doctest
 import pickle
+import signal
+import subprocess
+import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.random import RandomState
+from scipy.sparse import csc_array, csr_array
 from sklearn.base import clone
-from sklearn.datasets import load_iris, make_classification
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import quadnet.estimator
 from quadnet import NeuralNetworkClassifier
-
-CHECKED = [
-    NeuralNetworkClassifier(),
-    NeuralNetworkClassifier(solver="sgd", learning_rate_init=0.1),
-    NeuralNetworkClassifier(loss="squared_error", activation="logistic", learning_rate_init=0.05),
-]
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(CHECKED)
-def test_scikit_learns_own_checks(estimator, check):
-    check(estimator)
+from quadnet.activations import ACTIVATIONS, Activation
+from quadnet.holdout import split
+from quadnet.initializers import INITIALIZERS
+from quadnet.labels import Labels
+from tests.serving import ROOT
 
 
-def fit(estimator, X, y):
+def fit(estimator, X, y, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator.fit(X, y)
-
-
-@pytest.mark.parametrize("n_classes", [2, 4])
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize(
-    "solver",
-    [
-        {"solver": "adam"},
-        {"solver": "sgd", "momentum": 0.0},
-        {"solver": "sgd", "nesterovs_momentum": False},
-        {"solver": "sgd", "shuffle": False},
-    ],
-    ids=["adam", "plain", "momentum", "nesterov"],
-)
-def test_ten_epochs_equal_scikit_learns(n_classes, activation, solver):
-    X, y = make_classification(
-        130, 5, n_informative=4, n_redundant=0, n_classes=n_classes, random_state=0
-    )
-    shared = {
-        "hidden_layer_sizes": (7, 5),
-        "activation": activation,
-        "learning_rate_init": 0.02,
-        "batch_size": 32,
-        "alpha": 0.3,
-        "max_iter": 10,
-        "random_state": 5,
-        **solver,
-    }
-    ours = fit(NeuralNetworkClassifier(**shared), X, y)
-    theirs = fit(MLPClassifier(**shared), X, y)
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
-    for a, b in zip(
-        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
-    for name in ("n_iter_", "n_layers_", "n_outputs_", "out_activation_", "t_"):
-        assert getattr(ours, name) == getattr(theirs, name), name
-
-
-def test_defaults_stop_at_scikit_learns_epoch():
-    X, y = load_iris(return_X_y=True)
-    settings = {"max_iter": 3000, "tol": 1e-3, "random_state": 0}
-    ours = NeuralNetworkClassifier(**settings).fit(X, y)
-    theirs = MLPClassifier(**settings).fit(X, y)
-    assert ours.n_iter_ == theirs.n_iter_
-    assert ours.best_loss_ == pytest.approx(theirs.best_loss_, rel=1e-6)
-
-
-def test_shared_parameters_have_scikit_learns_defaults():
-    theirs = MLPClassifier().get_params()
-    ours = NeuralNetworkClassifier().get_params()
-    beyond = {"loss", "init", "fit_intercept"}
-    assert {name: theirs[name] for name in ours.keys() - beyond} == {
-        name: value for name, value in ours.items() if name not in beyond
-    }
+        return estimator.fit(X, y, **options)
 
 
 def test_grid_search_over_a_pipeline_with_string_labels():
@@ -164,14 +106,19 @@ def test_frozen_equals_the_estimator_and_cannot_be_changed():
     [
         ("alpha", -1, "a float in the range [0.0, inf)"),
         ("hidden_layer_sizes", (3, 0), "an int above 0 or a sequence of them"),
-        ("activation", "step", "a str among {'identity', 'logistic', 'relu', 'tanh'}"),
-        ("solver", "lion", "a str among {'adam', 'sgd'}"),
+        ("max_fun", 0, "an int in the range [1, inf)"),
+        ("solver", "lion", "a str among {'adam', 'adamw', 'lbfgs', 'sgd'}"),
         ("batch_size", 0, "a str among {'auto'} or an int in the range [1, inf)"),
-        ("momentum", 1.0, "a float in the range [0.0, 1.0)"),
+        ("momentum", 1.1, "a float in the range [0.0, 1.0]"),
         ("max_iter", 2.5, "an int in the range [1, inf)"),
         ("shuffle", "yes", "an instance of 'bool'"),
         ("learning_rate_init", 0.0, "a float in the range (0.0, inf)"),
-        ("loss", "hinge", "a str among {'log_loss', 'squared_error'}"),
+        ("loss", "hinge", "a str among {'binary_cross_entropy', 'log_loss', 'squared_error'}"),
+        ("dropout", 1.0, "a float in the range [0.0, 1.0)"),
+        ("step_factor", 0, "a float in the range (0.0, 1.0]"),
+        ("class_weight", "even", "a str among {'balanced'} or an instance of 'dict' or None"),
+        ("max_grad_norm", -1, "a float in the range (0.0, inf) or None"),
+        ("n_iter_no_change", 0.5, "an int in the range [1, inf) or inf"),
     ],
 )
 def test_a_wrong_parameter_is_named_at_fit_as_scikit_learn_does(name, value, expected):
@@ -253,6 +200,502 @@ def test_clones_and_shows_its_parameters():
     assert "loss='squared_error'" in repr(net)
 
 
-def test_the_docstrings_example_runs():
-    assert doctest.testmod(quadnet.estimator).failed == 0
-    assert doctest.testmod(quadnet.estimator).attempted > 3
+X_IRIS, Y_IRIS = load_iris(return_X_y=True)
+X_SCALED = (X_IRIS - X_IRIS.mean(axis=0)) / X_IRIS.std(axis=0)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_each_loss_learns_and_its_probabilities_sum_to_one(loss, n_classes):
+    rows = n_classes > Y_IRIS
+    X, y = X_SCALED[rows], Y_IRIS[rows]
+    net = fit(NeuralNetworkClassifier((6,), loss=loss, solver="lbfgs", random_state=0), X, y)
+    assert net.score(X, y) > 0.95
+    np.testing.assert_allclose(net.predict_proba(X).sum(axis=1), 1.0, rtol=1e-12)
+    raw = net.activations(X)[-1]
+    assert raw.shape[1] == net.n_outputs_
+    sums_to_one = np.allclose(raw.sum(axis=1), 1.0)
+    assert sums_to_one == (loss == "log_loss" and n_classes == 3)
+    np.testing.assert_array_equal(net.predict(X), net.classes_[net.predict_proba(X).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "squared_error"])
+def test_each_loss_learns_several_labels_a_row(loss):
+    X, y = make_multilabel_classification(n_samples=80, random_state=0)
+    net = fit(NeuralNetworkClassifier((20,), loss=loss, solver="lbfgs", random_state=0), X, y)
+    assert net.score(X, y) > 0.8
+    answers = net.predict(X)
+    assert answers.shape == y.shape
+    assert set(np.unique(answers)) == {0, 1}
+    np.testing.assert_array_equal(answers, net.predict_proba(X) > 0.5)
+    np.testing.assert_array_equal(answers, net.decision_function(X) > 0)
+    np.testing.assert_array_equal(answers, net.freeze().predict(X))
+    sparse_y = fit(clone(net), X, csr_array(y))
+    np.testing.assert_array_equal(sparse_y.predict(X), answers)
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_every_activation_learns(activation):
+    X, y = X_SCALED, Y_IRIS
+    net = NeuralNetworkClassifier((10,), activation, learning_rate_init=0.02, random_state=0)
+    assert fit(net, X, y).score(X, y) > 0.93
+
+
+def test_layers_can_have_activations_of_their_own():
+    net = NeuralNetworkClassifier((5, 4), ("tanh", "relu"), max_iter=5, random_state=0)
+    first, second, _ = fit(net, X_SCALED, Y_IRIS).activations(X_SCALED)
+    np.testing.assert_allclose(
+        first, np.tanh(X_SCALED @ net.coefs_[0] + net.intercepts_[0]), rtol=1e-12
+    )
+    expected = np.maximum(first @ net.coefs_[1] + net.intercepts_[1], 0)
+    np.testing.assert_allclose(second, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="one for each of the 3 hidden layers"):
+        net.set_params(hidden_layer_sizes=(5, 4, 3)).fit(X_SCALED, Y_IRIS)
+
+
+@pytest.mark.parametrize("init", [*INITIALIZERS, "auto"])
+def test_every_initializer_is_a_start_from_which_it_learns(init):
+    net = NeuralNetworkClassifier((8,), "tanh", init=init, solver="lbfgs", random_state=0)
+    assert fit(net, X_SCALED, Y_IRIS).score(X_SCALED, Y_IRIS) > 0.95
+
+
+def first_weights(init):
+    # The least rate there is: the products with it are lost in whatever they are added to, and
+    # where that is 0 they are 0 too.
+    net = NeuralNetworkClassifier(
+        (1000,), init=init, solver="sgd", learning_rate_init=5e-324, max_iter=1, random_state=0
+    )
+    return fit(net, np.random.default_rng(0).normal(size=(20, 50)), np.arange(20) % 2)
+
+
+@pytest.mark.parametrize(
+    ("init", "variance"),
+    [
+        ("auto", 2 / 1050),
+        ("glorot_uniform", 2 / 1050),
+        ("glorot_normal", 2 / 1050),
+        ("he_uniform", 2 / 50),
+        ("he_normal", 2 / 50),
+        ("uniform", 1 / 3),
+        ("uniform01", 1 / 12),
+    ],
+)
+def test_starting_weights_have_the_variance_of_their_formula(init, variance):
+    net = first_weights(init)
+    assert net.coefs_[0].var() == pytest.approx(variance, rel=0.02)
+    assert net.coefs_[0].mean() == pytest.approx(0.5 if init == "uniform01" else 0, abs=0.01)
+    assert (net.intercepts_[0] == 0).all() == (init != "auto")
+
+
+def test_a_callable_may_draw_the_weights():
+    def halves(rng, fan_in, fan_out):
+        return np.full((fan_in, fan_out), 0.5), np.full(fan_out, -1.0)
+
+    net = first_weights(halves)
+    assert (net.coefs_[0] == 0.5).all()
+    assert (net.intercepts_[0] == -1.0).all()
+    assert (first_weights(lambda rng, n, m: np.ones((n, m))).intercepts_[1] == 0).all()
+    with pytest.raises(ValueError, match=r"shape \(50, 1000\).*Got the shapes \(1000, 50\)"):
+        first_weights(lambda rng, n, m: np.ones((m, n)))
+
+
+def test_class_weights_balance_a_rare_class():
+    rng = np.random.default_rng(0)
+    X = np.r_[rng.normal(0, 1, (500, 2)), rng.normal(1.5, 1, (20, 2))]
+    y = np.r_[np.zeros(500), np.ones(20)]
+    options = {"hidden_layer_sizes": (), "solver": "lbfgs", "alpha": 0.0, "random_state": 0}
+    plain = fit(NeuralNetworkClassifier(**options), X, y)
+    balanced = fit(NeuralNetworkClassifier(**options, class_weight="balanced"), X, y)
+    assert plain.predict(X)[y == 1].mean() < 0.5
+    assert balanced.predict(X)[y == 1].mean() > 0.7
+    by_hand = np.where(y == 1, 520 / (2 * 20), 520 / (2 * 500))
+    weighted = fit(NeuralNetworkClassifier(**options), X, y, sample_weight=by_hand)
+    np.testing.assert_allclose(balanced.coefs_[0], weighted.coefs_[0], rtol=1e-6)
+    named = fit(NeuralNetworkClassifier(**options, class_weight={1: 13.0, 0: 0.52}), X, y)
+    np.testing.assert_allclose(named.coefs_[0], weighted.coefs_[0], rtol=1e-6)
+
+
+def test_adamw_shrinks_weights_without_a_penalty_in_the_loss():
+    options = {"hidden_layer_sizes": (10,), "max_iter": 200, "random_state": 0, "tol": 0.0}
+    held = fit(NeuralNetworkClassifier(solver="adamw", alpha=10.0, **options), X_SCALED, Y_IRIS)
+    free = fit(NeuralNetworkClassifier(solver="adamw", alpha=0.0, **options), X_SCALED, Y_IRIS)
+    assert np.abs(held.coefs_[0]).sum() < 0.8 * np.abs(free.coefs_[0]).sum()
+    adam = fit(NeuralNetworkClassifier(solver="adam", alpha=0.0, **options), X_SCALED, Y_IRIS)
+    np.testing.assert_array_equal(free.coefs_[0], adam.coefs_[0])
+    likelihood = np.log(held.predict_proba(X_SCALED)[np.arange(150), Y_IRIS])
+    assert held.loss_ == pytest.approx(-likelihood.mean(), rel=0.01)
+
+
+def test_the_curve_of_learning_rates_follows_the_schedule():
+    net = NeuralNetworkClassifier(
+        (3,), learning_rate="step", step_epochs=2, step_factor=0.1, warmup_epochs=1, max_iter=5,
+        learning_rate_init=0.5, batch_size=50, random_state=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        fit(net, X_SCALED, Y_IRIS).learning_rate_curve_, [0.5, 0.5, 0.05, 0.05, 0.005]
+    )
+    partly = clone(net)
+    for _ in range(5):
+        partly.partial_fit(X_SCALED, Y_IRIS, classes=[0, 1, 2])
+    assert partly.learning_rate_curve_ == net.learning_rate_curve_
+
+
+def test_dropout_is_for_training_only_and_repeatable():
+    options = {"hidden_layer_sizes": (50,), "dropout": 0.5, "max_iter": 60, "random_state": 0}
+    net = fit(NeuralNetworkClassifier(**options), X_SCALED, Y_IRIS)
+    again = fit(NeuralNetworkClassifier(**options), X_SCALED, Y_IRIS)
+    np.testing.assert_array_equal(net.coefs_[0], again.coefs_[0])
+    np.testing.assert_array_equal(net.predict_proba(X_SCALED), net.predict_proba(X_SCALED))
+    assert net.score(X_SCALED, Y_IRIS) > 0.9
+    without = fit(NeuralNetworkClassifier(**(options | {"dropout": 0.0})), X_SCALED, Y_IRIS)
+    assert (net.coefs_[0] != without.coefs_[0]).any()
+
+
+def test_sparse_rows_answer_as_dense_ones_do():
+    net = fit(NeuralNetworkClassifier((5,), max_iter=5, random_state=0), X_IRIS, Y_IRIS)
+    for sparse in (csr_array(X_IRIS), csc_array(X_IRIS)):
+        np.testing.assert_allclose(net.predict_proba(sparse), net.predict_proba(X_IRIS))
+        np.testing.assert_array_equal(net.predict(sparse), net.predict(X_IRIS))
+
+
+def test_the_callers_own_validation_rows_decide_and_the_best_epoch_is_kept():
+    order = np.random.default_rng(0).permutation(150)
+    train, held = order[:100], order[100:]
+    options = {
+        "hidden_layer_sizes": (30,), "early_stopping": True, "scoring": "loss", "tol": 0.0,
+        "learning_rate_init": 0.05, "max_iter": 300, "n_iter_no_change": 15, "random_state": 0,
+    }  # fmt: skip
+    net = fit(
+        NeuralNetworkClassifier(**options),
+        X_SCALED[train],
+        Y_IRIS[train],
+        X_val=X_SCALED[held],
+        y_val=Y_IRIS[held],
+    )
+    curve = net.validation_loss_curve_
+    best = int(np.argmin(curve))
+    assert net.stop_reason_ == "no_improvement"
+    assert net.best_iteration_ == best + 1 < net.n_iter_ == len(curve)
+    kept = log_loss(Y_IRIS[held], net.predict_proba(X_SCALED[held]))
+    assert kept == pytest.approx(curve[best], rel=1e-9)
+    assert net.validation_scores_ == [-loss for loss in curve]
+    assert net.best_validation_score_ == -curve[best]
+    assert net.best_loss_ is None
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", "lbfgs"])
+def test_any_scorer_can_decide_and_sees_what_it_would_see_later(solver):
+    seen = []
+
+    def scorer(estimator, X, y):
+        assert set(estimator.classes_) == {"setosa", "versicolor", "virginica"}
+        assert estimator.predict_proba(X).shape == (len(y), 3)
+        seen.append(estimator.score(X, y))
+        return seen[-1]
+
+    names = np.array(["setosa", "versicolor", "virginica"])[Y_IRIS]
+    net = NeuralNetworkClassifier(
+        (10,), solver=solver, early_stopping=True, scoring=scorer, max_iter=8, random_state=0
+    )
+    fit(net, X_SCALED[::2], names[::2], X_val=X_SCALED[1::2], y_val=names[1::2])
+    assert net.validation_scores_ == seen
+    assert net.score(X_SCALED[1::2], names[1::2]) == max(seen) == net.best_validation_score_
+    by_name = clone(net).set_params(scoring="balanced_accuracy")
+    fit(by_name, X_SCALED[::2], names[::2], X_val=X_SCALED[1::2], y_val=names[1::2])
+    assert by_name.validation_scores_ == pytest.approx(seen)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"X_val": X_IRIS}, "X_val is provided, but y_val was not provided"),
+        ({"y_val": Y_IRIS}, "y_val is provided, but X_val was not provided"),
+        ({"sample_weight_val": [1]}, "sample_weight_val is provided"),
+        ({"X_val": X_IRIS, "y_val": Y_IRIS[:9]}, "inconsistent numbers of samples"),
+        ({"X_val": X_IRIS[:, :2], "y_val": Y_IRIS}, "X has 2 features, but .* expecting 4"),
+        ({"X_val": X_IRIS, "y_val": Y_IRIS + 7}, r"y_val: .*'y' has \[7 8 9\]"),
+        ({"X_val": X_IRIS * np.nan, "y_val": Y_IRIS}, "contains NaN"),
+    ],
+)
+def test_validation_rows_that_do_not_fit_are_refused(arguments, message):
+    net = NeuralNetworkClassifier(early_stopping=True, max_iter=2)
+    with pytest.raises(ValueError, match=message):
+        net.fit(X_IRIS, Y_IRIS, **arguments)
+
+
+def test_validation_rows_that_nothing_would_look_at_are_refused():
+    with pytest.raises(ValueError, match="while early_stopping is False"):
+        NeuralNetworkClassifier().fit(X_IRIS, Y_IRIS, X_val=X_IRIS, y_val=Y_IRIS)
+
+
+def test_a_pipeline_can_scale_the_validation_rows_too():
+    from sklearn import config_context
+
+    with config_context(enable_metadata_routing=True):
+        net = NeuralNetworkClassifier((5,), early_stopping=True, max_iter=60, random_state=0)
+        net.set_params(learning_rate_init=0.05).set_fit_request(X_val=True, y_val=True)
+        pipeline = Pipeline([("scale", StandardScaler()), ("net", net)], transform_input=["X_val"])
+        fit(pipeline, X_IRIS[::2], Y_IRIS[::2], X_val=X_IRIS[1::2], y_val=Y_IRIS[1::2])
+        assert pipeline.score(X_IRIS, Y_IRIS) > 0.5
+
+
+def test_a_copy_of_a_row_is_never_trained_on_and_held_out():
+    distinct = np.random.default_rng(0).normal(size=(30, 2))
+    X, y = np.repeat(distinct, 4, axis=0), np.repeat(np.arange(30) % 3, 4)
+    train, held = split(X, y, Labels.of(y), weights=None, fraction=0.25, rng=RandomState(0))
+    assert sorted([*train, *held]) == list(range(120))
+    assert len(held) == 4 * 8
+    assert {tuple(row) for row in X[train]}.isdisjoint(tuple(row) for row in X[held])
+    # Sparse rows and float32 are recognised alike.
+    for rows in (csr_array(X), X.astype(np.float32)):
+        again = split(rows, y, Labels.of(y), weights=None, fraction=0.25, rng=RandomState(0))
+        assert {tuple(row) for row in X[again[0]]}.isdisjoint(tuple(row) for row in X[again[1]])
+
+
+def test_gradients_can_be_checked_from_outside():
+    for n_classes in (2, 3):
+        rng = np.random.RandomState(42)
+        X, y = rng.rand(5, 10), 1 + np.arange(1, 6) % n_classes
+        for activation in ACTIVATIONS:
+            net = NeuralNetworkClassifier(
+                10, activation, solver="lbfgs", alpha=1e-5, max_iter=1, random_state=1
+            )
+            assert fit(net, X, y).check_gradients(X, y) < 1e-7
+            assert net.check_gradients(X, y, sample_weight=[1, 2, 0, 1, 3]) < 1e-7
+
+
+def test_a_wrong_gradient_is_found(monkeypatch):
+    net = fit(NeuralNetworkClassifier((4,), "tanh", max_iter=3), X_SCALED, Y_IRIS)
+    wrong = Activation(ACTIVATIONS["tanh"].forward, lambda z, a, delta, mask: None, in_place=True)
+    assert net.check_gradients(X_SCALED, Y_IRIS) < 1e-7
+    monkeypatch.setitem(ACTIVATIONS, "tanh", wrong)
+    assert net.check_gradients(X_SCALED, Y_IRIS) > 1e-3
+
+
+def test_a_class_too_small_to_be_split_is_named():
+    X, y = [[1, 2], [2, 3], [3, 4], [4, 5]], [0, 0, 0, 1]
+    with pytest.raises(ValueError, match=r"too few members are: \[(np.int64\()?1"):
+        NeuralNetworkClassifier(early_stopping=True).fit(X, y)
+
+
+def test_interrupting_keeps_the_network_trained_so_far():
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(estimator.score(X, y))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    net = NeuralNetworkClassifier((5,), early_stopping=True, scoring=scorer, random_state=0)
+    with pytest.warns(UserWarning, match="interrupted by user after 3 epochs"):
+        net.fit(X_SCALED, Y_IRIS)
+    assert net.stop_reason_ == "interrupted"
+    assert len(net.validation_scores_) == 3
+    assert net.predict(X_SCALED).shape == (150,)
+
+
+ENDLESS = """
+import numpy as np
+from quadnet import NeuralNetworkClassifier
+X = np.random.default_rng(0).normal(size=(2000, 2))
+net = NeuralNetworkClassifier((5,), max_iter=10**9, tol=0, n_iter_no_change=10**9, verbose=True)
+net.fit(X, X[:, 0] > 0)
+print(net.stop_reason_, net.n_iter_ == len(net.loss_curve_), net.predict(X).shape)
+"""
+
+
+def test_a_real_sigint_keeps_the_network():
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", ENDLESS], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        for _ in range(3):
+            assert process.stdout.readline().startswith("Iteration")
+        process.send_signal(signal.SIGINT)
+        *_, last = process.communicate(timeout=60)[0].splitlines()
+    finally:
+        process.kill()
+    assert last == "interrupted True (2000,)"
+    assert process.returncode == 0
+
+
+def test_arrays_go_through_a_file_without_pickle(tmp_path):
+    data = pd.DataFrame(X_IRIS, columns=["a", "b", "c", "d"])
+    names = np.array(["setosa", "versicolor", "virginica"])[Y_IRIS]
+    net = NeuralNetworkClassifier((5, 4), ("tanh", "gelu"), max_iter=20, random_state=0)
+    fit(net, data, names)
+    np.savez(tmp_path / "net.npz", **net.to_arrays())
+    with np.load(tmp_path / "net.npz", allow_pickle=False) as arrays:
+        back = NeuralNetworkClassifier.from_arrays(arrays)
+    np.testing.assert_array_equal(back.predict_proba(data), net.predict_proba(data))
+    np.testing.assert_array_equal(back.predict(data), net.predict(data))
+    assert back.hidden_layer_sizes == [5, 4]
+    assert back.max_iter == 20
+    with pytest.raises(ValueError, match="feature names should match"):
+        back.predict(data.rename(columns={"a": "z"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop("weights.1"), "'weights.1' is missing"),
+        (lambda arrays: arrays.pop("estimator"), "'estimator' is missing"),
+        (lambda arrays: arrays.update({"weights.0": np.ones((4, 3))}), r"got \[\(4, 3\)"),
+        (lambda arrays: arrays.update(classes=np.arange(7)), "7 classes for 3 outputs"),
+        (lambda arrays: arrays.update(estimator=np.array("{")), "These are no arrays"),
+        (lambda arrays: arrays.update({"weights.0": np.float64(3)}), "These are no arrays"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused(change, message):
+    net = fit(NeuralNetworkClassifier((5,), max_iter=2), X_IRIS, Y_IRIS)
+    arrays = net.to_arrays()
+    change(arrays)
+    with pytest.raises(ValueError, match=message):
+        NeuralNetworkClassifier.from_arrays(arrays)
+
+
+def test_weights_that_are_put_in_are_used():
+    net = fit(NeuralNetworkClassifier((3,), max_iter=2, random_state=0), X_IRIS, Y_IRIS)
+    before = net.predict_proba(X_IRIS)
+    mine = [np.zeros_like(W) for W in net.coefs_]
+    net.coefs_ = mine
+    np.testing.assert_allclose(net.predict_proba(X_IRIS[:1]), net.predict_proba(X_IRIS[9:10]))
+    assert (net.predict_proba(X_IRIS) != before).any()
+    net.intercepts_[-1] = np.array([0.0, 5.0, 0.0])
+    assert set(net.predict(X_IRIS)) == {1}
+    assert set(pickle.loads(pickle.dumps(net)).predict(X_IRIS)) == {1}
+    net.coefs_ = mine[:1]
+    with pytest.raises(ValueError, match="do not fit the network"):
+        net.predict(X_IRIS)
+
+
+def test_a_pickle_goes_on_training_where_it_was_and_holds_each_weight_once():
+    options = {"random_state": 0, "hidden_layer_sizes": (500,), "batch_size": 20}
+    kept = NeuralNetworkClassifier(**options)
+    kept.partial_fit(X_IRIS, Y_IRIS, classes=[0, 1, 2])
+    through = pickle.loads(pickle.dumps(kept))
+    # Weights, and Adam's two moments of each.
+    assert len(pickle.dumps(kept)) < 3.5 * kept.n_parameters_ * 8
+    for net in (kept, through):
+        net.partial_fit(X_IRIS, Y_IRIS)
+    np.testing.assert_array_equal(kept.coefs_[0], through.coefs_[0])
+
+
+def test_a_partial_fit_that_fails_leaves_the_network_as_it_was():
+    net = NeuralNetworkClassifier((), solver="sgd", learning_rate_init=1e10, random_state=0)
+    net.partial_fit(X_IRIS, Y_IRIS, classes=[0, 1, 2])
+    before = net.predict_proba(X_IRIS)
+    weights = np.zeros(150)
+    with pytest.raises(ValueError, match="All weights are zero"):
+        net.partial_fit(X_IRIS, Y_IRIS, sample_weight=weights)
+    with pytest.raises(ValueError, match="diverged"):
+        net.partial_fit(1e300 * X_IRIS, Y_IRIS)
+    np.testing.assert_array_equal(net.predict_proba(X_IRIS), before)
+    net.partial_fit(X_IRIS, Y_IRIS)
+    assert np.isfinite(net.predict_proba(X_IRIS)).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"X": [[1.0], [np.nan]], "y": [0, 1]}, "Input X contains NaN"),
+        ({"X": [[1.0], [np.inf]], "y": [0, 1]}, "Input X contains infinity"),
+        ({"X": np.array([[1j], [2]]), "y": [0, 1]}, "Complex data not supported"),
+        ({"X": [1.0, 2.0], "y": [0, 1]}, "Reshape your data"),
+        ({"X": np.empty((0, 3)), "y": []}, "0 sample"),
+        ({"X": np.empty((3, 0)), "y": [0, 1, 0]}, "0 feature"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1, 2]}, "inconsistent numbers of samples"),
+        ({"X": [[1.0], [2.0]], "y": [0.5, 1.7]}, "Unknown label type: continuous"),
+        ({"X": [[1.0], [2.0]], "y": [[0, 2], [3, 1]]}, "MultiOutputClassifier"),
+        ({"X": [[1.0], [2.0]], "y": None}, "requires y to be passed"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1]}, r"Got the shape \(1,\)"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1, -2]}, "Got -2.0 in row 1"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [np.nan, 1]}, "Got nan in row 0"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [0, 0]}, "weights are zero"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralNetworkClassifier(max_iter=2).fit(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "calls", "message"),
+    [
+        ({}, [([0, 1], None)], "classes must be passed on the first call"),
+        ({}, [([0, 1], [0, 1]), ([0, 2], None)], r"not in `self.classes_`.*\[0 2\]"),
+        ({}, [([0, 1], [0, 1]), ([0, 1], [0, 2])], "not the same as on last call"),
+        ({}, [([0, 1], [0, 5])], "not in `self.classes_`"),
+        ({}, [([0, 1], [0, 1]), ([[0, 1], [1, 1]], None)], "one label a row"),
+        ({}, [([[0, 1], [1, 1]], [0, 1, 2])], "a column for each of the 3 classes"),
+        ({"early_stopping": True}, [([0, 1], [0, 1])], "does not support early_stopping=True"),
+        ({"class_weight": "balanced"}, [([0, 1], [0, 1])], "does not support class_weight"),
+        ({"solver": "lbfgs"}, [([0, 1], [0, 1])], "does not support solver='lbfgs'"),
+    ],
+)
+def test_a_partial_fit_that_cannot_be_made_is_refused(changes, calls, message):
+    net = NeuralNetworkClassifier((2,), **changes)
+    assert hasattr(net, "partial_fit") == (not changes)
+    *good, (y, classes) = calls
+    for y_good, classes_good in good:
+        net.partial_fit([[1.0], [2.0]], np.array(y_good), classes=classes_good)
+    with pytest.raises(ValueError, match=message):
+        net.partial_fit([[1.0], [2.0]], np.array(y), classes=classes)
+
+
+@pytest.mark.parametrize("n_rows", [1, 7])
+def test_a_frozen_answer_is_the_estimators_whatever_the_kind_of_rows(n_rows):
+    net = fit(NeuralNetworkClassifier((5,), max_iter=20, random_state=0), X_IRIS, Y_IRIS)
+    expected = net.predict_proba(X_IRIS[:n_rows].tolist())
+    for rows in (X_IRIS[:n_rows], np.asfortranarray(X_IRIS[:n_rows]), X_IRIS[:n_rows].tolist()):
+        np.testing.assert_array_equal(net.predict_proba(rows), expected)
+    np.testing.assert_array_equal(net.freeze().probabilities(X_IRIS[:n_rows]), expected)
+
+
+def test_bad_rows_are_refused_when_predicting_too():
+    net = fit(NeuralNetworkClassifier((5,), max_iter=2, random_state=0), X_IRIS, Y_IRIS)
+    for rows, message in (
+        (X_IRIS * np.nan, "contains NaN"),
+        (X_IRIS * np.inf, "contains"),
+        (X_IRIS[:, :2], "X has 2 features, but NeuralNetworkClassifier is expecting 4"),
+        (X_IRIS[0], "Reshape your data"),
+        (X_IRIS[:0], "0 sample"),
+        (X_IRIS * 1j, "Complex data"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net.predict_proba(rows)
+    named = fit(clone(net), pd.DataFrame(X_IRIS, columns=list("abcd")), Y_IRIS)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        named.predict_proba(X_IRIS)
+
+
+def test_a_temperature_can_be_fitted_to_the_logits():
+    net = NeuralNetworkClassifier((30,), solver="lbfgs", random_state=0, max_iter=100)
+    X, y = make_classification(400, 10, n_informative=4, flip_y=0.2, random_state=0)
+    plain = fit(clone(net), X[::2], y[::2])
+    frozen = FrozenEstimator(plain)
+    calibrated = CalibratedClassifierCV(frozen, method="sigmoid").fit(X[1::2], y[1::2])
+    assert log_loss(y[1::2], calibrated.predict_proba(X[1::2])) < log_loss(
+        y[1::2], plain.predict_proba(X[1::2])
+    )
+
+
+def test_every_epoch_is_printed_when_asked(capsys):
+    net = NeuralNetworkClassifier((2,), verbose=True, early_stopping=True, max_iter=3)
+    fit(net, X_IRIS, Y_IRIS)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines[::2]] == [f"Iteration {i}" for i in (1, 2, 3)]
+    assert all(line.startswith("Validation score: ") for line in lines[1::2])
+
+
+def test_why_training_ended_is_said():
+    def reason(**parameters):
+        return fit(NeuralNetworkClassifier((3,), random_state=0, **parameters), X_SCALED, Y_IRIS)
+
+    assert reason(max_iter=2).stop_reason_ == "max_iter"
+    assert reason(tol=1e9, n_iter_no_change=2).stop_reason_ == "no_improvement"
+    assert reason(solver="lbfgs", tol=0.1).stop_reason_ == "converged"
+    assert reason(solver="lbfgs", max_iter=3).stop_reason_ == "max_iter"
+    assert reason(solver="lbfgs", max_fun=3).stop_reason_ == "max_fun"
+    assert reason(max_iter=2).n_parameters_ == 4 * 3 + 3 + 3 * 3 + 3

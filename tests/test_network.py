@@ -9,11 +9,13 @@ from math import exp
 import numpy as np
 import pytest
 from numpy.random import RandomState
+from scipy.sparse import csr_array
 
 from quadnet.activations import ACTIVATIONS
+from quadnet.backpropagation import Workspace
 from quadnet.initializers import INITIALIZERS
 from quadnet.losses import LOSSES
-from quadnet.network import Network, Workspace
+from quadnet.network import Network
 from quadnet.parameters import Parameters
 
 
@@ -25,6 +27,21 @@ def random_network(layer_sizes, activation, loss, *, bias=True):
     return network
 
 
+def backpropagate(network, X, Y, gradient, weights=None, *, sparse=False, **dropout):
+    """Write the gradient of the mean loss; return that loss."""
+    X, Y = np.asarray(X), np.asarray(Y)
+    weights = np.ones(len(X)) if weights is None else weights
+    if sparse:
+        X = csr_array(X)
+    elif network.parameters.bias:
+        X = np.column_stack([X, np.ones(len(X))])
+    work, P = Workspace(network, len(Y), **dropout), np.empty((Y.shape[1], len(Y)))
+    work.forward(X, P)
+    loss = np.average(network.loss.values(P, Y.T), weights=weights)
+    work.backward(X, P, np.ascontiguousarray(Y.T), weights / weights.sum(), gradient)
+    return loss
+
+
 def test_a_2_4_network_worked_by_hand():
     network = Network([2, 4], activations=[], loss="sigmoid_squared_error")
     parameters = network.parameters
@@ -34,11 +51,8 @@ def test_a_2_4_network_worked_by_hand():
     outputs = [1 / (1 + exp(-z)) for z in (0.5, 0.0, -1.0, 1.0)]
     np.testing.assert_allclose(network.outputs(np.array([[0.5, -0.5]])), [outputs], rtol=1e-14)
 
-    work = Workspace(network, 1)
-    work.X[:] = [[0.5, -0.5]]
-    work.Y[:] = [[0.0, 0.0, 0.0, 1.0]]
     gradient = parameters.like()
-    loss = work.backpropagate(gradient)
+    loss = backpropagate(network, [[0.5, -0.5]], [[0.0, 0.0, 0.0, 1.0]], gradient)
     errors = [o - t for o, t in zip(outputs, (0, 0, 0, 1), strict=True)]
     deltas = [e * o * (1 - o) for e, o in zip(errors, outputs, strict=True)]
     assert loss == pytest.approx(sum(e * e for e in errors) / 2, rel=1e-14)
@@ -48,29 +62,59 @@ def test_a_2_4_network_worked_by_hand():
     np.testing.assert_allclose(gradient.biases[0], deltas, rtol=1e-12)
 
 
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize(
-    ("activation", "loss", "hidden", "bias"),
-    list(product(ACTIVATIONS, LOSSES, [(), (5,), (5, 3)], [True, False])),
+    ("activation", "loss", "hidden", "bias", "weighted"),
+    list(product(ACTIVATIONS, LOSSES, [(), (5,), (5, 3)], [True, False], [False, True])),
 )
-def test_the_gradient_equals_central_differences(activation, loss, hidden, bias):
+def test_the_gradient_equals_central_differences(activation, loss, hidden, bias, weighted, sparse):
     network = random_network([3, *hidden, 4], activation, loss, bias=bias)
     rng = np.random.default_rng(0)
-    work = Workspace(network, 6)
     X = rng.normal(size=(6, 3))
-    work.X[:] = X
-    work.Y[:] = np.eye(4)[rng.integers(4, size=6)]
+    if network.loss.multilabel:
+        Y = rng.integers(2, size=(6, 4)).astype(float)
+    else:
+        Y = np.eye(4)[rng.integers(4, size=6)]
+    weights = rng.uniform(0.5, 2, 6) if weighted else np.ones(6)
     gradient = network.parameters.like()
-    work.backpropagate(gradient)
+    backpropagate(network, X, Y, gradient, weights, sparse=sparse)
 
     theta, h = network.parameters.flat, 1e-6
+
+    def value():
+        return np.average(network.loss.values(network.outputs(X).T, Y.T), weights=weights)
+
     for i in range(len(theta)):
         start = theta[i]
         theta[i] = start + h
-        above = network.loss.value(network.outputs(X), work.Y)
+        above = value()
         theta[i] = start - h
-        below = network.loss.value(network.outputs(X), work.Y)
+        below = value()
         theta[i] = start
         assert gradient.flat[i] == pytest.approx((above - below) / (2 * h), rel=1e-4, abs=1e-8)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_gradient_under_dropout_is_that_of_the_thinned_network(activation):
+    network = random_network([3, 8, 8, 4], activation, "softmax_cross_entropy")
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(6, 3)), np.eye(4)[rng.integers(4, size=6)]
+    gradient = network.parameters.like()
+
+    def loss():
+        # The same seed silences the same units.
+        return backpropagate(network, X, Y, gradient, dropout=0.4, rng=np.random.default_rng(7))
+
+    loss()
+    expected, theta, h = gradient.flat.copy(), network.parameters.flat, 1e-6
+    for i in range(len(theta)):
+        start = theta[i]
+        theta[i] = start + h
+        above = loss()
+        theta[i] = start - h
+        below = loss()
+        theta[i] = start
+        assert expected[i] == pytest.approx((above - below) / (2 * h), rel=1e-4, abs=1e-8)
 
 
 def test_without_biases_the_flat_vector_holds_weights_only():

@@ -1,5 +1,7 @@
 """Optimizers against two steps worked by hand and against scikit-learn's."""
 
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
@@ -11,7 +13,8 @@ def two_steps(optimizer_class, **options):
     theta = np.array([1.0, -2.0])
     optimizer = optimizer_class(theta, **options)
     for gradient in ([0.5, 1.0], [-1.0, 1.0]):
-        optimizer.step(theta, np.array(gradient))
+        optimizer.gradient[:] = gradient
+        optimizer.step(theta)
     return theta
 
 
@@ -34,6 +37,8 @@ def test_nesterov_momentum_by_hand():
     np.testing.assert_allclose(theta, np.add([1, -2], np.add(first, second)))
 
 
+# 20,001 parameters are three blocks for Adam, the last a short one.
+@pytest.mark.parametrize("n", [1, 30, 20_001])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     ("ours", "theirs"),
@@ -49,12 +54,47 @@ def test_nesterov_momentum_by_hand():
     ],
     ids=["adam", "nesterov"],
 )
-def test_twenty_steps_equal_scikit_learns(ours, theirs, dtype):
-    gradients = np.random.default_rng(0).normal(size=(20, 30)).astype(dtype)
-    theta, expected = np.ones(30, dtype), np.ones(30, dtype)
+def test_twenty_steps_equal_scikit_learns(ours, theirs, dtype, n):
+    gradients = np.random.default_rng(0).normal(size=(20, n)).astype(dtype)
+    theta, expected = np.ones(n, dtype), np.ones(n, dtype)
     optimizer, oracle = ours(theta), theirs(expected)
     for gradient in gradients:
-        optimizer.step(theta, gradient.copy())
+        optimizer.gradient[:] = gradient
+        optimizer.step(theta)
         oracle.update_params([expected], [gradient])
     assert theta.dtype == dtype
     np.testing.assert_allclose(theta, expected, rtol=1e-12 if dtype == np.float64 else 1e-4)
+
+
+def test_adamw_shrinks_what_decays_by_the_rate_and_leaves_the_moments_alone():
+    decay = np.array([0.5, 0.0])
+    theta, plain = np.array([2.0, -2.0]), np.array([2.0, -2.0])
+    adamw = Adam(theta, learning_rate=0.1, decay=decay)
+    adam = Adam(plain, learning_rate=0.1)
+    for gradient in ([0.5, 1.0], [-1.0, 1.0]):
+        for optimizer, parameters in ((adamw, theta), (adam, plain)):
+            optimizer.gradient[:] = gradient
+            before = parameters.copy()
+            optimizer.step(parameters)
+            if optimizer is adam:
+                step = parameters - before
+            else:
+                shrunk = before * (1 - 0.1 * decay)
+                step_after_decay = parameters - shrunk
+        np.testing.assert_allclose(step_after_decay, step, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda t: SGD(t, learning_rate=0.1), lambda t: Adam(t, learning_rate=0.1)]
+)
+def test_a_pickled_optimizer_goes_on_where_it_was(make):
+    gradients = np.random.default_rng(0).normal(size=(6, 20))
+    theta, expected = np.ones(20), np.ones(20)
+    through, kept = make(theta), make(expected)
+    for i, gradient in enumerate(gradients):
+        if i == 3:
+            through = pickle.loads(pickle.dumps(through))
+        for optimizer, parameters in ((through, theta), (kept, expected)):
+            optimizer.gradient[:] = gradient
+            optimizer.step(parameters)
+    np.testing.assert_array_equal(theta, expected)

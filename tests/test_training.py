@@ -1,18 +1,21 @@
-"""The training loop, seen from outside: epochs, updates, order and batches."""
+"""The training loop, seen from outside: epochs, updates, order, weights and batches."""
 
 from itertools import islice
 
 import numpy as np
 import pytest
 from numpy.random import RandomState
+from scipy.sparse import csr_array
 
 from quadnet.initializers import INITIALIZERS
 from quadnet.network import Network
 from quadnet.optimizers import SGD
-from quadnet.training import MiniBatches, train
+from quadnet.schedules import Schedule
+from quadnet.training import MiniBatches, Penalty, train
 
 X = np.random.default_rng(0).normal(size=(10, 2))
-Y = np.eye(4)[np.arange(10) % 4]
+Y = np.eye(4, dtype=bool)[np.arange(10) % 4]
+STILL = 1e-300  # a learning rate that leaves the network as it is
 
 
 def new_network():
@@ -21,10 +24,23 @@ def new_network():
     return network
 
 
-def run(network, epochs, *, batch_size, alpha=0.0, shuffle=False, learning_rate=0.1):
+def mean_loss(network, weights=None):
+    values = network.loss.values(network.outputs(X).T, Y.T.astype(float))
+    return np.average(values, weights=weights)
+
+
+def batches_of(network, *, batch_size, alpha=0.0, learning_rate=0.1, rows=X, **options):
     optimizer = SGD(network.parameters.flat, learning_rate=learning_rate, momentum=0.0)
-    batches = MiniBatches(network, X, Y, optimizer=optimizer, batch_size=batch_size, alpha=alpha)
-    return list(islice(train(batches, shuffle=shuffle, rng=RandomState(1)), epochs))
+    penalty = options.pop("penalty", Penalty(alpha))
+    return MiniBatches(
+        network, rows, Y, optimizer=optimizer, batch_size=batch_size, penalty=penalty, **options
+    )
+
+
+def run(network, epochs, *, shuffle=False, schedule=None, **options):
+    batches = batches_of(network, **options)
+    endless = train(batches, shuffle=shuffle, rng=RandomState(1), schedule=schedule)
+    return list(islice(endless, epochs))
 
 
 def test_each_epoch_is_counted_and_the_short_last_batch_is_an_update():
@@ -34,29 +50,94 @@ def test_each_epoch_is_counted_and_the_short_last_batch_is_an_update():
 
 def test_a_whole_batch_epoch_reports_the_loss_before_its_update():
     network = new_network()
-    before = network.loss.value(network.outputs(X), Y)
+    before = mean_loss(network)
     assert run(network, 1, batch_size=10)[0].loss == pytest.approx(before, rel=1e-12)
 
 
-def test_the_epochs_loss_weighs_every_row_alike():
-    # With a rate of next to nothing, the mean over batches of 4, 4 and 2 is the mean over rows.
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 5, 10])
+@pytest.mark.parametrize("weights", [None, np.arange(10.0)])
+def test_the_epochs_loss_counts_every_row_by_its_weight(batch_size, weights):
     network = new_network()
-    whole = network.loss.value(network.outputs(X), Y)
-    epoch = run(network, 1, batch_size=4, learning_rate=1e-300)[0]
-    assert epoch.loss == pytest.approx(whole, rel=1e-12)
+    epoch = run(network, 1, batch_size=batch_size, learning_rate=STILL, weights=weights)[0]
+    assert epoch.loss == pytest.approx(mean_loss(network, weights), rel=1e-12)
+
+
+def test_rows_gathered_in_many_chunks_are_the_same_rows(monkeypatch):
+    apart, together = new_network(), new_network()
+    run(together, 3, batch_size=2, shuffle=True)
+    monkeypatch.setattr(MiniBatches, "_CHUNK_BYTES", 1)
+    run(apart, 3, batch_size=2, shuffle=True)
+    np.testing.assert_array_equal(apart.parameters.flat, together.parameters.flat)
+
+
+def test_sparse_rows_train_the_same_network():
+    dense, sparse = new_network(), new_network()
+    sparsely = run(sparse, 3, batch_size=4, shuffle=True, rows=csr_array(X))
+    densely = run(dense, 3, batch_size=4, shuffle=True)
+    np.testing.assert_allclose(sparse.parameters.flat, dense.parameters.flat, rtol=1e-12)
+    assert [e.loss for e in sparsely] == pytest.approx([e.loss for e in densely], rel=1e-12)
 
 
 def test_the_penalty_falls_on_weights_and_not_on_biases():
     network = new_network()
-    plain = run(network, 1, batch_size=10, learning_rate=1e-300)[0].loss
-    squares = sum(float((W**2).sum()) for W in network.parameters.weights)
-    network.parameters.biases[0][:] = 0
     for b in network.parameters.biases:
-        b[:] = 0
-    unpenalised = network.loss.value(network.outputs(X), Y)
-    penalised = run(network, 1, batch_size=10, alpha=0.5, learning_rate=1e-300)[0].loss
-    assert penalised == pytest.approx(unpenalised + 0.5 * 0.5 * squares / 10, rel=1e-12)
-    assert plain != penalised
+        b[:] = 3.0
+    squares = sum(float((W**2).sum()) for W in network.parameters.weights)
+    penalised = run(network, 1, batch_size=10, alpha=0.5, learning_rate=STILL)[0].loss
+    assert penalised == pytest.approx(mean_loss(network) + 0.5 * 0.5 * squares / 10, rel=1e-12)
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(10.0) + 1])
+@pytest.mark.parametrize("batch_size", [2, 5, 10])
+def test_a_penalty_per_sample_does_not_depend_on_the_batches(weights, batch_size):
+    network = new_network()
+    squares = sum(float((W**2).sum()) for W in network.parameters.weights)
+    epoch = run(
+        network,
+        1,
+        batch_size=batch_size,
+        penalty=Penalty(0.5, per_sample=True),
+        weights=weights,
+        learning_rate=STILL,
+    )[0]
+    total = 10 if weights is None else weights.sum()
+    expected = mean_loss(network, weights) + 0.5 * 0.5 * squares / total
+    assert epoch.loss == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_mini_batch_that_counts_nothing_makes_no_update():
+    weights = np.array([1.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 3.0, 0.0])
+    network = new_network()
+    epoch = run(network, 1, batch_size=2, weights=weights, alpha=0.1)[0]
+    assert epoch.updates == 3
+    assert np.isfinite(epoch.loss)
+    assert np.isfinite(network.parameters.flat).all()
+
+
+def test_a_long_gradient_is_shortened_to_the_norm_allowed():
+    free, held = new_network(), new_network()
+    start = free.parameters.flat.copy()
+    run(free, 1, batch_size=10, learning_rate=1.0)
+    run(held, 1, batch_size=10, learning_rate=1.0, max_gradient_norm=0.01)
+    step, short = free.parameters.flat - start, held.parameters.flat - start
+    assert np.linalg.norm(step) > 0.02
+    np.testing.assert_allclose(short, 0.01 * step / np.linalg.norm(step), rtol=1e-9)
+
+
+def test_dropout_silences_the_share_it_says_and_keeps_the_expectation():
+    network = Network([2, 400, 4], activations=["identity"], loss="softmax_cross_entropy")
+    network.initialize(INITIALIZERS["glorot_uniform"], RandomState(0))
+    batches = batches_of(
+        network,
+        batch_size=10,
+        learning_rate=STILL,
+        dropout=0.25,
+        dropout_rng=np.random.default_rng(0),
+    )
+    batches.run(np.arange(10))
+    kept = batches._pass[0][0].workspace._kept[0]
+    assert set(np.unique(kept)) == {0.0, 4 / 3}
+    assert (kept == 0).mean() == pytest.approx(0.25, abs=0.02)
 
 
 def test_shuffling_draws_from_the_given_state_only():
@@ -69,3 +150,39 @@ def test_shuffling_draws_from_the_given_state_only():
     ordered = new_network()
     run(ordered, 5, batch_size=3, shuffle=False)
     assert (ordered.parameters.flat != first.parameters.flat).any()
+
+
+def rates(schedule, epochs, n_updates):
+    return [rate for epoch in range(epochs) for rate in schedule.rates(epoch, n_updates)]
+
+
+def test_a_cosine_falls_from_the_initial_rate_to_nothing():
+    drawn = rates(Schedule("cosine", 0.8, max_epochs=4), 4, 2)
+    np.testing.assert_allclose(drawn, [0.4 * (1 + np.cos(np.pi * i / 8)) for i in range(8)])
+    assert rates(Schedule("cosine", 0.8, max_epochs=4), 5, 1)[-1] == 0.0
+
+
+def test_steps_fall_by_their_factor():
+    drawn = rates(Schedule("step", 1.0, step_epochs=2, step_factor=0.1), 5, 1)
+    np.testing.assert_allclose(drawn, [1, 1, 0.1, 0.1, 0.01])
+
+
+def test_a_warm_up_climbs_update_by_update_to_the_schedules_rate():
+    drawn = rates(Schedule("constant", 0.6, warmup_epochs=1.5), 3, 2)
+    np.testing.assert_allclose(drawn, [0.2, 0.4, 0.6, 0.6, 0.6, 0.6])
+
+
+def test_training_uses_the_schedules_rate_of_each_update():
+    network = new_network()
+    batches = batches_of(network, batch_size=5)
+    seen = []
+    step = batches.optimizer.step
+
+    def spy(theta):
+        seen.append(batches.optimizer.learning_rate)
+        step(theta)
+
+    batches.optimizer.step = spy
+    schedule = Schedule("cosine", 0.8, max_epochs=2)
+    list(islice(train(batches, shuffle=False, rng=RandomState(0), schedule=schedule), 2))
+    np.testing.assert_allclose(seen, [0.4 * (1 + np.cos(np.pi * i / 4)) for i in range(4)])

@@ -1,0 +1,45 @@
+"""The network that an estimator's parameters and data ask for, and how its weights begin."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+from quadnet import initializers
+from quadnet.initializers import INITIALIZERS, Initializer
+from quadnet.labels import Labels
+from quadnet.network import Network
+
+
+def network_for(parameters: dict[str, Any], X: Any, labels: Labels) -> Network:
+    """Return a network of zeros for rows like X and these labels, in X's dtype."""
+    sizes, activation = parameters["hidden_layer_sizes"], parameters["activation"]
+    hidden = [int(sizes)] if isinstance(sizes, Integral) else [int(n) for n in sizes]
+    return Network(
+        [X.shape[1], *hidden, labels.n_outputs],
+        activations=[activation] * len(hidden) if isinstance(activation, str) else activation,
+        loss=_loss(parameters["loss"], labels),
+        bias=parameters["fit_intercept"],
+        dtype=X.dtype,
+    )
+
+
+def _loss(loss: str, labels: Labels) -> str:
+    if labels.multilabel:
+        return "multilabel_squared_error" if loss == "squared_error" else "multilabel_cross_entropy"
+    if loss == "squared_error":
+        return "sigmoid_squared_error"
+    if loss == "binary_cross_entropy" or labels.n_outputs == 1:
+        return "sigmoid_cross_entropy"
+    return "softmax_cross_entropy"
+
+
+def initializer_for(
+    init: str | Initializer, activation: str | Sequence[str]
+) -> initializers.Initializer:
+    """Return what draws the starting weights."""
+    if callable(init):
+        return initializers.checked(init)
+    if init == "auto":
+        names = [activation] if isinstance(activation, str) else list(activation)
+        return initializers.scikit_learn(logistic=names[:1] == ["logistic"])
+    return INITIALIZERS[init]

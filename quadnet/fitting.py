@@ -1,0 +1,330 @@
+"""One call of `fit` or `partial_fit`: a network, its data, and the loop around its training."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+from sklearn.exceptions import ConvergenceWarning
+
+from quadnet import lbfgs
+from quadnet.callbacks import EpochTasks
+from quadnet.history import History
+from quadnet.holdout import HeldOut, Scorer
+from quadnet.network import Network
+from quadnet.optimizers import SGD, Adam, Optimizer
+from quadnet.schedules import Schedule
+from quadnet.training import MiniBatches, Penalty, train
+from quadnet.types import BoolArray, FloatArray
+
+
+class Fit:
+    """Trains a network in place, keeping its record, until it is time to stop.
+
+    Parameters
+    ----------
+    parameters : dict
+        The estimator's parameters.
+    network : Network
+        With its starting weights.
+    X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
+    Y : ndarray of bool, shape (n_rows, n_outputs)
+    weights : ndarray of shape (n_rows,), optional
+    held_out : HeldOut, optional
+        Scored after each epoch by `scorer`; the best epoch's weights are restored at the end.
+    scorer : callable, optional
+    history : History
+        Continued.
+    rng : RandomState
+        Draws the shuffles.
+    optimizer : Optimizer, optional
+        Continued, as is its learning-rate schedule; by default a new one.
+
+    Attributes
+    ----------
+    stop_reason : str
+        Why it ended, as the estimator's `stop_reason_`.
+    """
+
+    def __init__(
+        self,
+        parameters: dict[str, Any],
+        network: Network,
+        X: Any,
+        Y: BoolArray,
+        *,
+        weights: FloatArray | None,
+        held_out: HeldOut | None = None,
+        scorer: Scorer | None = None,
+        history: History,
+        rng: RandomState,
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        self._parameters, self.network = parameters, network
+        self._X, self._Y, self._weights = X, Y, weights
+        self._held_out, self._scorer = held_out, scorer
+        self.history, self._rng = history, rng
+        self.optimizer = optimizer
+        self._epochs_before = len(history.loss_curve)
+        self.stop_reason = "max_iter"
+
+    @property
+    def n_iter(self) -> int:
+        """Epochs, or iterations of L-BFGS, done."""
+        return len(self.history.loss_curve) - self._epochs_before
+
+    def run(
+        self,
+        max_epochs: int,
+        *,
+        tasks: EpochTasks | None = None,
+        fitted: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        """Train for at most this many epochs, or iterations of L-BFGS.
+
+        Raises
+        ------
+        ValueError
+            If the loss or the weights are no longer finite.
+        """
+        solve = self._lbfgs if self._parameters["solver"] == "lbfgs" else self._epochs
+        try:
+            # Overflow is reported once and in words, as divergence.
+            with np.errstate(all="ignore"):
+                solve(max_epochs, tasks, fitted)
+        except KeyboardInterrupt:
+            self.stop_reason = "interrupted"
+            warnings.warn(
+                f"Training interrupted by user after {self.n_iter} epochs; the network trained so "
+                "far is kept.",
+                stacklevel=4,
+            )
+        if self.history.best_theta is not None:
+            self.network.parameters.flat[:] = self.history.best_theta
+        elif not np.isfinite(self.network.parameters.flat).all():
+            raise self._diverged(f"weights that are not finite after epoch {self.n_iter}")
+
+    def _epochs(
+        self, max_epochs: int, tasks: EpochTasks | None, fitted: Callable[[], dict[str, Any]]
+    ) -> None:
+        p = self._parameters
+        n_rows = self._X.shape[0]
+        schedule = self._schedule()
+        varies = schedule.kind in {"cosine", "step"} or schedule.warmup_epochs > 0
+        epochs_done = 0 if self.optimizer is None else self.history.epochs
+        fresh = self._new_optimizer()
+        if self.optimizer is None or type(self.optimizer) is not type(fresh):
+            self.optimizer = fresh
+        elif not varies:
+            schedule.rate = self.optimizer.learning_rate
+        dropout_rng = None
+        if p["dropout"]:
+            dropout_rng = np.random.default_rng(self._rng.randint(2**32, dtype=np.uint64))
+        batches = MiniBatches(
+            self.network,
+            self._X,
+            self._Y,
+            optimizer=self.optimizer,
+            batch_size=self._batch_size(n_rows),
+            weights=self._weights,
+            penalty=Penalty(
+                0.0 if p["solver"] == "adamw" else p["alpha"],
+                per_sample=p["alpha_scaling"] == "samples",
+            ),
+            max_gradient_norm=p["max_grad_norm"],
+            dropout=p["dropout"],
+            dropout_rng=dropout_rng,
+        )
+        epochs = train(
+            batches,
+            shuffle=p["shuffle"],
+            rng=self._rng,
+            schedule=schedule if varies else None,
+            epochs_done=epochs_done,
+        )
+        updates_before = self.history.updates
+        for _ in range(max_epochs):
+            if tasks:
+                tasks.begin_epoch()
+            epoch = next(epochs)
+            self.history.updates = updates_before + epoch.updates
+            self.history.rows_seen += n_rows
+            self._after_epoch(epoch.number, epoch.loss, self.optimizer.learning_rate)
+            asked_to_stop = tasks.end_epoch(fitted) if tasks else False
+            schedule.epoch_ends(self.history.rows_seen)
+            standing_still = self.history.standing_still > p["n_iter_no_change"]
+            if standing_still and not self._may_go_on(schedule):
+                self.stop_reason = "no_improvement"
+            if not varies:
+                self.optimizer.learning_rate = schedule.rate
+            if self.stop_reason == "no_improvement":
+                return
+            if asked_to_stop:
+                self.stop_reason = "callback"
+                return
+
+    def _lbfgs(
+        self, max_epochs: int, tasks: EpochTasks | None, fitted: Callable[[], dict[str, Any]]
+    ) -> None:
+        p = self._parameters
+        # Line searches compare differences of losses, for which float32 is too coarse.
+        double = Network(
+            self.network.layer_sizes,
+            activations=self.network.activation_names,
+            loss=self.network.loss_name,
+            bias=self.network.parameters.bias,
+        )
+        double.parameters.flat[:] = self.network.parameters.flat
+
+        def after_iteration(loss: float) -> bool:
+            self.network.parameters.flat[:] = double.parameters.flat
+            self.history.updates += 1
+            self.history.rows_seen += self._X.shape[0]
+            self._after_epoch(self.n_iter + 1, loss, None)
+            if tasks:
+                tasks.begin_epoch()
+                if tasks.end_epoch(fitted):
+                    self.stop_reason = "callback"
+                    return True
+            # Without held-out rows, SciPy's own criterion decides.
+            still = self.history.standing_still > p["n_iter_no_change"]
+            if self._held_out is not None and still:
+                self.stop_reason = "no_improvement"
+                return True
+            return False
+
+        objective = lbfgs.Objective(
+            double, self._X, self._Y, weights=self._weights, alpha=p["alpha"]
+        )
+        result = lbfgs.train(
+            objective,
+            max_iter=max_epochs,
+            max_fun=p["max_fun"],
+            tol=p["tol"],
+            after_iteration=after_iteration,
+        )
+        self.network.parameters.flat[:] = double.parameters.flat
+        if not self.n_iter:  # it began where the gradient is 0
+            self._after_epoch(1, float(result.fun), None)
+        if self.stop_reason != "max_iter":
+            return
+        if result.status == 0:
+            self.stop_reason = "converged"
+        elif result.status == 2:
+            self.stop_reason = "line_search"
+        elif result.nit < max_epochs:
+            self.stop_reason = "max_fun"
+
+    def _after_epoch(self, number: int, loss: float, learning_rate: float | None) -> None:
+        """Keep the record of an epoch; stop at the first loss that is not finite."""
+        p = self._parameters
+        if not np.isfinite(loss):
+            raise self._diverged(f"the loss of epoch {number} is {loss}")
+        if p["verbose"]:
+            print(f"Iteration {number}, loss = {loss:.8f}")
+        if self._held_out is None:
+            self.history.record(loss, learning_rate=learning_rate, tol=p["tol"])
+            return
+        assert self._scorer is not None
+        validation_loss = self._held_out.loss(self.network)
+        score = self._scorer(self.network, self._held_out)
+        if p["verbose"]:
+            print(f"Validation score: {score:f}, loss = {validation_loss:.8f}")
+        self.history.record_validated(
+            loss,
+            learning_rate=learning_rate,
+            tol=p["tol"],
+            validation_loss=validation_loss,
+            score=score,
+            theta=self.network.parameters.flat,
+        )
+
+    def _diverged(self, what: str) -> ValueError:
+        rate = self._parameters["learning_rate_init"]
+        return ValueError(
+            f"Training diverged: {what}. Lower learning_rate_init (now {rate}), set max_grad_norm, "
+            "or scale X to zero mean and unit variance; X may hold values that are far too large."
+        )
+
+    def _may_go_on(self, schedule: Schedule) -> bool:
+        """Training stands still: return True if the schedule's answer is a lower rate."""
+        p = self._parameters
+        lowered = schedule.lower()
+        if lowered:
+            self.history.standing_still = 0
+        if p["verbose"]:
+            what = "Training loss" if self._held_out is None else "Validation score"
+            then = f"Setting learning rate to {schedule.rate:f}" if lowered else "Stopping."
+            print(
+                f"{what} did not improve more than tol={p['tol']:f} for "
+                f"{p['n_iter_no_change']} consecutive epochs. {then}"
+            )
+        return lowered
+
+    def _batch_size(self, n_rows: int) -> int:
+        size = self._parameters["batch_size"]
+        if size == "auto":
+            return min(200, n_rows)
+        if size > n_rows:
+            warnings.warn(
+                f"Got batch_size={size} for {n_rows} training rows. It is going to be clipped.",
+                stacklevel=6,
+            )
+        return int(min(size, n_rows))
+
+    def _schedule(self) -> Schedule:
+        p = self._parameters
+        kind = p["learning_rate"]
+        if p["solver"] != "sgd" and kind in {"invscaling", "adaptive"}:
+            kind = "constant"  # scikit-learn's two policies are for its sgd only
+        return Schedule(
+            kind,
+            p["learning_rate_init"],
+            warmup_epochs=p["warmup_epochs"],
+            max_epochs=p["max_iter"],
+            step_epochs=p["step_epochs"],
+            step_factor=p["step_factor"],
+            power=p["power_t"],
+        )
+
+    def _new_optimizer(self) -> Optimizer:
+        p = self._parameters
+        theta = self.network.parameters.flat
+        rate = float(p["learning_rate_init"])
+        if p["solver"] == "sgd":
+            return SGD(
+                theta,
+                learning_rate=rate,
+                momentum=p["momentum"],
+                nesterov=p["nesterovs_momentum"],
+            )
+        decay = None
+        if p["solver"] == "adamw":
+            mask = self.network.parameters.like()
+            for W in mask.weights:
+                W[:] = p["alpha"]
+            decay = mask.flat
+        return Adam(
+            theta,
+            learning_rate=rate,
+            beta_1=p["beta_1"],
+            beta_2=p["beta_2"],
+            epsilon=p["epsilon"],
+            decay=decay,
+        )
+
+    def warn_if_unfinished(self) -> None:
+        """Warn if training ended before it had converged."""
+        p = self._parameters
+        kind = "lbfgs" if p["solver"] == "lbfgs" else "Stochastic Optimizer"
+        sentence = {
+            "max_iter": f"Maximum iterations ({p['max_iter']}) reached and the optimization "
+            "hasn't converged yet. Increase max_iter or scale X.",
+            "max_fun": f"Maximum function evaluations ({p['max_fun']}) reached and the "
+            "optimization hasn't converged yet. Increase max_fun or scale X.",
+            "line_search": "No step along the search direction lowers the loss any further. "
+            "Scale X, or increase tol if this is good enough.",
+        }.get(self.stop_reason)
+        if sentence:
+            warnings.warn(f"{kind}: {sentence}", ConvergenceWarning, stacklevel=4)

@@ -1,0 +1,69 @@
+"""The record of training, and the rule by which it has gone on for long enough."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quadnet.types import FloatArray
+
+
+@dataclass
+class History:
+    """What each epoch did, and since when nothing has become better.
+
+    With early stopping the score on held-out rows decides what is better, and the best epoch's
+    parameters are kept; otherwise the training loss decides.
+    """
+
+    early_stopping: bool
+    loss_curve: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    best_loss: float = np.inf
+    best_score: float = -np.inf
+    best_iteration: int = 0
+    best_theta: FloatArray | None = None
+    standing_still: int = 0
+    epochs: int = 0
+    rows_seen: int = 0
+    updates: int = 0
+
+    def record(self, loss: float, *, learning_rate: float | None, tol: float) -> None:
+        """Add an epoch, or an iteration of L-BFGS, whose training loss decides."""
+        self._add(loss, learning_rate)
+        self.standing_still = 0 if loss <= self.best_loss - tol else self.standing_still + 1
+        if loss < self.best_loss:
+            self.best_loss = loss
+            self.best_iteration = len(self.loss_curve)
+
+    def record_validated(
+        self,
+        loss: float,
+        *,
+        learning_rate: float | None,
+        tol: float,
+        validation_loss: float,
+        score: float,
+        theta: FloatArray,
+    ) -> None:
+        """Add an epoch whose score on held-out rows decides; keep theta if it is the best."""
+        self._add(loss, learning_rate)
+        self.validation_losses.append(validation_loss)
+        self.scores.append(score)
+        self.standing_still = 0 if score >= self.best_score + tol else self.standing_still + 1
+        if score > self.best_score:
+            self.best_score = score
+            self.best_iteration = len(self.loss_curve)
+            self.best_theta = theta.copy()
+
+    def _add(self, loss: float, learning_rate: float | None) -> None:
+        self.epochs += 1
+        self.loss_curve.append(loss)
+        if learning_rate is not None:
+            self.learning_rates.append(learning_rate)
+
+    def shorten(self, n: int) -> None:
+        """Forget all but the last n epochs of every curve."""
+        for curve in (self.loss_curve, self.learning_rates, self.validation_losses, self.scores):
+            del curve[:-n]

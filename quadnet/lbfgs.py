@@ -1,0 +1,96 @@
+"""L-BFGS: full-batch training by SciPy's quasi-Newton minimiser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from quadnet.backpropagation import Workspace
+from quadnet.network import Network
+from quadnet.types import BoolArray, FloatArray
+
+
+class Objective:
+    """The mean loss over a data set, penalty included, as a function of the flat parameters.
+
+    Parameters
+    ----------
+    network : Network
+        In float64, which line searches need; its parameters are those of the last call.
+    X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
+    Y : ndarray of bool, shape (n_rows, n_outputs)
+    weights : ndarray of shape (n_rows,), optional
+    alpha : float
+        Strength of the L2 penalty, divided by the sum of the weights.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Any,
+        Y: BoolArray,
+        *,
+        weights: FloatArray | None = None,
+        alpha: float = 0.0,
+    ) -> None:
+        n_rows = X.shape[0]
+        self.network = network
+        if isinstance(X, np.ndarray) and network.parameters.bias:
+            X = np.column_stack([X, np.ones(n_rows)])
+        self._X = X.astype(np.float64, copy=False)
+        self._Y = np.ascontiguousarray(Y.T, np.float64)
+        weights = np.ones(n_rows) if weights is None else weights.astype(np.float64)
+        self._scale = weights / weights.sum()
+        self._decay = network.parameters.like()
+        for W in self._decay.weights:
+            W[:] = alpha / weights.sum()
+        self._workspace = Workspace(network, n_rows)
+        self._P = np.empty_like(self._Y)
+        self._gradient = network.parameters.like()
+
+    def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        """Return the value and the gradient, a new array, at theta."""
+        self.network.parameters.flat[:] = theta
+        self._workspace.forward(self._X, self._P)
+        values = self.network.loss.values(self._P, self._Y)
+        gradient = self._gradient
+        self._workspace.backward(self._X, self._P, self._Y, self._scale, gradient)
+        penalty = self._decay.flat * theta
+        value = float(values.dot(self._scale)) + 0.5 * float(penalty.dot(theta))
+        return value, gradient.flat + penalty
+
+
+def train(
+    objective: Objective,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    after_iteration: Callable[[float], bool],
+) -> OptimizeResult:
+    """Minimise in place; call `after_iteration` with each iteration's loss, stop if it says so.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        `nit` iterations were made; `status` is 0 if they converged.
+    """
+    parameters = objective.network.parameters
+
+    def callback(intermediate_result: OptimizeResult) -> None:
+        # The line search leaves its last trial in the network, which need not be the best.
+        parameters.flat[:] = intermediate_result.x
+        if after_iteration(float(intermediate_result.fun)):
+            raise StopIteration
+
+    result = minimize(
+        objective,
+        parameters.flat.copy(),
+        method="L-BFGS-B",
+        jac=True,
+        callback=callback,
+        options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
+    )
+    parameters.flat[:] = result.x
+    return result

@@ -1,0 +1,63 @@
+"""Every example in a docstring runs, and everything public of the estimator has one."""
+
+import doctest
+import importlib
+import inspect
+
+import pytest
+
+from quadnet import NeuralNetworkClassifier
+
+MODULES = ["quadnet.answers", "quadnet.estimator"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_run(name):
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+    assert results.attempted > 3
+
+
+PUBLIC = [
+    name
+    for name, member in inspect.getmembers(NeuralNetworkClassifier, callable)
+    if not name.startswith("_") and member.__module__.startswith("quadnet.")
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_methods_say_what_goes_in_and_what_comes_out_and_show_it(name):
+    method = getattr(NeuralNetworkClassifier, name)
+    doc = inspect.getdoc(method)
+    for section in ("Returns\n-------", "Examples\n--------"):
+        assert section in doc, (name, section)
+    for parameter in inspect.signature(method).parameters:
+        assert parameter in {"self", "cls"} or f"{parameter} :" in doc or f"{parameter}, " in doc
+
+
+def test_every_parameter_and_every_fitted_attribute_is_documented():
+    doc = inspect.getdoc(NeuralNetworkClassifier)
+    parameters, _, attributes = doc.partition("Attributes\n----------")
+    documented = [line.partition(" :")[0].split(", ") for line in parameters.splitlines()]
+    documented = [name for names in documented for name in names]
+    assert set(NeuralNetworkClassifier().get_params()) <= set(documented)
+    net = NeuralNetworkClassifier(solver="lbfgs").fit([[0.0], [1.0]], [0, 1])
+    for name in vars(net):
+        if name.endswith("_"):
+            assert f"\n{name} :" in attributes, name
+
+
+def test_the_documented_public_methods_are_these():
+    assert PUBLIC == [
+        "activations",
+        "check_gradients",
+        "decision_function",
+        "fit",
+        "freeze",
+        "from_arrays",
+        "partial_fit",
+        "predict",
+        "predict_log_proba",
+        "predict_proba",
+        "to_arrays",
+    ]
