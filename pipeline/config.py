@@ -33,8 +33,14 @@ class QuadrantsData(_Section):
     seed: Seed = 0
 
 
+class DigitsData(_Section):
+    """scikit-learn's 1,797 scans of handwritten digits: 8 x 8 pixels, each from 0 to 16."""
+
+    kind: Literal["digits"]
+
+
 class TestPart(_Section):
-    """The held-out part: uniform points that training never sees."""
+    """The held-out part, which training never sees: new points, or scans put aside."""
 
     points: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     seed: Seed = 1
@@ -50,7 +56,7 @@ class RunConfig(_Section):
     """One run: the name it publishes under, its data, its network, its test and its gate."""
 
     name: ModelName
-    data: QuadrantsData
+    data: Annotated[QuadrantsData | DigitsData, Field(discriminator="kind")]
     network: dict[str, JsonValue] = {}
     """Parameters of `quadnet.NeuralNetworkClassifier`, which checks them."""
     test: TestPart = TestPart()
@@ -104,12 +110,18 @@ def _apply(tree: dict[str, Any], change: str) -> None:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
+    # The kind of data stands in the location, behind its section, and is no key of it.
+    where = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+    if first["type"] == "union_tag_not_found":
+        return f"the key {where}.kind is missing. The kinds are: {', '.join(_KINDS)}."
+    if first["type"] == "union_tag_invalid":
+        got = first["input"].get("kind")
+        return f"{where}.kind: expected one of {', '.join(_KINDS)}, got {got!r}."
     if first["type"] == "extra_forbidden":
         return f"there is no key {where}. The keys there are: {', '.join(_known(first['loc']))}."
     if first["type"] == "missing":
         return f"the key {where} is missing."
-    if first["type"] == "model_type":
+    if first["type"] in {"model_type", "model_attributes_type"}:
         return f"{where}: expected a section, got {first['input']!r}."
     message = first["msg"]
     return f"{where}: {message[0].lower()}{message[1:]}, got {first['input']!r}."
@@ -120,7 +132,13 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = RunConfig
     for name in location[:-1]:
         annotation = section.model_fields[str(name)].annotation
+        if name == "data":
+            section = _KINDS[str(location[1])]
+            break
         assert isinstance(annotation, type)
         assert issubclass(annotation, BaseModel)
         section = annotation
     return list(section.model_fields)
+
+
+_KINDS: dict[str, type[BaseModel]] = {"quadrants": QuadrantsData, "digits": DigitsData}

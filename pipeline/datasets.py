@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
-from pipeline.config import QuadrantsData, TestPart
+from pipeline.config import DigitsData, QuadrantsData, RunConfig, TestPart
 from quadnet import quadrants
+from quadnet.errors import InvalidSetting
 from quadnet.types import FloatArray
 
 
@@ -27,7 +30,37 @@ class Dataset:
         return digest.hexdigest()
 
 
-def training_part(data: QuadrantsData) -> Dataset:
+def parts(config: RunConfig) -> tuple[Dataset, Dataset]:
+    """Return the rows to train on and the rows to be judged by.
+
+    Raises
+    ------
+    InvalidSetting
+        If more rows are to be put aside than there are.
+    """
+    if isinstance(config.data, DigitsData):
+        return _digits(config.test)
+    return _training_points(config.data), _test_points(config.data, config.test)
+
+
+def _digits(test: TestPart) -> tuple[Dataset, Dataset]:
+    scans = load_digits()
+    names, labels = tuple(scans.feature_names), scans.target.astype(str)
+    most = len(labels) - 100
+    if not 10 <= test.points <= most:
+        raise InvalidSetting(
+            f"test.points must be from 10 to {most} of the {len(labels)} scans. Got {test.points}."
+        )
+    train, held = train_test_split(
+        np.arange(len(labels)), test_size=test.points, stratify=labels, random_state=test.seed
+    )
+    return (
+        Dataset(names, scans.data[train], labels[train]),
+        Dataset(names, scans.data[held], labels[held]),
+    )
+
+
+def _training_points(data: QuadrantsData) -> Dataset:
     """Generate the points to train on."""
     rng = np.random.default_rng(data.seed)
     if data.placement == "centres":
@@ -39,7 +72,7 @@ def training_part(data: QuadrantsData) -> Dataset:
     return Dataset(quadrants.FEATURES, X, quadrants.label(X))
 
 
-def test_part(data: QuadrantsData, test: TestPart) -> Dataset:
+def _test_points(data: QuadrantsData, test: TestPart) -> Dataset:
     """Generate the held-out points: uniform, from a stream of their own.
 
     The stream is keyed by both seeds, so that no choice of them can make the two parts equal.

@@ -98,8 +98,7 @@ def attempt(config: RunConfig) -> Trial:
         training diverges.
     """
     estimator = _estimator(config)
-    training_part = datasets.training_part(config.data)
-    test_part = datasets.test_part(config.data, config.test)
+    training_part, test_part = datasets.parts(config)
     unseen = sorted(set(test_part.y) - set(training_part.y))
     if unseen:
         raise InvalidSetting(

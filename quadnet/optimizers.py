@@ -66,10 +66,6 @@ class Adam:
     by the learning rate times its entry of `decay`, untouched by the moments.
     """
 
-    # A step streams over eight vectors. In blocks of this size they stay in the processor's
-    # second-level cache, which makes the step on 100,000 parameters half as long again as fast.
-    _BLOCK = 8192
-
     def __init__(
         self,
         theta: FloatArray,
@@ -92,16 +88,15 @@ class Adam:
     def _make_views(self) -> None:
         # Gradient and squared gradient lie side by side, as the moments do, so that both moments
         # are updated by the same two ufuncs.
-        powers = np.zeros_like(self._moments)
-        scratch = np.empty_like(self._moments[0])
-        self.gradient: FloatArray = powers[0]
-        self._betas: FloatArray = np.array([[self.beta_1], [self.beta_2]], scratch.dtype)
-        n = len(scratch)
-        self._blocks = [
-            (block, self._moments[:, block], powers[:, block], *self._moments[:, block],
-             *powers[:, block], scratch[block])
-            for block in (slice(i, min(i + self._BLOCK, n)) for i in range(0, n, self._BLOCK))
-        ]  # fmt: skip
+        self._powers = np.zeros_like(self._moments)
+        self.gradient: FloatArray = self._powers[0]
+        self._squares: FloatArray = self._powers[1]
+        self._m: FloatArray = self._moments[0]
+        self._v: FloatArray = self._moments[1]
+        self._scratch = np.empty_like(self.gradient)
+        self._betas: FloatArray = np.array(
+            [[self.beta_1], [self.beta_2]], dtype=self._moments.dtype
+        )
 
     def step(self, theta: FloatArray) -> None:
         self._t += 1
@@ -110,27 +105,25 @@ class Adam:
         spread = (1.0 - self.beta_2) ** 0.5
         correction = (1.0 - self.beta_2**self._t) ** 0.5 / (1.0 - self.beta_1**self._t)
         rate = self.learning_rate * correction * (1.0 - self.beta_1) / spread
-        epsilon = self.epsilon / spread
-        betas = self._betas
-        for block, moments, powers, m, v, g, g_squared, scratch in self._blocks:
-            np.multiply(g, g, out=g_squared)
-            np.multiply(moments, betas, out=moments)
-            np.add(moments, powers, out=moments)
-            np.sqrt(v, out=scratch)
-            np.add(scratch, epsilon, out=scratch)
-            np.divide(m, scratch, out=scratch)
-            np.multiply(scratch, rate, out=scratch)
-            here = theta[block]
-            if self.decay is not None:
-                np.multiply(here, self.decay[block], out=g)
-                np.multiply(g, self.learning_rate, out=g)
-                here -= g
-            here -= scratch
+
+        moments, gradient, scratch = self._moments, self.gradient, self._scratch
+        np.multiply(gradient, gradient, out=self._squares)
+        moments *= self._betas
+        moments += self._powers
+        np.sqrt(self._v, out=scratch)
+        scratch += self.epsilon / spread
+        np.divide(self._m, scratch, out=scratch)
+        scratch *= rate
+        if self.decay is not None:
+            np.multiply(theta, self.decay, out=gradient)
+            gradient *= self.learning_rate
+            theta -= gradient
+        theta -= scratch
 
     def __getstate__(self) -> dict[str, Any]:
         # The views would come back as arrays of their own.
         state = vars(self).copy()
-        for name in ("gradient", "_betas", "_blocks"):
+        for name in ("gradient", "_squares", "_powers", "_m", "_v", "_scratch", "_betas"):
             del state[name]
         return state
 

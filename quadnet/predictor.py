@@ -22,6 +22,11 @@ class Predictor:
         Copied, and the copy's parameters made read-only.
     classes : sequence of labels
         One a class, in the order of the columns of `probabilities`.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The floating-point type that the network computes in.
     """
 
     def __init__(self, network: Network, classes: Sequence[object] | NDArray[np.generic]) -> None:
@@ -29,22 +34,19 @@ class Predictor:
         self.network.parameters.freeze()
         self.classes = np.array(classes)
         self.classes.setflags(write=False)
+        self.dtype: np.dtype[np.floating] = self.network.parameters.flat.dtype
+        # Trained on one class, a network has an output for a second that was never seen.
+        self._one_class = len(self.classes) == 1 and not self.network.loss.multilabel
 
     @property
     def n_features(self) -> int:
         """How many columns an input row has."""
         return self.network.layer_sizes[0]
 
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """The floating-point type that the network computes in."""
-        return self.network.parameters.flat.dtype
-
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), for X (n_rows, n_features)."""
         X = np.asarray(X, dtype=self.dtype)
-        if len(self.classes) == 1 and not self.network.loss.multilabel:
-            # Such a network has an output for a second class that was never seen.
+        if self._one_class:
             return np.ones((len(X), 1), self.dtype)
         return self.network.probabilities(X)
 

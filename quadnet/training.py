@@ -190,7 +190,8 @@ class _Chunk:
         self._P = np.zeros((n_batches, n_outputs, n_rows), dtype)
         self._weights: FloatArray | None = None
         self._batch_weights: FloatArray = np.full(n_batches, n_rows, dtype)
-        self._scales = np.full((n_batches, 1), 1.0 / n_rows, dtype)
+        # One number for every row of a mini-batch, until `fill` is given weights.
+        self._scales: Any = [np.asarray(1.0 / n_rows, dtype)] * n_batches
 
     def fill(self, X: Any, Y: BoolArray, weights: FloatArray | None, rows: IntArray) -> None:
         """Gather these rows."""

@@ -98,8 +98,8 @@ def test_the_digest_follows_the_values_and_not_the_spelling(tmp_path):
 
 
 def test_presets_are_found_by_name():
-    assert presets.NAMES == ("article-1", "article-2", "quadrants")
+    assert presets.NAMES == ("article-1", "article-2", "digits", "quadrants")
     for name in presets.NAMES:
         assert presets.load(name).name == name
-    with pytest.raises(NotFound, match="The presets: article-1, article-2, quadrants"):
+    with pytest.raises(NotFound, match="The presets: article-1, article-2, digits, quadrants"):
         presets.load("article-3")

@@ -37,7 +37,6 @@ def test_nesterov_momentum_by_hand():
     np.testing.assert_allclose(theta, np.add([1, -2], np.add(first, second)))
 
 
-# 20,001 parameters are three blocks for Adam, the last a short one.
 @pytest.mark.parametrize("n", [1, 30, 20_001])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(

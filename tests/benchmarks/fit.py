@@ -1,0 +1,187 @@
+"""How fast the estimator is: beside scikit-learn's MLP, and PyTorch if it is installed.
+
+    uv run python tests/benchmarks/fit.py
+
+Every workload is done by each in turn, five times over, on one BLAS thread, with the same
+parameters and the same number of updates; the medians are printed. A ratio above 1 says how many
+times faster quadnet is.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+
+from quadnet import NeuralNetworkClassifier
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Data, a network, and for how many epochs to train it."""
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    hidden: tuple[int, ...]
+    solver: str
+    batch_size: int
+    epochs: int
+    target: float
+    parameters: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parameters = {
+            "hidden_layer_sizes": self.hidden,
+            "solver": self.solver,
+            "batch_size": self.batch_size,
+            "max_iter": self.epochs,
+            "tol": 0.0,
+            "n_iter_no_change": self.epochs,
+            "random_state": 0,
+        }
+        object.__setattr__(self, "parameters", parameters)
+
+    @property
+    def updates(self) -> int:
+        """How many mini-batches all epochs have."""
+        return self.epochs * -(-len(self.X) // self.batch_size)
+
+
+def workloads() -> list[Workload]:
+    """Return the workloads, in float64."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (1000, 2))
+    quadrants = (points[:, 0] > 0) + 2 * (points[:, 1] > 0)
+    digits, digit = load_digits(return_X_y=True)
+    wide, classes = rng.normal(size=(10_000, 784)), rng.integers(10, size=10_000)
+    return [
+        Workload("1,000 x 2, (6,), batch 200, adam", points, quadrants, (6,), "adam", 200, 200, 4),
+        Workload("1,000 x 2, (6,), batch 1, sgd", points, quadrants, (6,), "sgd", 1, 4, 5),
+        Workload("digits, (64,), batch 200, adam", digits / 16, digit, (64,), "adam", 200, 40, 2.5),
+        Workload("10,000 x 784, (128,), batch 200, adam", wide, classes, (128,), "adam", 200, 2, 1.4),
+    ]  # fmt: skip
+
+
+def fit_torch(work: Workload, X: np.ndarray) -> None:
+    """Train PyTorch's eager modules on the same workload, rows gathered by a permuted index."""
+    torch.manual_seed(0)
+    layers: list[Any] = []
+    sizes = [X.shape[1], *work.hidden, int(work.y.max()) + 1]
+    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*layers[:-1]).to(torch.from_numpy(X).dtype)
+    if work.solver == "adam":
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=1e-4)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
+    rows, labels = torch.from_numpy(X), torch.from_numpy(work.y.astype(np.int64))
+    for _ in range(work.epochs):
+        for batch in torch.randperm(len(rows)).split(work.batch_size):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(rows[batch]), labels[batch]).backward()
+            optimizer.step()
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return how long the call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def medians(calls: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
+    """Time the calls in turn, `repeat` times over; return the median of each."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeat):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def report(name: str, times: dict[str, float], n: int, target: float) -> None:
+    """Print one row: microseconds per update or call, and ratios."""
+    ours, theirs = times["quadnet"], times["sklearn"]
+    torch_ratio = f"{times['torch'] / ours:7.1f} x" if "torch" in times else "        -"
+    print(
+        f"{name:46s} {ours / n * 1e6:10.1f} {theirs / n * 1e6:10.1f} {theirs / ours:8.2f} x "
+        f"{target:6.1f} x {torch_ratio}",
+        flush=True,
+    )
+
+
+def training(repeat: int, dtype: type) -> None:
+    """Print the table of fits."""
+    for work in workloads():
+        X = work.X.astype(dtype)
+        losses: dict[str, float] = {}
+
+        def fit(
+            estimator: Any, name: str, X: np.ndarray = X, work: Workload = work, losses: Any = losses
+        ) -> None:
+            losses[name] = estimator(**work.parameters).fit(X, work.y).loss_
+
+        calls: dict[str, Callable[[], object]] = {
+            "quadnet": lambda fit=fit: fit(NeuralNetworkClassifier, "quadnet"),
+            "sklearn": lambda fit=fit: fit(MLPClassifier, "sklearn"),
+        }
+        if torch is not None:
+            calls["torch"] = lambda work=work, X=X: fit_torch(work, X)
+        report(f"{work.name}, {np.dtype(dtype)}", medians(calls, repeat), work.updates, work.target)
+        # The same work was done: the same loss came out.
+        np.testing.assert_allclose(losses["quadnet"], losses["sklearn"], rtol=1e-2)
+
+
+def predicting(repeat: int, dtype: type) -> None:
+    """Print the table of one-row predictions."""
+    work, n = workloads()[0], 2000
+    X = work.X.astype(dtype)
+    ours = NeuralNetworkClassifier(**work.parameters).fit(X, work.y)
+    theirs = MLPClassifier(**work.parameters).fit(X, work.y)
+    frozen, row = ours.freeze(), X[:1]
+
+    def times(predict: Callable[[np.ndarray], object]) -> Callable[[], object]:
+        return lambda: [predict(row) for _ in range(n)]
+
+    for name, predict, target in (
+        ("predict_proba of one row", ours.predict_proba, 2),
+        ("predict_proba of one row, frozen", frozen.probabilities, 10),
+    ):
+        calls = {"quadnet": times(predict), "sklearn": times(theirs.predict_proba)}
+        report(f"{name}, {np.dtype(dtype)}", medians(calls, repeat), n, target)
+
+
+def main() -> None:
+    """Print both tables in both dtypes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each, the median counts")
+    repeat = parser.parse_args().repeat
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    versions = f"Python {sys.version.split()[0]}, NumPy {np.__version__}"
+    print(f"{versions}, PyTorch {torch.__version__ if torch else 'not installed'}, one thread")
+    print(f"{'microseconds an update or a call':46s} {'quadnet':>10s} {'sklearn':>10s} "
+          f"{'ratio':>10s} {'target':>8s} {'torch':>9s}")  # fmt: skip
+    if torch is not None:
+        torch.set_num_threads(1)
+    with threadpool_limits(1):
+        for dtype in (np.float64, np.float32):
+            training(repeat, dtype)
+            predicting(repeat, dtype)
+
+
+if __name__ == "__main__":
+    main()
