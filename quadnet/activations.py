@@ -78,7 +78,8 @@ def _relu(z: FloatArray, out: FloatArray | None = None) -> FloatArray:
     # NumPy's maximum has a vector loop for two arrays and none for an array and a number; on rows
     # of a mini-batch's length the former takes half the time.
     n = z.shape[-1]
-    a: FloatArray = np.maximum(z, _zeros(n, z.dtype) if n >= 32 else 0, out=out)
+    zero = _zeros(n, z.dtype) if 32 <= n <= 4096 else 0
+    a: FloatArray = np.maximum(z, zero, out=out)
     return a
 
 
@@ -152,10 +153,11 @@ def _gelu(z: FloatArray, out: FloatArray | None = None) -> FloatArray:
 
 
 def _gelu_tanh(z: FloatArray, out: FloatArray | None) -> FloatArray:
-    t = np.multiply(z, z, out=out)
-    t *= _GELU_SCALE * _GELU_CUBE
-    t += _GELU_SCALE
-    t *= z
+    with np.errstate(over="ignore"):  # tanh of infinity is right
+        t = np.multiply(z, z, out=out)
+        t *= _GELU_SCALE * _GELU_CUBE
+        t += _GELU_SCALE
+        t *= z
     return np.tanh(t, out=t)
 
 

@@ -1,13 +1,13 @@
 """What a fitted estimator answers: labels, probabilities, logits, and a look inside."""
 
+import copy
 from collections.abc import Mapping
-from operator import is_
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from quadnet import gradients
 from quadnet.hyperparameters import Hyperparameters
@@ -17,6 +17,7 @@ from quadnet.network import Network
 from quadnet.plain import Plain
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
+from quadnet.weights import row_weights
 
 
 class Answers(ClassifierMixin, Hyperparameters):
@@ -39,7 +40,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # The lists' arrays are views of the network's; each would be stored a second time.
+        # The lists are the network's; each array would be stored a second time.
         state = dict(super().__getstate__())
         if state.get("_network") is not None:
             self._fitted_network()
@@ -48,36 +49,34 @@ class Answers(ClassifierMixin, Hyperparameters):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if getattr(self, "_network", None) is not None:
-            self._show(self._fitted(self._network))
-
-    @staticmethod
-    def _fitted(network: Network | None) -> Network:
-        assert network is not None
-        return network
+        network = getattr(self, "_network", None)
+        if network is not None:
+            # A shallow copy shares the arrays, as it would with any estimator, and not the lists.
+            parameters = network.parameters
+            self._network = network.predicting_from([*parameters.weights], [*parameters.biases])
+            self._show(self._network)
 
     def _show(self, network: Network) -> None:
-        """Let `coefs_` and `intercepts_` be the network's own arrays."""
-        self.coefs_ = list(network.parameters.weights)
-        self.intercepts_ = list(network.parameters.biases)
+        """Let `coefs_` and `intercepts_` be the lists that the network predicts from."""
+        self.coefs_ = network.parameters.weights
+        self.intercepts_ = network.parameters.biases
 
     def _fitted_network(self) -> Network:
-        """Return the network, with the weights that the caller may have put into `coefs_`."""
+        """Return the network, predicting from the lists that the caller may have put in."""
         check_is_fitted(self)
-        network = self._fitted(self._network)
+        network = self._network
+        assert network is not None
         parameters = network.parameters
-        if not (
-            len(self.coefs_) == len(parameters.weights)
-            and all(map(is_, self.coefs_, parameters.weights))
-            and all(map(is_, self.intercepts_, parameters.biases))
-        ):
+        if self.coefs_ is not parameters.weights or self.intercepts_ is not parameters.biases:
             try:
-                parameters.adopt(self.coefs_, self.intercepts_)
+                parameters.check(self.coefs_, self.intercepts_)
             except ValueError as error:
                 raise ValueError(
                     f"coefs_ and intercepts_ do not fit the network: {error}."
                 ) from None
-            self._show(network)
+            # Another network, so that calls that are under way finish with the one they have.
+            network = network.predicting_from(self.coefs_, self.intercepts_)
+            self._network = network
         return network
 
     def _rows(self, X: Any) -> Any:
@@ -108,8 +107,8 @@ class Answers(ClassifierMixin, Hyperparameters):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Labels from `classes_`; for multilabel problems, a row of 0 and 1 for each sample, with
-            1 where the label's probability is above one half.
+            Labels from `classes_`, by the highest of `decision_function`; for multilabel problems,
+            a row of 0 and 1 a sample, with 1 where the label's probability is above one half.
 
         Raises
         ------
@@ -247,9 +246,10 @@ class Answers(ClassifierMixin, Hyperparameters):
         -------
         float
             The largest difference of any partial derivative of the penalised mean loss, divided by
-            the largest derivative. Below 1e-6 in general; a kink, such as relu's at 0, that lies
-            within a difference's reach makes it larger. The loss is computed twice for each
-            weight and each bias.
+            the largest derivative. Below 1e-6 in general. It is larger where a kink, such as
+            relu's at 0, lies within a difference's reach, and where rows are so certainly wrong
+            that their loss is at its bound and no longer moves. The loss is computed twice for
+            each weight and each bias.
 
         Examples
         --------
@@ -260,6 +260,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         True
         """
         trained = self._fitted_network()
+        packed = copy.deepcopy(trained.parameters).flat
         rows, y = validate_data(
             self,
             X,
@@ -275,11 +276,16 @@ class Answers(ClassifierMixin, Hyperparameters):
             loss=trained.loss_name,
             bias=trained.parameters.bias,
         )
-        weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+        y = y if self._labels.multilabel else column_or_1d(y)
+        Labels.with_part(y, self.classes_, multilabel=self._labels.multilabel)
         objective = Objective(
-            network, rows, self._labels.targets(y), weights=weights, alpha=self.alpha
+            network,
+            rows,
+            self._labels.targets(y),
+            weights=row_weights(sample_weight, rows.astype(np.float64), "sample_weight"),
+            alpha=self.alpha,
         )
-        return gradients.largest_error(objective, trained.parameters.flat.astype(np.float64))
+        return gradients.largest_error(objective, packed.astype(np.float64))
 
     def freeze(self) -> Predictor:
         """Return the network as an immutable, thread-safe, scikit-learn-free `Predictor`.
@@ -359,6 +365,9 @@ class Answers(ClassifierMixin, Hyperparameters):
         array(['right'], dtype='<U5')
         """
         plain = Plain.from_arrays(arrays)
+        unknown = sorted(plain.parameters.keys() - cls().get_params().keys())
+        if unknown:
+            raise ValueError(f"These are no arrays of to_arrays(): parameter {unknown[0]!r}.")
         estimator = cls(**plain.parameters)
         estimator.n_features_in_ = plain.network.layer_sizes[0]
         if plain.feature_names is not None:

@@ -129,8 +129,13 @@ def layer_sizes() -> Constraint:
     """Accept one hidden layer's size, or a sequence of sizes."""
 
     def accepts(value: Any) -> bool:
-        sizes = [value] if isinstance(value, Integral) else value
-        return isinstance(sizes, (Sequence, np.ndarray)) and all(
+        if isinstance(value, (str, bytes, Mapping)):
+            return False
+        try:
+            sizes = [value] if isinstance(value, Integral) else list(value)
+        except TypeError:
+            return False
+        return all(
             not isinstance(n, bool) and isinstance(n, Integral) and int(n) > 0 for n in sizes
         )
 

@@ -4,36 +4,29 @@ import copy
 from typing import Any, Self
 
 import numpy as np
-from numpy.random import RandomState
-from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from quadnet import holdout
-from quadnet.answers import Answers
 from quadnet.availability import unless
 from quadnet.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from quadnet.construction import initializer_for, network_for
 from quadnet.fitting import Fit
 from quadnet.history import History
-from quadnet.holdout import HeldOut, Scorer
+from quadnet.holdout import HeldOut
 from quadnet.labels import Labels
-from quadnet.network import Network
 from quadnet.optimizers import Optimizer
-from quadnet.types import FloatArray
-from quadnet.weights import row_weights, with_class_weights
+from quadnet.preparation import Preparation
 
 _LONGEST_CURVE = 10_000
 """Epochs that the curves of a model trained by `partial_fit` remember."""
 
 
-class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
+class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     """A multi-layer perceptron classifier, written in NumPy.
 
     It drops in for `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` have
     its names, defaults and meaning, and the same `random_state` draws the same weights, splits and
-    shuffles, so that both train the same network. The parameters after `max_fun` go beyond it;
-    their defaults change nothing.
+    shuffles, so that both train the same network. (One exception: rows that stand for several, see
+    `early_stopping`.) The parameters after `max_fun` go beyond it; their defaults change nothing.
 
     Parameters
     ----------
@@ -73,7 +66,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
     tol : float, default=1e-4
         An epoch is an improvement if it lowers the best training loss so far by at least `tol`
         or, with early stopping, raises the best validation score so far by at least `tol`. For
-        'lbfgs', the largest partial derivative at which it has converged.
+        'lbfgs', the largest partial derivative at which it has converged; it also ends when the
+        loss all but stands still.
     verbose : bool or int, default=False
         Whether to print each epoch's loss.
     warm_start : bool, default=False
@@ -86,7 +80,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
     early_stopping : bool, default=False
         Whether to hold out rows, score them after each epoch, stop when the score no longer
         improves, and restore the weights of the best epoch. 'lbfgs' does so only if `fit` is given
-        `X_val`; without, it ignores this parameter.
+        `X_val`; without, it ignores this parameter. The rows are drawn as scikit-learn draws them;
+        only where rows stand for several, being mostly copies of each other or weighted by
+        different whole numbers, are the distinct ones drawn, so that copies stay together.
     validation_fraction : float, default=0.1
         The share of rows to hold out, if `fit` is not given `X_val`. Stratified for two classes.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
@@ -101,15 +97,17 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
         end in one sigmoid a class (one in all for two classes), whose values `predict_proba`
         divides by their sum; `activations` returns them as they are.
     init : str or callable, default='auto'
-        'auto' draws as scikit-learn does. 'glorot_uniform', 'glorot_normal', 'he_uniform' and
+        'auto' draws as scikit-learn does, in a narrower range if the first hidden layer is
+        logistic. 'glorot_uniform', 'glorot_normal', 'he_uniform' and
         'he_normal' have biases of 0, as have 'uniform', weights in [-1, 1), and 'uniform01',
         weights in [0, 1). A callable gets the RandomState, fan-in and fan-out of each layer and
         returns weights of shape (fan_in, fan_out), or those and biases of shape (fan_out,).
     fit_intercept : bool, default=True
         Whether units have biases.
     class_weight : dict, 'balanced' or None, default=None
-        Weights that multiply the `sample_weight` of each class's rows; 'balanced' gives every
-        class the same sum of weights.
+        Weights that multiply the `sample_weight` of each class's rows, 1 for a class that the
+        dict does not name; 'balanced' gives every class the same sum of weights. They count in the
+        validation score too; with `X_val`, 'balanced' there balances the rows of `X_val`.
     dropout : float, default=0.0
         The share of each hidden layer's units that is silenced, at random, in each update.
     warmup_epochs : float, default=0
@@ -122,7 +120,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
     scoring : str or callable, default='accuracy'
         What early stopping maximises on the held-out rows: 'accuracy', 'loss' (minus the loss
         without penalty), the name of any scikit-learn scorer, or a callable
-        ``scorer(estimator, X, y)``.
+        ``scorer(estimator, X, y)``, which also gets `sample_weight` if it takes that and there
+        are weights.
     alpha_scaling : {'batch', 'samples'}, default='batch'
         Whether the penalty is divided by the rows of the mini-batch, as scikit-learn does, which
         makes it grow with the number of mini-batches, or by all training rows, which makes every
@@ -131,7 +130,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels seen, sorted; for multilabel problems the columns' numbers.
+        The labels seen, sorted; for multilabel problems the columns' numbers, or what
+        `partial_fit` was told.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only when X had string column names.
@@ -209,7 +209,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Finite numbers; float32 is trained in float32, anything else in float64.
+            Finite numbers; float32 is trained in float32 (by 'lbfgs' in float64, and rounded at
+            the end), anything else in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels of any one kind: strings, integers, booleans; or a matrix of 0 and 1 that says
             which labels each row has.
@@ -240,34 +241,34 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
         """
         parameters = self._checked_parameters()
         tasks = EpochTasks(self, self.max_iter, X=X, y=y, sample_weight=sample_weight)
-        going_on = self.warm_start and hasattr(self, "coefs_")
+        going_on = self.warm_start and self._has_weights()
+        columns = self._columns()
+        try:
+            rows, y = self._validated(X, y, going_on=going_on)
+            labels = Labels.of(y)
+            if going_on:
+                self._check_same_classes(labels)
+            weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
+            held_out = self._given_rows(X_val, y_val, sample_weight_val, labels)
+            rng = check_random_state(self.random_state)
+            network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
+            if self.early_stopping and held_out is None and self.solver != "lbfgs":
+                train, held = holdout.split(
+                    rows, y, labels, weights=weights, fraction=self.validation_fraction, rng=rng
+                )
+                held_weights = None if weights is None else weights[held]
+                held_out = HeldOut(rows[held], y[held], labels, weights=held_weights)
+                rows, y = rows[train], y[train]
+                weights = None if weights is None else weights[train]
+            scorer = self._scorer(labels) if held_out else None
+        except BaseException:
+            # Refused before anything was trained: the estimator stays as it was.
+            self._restore_columns(columns)
+            raise
         if not going_on:
             self._forget()
-        rows, y = self._validated(X, y, reset=not going_on)
-        labels = Labels.of(y)
-        known = getattr(self, "classes_", None) if going_on else None
-        if known is not None and not np.array_equal(labels.classes, known):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {known}, `y` has {labels.classes}"
-            )
-        weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
-        held_out = self._given_rows(X_val, y_val, sample_weight_val, labels)
-        rng = check_random_state(self.random_state)
-        network = self._starting_network(rows, labels, rng, going_on=going_on)
-        if self.early_stopping and held_out is None and self.solver != "lbfgs":
-            train, held = holdout.split(
-                rows, y, labels, weights=weights, fraction=self.validation_fraction, rng=rng
-            )
-            held_out = HeldOut(
-                rows[held], y[held], labels, weights=None if weights is None else weights[held]
-            )
-            rows, y = rows[train], y[train]
-            weights = None if weights is None else weights[train]
 
-        history = getattr(self, "_history", None) if going_on else None
-        if history is None or history.early_stopping != (held_out is not None):
-            history = History(early_stopping=held_out is not None)
+        history = getattr(self, "_history", None) or History(early_stopping=False)
         fit = Fit(
             parameters,
             network,
@@ -275,8 +276,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
             labels.targets(y),
             weights=weights,
             held_out=held_out,
-            scorer=self._scorer(labels) if held_out else None,
-            history=history,
+            scorer=scorer,
+            history=history.continued(early_stopping=held_out is not None),
             rng=rng,
         )
 
@@ -314,7 +315,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
         """Make one more pass over X and y, starting with a new network if there is none.
 
         The optimizer's moments, the learning-rate schedule and the random state go on from call to
-        call. A call that fails leaves the network as it was.
+        call; so a 'cosine' is at 0 after `max_iter` of them. A call that fails leaves the network
+        as it was.
 
         Parameters
         ----------
@@ -352,23 +354,26 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{known!r}"
             )
-        going_on = hasattr(self, "coefs_")
-        rows, y = self._validated(X, y, reset=not going_on)
-        before = getattr(self, "_labels", None)
-        labels = Labels.with_part(
-            y,
-            classes if known is None else known,
-            multilabel=None if before is None else before.multilabel,
-        )
-        weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
-        rng = getattr(self, "_random_state", None) if going_on else None
-        rng = check_random_state(self.random_state) if rng is None else rng
-        network = self._starting_network(rows, labels, rng, going_on=going_on)
-        history = getattr(self, "_history", None)
-        if history is None or history.early_stopping:
-            history = History(early_stopping=False)
-        # Taken away for the time being: a step that fails leaves its moments unusable.
+        going_on = self._has_weights()
+        columns = self._columns()
+        try:
+            rows, y = self._validated(X, y, going_on=going_on)
+            before = getattr(self, "_labels", None)
+            labels = Labels.with_part(
+                y,
+                classes if known is None else known,
+                multilabel=None if before is None else before.multilabel,
+            )
+            weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
+            rng = getattr(self, "_random_state", None) if going_on else None
+            rng = check_random_state(self.random_state) if rng is None else rng
+            network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
+        except BaseException:
+            self._restore_columns(columns)
+            raise
+        history = getattr(self, "_history", None) or History(early_stopping=False)
         optimizer = getattr(self, "_optimizer", None)
+        # Taken away for the time being: a step that fails leaves its moments unusable.
         self._optimizer: Optimizer | None = None
         fit = Fit(
             parameters,
@@ -376,110 +381,26 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
             rows,
             labels.targets(y),
             weights=weights,
-            history=history,
+            history=history.continued(early_stopping=False),
             rng=rng,
             optimizer=optimizer,
         )
         fit.run(1)
-        fit.stop_reason = "partial_fit"
-        history.shorten(_LONGEST_CURVE)
+        if fit.stop_reason != "interrupted":
+            fit.stop_reason = "partial_fit"
+        fit.history.shorten(_LONGEST_CURVE)
         self._random_state = rng
         self._take_over(fit, labels)
         return self
 
     def _forget(self) -> None:
-        """Become unfitted, so that a fit that fails does not leave one that is half fitted."""
+        """Become unfitted, so that training that fails does not leave a half fitted estimator."""
         for name in ("_network", "_history", "_optimizer", "_random_state", "_labels"):
             setattr(self, name, None)
-        for name in ("coefs_", "intercepts_", "classes_"):
-            self.__dict__.pop(name, None)
-
-    def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
-        rows, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            order="C",
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return rows, y
-
-    def _given_rows(self, X: Any, y: Any, sample_weight: Any, labels: Labels) -> HeldOut | None:
-        """Return the caller's own validation rows."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
-            return None
-        if X is None or y is None:
-            given, missing = ("y_val", "X_val") if X is None else ("X_val", "y_val")
-            raise ValueError(f"{given} is provided, but {missing} was not provided.")
-        if not self.early_stopping:
-            raise ValueError(
-                "X_val and y_val are passed to fit while early_stopping is False, so that nothing "
-                "would look at them. Set early_stopping=True; with n_iter_no_change=inf it only "
-                "keeps the record and the best epoch's weights."
-            )
-        check_consistent_length(X, y)
-        rows = validate_data(
-            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False
-        )
-        y = y if labels.multilabel else column_or_1d(y)
-        try:
-            Labels.with_part(y, labels.classes, multilabel=labels.multilabel)
-        except ValueError as error:
-            raise ValueError(f"y_val: {error}") from None
-        weights = self._weights(sample_weight, rows, y, labels, "sample_weight_val")
-        return HeldOut(rows, y, labels, weights=weights)
-
-    def _weights(
-        self, sample_weight: Any, rows: Any, y: Any, labels: Labels, name: str
-    ) -> FloatArray | None:
-        weights = row_weights(sample_weight, rows, name)
-        return with_class_weights(weights, self.class_weight, y, labels, rows.dtype)
-
-    def _starting_network(
-        self, rows: Any, labels: Labels, rng: RandomState, *, going_on: bool
-    ) -> Network:
-        """Return a new network, with the weights there are if it is to go on from them."""
-        network = network_for(self.get_params(deep=False), rows, labels)
-        if not going_on:
-            network.initialize(initializer_for(self.init, self.activation), rng)
-            return network
-        try:
-            network.parameters.adopt(self.coefs_, self.intercepts_)
-        except ValueError as error:
-            raise ValueError(
-                "The network to go on with has another architecture than the parameters say: "
-                f"{error}. Set hidden_layer_sizes to what it was, or warm_start=False."
-            ) from None
-        return network
-
-    def _scorer(self, labels: Labels) -> Scorer:
-        """Return what early stopping maximises."""
-        if self.scoring == "accuracy":
-            return lambda network, held: held.accuracy(network)
-        if self.scoring == "loss":
-            return lambda network, held: -held.loss(network)
-        scorer = check_scoring(self, self.scoring)
-
-        def score(network: Network, held: HeldOut) -> float:
-            weights = {} if held.weights is None else {"sample_weight": held.weights}
-            return float(scorer(self._copy_with(network, labels), held.X, held.y, **weights))
-
-        return score
-
-    def _copy_with(self, network: Network, labels: Labels) -> "NeuralNetworkClassifier":
-        """Return a copy that is fitted with this network."""
-        # Made by hand: copy.copy would first look whether this estimator is fitted.
-        copied = type(self)(**self.get_params(deep=False))
-        copied.n_features_in_ = self.n_features_in_
-        copied._adopt(network, labels)  # noqa: SLF001
-        return copied
+        kept = self._columns()
+        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
+            if name not in kept:
+                del self.__dict__[name]
 
     def _take_over(self, fit: Fit, labels: Labels) -> None:
         """Become what the fit has made."""
@@ -497,4 +418,4 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Answers):
         self.best_loss_ = None if validated else history.best_loss
         self.validation_loss_curve_ = history.validation_losses if validated else None
         self.validation_scores_ = history.scores if validated else None
-        self.best_validation_score_ = max(history.scores, default=None) if validated else None
+        self.best_validation_score_ = history.best_score if validated else None

@@ -19,6 +19,15 @@ from quadnet.training import MiniBatches, Penalty, train
 from quadnet.types import BoolArray, FloatArray
 
 
+def _alike(one: Optimizer, other: Optimizer) -> bool:
+    """Whether both are of one kind, for parameters of one number and type."""
+    return (
+        type(one) is type(other)
+        and one.gradient.shape == other.gradient.shape
+        and one.gradient.dtype == other.gradient.dtype
+    )
+
+
 class Fit:
     """Trains a network in place, keeping its record, until it is time to stop.
 
@@ -110,14 +119,18 @@ class Fit:
     ) -> None:
         p = self._parameters
         n_rows = self._X.shape[0]
-        schedule = self._schedule()
+        schedule, history = self._schedule(), self.history
         varies = schedule.kind in {"cosine", "step"} or schedule.warmup_epochs > 0
-        epochs_done = 0 if self.optimizer is None else self.history.epochs
         fresh = self._new_optimizer()
-        if self.optimizer is None or type(self.optimizer) is not type(fresh):
+        epochs_done = 0
+        if self.optimizer is None or not _alike(self.optimizer, fresh):
             self.optimizer = fresh
-        elif not varies:
-            schedule.rate = self.optimizer.learning_rate
+        else:
+            epochs_done = history.epochs
+            self.optimizer.decay = fresh.decay
+            if schedule.kind in {"invscaling", "adaptive"} and history.base_rate is not None:
+                schedule.rate = history.base_rate
+        self.optimizer.learning_rate = schedule.rate
         dropout_rng = None
         if p["dropout"]:
             dropout_rng = np.random.default_rng(self._rng.randint(2**32, dtype=np.uint64))
@@ -143,19 +156,20 @@ class Fit:
             schedule=schedule if varies else None,
             epochs_done=epochs_done,
         )
-        updates_before = self.history.updates
+        updates_before = history.updates
         for _ in range(max_epochs):
             if tasks:
                 tasks.begin_epoch()
             epoch = next(epochs)
-            self.history.updates = updates_before + epoch.updates
-            self.history.rows_seen += n_rows
+            history.updates = updates_before + epoch.updates
+            history.rows_seen += n_rows
             self._after_epoch(epoch.number, epoch.loss, self.optimizer.learning_rate)
             asked_to_stop = tasks.end_epoch(fitted) if tasks else False
-            schedule.epoch_ends(self.history.rows_seen)
-            standing_still = self.history.standing_still > p["n_iter_no_change"]
+            schedule.epoch_ends(history.rows_seen)
+            standing_still = history.standing_still > p["n_iter_no_change"]
             if standing_still and not self._may_go_on(schedule):
                 self.stop_reason = "no_improvement"
+            history.base_rate = schedule.rate
             if not varies:
                 self.optimizer.learning_rate = schedule.rate
             if self.stop_reason == "no_improvement":
@@ -241,10 +255,13 @@ class Fit:
         )
 
     def _diverged(self, what: str) -> ValueError:
-        rate = self._parameters["learning_rate_init"]
+        p = self._parameters
+        lower = f"Lower learning_rate_init (now {p['learning_rate_init']}), set max_grad_norm, or "
+        if p["solver"] == "lbfgs":
+            lower = "Start from smaller weights (init), or "
         return ValueError(
-            f"Training diverged: {what}. Lower learning_rate_init (now {rate}), set max_grad_norm, "
-            "or scale X to zero mean and unit variance; X may hold values that are far too large."
+            f"Training diverged: {what}. {lower}scale X to zero mean and unit variance; X or the "
+            "weights of the rows may hold values that are far too large."
         )
 
     def _may_go_on(self, schedule: Schedule) -> bool:

@@ -1,5 +1,6 @@
 """The record of training, and the rule by which it has gone on for long enough."""
 
+import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,20 @@ class History:
     epochs: int = 0
     rows_seen: int = 0
     updates: int = 0
+    base_rate: float | None = None
+
+    def continued(self, *, early_stopping: bool) -> "History":
+        """Return a copy for another fit to go on from.
+
+        What earlier fits scored says nothing of the rows that are held out from this one: with
+        early stopping, the best is looked for anew.
+        """
+        copied = copy.deepcopy(self)
+        if early_stopping or self.early_stopping:
+            copied.early_stopping = early_stopping
+            copied.best_score, copied.best_theta, copied.best_loss = -np.inf, None, np.inf
+            copied.standing_still = 0
+        return copied
 
     def record(self, loss: float, *, learning_rate: float | None, tol: float) -> None:
         """Add an epoch, or an iteration of L-BFGS, whose training loss decides."""

@@ -26,6 +26,9 @@ class HeldOut:
     weights : ndarray of shape (n_rows,), optional
     """
 
+    # So many at a time, so that many rows of many classes need no memory of their own.
+    _ROWS = 8192
+
     def __init__(
         self, X: Any, y: Any, labels: Labels, *, weights: FloatArray | None = None
     ) -> None:
@@ -34,15 +37,30 @@ class HeldOut:
 
     def loss(self, network: Network) -> float:
         """Return the mean loss, without penalty."""
-        P = network.outputs(self.X).T
-        values = network.loss.values(P, self._targets.T.astype(P.dtype))
-        return float(np.average(values, weights=self.weights))
+
+        def losses(Z: FloatArray, targets: BoolArray) -> FloatArray:
+            network.loss.link(Z.T)
+            return network.loss.values(Z.T, targets.T.astype(Z.dtype))
+
+        return self._mean(network, losses)
 
     def accuracy(self, network: Network) -> float:
         """Return the share of rows whose label, or whole set of labels, is right."""
-        Z = network.logits(self.X)
-        right = self.labels.targets(self.labels.decide(Z)) == self._targets
-        return float(np.average(right.all(axis=1), weights=self.weights))
+
+        def right(Z: FloatArray, targets: BoolArray) -> BoolArray:
+            answers = self.labels.targets(self.labels.decide(Z))
+            return np.asarray((answers == targets).all(axis=1))
+
+        return self._mean(network, right)
+
+    def _mean(
+        self, network: Network, of_rows: Callable[[FloatArray, BoolArray], NDArray[Any]]
+    ) -> float:
+        parts = (
+            slice(start, start + self._ROWS) for start in range(0, len(self._targets), self._ROWS)
+        )
+        values = [of_rows(network.logits(self.X[part]), self._targets[part]) for part in parts]
+        return float(np.average(np.concatenate(values), weights=self.weights))
 
 
 def split(
@@ -56,31 +74,47 @@ def split(
 ) -> tuple[IntArray, IntArray]:
     """Draw the rows to train on and the rows to hold out.
 
-    The draw is scikit-learn's MLP's, stratified when there are two classes, unless that would
-    leave copies of one row on both sides, or rows have different weights. Then distinct rows are
-    drawn, in an order that their content decides: so no held-out row has been trained on, and a
-    row of weight 2 fares as the row given twice, a row of weight 0 as if it were not there.
+    The draw is scikit-learn's MLP's, stratified when there are two classes. But where rows stand
+    for several, because their weights are whole numbers that differ, or because most of the rows
+    it would hold out have copies among the others, it is the distinct rows that are drawn, in an
+    order that their content decides: then a row of weight 2 fares as the row given twice, a row of
+    weight 0 as if it were not there, and no score is one of rows trained on. If there are too few
+    distinct rows for that, the first draw stands.
 
     Raises
     ------
     ValueError
         If fewer than two rows would be held out, or a class of two has a single row.
     """
+    if not fraction:
+        raise ValueError("validation_fraction must be above 0 to hold out rows. Got 0.")
     state = rng.get_state()
     train, held = _draw(np.arange(X.shape[0]), y, labels, fraction, rng)
     keys = _fingerprints(X, labels.targets(y))
-    alike = weights is None or bool((weights == weights[0]).all())
-    if alike and not np.isin(keys[held], keys[train]).any():
+    if not _whole_and_different(weights) and np.isin(keys[held], keys[train]).mean() <= 0.5:
         return train, held
 
-    rng.set_state(state)
+    after = rng.get_state()
     counted = np.arange(len(keys)) if weights is None else np.flatnonzero(weights)
     _, first, group = np.unique(keys[counted], return_index=True, return_inverse=True)
-    _, held_groups = _draw(np.arange(len(first)), y[counted[first]], labels, fraction, rng)
-    holds = np.isin(group, held_groups)
-    by_content = counted[np.argsort(group, kind="stable")]
-    holds = holds[np.argsort(group, kind="stable")]
-    return by_content[~holds], by_content[holds]
+    try:
+        rng.set_state(state)
+        _, drawn = _draw(np.arange(len(first)), y[counted[first]], labels, fraction, rng)
+    except ValueError:
+        rng.set_state(after)
+        return train, held
+    by_content = np.argsort(group, kind="stable")
+    holds = np.isin(group, drawn)[by_content]
+    rows = counted[by_content]
+    return rows[~holds], rows[holds]
+
+
+def _whole_and_different(weights: FloatArray | None) -> bool:
+    return (
+        weights is not None
+        and bool((weights == np.floor(weights)).all())
+        and bool((weights != weights[0]).any())
+    )
 
 
 def _draw(
@@ -107,10 +141,12 @@ def _fingerprints(X: Any, targets: BoolArray) -> NDArray[np.uint64]:
     odd = rng.integers(2**63, size=X.shape[1] + targets.shape[1], dtype=np.uint64) * 2 + 1
     bits = np.uint64 if X.dtype == np.float64 else np.uint32
     if isinstance(X, np.ndarray):
-        rows = X.view(bits).astype(np.uint64, copy=False)
+        # A thousand rows at a time: float32's are widened for it.
+        parts = (X[start : start + 1000].view(bits) for start in range(0, len(X), 1000))
+        numbers = np.concatenate([part.astype(np.uint64) @ odd[: X.shape[1]] for part in parts])
     else:
-        values = X.data.view(bits).astype(np.uint64, copy=False)
+        values = X.data.view(bits).astype(np.uint64)
         rows = type(X)((values, X.indices, X.indptr), shape=X.shape)
-    numbers: NDArray[np.uint64] = rows @ odd[: X.shape[1]]
+        numbers = rows @ odd[: X.shape[1]]
     numbers += targets.astype(np.uint64) @ odd[X.shape[1] :]
-    return numbers
+    return np.asarray(numbers)

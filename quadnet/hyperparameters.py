@@ -1,6 +1,7 @@
 """The estimator's constructor, and what each parameter may be, alone and together with others."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ CONSTRAINTS = {
     "momentum": constraints.real(0.0, 1.0, closed_high=True),
     "nesterovs_momentum": constraints.boolean(),
     "early_stopping": constraints.boolean(),
-    "validation_fraction": constraints.real(0.0, 1.0, open_low=True),
+    "validation_fraction": constraints.real(0.0, 1.0),
     "beta_1": constraints.real(0.0, 1.0),
     "beta_2": constraints.real(0.0, 1.0),
     "epsilon": constraints.real(0.0, open_low=True),
@@ -135,10 +136,11 @@ class Hyperparameters(BaseEstimator):
             For the first that is wrong, alone or with others.
         """
         owner = type(self).__name__
-        parameters: dict[str, Any] = self.get_params(deep=False)
+        # Not get_params(), which a subclass with another constructor narrows.
+        parameters = {name: getattr(self, name) for name in CONSTRAINTS}
         constraints.check(owner, CONSTRAINTS, parameters)
         activation, sizes = self.activation, self.hidden_layer_sizes
-        n_hidden = len(sizes) if isinstance(sizes, (Sequence, np.ndarray)) else 1
+        n_hidden = 1 if isinstance(sizes, (int, Integral)) else len(list(sizes))
         if not isinstance(activation, str) and len(activation) != n_hidden:
             raise constraints.invalid(
                 owner,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from quadnet.predictor import decide
 from quadnet.types import BoolArray, FloatArray
 
 
@@ -92,17 +93,6 @@ class Labels:
             return np.equal(indices, 1)[:, np.newaxis]
         return np.eye(len(self.classes), dtype=bool)[indices]
 
-    def decide(self, scores: FloatArray) -> NDArray[np.generic]:
+    def decide(self, Z: FloatArray) -> NDArray[np.generic]:
         """Return each row's label, or its 0/1 row of labels, from the network's logits."""
-        if self.multilabel:
-            return np.greater(scores, 0).astype(np.int64)
-        return self.classes[self.winners(scores)]
-
-    def winners(self, scores: FloatArray) -> NDArray[np.intp]:
-        """Return the index of each row's class, from the network's logits."""
-        if len(self.classes) == 1:
-            return np.zeros(len(scores), np.intp)
-        if self.n_outputs == 1:
-            return np.greater(scores[:, 0], 0).astype(np.intp)
-        winners: NDArray[np.intp] = scores.argmax(axis=1)
-        return winners
+        return decide(Z, self.classes, multilabel=self.multilabel)

@@ -4,6 +4,7 @@ Nothing here keeps scratch, so any number of threads may share one network. Trai
 live in a `quadnet.backpropagation.Workspace`, which belongs to whoever trains.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -62,6 +63,13 @@ class Network:
             W[:] = drawn_W
             if self.parameters.bias:
                 b[:] = drawn_b
+
+    def predicting_from(self, weights: list[FloatArray], biases: list[FloatArray]) -> "Network":
+        """Return a network that is this one but for the lists that it predicts from."""
+        other = copy.copy(self)
+        other.parameters = self.parameters.like(self.parameters.flat)
+        other.parameters.weights, other.parameters.biases = weights, biases
+        return other
 
     def layers(self, X: FloatArray) -> Iterator[FloatArray]:
         """Yield each layer's values, (n_rows, n_units): the hidden ones' activations, the logits.

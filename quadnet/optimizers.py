@@ -16,6 +16,7 @@ class Optimizer(Protocol):
 
     learning_rate: float
     gradient: FloatArray
+    decay: FloatArray | None
 
     def step(self, theta: FloatArray) -> None:
         """Move theta (flat, in place) against `gradient`, which may be overwritten."""
@@ -39,6 +40,7 @@ class SGD:
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.nesterov = nesterov
+        self.decay: FloatArray | None = None  # L2 is all the decay that plain descent needs
         self.gradient = np.zeros_like(theta)
         # With Nesterov's, momentum * v is kept: the next step needs that product and not v.
         self._velocity = np.zeros_like(theta)

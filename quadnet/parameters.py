@@ -5,6 +5,7 @@ layer's input, the whole affine map is one matrix product, and so is the gradien
 biases together. An optimizer is a handful of ufuncs on `flat`, whatever the depth.
 """
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -32,8 +33,10 @@ class Parameters:
     ----------
     flat : ndarray of shape (n_parameters,)
     matrices : tuple of ndarray, each of shape (fan_in + 1, fan_out), or (fan_in, fan_out)
-    weights : tuple of ndarray, each of shape (fan_in, fan_out)
-    biases : tuple of ndarray, each of shape (fan_out,)
+        Views of `flat`: what training reads and writes.
+    weights : list of ndarray, each of shape (fan_in, fan_out)
+    biases : list of ndarray, each of shape (fan_out,)
+        What predicting reads: views of the matrices, until others are put in their place.
     """
 
     def __init__(
@@ -53,26 +56,28 @@ class Parameters:
             self.flat[end - rows * columns : end].reshape(rows, columns)
             for end, (rows, columns) in zip(ends, shapes, strict=True)
         )
-        self.weights = tuple(M[:-1] if bias else M for M in self.matrices)
-        self.biases: tuple[FloatArray, ...] = tuple(
+        self.weights: list[FloatArray] = [M[:-1] if bias else M for M in self.matrices]
+        self.biases: list[FloatArray] = [
             M[-1] if bias else np.zeros(M.shape[1], M.dtype) for M in self.matrices
-        )
+        ]
+
+    def check(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
+        """Raise ValueError if these arrays cannot be this network's weights and biases."""
+        for what, ours, theirs in (
+            ("weights", self.weights, weights),
+            ("biases", self.biases, biases),
+        ):
+            expected, given = [a.shape for a in ours], [np.shape(a) for a in theirs]
+            if given != expected:
+                raise ValueError(f"expected {what} of the shapes {expected}, got {given}")
+        if not self.bias and any(np.any(b) for b in biases):
+            raise ValueError("expected biases of 0, as there are to be none, got others")
 
     def adopt(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
-        """Take over the values of these arrays, layer by layer.
-
-        Raises
-        ------
-        ValueError
-            If there are more or fewer of them, or their shapes are others.
-        """
-        for ours, theirs in ((self.weights, weights), (self.biases, biases)):
-            expected = [array.shape for array in ours]
-            given = [np.shape(array) for array in theirs]
-            if given != expected:
-                raise ValueError(f"expected arrays of the shapes {expected}, got {given}")
-            for array, values in zip(ours, theirs, strict=True):
-                array[:] = values
+        """Take over the values of these arrays; raise ValueError if they do not fit."""
+        self.check(weights, biases)
+        for W, b, new_W, new_b in zip(self.weights, self.biases, weights, biases, strict=True):
+            W[:], b[:] = new_W, new_b
 
     def freeze(self) -> None:
         """Make every array read-only."""
@@ -81,10 +86,13 @@ class Parameters:
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Parameters":
         # Copied one by one, views would become arrays of their own and no longer alias `flat`.
-        return self.like(self.flat.copy())
+        copied = self.like()
+        copied.adopt(self.weights, self.biases)
+        return copied
 
     def __getstate__(self) -> dict[str, object]:
-        return {"layer_sizes": self.layer_sizes, "bias": self.bias, "storage": self.flat}
+        packed = copy.deepcopy(self).flat
+        return {"layer_sizes": self.layer_sizes, "bias": self.bias, "storage": packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickled views come back as copies: only `flat` is stored, and the views are made anew.

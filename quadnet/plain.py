@@ -1,14 +1,16 @@
 """A fitted network as plain arrays, for any file format and without pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quadnet.activations import ACTIVATIONS
 from quadnet.labels import Labels
+from quadnet.losses import LOSSES
 from quadnet.network import Network
 
 _FORMAT = 1
@@ -42,7 +44,11 @@ class Plain:
             "activations": list(self.network.activation_names),
             "loss": self.network.loss_name,
             "bias": self.network.parameters.bias,
-            "parameters": {name: v for name, v in self.parameters.items() if _is_json(v)},
+            "parameters": {
+                name: plain
+                for name, value in self.parameters.items()
+                if _is_json(plain := _plain(value))
+            },
         }
         arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
         parameters = self.network.parameters
@@ -77,6 +83,17 @@ class Plain:
         n_layers = len(description["activations"]) + 1
         weights = [np.asarray(arrays[f"weights.{i}"]) for i in range(n_layers)]
         biases = [np.asarray(arrays[f"biases.{i}"]) for i in range(n_layers)]
+        for i, array in enumerate((*weights, *biases)):
+            if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
+                kind = "weights" if i < n_layers else "biases"
+                raise ValueError(
+                    f"{kind}.{i % n_layers} must be finite float32 or float64, got {array.dtype}"
+                )
+        for name, known in (("activations", ACTIVATIONS), ("loss", LOSSES)):
+            said = description[name]
+            unknown = {said} - known.keys() if name == "loss" else set(said) - known.keys()
+            if unknown:
+                raise ValueError(f"{name} {sorted(unknown)[0]!r} is none that this release knows")
         network = Network(
             [weights[0].shape[0], *(W.shape[1] for W in weights)],
             activations=description["activations"],
@@ -86,14 +103,42 @@ class Plain:
         )
         network.parameters.adopt(weights, biases)
         classes = np.asarray(arrays["classes"])
+        if classes.ndim != 1 or not np.array_equal(np.unique(classes), classes):
+            raise ValueError("classes must be one row of sorted, distinct labels")
         labels = Labels(classes, multilabel=network.loss.multilabel)
         if labels.n_outputs != network.layer_sizes[-1]:
             raise ValueError(f"{len(classes)} classes for {network.layer_sizes[-1]} outputs")
         names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
-        return cls(network, labels, names, dict(description["parameters"]))
+        if names is not None and names.shape != (network.layer_sizes[0],):
+            raise ValueError(
+                f"feature_names of shape {names.shape} for {network.layer_sizes[0]} features"
+            )
+        return cls(
+            network,
+            labels,
+            names,
+            {name: _back(value) for name, value in description["parameters"].items()},
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's numbers and arrays as Python's, and a dict as pairs of key and value."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _back(value: Any) -> Any:
+    return dict(value["pairs"]) if isinstance(value, dict) else value
 
 
 def _is_json(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(map(_is_json, value))
-    return value is None or isinstance(value, (str, bool, int, float))
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True

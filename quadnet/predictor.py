@@ -13,6 +13,21 @@ from quadnet.network import Network
 from quadnet.types import FloatArray
 
 
+def decide(Z: FloatArray, classes: NDArray[np.generic], *, multilabel: bool) -> NDArray[np.generic]:
+    """Return each row's class, or its 0/1 row of labels, from logits of shape (n_rows, n_outputs).
+
+    Logits still differ where probabilities are both 1 in floats. At a tie, and at a logit of 0,
+    the earlier class wins, and a label is not given.
+    """
+    if multilabel:
+        return np.greater(Z, 0).astype(np.int64)
+    if len(classes) == 1:
+        return classes[np.zeros(len(Z), np.intp)]
+    winners = np.greater(Z[:, 0], 0).astype(np.intp) if Z.shape[1] == 1 else Z.argmax(axis=1)
+    chosen: NDArray[np.generic] = classes[winners]
+    return chosen
+
+
 class Predictor:
     """A network that can no longer change, and the name of each of its classes.
 
@@ -52,11 +67,8 @@ class Predictor:
 
     def predict(self, X: FloatArray) -> NDArray[np.generic]:
         """Return the most probable class of each row, or which labels each row has (0 or 1)."""
-        probabilities = self.probabilities(X)
-        if self.network.loss.multilabel:
-            return np.greater(probabilities, 0.5).astype(np.int64)
-        winners: NDArray[np.generic] = self.classes[probabilities.argmax(axis=1)]
-        return winners
+        Z = self.network.logits(np.asarray(X, dtype=self.dtype))
+        return decide(Z, self.classes, multilabel=self.network.loss.multilabel)
 
     def __reduce__(self) -> tuple[type["Predictor"], tuple[Network, NDArray[np.generic]]]:
         # Arrays come back writable from a pickle and from a copy: the constructor freezes them.

@@ -162,6 +162,9 @@ class MiniBatches:
     @staticmethod
     def _shorten(gradient: FloatArray, longest: float) -> None:
         norm = float(gradient.dot(gradient)) ** 0.5
+        if norm == np.inf:  # the squares overflow long before the gradient does
+            largest = float(np.abs(gradient).max())
+            norm = largest * float(np.linalg.norm(gradient / largest))
         if norm > longest:
             gradient *= longest / norm
 

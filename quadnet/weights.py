@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
 from quadnet.labels import Labels
@@ -22,7 +22,11 @@ def row_weights(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArra
     if sample_weight is None:
         return None
     n_rows = X.shape[0]
-    weights: FloatArray = np.asarray(sample_weight, dtype=X.dtype)
+    given = np.asarray(sample_weight)
+    if np.iscomplexobj(given):
+        raise ValueError(f"{name} must be real numbers. Complex data not supported.")
+    with np.errstate(over="ignore"):
+        weights: FloatArray = given.astype(X.dtype)
     if weights.ndim == 0:
         weights = np.full(n_rows, weights)
     if weights.shape != (n_rows,):
@@ -35,9 +39,13 @@ def row_weights(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArra
         raise ValueError(
             f"{name} must be finite and not negative. Got {weights[wrong[0]]} in row {wrong[0]}."
         )
+    _refuse_nothing(weights, name)
+    return weights
+
+
+def _refuse_nothing(weights: FloatArray, name: str) -> None:
     if not weights.any():
         raise ValueError(f"{name} must contain at least one non-zero number. All weights are zero.")
-    return weights
 
 
 def with_class_weights(
@@ -50,19 +58,54 @@ def with_class_weights(
     """Return the rows' weights times those of their classes.
 
     'balanced' gives every class of the present rows the same sum of weights.
+
+    Raises
+    ------
+    ValueError
+        If `class_weight` does not fit the classes, or leaves no row any weight.
     """
     if class_weight is None:
         return weights
-    if class_weight == "balanced" and not labels.multilabel:
-        # scikit-learn's own counts rows; weights are what rows count here.
-        _, codes = np.unique(y, return_inverse=True)
-        counted = np.ones(len(codes)) if weights is None else weights
-        totals = np.bincount(codes, counted)
-        shares = np.divide(
-            counted.sum(), np.count_nonzero(totals) * totals, where=totals > 0, out=totals.copy()
-        )
-        by_class = shares[codes]
+    if class_weight == "balanced":
+        by_row = _balanced(weights, y, labels)
     else:
-        by_class = compute_sample_weight(class_weight, y)
-    product: FloatArray = (by_class if weights is None else weights * by_class).astype(dtype)
+        assert isinstance(class_weight, Mapping)
+        by_row = _by_class(class_weight, y, labels)
+    product: FloatArray = (by_row if weights is None else weights * by_row).astype(dtype)
+    _refuse_nothing(product, "class_weight, times sample_weight,")
     return product
+
+
+def _balanced(weights: FloatArray | None, y: Any, labels: Labels) -> NDArray[np.float64]:
+    if labels.multilabel:
+        dense = y.toarray() if hasattr(y, "toarray") else y
+        return np.asarray(compute_sample_weight("balanced", dense))
+    # scikit-learn's own counts rows; weights are what rows count here.
+    _, codes = np.unique(y, return_inverse=True)
+    counted = np.ones(len(codes)) if weights is None else weights
+    totals = np.bincount(codes, counted)
+    shares = np.divide(
+        counted.sum(), np.count_nonzero(totals) * totals, where=totals > 0, out=totals.copy()
+    )
+    return np.asarray(shares[codes])
+
+
+def _by_class(class_weight: Mapping[Any, float], y: Any, labels: Labels) -> NDArray[np.float64]:
+    if labels.multilabel:
+        raise ValueError(
+            "class_weight must be 'balanced' or None for multilabel y, whose rows can be of "
+            "several classes at once. Got a dict; use sample_weight."
+        )
+    unknown = [key for key in class_weight if key not in set(labels.classes.tolist())]
+    if unknown:
+        raise ValueError(
+            f"class_weight must have keys from the classes {labels.classes.tolist()}. "
+            f"Got {unknown}."
+        )
+    # Classes that are not named weigh 1.
+    each = np.array([class_weight.get(label, 1.0) for label in labels.classes.tolist()], float)
+    if not (np.isfinite(each).all() and (each >= 0).all()):
+        raise ValueError(
+            f"class_weight must have values that are finite and not negative. Got {class_weight}."
+        )
+    return np.asarray(each[np.searchsorted(labels.classes, y)])

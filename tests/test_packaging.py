@@ -41,7 +41,9 @@ def test_the_wheel_holds_what_the_packages_read(wheel):
     for pattern in ("quadnet/py.typed", "service/stubs/quadrant/v1/quadrant_pb2.pyi"):
         assert pattern in names
     presets = {name for name in names if name.startswith("pipeline/presets/")}
-    assert {f"pipeline/presets/{p}.toml" for p in ("quadrants", "article-1", "article-2", "digits")} < presets
+    assert {
+        f"pipeline/presets/{p}.toml" for p in ("quadrants", "article-1", "article-2", "digits")
+    } < presets
     tracked = {
         str(path.relative_to(ROOT))
         for package in ("quadnet", "service", "pipeline")

@@ -116,7 +116,7 @@ def test_scans_put_aside_are_a_fifth_of_every_digit_and_not_trained_on():
     assert counts.min() >= 35
     assert {x.tobytes() for x in train.X}.isdisjoint(x.tobytes() for x in test.X)
     assert train.features[:2] == ("pixel_0_0", "pixel_0_1")
-    with pytest.raises(InvalidSetting, match="from 10 to 1697 of the 1797 scans. Got 1700"):
+    with pytest.raises(InvalidSetting, match=r"from 10 to 1697 of the 1797 scans\. Got 1700"):
         datasets.parts(presets.load("digits", ["test.points=1700"]))
 
 

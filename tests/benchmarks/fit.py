@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,12 @@ def workloads() -> list[Workload]:
     points = rng.uniform(-1, 1, (1000, 2))
     quadrants = (points[:, 0] > 0) + 2 * (points[:, 1] > 0)
     digits, digit = load_digits(return_X_y=True)
-    wide, classes = rng.normal(size=(10_000, 784)), rng.integers(10, size=10_000)
+    wide, label = rng.normal(size=(10_000, 784)), rng.integers(10, size=10_000)
     return [
         Workload("1,000 x 2, (6,), batch 200, adam", points, quadrants, (6,), "adam", 200, 200, 4),
         Workload("1,000 x 2, (6,), batch 1, sgd", points, quadrants, (6,), "sgd", 1, 4, 5),
         Workload("digits, (64,), batch 200, adam", digits / 16, digit, (64,), "adam", 200, 40, 2.5),
-        Workload("10,000 x 784, (128,), batch 200, adam", wide, classes, (128,), "adam", 200, 2, 1.4),
+        Workload("10,000 x 784, (128,), batch 200, adam", wide, label, (128,), "adam", 200, 2, 1.4),
     ]  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def fit_torch(work: Workload, X: np.ndarray) -> None:
     torch.manual_seed(0)
     layers: list[Any] = []
     sizes = [X.shape[1], *work.hidden, int(work.y.max()) + 1]
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
     net = torch.nn.Sequential(*layers[:-1]).to(torch.from_numpy(X).dtype)
     if work.solver == "adam":
@@ -131,7 +132,11 @@ def training(repeat: int, dtype: type) -> None:
         losses: dict[str, float] = {}
 
         def fit(
-            estimator: Any, name: str, X: np.ndarray = X, work: Workload = work, losses: Any = losses
+            estimator: Any,
+            name: str,
+            X: np.ndarray = X,
+            work: Workload = work,
+            losses: Any = losses,
         ) -> None:
             losses[name] = estimator(**work.parameters).fit(X, work.y).loss_
 

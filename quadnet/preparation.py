@@ -1,0 +1,166 @@
+"""What comes before training: data, labels, weights and a network to begin with, all checked."""
+
+from inspect import isfunction, signature
+from typing import Any, Self
+
+import numpy as np
+from numpy.random import RandomState
+from sklearn.metrics import check_scoring
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+from quadnet import constraints
+from quadnet.answers import Answers
+from quadnet.construction import initializer_for, network_for
+from quadnet.holdout import HeldOut, Scorer
+from quadnet.labels import Labels
+from quadnet.network import Network
+from quadnet.types import FloatArray
+from quadnet.weights import row_weights, with_class_weights
+
+
+class Preparation(Answers):
+    """The part of an estimator that a fit can still be refused in."""
+
+    def _has_weights(self) -> bool:
+        """Whether there are weights to go on from: trained, or put in by hand."""
+        if hasattr(self, "coefs_") != hasattr(self, "intercepts_"):
+            raise ValueError("coefs_ and intercepts_ must both be there, or neither of them.")
+        return hasattr(self, "coefs_")
+
+    def _check_same_classes(self, labels: Labels) -> None:
+        known, before = getattr(self, "classes_", None), getattr(self, "_labels", None)
+        if known is not None and not np.array_equal(labels.classes, known):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {known}, `y` has {labels.classes}"
+            )
+        if before is not None and labels.multilabel != before.multilabel:
+            expected = "a column for each label" if before.multilabel else "one label a row"
+            raise ValueError(f"warm_start can only be used where `y` has {expected}, as before.")
+
+    def _columns(self) -> dict[str, Any]:
+        names = ("n_features_in_", "feature_names_in_")
+        return {name: vars(self)[name] for name in names if name in vars(self)}
+
+    def _restore_columns(self, columns: dict[str, Any]) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+        self.__dict__.update(columns)
+
+    def _validated(self, X: Any, y: Any, *, going_on: bool) -> tuple[Any, Any]:
+        rows, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            order="C",
+            # Weights put in before the first fit do not yet say what the columns are.
+            reset=not going_on or not self.__sklearn_is_fitted__(),
+        )
+        if going_on:
+            # The network goes on in the type it is in.
+            dtype = np.float32 if self.coefs_[0].dtype == np.float32 else np.float64
+            rows = rows.astype(dtype, copy=False)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return rows, y
+
+    def _given_rows(self, X: Any, y: Any, sample_weight: Any, labels: Labels) -> HeldOut | None:
+        """Return the caller's own validation rows."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
+            return None
+        if X is None or y is None:
+            given, missing = ("y_val", "X_val") if X is None else ("X_val", "y_val")
+            raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        if not self.early_stopping:
+            raise ValueError(
+                "X_val and y_val are passed to fit while early_stopping is False, so that nothing "
+                "would look at them. Set early_stopping=True; with n_iter_no_change=inf it only "
+                "keeps the record and the best epoch's weights."
+            )
+        check_consistent_length(X, y)
+        rows = validate_data(
+            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False
+        )
+        if not hasattr(y, "toarray"):
+            y = np.asarray(y) if labels.multilabel else column_or_1d(y)
+        try:
+            Labels.with_part(y, labels.classes, multilabel=labels.multilabel)
+        except ValueError as error:
+            raise ValueError(f"y_val: {error}") from None
+        weights = self._weights(sample_weight, rows, y, labels, "sample_weight_val")
+        return HeldOut(rows, y, labels, weights=weights)
+
+    def _weights(
+        self, sample_weight: Any, rows: Any, y: Any, labels: Labels, name: str
+    ) -> FloatArray | None:
+        weights = row_weights(sample_weight, rows, name)
+        return with_class_weights(weights, self.class_weight, y, labels, rows.dtype)
+
+    def _starting_network(
+        self,
+        parameters: dict[str, Any],
+        rows: Any,
+        labels: Labels,
+        rng: RandomState,
+        *,
+        going_on: bool,
+    ) -> Network:
+        """Return a new network, with the weights there are if it is to go on from them."""
+        network = network_for(parameters, rows, labels)
+        if not going_on:
+            network.initialize(initializer_for(self.init, self.activation), rng)
+            return network
+        try:
+            network.parameters.adopt(self.coefs_, self.intercepts_)
+        except ValueError as error:
+            raise ValueError(
+                "The network to go on with has another architecture than the parameters say: "
+                f"{error}. Set hidden_layer_sizes and fit_intercept to what they were, or "
+                "warm_start=False."
+            ) from None
+        return network
+
+    def _scorer(self, labels: Labels) -> Scorer:
+        """Return what early stopping maximises."""
+        if self.scoring == "accuracy":
+            return lambda network, held: held.accuracy(network)
+        if self.scoring == "loss":
+            return lambda network, held: -held.loss(network)
+        try:
+            scorer = check_scoring(self, self.scoring)
+        except ValueError:
+            raise constraints.invalid(
+                type(self).__name__,
+                "scoring",
+                self.scoring,
+                "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
+            ) from None
+        # scikit-learn's own scorers take weights; a function says whether it does.
+        takes_weights = not isfunction(scorer) or "sample_weight" in signature(scorer).parameters
+
+        def score(network: Network, held: HeldOut) -> float:
+            weighted = takes_weights and held.weights is not None
+            weights = {"sample_weight": held.weights} if weighted else {}
+            value = float(scorer(self._copy_with(network, labels), held.X, held.y, **weights))
+            if np.isnan(value):
+                raise ValueError(f"scoring must return a number. Got nan from {self.scoring!r}.")
+            return value
+
+        return score
+
+    def _copy_with(self, network: Network, labels: Labels) -> Self:
+        """Return an estimator of the same parameters that is fitted with this network."""
+        # Without the constructor, which may be a subclass's own; and without column names, because
+        # rows are held out as plain arrays.
+        copied: Self = object.__new__(type(self))
+        copied.__dict__.update(
+            {name: value for name, value in vars(self).items() if not name.endswith("_")}
+        )
+        copied.n_features_in_ = self.n_features_in_
+        copied._adopt(network, labels)
+        return copied
