@@ -12,8 +12,9 @@ from quadnet.types import BoolArray, FloatArray
 class Workspace:
     """The buffers of a training step on `n_rows` rows.
 
-    Layers are held with one unit a row and one example a column, and with a last row of ones that
-    the biases multiply. Call `forward`, then `backward` with the same arguments.
+    Layers are held with one unit a row and one example a column; hidden ones with a last row of
+    ones, which the next layer's biases multiply. Call `forward`, then `backward` with the same
+    arguments.
 
     Parameters
     ----------
@@ -46,6 +47,10 @@ class Workspace:
         hidden, n_outputs = network.layer_sizes[1:-1], network.layer_sizes[-1]
         self._maps = [M.T for M in parameters.matrices]
         self._weights = parameters.weights
+        # Rows are used as they come, without a 1 for the biases to multiply.
+        self._first_map = parameters.weights[0].T
+        self._first_biases = parameters.biases[0][:, np.newaxis]
+        self._ones = np.ones(n_rows, dtype)
         # Of each hidden layer: pre-activations Z, activations H, what the next layer sees of them
         # with the row of ones (A), and the gradient with respect to Z, which is D. Without
         # dropout H is a part of A.
@@ -67,26 +72,21 @@ class Workspace:
     def forward(self, X: Any, P: FloatArray) -> None:
         """Write the outputs for X into P, of shape (n_outputs, n_rows).
 
-        X has shape (n_rows, n_in + 1), its last column ones, or (n_rows, n_in) if the network has
-        no biases or X is a SciPy sparse matrix.
+        X has shape (n_rows, n_in) and may be a SciPy sparse matrix.
         """
-        A = X.T
-        for i, activation in enumerate(self.network.activations):
-            self._affine(i, A, self._Z[i])
+        network, outputs = self.network, [*self._Z, P]
+        if isinstance(X, np.ndarray):
+            np.dot(self._first_map, X.T, outputs[0])
+        else:
+            outputs[0][:] = (X @ self._weights[0]).T
+        if network.parameters.bias:
+            outputs[0] += self._first_biases
+        for i, activation in enumerate(network.activations):
             activation.forward(self._Z[i], self._H[i])
             if self._dropout:
                 self._drop(i)
-            A = self._A[i]
-        self._affine(self._last, A, P)
-        self.network.loss.link(P, self._row)
-
-    def _affine(self, i: int, A: Any, out: FloatArray) -> None:
-        if isinstance(A, np.ndarray):
-            np.dot(self._maps[i], A, out)
-        else:
-            parameters = self.network.parameters
-            out[:] = (A.T @ parameters.weights[i]).T
-            out += parameters.biases[i][:, np.newaxis]
+            np.dot(self._maps[i + 1], self._A[i], outputs[i + 1])
+        network.loss.link(P, self._row)
 
     def _drop(self, i: int) -> None:
         assert self._rng is not None
@@ -116,7 +116,8 @@ class Workspace:
                 self._Z[below], self._H[below], D[below], self._masks[below]
             )
         if isinstance(X, np.ndarray):
-            np.dot(X.T, self._D_by_example[0], gradient.matrices[0])
+            np.dot(X.T, self._D_by_example[0], gradient.weights[0])
         else:
             gradient.weights[0][:] = X.T @ self._D_by_example[0]
-            np.add.reduce(D[0], axis=1, out=gradient.biases[0])
+        if gradient.bias:
+            np.dot(D[0], self._ones, gradient.biases[0])

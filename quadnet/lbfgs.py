@@ -36,8 +36,6 @@ class Objective:
     ) -> None:
         n_rows = X.shape[0]
         self.network = network
-        if isinstance(X, np.ndarray) and network.parameters.bias:
-            X = np.column_stack([X, np.ones(n_rows)])
         self._X = X.astype(np.float64, copy=False)
         self._Y = np.ascontiguousarray(Y.T, np.float64)
         weights = np.ones(n_rows) if weights is None else weights.astype(np.float64)

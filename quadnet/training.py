@@ -181,12 +181,8 @@ class _Chunk:
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = None
         if not self._sparse:
-            bias = network.parameters.bias
-            self._rows = np.empty((n_batches * n_rows, n_in), dtype)
-            # With the column of ones that the biases of the first layer multiply.
-            inputs = np.ones((n_batches, n_rows, n_in + bias), dtype)
-            self._X = inputs
-            self._inputs = inputs.reshape(n_batches * n_rows, n_in + bias)[:, :n_in]
+            self._X = np.empty((n_batches, n_rows, n_in), dtype)
+            self._rows = self._X.reshape(n_batches * n_rows, n_in)
         self._labels = np.empty((n_outputs, n_batches * n_rows), np.bool_)
         self._targets = np.empty(self._labels.shape, dtype)
         self._Y = self._targets.reshape(n_outputs, n_batches, n_rows).transpose(1, 0, 2)
@@ -205,7 +201,6 @@ class _Chunk:
             self._X = [X[rows]]
         else:
             np.take(X, rows, axis=0, out=self._rows, mode="clip")
-            self._inputs[:] = self._rows
         if weights is not None:
             self._weights = weights[rows].reshape(self._shape)
             self._batch_weights = self._weights.sum(axis=1)
