@@ -51,7 +51,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
           each epoch.
         - 'adaptive', for 'sgd' only: divided by 5 each time that training would stop because more
           than `n_iter_no_change` epochs in a row brought no improvement, until it is at most 1e-6.
-        - 'cosine': falls along half a cosine to 0 after `max_iter` epochs.
+        - 'cosine': falls along half a cosine to 0 after `max_iter` epochs, which is then where
+          training is meant to end: no ConvergenceWarning.
         - 'step': multiplied by `step_factor` every `step_epochs` epochs.
     learning_rate_init : float, default=0.001
         The step size to begin with. Not used by 'lbfgs'.

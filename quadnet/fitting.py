@@ -334,6 +334,8 @@ class Fit:
     def warn_if_unfinished(self) -> None:
         """Warn if training ended before it had converged."""
         p = self._parameters
+        if p["learning_rate"] == "cosine" and p["solver"] != "lbfgs":
+            return  # its last epoch is where it is meant to end
         kind = "lbfgs" if p["solver"] == "lbfgs" else "Stochastic Optimizer"
         sentence = {
             "max_iter": f"Maximum iterations ({p['max_iter']}) reached and the optimization "

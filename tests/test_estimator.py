@@ -340,6 +340,11 @@ def test_the_curve_of_learning_rates_follows_the_schedule():
     assert partly.learning_rate_curve_ == net.learning_rate_curve_
 
 
+def test_a_cosine_that_has_run_its_course_is_no_reason_to_warn():
+    net = NeuralNetworkClassifier((3,), learning_rate="cosine", max_iter=5)
+    assert net.fit(X_SCALED, Y_IRIS).stop_reason_ == "max_iter"
+
+
 def test_dropout_is_for_training_only_and_repeatable():
     options = {"hidden_layer_sizes": (50,), "dropout": 0.5, "max_iter": 60, "random_state": 0}
     net = fit(NeuralNetworkClassifier(**options), X_SCALED, Y_IRIS)
