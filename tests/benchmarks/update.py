@@ -19,7 +19,7 @@ from quadnet.network import Network
 from quadnet.optimizers import SGD, Adam
 from quadnet.training import MiniBatches, Penalty
 
-ROUNDS = 20
+ROUNDS = 10
 
 
 class Counting(np.ndarray):
