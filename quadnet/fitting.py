@@ -75,13 +75,13 @@ class Fit:
         self._held_out, self._scorer = held_out, scorer
         self.history, self._rng = history, rng
         self.optimizer = optimizer
-        self._epochs_before = len(history.loss_curve)
+        self._epochs_before = history.epochs
         self.stop_reason = "max_iter"
 
     @property
     def n_iter(self) -> int:
         """Epochs, or iterations of L-BFGS, done."""
-        return len(self.history.loss_curve) - self._epochs_before
+        return self.history.epochs - self._epochs_before
 
     def run(
         self,

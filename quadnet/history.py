@@ -73,8 +73,8 @@ class History:
             self.best_theta = theta.copy()
 
     def _add(self, loss: float, learning_rate: float | None) -> None:
-        self.epochs += 1
         self.loss_curve.append(loss)
+        self.epochs += 1
         if learning_rate is not None:
             self.learning_rates.append(learning_rate)
 

@@ -121,6 +121,13 @@ def _draw(
     rows: IntArray, y: Any, labels: Labels, fraction: float, rng: RandomState
 ) -> tuple[IntArray, IntArray]:
     two_classes = labels.n_outputs == 1 and not labels.multilabel
+    if two_classes:
+        present, counts = np.unique(y, return_counts=True)
+        if counts.min() < 2:
+            raise ValueError(
+                "The least populated class in y has only 1 sample, which is too few to be both "
+                f"trained on and held out. It is {present[counts.argmin()].item()!r}."
+            )
     train, held = train_test_split(
         rows, test_size=fraction, random_state=rng, stratify=y if two_classes else None
     )
