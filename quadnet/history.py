@@ -1,7 +1,6 @@
 """The record of training, and the rule by which it has gone on for long enough."""
 
-import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,7 +36,14 @@ class History:
         What earlier fits scored says nothing of the rows that are held out from this one: with
         early stopping, the best is looked for anew.
         """
-        copied = copy.deepcopy(self)
+        # What follows appends to the lists, and replaces the array of the best parameters.
+        copied = replace(
+            self,
+            loss_curve=[*self.loss_curve],
+            learning_rates=[*self.learning_rates],
+            validation_losses=[*self.validation_losses],
+            scores=[*self.scores],
+        )
         if early_stopping or self.early_stopping:
             copied.early_stopping = early_stopping
             copied.best_score, copied.best_theta, copied.best_loss = -np.inf, None, np.inf
