@@ -1,6 +1,5 @@
 """What a fitted estimator answers: labels, probabilities, logits, and a look inside."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -260,7 +259,6 @@ class Answers(ClassifierMixin, Hyperparameters):
         True
         """
         trained = self._fitted_network()
-        packed = copy.deepcopy(trained.parameters).flat
         rows, y = validate_data(
             self,
             X,
@@ -270,12 +268,7 @@ class Answers(ClassifierMixin, Hyperparameters):
             dtype=(np.float64, np.float32),
             reset=False,
         )
-        network = Network(
-            trained.layer_sizes,
-            activations=trained.activation_names,
-            loss=trained.loss_name,
-            bias=trained.parameters.bias,
-        )
+        network = trained.in_double()
         y = y if self._labels.multilabel else column_or_1d(y)
         Labels.with_part(y, self.classes_, multilabel=self._labels.multilabel)
         objective = Objective(
@@ -285,7 +278,7 @@ class Answers(ClassifierMixin, Hyperparameters):
             weights=row_weights(sample_weight, rows.astype(np.float64), "sample_weight"),
             alpha=self.alpha,
         )
-        return gradients.largest_error(objective, packed.astype(np.float64))
+        return gradients.largest_error(objective, network.parameters.flat.copy())
 
     def freeze(self) -> Predictor:
         """Return the network as an immutable, thread-safe, scikit-learn-free `Predictor`.

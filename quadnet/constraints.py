@@ -129,11 +129,10 @@ def layer_sizes() -> Constraint:
     """Accept one hidden layer's size, or a sequence of sizes."""
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, (str, bytes, Mapping)):
+        sizes: Any = [value] if isinstance(value, Integral) else value
+        if not isinstance(sizes, (Sequence, np.ndarray)) and not hasattr(sizes, "__array__"):
             return False
-        try:
-            sizes = [value] if isinstance(value, Integral) else list(value)
-        except TypeError:
+        if isinstance(sizes, (str, bytes)) or np.ndim(sizes) != 1:
             return False
         return all(
             not isinstance(n, bool) and isinstance(n, Integral) and int(n) > 0 for n in sizes

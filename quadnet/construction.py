@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from quadnet import initializers
-from quadnet.initializers import INITIALIZERS, Initializer
+from quadnet.initializers import INITIALIZERS, Initializer, checked, scikit_learn
 from quadnet.labels import Labels
 from quadnet.network import Network
 
@@ -33,13 +32,11 @@ def _loss(loss: str, labels: Labels) -> str:
     return "softmax_cross_entropy"
 
 
-def initializer_for(
-    init: str | Initializer, activation: str | Sequence[str]
-) -> initializers.Initializer:
+def initializer_for(init: str | Initializer, activation: str | Sequence[str]) -> Initializer:
     """Return what draws the starting weights."""
     if callable(init):
-        return initializers.checked(init)
+        return checked(init)
     if init == "auto":
         names = [activation] if isinstance(activation, str) else list(activation)
-        return initializers.scikit_learn(logistic=names[:1] == ["logistic"])
+        return scikit_learn(logistic=names[:1] == ["logistic"])
     return INITIALIZERS[init]

@@ -4,6 +4,7 @@ import copy
 from typing import Any, Self
 
 import numpy as np
+from numpy.random import RandomState
 from sklearn.utils import check_random_state
 
 from quadnet import holdout
@@ -13,8 +14,8 @@ from quadnet.fitting import Fit
 from quadnet.history import History
 from quadnet.holdout import HeldOut
 from quadnet.labels import Labels
-from quadnet.optimizers import Optimizer
 from quadnet.preparation import Preparation
+from quadnet.weights import refuse_nothing
 
 _LONGEST_CURVE = 10_000
 """Epochs that the curves of a model trained by `partial_fit` remember."""
@@ -156,8 +157,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     learning_rate_curve_ : list of float
         The learning rate of each epoch's last update; empty for 'lbfgs'.
     best_iteration_ : int
-        Which epoch, counted from 1 in the curves, had the best validation score or, without early
-        stopping, the lowest loss.
+        Which epoch had the best validation score or, without early stopping, the lowest loss;
+        counted from 1, over all fits that went on from one another.
     stop_reason_ : {'no_improvement', 'max_iter', 'converged', 'max_fun', 'line_search', \
 'callback', 'interrupted', 'partial_fit'}
         Why training ended.
@@ -257,39 +258,39 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
                 train, held = holdout.split(
                     rows, y, labels, weights=weights, fraction=self.validation_fraction, rng=rng
                 )
-                held_weights = None if weights is None else weights[held]
+                held_weights = None
+                if weights is not None:
+                    weights, held_weights = weights[train], weights[held]
+                    refuse_nothing(weights, "sample_weight of the rows left to train on")
+                    refuse_nothing(held_weights, "sample_weight of the rows held out")
                 held_out = HeldOut(rows[held], y[held], labels, weights=held_weights)
                 rows, y = rows[train], y[train]
-                weights = None if weights is None else weights[train]
-            scorer = self._scorer(labels) if held_out else None
+            history = (getattr(self, "_history", None) if going_on else None) or History()
+            fit = Fit(
+                parameters,
+                network,
+                rows,
+                labels.targets(y),
+                weights=weights,
+                held_out=held_out,
+                scorer=self._scorer(labels) if held_out else None,
+                history=history.continued(early_stopping=held_out is not None),
+                rng=rng,
+            )
+
+            def fitted() -> dict[str, Any]:
+                shown = self._copy_with(copy.deepcopy(network), labels)
+                shown._keep_record(fit)  # noqa: SLF001
+                return {k: v for k, v in vars(shown).items() if k[0] == "_" or k[-1] == "_"}
+
+            fit.run(self.max_iter, tasks=tasks, fitted=fitted)
         except BaseException:
-            # Refused before anything was trained: the estimator stays as it was.
+            # Refused, or diverged: the estimator stays as it was.
             self._restore_columns(columns)
             raise
-        if not going_on:
-            self._forget()
-
-        history = getattr(self, "_history", None) or History(early_stopping=False)
-        fit = Fit(
-            parameters,
-            network,
-            rows,
-            labels.targets(y),
-            weights=weights,
-            held_out=held_out,
-            scorer=scorer,
-            history=history.continued(early_stopping=held_out is not None),
-            rng=rng,
-        )
-
-        def fitted() -> dict[str, Any]:
-            return dict(vars(self._copy_with(copy.deepcopy(network), labels)))
-
-        fit.run(self.max_iter, tasks=tasks, fitted=fitted)
-        fit.warn_if_unfinished()
-        self._random_state = rng
-        self._take_over(fit, labels)
+        self._take_over(fit, labels, rng)
         tasks.end_fit(fitted)
+        fit.warn()
         return self
 
     def _why_no_partial_fit(self) -> str | None:
@@ -369,45 +370,39 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             rng = getattr(self, "_random_state", None) if going_on else None
             rng = check_random_state(self.random_state) if rng is None else rng
             network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
+            history = getattr(self, "_history", None) or History()
+            fit = Fit(
+                parameters,
+                network,
+                rows,
+                labels.targets(y),
+                weights=weights,
+                history=history.continued(early_stopping=False),
+                rng=rng,
+                optimizer=copy.deepcopy(getattr(self, "_optimizer", None)),
+                epochs_done=history.epochs,
+            )
+            fit.run(1)
         except BaseException:
             self._restore_columns(columns)
             raise
-        history = getattr(self, "_history", None) or History(early_stopping=False)
-        optimizer = getattr(self, "_optimizer", None)
-        # Taken away for the time being: a step that fails leaves its moments unusable.
-        self._optimizer: Optimizer | None = None
-        fit = Fit(
-            parameters,
-            network,
-            rows,
-            labels.targets(y),
-            weights=weights,
-            history=history.continued(early_stopping=False),
-            rng=rng,
-            optimizer=optimizer,
-        )
-        fit.run(1)
-        if fit.stop_reason != "interrupted":
+        interrupted = fit.stop_reason == "interrupted"
+        if not interrupted:
             fit.stop_reason = "partial_fit"
         fit.history.shorten(_LONGEST_CURVE)
-        self._random_state = rng
-        self._take_over(fit, labels)
+        self._take_over(fit, labels, rng)
+        if interrupted:
+            fit.warn()
         return self
 
-    def _forget(self) -> None:
-        """Become unfitted, so that training that fails does not leave a half fitted estimator."""
-        for name in ("_network", "_history", "_optimizer", "_random_state", "_labels"):
-            setattr(self, name, None)
-        kept = self._columns()
-        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
-            if name not in kept:
-                del self.__dict__[name]
-
-    def _take_over(self, fit: Fit, labels: Labels) -> None:
+    def _take_over(self, fit: Fit, labels: Labels, rng: RandomState) -> None:
         """Become what the fit has made."""
-        history = fit.history
         self._adopt(fit.network, labels)
-        self._history, self._optimizer = history, fit.optimizer
+        self._history, self._optimizer, self._random_state = fit.history, fit.optimizer, rng
+        self._keep_record(fit)
+
+    def _keep_record(self, fit: Fit) -> None:
+        history = fit.history
         self.n_iter_, self.stop_reason_ = fit.n_iter, fit.stop_reason
         self.loss_curve_ = history.loss_curve
         self.loss_ = history.loss_curve[-1] if history.loss_curve else float("nan")

@@ -48,7 +48,9 @@ class Fit:
     rng : RandomState
         Draws the shuffles.
     optimizer : Optimizer, optional
-        Continued, as is its learning-rate schedule; by default a new one.
+        Continued; by default a new one.
+    epochs_done : int, default=0
+        Where the learning-rate schedule goes on.
 
     Attributes
     ----------
@@ -69,12 +71,13 @@ class Fit:
         history: History,
         rng: RandomState,
         optimizer: Optimizer | None = None,
+        epochs_done: int = 0,
     ) -> None:
         self._parameters, self.network = parameters, network
         self._X, self._Y, self._weights = X, Y, weights
         self._held_out, self._scorer = held_out, scorer
         self.history, self._rng = history, rng
-        self.optimizer = optimizer
+        self.optimizer, self._epochs_done = optimizer, epochs_done
         self._epochs_before = history.epochs
         self.stop_reason = "max_iter"
 
@@ -104,11 +107,6 @@ class Fit:
                 solve(max_epochs, tasks, fitted)
         except KeyboardInterrupt:
             self.stop_reason = "interrupted"
-            warnings.warn(
-                f"Training interrupted by user after {self.n_iter} epochs; the network trained so "
-                "far is kept.",
-                stacklevel=4,
-            )
         if self.history.best_theta is not None:
             self.network.parameters.flat[:] = self.history.best_theta
         elif not np.isfinite(self.network.parameters.flat).all():
@@ -122,11 +120,9 @@ class Fit:
         schedule, history = self._schedule(), self.history
         varies = schedule.kind in {"cosine", "step"} or schedule.warmup_epochs > 0
         fresh = self._new_optimizer()
-        epochs_done = 0
         if self.optimizer is None or not _alike(self.optimizer, fresh):
             self.optimizer = fresh
         else:
-            epochs_done = history.epochs
             self.optimizer.decay = fresh.decay
             if schedule.kind in {"invscaling", "adaptive"} and history.base_rate is not None:
                 schedule.rate = history.base_rate
@@ -154,7 +150,7 @@ class Fit:
             shuffle=p["shuffle"],
             rng=self._rng,
             schedule=schedule if varies else None,
-            epochs_done=epochs_done,
+            epochs_done=self._epochs_done,
         )
         updates_before = history.updates
         for _ in range(max_epochs):
@@ -183,13 +179,7 @@ class Fit:
     ) -> None:
         p = self._parameters
         # Line searches compare differences of losses, for which float32 is too coarse.
-        double = Network(
-            self.network.layer_sizes,
-            activations=self.network.activation_names,
-            loss=self.network.loss_name,
-            bias=self.network.parameters.bias,
-        )
-        double.parameters.flat[:] = self.network.parameters.flat
+        double = self.network.in_double()
 
         def after_iteration(loss: float) -> bool:
             self.network.parameters.flat[:] = double.parameters.flat
@@ -318,10 +308,7 @@ class Fit:
             )
         decay = None
         if p["solver"] == "adamw":
-            mask = self.network.parameters.like()
-            for W in mask.weights:
-                W[:] = p["alpha"]
-            decay = mask.flat
+            decay = self.network.parameters.weights_only(p["alpha"])
         return Adam(
             theta,
             learning_rate=rate,
@@ -331,9 +318,16 @@ class Fit:
             decay=decay,
         )
 
-    def warn_if_unfinished(self) -> None:
+    def warn(self) -> None:
         """Warn if training ended before it had converged."""
         p = self._parameters
+        if self.stop_reason == "interrupted":
+            warnings.warn(
+                f"Training interrupted by user after {self.n_iter} epochs; the network trained so "
+                "far is kept.",
+                stacklevel=4,
+            )
+            return
         if p["learning_rate"] == "cosine" and p["solver"] != "lbfgs":
             return  # its last epoch is where it is meant to end
         kind = "lbfgs" if p["solver"] == "lbfgs" else "Stochastic Optimizer"

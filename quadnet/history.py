@@ -15,7 +15,7 @@ class History:
     parameters are kept; otherwise the training loss decides.
     """
 
-    early_stopping: bool
+    early_stopping: bool = False
     loss_curve: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class History:
         self.standing_still = 0 if loss <= self.best_loss - tol else self.standing_still + 1
         if loss < self.best_loss:
             self.best_loss = loss
-            self.best_iteration = len(self.loss_curve)
+            self.best_iteration = self.epochs
 
     def record_validated(
         self,
@@ -75,7 +75,7 @@ class History:
         self.standing_still = 0 if score >= self.best_score + tol else self.standing_still + 1
         if score > self.best_score:
             self.best_score = score
-            self.best_iteration = len(self.loss_curve)
+            self.best_iteration = self.epochs
             self.best_theta = theta.copy()
 
     def _add(self, loss: float, learning_rate: float | None) -> None:

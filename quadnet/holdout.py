@@ -38,28 +38,26 @@ class HeldOut:
     def loss(self, network: Network) -> float:
         """Return the mean loss, without penalty."""
 
-        def losses(Z: FloatArray, targets: BoolArray) -> FloatArray:
-            network.loss.link(Z.T)
-            return network.loss.values(Z.T, targets.T.astype(Z.dtype))
+        def losses(X: Any, targets: BoolArray) -> FloatArray:
+            P = network.outputs(X).T
+            return network.loss.values(P, targets.T.astype(P.dtype))
 
-        return self._mean(network, losses)
+        return self._mean(losses)
 
     def accuracy(self, network: Network) -> float:
         """Return the share of rows whose label, or whole set of labels, is right."""
 
-        def right(Z: FloatArray, targets: BoolArray) -> BoolArray:
-            answers = self.labels.targets(self.labels.decide(Z))
+        def right(X: Any, targets: BoolArray) -> BoolArray:
+            answers = self.labels.targets(self.labels.decide(network.logits(X)))
             return np.asarray((answers == targets).all(axis=1))
 
-        return self._mean(network, right)
+        return self._mean(right)
 
-    def _mean(
-        self, network: Network, of_rows: Callable[[FloatArray, BoolArray], NDArray[Any]]
-    ) -> float:
+    def _mean(self, of_rows: Callable[[Any, BoolArray], NDArray[Any]]) -> float:
         parts = (
             slice(start, start + self._ROWS) for start in range(0, len(self._targets), self._ROWS)
         )
-        values = [of_rows(network.logits(self.X[part]), self._targets[part]) for part in parts]
+        values = [of_rows(self.X[part], self._targets[part]) for part in parts]
         return float(np.average(np.concatenate(values), weights=self.weights))
 
 
@@ -103,10 +101,8 @@ def split(
     except ValueError:
         rng.set_state(after)
         return train, held
-    by_content = np.argsort(group, kind="stable")
-    holds = np.isin(group, drawn)[by_content]
-    rows = counted[by_content]
-    return rows[~holds], rows[holds]
+    holds = np.isin(group, drawn)
+    return counted[~holds], counted[holds]
 
 
 def _whole_and_different(weights: FloatArray | None) -> bool:
@@ -140,19 +136,20 @@ def _draw(
 
 
 def _fingerprints(X: Any, targets: BoolArray) -> NDArray[np.uint64]:
-    """Return a number for each row and its labels that is the same for equal ones only.
+    """Return a number for each row and its labels that is the same for equal ones.
 
-    It is a random linear form in the row's bits, modulo 2**64.
+    It is a random linear form in the row's bits, modulo 2**64: others all but never share it.
     """
     rng = np.random.default_rng(0)
     odd = rng.integers(2**63, size=X.shape[1] + targets.shape[1], dtype=np.uint64) * 2 + 1
     bits = np.uint64 if X.dtype == np.float64 else np.uint32
     if isinstance(X, np.ndarray):
         # A thousand rows at a time: float32's are widened for it.
-        parts = (X[start : start + 1000].view(bits) for start in range(0, len(X), 1000))
+        # Adding 0 makes a 0 of -0.
+        parts = ((X[i : i + 1000] + 0).view(bits) for i in range(0, len(X), 1000))
         numbers = np.concatenate([part.astype(np.uint64) @ odd[: X.shape[1]] for part in parts])
     else:
-        values = X.data.view(bits).astype(np.uint64)
+        values = (X.data + 0).view(bits).astype(np.uint64)
         rows = type(X)((values, X.indices, X.indptr), shape=X.shape)
         numbers = rows @ odd[: X.shape[1]]
     numbers += targets.astype(np.uint64) @ odd[X.shape[1] :]

@@ -78,7 +78,13 @@ def checked(initializer: Callable[..., Any]) -> Initializer:
     def draw(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
         drawn = initializer(rng, fan_in, fan_out)
         W, b = drawn if isinstance(drawn, tuple) else (drawn, np.zeros(fan_out))
-        W, b = np.asarray(W, np.float64), np.asarray(b, np.float64)
+        try:
+            W, b = np.asarray(W, np.float64), np.asarray(b, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                "init must return an array of weights, or a tuple of weights and biases. "
+                f"Got {type(drawn).__name__}."
+            ) from None
         if W.shape != (fan_in, fan_out) or b.shape != (fan_out,):
             raise ValueError(
                 f"init must return weights of shape ({fan_in}, {fan_out}), or a tuple of those "

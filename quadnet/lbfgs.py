@@ -40,9 +40,7 @@ class Objective:
         self._Y = np.ascontiguousarray(Y.T, np.float64)
         weights = np.ones(n_rows) if weights is None else weights.astype(np.float64)
         self._scale = weights / weights.sum()
-        self._decay = network.parameters.like()
-        for W in self._decay.weights:
-            W[:] = alpha / weights.sum()
+        self._decay = network.parameters.weights_only(alpha / float(weights.sum()))
         self._workspace = Workspace(network, n_rows)
         self._P = np.empty_like(self._Y)
         self._gradient = network.parameters.like()
@@ -54,7 +52,7 @@ class Objective:
         values = self.network.loss.values(self._P, self._Y)
         gradient = self._gradient
         self._workspace.backward(self._X, self._P, self._Y, self._scale, gradient)
-        penalty = self._decay.flat * theta
+        penalty = self._decay * theta
         value = float(values.dot(self._scale)) + 0.5 * float(penalty.dot(theta))
         return value, gradient.flat + penalty
 

@@ -64,6 +64,17 @@ class Network:
             if self.parameters.bias:
                 b[:] = drawn_b
 
+    def in_double(self) -> "Network":
+        """Return a network of the same shape and weights in float64."""
+        double = Network(
+            self.layer_sizes,
+            activations=self.activation_names,
+            loss=self.loss_name,
+            bias=self.parameters.bias,
+        )
+        double.parameters.adopt(self.parameters.weights, self.parameters.biases)
+        return double
+
     def predicting_from(self, weights: list[FloatArray], biases: list[FloatArray]) -> "Network":
         """Return a network that is this one but for the lists that it predicts from."""
         other = copy.copy(self)

@@ -79,6 +79,13 @@ class Parameters:
         for W, b, new_W, new_b in zip(self.weights, self.biases, weights, biases, strict=True):
             W[:], b[:] = new_W, new_b
 
+    def weights_only(self, value: float) -> FloatArray:
+        """Return a vector like `flat`: the value for every weight, 0 for every bias."""
+        mask = self.like()
+        for W in mask.weights:
+            W[:] = value
+        return mask.flat
+
     def freeze(self) -> None:
         """Make every array read-only."""
         for array in (self.flat, *self.matrices, *self.weights, *self.biases):

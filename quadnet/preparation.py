@@ -1,6 +1,7 @@
 """What comes before training: data, labels, weights and a network to begin with, all checked."""
 
-from inspect import isfunction, signature
+import copy
+from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -140,13 +141,14 @@ class Preparation(Answers):
                 self.scoring,
                 "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
             ) from None
-        # scikit-learn's own scorers take weights; a function says whether it does.
-        takes_weights = not isfunction(scorer) or "sample_weight" in signature(scorer).parameters
+        taken = signature(scorer).parameters.values()
+        takes_weights = any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in taken)
 
         def score(network: Network, held: HeldOut) -> float:
             weighted = takes_weights and held.weights is not None
             weights = {"sample_weight": held.weights} if weighted else {}
-            value = float(scorer(self._copy_with(network, labels), held.X, held.y, **weights))
+            shown = self._copy_with(copy.deepcopy(network), labels)
+            value = float(scorer(shown, held.X, held.y, **weights))
             if np.isnan(value):
                 raise ValueError(f"scoring must return a number. Got nan from {self.scoring!r}.")
             return value
@@ -158,9 +160,8 @@ class Preparation(Answers):
         # Without the constructor, which may be a subclass's own; and without column names, because
         # rows are held out as plain arrays.
         copied: Self = object.__new__(type(self))
-        copied.__dict__.update(
-            {name: value for name, value in vars(self).items() if not name.endswith("_")}
-        )
+        names = [n for n in vars(self) if not n.startswith("_") and not n.endswith("_")]
+        copied.__dict__.update({name: vars(self)[name] for name in names})
         copied.n_features_in_ = self.n_features_in_
         copied._adopt(network, labels)
         return copied

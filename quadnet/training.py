@@ -1,7 +1,7 @@
 """Training: one generator that yields one `Epoch` at a time.
 
-The estimator, the pipeline and the page's sandbox all consume this one loop and decide for
-themselves when to stop. It never ends by itself and knows no clock, file or log.
+Whoever trains consumes this one loop and decides when to stop. It never ends by itself and knows
+no clock, file or log.
 """
 
 from collections.abc import Iterator
@@ -64,8 +64,8 @@ class MiniBatches:
         As for `Workspace`.
     """
 
-    # Rows are gathered for as many mini-batches at a time as fit into this many bytes, so that
-    # small ones share the cost and the rows are still in the cache when their turn comes.
+    # Rows, targets and outputs are held for as many mini-batches at a time as fit into this many
+    # bytes, so that small ones share the cost and the rows are in the cache when their turn comes.
     _CHUNK_BYTES = 2**18
 
     def __init__(
@@ -94,7 +94,7 @@ class MiniBatches:
 
         dense = isinstance(X, np.ndarray)
         n_batches, rest = divmod(self.n_rows, batch_size)
-        row_bytes = X.shape[1] * X.dtype.itemsize
+        row_bytes = (X.shape[1] + 2 * Y.shape[1]) * X.dtype.itemsize
         together = max(1, self._CHUNK_BYTES // (batch_size * row_bytes)) if dense else 1
         n_chunks, last = divmod(n_batches, together)
         # Chunks in the order of the pass, and for each the rows it takes.
@@ -118,14 +118,12 @@ class MiniBatches:
         """Return the vector whose product with the parameters is the penalty's gradient."""
         if not self._penalty.alpha:
             return None
-        decay = self.network.parameters.like()
-        for W in decay.weights:
-            W[:] = self._penalty.alpha
+        decay = self.network.parameters.weights_only(self._penalty.alpha)
         if self._penalty.per_sample:
-            decay.flat[:] /= self.total
+            decay /= self.total
         elif self.weights is None:
-            decay.flat[:] /= n_rows
-        return decay.flat
+            decay /= n_rows
+        return decay
 
     def run(self, order: IntArray, rates: Iterator[float] | None = None) -> tuple[float, int]:
         """Make one update a mini-batch, taking rows in `order`.

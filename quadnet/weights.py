@@ -39,11 +39,12 @@ def row_weights(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArra
         raise ValueError(
             f"{name} must be finite and not negative. Got {weights[wrong[0]]} in row {wrong[0]}."
         )
-    _refuse_nothing(weights, name)
+    refuse_nothing(weights, name)
     return weights
 
 
-def _refuse_nothing(weights: FloatArray, name: str) -> None:
+def refuse_nothing(weights: FloatArray, name: str) -> None:
+    """Raise ValueError if no row has any weight."""
     if not weights.any():
         raise ValueError(f"{name} must contain at least one non-zero number. All weights are zero.")
 
@@ -72,7 +73,7 @@ def with_class_weights(
         assert isinstance(class_weight, Mapping)
         by_row = _by_class(class_weight, y, labels)
     product: FloatArray = (by_row if weights is None else weights * by_row).astype(dtype)
-    _refuse_nothing(product, "class_weight, times sample_weight,")
+    refuse_nothing(product, "class_weight, times sample_weight,")
     return product
 
 

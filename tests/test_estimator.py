@@ -135,17 +135,19 @@ def test_divergence_is_an_error_that_says_what_to_lower():
         net.fit(X * 1e100, y)
 
 
-def test_a_fit_that_fails_leaves_no_network_behind():
+def test_a_fit_that_fails_leaves_the_network_there_was():
     X, y = load_iris(return_X_y=True)
     net = fit(NeuralNetworkClassifier((4,), "identity", max_iter=3), X, y)
     with pytest.raises(ValueError, match="parameter"):
         net.set_params(alpha=-1).fit(X, y)
     net.predict(X)  # refused before it began: the old network stays
     net.set_params(alpha=0, solver="sgd", learning_rate_init=1e300)
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match="diverged"):
+    before = net.predict_proba(X)
+    with pytest.raises(ValueError, match="diverged"):
         net.fit(X, y)
-    with pytest.raises(NotFittedError):
-        net.predict_proba(X)
+    np.testing.assert_array_equal(net.predict_proba(X), before)
+    with pytest.raises(ValueError, match="diverged"):
+        clone(net).fit(X, y)
 
 
 def test_epochs_that_were_not_enough_are_warned_of():
@@ -495,8 +497,10 @@ def test_interrupting_keeps_the_network_trained_so_far():
 
 
 ENDLESS = """
+import signal
 import numpy as np
 from quadnet import NeuralNetworkClassifier
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 X = np.random.default_rng(0).normal(size=(2000, 2))
 net = NeuralNetworkClassifier((5,), max_iter=10**9, tol=0, n_iter_no_change=10**9, verbose=True)
 net.fit(X, X[:, 0] > 0)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from quadnet import NeuralNetworkClassifier
@@ -186,12 +187,58 @@ def test_a_fit_that_is_refused_leaves_the_network_as_it_was(data):
     np.testing.assert_array_equal(net.predict_proba(pd.DataFrame(X, columns=list("abcd"))), before)
 
 
-def test_a_fit_that_diverged_leaves_nothing_fitted():
-    net = fit(new(), X, Y)
-    with pytest.raises(ValueError, match="diverged"):
-        net.set_params(solver="sgd", activation="identity", learning_rate_init=1e300).fit(X, Y)
-    left = [name for name in vars(net) if name.endswith("_") and not name.startswith("_")]
-    assert left == ["n_features_in_"]
+def test_a_warning_that_is_an_error_does_not_cost_the_network():
+    net = fit(new(max_iter=2), X, Y)
+    before = net.predict_proba(X)
+    with pytest.raises(ConvergenceWarning):
+        net.set_params(max_iter=3).fit(X, Y)
+    assert net.n_iter_ == 3
+    assert (net.predict_proba(X) != before).any()
+
+
+def test_a_call_that_failed_changes_neither_schedule_nor_moments():
+    def after(*, failing):
+        net = new(
+            learning_rate="cosine", learning_rate_init=1e10, max_iter=10, solver="sgd",
+            hidden_layer_sizes=(), alpha=0.0,
+        )  # fmt: skip
+        for _ in range(8):
+            net.partial_fit(X, Y, classes=[0, 1, 2])
+        if failing:
+            with pytest.raises(ValueError, match="diverged"):
+                net.partial_fit(X * 1e300, Y)
+        return net.partial_fit(X, Y)
+
+    once, undisturbed = after(failing=True), after(failing=False)
+    assert once.learning_rate_curve_ == undisturbed.learning_rate_curve_
+    np.testing.assert_allclose(once.coefs_[0], undisturbed.coefs_[0], rtol=1e-12)
+
+
+def test_rows_without_weight_on_one_side_are_said():
+    weights = np.zeros(20)
+    weights[3] = 0.5
+    y = np.arange(20) % 3
+    said = r"sample_weight of the rows (held out|left to train on)"
+    with pytest.raises(ValueError, match=said):
+        new(early_stopping=True).fit(X[:20], y, weights)
+
+
+@pytest.mark.parametrize("sizes", [(n for n in (5, 5)), {9, 3}, "55", b"55", np.array(5), [[5]]])
+def test_sizes_that_are_no_sequence_are_refused(sizes):
+    with pytest.raises(ValueError, match="an int above 0 or a sequence of them"):
+        new(hidden_layer_sizes=sizes).fit(X, Y)
+
+
+def test_a_scorer_is_shown_a_copy():
+    def meddling(estimator, X, y):
+        estimator.coefs_[0] *= 0.0
+        assert not hasattr(estimator, "_history")
+        return 0.5
+
+    options = {"early_stopping": True, "max_iter": 3, "n_iter_no_change": 99}
+    left = fit(new(scoring=lambda e, X, y: 0.5, **options), X, Y)
+    meddled = fit(new(scoring=meddling, **options), X, Y)
+    np.testing.assert_array_equal(meddled.coefs_[0], left.coefs_[0])
 
 
 @pytest.mark.parametrize("policy", ["invscaling", "adaptive"])
