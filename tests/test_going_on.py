@@ -420,3 +420,30 @@ def test_divergence_of_lbfgs_says_what_lbfgs_has():
     net = new(solver="lbfgs", activation="identity", init=lambda rng, n, m: np.full((n, m), 1e300))
     with pytest.raises(ValueError, match="Start from smaller weights"):
         net.fit(X * 1e100, Y)
+
+
+def test_an_interrupted_partial_fit_says_so(monkeypatch):
+    net = new(verbose=True)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.print", interrupt)
+    with pytest.warns(UserWarning, match="interrupted by user after 0 epochs"):
+        net.partial_fit(X, Y, classes=[0, 1, 2])
+    assert net.stop_reason_ == "interrupted"
+    assert net.predict(X).shape == (150,)
+
+
+def test_lbfgs_shows_each_iterations_weights_and_not_the_line_searchs_last_trial():
+    net = new(solver="lbfgs", alpha=0.0, early_stopping=True, scoring="loss", max_iter=30)
+    fit(net, X, Y, X_val=X, y_val=Y)
+    assert net.validation_loss_curve_ == pytest.approx(net.loss_curve_, rel=1e-12)
+
+
+def test_balance_is_among_the_classes_that_have_weight():
+    weights = np.where(Y == 2, 0.0, 1.0)
+    weights[:10] = 3.0
+    balanced = fit(new(class_weight="balanced", alpha=5.0), X, Y, weights)
+    by_hand = weights * np.where(Y == 0, 120 / (2 * 70), 120 / (2 * 50))
+    np.testing.assert_allclose(balanced.coefs_[0], fit(new(alpha=5.0), X, Y, by_hand).coefs_[0])
