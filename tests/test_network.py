@@ -39,6 +39,18 @@ def backpropagate(network, X, Y, gradient, weights=None, *, sparse=False, **drop
     return loss
 
 
+def assert_is_gradient(gradient, theta, value, h=1e-6):
+    """Compare with central differences of value(), which depends on theta."""
+    for i in range(len(theta)):
+        start = theta[i]
+        theta[i] = start + h
+        above = value()
+        theta[i] = start - h
+        below = value()
+        theta[i] = start
+        assert gradient[i] == pytest.approx((above - below) / (2 * h), rel=1e-4, abs=1e-8)
+
+
 def test_a_2_4_network_worked_by_hand():
     network = Network([2, 4], activations=[], loss="sigmoid_squared_error")
     parameters = network.parameters
@@ -79,19 +91,10 @@ def test_the_gradient_equals_central_differences(activation, loss, hidden, bias,
     gradient = network.parameters.like()
     backpropagate(network, X, Y, gradient, weights, sparse=sparse)
 
-    theta, h = network.parameters.flat, 1e-6
-
     def value():
         return np.average(network.loss.values(network.outputs(X).T, Y.T), weights=weights)
 
-    for i in range(len(theta)):
-        start = theta[i]
-        theta[i] = start + h
-        above = value()
-        theta[i] = start - h
-        below = value()
-        theta[i] = start
-        assert gradient.flat[i] == pytest.approx((above - below) / (2 * h), rel=1e-4, abs=1e-8)
+    assert_is_gradient(gradient.flat, network.parameters.flat, value)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -106,15 +109,7 @@ def test_the_gradient_under_dropout_is_that_of_the_thinned_network(activation):
         return backpropagate(network, X, Y, gradient, dropout=0.4, rng=np.random.default_rng(7))
 
     loss()
-    expected, theta, h = gradient.flat.copy(), network.parameters.flat, 1e-6
-    for i in range(len(theta)):
-        start = theta[i]
-        theta[i] = start + h
-        above = loss()
-        theta[i] = start - h
-        below = loss()
-        theta[i] = start
-        assert expected[i] == pytest.approx((above - below) / (2 * h), rel=1e-4, abs=1e-8)
+    assert_is_gradient(gradient.flat.copy(), network.parameters.flat, loss)
 
 
 def test_without_biases_the_flat_vector_holds_weights_only():

@@ -117,7 +117,7 @@ SKIPPED = {
     "test_gradient": "calls the private _loss_grad_lbfgs; ours is check_gradients, in "
     "test_estimator.test_gradients_can_be_checked_from_outside",
     "test_early_stopping_stratified": "expects the label True for class 1; ours names the label, "
-    "in test_estimator.test_a_class_too_small_to_be_split_is_named",
+    "in test_refusals.test_a_class_too_small_to_be_split_is_named",
 }
 """Of scikit-learn's tests of its MLP, those that read its internals."""
 
