@@ -11,3 +11,9 @@ ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME.pattern}$")]
 
 CHAMPION = "champion"
 """The alias of the version that is served unless another is asked for."""
+
+LATEST = "latest"
+"""The alias that nobody sets: the highest version there is."""
+
+ALIAS_NAME = re.compile(r"(?!latest$)[a-z][a-z0-9_-]{0,63}")
+"""Begins with a letter, so that no alias looks like a version."""

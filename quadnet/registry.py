@@ -29,7 +29,7 @@ from quadnet.aliases import AliasLog, AliasMap, AliasTarget
 from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
 from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record
-from quadnet.names import CHAMPION, MODEL_NAME
+from quadnet.names import CHAMPION, LATEST, MODEL_NAME
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
 
@@ -86,8 +86,14 @@ class Registry:
         return self._alias_log(model).newest()
 
     def target(self, model: str, alias: str = CHAMPION) -> AliasTarget:
-        """Return what the alias points to; raise NotFound if there is no such model or alias."""
-        self._check_model(model)
+        """Return what the alias points to; raise NotFound if there is no such model or alias.
+
+        ``latest`` is no entry of the log: it is the highest version there is.
+        """
+        versions = self._check_model(model)
+        if alias == LATEST:
+            newest = versions[-1]
+            return AliasTarget(version=newest, manifest_sha256=self.digest(model, newest))
         targets = self.aliases(model).aliases
         if alias not in targets:
             raise NotFound(
@@ -96,6 +102,17 @@ class Registry:
             )
         self._check_version(model, targets[alias].version)
         return targets[alias]
+
+    def resolve(self, reference: str) -> tuple[str, int]:
+        """Return the model's name and the version that ``NAME``, ``NAME:7`` or ``NAME:alias`` means.
+
+        A name alone means its champion. Raises NotFound as `target` does.
+        """
+        model, _, selector = reference.partition(":")
+        if selector.isdecimal() and selector.isascii():
+            self._check_version(model, int(selector))
+            return model, int(selector)
+        return model, self.target(model, selector or CHAMPION).version
 
     def digest(self, model: str, version: int) -> str:
         """Return the sha256 of the version's manifest; raise NotFound if there is none."""
