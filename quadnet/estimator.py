@@ -1,6 +1,7 @@
 """The scikit-learn estimator: parameters, data and labels in, a trained network out."""
 
 import copy
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -149,11 +150,11 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     loss_curve_ : list of float
         Each epoch's loss.
     validation_loss_curve_ : list of float or None
-        With early stopping each epoch's loss on the held-out rows, without penalty.
+        With early stopping or `X_val` each epoch's loss on the held-out rows, without penalty.
     validation_scores_ : list of float or None
-        With early stopping each epoch's score on the held-out rows.
+        Likewise each epoch's score, by `scoring`.
     best_validation_score_ : float or None
-        The highest of them.
+        With early stopping the highest of them.
     learning_rate_curve_ : list of float
         The learning rate of each epoch's last update; empty for 'lbfgs'.
     best_iteration_ : int
@@ -205,6 +206,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        on_epoch: Callable[[History], object] | None = None,
     ) -> Self:
         """Train a network on X and y; with `warm_start`, go on training it.
 
@@ -219,9 +221,14 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts. A weight of 2 is the row twice, a weight of 0 is no row.
         X_val, y_val : as X and y, default=None
-            The rows that early stopping scores, instead of a part of X.
+            Rows to score after each epoch: those by which early stopping decides, instead of a
+            part of X; without it they only make the validation curves.
         sample_weight_val : array-like of shape (n_val,), default=None
             How much each of those counts.
+        on_epoch : callable, default=None
+            Called after each epoch, or iteration of 'lbfgs', with the record so far, in whose
+            lists `loss_curve`, `learning_rates`, `validation_losses` and `scores` the epoch's
+            values are the last.
 
         Returns
         -------
@@ -274,8 +281,11 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
                 weights=weights,
                 held_out=held_out,
                 scorer=self._scorer(labels) if held_out else None,
-                history=history.continued(early_stopping=held_out is not None),
+                history=history.continued(
+                    early_stopping=self.early_stopping and held_out is not None
+                ),
                 rng=rng,
+                on_epoch=on_epoch,
             )
 
             def fitted() -> dict[str, Any]:
@@ -410,8 +420,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         self.best_iteration_ = history.best_iteration
         self.n_updates_, self.t_ = history.updates, history.rows_seen
         self._no_improvement_count = history.standing_still
-        validated = history.early_stopping
-        self.best_loss_ = None if validated else history.best_loss
+        decided = history.early_stopping
+        self.best_loss_ = None if decided else history.best_loss
+        self.best_validation_score_ = history.best_score if decided else None
+        validated = decided or bool(history.scores)
         self.validation_loss_curve_ = history.validation_losses if validated else None
         self.validation_scores_ = history.scores if validated else None
-        self.best_validation_score_ = history.best_score if validated else None

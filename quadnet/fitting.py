@@ -41,7 +41,8 @@ class Fit:
     Y : ndarray of bool, shape (n_rows, n_outputs)
     weights : ndarray of shape (n_rows,), optional
     held_out : HeldOut, optional
-        Scored after each epoch by `scorer`; the best epoch's weights are restored at the end.
+        Scored after each epoch by `scorer`; if the history says that this decides when to stop,
+        the best epoch's weights are restored at the end.
     scorer : callable, optional
     history : History
         Continued.
@@ -51,6 +52,8 @@ class Fit:
         Continued; by default a new one.
     epochs_done : int, default=0
         Where the learning-rate schedule goes on.
+    on_epoch : callable, optional
+        Called with the record after each epoch.
 
     Attributes
     ----------
@@ -72,12 +75,14 @@ class Fit:
         rng: RandomState,
         optimizer: Optimizer | None = None,
         epochs_done: int = 0,
+        on_epoch: Callable[[History], object] | None = None,
     ) -> None:
         self._parameters, self.network = parameters, network
         self._X, self._Y, self._weights = X, Y, weights
         self._held_out, self._scorer = held_out, scorer
         self.history, self._rng = history, rng
         self.optimizer, self._epochs_done = optimizer, epochs_done
+        self._on_epoch = on_epoch
         self._epochs_before = history.epochs
         self.stop_reason = "max_iter"
 
@@ -193,7 +198,7 @@ class Fit:
                     return True
             # Without held-out rows, SciPy's own criterion decides.
             still = self.history.standing_still > p["n_iter_no_change"]
-            if self._held_out is not None and still:
+            if self.history.early_stopping and still:
                 self.stop_reason = "no_improvement"
                 return True
             return False
@@ -227,14 +232,25 @@ class Fit:
             raise self._diverged(f"the loss of epoch {number} is {loss}")
         if p["verbose"]:
             print(f"Iteration {number}, loss = {loss:.8f}")
-        if self._held_out is None:
+        if not self.history.early_stopping:
             self.history.record(loss, learning_rate=learning_rate, tol=p["tol"])
-            return
+        if self._held_out is not None:
+            self._validate(loss, learning_rate)
+        if self._on_epoch is not None:
+            self._on_epoch(self.history)
+
+    def _validate(self, loss: float, learning_rate: float | None) -> None:
+        """Score the held-out rows, and keep the record of that too."""
+        p = self._parameters
+        assert self._held_out is not None
         assert self._scorer is not None
         validation_loss = self._held_out.loss(self.network)
         score = self._scorer(self.network, self._held_out)
         if p["verbose"]:
             print(f"Validation score: {score:f}, loss = {validation_loss:.8f}")
+        if not self.history.early_stopping:
+            self.history.watch(validation_loss, score)
+            return
         self.history.record_validated(
             loss,
             learning_rate=learning_rate,
@@ -261,7 +277,7 @@ class Fit:
         if lowered:
             self.history.standing_still = 0
         if p["verbose"]:
-            what = "Training loss" if self._held_out is None else "Validation score"
+            what = "Validation score" if self.history.early_stopping else "Training loss"
             then = f"Setting learning rate to {schedule.rate:f}" if lowered else "Stopping."
             print(
                 f"{what} did not improve more than tol={p['tol']:f} for "

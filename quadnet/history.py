@@ -70,13 +70,17 @@ class History:
     ) -> None:
         """Add an epoch whose score on held-out rows decides; keep theta if it is the best."""
         self._add(loss, learning_rate)
-        self.validation_losses.append(validation_loss)
-        self.scores.append(score)
+        self.watch(validation_loss, score)
         self.standing_still = 0 if score >= self.best_score + tol else self.standing_still + 1
         if score > self.best_score:
             self.best_score = score
             self.best_iteration = self.epochs
             self.best_theta = theta.copy()
+
+    def watch(self, validation_loss: float, score: float) -> None:
+        """Add what the last epoch did on held-out rows that decide nothing."""
+        self.validation_losses.append(validation_loss)
+        self.scores.append(score)
 
     def _add(self, loss: float, learning_rate: float | None) -> None:
         self.loss_curve.append(loss)

@@ -77,12 +77,6 @@ class Preparation(Answers):
         if X is None or y is None:
             given, missing = ("y_val", "X_val") if X is None else ("X_val", "y_val")
             raise ValueError(f"{given} is provided, but {missing} was not provided.")
-        if not self.early_stopping:
-            raise ValueError(
-                "X_val and y_val are passed to fit while early_stopping is False, so that nothing "
-                "would look at them. Set early_stopping=True; with n_iter_no_change=inf it only "
-                "keeps the record and the best epoch's weights."
-            )
         check_consistent_length(X, y)
         rows = validate_data(
             self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False

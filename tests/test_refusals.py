@@ -79,11 +79,6 @@ def test_validation_rows_that_do_not_fit_are_refused(arguments, message):
         net.fit(X_IRIS, Y_IRIS, **arguments)
 
 
-def test_validation_rows_that_nothing_would_look_at_are_refused():
-    with pytest.raises(ValueError, match="while early_stopping is False"):
-        NeuralNetworkClassifier().fit(X_IRIS, Y_IRIS, X_val=X_IRIS, y_val=Y_IRIS)
-
-
 def test_a_class_too_small_to_be_split_is_named():
     X, y = [[1, 2], [2, 3], [3, 4], [4, 5]], [0, 0, 0, 1]
     with pytest.raises(ValueError, match=r"only 1 sample.*It is 1\."):
