@@ -1,36 +1,67 @@
-"""The pipeline's verbs: settings in, a report on standard output, an exit code out."""
+"""The verb `train`: settings in, a report on standard output, an exit code out."""
 
 from pathlib import Path
 
-from pipeline import config, presets
+from pipeline import presets, runfile
 from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
+from quadnet.artifact import Model
+from quadnet.errors import CorruptVersion
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
 
 
 def train(settings: TrainSettings) -> int:
     """Execute a preset or a run file and say what came of it."""
-    if settings.run.endswith(".toml"):
-        configuration = config.load(Path(settings.run), settings.set)
-    else:
-        configuration = presets.load(settings.run, settings.set)
-    execute(configuration, Registry(settings.registry))
+    forced = settings.reason if settings.force else None
+    registry = Registry(settings.registry)
+    execute(configuration(settings), registry, alias=settings.alias, forced=forced)
     return 0
 
 
-def execute(configuration: RunConfig, registry: Registry) -> None:
-    """Train, judge and publish, and say so as each is done."""
-    registry.prepare(configuration.name)
-    # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
-    from pipeline import run
+def configuration(settings: TrainSettings) -> RunConfig:
+    """Return what the preset or the run file says, changed by ``--set``."""
+    if settings.run.endswith(".toml"):
+        return runfile.load(Path(settings.run), settings.set)
+    return presets.load(settings.run, settings.set)
 
-    trial = run.attempt(configuration)
-    print(trial.report(), flush=True)
-    manifest = run.publish(trial, registry).manifest
-    print(f"Gate passed: {trial.verdicts()}.")
+
+def execute(
+    config: RunConfig,
+    registry: Registry,
+    *,
+    alias: str = CHAMPION,
+    forced: str | None = None,
+) -> None:
+    """Train, judge and publish, and say so as each is done."""
+    registry.prepare(config.name)
+    # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
+    from pipeline import candidate, progress, publishing, trial
+
+    resolved = candidate.resolved(config)
+    network = resolved.network
+    with progress.shown("Training", float(str(network["max_iter"]))) as show:
+        on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
+        trained = candidate.train(resolved, on_epoch)
+    print(trained.summary(), flush=True)
+    judged = trial.judge(trained, _champion(registry, config.name, forced))
+    print(judged.summary(), flush=True)
+    manifest = publishing.publish(judged, registry, alias=alias, forced=forced).manifest
+    if manifest.forced is not None:
+        print(f"It failed its gate and is published all the same: {manifest.forced}.")
     print(
-        f"Published {manifest.model} version {manifest.version} in {registry.root}, "
-        f"alias {CHAMPION}.",
+        f"Published {manifest.model} version {manifest.version} in {registry.root}, alias {alias}.",
         flush=True,
     )
+
+
+def _champion(registry: Registry, name: str, forced: str | None) -> Model | None:
+    """Return the version to be compared with; None if there is none."""
+    if CHAMPION not in registry.aliases(name).aliases:
+        return None
+    try:
+        return registry.load(name, registry.target(name).version)
+    except CorruptVersion:
+        if forced is None:
+            raise
+        return None  # --force must be able to replace it

@@ -1,18 +1,23 @@
-"""The run file: everything that decides what a training run does, validated as one tree."""
+"""What a run does, all of it, as one validated tree: its sections and their defaults."""
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    model_validator,
+)
 
-from quadnet.errors import InvalidSetting
 from quadnet.names import ModelName
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
@@ -26,6 +31,10 @@ class QuadrantsData(_Section):
     placement: Literal["uniform", "centres"] = "uniform"
     """Anywhere in the square, or on the four quadrants' centres in turn."""
     points: Annotated[int, Field(ge=4, le=10_000_000)]
+    margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """No point to train on lies nearer to an axis than this; those to be judged by may."""
+    label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share of points to train on whose label is another than their quadrant's."""
     draws: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Train on this many rows drawn from the points at random, with replacement, as the article's
     loop does; with a batch size of 1 that is the number of updates. Unset: on each point once an
@@ -39,28 +48,128 @@ class DigitsData(_Section):
     kind: Literal["digits"]
 
 
-class TestPart(_Section):
-    """The held-out part, which training never sees: new points, or scans put aside."""
+class FileData(_Section):
+    """A file of one's own: a row an example, numbers in the feature columns, a label column."""
 
-    points: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    kind: Literal["csv", "parquet"]
+    path: Annotated[str, Field(min_length=1)]
+    """Relative to the directory that the command is run in."""
+    label: str
+    features: Annotated[list[str], Field(min_length=1)] | None = None
+    """Unset: every column but the label."""
+
+
+class TestPart(_Section):
+    """What the model is judged by, and training never sees.
+
+    Of generated data new points, of stored data a share of the rows, chosen by each row's hash:
+    so that equal rows stay together, and a row stays where it is when others are added.
+    """
+
+    points: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Seed = 1
 
 
 class Gate(_Section):
-    """What the held-out part must show before the model is published."""
+    """What the test part must show before the model is published."""
 
-    accuracy: Annotated[float, Field(ge=0, le=1)]
+    accuracy: Share
+    log_loss: Annotated[float, Field(ge=0)] | None = None
+    """At most this."""
+    calibration_error: Share | None = None
+    """At most this."""
+    recall: Share | None = None
+    """At least this, for every class: of its rows, the share that is found."""
+    precision: Share | None = None
+    """At least this, for every class: of the answers that name it, the share that is right."""
+    champion: bool = True
+    """Whether it must not be worse than the champion on the same rows: in accuracy, and in every
+    class's recall."""
+    tolerance: Share = 0.0
+    """By how much less than the champion's is still not worse."""
+
+
+class Range(_Section):
+    """Numbers from low to high; whole ones if both are."""
+
+    low: float | int
+    high: float | int
+    log: bool = False
+    """Whether every factor of ten is as likely as the next."""
+
+
+def _list_or_range(value: Any) -> str:
+    return "range" if isinstance(value, dict | Range) else "list"
+
+
+Choices = Annotated[
+    Annotated[list[JsonValue], Field(min_length=1), Tag("list")] | Annotated[Range, Tag("range")],
+    Discriminator(_list_or_range),
+]
+
+
+class Search(_Section):
+    """Which parameters of the network to try, and how."""
+
+    method: Literal["grid", "random", "halving"] = "grid"
+    """Every combination of the lists, combinations drawn at random, or those drawn at random of
+    which only the best are trained for longer."""
+    space: Annotated[dict[str, Choices], Field(min_length=1)]
+    candidates: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """How many combinations to draw; a grid has as many as it has."""
+    folds: Annotated[int, Field(ge=2, le=100)] = 3
+    metric: Literal["accuracy", "log_loss"] = "accuracy"
+    factor: Annotated[int, Field(ge=2, le=100)] = 3
+    """Halving: one in so many goes on, for so many times as many epochs."""
+    min_epochs: Annotated[int, Field(ge=1)] = 5
+    """Halving: how long every candidate is trained at first."""
+    seed: Seed = 0
 
 
 class RunConfig(_Section):
     """One run: the name it publishes under, its data, its network, its test and its gate."""
 
     name: ModelName
-    data: Annotated[QuadrantsData | DigitsData, Field(discriminator="kind")]
+    data: Annotated[QuadrantsData | DigitsData | FileData, Field(discriminator="kind")]
+    dtype: Literal["float64", "float32"] = "float64"
+    """What the network computes in."""
+    scale: bool = False
+    """Whether the features are brought to zero mean and unit variance, by the first layer."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of the rows to train on that is held out: scored after each epoch, for the curves
+    and for `network.early_stopping`, and what the temperature is fitted on."""
+    calibrate: bool = False
+    """Whether the certainties are made as large as they are right, by the last layer."""
     network: dict[str, JsonValue] = {}
     """Parameters of `quadnet.NeuralNetworkClassifier`, which checks them."""
     test: TestPart = TestPart()
     gate: Gate
+    search: Search | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_test_part(cls, tree: Any) -> Any:
+        """Let the test part say what it is: its default depends on the data."""
+        data, test = tree.get("data"), tree.get("test", {})
+        if not (isinstance(data, dict) and isinstance(test, dict)):
+            return tree
+        if all(test.get(key) is None for key in ("points", "share")):
+            generated = data.get("kind") == "quadrants"
+            test = {**test, **({"points": 10_000} if generated else {"share": 0.2})}
+        return {**tree, "test": test}
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        generated = isinstance(self.data, QuadrantsData)
+        unfit = self.test.share if generated else self.test.points
+        if unfit is not None:
+            wrong, right = ("share", "points") if generated else ("points", "share")
+            what = "generated" if generated else "a part of the rows"
+            raise ValueError(f"test.{wrong}: the test part of this data is {what}: give {right}")
+        if self.calibrate and not self.validation:
+            raise ValueError("calibrate: it needs rows to calibrate on: set validation = 0.1")
+        return self
 
     def sha256(self) -> str:
         """Return the digest of the resolved configuration, defaults included."""
@@ -68,77 +177,9 @@ class RunConfig(_Section):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def load(path: Path, changes: Sequence[str] = ()) -> RunConfig:
-    """Read a run file, apply changes such as ``data.points=1000``, and validate the result.
-
-    Raises
-    ------
-    InvalidSetting
-        If the file cannot be read or parsed, or a key or a value is wrong.
-    """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSetting(f"The run file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # no UTF-8, or no TOML
-        raise InvalidSetting(f"The run file {path} is not valid TOML: {error}.") from error
-    for change in changes:
-        _apply(tree, change)
-    try:
-        return RunConfig.model_validate(tree)
-    except ValidationError as error:
-        raise InvalidSetting(f"{path.name}: {_sentence(error)}") from error
-
-
-def _apply(tree: dict[str, Any], change: str) -> None:
-    """Set one dotted key to a TOML value; bare words are strings."""
-    key, _, text = change.partition("=")
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        parsed = {"value": text}
-    *sections, last = key.strip().split(".")
-    if not last or parsed.keys() != {"value"}:
-        raise InvalidSetting(f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000.")
-    value = parsed["value"]
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise InvalidSetting(f"--set {change}: {section} is a value, not a section.")
-    tree[last] = value
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    # The kind of data stands in the location, behind its section, and is no key of it.
-    where = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
-    if first["type"] == "union_tag_not_found":
-        return f"the key {where}.kind is missing. The kinds are: {', '.join(_KINDS)}."
-    if first["type"] == "union_tag_invalid":
-        got = first["input"].get("kind")
-        return f"{where}.kind: expected one of {', '.join(_KINDS)}, got {got!r}."
-    if first["type"] == "extra_forbidden":
-        return f"there is no key {where}. The keys there are: {', '.join(_known(first['loc']))}."
-    if first["type"] == "missing":
-        return f"the key {where} is missing."
-    if first["type"] in {"model_type", "model_attributes_type"}:
-        return f"{where}: expected a section, got {first['input']!r}."
-    message = first["msg"]
-    return f"{where}: {message[0].lower()}{message[1:]}, got {first['input']!r}."
-
-
-def _known(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the section that holds this location."""
-    section: type[BaseModel] = RunConfig
-    for name in location[:-1]:
-        annotation = section.model_fields[str(name)].annotation
-        if name == "data":
-            section = _KINDS[str(location[1])]
-            break
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        section = annotation
-    return list(section.model_fields)
-
-
-_KINDS: dict[str, type[BaseModel]] = {"quadrants": QuadrantsData, "digits": DigitsData}
+KINDS: dict[str, type[BaseModel]] = {
+    "quadrants": QuadrantsData,
+    "digits": DigitsData,
+    "csv": FileData,
+    "parquet": FileData,
+}

@@ -1,16 +1,14 @@
-"""Datasets: rows, labels, and a digest of both."""
+"""Datasets: rows and labels, from a generator, from scikit-learn, or from a file of one's own."""
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-from pipeline.config import DigitsData, QuadrantsData, RunConfig, TestPart
+from pipeline.config import DigitsData, FileData, QuadrantsData
 from quadnet import quadrants
-from quadnet.errors import InvalidSetting
 from quadnet.types import FloatArray
 
 
@@ -29,55 +27,59 @@ class Dataset:
         digest.update("\n".join(self.y.tolist()).encode())
         return digest.hexdigest()
 
+    def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
+        """Return the chosen rows."""
+        return Dataset(self.features, self.X[chosen], self.y[chosen])
 
-def parts(config: RunConfig) -> tuple[Dataset, Dataset]:
-    """Return the rows to train on and the rows to be judged by.
+
+def stored(data: DigitsData | FileData) -> Dataset:
+    """Return all rows of a dataset that is there.
 
     Raises
     ------
-    InvalidSetting
-        If more rows are to be put aside than there are.
+    InvalidInput
+        If a file is not as it must be; the message says where.
     """
-    if isinstance(config.data, DigitsData):
-        return _digits(config.test)
-    return _training_points(config.data), _test_points(config.data, config.test)
+    if isinstance(data, DigitsData):
+        return _digits()
+    if data.kind == "parquet":
+        from pipeline.tables.parquet import read
+    else:
+        from pipeline.tables.table import read
+    table = read(Path(data.path), label=data.label, features=data.features)
+    return Dataset(table.features, table.X, table.y)
 
 
-def _digits(test: TestPart) -> tuple[Dataset, Dataset]:
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
     scans = load_digits()
-    names, labels = tuple(scans.feature_names), scans.target.astype(str)
-    most = len(labels) - 100
-    if not 10 <= test.points <= most:
-        raise InvalidSetting(
-            f"test.points must be from 10 to {most} of the {len(labels)} scans. Got {test.points}."
-        )
-    train, held = train_test_split(
-        np.arange(len(labels)), test_size=test.points, stratify=labels, random_state=test.seed
-    )
-    return (
-        Dataset(names, scans.data[train], labels[train]),
-        Dataset(names, scans.data[held], labels[held]),
-    )
+    return Dataset(tuple(scans.feature_names), scans.data, scans.target.astype(str))
 
 
-def _training_points(data: QuadrantsData) -> Dataset:
+def training_points(data: QuadrantsData) -> Dataset:
     """Generate the points to train on."""
     rng = np.random.default_rng(data.seed)
     if data.placement == "centres":
         X = np.resize(quadrants.CENTRES, (data.points, 2))
     else:
         X = _uniform_points(rng, data.points)
+        X = np.copysign(data.margin + (1.0 - data.margin) * np.abs(X), X)
+    y = quadrants.label(X)
+    if data.label_noise:
+        y = _mislabelled(y, data)
     if data.draws is not None:
-        X = X[rng.integers(len(X), size=data.draws)]
-    return Dataset(quadrants.FEATURES, X, quadrants.label(X))
+        drawn = rng.integers(len(X), size=data.draws)
+        X, y = X[drawn], y[drawn]
+    return Dataset(quadrants.FEATURES, X, y)
 
 
-def _test_points(data: QuadrantsData, test: TestPart) -> Dataset:
-    """Generate the held-out points: uniform, from a stream of their own.
+def test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
+    """Generate the points to be judged by: uniform, rightly labelled, from a stream of their own.
 
     The stream is keyed by both seeds, so that no choice of them can make the two parts equal.
     """
-    X = _uniform_points(np.random.default_rng([test.seed, data.seed, 1]), test.points)
+    X = _uniform_points(np.random.default_rng([seed, data.seed, 1]), n)
     return Dataset(quadrants.FEATURES, X, quadrants.label(X))
 
 
@@ -86,3 +88,13 @@ def _uniform_points(rng: np.random.Generator, n: int) -> FloatArray:
     # A coordinate of exactly 0 has no quadrant; it comes up about once in 2**53 draws.
     X[X == 0] = 0.5
     return X
+
+
+def _mislabelled(y: NDArray[np.str_], data: QuadrantsData) -> NDArray[np.str_]:
+    """Return the labels, a share of them another quadrant's; from a stream of its own."""
+    rng = np.random.default_rng([data.seed, 2])
+    wrong = rng.random(len(y)) < data.label_noise
+    names = np.array(quadrants.NAMES)
+    numbers = np.searchsorted(names, y)  # the names are sorted
+    numbers[wrong] += rng.integers(1, len(names), size=wrong.sum())
+    return names[numbers % len(names)]

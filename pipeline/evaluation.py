@@ -1,26 +1,111 @@
-"""Judging a trained network on the held-out part, and holding the result against the gate."""
+"""Measuring a network on one part of the data: how often right, how sure, and where it fails."""
 
-from sklearn.metrics import accuracy_score, log_loss
+import numpy as np
+from sklearn.metrics import confusion_matrix, log_loss
 
-from pipeline.config import Gate
 from pipeline.datasets import Dataset
-from quadnet.manifest import Verdict
+from quadnet.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.predictor import Predictor
+from quadnet.types import BoolArray, FloatArray, IntArray
+
+N_BINS = 15
+N_WORST = 16
 
 
-def evaluate(predictor: Predictor, part: Dataset) -> dict[str, float]:
-    """Return each metric of the predictor on this part, by name."""
-    probabilities = predictor.probabilities(part.X)
-    predicted = predictor.classes[probabilities.argmax(axis=1)]
-    return {
-        "accuracy": float(accuracy_score(part.y, predicted)),
-        "log_loss": float(log_loss(part.y, probabilities, labels=list(predictor.classes))),
-    }
+class Bin(Frozen):
+    """Answers of about the same certainty: how sure they were, and how often right."""
+
+    low: float
+    high: float
+    rows: int
+    certainty: float
+    accuracy: float
 
 
-def judge(gate: Gate, metrics: dict[str, float]) -> list[Verdict]:
-    """Return one verdict a limit: the metric must reach it."""
+class Case(Frozen):
+    """One row that went badly: its features, what it is, and what it was taken for."""
+
+    row: int
+    x: list[float]
+    label: str
+    answer: str
+    certainty: float
+    """Of the answer."""
+    probability: float
+    """Of the label."""
+
+
+class Evaluation(Frozen):
+    """A predictor measured on one part; row i, column j of the confusion: class i taken for j."""
+
+    metrics: Metrics
+    confusion: list[list[int]]
+    reliability: list[Bin]
+    worst: list[Case]
+
+
+def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
+    """Measure the predictor on this part, whose labels are all among its classes."""
+    classes = [str(name) for name in predictor.classes]
+    P = predictor.probabilities(part.X).astype(np.float64)
+    truth = np.searchsorted(predictor.classes, part.y)
+    # By the logits, which still differ where probabilities are both 1.
+    answers = np.searchsorted(predictor.classes, predictor.predict(part.X))
+    certainty = P[np.arange(len(P)), answers]
+    right = answers == truth
+    confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))
+    bins = _reliability(certainty, right)
+    metrics = Metrics(
+        accuracy=float(right.mean()),
+        log_loss=float(log_loss(truth, P, labels=np.arange(len(classes))))
+        if P.shape[1] > 1
+        else 0.0,
+        calibration_error=sum(b.rows * abs(b.accuracy - b.certainty) for b in bins) / len(P),
+        classes={name: _class_metrics(confusion, i) for i, name in enumerate(classes)},
+    )
+    return Evaluation(
+        metrics=metrics,
+        confusion=confusion.tolist(),
+        reliability=bins,
+        worst=[
+            Case(
+                row=int(i),
+                x=part.X[i].tolist(),
+                label=str(part.y[i]),
+                answer=classes[answers[i]],
+                certainty=float(certainty[i]),
+                probability=float(P[i, truth[i]]),
+            )
+            for i in np.argsort(P[np.arange(len(P)), truth], kind="stable")[:N_WORST]
+        ],
+    )
+
+
+def _class_metrics(confusion: IntArray, i: int) -> ClassMetrics:
+    hits, rows, answers = confusion[i, i], confusion[i].sum(), confusion[:, i].sum()
+    return ClassMetrics(
+        rows=int(rows),
+        precision=float(hits / answers) if answers else None,
+        recall=float(hits / rows) if rows else None,
+    )
+
+
+def _reliability(certainty: FloatArray, right: BoolArray) -> list[Bin]:
+    """Return the bins of equal width that hold an answer; see Guo et al., 2017, section 2.
+
+    Their mean difference between certainty and accuracy, by rows, is the expected calibration
+    error.
+    """
+    edges = np.linspace(0.0, 1.0, N_BINS + 1)
+    numbers = np.clip(np.searchsorted(edges, certainty, side="left") - 1, 0, N_BINS - 1)
     return [
-        Verdict(metric=name, limit=limit, value=metrics[name], passed=metrics[name] >= limit)
-        for name, limit in gate.model_dump().items()
+        Bin(
+            low=float(edges[i]),
+            high=float(edges[i + 1]),
+            rows=int(inside.sum()),
+            certainty=float(certainty[inside].mean()),
+            accuracy=float(right[inside].mean()),
+        )
+        for i in range(N_BINS)
+        if (inside := numbers == i).any()
     ]

@@ -1,4 +1,4 @@
-"""One model as bytes, and back: the weights, the self-test, and the checks on the way in.
+"""One version on disk, and back: the weights, the self-test, and the checks on the way in.
 
 Tensors travel in safetensors, so no file can name code to run. Every version carries a self-test
 batch, inputs and the probabilities they gave when it was published: the publisher, the server and
@@ -6,22 +6,32 @@ every other reader share this one definition of "this model still works".
 """
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from quadnet.errors import CorruptVersion
-from quadnet.manifest import Architecture, Manifest
+from quadnet import durable
+from quadnet.errors import CorruptVersion, listing
+from quadnet.manifest import Architecture, FileRecord, Manifest
 from quadnet.network import Network
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
 
+MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 SELFTEST = "selftest.safetensors"
+
+# What a reader will hold in memory, whatever a manifest says: nobody's file may take the machine.
+_MAX_MANIFEST_BYTES = 16 * 2**20
+_MAX_FILE_BYTES = 2**30
+_MAX_LAYERS = 1000
+_CHUNK_BYTES = 2**20
 
 Tensors = dict[str, FloatArray]
 
@@ -30,12 +40,78 @@ Tensors = dict[str, FloatArray]
 class Model:
     """One published version in memory: verified, its self-test passed, ready to answer.
 
-    `digest` is the sha256 of the manifest, which in turn pins every file.
+    `digest` is the sha256 of the manifest, which in turn pins every file. `selftest_inputs`, of
+    shape (n_rows, n_features), are the rows that every reader asks.
     """
 
     manifest: Manifest
     digest: str
     predictor: Predictor
+    selftest_inputs: FloatArray
+
+
+def read(directory: Path) -> Model:
+    """Read and verify the version in this directory: every reader's one way in.
+
+    Raises
+    ------
+    CorruptVersion
+        If it is not what was published. The message begins with the file's name.
+    """
+    content = read_manifest(directory)
+    try:
+        manifest = Manifest.from_json(content)
+    except ValueError as error:
+        raise CorruptVersion(f"{MANIFEST}: {error}.") from error
+    missing = {WEIGHTS, SELFTEST} - manifest.files.keys()
+    if missing:
+        raise CorruptVersion(f"{MANIFEST}: it does not list {min(missing)}.")
+    tensor_files = {}
+    for name in manifest.files:
+        if name in (WEIGHTS, SELFTEST):
+            tensor_files[name] = read_file(directory, name, manifest)
+        else:
+            _verify_file(directory / name, manifest.files[name])
+    predictor, selftest_inputs = unpack(manifest, tensor_files)
+    return Model(manifest, hashlib.sha256(content).hexdigest(), predictor, selftest_inputs)
+
+
+def read_manifest(directory: Path) -> bytes:
+    """Return the bytes of the version's manifest."""
+    try:
+        return durable.read(directory / MANIFEST, _MAX_MANIFEST_BYTES)
+    except OSError as error:
+        raise CorruptVersion(f"{MANIFEST}: {error.strerror}.") from error
+
+
+def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
+    """Return the bytes of one of the version's files; raise CorruptVersion if they are others."""
+    return b"".join(_verified_chunks(directory / name, manifest.files[name]))
+
+
+def _verify_file(path: Path, expected: FileRecord) -> None:
+    for _ in _verified_chunks(path, expected):
+        pass
+
+
+def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
+    """Yield the file's content, and at its end raise if it was not the expected one."""
+    if expected.size > _MAX_FILE_BYTES:
+        raise CorruptVersion(f"{path.name}: {expected.size} bytes are more than a reader takes.")
+    digest, left = hashlib.sha256(), expected.size
+    try:
+        with durable.opened(path) as file:
+            actual = os.fstat(file.fileno()).st_size
+            if actual != expected.size:
+                raise CorruptVersion(f"{path.name}: expected {expected.size} bytes, got {actual}.")
+            while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+                digest.update(chunk)
+                left -= len(chunk)
+                yield chunk
+    except OSError as error:
+        raise CorruptVersion(f"{path.name}: {error.strerror}.") from error
+    if left or digest.hexdigest() != expected.sha256:
+        raise CorruptVersion(f"{path.name}: its sha256 is not the one in the manifest.")
 
 
 def architecture(predictor: Predictor) -> Architecture:
@@ -52,17 +128,25 @@ def architecture(predictor: Predictor) -> Architecture:
     )
 
 
+def selftest_atol(predictor: Predictor) -> float:
+    """Return how far a reader's answers to the self-test may be off.
+
+    Another BLAS may round differently; a wrong weight shows far above this.
+    """
+    return 1e-9 if predictor.dtype.itemsize == 8 else 1e-5
+
+
 def pack(predictor: Predictor, selftest_inputs: FloatArray) -> dict[str, bytes]:
     """Return the version's files, by name."""
     X = np.asarray(selftest_inputs, dtype=predictor.dtype)
     return {
         WEIGHTS: _to_bytes(tensors(predictor)),
-        SELFTEST: _to_bytes({"inputs": X, "probabilities": predictor.probabilities(X)}),
+        SELFTEST: _to_bytes({"inputs": X, "probabilities": _answers(predictor, X)}),
     }
 
 
-def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
-    """Rebuild the predictor and run its self-test.
+def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, FloatArray]:
+    """Rebuild the predictor, run its self-test, and return it with the self-test's inputs.
 
     Raises
     ------
@@ -71,18 +155,11 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
         begins with the file's name.
     """
     shape = manifest.architecture
-    n_classes = len(manifest.signature.classes)
-    n_outputs = 1 if n_classes == 2 else n_classes
-    if (
-        len(shape.activations) != len(shape.layer_sizes) - 2
-        or shape.layer_sizes[0] != len(manifest.signature.features)
-        or shape.layer_sizes[-1] != n_outputs
-    ):
-        raise CorruptVersion("manifest.json: the architecture does not fit the signature.")
+    _check_architecture(manifest)
     # Before anything is allocated for it: the shape must not promise more than the file holds.
     n_weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(shape.layer_sizes))
     if n_weights * np.dtype(shape.dtype).itemsize > len(files[WEIGHTS]):
-        raise CorruptVersion(f"{WEIGHTS}: too small for layers of {shape.layer_sizes} units.")
+        raise CorruptVersion(f"{WEIGHTS}: too small for the layers that the manifest names.")
     network = Network(
         shape.layer_sizes,
         activations=shape.activations,
@@ -90,17 +167,33 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
         bias=shape.bias,
         dtype=shape.dtype,
     )
-    predictor = Predictor(network, manifest.signature.classes)
     stored = _from_bytes(WEIGHTS, files[WEIGHTS])
-    expected = tensors(predictor)
-    _check_tensors(WEIGHTS, stored, {name: t.shape for name, t in expected.items()}, shape.dtype)
-    for name, values in _parameters(network).items():
+    parameters = _parameters(network)
+    _check_tensors(WEIGHTS, stored, {n: a.shape for n, a in parameters.items()}, shape.dtype)
+    for name, values in parameters.items():
         values[:] = stored[name]
     predictor = Predictor(network, manifest.signature.classes)
     if tensor_digest(predictor) != manifest.tensor_digest:
         raise CorruptVersion(f"{WEIGHTS}: the tensors are not those the manifest was made for.")
-    _self_test(predictor, files[SELFTEST], manifest.selftest_atol)
-    return predictor
+    return predictor, _self_test(predictor, files[SELFTEST], manifest.selftest_atol)
+
+
+def _check_architecture(manifest: Manifest) -> None:
+    """Accept a network that can be built, and that can give these classes for these features."""
+    shape, classes = manifest.architecture, manifest.signature.classes
+    if len(set(classes)) != len(classes):
+        raise CorruptVersion(f"{MANIFEST}: signature.classes: one of them comes twice.")
+    if len(shape.layer_sizes) > _MAX_LAYERS:
+        raise CorruptVersion(f"{MANIFEST}: more layers than the {_MAX_LAYERS} a reader takes.")
+    # Two classes are one sigmoid's, which a softmax has not.
+    n_outputs = 1 if len(classes) == 2 else len(classes)
+    if (
+        len(shape.activations) != len(shape.layer_sizes) - 2
+        or shape.layer_sizes[0] != len(manifest.signature.features)
+        or shape.layer_sizes[-1] != n_outputs
+        or (len(classes) == 2 and shape.loss == "softmax_cross_entropy")
+    ):
+        raise CorruptVersion(f"{MANIFEST}: the architecture does not fit the signature.")
 
 
 def tensors(predictor: Predictor) -> Tensors:
@@ -128,21 +221,30 @@ def _parameters(network: Network) -> dict[str, FloatArray]:
     return named
 
 
-def _self_test(predictor: Predictor, content: bytes, atol: float) -> None:
+def _self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
     stored = _from_bytes(SELFTEST, content)
-    rows = len(stored.get("inputs", ()))
+    rows = stored["inputs"].shape[0] if "inputs" in stored and stored["inputs"].ndim else 0
     shapes = {
         "inputs": (rows, predictor.n_features),
         "probabilities": (rows, len(predictor.classes)),
     }
     _check_tensors(SELFTEST, stored, shapes, predictor.dtype.name)
-    error = np.abs(predictor.probabilities(stored["inputs"]) - stored["probabilities"])
+    if rows * max(predictor.network.layer_sizes) * predictor.dtype.itemsize > _MAX_FILE_BYTES:
+        raise CorruptVersion(f"{SELFTEST}: more rows than a reader asks of so wide a network.")
+    error = np.abs(_answers(predictor, stored["inputs"]) - stored["probabilities"])
     if rows == 0 or not error.max() <= atol:
         row = int(error.max(axis=1).argmax()) if rows else 0
         raise CorruptVersion(
             f"{SELFTEST}: the self-test failed: row {row} is off by "
             f"{error.max() if rows else float('nan'):.3g}, allowed is {atol:.3g}."
         )
+    return stored["inputs"]
+
+
+def _answers(predictor: Predictor, X: FloatArray) -> FloatArray:
+    """Return the probabilities; what overflows in them shows in them, and needs no warning."""
+    with np.errstate(all="ignore"):
+        return predictor.probabilities(X)
 
 
 def _check_tensors(
@@ -151,8 +253,8 @@ def _check_tensors(
     """Accept exactly these tensors, of this dtype, with finite values only."""
     if stored.keys() != shapes.keys():
         raise CorruptVersion(
-            f"{file}: expected the tensors {', '.join(sorted(shapes))}, "
-            f"got {', '.join(sorted(stored)) or 'none'}."
+            f"{file}: expected the tensors {listing(sorted(shapes))}, "
+            f"got {listing(sorted(stored))}."
         )
     # In our own order: the library returns tensors in any.
     for name, shape in shapes.items():

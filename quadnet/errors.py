@@ -8,6 +8,7 @@
     ├── NotReady            nothing is loaded yet, or the server is stopping
     ├── CorruptVersion      a published version is not what its manifest says
     ├── RegistryError       the registry's directory cannot be used as asked
+    │   └── Conflict        somebody else changed it first
     ├── GateFailed          a trained model was judged and not published
     └── Unreachable         no server answered
 
@@ -89,6 +90,10 @@ class CorruptVersion(QuadnetError):
 
 class RegistryError(QuadnetError):
     """The registry's directory cannot be used as asked."""
+
+
+class Conflict(RegistryError):
+    """Somebody else changed the registry first, so that what was asked no longer fits it."""
 
 
 class GateFailed(QuadnetError):

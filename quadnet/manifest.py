@@ -1,38 +1,55 @@
 """The manifest of a published version: everything about it that is not an array.
 
-Format number 1. To change the format: raise `SCHEMA_VERSION`, keep the old classes beside the
-new ones with a function from old to new, and add a version written by the new code to the golden
-files in tests/. Readers refuse a number that they do not know.
+Format number 1. The procedure for number 2:
+
+1. Copy this module's classes to ``manifest_1.py``, with the golden files that tests/golden holds
+   for number 1, which must load for ever.
+2. Raise `SCHEMA_VERSION` and change the classes here; write a function from the old `Manifest` to
+   the new one, and let `Manifest.from_json` choose by the number that it finds.
+3. Publish one version of every kind with the new code into tests/golden/2.
+
+Readers refuse a number that they do not know.
 """
 
+import hashlib
 import json
+import math
+import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from quadnet.names import ModelName
 
 SCHEMA_VERSION: Literal[1] = 1
 
+_CHECKSUM_LINE = re.compile(rb'^ "checksum": "([0-9a-f]{64})",\n', re.MULTILINE)
+
+_MAX_VALUES = 2**16
+
+Sealed = TypeVar("Sealed", bound=BaseModel)
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Frozen(BaseModel):
-    # allow_inf_nan: canonical JSON has no NaN, and a metric that is NaN is a fault anyway.
+class Frozen(BaseModel):
+    """Strict, closed and immutable; without NaN, which canonical JSON has not."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class FileRecord(_Frozen):
+class FileRecord(Frozen):
     """One file of the version."""
 
     size: Count
     sha256: Sha256
 
 
-class Architecture(_Frozen):
+class Architecture(Frozen):
     """The network's shape: what the weights file must fit."""
 
     layer_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)]
@@ -46,7 +63,7 @@ class Architecture(_Frozen):
     dtype: Literal["float32", "float64"]
 
 
-class Feature(_Frozen):
+class Feature(Frozen):
     """One input column, with the range seen in training."""
 
     name: str
@@ -54,58 +71,130 @@ class Feature(_Frozen):
     max: float
 
 
-class Signature(_Frozen):
+class Signature(Frozen):
     """What the model takes and gives."""
 
     features: list[Feature]
     classes: list[str]
 
 
-class Training(_Frozen):
+class Training(Frozen):
     """How the fit went."""
 
     epochs: Count
     updates: Count
+    best_epoch: Count
+    stop_reason: str
     loss: float
     seconds: float
 
 
-class Data(_Frozen):
-    """What the model was trained and judged on; the digests are over the arrays' bytes."""
+class Folded(Frozen):
+    """What was fitted beside the network and folded into its weights.
 
-    train_rows: Count
-    train_sha256: Sha256
-    test_rows: Count
-    test_sha256: Sha256
+    The first layer's weights hold (x - mean) / scale, the last layer's a division by temperature.
+    """
+
+    mean: list[float] | None = None
+    scale: list[float] | None = None
+    temperature: float = 1.0
 
 
-class Verdict(_Frozen):
-    """One limit of the gate, what was measured, and whether it was met."""
+class Part(Frozen):
+    """One part of the data; the digest is over the arrays' bytes."""
+
+    rows: Count
+    sha256: Sha256
+
+
+class Data(Frozen):
+    """What the model was trained on, tuned on and judged by."""
+
+    train: Part
+    validation: Part | None = None
+    test: Part
+
+
+class ClassMetrics(Frozen):
+    """How one class fared: of its rows, and of the answers that name it, the share that is right.
+
+    Precision is None where no answer names the class, recall where no row is of it.
+    """
+
+    rows: Count
+    precision: Share | None
+    recall: Share | None
+
+
+class Metrics(Frozen):
+    """A model measured on one part of the data."""
+
+    accuracy: Share
+    log_loss: Annotated[float, Field(ge=0)]
+    calibration_error: Share
+    classes: dict[str, ClassMetrics]
+
+
+class Verdict(Frozen):
+    """One limit of the gate, what was measured, and whether it was met.
+
+    The value is None where there was nothing to measure, which meets no limit.
+    """
 
     metric: str
+    comparison: Literal["at least", "at most"]
     limit: float
-    value: float
+    value: float | None
     passed: bool
 
 
-class Lineage(_Frozen):
+class Baseline(Frozen):
+    """The champion of the day, measured on the same test part."""
+
+    version: Annotated[int, Field(ge=1)]
+    manifest_sha256: Sha256
+    metrics: Metrics
+
+
+class Git(Frozen):
+    """The commit that the run was started in; the digest is of what had been changed since."""
+
+    commit: str
+    changes_sha256: Sha256 | None
+
+
+class Lineage(Frozen):
     """What it was made with."""
 
     quadnet: str
     python: str
-    numpy: str
-    scikit_learn: str
     platform: str
+    cpu: str
+    libraries: dict[str, str]
+    blas: list[str]
+    threads: Count
+    git: Git | None
 
 
-class Record(_Frozen):
+class Publisher(Frozen):
+    """Who published it, and where."""
+
+    user: str
+    host: str
+
+
+class Record(Frozen):
     """What a training run knows of the version that it publishes."""
 
     signature: Signature
     training: Training
+    folded: Folded
     data: Data
-    metrics: dict[str, float]
+    metrics: dict[Literal["train", "validation", "test"], Metrics]
     gate: list[Verdict]
+    baseline: Baseline | None
+    forced: str | None
+    """Why it was published although it failed its gate; None if it passed."""
     config: dict[str, JsonValue]
     config_sha256: Sha256
     lineage: Lineage
@@ -118,17 +207,69 @@ class Manifest(Record):
     model: ModelName
     version: Annotated[int, Field(ge=1)]
     created: datetime
+    publisher: Publisher
     architecture: Architecture
     tensor_digest: Sha256
-    selftest_atol: float
+    selftest_atol: Annotated[float, Field(ge=0, le=1e-3)]
     files: dict[FileName, FileRecord]
 
     def to_json(self) -> bytes:
-        """Return the canonical bytes: sorted keys, no NaN, one line an entry."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False, indent=1)
-        return text.encode() + b"\n"
+        """Return the manifest's own bytes, sealed."""
+        return seal(self)
 
     @classmethod
     def from_json(cls, content: bytes) -> "Manifest":
-        """Parse and validate; raise ValueError if the bytes are no version-1 manifest."""
-        return cls.model_validate_json(content)
+        """Parse and validate; raise ValueError if it is no manifest of version 1, untouched."""
+        return unseal(cls, content)
+
+
+def seal(record: BaseModel) -> bytes:
+    """Return canonical JSON, sorted, an entry a line, one of them the checksum of all others.
+
+    It tells damage, not intent: what an alias pins is the digest of these bytes.
+    """
+    values = record.model_dump(mode="json")
+    checksum = hashlib.sha256(_canonical(values)).hexdigest()
+    return _canonical({**values, "checksum": checksum})
+
+
+def unseal(kind: type[Sealed], content: bytes) -> Sealed:
+    """Return the record; raise ValueError, with one line, if it is none or a byte was changed."""
+    line = _CHECKSUM_LINE.search(content)
+    if line is None:
+        raise ValueError("checksum: there is none")
+    rest = content[: line.start()] + content[line.end() :]
+    if hashlib.sha256(rest).hexdigest() != line[1].decode():
+        raise ValueError("checksum: it is not that of the other lines: a byte was changed")
+    # What is wrong with each of them is remembered, which takes a hundred times their room.
+    if rest.count(b",") > _MAX_VALUES:
+        raise ValueError(f"its text holds more than {_MAX_VALUES:,} values")
+    try:
+        json.loads(rest, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+        return kind.model_validate_json(rest)
+    except RecursionError:
+        raise ValueError("its text is nested too deeply") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "its text"
+        raise ValueError(f"{where}: {first['msg']}") from error
+
+
+def _canonical(values: object) -> bytes:
+    return json.dumps(values, sort_keys=True, allow_nan=False, indent=1).encode() + b"\n"
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object; of a key that comes twice, one reader would take the other value."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return values
+
+
+def _finite(text: str) -> float:
+    """Return the number; the wild values of a run's configuration are not looked at otherwise."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -15,5 +15,20 @@ CHAMPION = "champion"
 LATEST = "latest"
 """The alias that nobody sets: the highest version there is."""
 
-ALIAS_NAME = re.compile(r"(?!latest$)[a-z][a-z0-9_-]{0,63}")
-"""Begins with a letter, so that no alias looks like a version."""
+_ALIAS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+def check_alias(name: str) -> str:
+    """Return the name if it can be an alias's; raise ValueError otherwise.
+
+    It begins with a letter, so that no alias looks like a version.
+    """
+    if name == LATEST or not _ALIAS_NAME.fullmatch(name):
+        raise ValueError(
+            "expected a lower-case letter and up to 63 more of those, digits, '_' and '-', and "
+            f"not {LATEST!r}, which always means the highest version"
+        )
+    return name
+
+
+AliasName = Annotated[str, AfterValidator(check_alias)]

@@ -4,27 +4,23 @@
     <root>/models/<name>/versions/000001/        one immutable version; manifest.json is its word
     <root>/models/<name>/aliases/00000001.json   the log of what aliases point to (aliases.py)
     <root>/models/<name>/.staging/<uuid>/        a version being written
+    <root>/models/<name>/.trash/<uuid>/          litter being swept up (retention.py)
 
 A version appears by one exclusive rename of a directory that is complete, flushed to the disk and
 read back; so a reader sees it whole or not at all, and a crash at any step leaves at most rubbish
-under .staging.
+under .staging. A version that was removed leaves its directory with a tombstone in it.
 """
 
-import errno
 import hashlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from quadnet import artifact, durable
+from quadnet import artifact, durable, marker, publisher, tombstones
 from quadnet.aliases import AliasLog, AliasMap, AliasTarget
 from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
@@ -33,19 +29,11 @@ from quadnet.names import CHAMPION, LATEST, MODEL_NAME
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
 
-_MARKER = "registry.json"
-_MANIFEST = "manifest.json"
-_MAX_MANIFEST_BYTES = 16 * 2**20
-_VERSION_NAME = re.compile(r"\d{6,}")
+_VERSION_NAME = re.compile(r"[0-9]{6,}")
+_VERSION = re.compile(r"[0-9]{1,18}")
 
-
-class Marker(BaseModel):
-    """What registry.json says: the format of everything below it, and a name for this registry."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    format: Literal[1]
-    id: str
+Attachments = Callable[[int], Mapping[str, bytes]]
+"""Makes the version's further files, by name, once its number is known."""
 
 
 class Registry:
@@ -62,18 +50,44 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
-        names = durable.entries(self.root / "models")
-        return sorted(name for name in names if MODEL_NAME.fullmatch(name) and self.versions(name))
+        return [name for name in self.places() if self.versions(name)]
+
+    def places(self) -> list[str]:
+        """Return the names that a model has a directory for, with a version in it or not."""
+        models = self.root / "models"
+        names = [name for name in durable.entries(models) if MODEL_NAME.fullmatch(name)]
+        return sorted(name for name in names if (models / name).is_dir())
 
     def versions(self, model: str) -> list[int]:
-        """Return the model's version numbers, sorted."""
-        names = durable.entries(self._model(model) / "versions")
+        """Return the numbers of the model's versions, sorted, without those that were removed."""
+        return [n for n in self.numbers(model) if not tombstones.is_removed(self.path(model, n))]
+
+    def numbers(self, model: str) -> list[int]:
+        """Return every number that was ever given to a version of the model, sorted."""
+        names = durable.entries(self.home(model) / "versions")
         return sorted(
             int(name)
             for name in names
             # Only canonical names are versions: 000007, never 7 or 0000007.
             if _VERSION_NAME.fullmatch(name) and f"{int(name):06d}" == name and int(name)
         )
+
+    def home(self, model: str) -> Path:
+        """Return the model's directory; raise NotFound if no model can be called so."""
+        if not MODEL_NAME.fullmatch(model):
+            raise NotFound(
+                f"{shorten(model)} cannot be a model's name: expected a lower-case letter or "
+                "digit and up to 63 more of those, '_' and '-'."
+            )
+        return self.root / "models" / model
+
+    def path(self, model: str, version: int) -> Path:
+        """Return the directory of this version, whether or not it is there."""
+        return self.home(model) / "versions" / f"{version:06d}"
+
+    def alias_log(self, model: str) -> AliasLog:
+        """Return the history of what the model's aliases pointed to."""
+        return AliasLog(self.home(model) / "aliases")
 
     def aliases(self, model: str) -> AliasMap:
         """Return the newest generation of the model's aliases; an empty one if there is none.
@@ -83,19 +97,20 @@ class Registry:
         RegistryError
             If the newest generation cannot be read.
         """
-        return self._alias_log(model).newest()
+        return self.alias_log(model).newest()
 
     def target(self, model: str, alias: str = CHAMPION) -> AliasTarget:
         """Return what the alias points to; raise NotFound if there is no such model or alias.
 
         ``latest`` is no entry of the log: it is the highest version there is.
         """
-        versions = self._check_model(model)
         if alias == LATEST:
-            newest = versions[-1]
+            newest = self._check_model(model)[-1]
             return AliasTarget(version=newest, manifest_sha256=self.digest(model, newest))
+        marker.check(self.root)
         targets = self.aliases(model).aliases
         if alias not in targets:
+            self._check_model(model)
             raise NotFound(
                 f"Model {model!r} has no alias {shorten(alias)}. "
                 f"Its aliases: {listing(sorted(targets))}."
@@ -104,12 +119,12 @@ class Registry:
         return targets[alias]
 
     def resolve(self, reference: str) -> tuple[str, int]:
-        """Return the model's name and the version that ``NAME``, ``NAME:7`` or ``NAME:alias`` means.
+        """Return the model and version that ``NAME``, ``NAME:7`` or ``NAME:alias`` means.
 
         A name alone means its champion. Raises NotFound as `target` does.
         """
         model, _, selector = reference.partition(":")
-        if selector.isdecimal() and selector.isascii():
+        if _VERSION.fullmatch(selector):
             self._check_version(model, int(selector))
             return model, int(selector)
         return model, self.target(model, selector or CHAMPION).version
@@ -117,11 +132,8 @@ class Registry:
     def digest(self, model: str, version: int) -> str:
         """Return the sha256 of the version's manifest; raise NotFound if there is none."""
         self._check_version(model, version)
-        path = self._version(model, version) / _MANIFEST
-        try:
-            return hashlib.sha256(_read_file(path, limit=_MAX_MANIFEST_BYTES)).hexdigest()
-        except CorruptVersion as error:
-            raise _not_to_be_used(model, version, error) from error
+        with self._reading(model, version) as directory:
+            return hashlib.sha256(artifact.read_manifest(directory)).hexdigest()
 
     def load(self, model: str, version: int) -> Model:
         """Read one version, verify every byte of it, and run its self-test.
@@ -134,13 +146,32 @@ class Registry:
             If it is not what was published; the message names the file.
         """
         self._check_version(model, version)
-        try:
-            return self._read_as(model, version)
-        except CorruptVersion as error:
-            raise _not_to_be_used(model, version, error) from error
+        with self._reading(model, version) as directory:
+            loaded = artifact.read(directory)
+            manifest = loaded.manifest
+            if (manifest.model, manifest.version) != (model, version):
+                raise CorruptVersion(
+                    f"{artifact.MANIFEST} says that it is version {manifest.version} of "
+                    f"{manifest.model!r}."
+                )
+            targets = self.aliases(model).aliases.values()
+            pinned = {target.manifest_sha256 for target in targets if target.version == version}
+            if pinned and loaded.digest not in pinned:
+                raise CorruptVersion(
+                    f"{artifact.MANIFEST} is not the one that an alias was pointed at."
+                )
+            return loaded
+
+    def attachment(self, model: Model, name: str) -> bytes | None:
+        """Return one of the version's further files, verified; None if it has no such file."""
+        manifest = model.manifest
+        if name not in manifest.files:
+            return None
+        with self._reading(manifest.model, manifest.version) as directory:
+            return artifact.read_file(directory, name, manifest)
 
     def prepare(self, model: str) -> None:
-        """Create the model's place if it is not there, and try that it can be written.
+        """Create the model's place if it is not there, and try that a version could appear in it.
 
         Called before work whose result is to be published: a missing right is better known before
         hours of training than after.
@@ -151,75 +182,56 @@ class Registry:
             If the directory cannot be written or holds something else, or the aliases cannot be
             read.
         """
-        with self._writing():
-            probe = self._staging(model)
-            probe.mkdir()
-            probe.rmdir()
+        with self.writing():
+            staging = self._staging(model)
+            staging.mkdir()
+            probe = self.home(model) / "versions" / f"{durable.TEMPORARY}{staging.name}"
+            staging.rename(probe).rmdir()
         self.aliases(model)
 
     def publish(
-        self, model: str, predictor: Predictor, record: Record, selftest_inputs: FloatArray
+        self,
+        model: str,
+        predictor: Predictor,
+        record: Record,
+        selftest_inputs: FloatArray,
+        *,
+        attachments: Attachments | None = None,
     ) -> Model:
         """Publish the predictor as the model's next version and return it as a reader sees it.
 
         Nothing is visible before everything is; success is returned only once the disk has it.
-        Concurrent publishers get different numbers.
+        Concurrent publishers get different numbers, and no number is given twice.
 
         Raises
         ------
+        CorruptVersion
+            If no reader would take it, because a number in it is not finite, for one.
         RegistryError
             If the registry's directory cannot be written or holds something else.
         """
-        files = artifact.pack(predictor, selftest_inputs)
-        with self._writing():
-            staging = self._staging(model)
-            staging.mkdir()
-            try:
-                for name, content in files.items():
-                    durable.write(staging / name, content)
-                version = max(self.versions(model), default=0) + 1
-                while True:
-                    manifest = _manifest(model, version, predictor, record, files)
-                    (staging / _MANIFEST).unlink(missing_ok=True)
-                    durable.write(staging / _MANIFEST, manifest.to_json())
-                    durable.sync_directory(staging)
-                    _check_read_back(staging, predictor)
-                    if _rename_exclusively(staging, self._version(model, version)):
+        packed = artifact.pack(predictor, selftest_inputs)
+        with self.writing():
+            while True:
+                # Those that were removed count too. Another publisher may take the number first.
+                version = max(self.numbers(model), default=0) + 1
+                files = {**packed, **(attachments(version) if attachments else {})}
+                manifest = _manifest(model, version, predictor, record, files)
+                staging = self._staging(model)
+                try:
+                    _stage(staging, files, manifest)
+                    # As every reader will, which compares it with what the manifest was made for.
+                    published = artifact.read(staging)
+                    if durable.rename_exclusively(staging, self.path(model, version)):
                         break
-                    version += 1  # another publisher took the number
-                durable.sync_directory(self._version(model, version).parent)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-        return self.load(model, version)
-
-    def set_alias(self, model: str, alias: str, version: int, *, reason: str) -> AliasMap:
-        """Point an alias at a version, in one atomic step, and return the new map.
-
-        A writer that comes second reads the winner's map and applies its own change to that.
-        """
-        target = AliasTarget(version=version, manifest_sha256=self.load(model, version).digest)
-        with self._writing():
-            return self._alias_log(model).append(
-                lambda aliases: {**aliases, alias: target}, reason=reason
-            )
-
-    def _alias_log(self, model: str) -> AliasLog:
-        return AliasLog(self._model(model) / "aliases")
-
-    def _model(self, model: str) -> Path:
-        if not MODEL_NAME.fullmatch(model):
-            raise NotFound(
-                f"{shorten(model)} cannot be a model's name: expected a lower-case letter or "
-                "digit and up to 63 more of those, '_' and '-'."
-            )
-        return self.root / "models" / model
-
-    def _version(self, model: str, version: int) -> Path:
-        return self._model(model) / "versions" / f"{version:06d}"
+                finally:
+                    shutil.rmtree(staging, ignore_errors=True)
+            durable.sync_directory(self.path(model, version).parent)
+        return published
 
     def _check_model(self, model: str) -> list[int]:
         """Return the model's versions; raise NotFound if it has none."""
-        self._check_format()
+        marker.check(self.root)
         versions = self.versions(model)
         if not versions:
             known = listing(self.models())
@@ -227,76 +239,50 @@ class Registry:
         return versions
 
     def _check_version(self, model: str, version: int) -> None:
+        marker.check(self.root)
+        numbers = self.numbers(model)
+        if version in numbers and not tombstones.is_removed(self.path(model, version)):
+            return
         versions = self._check_model(model)
-        if version not in versions:
-            known = listing([str(number) for number in reversed(versions)])
-            raise NotFound(
-                f"Model {model!r} has no version {version}. Its versions, newest first: {known}."
-            )
-
-    def _check_format(self) -> bool:
-        """Refuse a registry that other code has written; say whether there is one."""
-        try:
-            content = (self.root / _MARKER).read_bytes()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise RegistryError(
-                f"The registry {self.root} cannot be read: {error.strerror}."
-            ) from error
-        try:
-            Marker.model_validate_json(content)
-        except ValidationError as error:
-            raise RegistryError(
-                f"{self.root / _MARKER} does not say that the registry has format "
-                f"{SCHEMA_VERSION}, the only one that this version of Quadnet knows."
-            ) from error
-        return True
-
-    def _read_as(self, model: str, version: int) -> Model:
-        """Read the version, and hold what it says of itself against where it lies."""
-        loaded = _read(self._version(model, version))
-        manifest = loaded.manifest
-        if (manifest.model, manifest.version) != (model, version):
-            raise CorruptVersion(
-                f"{_MANIFEST} says that it is version {manifest.version} of {manifest.model!r}."
-            )
-        targets = self.aliases(model).aliases.values()
-        pinned = {target.manifest_sha256 for target in targets if target.version == version}
-        if pinned and loaded.digest not in pinned:
-            raise CorruptVersion(f"{_MANIFEST} is not the one that an alias was pointed at.")
-        return loaded
+        gone = f"version {version} any more: it was removed"
+        missing = gone if version in numbers else f"version {version}"
+        known = listing([str(number) for number in reversed(versions)])
+        raise NotFound(f"Model {model!r} has no {missing}. Its versions, newest first: {known}.")
 
     def _staging(self, model: str) -> Path:
         """Return a new path to write a version of the model in, and make what lies around it."""
-        self._initialize()
-        home = self._model(model)
-        durable.make_directories(home / "versions")
-        durable.make_directories(home / ".staging")
-        return home / ".staging" / str(uuid.uuid4())
-
-    def _initialize(self) -> None:
-        if self._check_format():
-            return
-        durable.make_directories(self.root)
-        marker = self.root / _MARKER
-        strangers = sorted(
-            name
-            for name in durable.entries(self.root)
-            if name != "lost+found" and not name.startswith(".new-")
-        )
-        # Looked for again: another publisher may have made the registry just now.
-        if strangers and not marker.exists():
+        marker.initialize(self.root)
+        home = self.home(model)
+        versions, staging = home / "versions", home / ".staging"
+        # The parents, too: who made them may have died before they were flushed.
+        for directory in (home.parent, home, versions, staging):
+            durable.make_directories(directory)
+        if versions.stat().st_dev != staging.stat().st_dev:
             raise RegistryError(
-                f"{self.root} is no registry and not empty: it holds {strangers[0]!r}. "
-                "Name an empty or a new directory with --registry."
+                f"{staging} is on another file system than {versions}: a version could not appear "
+                "in one step. Let both be plain directories."
             )
-        content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
-        # Another publisher may be first; either marker will do.
-        durable.write_if_absent(marker, content.encode())
+        return staging / str(uuid.uuid4())
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _reading(self, model: str, version: int) -> Iterator[Path]:
+        """Let what is wrong with the version be said of this version."""
+        directory = self.path(model, version)
+        try:
+            yield directory
+        except CorruptVersion as error:
+            if tombstones.is_removed(directory):  # meanwhile
+                self._check_version(model, version)
+            reason = str(error)
+            # The file names what it likes, at any length.
+            shown = reason if len(reason) <= 500 else f"{reason[:500]}…"
+            raise CorruptVersion(
+                f"Version {version} of model {model!r} must not be used: {shown}"
+            ) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say in words what the system refuses."""
         try:
             yield
         except OSError as error:
@@ -314,10 +300,10 @@ def _manifest(
         model=model,
         version=version,
         created=datetime.now(UTC),
+        publisher=publisher.here(),
         architecture=artifact.architecture(predictor),
         tensor_digest=artifact.tensor_digest(predictor),
-        # Another BLAS may round differently; a wrong weight shows far above this.
-        selftest_atol=1e-9 if predictor.dtype == np.float64 else 1e-5,
+        selftest_atol=artifact.selftest_atol(predictor),
         files={
             name: FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
             for name, content in files.items()
@@ -326,56 +312,10 @@ def _manifest(
     )
 
 
-def _not_to_be_used(model: str, version: int, error: CorruptVersion) -> CorruptVersion:
-    return CorruptVersion(f"Version {version} of model {model!r} must not be used: {error}")
-
-
-def _read(directory: Path) -> Model:
-    """Read and verify the version in this directory: every reader's one way in."""
-    content = _read_file(directory / _MANIFEST, limit=_MAX_MANIFEST_BYTES)
-    try:
-        manifest = Manifest.from_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its text"
-        raise CorruptVersion(f"{_MANIFEST}: {where}: {first['msg']}.") from error
-    missing = {artifact.WEIGHTS, artifact.SELFTEST} - manifest.files.keys()
-    if missing:
-        raise CorruptVersion(f"{_MANIFEST}: it does not list {min(missing)}.")
-    files = {}
-    for name, expected in manifest.files.items():
-        files[name] = _read_file(directory / name, limit=expected.size)
-        if len(files[name]) != expected.size:
-            raise CorruptVersion(f"{name}: expected {expected.size} bytes, got {len(files[name])}.")
-        if hashlib.sha256(files[name]).hexdigest() != expected.sha256:
-            raise CorruptVersion(f"{name}: its sha256 is not the one in the manifest.")
-    predictor = artifact.unpack(manifest, files)
-    return Model(manifest, hashlib.sha256(content).hexdigest(), predictor)
-
-
-def _read_file(path: Path, *, limit: int) -> bytes:
-    try:
-        if path.stat().st_size > limit:
-            raise CorruptVersion(
-                f"{path.name}: expected at most {limit} bytes, got {path.stat().st_size}."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise CorruptVersion(f"{path.name}: {error.strerror}.") from error
-
-
-def _check_read_back(staging: Path, predictor: Predictor) -> None:
-    """Read what was written as the server will, and compare it bit for bit with what was meant."""
-    written = _read(staging).predictor
-    if artifact.tensor_digest(written) != artifact.tensor_digest(predictor):
-        raise CorruptVersion(f"{artifact.WEIGHTS}: what was read back is not what was written.")
-
-
-def _rename_exclusively(source: Path, target: Path) -> bool:
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            return False
-        raise
-    return True
+def _stage(staging: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
+    """Write the version's directory, the manifest last, and flush all of it to the disk."""
+    durable.make_directory(staging)
+    for name, content in files.items():
+        durable.write(staging / name, content)
+    durable.write(staging / artifact.MANIFEST, manifest.to_json())
+    durable.sync_directory(staging)

@@ -1,9 +1,24 @@
 """A model that is right by construction, and how to publish it."""
 
+import hashlib
+import json
+
 import numpy as np
 
-from quadnet import quadrants
-from quadnet.manifest import Data, Feature, Lineage, Record, Signature, Training, Verdict
+from quadnet import promotion, quadrants
+from quadnet.manifest import (
+    ClassMetrics,
+    Data,
+    Feature,
+    Folded,
+    Lineage,
+    Metrics,
+    Part,
+    Record,
+    Signature,
+    Training,
+    Verdict,
+)
 from quadnet.names import CHAMPION
 from quadnet.network import Network
 from quadnet.predictor import Predictor
@@ -25,17 +40,45 @@ def record(predictor, n_features=2):
     return Record(
         signature=Signature(
             features=[
-                Feature(name=name, min=-1.0, max=1.0) for name in ("x", "y", "z")[:n_features]
+                Feature(name=name, min=-1.0, max=1.0)
+                for name in ["x", "y", "z", *(f"x{i}" for i in range(3, n_features))][:n_features]
             ],
             classes=[str(name) for name in predictor.classes],
         ),
-        training=Training(epochs=1, updates=10, loss=0.5, seconds=0.1),
-        data=Data(train_rows=4, train_sha256="0" * 64, test_rows=4, test_sha256="1" * 64),
-        metrics={"accuracy": 1.0},
-        gate=[Verdict(metric="accuracy", limit=0.9, value=1.0, passed=True)],
+        training=Training(
+            epochs=1, updates=10, best_epoch=1, stop_reason="max_iter", loss=0.5, seconds=0.1
+        ),
+        folded=Folded(),
+        data=Data(
+            train=Part(rows=4, sha256="0" * 64),
+            test=Part(rows=4, sha256="1" * 64),
+        ),
+        metrics={
+            "test": Metrics(
+                accuracy=1.0,
+                log_loss=0.1,
+                calibration_error=0.0,
+                classes={
+                    str(name): ClassMetrics(rows=1, precision=1.0, recall=1.0)
+                    for name in predictor.classes
+                },
+            )
+        },
+        gate=[Verdict(metric="accuracy", comparison="at least", limit=0.9, value=1.0, passed=True)],
+        baseline=None,
+        forced=None,
         config={"name": "quadrants"},
         config_sha256="2" * 64,
-        lineage=Lineage(quadnet="0", python="3", numpy="2", scikit_learn="1", platform="test"),
+        lineage=Lineage(
+            quadnet="0",
+            python="3",
+            platform="test",
+            cpu="test",
+            libraries={"numpy": "2"},
+            blas=[],
+            threads=1,
+            git=None,
+        ),
     )
 
 
@@ -44,5 +87,13 @@ def publish(registry, model="quadrants", *, scale=10.0, alias=CHAMPION, **option
     predictor = exact_predictor(scale, **options)
     published = registry.publish(model, predictor, record(predictor), SELF_TEST_INPUTS)
     if alias:
-        registry.set_alias(model, alias, published.manifest.version, reason="test")
+        promotion.set_aliases(registry, model, {alias: published.manifest.version}, reason="test")
     return published
+
+
+def signed(values):
+    """Return the bytes of a manifest, or a generation of aliases, that says this: sealed."""
+    rest = {key: value for key, value in values.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True, indent=1) + "\n"
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    return (json.dumps({**rest, "checksum": checksum}, sort_keys=True, indent=1) + "\n").encode()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import config, presets
+from pipeline import presets, runfile
 from quadnet.errors import InvalidSetting, NotFound
 
 GOOD = """
@@ -20,7 +20,7 @@ accuracy = 0.9
 def load(tmp_path, text=GOOD, changes=()):
     path = tmp_path / "run.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(path, changes)
+    return runfile.load(path, changes)
 
 
 def test_what_is_left_out_has_its_default(tmp_path):
@@ -51,7 +51,7 @@ def test_set_changes_one_key(tmp_path, change, read, value):
     ("change", "message"),
     [
         ("data.pints=3", "there is no key data.pints. The keys there are: kind, placement, points"),
-        ("dada.points=3", "there is no key dada. The keys there are: name, data, network"),
+        ("dada.points=3", "there is no key dada. The keys there are: name, data, dtype"),
         ("data.points=3", "data.points: input should be greater than or equal to 4, got 3"),
         ("data.points=4.5", "data.points: input should be a valid integer, got 4.5"),
         ("data.points=many", "data.points: input should be a valid integer, got 'many'"),
@@ -87,7 +87,7 @@ def test_a_wrong_file_is_said(tmp_path, text, message):
 
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(InvalidSetting, match=r"no\.toml cannot be read: No such file"):
-        config.load(tmp_path / "no.toml")
+        runfile.load(tmp_path / "no.toml")
 
 
 def test_the_digest_follows_the_values_and_not_the_spelling(tmp_path):

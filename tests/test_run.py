@@ -1,63 +1,216 @@
-"""Runs: data, judgement, gate, and what is published of them."""
+"""Runs: trained, judged, published; and the presets."""
+
+import json
+import subprocess
 
 import numpy as np
 import pytest
 
-from pipeline import datasets, presets, run
-from quadnet import quadrants
-from quadnet.errors import GateFailed, InvalidSetting
+from pipeline import candidate, presets, publishing, runfile, trial
+from quadnet import promotion, quadrants
+from quadnet.errors import Conflict, GateFailed, InvalidSetting
+from tests.serving import quadnet
 
 SMALL = [
     "data.points=400",
     "network.solver=adam",
     "network.max_iter=60",
     "network.learning_rate_init=0.05",
+    "validation=0",
+    "calibrate=false",
+    "gate.accuracy=0.9",
 ]
 
 
+def attempt(config, champion=None):
+    return trial.judge(candidate.train(config), champion)
+
+
+def accuracy(judged):
+    return judged.evaluations["test"].metrics.accuracy
+
+
+def small(*changes):
+    return presets.load("quadrants", [*SMALL, *changes])
+
+
 def test_a_run_publishes_what_it_judged(registry):
-    config = presets.load("quadrants", [*SMALL, "gate.accuracy=0.9"])
-    trial = run.attempt(config)
-    model = run.publish(trial, registry)
+    judged = attempt(small())
+    model = publishing.publish(judged, registry)
     assert registry.target("quadrants").version == 1
     manifest = registry.load("quadrants", 1).manifest
-    assert manifest.metrics == trial.metrics
-    assert manifest.config == config.model_dump(mode="json")
+    assert manifest.metrics["test"] == judged.evaluations["test"].metrics
+    assert manifest.config == judged.candidate.config.model_dump(mode="json")
     assert manifest.training.epochs == 60
     assert manifest.training.updates == 120
     assert [f.name for f in manifest.signature.features] == ["x", "y"]
+    assert (manifest.forced, manifest.baseline) == (None, None)
     X = np.random.default_rng(5).uniform(-1, 1, (20_000, 2))
     accuracy = (model.predictor.predict(X) == quadrants.label(X)).mean()
-    assert accuracy == pytest.approx(manifest.metrics["accuracy"], abs=0.01)
+    assert accuracy == pytest.approx(manifest.metrics["test"].accuracy, abs=0.01)
+
+
+def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
+    model = publishing.publish(
+        attempt(small("validation=0.25", "network.early_stopping=true")), registry
+    )
+    lines = registry.attachment(model, "history.jsonl").decode().splitlines()
+    epochs = [json.loads(line) for line in lines]
+    assert [e["epoch"] for e in epochs] == list(range(1, model.manifest.training.epochs + 1))
+    assert epochs[0].keys() == {
+        "epoch", "loss", "learning_rate", "validation_loss", "validation_score",
+    }  # fmt: skip
+    best = max(e["validation_score"] for e in epochs)
+    assert epochs[model.manifest.training.best_epoch - 1]["validation_score"] == best
+    evaluated = json.loads(registry.attachment(model, "evaluation.json"))
+    assert evaluated.keys() == {"train", "validation", "test"}
+    assert np.sum(evaluated["test"]["confusion"]) == 10_000
+    assert registry.attachment(model, "card.md").startswith(b"# ")
+    assert registry.attachment(model, "nonesuch") is None
 
 
 def test_the_same_configuration_gives_the_same_weights_bit_for_bit(registry):
-    config = presets.load("quadrants", [*SMALL, "gate.accuracy=0.9"])
-    digests = {run.publish(run.attempt(config), registry).manifest.tensor_digest for _ in range(2)}
+    config = small("validation=0.1", "calibrate=true", "scale=true")
+    digests = {
+        publishing.publish(attempt(config), registry).manifest.tensor_digest for _ in range(2)
+    }
     assert len(digests) == 1
-    other = presets.load("quadrants", [*SMALL, "gate.accuracy=0.9", "network.random_state=2"])
-    assert run.publish(run.attempt(other), registry).manifest.tensor_digest not in digests
+    other = small("validation=0.1", "calibrate=true", "scale=true", "network.random_state=2")
+    assert publishing.publish(attempt(other), registry).manifest.tensor_digest not in digests
+
+
+def test_two_processes_give_the_same_weights_bit_for_bit(registry):
+    words = ["train", "digits", "--set", "network.max_iter=5", "--set", "gate.accuracy=0.5"]
+    for threads in ("1", "2"):
+        done = quadnet(*words, "--registry", registry.root, env={"OPENBLAS_NUM_THREADS": threads})
+        assert done.returncode == 0, done.stderr
+    digests = {registry.load("digits", n).manifest.tensor_digest for n in (1, 2)}
+    assert len(digests) == 1
+
+
+def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(registry):
+    tree = small().model_dump()
+    del tree["network"]["random_state"]
+    config = runfile.RunConfig.model_validate(tree)
+    assert candidate.resolved(config).network["random_state"] == 0
+    resolved = candidate.resolved(small())
+    assert resolved.network["beta_1"] == 0.9
+    assert resolved == candidate.resolved(resolved)
+    # The digest is of what is done, not of how much of it was written down.
+    spelled_out = candidate.resolved(small("network.beta_1=0.9"))
+    assert spelled_out.sha256() == resolved.sha256()
 
 
 def test_a_failed_gate_publishes_nothing(registry):
-    config = presets.load("quadrants", [*SMALL, "network.max_iter=1", "gate.accuracy=0.9"])
-    with pytest.raises(GateFailed, match=r"not published: accuracy 0\.\d+ misses the gate's 0\.9"):
-        run.publish(run.attempt(config), registry)
+    with pytest.raises(GateFailed, match="not published: it failed its gate on accuracy, "):
+        publishing.publish(attempt(small("network.max_iter=1")), registry)
     assert not registry.root.exists()
+
+
+def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    worse = small("network.max_iter=15", "gate.accuracy=0.1")
+    judged = attempt(worse, champion)
+    assert judged.baseline.version == 1
+    assert judged.baseline.metrics == champion.manifest.metrics["test"]
+    failed = {verdict.metric for verdict in judged.gate if not verdict.passed}
+    assert "accuracy (champion: version 1)" in failed
+    with pytest.raises(GateFailed, match=r"champion: version 1"):
+        publishing.publish(judged, registry)
+    assert registry.versions("quadrants") == [1]
+    forced = publishing.publish(judged, registry, forced="the old one is too slow")
+    assert forced.manifest.forced == "the old one is too slow"
+    assert registry.aliases("quadrants").reason == "forced: the old one is too slow"
+
+
+def test_just_as_good_as_the_champion_is_good_enough(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    again = attempt(small(), champion)
+    assert again.passed
+    assert len(again.gate) == 1 + 1 + 4
+    assert publishing.publish(again, registry).manifest.baseline.version == 1
+
+
+def test_another_champion_meanwhile_is_not_replaced(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    judged = attempt(small(), champion)
+    publishing.publish(attempt(small(), champion), registry)
+    with pytest.raises(Conflict, match=r"version 3 is published, but the champion is no longer"):
+        publishing.publish(judged, registry)
+    assert registry.target("quadrants").version == 2
+    assert registry.versions("quadrants") == [1, 2, 3]
+
+
+def test_an_alias_moved_meanwhile_does_not_matter(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    judged = attempt(small(), champion)
+    promotion.set_aliases(registry, "quadrants", {"candidate": 1}, reason="meanwhile")
+    publishing.publish(judged, registry)
+    assert registry.target("quadrants").version == 2
+
+
+def test_a_champion_of_other_features_cannot_be_compared(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    digits = presets.load("digits", ["network.max_iter=1"])
+    trained = candidate.train(digits)
+    with pytest.raises(InvalidSetting, match="has other features than this run"):
+        trial.judge(trained, champion)
+
+
+def test_the_command_prints_the_verdicts_and_forces_with_a_reason(registry):
+    words = ["train", "quadrants", "--registry", registry.root]
+    words += [word for change in SMALL for word in ("--set", change)]
+    assert quadnet(*words).returncode == 0
+    worse = [*words, "--set", "network.max_iter=2"]
+    done = quadnet(*worse)
+    assert done.returncode == 1
+    assert "  FAILED  accuracy                            " in done.stdout
+    assert "accuracy (champion: version 1)" in done.stdout
+    assert done.stderr.startswith("quadnet train: quadrants was not published: it failed its gate")
+    assert quadnet(*worse, "--force").returncode == 2
+    assert quadnet(*worse, "--reason", "x").returncode == 2
+    forced = quadnet(*worse, "--force", "--reason", "a test", "--alias", "candidate")
+    assert forced.returncode == 0
+    assert "published all the same: a test." in forced.stdout
+    assert registry.aliases("quadrants").aliases["candidate"].version == 2
+    assert registry.target("quadrants").version == 1
+
+
+def test_the_git_commit_is_recorded(tmp_path, registry):
+    def git(*words):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "a.txt").write_text("one")
+    git("add", ".")
+    git("commit", "-m", "first")
+    words = ["train", "quadrants", "--registry", registry.root]
+    words += [word for change in SMALL for word in ("--set", change)]
+    for content in ("one", "two"):
+        (tmp_path / "a.txt").write_text(content)
+        assert quadnet(*words, cwd=tmp_path).returncode == 0
+    clean, dirty = (registry.load("quadrants", n).manifest.lineage.git for n in (1, 2))
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert clean.commit == dirty.commit == head.stdout.strip()
+    assert clean.changes_sha256 is None
+    assert dirty.changes_sha256 is not None
 
 
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_each_preset_passes_its_gate(name):
-    trial = run.attempt(presets.load(name))
-    assert trial.passed
+    judged = attempt(presets.load(name))
+    assert judged.passed
     floor = {"article-1": 0.98, "article-2": 0.95, "quadrants": 0.999, "digits": 0.97}[name]
-    assert trial.config.gate.accuracy == floor
+    assert judged.candidate.config.gate.accuracy == floor
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_network_1_reaches_its_gate_whatever_the_seed(seed):
     changes = [f"data.seed={seed}", f"network.random_state={seed}"]
-    assert run.attempt(presets.load("article-1", changes)).metrics["accuracy"] >= 0.98
+    assert accuracy(attempt(presets.load("article-1", changes))) >= 0.98
 
 
 def test_the_articles_presets_are_its_settings():
@@ -76,7 +229,7 @@ def test_the_articles_presets_are_its_settings():
 
 
 def test_the_pages_five_settings_are_adjustable():
-    trial = run.attempt(
+    judged = attempt(
         presets.load(
             "article-2",
             [
@@ -88,48 +241,10 @@ def test_the_pages_five_settings_are_adjustable():
             ],
         )
     )
-    assert trial.predictor.network.layer_sizes == (2, 8, 4)
-    assert trial.training.updates == 3000
-    assert len(np.unique(trial.training_part.X, axis=0)) <= 500
-    assert len(trial.test_part.y) == 200
-
-
-def test_centres_are_the_four_points_and_draws_pick_among_them():
-    part, _ = datasets.parts(presets.load("article-1"))
-    points, counts = np.unique(part.X, axis=0, return_counts=True)
-    assert points.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
-    assert counts.sum() == 10_000
-    assert counts.min() > 2300
-
-
-@pytest.mark.parametrize(("train_seed", "test_seed"), [(0, 0), (1, 1), (0, 1), (1, 0)])
-def test_held_out_points_are_never_training_points(train_seed, test_seed):
-    config = presets.load("quadrants", [f"data.seed={train_seed}", f"test.seed={test_seed}"])
-    train, test = datasets.parts(config)
-    assert {tuple(x) for x in train.X}.isdisjoint(tuple(x) for x in test.X)
-
-
-def test_scans_put_aside_are_a_fifth_of_every_digit_and_not_trained_on():
-    train, test = datasets.parts(presets.load("digits"))
-    assert (len(train.y), len(test.y)) == (1437, 360)
-    _, counts = np.unique(test.y, return_counts=True)
-    assert counts.min() >= 35
-    assert {x.tobytes() for x in train.X}.isdisjoint(x.tobytes() for x in test.X)
-    assert train.features[:2] == ("pixel_0_0", "pixel_0_1")
-    with pytest.raises(InvalidSetting, match=r"from 10 to 1697 of the 1797 scans\. Got 1700"):
-        datasets.parts(presets.load("digits", ["test.points=1700"]))
-
-
-def test_the_digest_of_a_dataset_follows_its_content():
-    config = presets.load("quadrants", ["data.points=100"])
-    part, _ = datasets.parts(config)
-    assert part.sha256() == datasets.parts(config)[0].sha256()
-    moved = part.X.copy()
-    moved[3, 1] = np.nextafter(moved[3, 1], 2)
-    assert datasets.Dataset(part.features, moved, part.y).sha256() != part.sha256()
-    swapped = part.y.copy()
-    swapped[0] = "I" if swapped[0] != "I" else "II"
-    assert datasets.Dataset(part.features, part.X, swapped).sha256() != part.sha256()
+    assert judged.candidate.predictor.network.layer_sizes == (2, 8, 4)
+    assert judged.candidate.training.updates == 3000
+    assert len(np.unique(judged.candidate.parts.train.X, axis=0)) <= 500
+    assert len(judged.test.y) == 200
 
 
 @pytest.mark.parametrize(
@@ -139,10 +254,10 @@ def test_the_digest_of_a_dataset_follows_its_content():
         ("network.alpha=-3", "The 'alpha' parameter of NeuralNetworkClassifier must be a float"),
         ("network.hidden_layer_sizes=six", "The 'hidden_layer_sizes' parameter"),
         ("network.learning_rate_init=0", "The 'learning_rate_init' parameter"),
-        ("data.draws=2", "No training row is of class I"),
+        ("data.draws=2", "and the part to train on (2 rows) has none"),
     ],
 )
 def test_a_wrong_network_setting_is_said(change, message):
     with pytest.raises(InvalidSetting) as caught:
-        run.attempt(presets.load("quadrants", [*SMALL, change]))
+        attempt(small(change))
     assert message in str(caught.value)

@@ -1,7 +1,6 @@
 """The life of a server, in a process of its own: starting, swapping versions, stopping."""
 
 import hashlib
-import json
 import shutil
 import signal
 import time
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from quadnet import promotion
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.exact import publish
+from tests.exact import publish, signed
 from tests.serving import SERVICE, ServerProcess, quadnet, refused
 
 
@@ -47,7 +47,7 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
     with ServerProcess(registry.root, "--poll", "0.05") as server:
         publish(registry, scale=2.0)
         until(lambda: version_served(server) == 2)
-        registry.set_alias("quadrants", "champion", 1, reason="back")
+        promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="back")
         until(lambda: version_served(server) == 1)
 
         publish(registry, scale=4.0, alias="")
@@ -58,8 +58,8 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
         weights.write_bytes(content)
         # By hand, because the registry refuses to point an alias at a version that is corrupt.
         digest = hashlib.sha256((version / "manifest.json").read_bytes()).hexdigest()
-        (registry.root / "models/quadrants/aliases/00000009.json").write_text(
-            json.dumps(
+        (registry.root / "models/quadrants/aliases/00000009.json").write_bytes(
+            signed(
                 {
                     "generation": 9,
                     "aliases": {"champion": {"version": 3, "manifest_sha256": digest}},

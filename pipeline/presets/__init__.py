@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import config
+from pipeline import runfile
 from pipeline.config import RunConfig
 from quadnet.errors import NotFound
 
@@ -13,10 +13,10 @@ NAMES = tuple(sorted(_FILES))
 
 
 def load(name: str, changes: Sequence[str] = ()) -> RunConfig:
-    """Return the preset of this name, changed as `config.load` does; raise NotFound if none."""
+    """Return the preset of this name, changed as `runfile.load` does; raise NotFound if none."""
     if name not in _FILES:
         raise NotFound(
             f"There is no preset {name!r}. The presets: {', '.join(NAMES)}. "
             "A run file's path must end in .toml."
         )
-    return config.load(_FILES[name], changes)
+    return runfile.load(_FILES[name], changes)

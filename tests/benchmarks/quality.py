@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from pipeline import presets, run
+from pipeline import candidate, presets, trial
 from quadnet import NeuralNetworkClassifier, quadrants
 
 FEW_POINTS = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 1000, "tol": 1e-9}
@@ -60,16 +60,18 @@ def few_points(seeds: int) -> None:
 def preset(seeds: int) -> None:
     """Print what the preset `quadrants` reaches, whatever its seed, and how long it trains."""
     trials = [
-        run.attempt(
-            presets.load(
-                "quadrants",
-                [f"data.seed={seed}", f"network.random_state={seed}", "test.points=100_000"],
+        trial.judge(
+            candidate.train(
+                presets.load(
+                    "quadrants",
+                    [f"data.seed={seed}", f"network.random_state={seed}", "test.points=100_000"],
+                )
             )
         )
         for seed in range(seeds)
     ]
-    scores = [trial.metrics["accuracy"] for trial in trials]
-    seconds = statistics.median(trial.training.seconds for trial in trials)
+    scores = [judged.evaluations["test"].metrics.accuracy for judged in trials]
+    seconds = statistics.median(judged.candidate.training.seconds for judged in trials)
     print(f"preset quadrants, {seeds} seeds, 100,000 held out (target 99.9 % in under 2 s)")
     print(
         f"  {'quadnet train quadrants':38s} median {statistics.median(scores):8.3%}  "

@@ -1,0 +1,191 @@
+"""A candidate: a network trained as its configuration says, ready to be judged."""
+
+import json
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from pipeline import folding, lineage, parts
+from pipeline.config import RunConfig
+from pipeline.datasets import Dataset
+from pipeline.parts import Parts
+from quadnet import NeuralNetworkClassifier
+from quadnet.errors import InvalidSetting
+from quadnet.history import History
+from quadnet.manifest import Feature, Folded, Lineage, Signature, Training
+from quadnet.predictor import Predictor
+from quadnet.types import FloatArray
+
+OnEpoch = Callable[[History], object]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network trained as its configuration says, and not yet judged.
+
+    `config` is the resolved one, with every parameter of the network; `epochs` is a record an
+    epoch; `predictor` is what would be published, with all folded in.
+    """
+
+    config: RunConfig
+    predictor: Predictor
+    parts: Parts
+    folded: Folded
+    training: Training
+    epochs: list[dict[str, float]]
+    lineage: Lineage
+
+    @property
+    def signature(self) -> Signature:
+        """What the network takes and gives, with the ranges seen in training."""
+        part = self.parts.train
+        return Signature(
+            features=[
+                Feature(name=name, min=float(column.min()), max=float(column.max()))
+                for name, column in zip(part.features, part.X.T, strict=True)
+            ],
+            classes=[str(label) for label in self.predictor.classes],
+        )
+
+    def summary(self) -> str:
+        """Return what the run's user wants to know first."""
+        shape = "-".join(map(str, self.predictor.network.layer_sizes))
+        return (
+            f"Trained a {shape} network on {len(self.parts.train.y):,} rows: "
+            f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."
+        )
+
+
+def train(config: RunConfig, on_epoch: OnEpoch | None = None) -> Candidate:
+    """Train a network as the configuration says; the test part stays sealed.
+
+    Raises
+    ------
+    InvalidSetting
+        If the network's parameters are not the estimator's, a part of the data lacks rows, or
+        training diverges.
+    InvalidInput
+        If a file of data is not as it must be.
+    """
+    config = resolved(config)
+    own = parts.of(config)
+    parameters: dict[str, Any] = dict(config.network)
+    network = NeuralNetworkClassifier(**parameters)
+    start = time.perf_counter()
+    try:
+        predictor, folded = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
+    except ValueError as error:  # a parameter out of its range, or training that diverged
+        raise InvalidSetting(f"The network cannot be trained so. {error}") from error
+    return Candidate(
+        config=config,
+        predictor=predictor,
+        parts=own,
+        folded=folded,
+        training=Training(
+            epochs=network.n_iter_,
+            updates=network.n_updates_,
+            best_epoch=network.best_iteration_,
+            stop_reason=network.stop_reason_,
+            loss=network.loss_,
+            seconds=time.perf_counter() - start,
+        ),
+        epochs=_epochs(network),
+        lineage=lineage.here(),
+    )
+
+
+def fitted(
+    network: NeuralNetworkClassifier,
+    train: Dataset,
+    validation: Dataset | None,
+    config: RunConfig,
+    *,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Predictor, Folded]:
+    """Fit the network, and return it with the scaler and the temperature folded in.
+
+    Parameters
+    ----------
+    network : NeuralNetworkClassifier
+        With the parameters that it is to have; left fitted.
+    train, validation : Dataset
+    config : RunConfig
+        Says whether to scale and to calibrate, and in which type to compute.
+    on_epoch : callable, optional
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or training diverges.
+    """
+    size = network.batch_size
+    if isinstance(size, int):
+        # What the estimator would do with a warning.
+        network.set_params(batch_size=min(size, len(train.y)))
+    # On more threads the same sums come in another order, and no run could be repeated.
+    with threadpool_limits(1), warnings.catch_warnings():
+        # A run asks for a number of epochs; whether they were enough is the gate's business.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Training interrupted")
+        scaler = StandardScaler().fit(train.X) if config.scale else None
+
+        def rows(part: Dataset) -> FloatArray:
+            X: FloatArray = part.X if scaler is None else scaler.transform(part.X)
+            return X.astype(config.dtype)
+
+        held_out: dict[str, Any] = {}
+        if validation is not None:
+            held_out = {"X_val": rows(validation), "y_val": validation.y}
+        network.fit(rows(train), train.y, **held_out, on_epoch=on_epoch)
+        if network.stop_reason_ == "interrupted":
+            # Of a run the half is nothing: it could not be repeated.
+            raise KeyboardInterrupt
+        predictor = network.freeze()
+        if scaler is not None:
+            predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_)
+        temperature = 1.0
+        if config.calibrate and validation is not None:
+            temperature = folding.fit_temperature(predictor, validation)
+            predictor = folding.fold_temperature(predictor, temperature)
+    return predictor, Folded(
+        mean=None if scaler is None else scaler.mean_.tolist(),
+        scale=None if scaler is None else scaler.scale_.tolist(),
+        temperature=temperature,
+    )
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """Return the configuration with every parameter of the network in it.
+
+    A run without a seed could not be repeated: it gets seed 0.
+    """
+    known = NeuralNetworkClassifier().get_params()
+    unknown = sorted(config.network.keys() - known.keys())
+    if unknown:
+        raise InvalidSetting(
+            f"There is no key network.{unknown[0]}. The keys there are: {', '.join(known)}."
+        )
+    # What each may be is the estimator's to say, when it is fitted.
+    network = known | {"random_state": 0} | config.network
+    # Through JSON, where tuples become the lists that a manifest gives back.
+    network = json.loads(json.dumps(network))
+    return RunConfig.model_validate(config.model_dump() | {"network": network})
+
+
+def _epochs(estimator: NeuralNetworkClassifier) -> list[dict[str, float]]:
+    curves = {
+        "loss": estimator.loss_curve_,
+        "learning_rate": estimator.learning_rate_curve_,
+        "validation_loss": estimator.validation_loss_curve_,
+        "validation_score": estimator.validation_scores_,
+    }
+    return [
+        {"epoch": i + 1} | {name: float(curve[i]) for name, curve in curves.items() if curve}
+        for i in range(len(estimator.loss_curve_))
+    ]

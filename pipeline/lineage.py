@@ -1,0 +1,60 @@
+"""What a run was made with: code, libraries, machine. Enough to say why another differs."""
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from quadnet import __version__
+from quadnet.manifest import Git, Lineage
+
+_LIBRARIES = ("numpy", "scipy", "scikit-learn")
+
+
+def here() -> Lineage:
+    """Describe this process, this machine and, if the directory is in a git repository, that."""
+    # As a run trains: see candidate.fitted.
+    with threadpool_limits(1):
+        pools = threadpool_info()
+    blas = [pool for pool in pools if pool["user_api"] == "blas"]
+    return Lineage(
+        quadnet=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu(),
+        libraries={name: version(name) for name in _LIBRARIES},
+        blas=sorted(
+            f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+            for pool in blas
+        ),
+        threads=max((pool["num_threads"] for pool in blas), default=1),
+        git=_git(),
+    )
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _git() -> Git | None:
+    try:
+        commit = _asked("rev-parse", "HEAD").decode().strip()
+        # Of tracked files only: the registry itself may lie here, untracked.
+        changes = _asked("diff", "--binary", "HEAD")
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit
+        return None
+    return Git(
+        commit=commit, changes_sha256=hashlib.sha256(changes).hexdigest() if changes else None
+    )
+
+
+def _asked(*words: str) -> bytes:
+    return subprocess.run(["git", *words], capture_output=True, check=True, timeout=10).stdout  # noqa: S603, S607

@@ -1,0 +1,74 @@
+"""How far long work has come: a bar on a terminal, a line every few seconds anywhere else."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from quadnet.history import History
+
+_SECONDS_A_LINE = 5.0
+_SECONDS_A_FRAME = 0.1
+
+Show = Callable[[float, str], None]
+"""Takes how much is done, and a few words on it."""
+
+
+@contextmanager
+def shown(what: str, total: float) -> Iterator[Show]:
+    """Show on standard output how much of `total` is done, until the work ends."""
+    if not sys.stdout.isatty():
+        yield _Lines(what, total)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(), transient=True) as progress:
+        task = progress.add_task(what, total=total, note="")
+        due = 0.0
+
+        def show(done: float, note: str) -> None:
+            # Epochs may be as short as the drawing of a frame.
+            nonlocal due
+            now = time.monotonic()
+            if now >= due:
+                due = now + _SECONDS_A_FRAME
+                progress.update(task, completed=done, note=note)
+
+        yield show
+
+
+class _Lines:
+    def __init__(self, what: str, total: float) -> None:
+        self._what, self._total = what, total
+        self._start = time.monotonic()
+        self._due = self._start + _SECONDS_A_LINE
+
+    def __call__(self, done: float, note: str) -> None:
+        now = time.monotonic()
+        if now < self._due or done <= 0:
+            return
+        self._due = now + _SECONDS_A_LINE
+        left = (now - self._start) * (self._total / done - 1.0)
+        words = [f"{self._what}: {min(done / self._total, 1.0):.0%}", note, f"{left:.0f} s left"]
+        sys.stdout.write(", ".join(word for word in words if word) + "\n")
+        sys.stdout.flush()
+
+
+def of_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[[History], None]:
+    """Return what a fit calls after each epoch; `scoring` is the estimator's."""
+
+    def on_epoch(history: History) -> None:
+        note = f"epoch {history.epochs}, loss {history.loss_curve[-1]:.4g}"
+        if history.scores:
+            note += f", validation {scoring} {history.scores[-1]:.4g}"
+        show(history.epochs, note)
+
+    return on_epoch

@@ -1,0 +1,96 @@
+"""The model card of a version, in Markdown: what it is, how it was made and judged, its limits.
+
+Whatever is not written in this file is escaped: a name can neither break a table nor make a link,
+a picture, a formula or an element.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from pipeline.report import facts, judgement, limits
+from pipeline.report.wording import Name, Sentence, Table, visible
+from pipeline.trial import Trial
+from quadnet.manifest import Record
+
+# Text of which no Markdown reader makes anything but itself: no mark-up, and no address that
+# some of them make a link, for which a dot or a slash within a word would be needed.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9 ,():%+\u2013-]|(?<=\d)\.(?=\d)){1,200}")
+
+
+def render(trial: Trial, record: Record, version: int) -> str:
+    """Return the card."""
+    chosen, _ = facts.settings(record)
+    commands = facts.commands(record, version)
+    sections = [
+        f"# {escape(trial.candidate.config.name)}, version {version}",
+        _paragraph(limits.purpose(trial, record)),
+        _paragraph(_verdict(record)),
+        "## What it takes and gives",
+        _table(facts.features(record)),
+        f"Its classes: {', '.join(escape(name) for name in record.signature.classes)}.",
+        "## How it was judged",
+        _table(judgement.metrics(record)),
+        _table(judgement.verdicts(record)),
+        _table(judgement.classes(trial, record)),
+        _table(judgement.bins(trial)),
+        "## Limits",
+        "\n".join(f"- {_words(sentence)}" for sentence in limits.known(trial, record)),
+        "## How it was trained",
+        _table(facts.parts(trial, record)),
+        _table(facts.training(trial, record)),
+        _table(chosen),
+        "The network's other parameters have their defaults; `manifest.json` says every one.",
+        "## How to use it",
+        "\n\n".join(f"{what}:\n\n    {typed}" for what, typed in commands.rows),
+        "Where the versions are not in `models`, each takes `--registry DIRECTORY`.",
+        "## What it was made with",
+        _table(facts.lineage(record)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return Markdown that reads as this text, on one line, in a table's cell or outside.
+
+    What is not plain becomes code, within which nothing is mark-up. A bar, though, ends a cell
+    even there, and readers disagree on what a backslash before it means: it is put outside.
+    """
+    text = visible(text if text.strip() else repr(text))
+    if _PLAIN.fullmatch(text) and text.strip() == text:
+        return text
+    return "&#124;".join(_code(piece) if piece else "" for piece in text.split("|"))
+
+
+def _code(text: str) -> str:
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    # A reader takes one space off either end, unless all is spaces.
+    padded = text.strip() and (text[0] in "` " or text[-1] in "` ")
+    return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
+
+
+def _verdict(record: Record) -> Iterator[Sentence]:
+    limits_met = f"{sum(v.passed for v in record.gate)} of {len(record.gate)} limits met"
+    if record.forced is None:
+        yield (f"It passed its gate, {limits_met}.",)
+    else:
+        failed = f"It FAILED its gate, {limits_met}, and was published all the same, because: "
+        yield (failed, Name(record.forced), ".")
+    if record.baseline is None:
+        yield ("It was not compared with a champion.",)
+    else:
+        champion = f"the champion of the day, version {record.baseline.version}"
+        yield (f"It was compared with {champion}, on the same rows.",)
+
+
+def _table(table: Table) -> str:
+    marks = ["---:" if i in table.numbers else "---" for i in range(len(table.columns))]
+    rows = [map(escape, table.columns), marks, *(map(escape, row) for row in table.rows)]
+    return f"**{table.caption}**\n\n" + "\n".join(f"| {' | '.join(r)} |" for r in rows)
+
+
+def _paragraph(sentences: Iterable[Sentence]) -> str:
+    return " ".join(map(_words, sentences))
+
+
+def _words(sentence: Sentence) -> str:
+    return "".join(escape(part) if isinstance(part, Name) else part for part in sentence)

@@ -1,0 +1,146 @@
+"""What a version is and was made of, in the tables that its card and its report both show."""
+
+import json
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from pipeline.report.wording import DASH, Table, number
+from pipeline.trial import Trial
+from quadnet import NeuralNetworkClassifier, quadrants
+from quadnet.manifest import Record
+
+_MOST_FEATURES = 20
+_STOPPED = {
+    "max_iter": "the number of epochs was reached",
+    "max_fun": "the number of evaluations was reached",
+    "no_improvement": "nothing had become better for long enough",
+    "converged": "it had converged",
+    "line_search": "no step made the loss smaller",
+}
+
+
+def features(record: Record) -> Table:
+    """Return what the model takes; of many features the first ones, and the rest in one row."""
+    known = record.signature.features
+    shown = known if len(known) <= _MOST_FEATURES else known[: _MOST_FEATURES // 2]
+    rows = [(f.name, number(f.min), number(f.max)) for f in shown]
+    if rest := known[len(shown) :]:
+        low, high = min(f.min for f in rest), max(f.max for f in rest)
+        rows.append((f"and {len(rest):,} more", number(low), number(high)))
+    columns = ("Feature", "Lowest in training", "Highest in training")
+    return Table("Features", columns, rows, numbers=(1, 2))
+
+
+def parts(trial: Trial, record: Record) -> Table:
+    """Return the parts of the data."""
+    data = record.data
+    chosen = [
+        what
+        for what, was in (
+            ("the epoch", trial.candidate.config.network["early_stopping"]),
+            ("the temperature", trial.candidate.config.calibrate),
+        )
+        if was
+    ]
+    rows = [
+        (name, use, f"{part.rows:,}", part.sha256)
+        for name, use, part in (
+            ("train", "to fit the weights", data.train),
+            ("validation", f"to choose {' and '.join(chosen) or 'nothing'}", data.validation),
+            ("test", "to judge, read once", data.test),
+        )
+        if part is not None
+    ]
+    return Table("The parts of the data", ("Part", "For", "Rows", "SHA-256"), rows, numbers=(2,))
+
+
+def training(trial: Trial, record: Record) -> Table:
+    """Return how the fit went."""
+    went, folded = record.training, record.folded
+    network = trial.candidate.predictor.network
+    rows = [
+        ("Layers", "-".join(map(str, network.layer_sizes))),
+        ("Activations", ", ".join(network.activation_names) or "none: no hidden layer"),
+        ("Loss", network.loss_name.replace("_", " ")),
+        ("Computed in", str(trial.candidate.predictor.dtype)),
+        ("Epochs", f"{went.epochs:,}, the best one {went.best_epoch:,}"),
+        ("Updates", f"{went.updates:,}"),
+        ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
+        ("Training loss", number(went.loss)),
+        ("Seconds", f"{went.seconds:.2f}"),
+        ("Scaler", "none" if folded.mean is None else "folded into the first layer"),
+        (
+            "Temperature",
+            "none"
+            if folded.temperature == 1.0
+            else f"{number(folded.temperature)}, folded into the last layer",
+        ),
+    ]
+    return Table("Training", ("What", "Value"), rows)
+
+
+def settings(record: Record) -> tuple[Table, Table]:
+    """Return the run's settings, and then those of the network that are the estimator's defaults.
+
+    Without those that are unset: they had no part in it.
+    """
+    defaults = json.loads(json.dumps(NeuralNetworkClassifier().get_params()))
+    chosen: list[tuple[str, str]] = []
+    default: list[tuple[str, str]] = []
+    for path, value in _leaves(record.config):
+        section, _, name = path.partition(".")
+        usual = section == "network" and name in defaults and defaults[name] == value
+        row = (path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        (default if usual else chosen).append(row)
+    columns = ("Setting", "Value")
+    return (
+        Table("Settings of the run", columns, chosen),
+        Table("Parameters of the network that have their default", columns, default),
+    )
+
+
+def lineage(record: Record) -> Table:
+    """Return what it was made with."""
+    made = record.lineage
+    git = made.git
+    rows = [
+        ("quadnet", made.quadnet),
+        ("Python", made.python),
+        *made.libraries.items(),
+        ("BLAS", ", ".join(made.blas) or DASH),
+        ("BLAS threads", f"{made.threads}"),
+        ("CPU", made.cpu),
+        ("Platform", made.platform),
+        ("Git commit", git.commit if git else "none: not in a repository"),
+    ]
+    if git and git.changes_sha256:
+        rows.append(("Changes since, SHA-256", git.changes_sha256))
+    rows.append(("Configuration, SHA-256", record.config_sha256))
+    return Table("Code, libraries and machine", ("What", "Value"), rows)
+
+
+def commands(record: Record, version: int) -> Table:
+    """Return what to type to use the version."""
+    name = record.config["name"]
+    this = f"{name}:{version}"
+    rows = [
+        ("Show the card", f"quadnet models show {this}"),
+        ("Verify every byte, and train it again", f"quadnet models verify {this} --retrain"),
+        ("Answer the rows of a file", f"quadnet score {this} rows.csv answers.csv"),
+        ("Load it in Python", f'Registry(Path("models")).load("{name}", {version}).predictor'),
+    ]
+    takes, gives = record.signature.features, record.signature.classes
+    if len(takes) == len(quadrants.FEATURES) and set(gives) == set(quadrants.NAMES):
+        asked = f"quadnet classify --model {name} --version {version} 0.5 0.5 -0.3 0.8"
+        rows += [("Serve the champion", f"quadnet serve --model {name}"), ("Ask the server", asked)]
+    return Table("Commands", ("To", "Type"), rows)
+
+
+def _leaves(tree: JsonValue, path: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Yield the path of each value that is set, and the value."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _leaves(value, f"{path}.{key}" if path else key)
+    elif tree is not None:
+        yield path, tree

@@ -1,0 +1,84 @@
+"""Scans to look at: which rows of a test part are drawn, for models whose features are pixels."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.trial import Trial
+from quadnet.types import FloatArray
+
+_PIXEL = re.compile(r"pixel_(0|[1-9]\d{0,3})_(0|[1-9]\d{0,3})")
+_MOST_TYPICAL = 10
+_MOST_PIXELS = 64 * 64
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of shape (height, width): what it is, what it was taken for, and how surely."""
+
+    row: int
+    pixels: FloatArray
+    label: str
+    answer: str
+    certainty: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The scans that went worst, typical ones, and the range of their pixels."""
+
+    worst: list[Scan]
+    typical: list[Scan]
+    low: float
+    high: float
+
+
+def of(trial: Trial) -> Gallery | None:
+    """Return the scans; None if the features are not the pixels of a picture."""
+    places = _places(trial.test.features)
+    if places is None:
+        return None
+    height, width = places.max(axis=0) + 1
+
+    def scan(row: int, x: FloatArray, label: str, answer: str, certainty: float) -> Scan:
+        pixels = np.empty((height, width))
+        pixels[tuple(places.T)] = x
+        return Scan(row, pixels, label, answer, certainty)
+
+    train = trial.candidate.parts.train.X
+    return Gallery(
+        worst=[
+            scan(case.row, np.array(case.x), case.label, case.answer, case.certainty)
+            for case in trial.evaluations["test"].worst
+        ],
+        typical=[scan(*found) for found in _typical(trial)],
+        low=float(train.min()),
+        high=float(train.max()),
+    )
+
+
+def _places(features: tuple[str, ...]) -> "np.ndarray[tuple[int, int], np.dtype[np.intp]] | None":
+    """Return the row and column of each feature, if together they fill a rectangle."""
+    found = [_PIXEL.fullmatch(name) for name in features]
+    if not all(found) or not 1 < len(features) <= _MOST_PIXELS:
+        return None
+    places = np.array([[int(m[1]), int(m[2])] for m in found if m])
+    height, width = places.max(axis=0) + 1
+    return places if len(set(map(tuple, places.tolist()))) == height * width else None
+
+
+def _typical(trial: Trial) -> list[tuple[int, FloatArray, str, str, float]]:
+    """Return, of each of the first classes, the row that fares as its class does in the middle."""
+    predictor, test = trial.candidate.predictor, trial.test
+    P = predictor.probabilities(test.X)
+    answers = predictor.predict(test.X).astype(str)
+    found = []
+    for i, name in enumerate(predictor.classes[:_MOST_TYPICAL]):
+        rows = np.flatnonzero(test.y == str(name))
+        if len(rows):
+            row = rows[np.argsort(P[rows, i], kind="stable")[len(rows) // 2]]
+            column = np.flatnonzero(predictor.classes.astype(str) == answers[row])[0]
+            certainty = float(P[row, column])
+            found.append((int(row), test.X[row], str(name), answers[row], certainty))
+    return found

@@ -1,0 +1,131 @@
+"""How a version was judged, in the tables that its card and its report both show."""
+
+import math
+from collections import Counter
+
+from pipeline.report.wording import DASH, Table, interval, number, percent
+from pipeline.trial import Trial
+from quadnet.manifest import Metrics, Record
+
+_MOST_CLASSES = 200
+_MOST_CONFUSIONS = 20
+_MOST_COLUMNS = 6
+
+
+def metrics(record: Record) -> Table:
+    """Return what was measured on each part, and the champion's beside it."""
+    measured: dict[str, Metrics] = {f"{name} part": m for name, m in record.metrics.items()}
+    if record.baseline is not None:
+        measured[f"test part, champion (version {record.baseline.version})"] = (
+            record.baseline.metrics
+        )
+    rows = [
+        (name, percent(m.accuracy), number(m.log_loss), percent(m.calibration_error))
+        for name, m in measured.items()
+    ]
+    columns = ("Measured on", "Accuracy", "Log loss", "Calibration error")
+    return Table("Metrics", columns, rows, numbers=(1, 2, 3))
+
+
+def classes(trial: Trial, record: Record) -> Table:
+    """Return how each class fared; of very many, those whose rows are found least often."""
+    measured = record.metrics["test"].classes
+    names = list(measured)
+    caption = "Classes, on the test part"
+    if len(names) > _MOST_CLASSES:
+        names = sorted(names, key=lambda name: _or_one(measured[name].recall))[:_MOST_CLASSES]
+        caption = f"The {len(names)} of {len(measured):,} classes with the least recall"
+    trained_on = Counter(trial.candidate.parts.train.y.tolist())
+    columns: tuple[str, ...] = ("Class", "Rows in training", "Rows in test", "Precision", "Recall")
+    if record.baseline is not None:
+        columns += ("Champion's precision", "Champion's recall")
+    rows = []
+    for name in names:
+        ours = measured[name]
+        row: tuple[str, ...] = (name, f"{trained_on[name]:,}", f"{ours.rows:,}")
+        row += (percent(ours.precision), percent(ours.recall))
+        if record.baseline is not None:
+            theirs = record.baseline.metrics.classes[name]
+            row += (percent(theirs.precision), percent(theirs.recall))
+        rows.append(row)
+    return Table(caption, columns, rows, numbers=tuple(range(1, len(columns))))
+
+
+def verdicts(record: Record) -> Table:
+    """Return the gate's limits, and whether each was met."""
+    rows = [
+        (
+            verdict.metric,
+            f"{verdict.comparison} {verdict.limit:.6g}",
+            "nothing to measure" if verdict.value is None else f"{verdict.value:.6g}",
+            "passed" if verdict.passed else "FAILED",
+        )
+        for verdict in record.gate
+    ]
+    return Table("The gate's verdicts", ("Metric", "Limit", "Measured", "Verdict"), rows, (1, 2))
+
+
+def confusions(trial: Trial) -> Table:
+    """Return which class was taken for which other, the most frequent first."""
+    measured = trial.evaluations["test"]
+    names = list(measured.metrics.classes)
+    found = sorted(
+        (-count, i, j)
+        for i, row in enumerate(measured.confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    )
+    rows = [
+        (names[i], names[j], f"{-count:,}", percent(-count / sum(measured.confusion[i])))
+        for count, i, j in found[:_MOST_CONFUSIONS]
+    ]
+    caption = "Confusions, the most frequent first"
+    if len(found) > len(rows):
+        caption += f" ({len(rows)} of {len(found):,})"
+    return Table(caption, ("Class", "Taken for", "Rows", "Share of the class"), rows, (2, 3))
+
+
+def worst(trial: Trial) -> Table:
+    """Return the rows whose label was given the least probability."""
+    names = trial.test.features[:_MOST_COLUMNS]
+    rows = [
+        (
+            f"{case.row:,}",
+            case.label,
+            case.answer,
+            percent(case.certainty),
+            percent(case.probability),
+            *map(number, case.x[: len(names)]),
+        )
+        for case in trial.evaluations["test"].worst
+    ]
+    columns = ("Row", "Label", "Answer", "Certainty of the answer", "Probability of the label")
+    caption = "The test rows whose label was given the least probability"
+    if rest := len(trial.test.features) - len(names):
+        caption += f" (without {rest:,} further features)"
+    return Table(caption, (*columns, *names), rows, (3, 4, *range(5, 5 + len(names))))
+
+
+def bins(trial: Trial) -> Table:
+    """Return the bins of the reliability diagram."""
+    rows = [
+        (
+            f"{100 * b.low:.3g}{DASH}{100 * b.high:.3g}%",
+            f"{b.rows:,}",
+            percent(b.certainty),
+            percent(b.accuracy),
+            _outwards(*interval(b.accuracy, b.rows)),
+        )
+        for b in trial.evaluations["test"].reliability
+    ]
+    columns = ("Certainty", "Rows", "Mean certainty", "Right", "95% confidence")
+    return Table("Calibration, by certainty of the answer", columns, rows, (0, 1, 2, 3, 4))
+
+
+def _outwards(low: float, high: float) -> str:
+    """Return the interval in percent, rounded so that it becomes no narrower."""
+    return f"{math.floor(1000 * low) / 10:.1f}{DASH}{math.ceil(1000 * high) / 10:.1f}%"
+
+
+def _or_one(share: float | None) -> float:
+    return 1.0 if share is None else share

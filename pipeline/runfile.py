@@ -1,0 +1,97 @@
+"""The run file: TOML on disk and ``--set`` changes in, a validated `RunConfig` out."""
+
+import tomllib
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config import KINDS, RunConfig
+from quadnet.errors import InvalidSetting
+
+_ALTERNATIVES = {*KINDS, "list", "range", "float"}
+
+
+def load(path: Path, changes: Sequence[str] = ()) -> RunConfig:
+    """Read a run file, apply changes such as ``data.points=1000``, and validate the result.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read or parsed, or a key or a value is wrong.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSetting(f"The run file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # no UTF-8, or no TOML
+        raise InvalidSetting(f"The run file {path} is not valid TOML: {error}.") from error
+    for change in changes:
+        _apply(tree, change)
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise InvalidSetting(f"{path.name}: {_sentence(error)}") from error
+
+
+def _apply(tree: dict[str, Any], change: str) -> None:
+    """Set one dotted key to a TOML value; bare words are strings."""
+    key, _, text = change.partition("=")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        parsed = {"value": text}
+    *sections, last = key.strip().split(".")
+    if not last or parsed.keys() != {"value"}:
+        raise InvalidSetting(f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000.")
+    value = parsed["value"]
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise InvalidSetting(f"--set {change}: {section} is a value, not a section.")
+    tree[last] = value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    kind, got = first["type"], first.get("input")
+    # Which of several things a value was taken for stands in the location, and is no key of it.
+    where = ".".join(str(part) for part in first["loc"] if part not in _ALTERNATIVES)
+    if not where:
+        return first["msg"].removeprefix("Value error, ") + "."
+    if kind == "union_tag_not_found":
+        return f"the key {where}.kind is missing. The kinds are: {', '.join(KINDS)}."
+    if kind == "union_tag_invalid" and isinstance(got, dict):
+        where, message, got = f"{where}.kind", f"Expected one of {', '.join(KINDS)}", got["kind"]
+    elif kind == "extra_forbidden":
+        known = ", ".join(_known(first["loc"]))
+        return f"there is no key {where}. The keys there are: {known}."
+    elif kind == "missing":
+        return f"the key {where} is missing."
+    elif kind in {"model_type", "model_attributes_type"}:
+        message = "Expected a section"
+    else:
+        message = first["msg"]
+    return f"{where}: {message[0].lower()}{message[1:]}, got {got!r}."
+
+
+def _known(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the section that holds this location."""
+    section: type[BaseModel] = RunConfig
+    for name in location[:-1]:
+        if name in KINDS:
+            section = KINDS[str(name)]
+        elif str(name) in section.model_fields:
+            sections = list(_sections(section.model_fields[str(name)].annotation))
+            section = sections[0]
+    return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that an annotation speaks of, such as that of a list or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _sections(part)

@@ -1,0 +1,62 @@
+"""The marker of a registry: one file that says what the directory is, and in which format."""
+
+import uuid
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from quadnet import durable
+from quadnet.errors import RegistryError
+from quadnet.manifest import SCHEMA_VERSION, Frozen
+
+NAME = "registry.json"
+
+_MAX_BYTES = 2**16
+
+
+class Marker(Frozen):
+    """What registry.json says: the format of everything below it, and a name for this registry."""
+
+    format: Literal[1]
+    id: str
+
+
+def check(root: Path) -> bool:
+    """Refuse a registry that other code has written; say whether there is one."""
+    try:
+        content = durable.read(root / NAME, _MAX_BYTES)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise RegistryError(f"The registry {root} cannot be read: {error.strerror}.") from error
+    try:
+        Marker.model_validate_json(content)
+    except ValidationError as error:
+        raise RegistryError(
+            f"{root / NAME} does not say that the registry has format "
+            f"{SCHEMA_VERSION}, the only one that this version of Quadnet knows."
+        ) from error
+    return True
+
+
+def initialize(root: Path) -> None:
+    """Make the directory a registry, if it is none yet and holds nothing else."""
+    if check(root):
+        return
+    durable.make_directories(root)
+    path = root / NAME
+    strangers = sorted(
+        name
+        for name in durable.entries(root)
+        if name != "lost+found" and not name.startswith(durable.TEMPORARY)
+    )
+    # Looked for again: another publisher may have made the registry just now.
+    if strangers and not path.exists():
+        raise RegistryError(
+            f"{root} is no registry and not empty: it holds {strangers[0]!r}. "
+            "Name an empty or a new directory with --registry."
+        )
+    content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
+    # Another publisher may be first; either marker will do.
+    durable.write_if_absent(path, content.encode())

@@ -1,0 +1,94 @@
+"""Trials to report on, of any names and any number of classes and features, trained by nobody."""
+
+import numpy as np
+
+from pipeline import candidate, lineage, trial
+from pipeline.candidate import Candidate
+from pipeline.config import RunConfig
+from pipeline.datasets import Dataset
+from pipeline.parts import Parts, Sealed
+from quadnet.manifest import Folded, Training
+from quadnet.network import Network
+from quadnet.predictor import Predictor
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</title></style><img src=x onerror=alert(1)>",
+    "$x^2$ \\frac",
+    "a|b\\|c",
+    "two\nlines\r\n| --- |",
+    "# not a *heading* `code` ``two`` _u_ ~~s~~",
+    "[link](javascript:alert(1)) ![](http://evil.example/x.png)",
+    "www.evil.example me@evil.example https://evil.example",
+    "&amp; &lt;b&gt; \" ' {{7*7}} ${title} %s",
+    "\u202eright to left\u202c \u05e9\u05dc\u05d5\u05dd",
+    "\u4e2d\u6587 \U0001f9ee \ufffe \ue000 \x00 \x1b[31m",
+    " ",
+    "x" * 500,
+]
+"""Names as nobody would choose them but to break a page."""
+
+
+def shown(name):
+    """Return the name as a page shows it: what would not be seen is an escape."""
+    escapes = {
+        c: c.encode("unicode_escape").decode() for c in "\n\r\x00\x1b\u202c\u202e\ue000\ufffe"
+    }
+    return name.translate(str.maketrans(escapes)) if name.strip() else repr(name)
+
+
+def judged(
+    features,
+    classes,
+    *,
+    rows=300,
+    epochs=(),
+    predictor=None,
+    mistakes=True,
+    scale=1.0,
+    offset=0.0,
+    changes=None,
+):
+    """Return the trial of a linear network of random weights, right on most rows."""
+    rng = np.random.default_rng(0)
+    classes = sorted(classes)
+    X = offset + scale * np.clip(rng.normal(size=(2 * rows, len(features))), -1.79, 1.79)
+    predictor = predictor or _linear(rng, len(features), classes)
+    y = predictor.predict(X)
+    if mistakes:
+        y[::7] = rng.choice(classes, len(y[::7]))
+        y[: len(classes)] = classes
+    train, test = (Dataset(tuple(features), X[i::2], y[i::2].astype(str)) for i in (0, 1))
+    config = {
+        "name": "strange",
+        "data": {"kind": "csv", "path": "<b>|*a*|</b>.csv", "label": "$y$"},
+        "gate": {"accuracy": 0.5, "recall": 0.0},
+    } | (changes or {})
+    return trial.judge(
+        Candidate(
+            config=candidate.resolved(RunConfig.model_validate(config)),
+            predictor=predictor,
+            parts=Parts(train, None, Sealed(test)),
+            folded=Folded(),
+            training=Training(
+                epochs=len(epochs),
+                updates=1,
+                best_epoch=len(epochs),
+                stop_reason="max_iter",
+                loss=0.5,
+                seconds=0.1,
+            ),
+            epochs=list(epochs),
+            lineage=lineage.here(),
+        )
+    )
+
+
+def _linear(rng, n_features, classes):
+    # As the estimator does it, one output for two classes.
+    n_outputs, loss = len(classes), "softmax_cross_entropy"
+    if n_outputs == 2:
+        n_outputs, loss = 1, "sigmoid_cross_entropy"
+    network = Network([n_features, n_outputs], activations=[], loss=loss)
+    network.parameters.weights[0][:] = 3 * rng.normal(size=(n_features, n_outputs))
+    return Predictor(network, classes)

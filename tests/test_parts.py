@@ -1,0 +1,145 @@
+"""Data and its parts: what is trained on is never what is judged by."""
+
+import numpy as np
+import pytest
+
+from pipeline import datasets, parts, presets
+from pipeline.datasets import Dataset
+from quadnet import quadrants
+from quadnet.errors import InvalidSetting
+
+
+def of(name, *changes):
+    return parts.of(presets.load(name, ["validation=0", "calibrate=false", *changes]))
+
+
+def test_centres_are_the_four_points_and_draws_pick_among_them():
+    train = of("article-1").train
+    points, counts = np.unique(train.X, axis=0, return_counts=True)
+    assert points.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
+    assert counts.sum() == 10_000
+    assert counts.min() > 2300
+
+
+@pytest.mark.parametrize(("train_seed", "test_seed"), [(0, 0), (1, 1), (0, 1), (1, 0)])
+def test_points_to_be_judged_by_are_never_trained_on(train_seed, test_seed):
+    own = of("quadrants", f"data.seed={train_seed}", f"test.seed={test_seed}", "validation=0.3")
+    train, validation, test = (
+        {tuple(x) for x in part.X} for part in (own.train, own.validation, own.test.open())
+    )
+    assert train.isdisjoint(test)
+    assert validation.isdisjoint(test | train)
+    assert len(train) + len(validation) == 50_000
+    assert len(validation) == pytest.approx(15_000, rel=0.05)
+
+
+def test_the_test_part_is_read_once():
+    own = of("quadrants", "data.points=100")
+    own.test.open()
+    with pytest.raises(AssertionError, match="has been read"):
+        own.test.open()
+
+
+def test_scans_put_aside_are_a_fifth_and_not_trained_on():
+    own = of("digits", "validation=0.1")
+    train, validation, test = own.train, own.validation, own.test.open()
+    assert len(train.y) + len(validation.y) + len(test.y) == 1797
+    assert len(test.y) == pytest.approx(360, rel=0.1)
+    assert len(validation.y) == pytest.approx(144, rel=0.15)
+    assert {x.tobytes() for x in train.X}.isdisjoint(x.tobytes() for x in test.X)
+    assert set(test.y) == set("0123456789")
+    assert train.features[:2] == ("pixel_0_0", "pixel_0_1")
+
+
+def test_a_row_stays_in_its_part_whatever_is_around_it():
+    X = np.random.default_rng(0).normal(size=(1000, 3))
+    places = parts.row_hashes(X, seed=4)
+    np.testing.assert_array_equal(parts.row_hashes(X[200:300], seed=4), places[200:300])
+    shuffled = np.random.default_rng(1).permutation(1000)
+    np.testing.assert_array_equal(parts.row_hashes(X[shuffled], seed=4), places[shuffled])
+    assert not np.allclose(parts.row_hashes(X, seed=5), places)
+
+
+def test_places_are_spread_evenly_and_depend_on_every_column():
+    X = np.random.default_rng(0).normal(size=(20_000, 3))
+    places = parts.row_hashes(X, seed=0)
+    counts, _ = np.histogram(places, bins=20, range=(0, 1))
+    # 1,000 expected in each, give or take 31: six standard deviations.
+    assert np.abs(counts - 1000).max() < 190
+    assert places.max() < 1
+    for column in range(3):
+        moved = X.copy()
+        moved[:, column] = np.nextafter(moved[:, column], 9)
+        others = parts.row_hashes(moved, seed=0)
+        assert abs(np.corrcoef(places, others)[0, 1]) < 0.05
+    np.testing.assert_array_equal(parts.row_hashes(X[:, ::-1], 0)[:5] == places[:5], [False] * 5)
+
+
+def test_minus_zero_is_zero_to_the_split():
+    assert len(set(parts.row_hashes(np.array([[0.0, 1.0], [-0.0, 1.0]]), seed=0))) == 1
+
+
+def test_the_same_hashes_on_every_machine():
+    # Worked by hand for one value with Python's unbounded integers.
+    def mixed(state):
+        mask = 2**64 - 1
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+        return state ^ (state >> 31)
+
+    bits = int(np.array(0.5).view(np.uint64))
+    assert parts.row_hashes(np.array([[0.5]]), seed=7)[0] == mixed(mixed(7) ^ bits) / 2.0**64
+
+
+def test_the_margin_keeps_points_to_train_on_away_from_the_axes():
+    own = of("quadrants", "data.margin=0.2")
+    assert np.abs(own.train.X).min() >= 0.2
+    assert np.abs(own.train.X).max() < 1
+    assert np.abs(own.test.open().X).min() < 0.001
+    plain = of("quadrants")
+    np.testing.assert_array_equal(np.sign(plain.train.X), np.sign(own.train.X))
+
+
+def test_label_noise_is_the_share_it_says_and_only_to_train_on():
+    own = of("quadrants", "data.label_noise=0.25")
+    truth = quadrants.label(own.train.X)
+    assert (own.train.y != truth).mean() == pytest.approx(0.25, abs=0.01)
+    for name in quadrants.NAMES:
+        taken_for, counts = np.unique(own.train.y[truth == name], return_counts=True)
+        assert len(taken_for) == 4
+        wrong = counts[taken_for != name] / counts.sum()
+        np.testing.assert_allclose(wrong, 0.25 / 3, atol=0.01)
+    test = own.test.open()
+    np.testing.assert_array_equal(test.y, quadrants.label(test.X))
+    np.testing.assert_array_equal(own.train.X, of("quadrants").train.X)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["data.points=4", "validation=0.01"], "the validation part has none"),
+        (["data.points=6", "validation=0.5"], "and the part to train on"),
+    ],
+)
+def test_too_few_rows_are_said(changes, message):
+    with pytest.raises(InvalidSetting, match=message):
+        of("quadrants", *changes)
+
+
+def test_rows_in_common_are_refused():
+    part = Dataset(("x",), np.array([[1.0], [2.0], [-0.0]]), np.array(["a", "b", "a"]))
+    other = Dataset(("x",), np.array([[3.0], [0.0]]), np.array(["a", "a"]))
+    with pytest.raises(InvalidSetting, match="1 rows of the test part are in the part to train on"):
+        parts._check(part, None, other)
+
+
+def test_the_digest_of_a_dataset_follows_its_content():
+    part = of("quadrants", "data.points=100").train
+    assert part.sha256() == of("quadrants", "data.points=100").train.sha256()
+    moved = part.X.copy()
+    moved[3, 1] = np.nextafter(moved[3, 1], 2)
+    assert datasets.Dataset(part.features, moved, part.y).sha256() != part.sha256()
+    swapped = part.y.copy()
+    swapped[0] = "I" if swapped[0] != "I" else "II"
+    assert datasets.Dataset(part.features, part.X, swapped).sha256() != part.sha256()

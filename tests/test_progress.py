@@ -1,0 +1,77 @@
+"""Long work says how far it has come: a bar on a terminal, lines in a pipe."""
+
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from pipeline import progress
+from quadnet.history import History
+from tests.serving import QUADNET
+
+
+def test_on_a_terminal_there_is_a_bar_with_epoch_loss_accuracy_and_time_left(tmp_path):
+    controller, terminal = pty.openpty()
+    words = ["train", "digits", "--registry", tmp_path / "r", "--set", "validation=0.1"]
+    with subprocess.Popen(
+        [*QUADNET, *map(str, words)],
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    ) as process:
+        os.close(terminal)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(controller, 65536)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+        assert process.wait(60) == 0
+    os.close(controller)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert re.search(
+        r"Training .*\d+% epoch \d+, loss [\d.e-]+, validation accuracy 0\.\d+ *\d:\d\d:\d\d", text
+    )
+    # The bar is gone when it is done; what came of it stays.
+    assert "Published digits version 1" in text.splitlines()[-1]
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+
+
+def test_in_a_pipe_there_is_a_line_every_five_seconds(monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    history = History()
+    with progress.shown("Training", 100) as show:
+        on_epoch = progress.of_epochs(show)
+        for epoch in range(1, 51):
+            clock.now += 0.25
+            history.epochs = epoch
+            history.loss_curve.append(1 / epoch)
+            history.scores.append(0.5)
+            on_epoch(history)
+    # 12.5 seconds: lines after 5 and 10, that is after 20 and 40 epochs.
+    assert capsys.readouterr().out == (
+        "Training: 20%, epoch 20, loss 0.05, validation accuracy 0.5, 20 s left\n"
+        "Training: 40%, epoch 40, loss 0.025, validation accuracy 0.5, 15 s left\n"
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.0, 4.9])
+def test_short_work_says_nothing(seconds, monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    with progress.shown("Training", 10) as show:
+        for done in range(11):
+            show(done, "")
+            clock.now += seconds / 11
+    assert capsys.readouterr().out == ""
