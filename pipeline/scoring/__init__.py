@@ -1,0 +1,1 @@
+"""Scoring: every row of a file of any size answered, in bounded memory."""

@@ -1,0 +1,42 @@
+"""The verb `quadnet score`: settings in, a line on what was done out."""
+
+import sys
+import time
+from pathlib import Path
+
+from pipeline import progress
+from pipeline.scoring import job
+from pipeline.settings import ScoreSettings
+from quadnet.registry import Registry
+
+
+def score(settings: ScoreSettings) -> int:
+    """Score a file and say how many rows it had and how fast it went."""
+    registry = Registry(settings.registry)
+    model = registry.load(*registry.resolve(settings.model))
+    source, target = Path(settings.input), Path(settings.output)
+    start = time.perf_counter()
+    with progress.shown(f"Scoring {source.name}", 1.0) as show:
+        try:
+            summary = job.score(
+                model,
+                source,
+                target,
+                on_error=settings.on_error,
+                prefix=settings.prefix,
+                resume=settings.resume,
+                overwrite=settings.overwrite,
+                progress=lambda rows, done, total: show(done / total, f"{rows:,} rows"),
+            )
+        except KeyboardInterrupt:
+            print("Interrupted. Add --resume to go on.", file=sys.stderr)
+            raise
+    rows, skipped = summary.rows, summary.skipped
+    speed = (rows + skipped - summary.rows_before) / (time.perf_counter() - start)
+    before = f", {summary.rows_before:,} of them before" if summary.rows_before else ""
+    aside = f" (see {summary.rejected})" if skipped else ""
+    print(
+        f"{rows:,} rows scored{before}, {skipped:,} skipped{aside}, {speed:,.0f} rows/s: {target}",
+        flush=True,
+    )
+    return 0

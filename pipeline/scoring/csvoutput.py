@@ -1,0 +1,90 @@
+"""The rows of a CSV file with what scoring adds to them, made for many rows in a few passes."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.tables.csvfile import CsvFile
+from quadnet.types import FloatArray, IntArray
+
+_DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
+"""The numbers below 1000, each in three characters."""
+
+
+class CsvOutput:
+    """A CSV file that is written: each row as it stands, then label, certainty and version.
+
+    Certainties have 6 decimals, rows end with a line feed.
+
+    Parameters
+    ----------
+    source : CsvFile
+        Where the rows come from.
+    added : sequence of str
+        The names of the three columns.
+    classes : sequence of str
+    version : int
+    """
+
+    def __init__(
+        self, source: CsvFile, *, added: Sequence[str], classes: Sequence[str], version: int
+    ) -> None:
+        self._header = b",".join([source.schema, *map(cell, added)])
+        labels = [cell(name) for name in classes]
+        self._endings = np.array([b",%s,0.000000,%d\n" % (label, version) for label in labels])
+        # Where each label's certainty begins.
+        self._certainty = np.array([len(label) + 2 for label in labels], np.intp)
+
+    def begin(self) -> bytes:
+        """Return what comes before all rows."""
+        return self._header + b"\n"
+
+    def encode(self, rows: list[bytes], winners: IntArray, certainties: FloatArray) -> bytes:
+        """Return the rows, given the index of each one's class and that class's probability."""
+        pieces = [b""] * (2 * len(rows))
+        pieces[::2] = rows
+        pieces[1::2] = self._ends(winners, certainties)
+        return b"".join(pieces)
+
+    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
+        """Return what comes after all rows."""
+        return b""
+
+    def _ends(self, winners: IntArray, certainties: FloatArray) -> list[bytes]:
+        ends = self._endings[winners]
+        characters = ends.view(np.uint8).reshape(len(ends), ends.itemsize)
+        ones, millionths = np.divmod(_millionths(certainties), 1_000_000)
+        thousands, units = np.divmod(millionths, 1000)
+        rows, at = np.arange(len(ends)), self._certainty[winners]
+        characters[rows, at] += ones.astype(np.uint8)
+        for i in range(3):
+            characters[rows, at + 2 + i] = _DIGITS[thousands, i]
+            characters[rows, at + 5 + i] = _DIGITS[units, i]
+        as_list: list[bytes] = ends.tolist()
+        return as_list
+
+
+def cell(text: str) -> bytes:
+    """Return the text as one cell of a CSV row, in quotes if it needs them."""
+    line = io.StringIO()
+    # Characters of the line's end are what makes the module quote line breaks.
+    csv.writer(line, lineterminator="\r\n").writerow([text, ""])
+    return line.getvalue().removesuffix(",\r\n").encode()
+
+
+def quoted(content: bytes) -> bytes:
+    """Return the bytes, whatever they are, as one cell of a CSV row."""
+    return b'"' + content.replace(b'"', b'""') + b'"'
+
+
+def _millionths(certainties: FloatArray) -> NDArray[np.int64]:
+    """Return the certainties in millionths, rounded as Python's own formatting rounds them."""
+    scaled = certainties.astype(np.float64) * 1e6
+    rounded = np.rint(scaled).astype(np.int64)
+    # The product was rounded too, which next to the middle of two millionths may decide.
+    for i in np.flatnonzero(np.abs(scaled - np.floor(scaled) - 0.5) < 1e-6):
+        rounded[i] = int(f"{certainties[i]:.6f}".replace(".", ""))
+    return rounded

@@ -1,0 +1,293 @@
+"""Scoring a file of any length: in chunks, in its order, and so that a crash costs little.
+
+Where a chunk ends depends on the file alone. A run that goes on from a checkpoint therefore asks
+the network the same questions, batch for batch, and gives the same bytes as one that was never
+interrupted.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from pipeline.scoring.csvoutput import cell, quoted
+from pipeline.scoring.partial import Partial, rejected_rows
+from pipeline.tables.chunks import Chunk, Fault, Position, refusal, wrong
+from quadnet import __version__
+from quadnet.artifact import Model
+from quadnet.errors import InvalidInput, InvalidSetting
+from quadnet.predictor import Predictor, decide
+from quadnet.types import FloatArray, IntArray
+
+CHUNK_BYTES = 2**20
+
+CHECKPOINT_BYTES = 32 * 2**20
+"""After how many bytes of the input a checkpoint is written."""
+
+ADDED = ("label", "certainty", "version")
+"""The columns that the output has beside the input's."""
+
+Progress = Callable[[int, int, int], None]
+"""Told how many rows and bytes are done, and how many bytes there are."""
+
+# Values of the widest layer in a batch: about what the processor's cache holds.
+_BATCH_VALUES = 2**17
+
+
+class Source(Protocol):
+    """What scoring asks of a file that it reads."""
+
+    unit: str
+    """What a fault's place counts."""
+    columns: tuple[str, ...]
+    schema: bytes
+    """What the file's head says of its rows."""
+
+    def chunks(self, features: Sequence[str], at: Position | None = None) -> Iterator[Chunk[Any]]:
+        """Yield the rows from this position on."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class Output(Protocol):
+    """What scoring asks of a file that it writes."""
+
+    def begin(self) -> bytes:
+        """Return what comes before all rows."""
+
+    def encode(self, rows: Any, winners: IntArray, certainties: FloatArray) -> bytes:
+        """Return the rows, given the index of each one's class and that class's probability."""
+
+    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
+        """Return what comes after all rows, given how to read a piece of what was written."""
+
+
+_FORMATS = {
+    ".csv": ("pipeline.tables.csvfile:CsvFile", "pipeline.scoring.csvoutput:CsvOutput"),
+    ".parquet": ("pipeline.tables.parquet:ParquetSource", "pipeline.tables.parquet:ParquetOutput"),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many rows were written, and put aside where; how many of both a run before this did."""
+
+    rows: int
+    skipped: int
+    rejected: Path
+    rows_before: int
+
+
+def score(
+    model: Model,
+    source: Path,
+    target: Path,
+    *,
+    on_error: Literal["stop", "skip"] = "stop",
+    prefix: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+    checkpoint_bytes: int = CHECKPOINT_BYTES,
+) -> Summary:
+    """Write the source's rows to the target, each with its label, certainty and the version.
+
+    Parameters
+    ----------
+    model : Model
+    source, target : path
+        Both end in .csv or both in .parquet.
+    on_error : "stop" or "skip"
+        What to do at a row that cannot be used: stop, or put it aside with the reason.
+    prefix : str
+        What the added columns' names begin with.
+    resume : bool
+        Go on from an interrupted run's last checkpoint, if there is one.
+    overwrite : bool
+        Replace a target that exists, or one that was begun.
+    progress : callable, optional
+    chunk_bytes : int
+        How much is read at a time.
+    checkpoint_bytes : int
+        After how many bytes of the source a checkpoint is written.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InvalidSetting
+        If a file cannot be read or written, or an option does not fit.
+    InvalidInput
+        If the source lacks a column, or has a bad row and is to stop there; nothing of the target
+        is kept then.
+    Unsupported
+        If the files are Parquet and pyarrow is not installed.
+    """
+    reader_class, output_class = _format(source, target)
+    reader: Source = reader_class(source, chunk_bytes=chunk_bytes)
+    try:
+        _refuse_overwriting(source, (target, rejected_rows(target)))
+        added = [prefix + name for name in ADDED]
+        _check_columns(reader, source, added)
+        output: Output = output_class(
+            reader,
+            added=added,
+            classes=model.manifest.signature.classes,
+            version=model.manifest.version,
+        )
+        facts = _facts(model, source, reader, chunk_bytes) | {
+            "--on-error": on_error,
+            "--prefix": repr(prefix),
+        }
+        partial = Partial(target, facts, resume=resume, overwrite=overwrite)
+        try:
+            run = _Run(model, source, reader, output, partial, skip=on_error == "skip")
+            summary = run.go(checkpoint_bytes, progress)
+            if _facts(model, source, reader, chunk_bytes).items() - facts.items():
+                raise wrong(source, None, "expected it to stay as it is, but it was changed")
+            partial.finish()
+        except InvalidInput:
+            # The file will be mended, and so be another: there is nothing to go on from.
+            partial.discard()
+            raise
+        finally:
+            partial.close()
+    finally:
+        reader.close()
+    return summary
+
+
+class _Run:
+    """The rows on their way from the source to the output, and how many there were."""
+
+    def __init__(
+        self,
+        model: Model,
+        source: Path,
+        reader: Source,
+        output: Output,
+        partial: Partial,
+        *,
+        skip: bool,
+    ) -> None:
+        self._model, self._source, self._reader = model, source, reader
+        self._output, self._partial, self._skip = output, partial, skip
+        self._rows, self._skipped = (partial.state.get(name, 0) for name in ("rows", "skipped"))
+        self._before = self._rows + self._skipped
+        self._position: Position | None = partial.state.get("position")
+
+    def go(self, checkpoint_bytes: int, progress: Progress | None) -> Summary:
+        """Score every row that is left."""
+        names = [feature.name for feature in self._model.manifest.signature.features]
+        n_bytes, next_checkpoint = self._source.stat().st_size, 0
+        if not self._partial.state:
+            self._partial.write(self._output.begin())
+        for chunk in self._reader.chunks(names, self._position):
+            self._write(chunk)
+            if progress is not None:
+                progress(self._rows + self._skipped, chunk.bytes_done, n_bytes)
+            next_checkpoint = next_checkpoint or chunk.bytes_done + checkpoint_bytes
+            if chunk.bytes_done >= next_checkpoint:
+                self._checkpoint()
+                next_checkpoint = chunk.bytes_done + checkpoint_bytes
+        self._checkpoint()
+        self._partial.write(self._output.end(self._partial.read, self._partial.n_bytes))
+        return Summary(self._rows, self._skipped, self._partial.rejected, self._before)
+
+    def _write(self, chunk: Chunk[Any]) -> None:
+        if chunk.faults:
+            self._reject(chunk.faults)
+        if len(chunk.X):
+            winners, certainties = answer(self._model.predictor, chunk.X)
+            self._partial.write(self._output.encode(chunk.rows, winners, certainties))
+        self._rows += len(chunk.X)
+        self._position = chunk.end
+
+    def _reject(self, faults: Sequence[Fault]) -> None:
+        unit = self._reader.unit
+        if not self._skip:
+            raise refusal(self._source, unit, faults[:1])
+        lines = [] if self._skipped else [f"{unit},reason,content\n".encode()]
+        for fault in faults:
+            reason = "" if fault.column is None else f"column {fault.column}: "
+            reason += fault.description
+            lines.append(b"%d,%s,%s\n" % (fault.place, cell(reason), quoted(fault.text)))
+        self._partial.reject(b"".join(lines))
+        self._skipped += len(faults)
+
+    def _checkpoint(self) -> None:
+        self._partial.checkpoint(
+            {"position": self._position, "rows": self._rows, "skipped": self._skipped}
+        )
+
+
+def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return each row's class, by its index, and that class's probability.
+
+    The class is the predictor's own choice, by the logits, and the network runs only once.
+    """
+    network, n_classes = predictor.network, len(predictor.classes)
+    step = max(1, _BATCH_VALUES // max(network.layer_sizes))
+    winners, certainties = np.empty(len(X), np.intp), np.ones(len(X), predictor.dtype)
+    for begin in range(0, len(X), step):
+        part = slice(begin, begin + step)
+        Z = network.logits(X[part].astype(predictor.dtype))
+        chosen = decide(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
+        winners[part] = chosen
+        if n_classes > 1:
+            # In rows of memory, which the losses work on several times faster than in columns.
+            P = network.loss.probabilities(np.ascontiguousarray(Z.T))
+            certainties[part] = P[chosen, np.arange(len(chosen))]
+    return winners, certainties
+
+
+def _format(source: Path, target: Path) -> tuple[Any, Any]:
+    """Return the classes that read and write this kind of file."""
+    kinds = {path.suffix.lower() for path in (source, target)}
+    if len(kinds) > 1 or not kinds <= _FORMATS.keys():
+        raise InvalidSetting(
+            "INPUT and OUTPUT must both end in .csv or both in .parquet, "
+            f"got {source} and {target}."
+        )
+    reader, output = (name.split(":") for name in _FORMATS[kinds.pop()])
+    # Imported here, because one of them needs an optional library.
+    return (
+        getattr(importlib.import_module(reader[0]), reader[1]),
+        getattr(importlib.import_module(output[0]), output[1]),
+    )
+
+
+def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
+    for name in added:
+        if name in reader.columns:
+            raise InvalidSetting(
+                f"{source} has a column {name} already. Name the new columns otherwise, as with "
+                "--prefix predicted_"
+            )
+
+
+def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
+    for path in outputs:
+        if path.exists() and path.samefile(source):
+            raise InvalidSetting(f"{path} is the input: the output needs another name.")
+
+
+def _facts(model: Model, source: Path, reader: Source, chunk_bytes: int) -> dict[str, str | int]:
+    """Return what the output is made from."""
+    manifest, status = model.manifest, source.stat()
+    return {
+        "the model": f"version {manifest.version} of {manifest.model!r} ({model.digest})",
+        "the input's header": hashlib.sha256(reader.schema).hexdigest(),
+        "the input's size": status.st_size,
+        "the input's time of change": status.st_mtime_ns,
+        "the size of a chunk": chunk_bytes,
+        "the release of Quadnet": __version__,
+    }

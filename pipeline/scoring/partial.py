@@ -1,0 +1,252 @@
+"""An output that is being written: beside its final name, never under it, and by one process.
+
+    out.csv.partial               the output so far
+    out.rejected.csv.partial      the rows that could not be used, so far
+    out.csv.checkpoint            how much of both the disk has, and what they are made from
+
+A checkpoint is written once everything that it counts is on the disk. Who goes on from it cuts
+both files back to what it counts. The output gets its name only when it is complete.
+"""
+
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from quadnet import durable
+from quadnet.errors import InvalidSetting
+
+_FORMAT = 1
+
+Facts = Mapping[str, str | int]
+"""What an output is made from, by names that can stand in a message."""
+
+
+def rejected_rows(target: Path) -> Path:
+    """Return the file for the rows that could not be used for this output."""
+    return target.with_name(f"{target.stem}.rejected.csv")
+
+
+class Partial:
+    """An output and its rejected rows while they are being written.
+
+    Parameters
+    ----------
+    target : path
+        The output's final name.
+    facts : mapping
+        An output is gone on with only if it is made from the same.
+    resume : bool
+        Go on from the last checkpoint, if there is one.
+    overwrite : bool
+        Replace an output that exists, or one that was begun.
+
+    Attributes
+    ----------
+    rejected : path
+        The rejected rows' final name.
+    state : mapping
+        What was given to the last `checkpoint`; empty if there was none.
+    n_bytes : int
+        How much of the output there is.
+
+    Raises
+    ------
+    InvalidSetting
+        If the output exists or was begun, and neither `resume` nor `overwrite` allows for that; if
+        it is made from something else; if it cannot be written, or another process is writing it.
+    """
+
+    def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
+        self.target, self.rejected = target, rejected_rows(target)
+        self._path, self._rejected_path = (_beside(p, "partial") for p in (target, self.rejected))
+        self._checkpoint = _beside(target, "checkpoint")
+        self._facts, self._overwrite = dict(facts), overwrite
+        self.state: Mapping[str, Any] = {}
+        self.n_bytes = self._n_rejected_bytes = 0
+        with self._writing():
+            self._refuse(target)
+            begun = self._path.exists() and self._checkpoint.exists()
+            self._file = _open(self._path)
+            try:
+                self._lock()
+            except BaseException:
+                self._file.close()
+                raise
+            try:
+                self._begin(begun=begun, resume=resume)
+            except BaseException:
+                if not begun:
+                    self._path.unlink(missing_ok=True)
+                self._file.close()
+                raise
+
+    def write(self, content: bytes) -> None:
+        """Append to the output."""
+        with self._writing():
+            self.n_bytes += _append(self._file, content)
+
+    def reject(self, content: bytes) -> None:
+        """Append to the rejected rows."""
+        with self._writing():
+            self._n_rejected_bytes += _append(self._rejected_file, content)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a piece of the output."""
+        with self._writing():
+            return os.pread(self._file.fileno(), length, offset)
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Make the disk keep what was written, with a state from which it can be gone on with."""
+        content = {
+            "format": _FORMAT,
+            "facts": self._facts,
+            "bytes": self.n_bytes,
+            "rejected_bytes": self._n_rejected_bytes,
+            "state": dict(state),
+        }
+        temporary = _beside(self._checkpoint, "new")
+        with self._writing():
+            self._flush()
+            with temporary.open("wb") as file:
+                file.write(json.dumps(content, indent=1).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._checkpoint)
+            durable.sync_directory(self.target.parent)
+        self.state = dict(state)
+
+    def finish(self) -> None:
+        """Give the output its name, and the rejected rows theirs, if there are any."""
+        with self._writing():
+            self._flush()
+            self._refuse(self.target)
+            self._refuse(self.rejected)
+            # The output last: once it is there, everything is.
+            if self._n_rejected_bytes:
+                self._rejected_path.replace(self.rejected)
+            else:
+                self._rejected_path.unlink()
+                self.rejected.unlink(missing_ok=True)
+            self._path.replace(self.target)
+            durable.sync_directory(self.target.parent)
+            self._checkpoint.unlink()
+        self.close()
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self._checkpoint.unlink(missing_ok=True)
+        self.state = {}
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; without a checkpoint they are of no use, and go."""
+        if not (self.state or self._file.closed):
+            self._path.unlink(missing_ok=True)
+            self._rejected_path.unlink(missing_ok=True)
+        self._rejected_file.close()
+        self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in words what the system refuses."""
+        try:
+            yield
+        except OSError as error:
+            hint = " Mend that, and add --resume to go on." if self.state else ""
+            raise InvalidSetting(
+                f"{self.target} cannot be written: {error.strerror}.{hint}"
+            ) from error
+
+    def _refuse(self, path: Path) -> None:
+        """Refuse a final name that is taken."""
+        if path.is_dir():
+            raise InvalidSetting(f"{path} cannot be written: it is a directory. Name a file.")
+        if path.exists() and not self._overwrite:
+            raise InvalidSetting(f"{path} exists already. Add --overwrite to replace it.")
+
+    def _lock(self) -> None:
+        """Keep other processes out until the file is closed."""
+        try:
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it may have given it its final name meanwhile.
+            ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        if not ours:
+            raise InvalidSetting(f"{self.target} is being written by another process.")
+
+    def _begin(self, *, begun: bool, resume: bool) -> None:
+        if begun and resume:
+            self._read_checkpoint()
+        elif begun and not self._overwrite:
+            raise InvalidSetting(
+                f"{self.target} was begun and not finished. Add --resume to go on with it, or "
+                "--overwrite to start anew."
+            )
+        else:
+            self._checkpoint.unlink(missing_ok=True)
+        self._refuse(self.rejected)
+        self._rejected_file = _open(self._rejected_path)
+        _cut(self._file, self.n_bytes)
+        _cut(self._rejected_file, self._n_rejected_bytes)
+
+    def _read_checkpoint(self) -> None:
+        try:
+            content = json.loads(self._checkpoint.read_bytes())
+            known = content["format"] == _FORMAT
+            facts, state = dict(content["facts"]), dict(content["state"])
+            n_bytes, n_rejected_bytes = int(content["bytes"]), int(content["rejected_bytes"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._useless(f"{self._checkpoint} is damaged") from error
+        if not known:
+            raise self._useless(f"{self._checkpoint} is of another release of Quadnet")
+        for name in {**facts, **self._facts}:
+            was, now = facts.get(name, "nothing"), self._facts.get(name, "nothing")
+            if was != now:
+                raise self._useless(f"{name} was {was} then and is {now} now")
+        # The rejected rows get their name first. If the output then did not, that is undone.
+        if not self._rejected_path.exists() and self.rejected.exists():
+            self.rejected.replace(self._rejected_path)
+        for path, expected in ((self._path, n_bytes), (self._rejected_path, n_rejected_bytes)):
+            actual = path.stat().st_size if path.exists() else 0
+            if actual < expected:
+                raise self._useless(f"{path} has {actual} bytes, fewer than the {expected} then")
+        self.state, self.n_bytes, self._n_rejected_bytes = state, n_bytes, n_rejected_bytes
+
+    def _useless(self, reason: str) -> InvalidSetting:
+        return InvalidSetting(
+            f"{self.target} cannot be gone on with: {reason}. Use --overwrite instead of --resume "
+            "to start anew."
+        )
+
+    def _flush(self) -> None:
+        os.fsync(self._file.fileno())
+        os.fsync(self._rejected_file.fileno())
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.name}.{ending}")
+
+
+def _open(path: Path) -> io.FileIO:
+    """Open the file for reading and writing, and create it if it is not there."""
+    # No mode of open() does both and keeps what the file has.
+    return io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
+
+
+def _cut(file: io.FileIO, length: int) -> None:
+    file.truncate(length)
+    file.seek(length)
+
+
+def _append(file: io.FileIO, content: bytes) -> int:
+    rest = memoryview(content)
+    # A system call may take less than it is given, as where a disk fills up.
+    while rest:
+        rest = rest[file.write(rest) :]
+    return len(content)

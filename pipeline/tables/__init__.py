@@ -1,0 +1,1 @@
+"""Files of rows: CSV and Parquet, read strictly, whole or in chunks."""

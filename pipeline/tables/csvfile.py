@@ -1,0 +1,257 @@
+"""A CSV file read in chunks of bytes, its rows kept as they stand.
+
+Most chunks have nothing wrong with them: these are cut at their commas and parsed in a few passes
+over all of their bytes. Any other goes, in the smallest part that is suspicious, to the csv module,
+which reads row by row and says what is wrong with which. All ways give the same numbers, to the
+last bit.
+
+A row ends with a line feed that is not inside quotes. Blank lines are no rows. No more than a
+chunk is ever held: a longer row is a bad one.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.tables import cells, columns, records
+from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
+from quadnet.errors import InvalidSetting
+from quadnet.types import FloatArray
+
+_MARK = b"\xef\xbb\xbf"
+
+# Below this many lines the csv module is as fast as finding out which of them is suspicious.
+_FEW_LINES = 128
+
+
+class CsvFile:
+    """A CSV file that is open to be read.
+
+    Parameters
+    ----------
+    path : path
+    chunk_bytes : int
+        How much is held at a time, and so how long a row may be.
+
+    Attributes
+    ----------
+    schema : bytes
+        The header: the first row as it stands, with the byte-order mark if there is one.
+    columns : tuple of str
+    start : Position
+        Where the rows begin.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read.
+    InvalidInput
+        If it has no header.
+    """
+
+    unit = "line"
+
+    def __init__(self, path: Path, *, chunk_bytes: int) -> None:
+        self.path, self._chunk_bytes = path, chunk_bytes
+        self._file = open_regular(path)
+        try:
+            self._size = os.fstat(self._file.fileno()).st_size
+            self.schema, self.columns, self.start = self._read_header()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(
+        self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
+    ) -> Iterator[Chunk[list[bytes]]]:
+        """Yield the rows from this position on, in the file's order, without their line ends.
+
+        Where a chunk ends depends on nothing but the file and where the chunk begins. With the
+        name of a column of labels, a row whose label is blank is a bad one.
+
+        Raises
+        ------
+        InvalidInput
+            If a column is not there.
+        InvalidSetting
+            If the file can no longer be read.
+        """
+        wanted = find_columns(self.path, self.columns, features)
+        label_at = None if label is None else self.columns.index(label)
+        position = at or self.start
+        offset, line = position["offset"], position["line"]
+        while data := self._read(offset):
+            final = offset + len(data) >= self._size
+            part = _Part(self.columns, wanted, label_at, line)
+            part.read(data if final else _whole_lines(data), final=final)
+            if not part.n_bytes:
+                self._refuse_endless(part, data, offset)
+            offset, line = offset + part.n_bytes, part.line
+            X = np.concatenate(part.X) if part.X else np.empty((0, len(wanted)))
+            end = {"offset": offset, "line": line}
+            yield Chunk(part.rows, X, part.labels, part.faults, end, offset)
+
+    def _read(self, offset: int) -> bytes:
+        try:
+            self._file.seek(offset)
+            # Not after what was its end: a file that grows would never end.
+            return self._file.read(min(self._chunk_bytes, self._size - offset))
+        except OSError as error:
+            raise InvalidSetting(f"{self.path} cannot be read: {error.strerror}.") from error
+
+    def _read_header(self) -> tuple[bytes, tuple[str, ...], Position]:
+        data = self._read(0)
+        mark = _MARK if data.startswith(_MARK) else b""
+        final = len(data) >= self._size
+        offset, line = len(mark), 1
+        text = data if final else _whole_lines(data)
+        for raw, record in records.read(text[len(mark) :], final=final):
+            offset, end = offset + len(raw), line + raw.count(b"\n")
+            if problem := records.problem(raw, record):
+                break
+            if record:
+                names = tuple(name.strip() for name in record)
+                return mark + raw.rstrip(b"\r\n"), names, {"offset": offset, "line": end}
+            line = end
+        else:
+            line, problem = 1, "expected a header, got nothing"
+            if not final:
+                problem = f"expected a header of at most {self._chunk_bytes:,} bytes, got more"
+        raise refusal(self.path, self.unit, [Fault(line, None, problem)])
+
+    def _refuse_endless(self, part: "_Part", data: bytes, offset: int) -> None:
+        """Refuse the line that the chunk begins with: its row does not end in the chunk."""
+        # A quote may have been opened by mistake: only its line is bad, whatever follows.
+        length = data.find(b"\n") + 1
+        problem = records.UNCLOSED
+        if not length:
+            length = len(data)
+            problem = f"expected a row of at most {self._chunk_bytes:,} bytes, got a longer one"
+        ended = data[length - 1 : length] == b"\n"
+        while not ended and (more := self._read(offset + length)):
+            ended = b"\n" in more
+            length += more.find(b"\n") + 1 or len(more)
+        part.refuse(data[:length], None, problem)
+        part.advance(length, int(ended))
+
+
+class _Part:
+    """What some consecutive lines of a file hold: their good rows, and the faults of the others."""
+
+    def __init__(
+        self, columns: Sequence[str], wanted: Sequence[int], label: int | None, line: int
+    ) -> None:
+        self._columns, self._wanted, self._label = columns, wanted, label
+        self.rows: list[bytes] = []
+        self.labels: list[str] = []
+        self.X: list[FloatArray] = []
+        self.faults: list[Fault] = []
+        self.n_bytes, self.line = 0, line
+
+    def read(self, data: bytes, *, final: bool) -> None:
+        """Add the rows of these bytes, which are whole lines, but not a last one that is open."""
+        if b'"' in data:
+            closed = data if final else _closed(data)
+            if not (closed and self._read_at_once(closed)):
+                self._read_one_by_one(data, final=final)
+        elif data and not self._read_at_once(data):
+            middle = data.find(b"\n", len(data) // 2) + 1
+            if data.count(b"\n") > _FEW_LINES and 0 < middle < len(data):
+                self.read(data[:middle], final=True)
+                self.read(data[middle:], final=True)
+            else:
+                self._read_one_by_one(data, final=True)
+
+    def advance(self, n_bytes: int, n_lines: int) -> None:
+        """Count what has been read."""
+        self.n_bytes += n_bytes
+        self.line += n_lines
+
+    def refuse(self, raw: bytes, column: str | None, problem: str) -> None:
+        """Add the fault of the row that is next."""
+        self.faults.append(Fault(self.line, column, problem, raw.rstrip(b"\r\n")))
+
+    def _read_at_once(self, data: bytes) -> bool:
+        """Add all rows if nothing about them is suspicious; say whether that was so."""
+        text = data.replace(b"\r\n", b"\n") if b"\r" in data else data
+        if b"\r" in text or b"\0" in text or not _is_utf8(text):
+            return False
+        is_as_read = text is data
+        if not text.endswith(b"\n"):
+            text += b"\n"
+        found = columns.cut(text, len(self._columns))
+        X = None if found is None else found.numbers(self._wanted)
+        if found is None or X is None:
+            return False
+        rows = text.split(b"\n")
+        rows.pop()
+        if len(rows) != len(X):  # some are inside quotes
+            if not is_as_read:
+                return False
+            rows = found.rows()
+        if self._label is not None:
+            if b'"' in text:
+                return False
+            labels = [row.split(b",")[self._label].decode() for row in rows]
+            if not all(map(str.strip, labels)):
+                return False
+            self.labels += labels
+        self.X.append(X)
+        self.rows += rows
+        self.advance(len(data), data.count(b"\n"))
+        return True
+
+    def _read_one_by_one(self, data: bytes, *, final: bool) -> None:
+        values: list[float] = []
+        for raw, record in records.read(data, final=final):
+            if problem := records.problem(raw, record):
+                self.refuse(raw, None, problem)
+            elif record:
+                self._read_row(raw, record, values)
+            self.advance(len(raw), raw.count(b"\n"))
+        self.X.append(np.array(values).reshape(-1, len(self._wanted)))
+
+    def _read_row(self, raw: bytes, record: Sequence[str], values: list[float]) -> None:
+        n_columns = len(self._columns)
+        if len(record) != n_columns:
+            noun = "cell" if n_columns == 1 else "cells"
+            self.refuse(raw, None, f"expected {n_columns} {noun}, got {len(record)}")
+            return
+        at = self._wanted
+        try:
+            row = cells.numbers([record[i] for i in at])
+            if self._label is not None:
+                at = [self._label]
+                self.labels.append(cells.label(record[self._label]))
+        except cells.BadCell as error:
+            self.refuse(raw, self._columns[at[error.index]], str(error))
+            return
+        values += row
+        self.rows.append(raw.rstrip(b"\r\n"))
+
+
+def _whole_lines(data: bytes) -> bytes:
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _closed(lines: bytes) -> bytes:
+    """Return the lines up to that with a quote that is not closed."""
+    if lines.count(b'"') % 2:
+        return lines[: lines.rfind(b"\n", 0, lines.rfind(b'"')) + 1]
+    return lines
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,346 @@
+"""Parquet files: read to train on, read in chunks and written to be scored.
+
+The only module that needs pyarrow.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.tables import cells, footer
+from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
+from pipeline.tables.table import Table, choose, collect
+from quadnet.errors import Unsupported
+from quadnet.types import FloatArray, IntArray
+
+try:
+    import pyarrow as pa
+    from pyarrow import parquet
+except ImportError as error:
+    raise Unsupported(
+        f"Parquet files need the pyarrow package, which cannot be imported ({error}). "
+        "Install it with: pip install 'quadnet[parquet]'"
+    ) from error
+
+_CHUNK_BYTES = 2**20
+
+# A chunk is several batches, and ends with the one that makes it this long or this large: how
+# large the rows are in memory, the file does not tell beforehand.
+_BATCH_ROWS, _MOST_ROWS = 8192, 131_072
+_CHUNKS_TOGETHER = 8
+
+# Arrow looks for a page's header in 16 KiB, and older ones fail if the buffer is smaller.
+_LEAST_BUFFER = 2**15
+
+_LENGTH_BYTES = 8
+"""After each piece of the output stands its length, in so many bytes."""
+
+
+class ParquetSource:
+    """A Parquet file that is open to be read.
+
+    Parameters
+    ----------
+    path : path
+    chunk_bytes : int
+        A sixteenth of what is held at a time.
+
+    Attributes
+    ----------
+    schema : bytes
+        The columns' names and types.
+    columns : tuple of str
+    types : pyarrow.Schema
+    index : list of str
+        The columns that pandas takes for row labels.
+    in_dictionary : list of str
+        The columns that are worth a dictionary.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read.
+    InvalidInput
+        If it is no Parquet file.
+    """
+
+    unit = "row"
+
+    def __init__(self, path: Path, *, chunk_bytes: int) -> None:
+        self.path, self._most_bytes = path, _CHUNKS_TOGETHER * chunk_bytes
+        with open_regular(path), self._reading():
+            self._size = path.stat().st_size
+            metadata = parquet.read_metadata(path)
+            # All columns are read side by side, each through a buffer of its own.
+            buffer_bytes = max(_LEAST_BUFFER, self._most_bytes // max(1, metadata.num_columns))
+            self._file = parquet.ParquetFile(
+                path, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False
+            )
+            self.types = self._file.schema_arrow
+        self.columns = tuple(self.types.names)
+        self.schema = self.types.serialize().to_pybytes()
+        leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+        self.in_dictionary = [
+            leaf.path for leaf in leaves if leaf.physical_type not in {"DOUBLE", "FLOAT"}
+        ]
+
+        pandas = json.loads((self.types.metadata or {}).get(b"pandas", b"{}"))
+        # A range has no column, and stands there as a mapping.
+        self.index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(
+        self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
+    ) -> Iterator[Chunk[pa.Table]]:
+        """Yield the rows from this position on, in the file's order.
+
+        Where a chunk ends depends on nothing but the file and where the chunk begins. With the
+        name of a column of labels, a row whose label is blank is a bad one.
+
+        Raises
+        ------
+        InvalidInput
+            If a column is not there or of another type, or the file is damaged.
+        """
+        wanted = find_columns(self.path, self.columns, features)
+        self._check_types(features, label)
+        metadata = self._file.metadata
+        begin = at or {"group": 0, "row": 0}
+        for group in range(begin["group"], metadata.num_row_groups):
+            before = sum(metadata.row_group(i).num_rows for i in range(group))
+            row = begin["row"] if group == begin["group"] else 0
+            for table in self._tables(group, row):
+                chunk = _Columns(table, features, wanted, before + row + 1)
+                labels = [] if label is None else chunk.labels(label)
+                row += len(table)
+                rows, X, faults = chunk.sorted_out()
+                bytes_done = self._size * (before + row) // metadata.num_rows
+                yield Chunk(rows, X, labels, faults, {"group": group, "row": row}, bytes_done)
+
+    def _tables(self, group: int, skipped: int) -> Iterator[pa.Table]:
+        """Yield a row group's rows after the first so many, a chunk at a time."""
+        metadata = self._file.metadata.row_group(group)
+        width = sum(map(_width, self.types.types))
+        if metadata.num_rows:
+            width = max(width, metadata.total_byte_size // metadata.num_rows)
+        n = max(1, min(_BATCH_ROWS, self._most_bytes // max(1, width)))
+        batches = self._file.iter_batches(n, row_groups=[group], use_threads=False)
+        held: list[pa.RecordBatch] = []
+        n_rows = n_bytes = 0
+        while True:
+            with self._reading():
+                batch = next(batches, None)
+            if batch is None:
+                break
+            if skipped:
+                skipped -= len(batch)
+                continue
+            held.append(batch)
+            n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
+            if n_rows >= _MOST_ROWS or n_bytes >= self._most_bytes:
+                yield pa.Table.from_batches(held)
+                held, n_rows, n_bytes = [], 0, 0
+        if held:
+            yield pa.Table.from_batches(held)
+
+    def _check_types(self, features: Sequence[str], label: str | None) -> None:
+        for name in features:
+            kind = self.types.field(name).type
+            if not (_is_whole(kind) or pa.types.is_floating(kind)):
+                raise wrong(self.path, name, f"expected numbers, got values of type {kind}")
+        if label is not None:
+            kind = self.types.field(label).type
+            values = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not (
+                _is_whole(values) or pa.types.is_string(values) or pa.types.is_large_string(values)
+            ):
+                raise wrong(
+                    self.path, label, f"expected text or integers, got values of type {kind}"
+                )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say in words what pyarrow cannot read."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise wrong(self.path, None, f"expected a whole Parquet file ({reason})") from error
+
+
+class _Columns:
+    """A chunk's rows, and which of them cannot be used; `place` is the first one's number."""
+
+    def __init__(
+        self, table: pa.Table, features: Sequence[str], wanted: Sequence[int], place: int
+    ) -> None:
+        self._table, self._place = table, place
+        self._X = np.empty((len(table), len(wanted)))
+        self._faults: dict[int, tuple[str, str]] = {}
+        for j, (name, i) in enumerate(zip(features, wanted, strict=True)):
+            # Of integers beyond 2**53 the nearest float; a null becomes NaN.
+            column = table.column(i)
+            self._X[:, j] = _floats(column)
+            for row in np.flatnonzero(~np.isfinite(self._X[:, j])).tolist():
+                self._faults.setdefault(row, (name, cells.no_number(column[row].as_py())))
+
+    def labels(self, name: str) -> list[str]:
+        """Return the labels of the good rows; a row without one becomes a bad one."""
+        labels = {}
+        for row, value in enumerate(self._table.column(name).to_pylist()):
+            try:
+                labels[row] = cells.label(value)
+            except cells.BadCell as error:
+                self._faults.setdefault(row, (name, str(error)))
+        return [text for row, text in labels.items() if row not in self._faults]
+
+    def sorted_out(self) -> tuple[pa.Table, FloatArray, list[Fault]]:
+        """Return the good rows, their features, and the faults of the others."""
+        if not self._faults:
+            return self._table, self._X, []
+        faults = []
+        good = np.ones(len(self._X), np.bool_)
+        for row, (column, description) in sorted(self._faults.items()):
+            good[row] = False
+            values = self._table.slice(row, 1).to_pylist()[0]
+            text = json.dumps(values, default=str, ensure_ascii=False).encode()
+            faults.append(Fault(self._place + row, column, description, text))
+        return self._table.take(_array(np.flatnonzero(good))), self._X[good], faults
+
+
+class ParquetOutput:
+    """A Parquet file that is written: each row as it stands, then label, certainty and version.
+
+    It is many files in one (see `pipeline.tables.footer`): one without rows, then one a chunk.
+
+    Parameters
+    ----------
+    source : ParquetSource
+        Where the rows come from.
+    added : sequence of str
+        The names of the three columns.
+    classes : sequence of str
+    version : int
+    """
+
+    def __init__(
+        self, source: ParquetSource, *, added: Sequence[str], classes: Sequence[str], version: int
+    ) -> None:
+        kinds = (pa.string(), pa.float64(), pa.int64())
+        self._types = pa.schema(
+            [*source.types, *(pa.field(*pair) for pair in zip(added, kinds, strict=True))],
+            source.types.metadata,
+        )
+        label, _, number = added
+        self._in_dictionary = [*source.in_dictionary, label, number]
+        encoded = [name.encode() for name in classes]
+        self._classes = pa.StringArray.from_buffers(
+            len(encoded),
+            pa.py_buffer(np.cumsum([0, *map(len, encoded)], dtype=np.int32)),
+            pa.py_buffer(b"".join(encoded)),
+        )
+        self._version = version
+
+    def begin(self) -> bytes:
+        """Return what comes before all rows."""
+        return self._file(None)
+
+    def encode(self, rows: pa.Table, winners: IntArray, certainties: FloatArray) -> bytes:
+        """Return the rows, given the index of each one's class and that class's probability."""
+        added = (
+            self._classes.take(_array(winners)),
+            _array(certainties.astype(np.float64)),
+            _array(np.full(len(winners), self._version)),
+        )
+        return self._file(pa.Table.from_arrays([*rows.columns, *added], schema=self._types))
+
+    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
+        """Return what comes after all rows, given how to read a piece of what was written."""
+        files = []
+        while n_bytes:
+            length = int.from_bytes(read(n_bytes - _LENGTH_BYTES, _LENGTH_BYTES), "little")
+            end = n_bytes - _LENGTH_BYTES
+            n_bytes = end - length
+            files.append((n_bytes, end))
+        return footer.join((begin, footer.find(read, end)) for begin, end in reversed(files))
+
+    def _file(self, table: pa.Table | None) -> bytes:
+        """Return a Parquet file of one row group, or none, and its length."""
+        sink = pa.BufferOutputStream()
+        with parquet.ParquetWriter(sink, self._types, use_dictionary=self._in_dictionary) as writer:
+            if table is not None:
+                writer.write_table(table, row_group_size=len(table))
+        sink.write(sink.tell().to_bytes(_LENGTH_BYTES, "little"))
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
+
+
+def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
+    """Read a Parquet file to train on.
+
+    Parameters
+    ----------
+    path : path
+    label : str
+        The column of labels: text, integers or truth values.
+    features : sequence of str, optional
+        The columns of numbers; without them, every other one, in the file's order, but not the
+        row labels that pandas stores.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read.
+    InvalidInput
+        If it is not as it must be. Says the row and the column.
+    """
+    with closing(ParquetSource(path, chunk_bytes=_CHUNK_BYTES)) as file:
+        if features is None:
+            features = [name for name in file.columns if name not in {label, *file.index}]
+        names = choose(path, file.columns, label=label, features=features)
+        return collect(path, file.unit, label, names, file.chunks(names, label=label))
+
+
+# Below, arrays go by their memory: pyarrow's own ways from and to NumPy import pandas wherever it
+# is installed, which takes more time and memory than most files do.
+
+
+def _array(values: NDArray[np.generic]) -> pa.Array:
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def _floats(column: pa.ChunkedArray) -> FloatArray:
+    """Return the column's values in float64; a null as NaN."""
+    array = column.cast(pa.float64(), safe=False).combine_chunks()
+    n = len(array)
+    values = np.frombuffer(array.buffers()[1], np.float64, n, array.offset * 8)
+    if not array.null_count:
+        return values
+    is_valid = np.from_dlpack(array.is_valid().cast(pa.uint8()))
+    return np.where(is_valid, values, np.nan)
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    whole: bool = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    return whole
+
+
+def _width(kind: pa.DataType) -> int:
+    """Return how many bytes a value takes in memory, as far as its type tells."""
+    try:
+        bits: int = kind.bit_width
+    except ValueError:
+        return 0
+    return max(1, bits // 8)

@@ -1,0 +1,74 @@
+"""CSV text cut into its rows by the csv module, and what can be wrong with a row as such."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+UNCLOSED = "expected every quote to be closed, got one that is not"
+
+_COMPLAINTS = {
+    "',' expected": "expected a comma after a closing quote, got something else",
+    "new-line": "expected a line feed at the end of a row, got a carriage return alone",
+}
+"""What the csv module's errors begin with, and what they mean."""
+
+
+def read(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]:
+    """Yield each row as it stands, with its cells or what is wrong with it.
+
+    A last row that is not complete is left out, unless nothing follows the data.
+    """
+    # The limit is the chunk's, which bounds every row; this one is of all readers in the process.
+    csv.field_size_limit(max(len(data), csv.field_size_limit()))
+    begin = 0
+    while begin < len(data):
+        lines = io.BytesIO(data)
+        lines.seek(begin)
+        at_end = False
+
+        def text(lines: io.BytesIO = lines) -> Iterator[str]:
+            nonlocal at_end
+            for line in lines:
+                yield line.decode("utf-8", "surrogateescape")
+            at_end = True
+
+        reader = csv.reader(text(), strict=True)
+        while begin < len(data):
+            record: list[str] | str
+            try:
+                record = next(reader)
+            except csv.Error as error:
+                if at_end:
+                    break
+                record = _complaint(error)
+            yield data[begin : lines.tell()], record
+            begin = lines.tell()
+        else:
+            return
+        if not final:
+            return
+        # A quote may have been opened by mistake: only its line is bad, whatever follows.
+        end = data.find(b"\n", begin) + 1 or len(data)
+        yield data[begin:end], UNCLOSED
+        begin = end
+
+
+def _complaint(error: csv.Error) -> str:
+    for beginning, meaning in _COMPLAINTS.items():
+        if str(error).startswith(beginning):
+            return meaning
+    return f"expected a row of CSV, got another ({error})"
+
+
+def problem(raw: bytes, record: list[str] | str) -> str | None:
+    """Return what is wrong with a row whatever its columns are; None if nothing is."""
+    if isinstance(record, str):
+        return record
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        byte = raw[error.start]
+        return f"expected UTF-8, got the byte 0x{byte:02x} at byte {error.start + 1} of the row"
+    if b"\0" in raw:
+        return f"expected text, got a NUL byte at byte {raw.index(0) + 1} of the row"
+    return None
