@@ -1,0 +1,1 @@
+"""Hyper-parameter search: which parameters of the network do best on rows held out in turn."""

@@ -1,0 +1,177 @@
+"""A search: every candidate cross-validated on the rows to train on, each fit once, in a ledger.
+
+scikit-learn's search classes say what is fitted and joblib where; the ledger alone is what came of
+it. The test part stays sealed: the search chooses by other rows than the gate judges by.
+"""
+
+import hashlib
+import json
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+from joblib import parallel_config
+from pydantic import JsonValue
+from sklearn.model_selection import (
+    GridSearchCV,
+    PredefinedSplit,
+    RandomizedSearchCV,
+)
+
+from pipeline.config import RunConfig
+from pipeline.progress import Show
+from pipeline.search import space, standings
+from pipeline.search.folds import Folds
+from pipeline.search.halving import HalvingSearch, Rung
+from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.search.plan import Plan
+from pipeline.search.recording import RecordedFit, scores
+from pipeline.search.standings import Standings
+from quadnet import NeuralNetworkClassifier
+from quadnet.errors import InvalidSetting, QuadnetError
+
+_SECONDS_A_LOOK = 0.5
+
+
+def settings_sha256(config: RunConfig) -> str:
+    """Return the digest of a resolved configuration, but for what no fit depends on.
+
+    So another gate, or a wider space, repeats no fit.
+    """
+    tree = config.model_dump(mode="json", exclude={"name", "gate", "search"})
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def header(plan: Plan, folds: Folds) -> Header:
+    """Return what says, in a ledger, that it is this search's."""
+    return Header(name=plan.config.name, config=settings_sha256(plan.config), split=folds.sha256())
+
+
+def run(
+    plan: Plan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
+) -> Standings:
+    """Make every fit that the ledger has not, and return what came of all of them.
+
+    Parameters
+    ----------
+    plan : Plan
+    folds : Folds
+    ledger : Ledger
+        Begun.
+    jobs : int
+        How many processes fit; what comes of it is the same.
+    show : callable, optional
+        Told how far it has come.
+
+    Raises
+    ------
+    InvalidSetting
+        If every candidate failed, or the ledger can no longer be written.
+    """
+    made_for = header(plan, folds)
+    ledger.lines()  # one that cannot be read is better said before than after
+    search = _search(plan, folds, ledger, made_for)
+    with (
+        _watched(plan, made_for, ledger, show),
+        parallel_config(
+            "loky", n_jobs=jobs, inner_max_num_threads=1, initializer=_leave_ctrl_c_to_the_parent
+        ),
+        warnings.catch_warnings(),
+    ):
+        # scikit-learn's, of candidates that failed, which the table says.
+        warnings.simplefilter("ignore")
+        try:
+            search.fit(folds.rows.X, folds.rows.y, held_out=folds.held_out, fold_of=folds.fold_of)
+        except BrokenProcessPool as error:
+            raise QuadnetError(
+                "A process of the search was killed, perhaps for want of memory. What is finished "
+                f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
+            ) from error
+    result = standings.of(plan, made_for, ledger.lines())
+    best = result.ranking[0]
+    if best.failed is not None:
+        raise InvalidSetting(
+            f"Every candidate failed. The first, {space.described(best.parameters)}: {best.failed}"
+        )
+    return result
+
+
+def _search(
+    plan: Plan, folds: Folds, ledger: Ledger, made_for: Header
+) -> GridSearchCV | RandomizedSearchCV:
+    config, search = plan.config, plan.search
+    parameters: dict[str, Any] = {**config.network}
+    fit = RecordedFit(
+        NeuralNetworkClassifier(**parameters),
+        scale=config.scale,
+        config=config,
+        searched=tuple(sorted(search.space)),
+        header=made_for,
+        ledger=ledger.path,
+    )
+    options: dict[str, Any] = {
+        "scoring": scores,
+        "refit": False,
+        "cv": PredefinedSplit(folds.fold_of),
+        "error_score": "raise",
+    }
+    choices = space.choices(search)
+    if search.method == "grid":
+        return GridSearchCV(fit, choices, **options)
+    if search.method == "random":
+        return RandomizedSearchCV(
+            fit, choices, n_iter=space.draws(search), random_state=search.seed, **options
+        )
+
+    def survivors(alive: list[dict[str, Any]], rung: Rung) -> list[dict[str, Any]]:
+        own = [{space.plain_name(name): value for name, value in one.items()} for one in alive]
+        here = standings.ranked(plan, made_for, ledger.lines(), own, rung)
+        return [_nested(one) for one in standings.survivors(here)]
+
+    grid = [{name: [value] for name, value in _nested(one).items()} for one in plan.candidates]
+    return HalvingSearch(fit, grid, rungs=plan.rungs, survivors=survivors, **options)
+
+
+def _nested(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {space.nested(name): value for name, value in parameters.items()}
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    """Run first in each worker: a terminal's Ctrl-C reaches all of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _watched(plan: Plan, made_for: Header, ledger: Ledger, show: Show | None) -> Iterator[None]:
+    """Show how far the ledger has come, until the fits end: it is what all processes share."""
+    if show is None:
+        yield
+        return
+    ended = Event()
+
+    def look() -> None:
+        lines: list[Line] = []
+        pause = _SECONDS_A_LOOK
+        while not ended.wait(pause):
+            start = time.perf_counter()
+            try:
+                lines += ledger.lines(len(lines))
+            except QuadnetError:
+                return  # said by who needs the lines
+            now = standings.of(plan, made_for, lines)
+            show(now.n_finished, now.note())
+            # With one process, what looking takes is taken from the fits.
+            pause = max(_SECONDS_A_LOOK, 20.0 * (time.perf_counter() - start))
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

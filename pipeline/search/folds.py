@@ -1,0 +1,82 @@
+"""The folds of a search: the rows to train and validate on, parted for cross-validation."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from pipeline import parts
+from pipeline.config import RunConfig
+from pipeline.datasets import Dataset
+from quadnet.errors import InvalidSetting
+from quadnet.types import BoolArray, IntArray
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The rows to search on, which of them a run holds out for validation, and each one's fold."""
+
+    rows: Dataset
+    held_out: BoolArray
+    fold_of: IntArray
+
+    def sha256(self) -> str:
+        """Return the digest of the rows and of how they are split."""
+        digest = hashlib.sha256(self.rows.sha256().encode())
+        digest.update(self.held_out.astype("u1").tobytes())
+        digest.update(self.fold_of.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def of(config: RunConfig, n_folds: int, seed: int) -> Folds:
+    """Make or read the data, and part the rows to train and validate on into folds.
+
+    Equal rows are in one fold, or a network would be measured on what it has been shown.
+
+    Raises
+    ------
+    InvalidSetting
+        If a fold would be measured on a class that the others have too few rows of.
+    InvalidInput
+        If a file is not as it must be.
+    """
+    own = parts.of(config)
+    rows, held_out = own.train, np.zeros(len(own.train.y), bool)
+    if own.validation is not None:
+        rows = Dataset(
+            rows.features,
+            np.concatenate([rows.X, own.validation.X]),
+            np.concatenate([rows.y, own.validation.y]),
+        )
+        held_out = np.arange(len(rows.y)) >= len(own.train.y)
+    fold_of = _fold_of(rows, n_folds, seed)
+    for fold in range(n_folds):
+        rest = fold_of != fold
+        for others in (fold_of == fold, rest & held_out):
+            unseen = sorted(set(rows.y[others]) - set(rows.y[rest & ~held_out]))
+            if unseen:
+                raise InvalidSetting(
+                    f"Fold {fold + 1} has rows of class {unseen[0]!r} and those to train on have "
+                    "none: give more data, or fewer folds in search.folds."
+                )
+    return Folds(rows, held_out, fold_of)
+
+
+def _fold_of(rows: Dataset, n_folds: int, seed: int) -> IntArray:
+    """Return each row's fold, the classes in equal shares."""
+    _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
+    # The distinct rows, in the order in which they first come up.
+    order = np.argsort(first)
+    labels = rows.y[first[order]]
+    smallest = min(np.unique(labels, return_counts=True)[1])
+    if smallest < n_folds:
+        raise InvalidSetting(
+            f"search.folds: expected at most {smallest}, because the rarest class has no more "
+            f"distinct rows to train on, got {n_folds}."
+        )
+    of_distinct = np.empty(len(first), np.int64)
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    for fold, (_, chosen) in enumerate(splitter.split(labels, labels)):
+        of_distinct[order[chosen]] = fold
+    return of_distinct[copy_of]

@@ -1,0 +1,77 @@
+"""The plan of a search: all that it will try, known before anything is trained."""
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from pipeline import candidate
+from pipeline.config import RunConfig, Search
+from pipeline.search import halving, space
+from pipeline.search.halving import Rung
+from quadnet.errors import InvalidSetting
+
+_EXAMPLE = """
+
+[search]
+method = "random"                                    # or "grid", or "halving"
+candidates = 30
+
+[search.space]
+hidden_layer_sizes = [[6], [12], [6, 6]]             # a list of values
+alpha = { low = 1e-6, high = 1e-2, log = true }      # or a range"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The candidates and the rungs that they climb; `config` is the resolved one."""
+
+    config: RunConfig
+    search: Search
+    candidates: list[dict[str, JsonValue]]
+    rungs: list[Rung]
+
+    @property
+    def n_fits(self) -> int:
+        """How many fits it takes if none fails."""
+        return sum(rung.candidates for rung in self.rungs) * self.search.folds
+
+    def epochs(self, parameters: dict[str, JsonValue], rung: Rung) -> int:
+        """Return how many epochs this candidate may be trained for on this rung."""
+        own = parameters.get("max_iter", self.config.network["max_iter"])
+        return int(str(own)) if rung.epochs is None else rung.epochs
+
+    def summary(self) -> str:
+        """Return what is going to be done."""
+        first, *further = self.rungs
+        epochs = "" if first.epochs is None else f" for {first.epochs} epochs"
+        steps = [f"{len(self.candidates):,} candidates{epochs}"]
+        steps += [f"the best {rung.candidates:,} for {rung.epochs}" for rung in further]
+        return f"{', '.join(steps)}; {self.search.folds} folds, so {self.n_fits:,} fits."
+
+    def chosen(self, parameters: dict[str, JsonValue]) -> RunConfig:
+        """Return the run's configuration with these parameters in it."""
+        tree = self.config.model_dump()
+        network = {name: value for name, value in parameters.items() if name != "scale"}
+        tree["network"] |= network
+        tree["scale"] = parameters.get("scale", self.config.scale)
+        return RunConfig.model_validate(tree)
+
+
+def of(config: RunConfig) -> Plan:
+    """Return what the run's search will try.
+
+    Raises
+    ------
+    InvalidSetting
+        If the run has no search, or what it says cannot be tried.
+    """
+    search = config.search
+    if search is None:
+        raise InvalidSetting(
+            f"The run {config.name!r} has no section [search]. Give it one, such as:{_EXAMPLE}"
+        )
+    config = candidate.resolved(config)
+    space.check(config, search)
+    candidates = space.candidates(search)
+    rungs = halving.rungs(search, len(candidates), int(str(config.network["max_iter"])))
+    return Plan(config, search, candidates, rungs)

@@ -1,0 +1,132 @@
+"""One fit of a search, made once: found in the ledger, or trained, measured and written there."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from threadpoolctl import threadpool_limits
+
+from pipeline import candidate, evaluation
+from pipeline.config import RunConfig
+from pipeline.datasets import Dataset
+from pipeline.search import space
+from pipeline.search.ledger import Header, Ledger, Line
+from quadnet import NeuralNetworkClassifier
+from quadnet.types import BoolArray, FloatArray, IntArray
+
+
+class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A run's network as scikit-learn's search sees it: trained as `candidate.fitted` does.
+
+    Parameters
+    ----------
+    network : NeuralNetworkClassifier
+    scale : bool
+        As in the run file, or as the search would have it.
+    config : RunConfig
+    searched : tuple of str
+        The parameters that make a candidate.
+    header : Header
+    ledger : path
+
+    Attributes
+    ----------
+    line_ : Line or None
+        What the ledger says of this fit: None until it is measured.
+    predictor_ : Predictor
+        What a run would publish, if it was not in the ledger.
+    """
+
+    def __init__(
+        self,
+        network: NeuralNetworkClassifier,
+        *,
+        scale: bool,
+        config: RunConfig,
+        searched: tuple[str, ...],
+        header: Header,
+        ledger: Path,
+    ) -> None:
+        self.network = network
+        self.scale, self.config = scale, config
+        self.searched, self.header, self.ledger = searched, header, ledger
+
+    def fit(self, X: FloatArray, y: Any, *, held_out: BoolArray, fold_of: IntArray) -> Self:
+        """Train on these rows, unless that has been done.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            All rows but one fold's.
+        y : ndarray of str, shape (n_rows,)
+        held_out : ndarray of bool, shape (n_rows,)
+            The rows that the run would hold out from training, for validation.
+        fold_of : ndarray of int, shape (n_rows,)
+            Each row's fold: the one that is missing is the one to be measured on.
+        """
+        present = np.unique(fold_of)
+        self.fold_ = int(np.setdiff1d(np.arange(len(present) + 1), present)[0])
+        self.line_ = Ledger(self.ledger).find(self._key())
+        self.start_ = time.perf_counter()
+        if self.line_ is None:
+            validation = Dataset((), X[held_out], y[held_out]) if held_out.any() else None
+            config = self.config.model_copy(update={"scale": self.scale})
+            train = Dataset((), X[~held_out], y[~held_out])
+            try:
+                self.predictor_, _ = candidate.fitted(
+                    clone(self.network), train, validation, config
+                )
+            except (ValueError, MemoryError) as error:
+                # One candidate that cannot be trained must not end the search for the others.
+                self._record(failed=str(error))
+        return self
+
+    def measure(self, X: FloatArray, y: Any) -> Line:
+        """Return the record of this fit, measured on the fold that it was not trained on."""
+        if self.line_ is None:
+            try:
+                with threadpool_limits(1):
+                    metrics = evaluation.evaluate(self.predictor_, Dataset((), X, y)).metrics
+            except ValueError as error:  # logits that are no longer finite
+                return self._record(failed=str(error))
+            return self._record(
+                accuracy=metrics.accuracy,
+                log_loss=metrics.log_loss,
+                weights=self.predictor_.network.parameters.flat.size,
+            )
+        return self.line_
+
+    def _record(self, **measured: Any) -> Line:
+        """Write what came of this fit to the ledger."""
+        self.line_ = Line(
+            key=self._key(),
+            parameters=self._parameters(),
+            epochs=int(self.network.max_iter),
+            fold=self.fold_,
+            seconds=time.perf_counter() - self.start_,
+            at=datetime.now(UTC),
+            **measured,
+        )
+        Ledger(self.ledger).append(self.line_)
+        return self.line_
+
+    def _key(self) -> str:
+        return self.header.key(
+            self._parameters(), epochs=int(self.network.max_iter), fold=self.fold_
+        )
+
+    def _parameters(self) -> dict[str, Any]:
+        values = self.get_params()
+        return {name: space.plain(values[space.nested(name)]) for name in self.searched}
+
+
+def scores(fit: RecordedFit, X: FloatArray, y: Any) -> dict[str, float]:
+    """Return both scores of a fit, as scikit-learn asks a scorer to; NaN if it failed."""
+    line = fit.measure(X, y)
+    return {
+        "accuracy": np.nan if line.accuracy is None else line.accuracy,
+        "neg_log_loss": np.nan if line.log_loss is None else -line.log_loss,
+    }

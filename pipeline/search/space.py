@@ -1,0 +1,163 @@
+"""The space of a search: each parameter's values or range, checked, and the candidates drawn."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.random import RandomState
+from pydantic import JsonValue
+from scipy.stats import loguniform, randint, uniform
+from sklearn.model_selection import ParameterGrid, ParameterSampler
+
+from pipeline.config import Range, RunConfig, Search
+from quadnet import constraints
+from quadnet.errors import InvalidSetting
+from quadnet.hyperparameters import CONSTRAINTS
+
+_LARGEST_GRID = 100_000
+_OWNER = "NeuralNetworkClassifier"
+
+
+def check(config: RunConfig, search: Search) -> None:
+    """See to it that every value is one that its parameter may have.
+
+    What is wrong only together, such as dropout with L-BFGS, is found when it is fitted.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The resolved one.
+    search : Search
+
+    Raises
+    ------
+    InvalidSetting
+        If a parameter of the network, or of the space, is not as it must be.
+    """
+    known = {"scale": constraints.boolean(), **CONSTRAINTS}
+    unknown = sorted(search.space.keys() - known.keys())
+    if unknown:
+        raise InvalidSetting(
+            f"There is no key search.space.{unknown[0]}. The keys there are: {', '.join(known)}."
+        )
+    fixed = {name: rule for name, rule in CONSTRAINTS.items() if name not in search.space}
+    try:
+        constraints.check(_OWNER, fixed, config.network)
+    except ValueError as error:
+        raise InvalidSetting(f"The network cannot be trained so. {error}") from error
+    for name, choices in search.space.items():
+        if isinstance(choices, Range):
+            _check_range(name, choices, search)
+        for value in _bounds(choices) if isinstance(choices, Range) else choices:
+            try:
+                constraints.check(_OWNER, {name: known[name]}, {name: value})
+            except ValueError as error:
+                raise InvalidSetting(f"search.space.{name}: {error}") from error
+    if search.method == "halving" and "max_iter" in search.space:
+        raise InvalidSetting(
+            "search.space.max_iter: halving itself says how many epochs a candidate gets, from "
+            "search.min_epochs up to network.max_iter. Take it out, or choose another method."
+        )
+    if search.method == "grid" and _combinations(search) > _LARGEST_GRID:
+        raise InvalidSetting(
+            f"search.space: expected a grid of at most {_LARGEST_GRID:,} combinations, got "
+            f"{_combinations(search):,}. Shorten its lists, or set search.method = 'random'."
+        )
+
+
+def choices(search: Search) -> dict[str, Any]:
+    """Return each parameter's list or distribution, by its name in scikit-learn's search."""
+    return {
+        nested(name): _distribution(values) if isinstance(values, Range) else values
+        for name, values in search.space.items()
+    }
+
+
+def draws(search: Search) -> int:
+    """Return how many candidates a search that does not try them all draws."""
+    if any(isinstance(values, Range) for values in search.space.values()):
+        return search.candidates
+    return min(search.candidates, _combinations(search))
+
+
+def candidates(search: Search) -> list[dict[str, JsonValue]]:
+    """Return the candidates in scikit-learn's order, each once; the same ones in every process."""
+    if search.method == "grid":
+        drawn = ParameterGrid(choices(search))
+    else:
+        drawn = ParameterSampler(choices(search), draws(search), random_state=search.seed)
+    each = [{plain_name(name): plain(value) for name, value in one.items()} for one in drawn]
+    return list({repr(sorted(one.items())): one for one in each}.values())
+
+
+def nested(name: str) -> str:
+    """Return the name of a parameter in scikit-learn's search, where the network is one of two."""
+    return name if name == "scale" else f"network__{name}"
+
+
+def plain_name(name: str) -> str:
+    """Return the parameter's own name."""
+    return name.removeprefix("network__")
+
+
+def plain(value: Any) -> JsonValue:
+    """Return a drawn value as JSON has it: NumPy's numbers as Python's."""
+    number: JsonValue = value.item() if hasattr(value, "item") else value
+    return number
+
+
+def described(parameters: Mapping[str, JsonValue]) -> str:
+    """Return the parameters in one line."""
+    values = {
+        name: f"{value:.6g}" if isinstance(value, float) else value
+        for name, value in parameters.items()
+    }
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
+
+
+def _combinations(search: Search) -> int:
+    return math.prod(
+        len(values) for values in search.space.values() if not isinstance(values, Range)
+    )
+
+
+def _check_range(name: str, numbers: Range, search: Search) -> None:
+    where = f"search.space.{name}"
+    if search.method == "grid":
+        raise InvalidSetting(
+            f"{where}: a grid needs a list of values, and this is a range. Set search.method to "
+            "'random' or 'halving', or list the values."
+        )
+    if numbers.low >= numbers.high:
+        raise InvalidSetting(
+            f"{where}: expected low below high, got low = {numbers.low}, high = {numbers.high}."
+        )
+    if numbers.log and numbers.low <= 0:
+        raise InvalidSetting(f"{where}: with log = true, low must be above 0, got {numbers.low}.")
+
+
+def _whole(numbers: Range) -> bool:
+    return isinstance(numbers.low, int) and isinstance(numbers.high, int)
+
+
+def _bounds(numbers: Range) -> tuple[float, float]:
+    low, high = numbers.low, numbers.high
+    return (low, high) if _whole(numbers) else (float(low), float(high))
+
+
+def _distribution(numbers: Range) -> Any:
+    low, high = _bounds(numbers)
+    if _whole(numbers):
+        return _LogIntegers(int(low), int(high)) if numbers.log else randint(low, high + 1)
+    return loguniform(low, high) if numbers.log else uniform(low, high - low)
+
+
+class _LogIntegers:
+    """Whole numbers, of which every factor of ten is as likely as the next; SciPy has none."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self._high, self._numbers = high, loguniform(low, high + 1)
+
+    def rvs(self, random_state: RandomState) -> int:
+        """Draw one, as scikit-learn asks a distribution to."""
+        return min(int(self._numbers.rvs(random_state=random_state)), self._high)
