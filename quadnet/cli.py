@@ -39,6 +39,56 @@ VERBS = {
         "pipeline.settings:TrainSettings",
         "pipeline.commands:train",
     ),
+    "search": Verb(
+        "try parameters of the network, then train with the best",
+        "pipeline.settings:SearchSettings",
+        "pipeline.search.command:search",
+    ),
+    "score": Verb(
+        "answer every row of a CSV or Parquet file of any size",
+        "pipeline.settings:ScoreSettings",
+        "pipeline.scoring.command:score",
+    ),
+    "models list": Verb(
+        "list the published versions and their aliases",
+        "pipeline.model_settings:ListSettings",
+        "pipeline.models:list_versions",
+    ),
+    "models show": Verb(
+        "show what a version is, and how it was made and judged",
+        "pipeline.model_settings:ShowSettings",
+        "pipeline.models:show",
+    ),
+    "models diff": Verb(
+        "compare two versions: metrics, settings, changed answers",
+        "pipeline.model_settings:DiffSettings",
+        "pipeline.models:diff",
+    ),
+    "models alias": Verb(
+        "show the aliases' history, or change several at once",
+        "pipeline.model_settings:AliasSettings",
+        "pipeline.models:alias",
+    ),
+    "models rollback": Verb(
+        "point an alias at what it pointed to before",
+        "pipeline.model_settings:RollbackSettings",
+        "pipeline.models:rollback",
+    ),
+    "models verify": Verb(
+        "verify every byte and self-test; --retrain rebuilds",
+        "pipeline.model_settings:VerifySettings",
+        "pipeline.models:verify",
+    ),
+    "models gc": Verb(
+        "remove old versions and litter (a dry run unless --apply)",
+        "pipeline.model_settings:GcSettings",
+        "pipeline.models:gc",
+    ),
+    "models export": Verb(
+        "write a version as an ONNX file",
+        "pipeline.model_settings:ExportSettings",
+        "pipeline.models:export",
+    ),
     "serve": Verb(
         "answer gRPC calls from a published version",
         "service.settings:ServeSettings",
@@ -72,21 +122,29 @@ def main() -> None:
 
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
-        print(_help())
+        print(_help(VERBS))
         sys.exit(0 if words else 2)
     if words[0] == "--version":
         from quadnet import __version__
 
         print(f"quadnet {__version__}")
         sys.exit(0)
-    name = words[0]
+    group = {name: verb for name, verb in VERBS.items() if name.startswith(f"{words[0]} ")}
+    if group and (not words[1:] or words[1] in ("-h", "--help")):
+        print(_help(group))
+        sys.exit(0 if words[1:] else 2)
+    n_words = 2 if group else 1
+    name = " ".join(words[:n_words])
     if name not in VERBS:
-        close = difflib.get_close_matches(name, VERBS, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(VERBS)}."
+        # Of a group only the second word is in doubt.
+        there = {verb.split()[n_words - 1]: verb.split()[:n_words] for verb in group or VERBS}
+        close = difflib.get_close_matches(words[n_words - 1], there, n=1)
+        known = ", ".join(" ".join(verb) for verb in there.values())
+        hint = f"Did you mean {' '.join(there[close[0]])}?" if close else f"There are: {known}."
         print(f"quadnet: there is no verb {name!r}. {hint}", file=sys.stderr)
         sys.exit(2)
     try:
-        code = _run(name, words[1:])
+        code = _run(name, words[n_words:])
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
@@ -143,13 +201,13 @@ def _find(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _help() -> str:
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
+def _help(verbs: dict[str, Verb]) -> str:
+    width = max(map(len, verbs))
+    lines = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in verbs.items())
     return (
         "usage: quadnet VERB [OPTIONS]\n\n"
         "A neural network written from scratch in NumPy: trained, published, served over gRPC.\n\n"
-        f"{verbs}\n\n"
+        f"{lines}\n\n"
         "quadnet VERB --help lists a verb's options; each has a QUADNET_... variable too.\n"
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
     )

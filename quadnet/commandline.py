@@ -30,7 +30,7 @@ def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
     parser = _Parser(prog=program, description=inspect.getdoc(settings), add_help=True)
     for name, field in settings.model_fields.items():
         _add_argument(parser, name, field, prefix=settings.model_config["env_prefix"])
-    given = vars(parser.parse_args(words))
+    given = vars(parser.parse_intermixed_args(words))
     # Said here, so that no variable of that name is looked for.
     without_variable = {
         name: field.get_default(call_default_factory=True)
@@ -75,7 +75,7 @@ def _add_argument(
     options: dict[str, Any] = {"default": argparse.SUPPRESS}
     if _is_positional(field):
         options |= {"nargs": "*" if is_list else "?", "metavar": name.upper()}
-        suffix = "" if is_list else f" (default: {default})"
+        suffix = f" (default: {default})" if default and not is_list else ""
         parser.add_argument(name, help=_escape(description + suffix), **options)
         return
     if field.annotation is bool:
@@ -85,7 +85,7 @@ def _add_argument(
     else:
         options["metavar"] = name.upper()
     notes = [f"{prefix}{name.upper()}"] if _has_variable(field) else []
-    if default not in (None, False) and default != []:
+    if default not in (None, False, "") and default != []:
         notes.append(f"default: {default}")
     if notes:
         description += f" ({', '.join(notes)})"

@@ -27,19 +27,31 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
     assert done.returncode == 0
     for verb in VERBS:
         assert f"\n  {verb} " in done.stdout
-        text = quadnet(verb, "--help")
+        text = quadnet(*verb.split(), "--help")
         assert (text.returncode, text.stderr) == (0, "")
         assert "QUADNET_DEBUG" in text.stdout
-        assert ("QUADNET_REGISTRY" in text.stdout) is (verb in {"up", "train", "serve"})
-        assert ("QUADNET_PORT" in text.stdout) is (verb != "train")
+        assert ("QUADNET_REGISTRY" in text.stdout) is (verb not in {"classify", "health"})
+        assert ("QUADNET_PORT" in text.stdout) is (verb in {"up", "serve", "classify", "health"})
     assert quadnet().returncode == 2
+    group = quadnet("models", "--help")
+    assert group.returncode == 0
+    assert "models rollback" in group.stdout
+    assert " serve " not in group.stdout
+    assert quadnet("models").returncode == 2
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["models", "lst"], "quadnet: there is no verb 'models lst'. Did you mean models list?"),
+        (["models", "fly"], "no verb 'models fly'. There are: models list, models show, models"),
+        (["models", "diff", "quadrants:1"], "expected two versions, as in quadrants:7 quadrants:8"),
+        (["models", "alias", "quadrants", "champion"], "expected ALIAS=VERSION, got 'champion'"),
+        (["models", "export", "q", "q.onnx"], "expected a format: say --onnx"),
+        (["models", "gc", "--keep", "0"], "--keep: input should be greater than or equal to 1"),
+        (["models", "rollback", "q", "Champion"], "ALIAS: expected a lower-case letter and up to"),
         (["clasify"], "quadnet: there is no verb 'clasify'. Did you mean classify?"),
-        (["fly"], "quadnet: there is no verb 'fly'. There are: up, train, serve,"),
+        (["fly"], "quadnet: there is no verb 'fly'. There are: up, train, search, score,"),
         (
             ["serve", "--prot", "3"],
             "quadnet serve: there is no option --prot; did you mean --port?",
@@ -120,7 +132,7 @@ def test_a_failed_gate_exits_with_1_and_publishes_nothing(tmp_path):
         "--registry", tmp_path / "registry",
     )  # fmt: skip
     assert done.returncode == 1
-    assert "quadrants was not published: accuracy 0." in done.stderr
+    assert "quadrants was not published: it failed its gate on accuracy" in done.stderr
     assert Registry(tmp_path / "registry").models() == []
 
 
@@ -172,7 +184,7 @@ def test_up_trains_publishes_and_serves_then_finds_what_is_there(tmp_path):
             f"No version of 'quadrants' in {registry.root} is the champion yet: training it."
             in first
         )
-        assert "Gate passed: accuracy 0.99" in first
+        assert "  passed  accuracy  0.99" in first
         assert f"Published quadrants version 1 in {registry.root}, alias champion." in first
         assert f"Serving quadrants version 1 on {server.address}." in first
         # The announcement says what to type next; it is typed.
@@ -182,7 +194,7 @@ def test_up_trains_publishes_and_serves_then_finds_what_is_there(tmp_path):
         assert [row.split()[2] for row in done.stdout.splitlines()[1:]] == ["I", "II"]
         (call,) = [line for line in server.announcement if "grpcurl" in line]
         assert json.loads(call.split("'")[1]) == {"x": [0.5, -0.3], "y": [0.5, 0.8]}
-    assert registry.load("quadrants", 1).manifest.metrics["accuracy"] >= 0.995
+    assert registry.load("quadrants", 1).manifest.metrics["test"].accuracy >= 0.995
 
     with ServerProcess(registry.root, verb="up") as server:
         assert server.announcement[0] == f"Serving quadrants version 1 on {server.address}."

@@ -20,7 +20,7 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 SHELL = [text for kind, text in BLOCKS if kind == "sh"]
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
-PRINTED = ["0.9", "True True\n[(5, 200), (5, 100), (5, 10)]\n", "['I' 'II'] "]
+PRINTED = ["0.9", "True True\n[(5, 200), (5, 100), (5, 10)]\n", "", "['I' 'II'] "]
 OUTPUT = [text for kind, text in BLOCKS if kind == "text"]
 
 # What cannot run inside a test run, and the test that runs it instead.
@@ -72,22 +72,10 @@ def run_shell(text, clone, served):
     )
 
 
-@pytest.mark.parametrize("text", [t for t in SHELL if t not in ELSEWHERE])
-def test_shell_blocks_run(text, clone, served):
-    done = run_shell(text, clone, served)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    index = TEXT.index(text)
-    follows = re.match(r"```\n\n```text\n(.*?)```", TEXT[index + len(text) :], re.DOTALL)
-    if follows:
-        assert done.stdout == follows[1]
-
-
-@pytest.mark.parametrize("text", PYTHON)
-def test_python_blocks_run(text, clone, served):
+def run_python(text, clone, served):
     ast.parse(text)
     script = text.replace("127.0.0.1:50051", served.address)
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         cwd=clone,
         env=environment(),
@@ -96,8 +84,20 @@ def test_python_blocks_run(text, clone, served):
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(PRINTED[PYTHON.index(text)])
+
+
+def test_every_block_runs_in_its_turn(clone, served):
+    """A reader goes from the top to the bottom: later blocks use what earlier ones made."""
+    for i, (kind, text) in enumerate(BLOCKS):
+        if kind == "text" or text in ELSEWHERE:
+            continue
+        done = (run_shell if kind == "sh" else run_python)(text, clone, served)
+        assert (done.returncode, done.stderr) == (0, ""), text
+        follows = BLOCKS[i + 1 : i + 2]
+        if follows and follows[0][0] == "text":
+            assert done.stdout == follows[0][1], text
+        if kind == "python":
+            assert done.stdout.startswith(PRINTED[PYTHON.index(text)])
 
 
 def test_every_block_is_of_a_kind_that_is_run():

@@ -1,0 +1,157 @@
+"""Two versions compared by what they answer, not by their bytes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadnet.artifact import Model
+from quadnet.errors import InvalidSetting
+from quadnet.manifest import Metrics
+from quadnet.types import BoolArray, FloatArray
+
+_CELLS = 400
+"""Cells along each side of the plane: 160,000 answers of each version."""
+_ROWS = 10_000
+_DIGITS = "123456789" + "?" * 1000
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Which answers of version a differ from those of version b.
+
+    Parameters
+    ----------
+    where : str
+        What was asked: the plane, or rows drawn from the ranges seen in training.
+    answers : tuple of two ndarrays of str, each of shape (n_points,)
+        For the plane row by row, the highest y first.
+    certainty : float
+        The mean change of the certainty of the answer.
+    x_range, y_range : tuple of float
+        The plane's; None if the model has other than two features.
+    """
+
+    where: str
+    answers: tuple[NDArray[np.str_], NDArray[np.str_]]
+    certainty: float
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+
+    @property
+    def changed(self) -> BoolArray:
+        """Which points are answered otherwise."""
+        return np.not_equal(*self.answers)
+
+    @property
+    def grid(self) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+        """The plane's answers, each of shape (n, n)."""
+        n = round(len(self.answers[0]) ** 0.5)
+        return self.answers[0].reshape(n, n), self.answers[1].reshape(n, n)
+
+    def moves(self) -> list[tuple[str, str, float]]:
+        """Return (from, to, share of all points) of each change, the largest first."""
+        pairs = np.stack(self.answers, axis=1)[self.changed]
+        kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        total = len(self.answers[0])
+        return [(str(kinds[i, 0]), str(kinds[i, 1]), float(counts[i] / total)) for i in order]
+
+
+def changes(a: Model, b: Model) -> Changes:
+    """Ask both versions the same points.
+
+    Raises
+    ------
+    InvalidSetting
+        If they do not take the same features.
+    """
+    names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
+    if names[0] != names[1]:
+        raise InvalidSetting(
+            f"The two cannot be compared: {_called(a)} takes {', '.join(names[0])}, and "
+            f"{_called(b)} takes {', '.join(names[1])}."
+        )
+    low, high = _ranges(a, b)
+    if len(low) != 2:
+        X = np.random.default_rng(0).uniform(low, high, (_ROWS, len(low)))
+        X = np.vstack([a.selftest_inputs, b.selftest_inputs, X])
+        where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
+        return Changes(where, _answers(a, b, X), _certainty(a, b, X))
+    steps = (np.arange(_CELLS) + 0.5) / _CELLS
+    x, y = (low[i] + steps * (high[i] - low[i]) for i in (0, 1))
+    X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
+    return Changes(
+        f"{len(X):,} points of the plane",
+        _answers(a, b, X),
+        _certainty(a, b, X),
+        (float(low[0]), float(high[0])),
+        (float(low[1]), float(high[1])),
+    )
+
+
+def metrics(a: Metrics, b: Metrics) -> Iterator[tuple[str, float | None, float | None]]:
+    """Yield each metric's name and its two values."""
+    yield "accuracy", a.accuracy, b.accuracy
+    yield "log loss", a.log_loss, b.log_loss
+    yield "calibration error", a.calibration_error, b.calibration_error
+    for name in sorted(a.classes.keys() | b.classes.keys()):
+        one, other = a.classes.get(name), b.classes.get(name)
+        for what in ("recall", "precision"):
+            yield f"{what} of {name}", getattr(one, what, None), getattr(other, what, None)
+
+
+def settings(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the path of each setting in which two configurations differ, and its two values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(a.keys() | b.keys()):
+            yield from settings(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+    elif a != b:
+        yield path, a, b
+
+
+def sketch(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
+    """Return the plane in characters: '#' where an answer changes, otherwise the class's number."""
+    one, _ = found.grid
+    changed = found.changed.reshape(one.shape)
+    names, numbers = np.unique(found.answers, return_inverse=True)
+    here = numbers.reshape(2, *one.shape)[0]
+    lines = []
+    for i in range(rows):
+        line = ""
+        for j in range(columns):
+            cell = np.s_[
+                i * _CELLS // rows : (i + 1) * _CELLS // rows,
+                j * _CELLS // columns : (j + 1) * _CELLS // columns,
+            ]
+            line += (
+                "#" if changed[cell].any() else _DIGITS[np.bincount(here[cell].ravel()).argmax()]
+            )
+        lines.append("  " + line)
+    legend = ", ".join(f"{_DIGITS[i]} {name}" for i, name in enumerate(names))
+    return "\n".join([*lines, f"  # changed; {legend}"])
+
+
+def _called(model: Model) -> str:
+    return f"{model.manifest.model} version {model.manifest.version}"
+
+
+def _ranges(a: Model, b: Model) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest and highest value of each feature that either has seen in training."""
+    bounds = [
+        [(f.min, f.max) for f in model.manifest.signature.features] for model in (a, b)
+    ]  # (2 models, n_features, 2)
+    both = np.array(bounds)
+    return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
+
+
+def _answers(a: Model, b: Model, X: FloatArray) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    one, other = (model.predictor.predict(X).astype(str) for model in (a, b))
+    return one, other
+
+
+def _certainty(a: Model, b: Model, X: FloatArray) -> float:
+    one, other = (model.predictor.probabilities(X).max(axis=1) for model in (a, b))
+    return float((other - one).mean())

@@ -1,0 +1,288 @@
+"""A published version as an ONNX file, from which other runtimes than ours can answer.
+
+The only module that needs onnx. The graph says what `Network`, `Loss` and `decide` do, in plain
+operators: ONNX has an Elu, a Softplus and a Gelu, but onnxruntime computes them in float32 only.
+No file is written before its own answers to the version's self-test are the version's.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadnet import __version__, artifact, durable
+from quadnet.activations import LEAK
+from quadnet.artifact import Model
+from quadnet.errors import InvalidSetting, Unsupported
+
+try:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+except ImportError as error:
+    raise Unsupported(
+        f"Exporting needs the onnx package, which cannot be imported ({error}). "
+        "Install it with: pip install 'quadnet[onnx]'"
+    ) from error
+
+# The lowest in which the operators below have the form that they still have: ReduceSum took its
+# axes as an input only then. All are old, so every runtime since the end of 2020 reads the file.
+OPSET, IR_VERSION = 13, 7
+
+ATOL = 1e-6
+"""How far the file's probabilities may be off the version's own, unless the version allows more.
+
+In float32 it does: rounding alone makes 5e-6 where logits are large and the classes close.
+"""
+
+_LARGEST_EXPONENT = {"float32": 88.0, "float64": 709.0}
+
+
+class _Graph:
+    """The nodes and constants of a graph whose values are of one floating-point type."""
+
+    def __init__(self, dtype: np.dtype[np.floating]) -> None:
+        self.dtype = dtype
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+
+    def add(
+        self, operator: str, *inputs: str | float, output: str | None = None, **attributes: Any
+    ) -> str:
+        """Add a node over values, by their names, and numbers; return its output's name."""
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        names = [value if isinstance(value, str) else self._number(value) for value in inputs]
+        self.nodes.append(
+            onnx.helper.make_node(operator, names, [output], name=output, **attributes)
+        )
+        return output
+
+    def keep(self, name: str, array: NDArray[np.generic]) -> str:
+        """Add a constant array; return its name."""
+        self.constants[name] = onnx.numpy_helper.from_array(array, name)
+        return name
+
+    def _number(self, value: float) -> str:
+        return self.keep(f"number_{value!r}", np.array(value, self.dtype))
+
+
+def _logistic(graph: _Graph, z: str) -> str:
+    """Add the logistic function, as exact far below 0 as the losses' link.
+
+    The operator Sigmoid is not: in float32 onnxruntime's goes no further down than 1e-8.
+    """
+    largest = _LARGEST_EXPONENT[graph.dtype.name]
+    exponential = graph.add("Exp", graph.add("Min", graph.add("Neg", z), largest))
+    return graph.add("Div", 1.0, graph.add("Add", exponential, 1.0))
+
+
+def _elu(graph: _Graph, z: str) -> str:
+    # With t = tanh(z / 2), exp(z) - 1 is 2 t / (1 - t), which loses no digits near 0.
+    t = graph.add("Tanh", graph.add("Mul", graph.add("Min", z, 0.0), 0.5))
+    below = graph.add("Div", graph.add("Mul", t, 2.0), graph.add("Sub", 1.0, t))
+    return graph.add("Max", z, below)
+
+
+def _softplus(graph: _Graph, z: str) -> str:
+    # max(z, 0) + log(1 + u), with u = exp(-|z|). Far below 0 the sum is 1, and its rounding error
+    # is all there is of u: divided by the sum, it is what the logarithm lacks.
+    u = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
+    total = graph.add("Add", u, 1.0)
+    lost = graph.add("Sub", u, graph.add("Sub", total, 1.0))
+    logarithm = graph.add("Add", graph.add("Log", total), graph.add("Div", lost, total))
+    return graph.add("Add", graph.add("Relu", z), logarithm)
+
+
+def _silu(graph: _Graph, z: str) -> str:
+    return graph.add("Mul", z, _gate(graph, z))
+
+
+def _gelu(graph: _Graph, z: str) -> str:
+    # (1 + tanh(u)) / 2 is logistic(2 u).
+    scale, cube = 2.0 * np.sqrt(2.0 / np.pi).item(), 0.044715
+    slope = graph.add("Mul", graph.add("Mul", z, z), scale * cube)
+    u = graph.add("Mul", graph.add("Add", slope, scale), z)
+    return graph.add("Mul", z, _gate(graph, u))
+
+
+def _gate(graph: _Graph, z: str) -> str:
+    """Add the logistic function in a form that is 0 and 1, exactly, far from 0.
+
+    It is multiplied by what may be 1e30.
+    """
+    exponential = graph.add("Exp", z)
+    return graph.add("Sub", 1.0, graph.add("Div", 1.0, graph.add("Add", exponential, 1.0)))
+
+
+_ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
+    "identity": lambda _, z: z,
+    "logistic": lambda graph, z: graph.add("Sigmoid", z),
+    "tanh": lambda graph, z: graph.add("Tanh", z),
+    "relu": lambda graph, z: graph.add("Relu", z),
+    "leaky_relu": lambda graph, z: graph.add("Max", z, graph.add("Mul", z, LEAK)),
+    "elu": _elu,
+    "gelu": _gelu,
+    "silu": _silu,
+    "softplus": _softplus,
+}
+
+
+def _softmax(graph: _Graph, Z: str) -> str:
+    return graph.add("Softmax", Z, axis=1)
+
+
+def _shares(graph: _Graph, Z: str) -> str:
+    P = _logistic(graph, Z)
+    axes = graph.keep("class_axis", np.array([1]))
+    return graph.add("Div", P, graph.add("ReduceSum", P, axes, keepdims=1))
+
+
+_PROBABILITIES: dict[str, Callable[[_Graph, str], str]] = {
+    "softmax_cross_entropy": _softmax,
+    "sigmoid_cross_entropy": _shares,
+    "sigmoid_squared_error": _shares,
+}
+"""From logits, one a class, to probabilities, by the loss."""
+
+
+def to_onnx(model: Model) -> bytes:
+    """Return the version as an ONNX model, the same bytes each time.
+
+    Its input ``x`` is of shape (rows, n_features) and the network's dtype. Its outputs are
+    ``probabilities``, (rows, n_classes), of that dtype, and ``label``, (rows,), the name of each
+    row's class as `Predictor.predict` has it. The classes' and features' names are in its metadata.
+    """
+    predictor, shape = model.predictor, model.manifest.architecture
+    classes = [str(name) for name in predictor.classes]
+    graph = _Graph(predictor.dtype)
+    for name, array in artifact.tensors(predictor).items():
+        graph.keep(name, array)
+    values = "x"
+    for i in range(len(shape.layer_sizes) - 1):
+        parameters = [f"weights.{i}", f"biases.{i}"] if shape.bias else [f"weights.{i}"]
+        values = graph.add("Gemm", values, *parameters)
+        if i < len(shape.activations):
+            values = _ACTIVATIONS[shape.activations[i]](graph, values)
+    if len(classes) == 1:
+        probabilities = _softmax(graph, values)  # of one number: 1, whatever the loss
+    elif len(classes) == 2:
+        # At a logit of 0 both are equal, and ArgMax below takes the earlier, as `decide` does.
+        values = graph.add("Concat", graph.add("Neg", values), values, axis=1)
+        probabilities = _logistic(graph, values)
+    else:
+        probabilities = _PROBABILITIES[shape.loss](graph, values)
+    graph.add("Identity", probabilities, output="probabilities")
+    # Of the logits, which still differ where probabilities are both 1 in floats.
+    winners = graph.add("ArgMax", values, axis=1, keepdims=0)
+    graph.add("Gather", graph.keep("classes", np.array(classes, object)), winners, output="label")
+    return _document(model, graph, classes).SerializeToString(deterministic=True)
+
+
+def _document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProto:
+    """Put inputs, outputs and metadata around the graph."""
+    manifest = model.manifest
+    features = [feature.name for feature in manifest.signature.features]
+    floating = onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
+    value = onnx.helper.make_tensor_value_info
+    document = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            manifest.model,
+            [value("x", floating, ["rows", len(features)])],
+            [
+                value("probabilities", floating, ["rows", len(classes)]),
+                value("label", onnx.TensorProto.STRING, ["rows"]),
+            ],
+            initializer=list(graph.constants.values()),
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="quadnet",
+        producer_version=__version__,
+        model_version=manifest.version,
+        doc_string=(
+            f"{manifest.model} version {manifest.version}: from x, one row a sample and one column "
+            "a feature, to each class's probability and the likeliest class's name. The names of "
+            "features and classes, in the columns' order, are in the metadata as JSON."
+        ),
+    )
+    onnx.helper.set_model_props(
+        document,
+        {
+            "model": manifest.model,
+            "version": str(manifest.version),
+            "manifest_sha256": model.digest,
+            "created": manifest.created.isoformat(),
+            "quadnet": manifest.lineage.quadnet,
+            "features": json.dumps(features, ensure_ascii=False),
+            "classes": json.dumps(classes, ensure_ascii=False),
+        },
+    )
+    return document
+
+
+def export(model: Model, path: Path, *, overwrite: bool = False) -> None:
+    """Write the version as an ONNX file that has passed the version's self-test.
+
+    The file appears whole, and flushed to the disk, or not at all.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file is there and not to be overwritten, or cannot be written.
+    Unsupported
+        If the file's answers are not the version's.
+    """
+    try:
+        if path.exists() and not overwrite:
+            raise InvalidSetting(f"{path} exists. Name another file, or replace it: --overwrite.")
+        content = to_onnx(model)
+        check(content, model)
+        _write(path, content)
+    except OSError as error:
+        raise InvalidSetting(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def check(content: bytes, model: Model) -> None:
+    """Hold the ONNX model against the standard, and its answers against the version's own.
+
+    Raises
+    ------
+    Unsupported
+        If the answers to the self-test are others.
+    """
+    onnx.checker.check_model(content, full_check=True)
+    X = model.selftest_inputs
+    with np.errstate(over="ignore"):  # exp of a large number is infinite, and 1 over it is 0
+        P, labels = map(np.asarray, ReferenceEvaluator(content).run(None, {"x": X}))
+    error = np.abs(P - model.predictor.probabilities(X)).max(axis=1)
+    expected, manifest = model.predictor.predict(X), model.manifest
+    atol = max(ATOL, manifest.selftest_atol)
+    wrong = ~(error <= atol) | (labels != expected)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise Unsupported(
+            f"{manifest.model} version {manifest.version} was not exported: in row {row} of its "
+            f"self-test it says {str(expected[row])!r} and the file {str(labels[row])!r}, with "
+            f"probabilities off by {error[row]:.3g}; allowed is {atol:g}."
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{durable.TEMPORARY}{uuid.uuid4()}")
+    try:
+        # Not `durable.write`, whose files nobody may change: this one is its user's.
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        durable.sync_directory(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

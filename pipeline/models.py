@@ -1,0 +1,244 @@
+"""The verbs `quadnet models ...`: what is published, shown, compared, moved, verified, removed."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from pipeline.model_settings import (
+    AliasSettings,
+    DiffSettings,
+    ExportSettings,
+    GcSettings,
+    ListSettings,
+    RollbackSettings,
+    ShowSettings,
+    VerifySettings,
+)
+from quadnet import promotion, retention, verification
+from quadnet.aliases import AliasMap
+from quadnet.artifact import MANIFEST, Model
+from quadnet.errors import CorruptVersion, NotFound, listing
+from quadnet.manifest import Metrics
+from quadnet.registry import Registry
+from quadnet.verification import Checked
+
+
+def list_versions(settings: ListSettings) -> int:
+    """Print a line a version."""
+    registry = Registry(settings.registry)
+    models = [settings.model] if settings.model else registry.models()
+    if not models:
+        print(f"There is no model in {registry.root} yet. `quadnet train` publishes one.")
+        return 0
+    rows: list[tuple[str, ...]] = [
+        ("model", "version", "created", "accuracy", "weights", "aliases")
+    ]
+    for name in models:
+        _check_known(registry, name)
+        aliases = registry.aliases(name).aliases
+        for version in reversed(registry.versions(name)):
+            pointing = sorted(alias for alias, to in aliases.items() if to.version == version)
+            rows.append(_row(registry, name, version, ", ".join(pointing)))
+    print(_columns(rows))
+    return 0
+
+
+def show(settings: ShowSettings) -> int:
+    """Print the version's card, which says all of it, or one of its files."""
+    registry = Registry(settings.registry)
+    model = _load(registry, settings.model)
+    manifest = model.manifest
+    name = settings.file or "card.md"
+    if name == MANIFEST:
+        content: bytes | None = manifest.to_json()
+    else:
+        content = registry.attachment(model, name)
+    if content is None:
+        raise NotFound(
+            f"{manifest.model} version {manifest.version} has no file {name!r}. "
+            f"Its files: {listing([MANIFEST, *sorted(manifest.files)])}."
+        )
+    sys.stdout.buffer.write(content)
+    sys.stdout.flush()
+    return 0
+
+
+def diff(settings: DiffSettings) -> int:
+    """Print what differs between two versions, and where their answers do."""
+    from pipeline import comparison
+
+    registry = Registry(settings.registry)
+    a, b = _load(registry, settings.a), _load(registry, settings.b)
+    found = comparison.changes(a, b)
+    names = [f"{model.manifest.model}:{model.manifest.version}" for model in (a, b)]
+    rows = [("", *names, "change")]
+    for metric, one, other in comparison.metrics(_judged(a), _judged(b)):
+        change = "" if one is None or other is None else f"{other - one:+.6f}"
+        rows.append((metric, _number(one), _number(other), change))
+    print(_columns(rows))
+    if a.manifest.data.test != b.manifest.data.test:
+        print("They were measured on different test data: the columns compare loosely.")
+    for path, before, after in comparison.settings(a.manifest.config, b.manifest.config):
+        print(f"{path}: {before} -> {after}")
+    for path, before, after in comparison.settings(
+        a.manifest.lineage.model_dump(), b.manifest.lineage.model_dump(), "lineage"
+    ):
+        print(f"{path}: {before} -> {after}")
+    same = "The weights are the same, bit for bit."
+    print(same if a.manifest.tensor_digest == b.manifest.tensor_digest else "The weights differ.")
+    print(f"{found.changed.mean():.3%} of answers change, of {found.where}.")
+    for before, after, share in found.moves()[:20]:
+        print(f"  {before} -> {after}: {share:.3%}")
+    print(f"Certainty changes by {found.certainty:+.4f} on the average.")
+    if found.x_range is not None:
+        print(comparison.sketch(found))
+    if settings.picture is not None:
+        from pipeline.report import figures
+
+        figures.draw_changes(found, names, settings.picture)
+        print(f"Drawn into {settings.picture}.")
+    return 0
+
+
+def alias(settings: AliasSettings) -> int:
+    """Print the aliases and their history, or change them."""
+    registry = Registry(settings.registry)
+    _check_known(registry, settings.model)
+    if not settings.changes:
+        for generation in registry.alias_log(settings.model).history():
+            print(_generation(generation))
+        return 0
+    pairs = [change.partition("=")[::2] for change in settings.changes]
+    changes = {name: int(to) if to.isdecimal() else to or None for name, to in pairs}
+    written = promotion.set_aliases(
+        registry,
+        settings.model,
+        changes,
+        reason=settings.reason,
+        expected_generation=settings.expect,
+    )
+    print(_generation(written))
+    return 0
+
+
+def rollback(settings: RollbackSettings) -> int:
+    """Point an alias at what it pointed to before."""
+    written = promotion.rollback(
+        Registry(settings.registry),
+        settings.model,
+        settings.alias,
+        to=settings.to,
+        reason=settings.reason,
+    )
+    print(_generation(written))
+    return 0
+
+
+def verify(settings: VerifySettings) -> int:
+    """Print what was verified and what is wrong with it; exit with 1 if anything is."""
+    registry = Registry(settings.registry)
+    wrong = count = 0
+    for checked in _checked(registry, settings.model):
+        problem, line = checked.problem, checked.what
+        if settings.retrain and checked.loaded is not None:
+            from pipeline import retraining
+
+            retrained = retraining.retrain(checked.loaded)
+            line += f", retrained: {retrained}"
+            if retrained.outcome is retraining.Outcome.DIFFERENT:
+                problem = "its manifest does not lead back to it"
+        count, wrong = count + 1, wrong + (problem is not None)
+        print(f"WRONG  {line}: {problem}" if problem else f"ok     {line}", flush=True)
+    print(f"{count} looked at, {wrong} wrong.")
+    return 1 if wrong else 0
+
+
+def gc(settings: GcSettings) -> int:
+    """Print what may go, and with --apply remove it."""
+    registry = Registry(settings.registry)
+    policy = retention.Policy(
+        newest=settings.keep,
+        days=settings.days,
+        generations=settings.generations,
+        grace=settings.grace,
+    )
+    total = count = 0
+    for item in list(retention.removable(registry, policy)):
+        if settings.apply and not retention.remove(registry, item, policy):
+            print(f"kept, because it is needed again: {item.what} ({item.path})")
+            continue
+        count, total = count + 1, total + item.size
+        done = "removed" if settings.apply else "would remove"
+        print(f"{done}: {item.what} ({item.path}, {item.size:,} bytes)")
+    done = "removed" if settings.apply else "would be removed; --apply removes them"
+    print(f"{count} things, {total:,} bytes {done}.")
+    return 0
+
+
+def export(settings: ExportSettings) -> int:
+    """Write a version as an ONNX file."""
+    from pipeline import export as onnx_file  # which needs an extra
+
+    assert settings.file is not None
+    model = _load(Registry(settings.registry), settings.model)
+    onnx_file.export(model, settings.file, overwrite=settings.overwrite)
+    print(
+        f"Wrote {model.manifest.model} version {model.manifest.version} to {settings.file}; "
+        "it answers the self-test as the version does."
+    )
+    return 0
+
+
+def _load(registry: Registry, reference: str) -> Model:
+    return registry.load(*registry.resolve(reference))
+
+
+def _check_known(registry: Registry, model: str) -> None:
+    """Raise NotFound, which says what there is instead, if the model has no version."""
+    if not registry.versions(model):
+        registry.target(model)
+
+
+def _checked(registry: Registry, reference: str) -> Iterator[Checked]:
+    if ":" in reference:
+        return iter([verification.check_version(registry, *registry.resolve(reference))])
+    if reference:
+        _check_known(registry, reference)
+    return verification.check(registry, reference or None)
+
+
+def _judged(model: Model) -> Metrics:
+    return model.manifest.metrics["test"]
+
+
+def _row(registry: Registry, name: str, version: int, aliases: str) -> tuple[str, ...]:
+    try:
+        model = registry.load(name, version)
+    except CorruptVersion:
+        return (name, str(version), "DAMAGED", "", "", aliases)
+    manifest = model.manifest
+    return (
+        name,
+        str(version),
+        f"{manifest.created:%Y-%m-%d %H:%M}",
+        f"{_judged(model).accuracy:.2%}" + (" (forced)" if manifest.forced else ""),
+        manifest.tensor_digest[:8],
+        aliases,
+    )
+
+
+def _generation(generation: AliasMap) -> str:
+    targets = [f"{alias}={to.version}" for alias, to in sorted(generation.aliases.items())]
+    at = f", {generation.at:%Y-%m-%d %H:%M:%S} UTC" if generation.at else ""
+    by = f", {generation.by.user}@{generation.by.host}" if generation.by else ""
+    reason = f" ({generation.reason})" if generation.reason else ""
+    return f"{generation.generation}{at}{by}: {' '.join(targets) or 'no alias'}{reason}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6f}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
