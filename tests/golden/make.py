@@ -1,8 +1,10 @@
-"""Makes the golden registry of the present format: `python -m tests.golden.make`.
+"""Make the golden registry of a format: versions that must load for ever, and what they answer.
 
-Run once for each format number, before the first release that writes it, and never again: what it
-made must load for ever. The expected probabilities are worked out here with plain NumPy, not with
-the network that is tested by them.
+    uv run python -m tests.golden.make
+
+replaces tests/golden/1. Once a release has published in a format, its golden files are never made
+again; see quadnet/manifest.py. The answers do not come from Quadnet's network: the formulas are
+written out here, layer by layer.
 """
 
 import json
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quadnet import promotion, publisher
+from quadnet import artifact, promotion, publisher, retention
 from quadnet.manifest import SCHEMA_VERSION, Publisher
 from quadnet.network import Network
 from quadnet.predictor import Predictor
@@ -19,99 +21,122 @@ from quadnet.registry import Registry
 from tests.exact import record
 
 HERE = Path(__file__).parent
-X = np.random.default_rng(8).normal(size=(20, 2))
+EXPECTED = "expected.json"
 
 
-def softmax(Z):
+def numbers(*shape, scale=1.0, seed=1):
+    """Return numbers in [-scale, scale] that are the same with every library: no float is drawn."""
+    state, drawn = seed, []
+    for _ in range(int(np.prod(shape))):
+        state = (1103515245 * state + 12345) % 2**31
+        drawn.append((state / 2**30 - 1) * scale)
+    return np.array(drawn).reshape(shape)
+
+
+def logistic(Z):
+    return 1 / (1 + np.exp(-Z))
+
+
+def softmax_of_tanh(X, W, b):
+    Z = np.tanh(X @ W[0] + b[0]) @ W[1] + b[1]
     E = np.exp(Z - Z.max(axis=1, keepdims=True))
     return E / E.sum(axis=1, keepdims=True)
 
 
-def sigmoid(Z):
-    return 1 / (1 + np.exp(-Z))
+def logistic_of_relu(X, W, b):
+    yes = logistic(np.maximum(X @ W[0], 0) @ W[1])
+    return np.hstack([1 - yes, yes])
 
 
-def two_columns(p):
-    return np.hstack([1 - p, p])
-
-
-def shares(P):
+def shares_of_logistic(X, W, b):
+    P = logistic(logistic(X @ W[0] + b[0]) @ W[1] + b[1])
     return P / P.sum(axis=1, keepdims=True)
 
 
+# Sizes, activation, loss, whether there are biases, dtype, classes, and how it answers.
 MODELS = {
-    "softmax": {
-        "layers": [2, 6, 4],
-        "activations": ["tanh"],
-        "loss": "softmax_cross_entropy",
-        "classes": ["I", "II", "III", "IV"],
-        "answer": lambda W, b: softmax(np.tanh(X @ W[0] + b[0]) @ W[1] + b[1]),
-    },
-    "binary": {
-        "layers": [2, 5, 1],
-        "activations": ["relu"],
-        "loss": "sigmoid_cross_entropy",
-        "bias": False,
-        "dtype": np.float32,
-        "classes": ["left", "right"],
-        "answer": lambda W, b: two_columns(sigmoid(np.maximum(X @ W[0], 0) @ W[1])),
-    },
-    "sigmoids": {
-        "layers": [2, 3, 3, 3],
-        "activations": ["logistic", "identity"],
-        "loss": "sigmoid_squared_error",
-        "classes": ["a", "b", "ç, \"'"],
-        "answer": lambda W, b: shares(
-            sigmoid((sigmoid(X @ W[0] + b[0]) @ W[1] + b[1]) @ W[2] + b[2])
-        ),
-    },
-}
+    "quadrants": (
+        (2, 6, 4), "tanh", "softmax_cross_entropy", True, "float64",
+        ["I", "II", "III", "IV"], softmax_of_tanh,
+    ),
+    "yes-or-no": (
+        (3, 5, 1), "relu", "sigmoid_cross_entropy", False, "float32",
+        ["no", "yes"], logistic_of_relu,
+    ),
+    "old_article": (
+        (2, 3, 3), "logistic", "sigmoid_squared_error", True, "float64",
+        ["a", "b", "c"], shares_of_logistic,
+    ),
+}  # fmt: skip
+
+
+def parameters(name):
+    """Return the model's weights and biases, as they are after rounding to its dtype."""
+    sizes, _, _, bias, dtype, *_ = MODELS[name]
+    pairs = list(zip(sizes, sizes[1:], strict=False))
+    W = [numbers(*pair, scale=2.0, seed=7 + i).astype(dtype) for i, pair in enumerate(pairs)]
+    b = [numbers(size, seed=70 + i).astype(dtype) * bias for i, (_, size) in enumerate(pairs)]
+    return W, b
+
+
+def predictor(name):
+    sizes, activation, loss, bias, dtype, classes, _ = MODELS[name]
+    network = Network(sizes, activations=[activation], loss=loss, bias=bias, dtype=dtype)
+    network.parameters.adopt(*parameters(name))
+    return Predictor(network, classes)
+
+
+def points(name):
+    return numbers(20, MODELS[name][0][0], scale=1.5, seed=700)
+
+
+def publish(registry, name):
+    frozen = predictor(name)
+    inputs = points(name)[:8]
+    n_features = MODELS[name][0][0]
+    return registry.publish(
+        name, frozen, record(frozen, n_features), inputs,
+        attachments=lambda version: {"card.md": f"# {name} {version}\n".encode()},
+    )  # fmt: skip
 
 
 def make(root):
-    """Publish each model twice, with an attachment, and point aliases at both."""
-    publisher.here = lambda: Publisher(user="golden", host="golden")
-    registry = Registry(root)
-    expected = {}
-    for name, said in MODELS.items():
-        network = Network(
-            said["layers"],
-            activations=said["activations"],
-            loss=said["loss"],
-            bias=said.get("bias", True),
-            dtype=said.get("dtype", np.float64),
-        )
-        flat = network.parameters.flat
-        flat[:] = np.random.default_rng(len(name)).normal(size=flat.shape)
-        predictor = Predictor(network, said["classes"])
-        for _ in range(2):
-            model = registry.publish(
-                name,
-                predictor,
-                record(predictor),
-                X,
-                attachments=lambda version: {"card.md": f"version {version}\n".encode()},
-            )
-        promotion.set_aliases(registry, name, {"champion": 1, "candidate": 2}, reason="golden")
-        promotion.set_aliases(
-            registry, name, {"champion": "candidate", "candidate": "champion"}, reason="swapped"
-        )
-        parameters = network.parameters
-        P = said["answer"](
-            [W.astype(np.float64) for W in parameters.weights],
-            [b.astype(np.float64) for b in parameters.biases],
-        )
-        expected[name] = {
-            "tensor_digest": model.manifest.tensor_digest,
-            "manifest_sha256": model.digest,
-            "inputs": X.tolist(),
-            "probabilities": P.tolist(),
-        }
-    (root / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
-    # Git keeps no empty directory, and none is part of the format.
+    """Publish every model, with aliases, a rollback, and a version that was removed."""
+    # Whose machine it was is nobody's business.
+    here, publisher.here = publisher.here, lambda: Publisher(user="golden", host="golden")
+    try:
+        registry, expected = Registry(root), {}
+        for name, (*_, answer) in MODELS.items():
+            for _ in range(3):
+                model = publish(registry, name)
+            for version in (1, 3):
+                changes = {"champion": version, "candidate": 3}
+                promotion.set_aliases(registry, name, changes, reason=f"{version} is good")
+            promotion.rollback(registry, name, reason="it was not")
+            policy = retention.Policy(newest=1, days=0, generations=0)
+            for item in list(retention.removable(registry, policy)):
+                assert retention.remove(registry, item, policy)
+            W, b = ([array.astype(np.float64) for array in arrays] for arrays in parameters(name))
+            expected[name] = {
+                "digests": {
+                    str(version): registry.digest(name, version)
+                    for version in registry.versions(name)
+                },
+                "tensor_digest": model.manifest.tensor_digest,
+                "points": points(name).tolist(),
+                "probabilities": answer(points(name), W, b).tolist(),
+            }
+    finally:
+        publisher.here = here
+    # Git keeps no empty directories.
     for name in MODELS:
-        shutil.rmtree(registry.home(name) / ".staging")
+        (registry.home(name) / ".staging").rmdir()
+        assert artifact.read(registry.path(name, 1))
+    (root / EXPECTED).write_text(json.dumps(expected, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    make(HERE / str(SCHEMA_VERSION))
+    golden = HERE / str(SCHEMA_VERSION)
+    shutil.rmtree(golden, ignore_errors=True)
+    make(golden)
+    print(f"Made {golden.relative_to(Path.cwd())}.")
