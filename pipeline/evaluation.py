@@ -48,6 +48,7 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
     """Measure the predictor on this part, whose labels are all among its classes."""
     classes = [str(name) for name in predictor.classes]
     P = predictor.probabilities(part.X).astype(np.float64)
+    P /= P.sum(axis=1, keepdims=True)  # float32's sum to 1 only in float32
     truth = np.searchsorted(predictor.classes, part.y)
     # By the logits, which still differ where probabilities are both 1.
     answers = np.searchsorted(predictor.classes, predictor.predict(part.X))

@@ -55,10 +55,9 @@ def retrain(model: Model) -> Retrained:
         )
     try:
         again = candidate.train(config)
-    except InvalidInput as error:
-        return Retrained(Outcome.DIFFERENT, f"the data: {error}")
-    except InvalidSetting as error:
-        return Retrained(Outcome.DIFFERENT, next(_causes(model, None), str(error)))
+    except (InvalidInput, InvalidSetting) as error:  # a file that is gone, most often
+        reason = str(error).rstrip(".")
+        return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {reason}")
     test = again.parts.test.open()
     if artifact.tensor_digest(again.predictor) == manifest.tensor_digest:
         return Retrained(Outcome.BIT_IDENTICAL)
@@ -96,12 +95,9 @@ def _data_causes(model: Model, again: Candidate, test: Dataset) -> Iterator[str]
             yield f"the data: the part {name} had {changed}"
 
 
-def _causes(model: Model, again: Candidate | None) -> Iterator[str]:
+def _causes(model: Model, again: Candidate) -> Iterator[str]:
     """Yield what this machine has otherwise than that which made the version."""
-    from pipeline import lineage
-
-    then = model.manifest.lineage
-    now = lineage.here() if again is None else again.lineage
+    then, now = model.manifest.lineage, again.lineage
     for library in sorted(then.libraries.keys() | now.libraries.keys()):
         versions = then.libraries.get(library), now.libraries.get(library)
         if versions[0] != versions[1]:

@@ -16,7 +16,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -184,9 +184,14 @@ class Registry:
         """
         with self.writing():
             staging = self._staging(model)
-            staging.mkdir()
             probe = self.home(model) / "versions" / f"{durable.TEMPORARY}{staging.name}"
-            staging.rename(probe).rmdir()
+            try:
+                staging.mkdir()
+                staging.rename(probe)
+            finally:
+                for path in (staging, probe):
+                    with suppress(FileNotFoundError):
+                        path.rmdir()
         self.aliases(model)
 
     def publish(

@@ -201,19 +201,19 @@ def test_a_staging_directory_on_another_disk_is_refused_before_any_work(registry
     assert publish(registry).manifest.version == 2
 
 
-def test_a_staging_directory_bound_from_elsewhere_is_found_by_prepare(registry, tmp_path):
+def test_a_staging_directory_bound_from_elsewhere_is_found_by_prepare(tmp_path):
     """It has the same device number, and yet nothing can be renamed out of it."""
-    publish(registry)
     with mounted(tmp_path / "disk") as disk:
-        moved = Registry(disk / "registry")
-        publish(moved)
-        staging = moved.home(MODEL) / ".staging"
+        registry = Registry(disk / "registry")
+        publish(registry)
+        staging = registry.home(MODEL) / ".staging"
         elsewhere = disk / "elsewhere"
         elsewhere.mkdir()
         subprocess.run(["mount", "--bind", elsewhere, staging], check=True)
         try:
             with pytest.raises(RegistryError, match=r"cannot be written: .*cross-device"):
-                moved.prepare(MODEL)
+                registry.prepare(MODEL)
+            assert list(elsewhere.iterdir()) == []
         finally:
             subprocess.run(["umount", "--lazy", staging], check=True)
 

@@ -229,9 +229,9 @@ def test_an_alias_gives_way_to_a_removal_under_way_and_says_what_to_do(four):
             promotion.set_aliases(four, MODEL, changes, reason="test")
     assert pointing(four) == {"champion": 1}
     assert sorted(p.name for p in (four.home(MODEL) / "aliases").iterdir()) == ["00000001.json"]
-    # What it already points to is no business of theirs.
+    # What is pointed to already stays, whoever marks it: it can be pointed to once more.
     tombstones.mark(four.path(MODEL, 1), "test")
-    move(four, candidate=3)
+    move(four, candidate="champion", canary=3)
     mark.unlink()
     move(four, champion=2)
 

@@ -187,7 +187,7 @@ def test_a_removal_that_died_is_ended_by_the_next(registry):
 
 
 def test_a_mark_whose_maker_died_is_swept_from_a_version_that_stays(registry):
-    publish(registry)
+    publish(registry, alias="")
     tombstones.mark(registry.path(MODEL, 1), "test")
     with pytest.raises(Conflict, match="If no such run is under way, one died: the next will end"):
         move(registry, candidate=1)

@@ -5,10 +5,12 @@ import subprocess
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 
 from pipeline import candidate, presets, publishing, runfile, trial
 from quadnet import promotion, quadrants
 from quadnet.errors import Conflict, GateFailed, InvalidSetting
+from quadnet.registry import Registry
 from tests.serving import quadnet
 
 SMALL = [
@@ -174,6 +176,74 @@ def test_the_command_prints_the_verdicts_and_forces_with_a_reason(registry):
     assert "published all the same: a test." in forced.stdout
     assert registry.aliases("quadrants").aliases["candidate"].version == 2
     assert registry.target("quadrants").version == 1
+
+
+RUN_FILE = """
+name = "irises"
+scale = true
+validation = 0.2
+calibrate = true
+dtype = "float32"
+[data]
+kind = "{kind}"
+path = "irises.{kind}"
+label = "species"
+features = ["petal length (cm)", "petal width (cm)"]
+[network]
+hidden_layer_sizes = [5]
+max_iter = 60
+learning_rate_init = 0.05
+[gate]
+accuracy = 0.8
+"""
+
+
+def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_path):
+    irises = load_iris(as_frame=True)
+    frame = irises.data.assign(species=irises.target_names[irises.target])
+    frame.to_csv(tmp_path / "irises.csv", index=False)
+    frame.to_parquet(tmp_path / "irises.parquet")
+    registry = Registry(tmp_path / "registry")
+    for kind in ("csv", "parquet"):
+        (tmp_path / f"{kind}.toml").write_text(RUN_FILE.format(kind=kind))
+        done = quadnet("train", f"{kind}.toml", "--registry", registry.root, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    one, other = (registry.load("irises", n) for n in (1, 2))
+    assert one.manifest.data == other.manifest.data
+    assert one.manifest.tensor_digest == other.manifest.tensor_digest
+    assert [f.name for f in one.manifest.signature.features] == [
+        "petal length (cm)",
+        "petal width (cm)",
+    ]
+    assert one.predictor.dtype == np.float32
+    # The scaler is part of the network: it takes centimetres.
+    answers = one.predictor.predict(frame[["petal length (cm)", "petal width (cm)"]].to_numpy())
+    assert (answers == frame["species"]).mean() > 0.9
+    # Rebuilt from the manifest alone, where the file is; and where it is not.
+    words = ["models", "verify", "irises:1", "--retrain", "--registry", registry.root]
+    done = quadnet(*words, cwd=tmp_path)
+    assert "irises version 1, retrained: bit-identical" in done.stdout
+    done = quadnet(*words, cwd="/")
+    assert done.returncode == 1
+    assert "it cannot be trained here, irises.csv cannot be read: No such file" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,species\n1,x\n2,x\n", "class"),
+        ("a,species\n1,x\ntwo,y\n", "line 3, column a: expected a number, got 'two'"),
+        ("a,kind\n1,x\n", "species"),
+    ],
+)
+def test_a_bad_file_of_ones_own_is_one_sentence(tmp_path, content, message):
+    (tmp_path / "irises.csv").write_text(content)
+    text = RUN_FILE.format(kind="csv").replace('"petal length (cm)", "petal width (cm)"', '"a"')
+    (tmp_path / "run.toml").write_text(text)
+    done = quadnet("train", "run.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_git_commit_is_recorded(tmp_path, registry):

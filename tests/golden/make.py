@@ -9,6 +9,7 @@ written out here, layer by layer.
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ MODELS = {
 def parameters(name):
     """Return the model's weights and biases, as they are after rounding to its dtype."""
     sizes, _, _, bias, dtype, *_ = MODELS[name]
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     W = [numbers(*pair, scale=2.0, seed=7 + i).astype(dtype) for i, pair in enumerate(pairs)]
     b = [numbers(size, seed=70 + i).astype(dtype) * bias for i, (_, size) in enumerate(pairs)]
     return W, b
