@@ -362,7 +362,7 @@ def test_a_map_of_any_range_is_drawn_or_left_out(scale, offset, drawn):
         assert len(set(across)) == len(across) > 1
 
 
-def test_what_was_forced_says_why_and_stands_beside_the_champion(registry):
+def test_what_was_forced_says_why_and_stands_beside_the_champion(registry, published):
     champion = registry.load("quadrants", 1)
     changes = ["network.max_iter=3", "gate.accuracy=0.99"]
     done = trial.judge(

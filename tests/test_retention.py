@@ -166,6 +166,14 @@ def test_a_removed_version_is_gone_and_its_number_is_never_given_again(registry)
     assert registry.versions(MODEL) == [3, 4]
 
 
+def test_not_even_the_newest_versions_number_comes_back(registry):
+    versions(registry, 3)
+    assert tombstones.lay(tombstones.mark(registry.path(MODEL, 3), "by somebody else's policy"))
+    assert registry.target(MODEL, "latest").version == 2
+    assert publish(registry, alias="").manifest.version == 4
+    assert registry.versions(MODEL) == [1, 2, 4]
+
+
 def test_no_version_can_appear_where_one_was_removed(registry):
     versions(registry, 3)
     sweep(registry)
