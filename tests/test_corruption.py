@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -622,6 +623,41 @@ def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
     path.write_bytes(signed(manifest))
     with pytest.raises(CorruptVersion, match=r"manifest\.json: the architecture does not fit"):
         registry.load(MODEL, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda m: m["signature"].update(classes=["I", "I", "III", "IV"]), "one of them comes tw"),
+        (lambda m: m["signature"].update(classes=[]), "does not fit the signature"),
+        (lambda m: m["signature"].update(classes=["I", "II"]), "does not fit the signature"),
+        (lambda m: m["signature"]["features"].pop(), "does not fit the signature"),
+        (lambda m: m["signature"]["features"][0].update(min=float("nan")), "NaN is no finite"),
+        (lambda m: m["config"].update(a=float("-inf")), "-Infinity is no finite number"),
+        (lambda m: m["config"].update(a=10**5000), "Exceeds the limit"),
+        (lambda m: m.update(model="../quadrants"), "model: String should match"),
+        (lambda m: m.update(model="digits"), "says that it is version 1 of 'digits'"),
+        (lambda m: m.update(version=0), "version: Input should be greater"),
+        (lambda m: m.update(version=2**80), "says that it is version 1208925819614629174706176"),
+        (lambda m: m.update(schema_version=2), "schema_version: Input should be 1"),
+        (lambda m: m.update(selftest_atol=1.0), "selftest_atol: Input should be less"),
+        (lambda m: m.update(selftest_atol=-1.0), "selftest_atol: Input should be greater"),
+        (lambda m: m["files"].pop(artifact.SELFTEST), "it does not list selftest"),
+        (lambda m: m["files"][artifact.WEIGHTS].update(size=-1), "greater than or equal to 0"),
+        (lambda m: m["files"][artifact.WEIGHTS].update(size=10**30), "more than a reader takes"),
+        (lambda m: m["architecture"].update(activations=["system"]), "activations.0: Input should"),
+        (lambda m: m["architecture"].update(dtype="object"), "dtype: Input should be"),
+    ],
+)
+def test_a_manifest_that_says_what_cannot_be_is_refused(version, change, told):
+    sys.set_int_max_str_digits(10_000)
+    try:
+        manifest = json.loads(json.dumps(version.manifest))
+        change(manifest)
+        version.put(artifact.MANIFEST, signed(manifest))
+    finally:
+        sys.set_int_max_str_digits(4300)
+    version.refused(artifact.WEIGHTS if "reader takes" in told else artifact.MANIFEST, told)
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "A", ".hidden", "", "x" * 65, "TOMBSTONE.json"])
