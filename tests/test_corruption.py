@@ -573,6 +573,7 @@ def test_layers_that_cannot_be_are_refused_in_little_memory(version, sizes, name
         ),
         ({"probabilities": np.zeros((2, 4))}, "expected the tensors inputs, probabilities, got"),
         ({}, "got none"),
+        ({"x" * 5000: np.zeros(1)}, "got xxx"),
     ],
 )
 def test_a_self_test_that_tests_nothing_or_something_else_is_refused(version, tensors, told):
