@@ -56,13 +56,13 @@ def constant(probabilities, classes):
 
 
 def test_the_calibration_error_by_hand():
-    P = np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
+    P = np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.1, 0.62, 0.28], [0.2, 0.18, 0.62]])
     part = Dataset(tuple("wxyz"), np.eye(4), np.array(["a", "b", "b", "a"]))
     measured = evaluation.evaluate(constant(P, ["a", "b", "c"]), part)
-    # Two answers 0.9 sure, one right; two 0.6 sure, one right.
-    assert measured.metrics.calibration_error == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
+    # Two answers 0.9 sure, one right; two 0.62 sure, one right.
+    assert measured.metrics.calibration_error == pytest.approx((2 * 0.4 + 2 * 0.12) / 4)
     assert [(b.rows, b.accuracy) for b in measured.reliability] == [(2, 0.5), (2, 0.5)]
-    assert measured.reliability[0].low <= 0.6 <= measured.reliability[0].high
+    assert measured.reliability[0].low <= 0.62 <= measured.reliability[0].high
     worst = measured.worst
     assert [case.row for case in worst] == [1, 3, 2, 0]
     assert (worst[0].label, worst[0].answer) == ("b", "a")

@@ -12,7 +12,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
@@ -247,6 +247,7 @@ DECIMALS = st.one_of(
 
 
 @given(texts=st.lists(DECIMALS.map(lambda text: text.encode("latin-1")), min_size=1))
+@example(texts=[b"18446744073709550592", b"18446744073709551615", b"9" * 24])
 @settings(deadline=None, max_examples=300)
 def test_numbers_read_together_are_those_that_python_reads_one_by_one(texts):
     characters = np.frombuffer(b" " * decimals.MARGIN + b",".join([*texts, b""]), np.uint8)

@@ -102,7 +102,10 @@ def _whole_numbers(
         more, others = _eight_digits(words[:, i], masks[:, i])
         number = number * np.uint64(10**8) + more
         not_digits |= others
-    return number, wrong | (not_digits != 0)
+    wrong |= not_digits != 0
+    # Whatever else stands there may be next to 2**64, and no float to be made an integer again.
+    number[wrong] = 0
+    return number, wrong
 
 
 def _eight_digits(
