@@ -660,14 +660,13 @@ def test_a_million_rows_take_little_memory_and_a_kill_loses_little(tmp_path, mod
     assert megabytes(registry, source, tmp_path / "whole.csv") < 150
     whole = (tmp_path / "whole.csv").read_bytes()
     assert whole.count(b"\n") == 1_000_001
-    assert whole.endswith(whole[-500_000:])
 
     words = ["score", "quadrants", source, tmp_path / "out.csv", "--registry", registry.root]
     with subprocess.Popen([*QUADNET, *map(str, words)], stdout=subprocess.PIPE) as process:
         checkpoint = tmp_path / "out.csv.checkpoint"
         while not checkpoint.exists():
             assert process.poll() is None
-            time.sleep(0.002)
+            time.sleep(0.002)  # a file tells nobody that it appears; the loop ends with the process
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "out.csv").exists()
     done = quadnet(*words, "--resume")
