@@ -99,6 +99,11 @@ VERBS = {
         "service.settings:ClassifySettings",
         "service.commands:classify",
     ),
+    "bench": Verb(
+        "load a running server and print its throughput and latency",
+        "service.settings:BenchSettings",
+        "service.bench:bench",
+    ),
     "health": Verb(
         "ask a running server whether it is serving",
         "service.settings:HealthSettings",

@@ -5,7 +5,10 @@
     ├── InvalidSetting      a configuration file, flag or parameter is wrong
     ├── NotFound            no such model, version, alias or preset
     ├── Unsupported         this model cannot do what was asked of it
-    ├── NotReady            nothing is loaded yet, or the server is stopping
+    ├── NotReady            nothing is loaded yet, or the registry cannot be read now
+    ├── Overloaded          there is more to do than is allowed at a time
+    ├── DeadlinePassed      whoever asked no longer waits for the answer
+    ├── Unauthenticated     whoever asked did not show that they may
     ├── CorruptVersion      a published version is not what its manifest says
     ├── RegistryError       the registry's directory cannot be used as asked
     │   └── Conflict        somebody else changed it first
@@ -81,7 +84,26 @@ class Unsupported(QuadnetError):
 
 
 class NotReady(QuadnetError):
-    """Nothing is loaded yet, or the server is stopping."""
+    """Nothing is loaded yet, or the registry cannot be read now."""
+
+
+class Overloaded(QuadnetError):
+    """There is more to do than is allowed at a time.
+
+    `retry_after` is in seconds: when to ask again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class DeadlinePassed(QuadnetError):
+    """Whoever asked no longer waits for the answer."""
+
+
+class Unauthenticated(QuadnetError):
+    """Whoever asked did not show that they may."""
 
 
 class CorruptVersion(QuadnetError):

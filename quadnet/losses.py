@@ -27,6 +27,9 @@ class Loss(Protocol):
     multilabel: ClassVar[bool]
     """Whether an example may have any number of classes; otherwise it has one."""
 
+    link_name: ClassVar[str]
+    """What the link is called: "softmax" or "logistic"."""
+
     def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
         """Replace the logits Z by the outputs P; `row` is scratch of shape (n_examples,)."""
 
@@ -60,6 +63,7 @@ class SoftmaxCrossEntropy:
     """P = softmax(Z), loss = -log P of the true class: one of many classes."""
 
     multilabel: ClassVar[bool] = False
+    link_name: ClassVar[str] = "softmax"
 
     def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
         # Subtracting the maximum leaves the quotient unchanged and exp without overflow.
@@ -94,6 +98,7 @@ class _Sigmoid:
     """
 
     multilabel: ClassVar[bool] = False
+    link_name: ClassVar[str] = "logistic"
 
     def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
         # Unlike the hidden layers' logistic, which is faster, exact far below 0 as well: small

@@ -1,29 +1,45 @@
 """A client of `quadrant.v1.QuadrantService`: arrays in, arrays out."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self, TypeVar, cast
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 import numpy as np
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import InvalidInput, QuadnetError, Unreachable, Violation
+from quadnet.errors import InvalidInput, Overloaded, QuadnetError, Unreachable, Violation
 from quadnet.types import FloatArray
-from service import codec
-from service.address import is_loopback
+from service import codec, errors
+from service.channel import authorization, connect
+from service.codec import SERVICE
+from service.settings import ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 
-_MAX_MESSAGE_BYTES = 64 * 2**20
+POINTS_A_CALL = 100_000
+"""How many points the client sends in one call: far below what a server refuses."""
+
+_ROW = re.compile(r"\[(\d+)\]$")
+
+_NAMES = np.array(
+    [codec.QUADRANT_NAMES.get(number, "") for number in range(max(codec.QUADRANT_NAMES) + 1)]
+)
+"""The quadrants' names, by the wire's number; "" for none."""
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 class Refused(QuadnetError):
-    """The server answered with an error; the message is the server's."""
+    """The server answered with an error that is none of `quadnet.errors`; the text is its own."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         self.code = code
@@ -35,7 +51,8 @@ class Answers:
     """The quadrant and the certainty of each point, and the version that says so.
 
     `quadrants` holds names, or "" where the network cannot tell; `certainties` holds the winner's
-    probability. Both have shape (n_points,).
+    probability. Both have shape (n_points,). `all_certainties`, of shape (n_points, 4), in the
+    order I, II, III, IV, is there if it was asked for.
     """
 
     model: str
@@ -43,33 +60,73 @@ class Answers:
     digest: str
     quadrants: NDArray[np.str_]
     certainties: FloatArray
+    all_certainties: FloatArray | None = None
 
 
 class QuadrantClient:
     """A connection to a server; use it as a context manager, or close it.
 
+    Calls that a server turns away, because it is busy, stopping or not there, are made again for
+    about three seconds, as long as their time allows.
+
     Parameters
     ----------
     address : str
-        host:port
+        host:port; or several, as in ``ipv4:10.0.0.1:50051,10.0.0.2:50051``, of which the calls are
+        spread over those that answer.
     timeout : float, default=10
-        Seconds that each call may take.
+        Seconds that each call may take, retries included.
+    tls_ca : Path, optional
+        Use TLS, and trust servers with certificates of this authority.
+    tls_client_cert, tls_client_key : Path, optional
+        What to show to the server.
+    token_file : Path, optional
+        A file whose first token is sent with each call.
+
+    Raises
+    ------
+    InvalidSetting
+        If a file cannot be read, or does not hold what it should.
     """
 
-    def __init__(self, address: str = "127.0.0.1:50051", *, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1:50051",
+        *,
+        timeout: float = 10.0,
+        tls_ca: Path | None = None,
+        tls_client_cert: Path | None = None,
+        tls_client_key: Path | None = None,
+        token_file: Path | None = None,
+    ) -> None:
         self.address = address
         self.timeout = timeout
-        self._channel = grpc.insecure_channel(
+        self._metadata = authorization(token_file)
+        self._channel: grpc.Channel = connect(
+            grpc,
             address,
-            options=[
-                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-                # A proxy for the world outside knows nothing of a server on this machine.
-                ("grpc.enable_http_proxy", int(not is_loopback(address.rpartition(":")[0]))),
-            ],
+            tls_ca=tls_ca,
+            tls_client_cert=tls_client_cert,
+            tls_client_key=tls_client_key,
         )
-        self._quadrants = quadrant_pb2_grpc.QuadrantServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        # Bytes both ways: what is packed from arrays, and read into arrays, needs no message.
+        self._classify: Callable[..., bytes] = self._channel.unary_unary(f"/{SERVICE}/Classify")
+        self._list_models = self._unary("ListModels", pb.ListModelsResponse)
+        self._get_model = self._unary("GetModel", pb.GetModelResponse)
+        self._explain = self._unary("Explain", pb.ExplainResponse)
         self._health = health_pb2_grpc.HealthStub(self._channel)
+
+    @classmethod
+    def of(cls, settings: ClientSettings) -> Self:
+        """Return a client of the server that the settings name."""
+        return cls(
+            settings.address,
+            timeout=settings.timeout,
+            tls_ca=settings.tls_ca,
+            tls_client_cert=settings.tls_client_cert,
+            tls_client_key=settings.tls_client_key,
+            token_file=settings.token_file,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -82,37 +139,74 @@ class QuadrantClient:
         self._channel.close()
 
     def classify(
-        self, points: ArrayLike, *, model: str = "", version: int | None = None
+        self,
+        points: ArrayLike,
+        *,
+        model: str = "",
+        version: int | None = None,
+        alias: str = "",
+        min_certainty: float = 0.0,
+        all_certainties: bool = False,
+        points_a_call: int = POINTS_A_CALL,
     ) -> Answers:
-        """Ask for the quadrants of points of shape (n_points, 2), in one call.
+        """Ask for the quadrants of points of shape (n_points, 2).
+
+        Many points are sent in several calls, which one version answers, whatever is published
+        meanwhile. Points that are less certain than `min_certainty` are answered "".
 
         Raises
         ------
         InvalidInput
-            If the array has another shape.
-        Refused
-            If the server answers with an error.
+            If the array has another shape, or a number in it is not finite.
+        NotFound, Unsupported, CorruptVersion
+            If the model asked for is not there, says no quadrants, or is damaged.
+        Overloaded, NotReady, Unauthenticated
+            If the server is busy, has nothing loaded, or wants another token.
         Unreachable
             If no server answers in time.
+        Refused
+            If the server answers with another error.
         """
         X = np.asarray(points, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != 2:
             raise InvalidInput(
                 [Violation("points", f"expected the shape (n_points, 2), got {X.shape}")]
             )
-        request = pb.ClassifyRequest(
-            model=pb.ModelRef(name=model, version=version), x=X[:, 0].tolist(), y=X[:, 1].tolist()
-        )
-        response = self._call(lambda: self._quadrants.Classify(request, timeout=self.timeout))
-        return Answers(
-            model=response.model.name,
-            version=response.model.version,
-            digest=response.model.digest,
-            quadrants=np.array(
-                [codec.QUADRANT_NAMES.get(number, "") for number in response.quadrants], dtype=str
-            ),
-            certainties=np.array(response.certainties, dtype=np.float32),
-        )
+        ref = pb.ModelRef(name=model, version=version)
+        if alias:
+            ref.alias = alias
+        parts = []
+        for start in range(0, max(len(X), 1), points_a_call):
+            request = codec.encode_points(
+                ref,
+                X[start : start + points_a_call],
+                min_certainty=min_certainty,
+                all_certainties=all_certainties,
+            )
+            try:
+                part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
+            except InvalidInput as error:
+                raise _counted_from(start, error) from error
+            parts.append(part)
+            # The next part is answered by the version that answered the first.
+            ref = pb.ModelRef(name=part.model.name, version=part.model.version)
+        return _joined(parts)
+
+    def list_models(self, name: str = "") -> pb.ListModelsResponse:
+        """Return every model, or the one of this name: versions, aliases, what fails and why."""
+        return self._call(self._list_models, pb.ListModelsRequest(name=name))
+
+    def get_model(self, name: str = "", *, version: int | None = None) -> pb.GetModelResponse:
+        """Return one version whole: every weight and bias, classes, metrics."""
+        ref = pb.ModelRef(name=name, version=version)
+        return self._call(self._get_model, pb.GetModelRequest(model=ref))
+
+    def explain(
+        self, features: Iterable[float], *, name: str = "", version: int | None = None
+    ) -> pb.ExplainResponse:
+        """Return the way of one input through the network, term by term."""
+        ref = pb.ModelRef(name=name, version=version)
+        return self._call(self._explain, pb.ExplainRequest(model=ref, features=features))
 
     def health(self, service: str = "") -> str:
         """Return the service's health: SERVING, NOT_SERVING or SERVICE_UNKNOWN.
@@ -124,7 +218,7 @@ class QuadrantClient:
         """
         request = health_pb2.HealthCheckRequest(service=service)
         try:
-            response = self._call(lambda: self._health.Check(request, timeout=self.timeout))
+            response = self._call(self._health.Check, request)
         except Refused as error:
             if error.code is grpc.StatusCode.NOT_FOUND:
                 return "SERVICE_UNKNOWN"
@@ -132,21 +226,87 @@ class QuadrantClient:
         name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
         return name
 
-    def _call(self, rpc: Callable[[], T]) -> T:
+    def _unary(self, method: str, response: type[T]) -> Callable[..., T]:
+        return self._channel.unary_unary(
+            f"/{SERVICE}/{method}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=response.FromString,  # type: ignore[attr-defined]
+        )
+
+    def _call(self, rpc: Callable[..., T], request: object) -> T:
         try:
-            return rpc()
+            return rpc(request, timeout=self.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             # What unary calls raise is the error and the finished call in one.
-            call = cast("grpc.Call", error)
-            code, text = call.code(), call.details() or ""
-            ours = rpc_status.from_call(call) is not None
-            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise Unreachable(
-                    f"The server at {self.address} gave no answer within {self.timeout:g} s."
-                ) from error
-            if code is grpc.StatusCode.UNAVAILABLE and not ours:
-                raise Unreachable(
-                    f"No Quadnet server answers at {self.address}. Start one with `quadnet up`, "
-                    "or name another with --host and --port."
-                ) from error
-            raise Refused(code, text) from error
+            raise self._said(cast("grpc.Call", error)) from error
+
+    def _said(self, call: grpc.Call) -> QuadnetError:
+        """Return what the call ended with as an error that says it in words."""
+        code, text = call.code(), call.details() or ""
+        status = rpc_status.from_call(call)
+        if status is not None:
+            return _domain_error(code, text, status.details)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Unreachable(
+                f"The server at {self.address} gave no answer within {self.timeout:g} s."
+            )
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return Unreachable(
+                f"No Quadnet server answers at {self.address}. Start one with `quadnet up`, "
+                "or name another with --host and --port."
+            )
+        return Refused(code, text)
+
+
+def _domain_error(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
+    """Return the error of `quadnet.errors` that the server raised."""
+    info = _detail(details, error_details_pb2.ErrorInfo)
+    kind = errors.reasons().get(info.reason) if info.domain == errors.DOMAIN else None
+    if kind is None:
+        return Refused(code, text)
+    if kind is InvalidInput:
+        found = _detail(details, error_details_pb2.BadRequest).field_violations
+        violations = [Violation(each.field, each.description) for each in found]
+        return InvalidInput(violations, total=int(info.metadata[errors.FAULTS]))
+    if kind is Overloaded:
+        delay = _detail(details, error_details_pb2.RetryInfo).retry_delay
+        return Overloaded(text, retry_after=delay.seconds + delay.nanos / 1e9)
+    return kind(text)
+
+
+def _detail(details: Any, kind: type[M]) -> M:
+    """Return the detail of this kind; an empty one if there is none."""
+    found = kind()
+    for packed in details:
+        if packed.Is(kind.DESCRIPTOR):
+            packed.Unpack(found)
+    return found
+
+
+def _counted_from(start: int, error: InvalidInput) -> InvalidInput:
+    """Return the error with the rows of a part counted from the first row of all."""
+    violations = [
+        Violation(
+            _ROW.sub(lambda row: f"[{start + int(row[1])}]", violation.field),
+            violation.description,
+        )
+        for violation in error.violations
+    ]
+    return InvalidInput(violations, total=error.total)
+
+
+def _joined(parts: list[pb.ClassifyResponse]) -> Answers:
+    """Return the answers of all parts, in order."""
+    numbers = np.concatenate([np.array(part.quadrants, np.intp) for part in parts])
+    # What a later server may say that this client does not know is no answer either.
+    numbers[numbers >= len(_NAMES)] = pb.QUADRANT_UNSPECIFIED
+    every = np.concatenate([np.array(part.all_certainties, np.float32) for part in parts])
+    version = parts[0].model
+    return Answers(
+        model=version.name,
+        version=version.version,
+        digest=version.digest,
+        quadrants=_NAMES[numbers],
+        certainties=np.concatenate([np.array(part.certainties, np.float32) for part in parts]),
+        all_certainties=every.reshape(-1, 4) if len(every) else None,
+    )

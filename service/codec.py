@@ -3,31 +3,91 @@
 The one place that knows how `quadrant.v1` spells points and quadrants.
 """
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
+from google.protobuf.message import DecodeError, Message
 
 from quadnet import quadrants
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, Unsupported, Violation
 from quadnet.types import FloatArray, IntArray
+from service import packed
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+M = TypeVar("M", bound=Message)
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["QuadrantService"].full_name
 
 # The wire's numbers for the quadrants, by name: neither side's order is relied upon.
 _NUMBERS = {name: pb.Quadrant.Value(f"QUADRANT_{name}") for name in quadrants.NAMES}
 QUADRANT_NAMES = {number: name for name, number in _NUMBERS.items()}
 
+_BY_COLUMN = np.array([_NUMBERS[name] for name in quadrants.NAMES], np.uint8)
+"""The wire's number for each column of probabilities, which stand in the order I to IV."""
 
-def decode_points(request: pb.ClassifyRequest, *, max_points: int) -> FloatArray:
-    """Return the request's points, of shape (n_points, 2).
+_NONE: FloatArray = np.empty(0)
+
+_X, _Y = pb.ClassifyRequest.X_FIELD_NUMBER, pb.ClassifyRequest.Y_FIELD_NUMBER
+_QUADRANTS = pb.ClassifyResponse.QUADRANTS_FIELD_NUMBER
+_CERTAINTIES = pb.ClassifyResponse.CERTAINTIES_FIELD_NUMBER
+_ALL_CERTAINTIES = pb.ClassifyResponse.ALL_CERTAINTIES_FIELD_NUMBER
+
+
+def parse(kind: type[M], content: bytes) -> M:
+    """Return the message; raise InvalidInput if the bytes are none."""
+    try:
+        return kind.FromString(content)
+    except DecodeError:
+        raise InvalidInput(
+            [
+                Violation(
+                    "request",
+                    f"expected a message {kind.DESCRIPTOR.full_name}, got {len(content)} bytes "
+                    "that cannot be parsed as one",
+                )
+            ]
+        ) from None
+
+
+def decode_points(content: bytes, *, max_points: int) -> tuple[pb.ClassifyRequest, FloatArray]:
+    """Return a ClassifyRequest without its points, and these, of shape (n_points, 2).
 
     Raises
     ------
     InvalidInput
-        If there are too many, x and y differ in length, a coordinate is not finite, or
-        min_certainty is not within 0 to 1.
+        If the bytes are no such message, there are too many points, x and y differ in length, a
+        coordinate is not finite, or min_certainty is not within 0 to 1.
     """
-    n_x, n_y = len(request.x), len(request.y)
+    split = packed.read_doubles(content, (_X, _Y))
+    if split is None:
+        request = parse(pb.ClassifyRequest, content)
+        x, y = np.array(request.x), np.array(request.y)
+    else:
+        columns, rest = split
+        request = parse(pb.ClassifyRequest, rest)
+        x, y = columns.get(_X, _NONE), columns.get(_Y, _NONE)
+    _check_lengths(len(x), len(y), max_points)
+    if not 0.0 <= request.min_certainty <= 1.0:
+        raise InvalidInput(
+            [
+                Violation(
+                    "min_certainty",
+                    f"expected a number from 0 to 1, got {request.min_certainty:g}",
+                )
+            ]
+        )
+    X = np.empty((len(x), 2))
+    X[:, 0] = x
+    X[:, 1] = y
+    _check_finite(X, ("x", "y"))
+    return request, X
+
+
+def _check_lengths(n_x: int, n_y: int, max_points: int) -> None:
     if max(n_x, n_y) > max_points:
         field, n = ("x", n_x) if n_x > max_points else ("y", n_y)
         raise InvalidInput(
@@ -44,27 +104,16 @@ def decode_points(request: pb.ClassifyRequest, *, max_points: int) -> FloatArray
         raise InvalidInput(
             [Violation(short, f"expected as many values as {long}, {n_long}, got {n_short}")]
         )
-    if not 0.0 <= request.min_certainty <= 1.0:
-        raise InvalidInput(
-            [
-                Violation(
-                    "min_certainty",
-                    f"expected a number from 0 to 1, got {request.min_certainty:g}",
-                )
-            ]
-        )
-    X = np.empty((n_x, 2))
-    X[:, 0] = request.x
-    X[:, 1] = request.y
-    _check_finite(X, ("x", "y"))
-    return X
 
 
 def _check_finite(X: FloatArray, fields: Sequence[str]) -> None:
-    finite = np.isfinite(X)
-    if finite.all():
+    flat = X.ravel()
+    # A square sum is finite only if every number is, and takes a quarter of the time.
+    if math.isfinite(flat.dot(flat)):
         return
-    rows, columns = np.nonzero(~finite)
+    rows, columns = np.nonzero(~np.isfinite(X))
+    if not len(rows):
+        return
     shown = slice(InvalidInput.MAX_VIOLATIONS)
     violations = [
         Violation(f"{fields[column]}[{row}]", f"expected a finite number, got {X[row, column]}")
@@ -73,24 +122,86 @@ def _check_finite(X: FloatArray, fields: Sequence[str]) -> None:
     raise InvalidInput(violations, total=len(rows))
 
 
-def classify(model: Model, X: FloatArray) -> FloatArray:
-    """Return each point's probabilities, of shape (n_points, 4), in the order I, II, III, IV.
+class Answers:
+    """The answers to a batch of points, computed a slice at a time, in order, and then encoded.
+
+    Parameters
+    ----------
+    model : Model
+    X : ndarray of shape (n_points, 2)
+    min_certainty : float
+        A point whose winner is less certain is answered QUADRANT_UNSPECIFIED.
+    all_certainties : bool
+        Whether to keep the certainties of all four quadrants.
 
     Raises
     ------
     Unsupported
         If the model is not one of two features and the four quadrants.
     """
-    columns = _columns(model)
-    # Coordinates near the largest double overflow on the way; `encode_answer` says what becomes
-    # of such points.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return model.predictor.probabilities(X)[:, columns]
+
+    def __init__(
+        self, model: Model, X: FloatArray, *, min_certainty: float, all_certainties: bool
+    ) -> None:
+        self._model = model
+        self._X = X
+        self._columns = _columns(model)
+        # Compared as the floats that travel, so that the caller can check the rule on what it got.
+        self._min_certainty = np.float32(min_certainty)
+        self._with_all = all_certainties
+        # What each slice gave, as it travels.
+        self._quadrants: list[bytes] = []
+        self._certainties: list[bytes] = []
+        self._all: list[bytes] = []
+
+    def compute(self, rows: slice) -> None:
+        """Answer these points."""
+        P = self._model.predictor.probabilities(self._X[rows])
+        if self._columns is not None:
+            P = P[:, self._columns]
+        winners = P.argmax(axis=1)
+        certainties = P[np.arange(len(P)), winners].astype("<f4")
+        quadrants = _BY_COLUMN[winners]
+        # Coordinates near the largest double overflow on the way, and end as NaN; which is the
+        # largest number to argmax, so that the winner's is one.
+        if math.isnan(certainties.dot(certainties)):
+            # Nothing can be said there: every quadrant is as likely, and none is answered.
+            unknown = np.isnan(certainties)
+            P = np.where(unknown[:, np.newaxis], 1 / P.shape[1], P)
+            certainties[unknown] = 1 / P.shape[1]
+            quadrants[unknown] = pb.QUADRANT_UNSPECIFIED
+        if self._min_certainty > 0:
+            quadrants[certainties < self._min_certainty] = pb.QUADRANT_UNSPECIFIED
+        self._quadrants.append(quadrants.tobytes())
+        self._certainties.append(certainties.tobytes())
+        if self._with_all:
+            self._all.append(P.astype("<f4").tobytes())
+
+    def encode(self) -> bytes:
+        """Return the ClassifyResponse."""
+        manifest = self._model.manifest
+        return b"".join(
+            (
+                _named(manifest.model, manifest.version, self._model.digest),
+                packed.write(_QUADRANTS, b"".join(self._quadrants)),
+                packed.write(_CERTAINTIES, b"".join(self._certainties)),
+                packed.write(_ALL_CERTAINTIES, b"".join(self._all)),
+            )
+        )
 
 
-def _columns(model: Model) -> IntArray:
-    """Return which column of the model's probabilities belongs to each quadrant."""
+@lru_cache(maxsize=64)
+def _named(model: str, version: int, digest: str) -> bytes:
+    """Return a ClassifyResponse that holds nothing but the version's name."""
+    named = pb.ModelVersion(name=model, version=version, digest=digest)
+    return pb.ClassifyResponse(model=named).SerializeToString()
+
+
+def _columns(model: Model) -> IntArray | None:
+    """Return which column of the model's probabilities is each quadrant's; None if in order."""
     signature = model.manifest.signature
+    if tuple(signature.classes) == quadrants.NAMES and len(signature.features) == 2:
+        return None
     if len(signature.features) != 2 or sorted(signature.classes) != sorted(quadrants.NAMES):
         raise Unsupported(
             f"Model {model.manifest.model!r} takes {len(signature.features)} features and has "
@@ -100,25 +211,45 @@ def _columns(model: Model) -> IntArray:
     return np.array([signature.classes.index(name) for name in quadrants.NAMES])
 
 
-def encode_answer(
-    model: Model, probabilities: FloatArray, *, min_certainty: float, all_certainties: bool
-) -> pb.ClassifyResponse:
-    """Return the answer for points with these probabilities, columns in the order I to IV."""
-    unknown = np.logical_not(np.isfinite(probabilities).all(axis=1, keepdims=True))
-    if unknown.any():
-        probabilities = np.where(unknown, 1 / len(quadrants.NAMES), probabilities)
-    winners = probabilities.argmax(axis=1)
-    certainties = probabilities.max(axis=1, initial=0.0).astype(np.float32)
-    numbers = np.array([_NUMBERS[name] for name in quadrants.NAMES])[winners]
-    # Compared as the floats that travel, so that the caller can check the rule on what it got.
-    numbers[unknown[:, 0] | (certainties < np.float32(min_certainty))] = pb.QUADRANT_UNSPECIFIED
-    return pb.ClassifyResponse(
-        model=pb.ModelVersion(
-            name=model.manifest.model, version=model.manifest.version, digest=model.digest
-        ),
-        quadrants=numbers.tolist(),
-        certainties=certainties.tolist(),
-        all_certainties=probabilities.astype(np.float32).ravel().tolist()
-        if all_certainties
-        else [],
+def encode_points(
+    ref: pb.ModelRef, X: FloatArray, *, min_certainty: float, all_certainties: bool
+) -> bytes:
+    """Return the ClassifyRequest for points of shape (n_points, 2)."""
+    rest = pb.ClassifyRequest(
+        model=ref, min_certainty=min_certainty, all_certainties=all_certainties
     )
+    return b"".join(
+        (
+            rest.SerializeToString(),
+            packed.doubles(_X, X[:, 0]),
+            packed.doubles(_Y, X[:, 1]),
+        )
+    )
+
+
+def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
+    """Return the request's one input, of shape (1, n_features).
+
+    Raises
+    ------
+    InvalidInput
+        If the number of features is not the model's, or one is not finite.
+    """
+    names = [feature.name for feature in model.manifest.signature.features]
+    n = len(request.features)
+    if n != len(names):
+        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        raise InvalidInput(
+            [Violation("features", f"expected {len(names)} values, of {shown}; got {n}")]
+        )
+    x = np.array(request.features, dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(x))
+    if len(wrong):
+        raise InvalidInput(
+            [
+                Violation(f"features[{i}]", f"expected a finite number, got {x[i]}")
+                for i in wrong[: InvalidInput.MAX_VIOLATIONS]
+            ],
+            total=len(wrong),
+        )
+    return x[np.newaxis]

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quadnet.errors import InvalidInput, InvalidSetting, Violation
-from service import address
 from service.client import QuadrantClient
-from service.settings import ClassifySettings, ClientSettings, HealthSettings
+from service.settings import ClassifySettings, HealthSettings
 
 POINTS_A_CALL = 10_000
 
@@ -20,7 +19,7 @@ def classify(settings: ClassifySettings) -> int:
     else:
         points = zip(settings.points[::2], settings.points[1::2], strict=True)
     heading = f"{'x':>12} {'y':>12}  quadrant  certainty"
-    with _client(settings) as client:
+    with QuadrantClient.of(settings) as client:
         for batch in _batches(points):
             answers = client.classify(batch, model=settings.model or "", version=settings.version)
             if heading:
@@ -35,15 +34,11 @@ def classify(settings: ClassifySettings) -> int:
 
 def health(settings: HealthSettings) -> int:
     """Print the health of each service; return 1 unless all are SERVING."""
-    with _client(settings) as client:
+    with QuadrantClient.of(settings) as client:
         statuses = {name: client.health(name) for name in settings.services}
     for name, status in statuses.items():
         print(f"{name or '(server)'}: {status}")
     return 0 if set(statuses.values()) == {"SERVING"} else 1
-
-
-def _client(settings: ClientSettings) -> QuadrantClient:
-    return QuadrantClient(address.join(settings.host, settings.port), timeout=settings.timeout)
 
 
 def _batches(points: Iterator[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:

@@ -1,72 +1,142 @@
-"""One table from domain errors to gRPC statuses, and the interceptor that applies it.
+"""One table from what goes wrong to the status that a caller sees.
 
 Everything outside the table is a fault of ours: the caller gets a fixed text with a request id,
-the log gets the rest.
+the log gets the rest. The table in REFERENCE.md is made from this one.
 """
 
-# grpcio's own types cannot be subscripted at run time, only in its type stubs.
-from __future__ import annotations
-
-import logging
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import grpc
-from google.protobuf import any_pb2
+import structlog
+from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from google.rpc import error_details_pb2, status_pb2
 
 from quadnet.errors import (
     CorruptVersion,
+    DeadlinePassed,
     InvalidInput,
     NotFound,
     NotReady,
+    Overloaded,
     QuadnetError,
+    Unauthenticated,
     Unsupported,
 )
 
 DOMAIN = "quadnet"
 
-STATUSES: dict[type[Exception], int] = {
-    InvalidInput: code_pb2.INVALID_ARGUMENT,
-    NotFound: code_pb2.NOT_FOUND,
-    Unsupported: code_pb2.FAILED_PRECONDITION,
-    CorruptVersion: code_pb2.FAILED_PRECONDITION,
-    NotReady: code_pb2.UNAVAILABLE,
-    # What the methods inherited from the generated servicer raise.
-    NotImplementedError: code_pb2.UNIMPLEMENTED,
-}
+FAULTS = "faults"
+"""In an ErrorInfo's metadata: how many faults the input has, of which the first are named."""
 
-_log = logging.getLogger(__name__)
+_DETAILS = "grpc-status-details-bin"
+_PUSHBACK = "grpc-retry-pushback-ms"
+
+_log = structlog.get_logger(__name__)
 
 
-def to_status(error: Exception, method: str) -> status_pb2.Status:
-    """Return the google.rpc.Status that a caller may see for this error."""
-    code = STATUSES.get(type(error))
+@dataclass(frozen=True)
+class Situation:
+    """What goes wrong, the error that says so, and the status that it becomes.
+
+    An error of None is gRPC's own, which comes without details.
+    """
+
+    what: str
+    error: type[Exception] | None
+    code: grpc.StatusCode
+    details: str
+
+
+_ErrorInfo = "`ErrorInfo` with the reason"
+_Violations = f"{_ErrorInfo}; `BadRequest` with the fields, the first 16 at most"
+_Code = grpc.StatusCode
+
+TABLE = (
+    Situation("unknown model, version or alias", NotFound, _Code.NOT_FOUND,
+              f"{_ErrorInfo}; the text says what exists"),
+    Situation("x and y differ in length", InvalidInput, _Code.INVALID_ARGUMENT, _Violations),
+    Situation("a number is NaN or infinite", InvalidInput, _Code.INVALID_ARGUMENT, _Violations),
+    Situation("min_certainty is outside 0 to 1", InvalidInput, _Code.INVALID_ARGUMENT, _Violations),
+    Situation("more points than --max-points", InvalidInput, _Code.INVALID_ARGUMENT, _Violations),
+    Situation("another number of features than the model's", InvalidInput,
+              _Code.INVALID_ARGUMENT, _Violations),
+    Situation("bytes that are not the method's message", InvalidInput, _Code.INVALID_ARGUMENT,
+              _Violations),
+    Situation("a message larger than --max-message-bytes", None, _Code.RESOURCE_EXHAUSTED,
+              "none: gRPC's own"),
+    Situation("more calls in flight than --max-calls; health is exempt", Overloaded,
+              _Code.RESOURCE_EXHAUSTED,
+              f"{_ErrorInfo}; `RetryInfo`, and `{_PUSHBACK}` for the retries of gRPC itself"),
+    Situation("the deadline has passed when work would start", DeadlinePassed,
+              _Code.DEADLINE_EXCEEDED, _ErrorInfo),
+    Situation("the model cannot do this RPC", Unsupported, _Code.FAILED_PRECONDITION, _ErrorInfo),
+    Situation("the version is not what was published", CorruptVersion, _Code.FAILED_PRECONDITION,
+              _ErrorInfo),
+    Situation("no version loaded yet, or the registry cannot be read now", NotReady,
+              _Code.UNAVAILABLE, _ErrorInfo),
+    Situation("the server has stopped", None, _Code.UNAVAILABLE, "none: gRPC's own"),
+    Situation("no token, or a wrong one; health is exempt", Unauthenticated, _Code.UNAUTHENTICATED,
+              _ErrorInfo),
+    Situation("no client certificate, or one that is refused", None, _Code.UNAVAILABLE,
+              "none: TLS ends the connection before a call can begin"),
+    Situation("a method that there is not", None, _Code.UNIMPLEMENTED, "none: gRPC's own"),
+    Situation("a fault of the server", Exception, _Code.INTERNAL,
+              "none; the text names the request id under which the log says more"),
+)  # fmt: skip
+
+CODES = {row.error: row.code for row in TABLE}
+
+
+def to_status(
+    error: Exception, method: str, request_id: str
+) -> tuple[grpc.StatusCode, status_pb2.Status]:
+    """Return what a caller may see of this error: its code, and the whole as google.rpc.Status."""
+    code = CODES.get(type(error))
     if code is None:
-        request_id = str(uuid.uuid4())
-        _log.error("%s failed, request id %s", method, request_id, exc_info=error)
-        return status_pb2.Status(
-            code=code_pb2.INTERNAL,
-            message=f"The server failed. Its log has more under the request id {request_id}.",
-        )
-    if not isinstance(error, QuadnetError):
-        return status_pb2.Status(code=code, message=f"This server does not answer {method}.")
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=_reason(type(error)), domain=DOMAIN)
-    ]
+        _log.error("failed", method=method, request_id=request_id, exc_info=error)
+        code = CODES[Exception]
+        text = f"The server failed. Its log has more under the request id {request_id}."
+        return code, status_pb2.Status(code=_number(code), message=text)
+    info = error_details_pb2.ErrorInfo(reason=_reason(type(error)), domain=DOMAIN)
+    details: list[Message] = [info]
     if isinstance(error, InvalidInput):
+        info.metadata[FAULTS] = str(error.total)
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
             for v in error.violations
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
-    return status_pb2.Status(
-        code=code, message=str(error), details=[_pack(detail) for detail in details]
+    if isinstance(error, Overloaded):
+        delay = duration_pb2.Duration(nanos=int(error.retry_after * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return code, status_pb2.Status(
+        code=_number(code), message=str(error), details=[_pack(detail) for detail in details]
     )
+
+
+def trailing_metadata(
+    error: Exception, status: status_pb2.Status
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Return what travels beside the code and the text: details, and when to retry."""
+    metadata: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
+    if isinstance(error, Overloaded):
+        metadata.append((_PUSHBACK, str(int(error.retry_after * 1e3))))
+    return tuple(metadata)
+
+
+def reasons() -> dict[str, type[QuadnetError]]:
+    """Return each error of the table by the reason that an ErrorInfo gives for it."""
+    return {
+        _reason(row.error): row.error
+        for row in TABLE
+        if row.error is not None and issubclass(row.error, QuadnetError)
+    }
+
+
+def _number(code: grpc.StatusCode) -> int:
+    number: int = code.value[0]
+    return number
 
 
 def _reason(error: type[Exception]) -> str:
@@ -79,61 +149,3 @@ def _pack(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
-
-
-class ErrorInterceptor(grpc.ServerInterceptor):
-    """Turns every exception of these services' methods into its status.
-
-    Others are left alone: the health service's Watch is marked as non-blocking on its handler, and
-    would hold a thread for each caller if that were lost.
-    """
-
-    def __init__(self, services: tuple[str, ...]) -> None:
-        self._services = services
-
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method's handler."""
-        handler = continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.split("/")[1] not in self._services:
-            return handler
-        request, response = (
-            "stream" if streaming else "unary"
-            for streaming in (handler.request_streaming, handler.response_streaming)
-        )
-        translate = _translate_stream if handler.response_streaming else _translate
-        make_handler: Callable[..., grpc.RpcMethodHandler[Any, Any]]
-        make_handler = getattr(grpc, f"{request}_{response}_rpc_method_handler")
-        return make_handler(
-            translate(getattr(handler, f"{request}_{response}"), method),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
-
-
-@contextmanager
-def _translating(method: str, context: grpc.ServicerContext) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - the last line before the caller
-        context.abort_with_status(rpc_status.to_status(to_status(error, method)))
-
-
-def _translate(respond: Any, method: str) -> Any:
-    def responding(request: Any, context: grpc.ServicerContext) -> Any:
-        with _translating(method, context):
-            return respond(request, context)
-
-    return responding
-
-
-def _translate_stream(respond: Any, method: str) -> Any:
-    def responding(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        with _translating(method, context):
-            yield from respond(request, context)
-
-    return responding

@@ -1,19 +1,26 @@
-"""The standard health service, whose watches can be ended.
+"""The standard health service, `grpc.health.v1`: one status for the server and all its services.
 
 A client that watches keeps its call open for good; without an end to that, a server that stops
 would wait for it until its grace is over.
 """
 
-import threading
-from typing import Any
+import asyncio
 
+import grpc
 from grpc_health.v1 import health, health_pb2
+
+from service.call import Context
+from service.guard import Handler
+
+NAME = health.SERVICE_NAME
 
 Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
-class HealthServicer(health.HealthServicer):
-    """grpc.health.v1 for a fixed set of names, all of one status.
+class Health:
+    """The health of a fixed set of names, all of one status.
+
+    No policy stands around its methods: whoever watches over the server is always answered.
 
     Parameters
     ----------
@@ -22,42 +29,42 @@ class HealthServicer(health.HealthServicer):
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        super().__init__()
         self._names = names
-        self._watches: set[Any] = set()
-        self._watches_lock = threading.Lock()
+        self._servicer = health.aio.HealthServicer()
         self._serving: bool | None = None
-        # The library starts with "" as SERVING, which is not true before a version is loaded.
-        self.report(serving=False)
+        self._ended = asyncio.Event()
 
-    def report(self, *, serving: bool) -> None:
+    def handlers(self) -> dict[str, Handler]:
+        """Return the service's methods, by name."""
+        request = health_pb2.HealthCheckRequest.FromString
+        response = health_pb2.HealthCheckResponse.SerializeToString
+        return {
+            "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check, request, response),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, request, response),
+        }
+
+    async def report(self, *, serving: bool) -> None:
         """Tell whether the server is serving; only changes are sent to those who watch."""
         if serving is self._serving:
             return
         self._serving = serving
         for name in self._names:
-            self.set(name, Status.SERVING if serving else Status.NOT_SERVING)
+            await self._servicer.set(name, Status.SERVING if serving else Status.NOT_SERVING)
 
-    def Watch(  # noqa: N802 - the name in the .proto
-        self, request: Any, context: Any, send_response_callback: Any = None
-    ) -> Any:
-        """Send the status now and whenever it changes, until the caller or `end_watches` ends it.
-
-        The server hands over the callback because the library marks this method as non-blocking:
-        a watch holds no thread.
-        """
-        with self._watches_lock:
-            self._watches.add(send_response_callback)
-        context.add_callback(lambda: self._forget(send_response_callback))
-        return super().Watch(request, context, send_response_callback)
+    async def report_stopping(self) -> None:
+        """Say NOT_SERVING from now on, whatever is reported later."""
+        await self._servicer.enter_graceful_shutdown()
 
     def end_watches(self) -> None:
         """End every watch that is open."""
-        with self._watches_lock:
-            watches = tuple(self._watches)
-        for send_response_callback in watches:
-            send_response_callback(None)
+        self._ended.set()
 
-    def _forget(self, send_response_callback: Any) -> None:
-        with self._watches_lock:
-            self._watches.discard(send_response_callback)
+    async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        """Send the status now and whenever it changes, until the caller or the server ends it."""
+        watching = asyncio.ensure_future(self._servicer.Watch(request, context))
+        ending = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait((watching, ending), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            ending.cancel()

@@ -1,24 +1,58 @@
 """The models that are live: loaded, verified, swapped. Knows nothing of gRPC.
 
-One reference holds the version that answers by default. `refresh` follows the alias and replaces
-that reference in one step, so a call in flight finishes on the version it began with, and a
-version that fails never replaces one that works.
+What calls ask for is a `Reference`: a model with an alias or a number. The version that each
+stands for is one reference in memory, replaced in one step when `refresh` finds that its alias has
+moved; so a call in flight finishes on the version it began with, and a version that fails never
+replaces one that works.
 """
 
-import logging
+import asyncio
 import threading
-from collections.abc import Callable
-from functools import lru_cache
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import structlog
 
 from quadnet.artifact import Model
-from quadnet.errors import NotReady, QuadnetError
+from quadnet.errors import CorruptVersion, NotFound, NotReady, QuadnetError, RegistryError
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
+from service import metrics
 
 LOADED_ON_DEMAND = 8
-"""How many versions asked for by name and number are kept loaded."""
+"""How many models, beside the default one, are kept loaded because calls asked for them."""
 
-_log = logging.getLogger(__name__)
+_MAX_FAILURES = 64
+_MAX_SECONDS_BETWEEN_TRIES = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Reference(NamedTuple):
+    """What a call asks for: a model, and a version's number or else an alias."""
+
+    model: str
+    version: int | None
+    alias: str
+
+
+@dataclass
+class _Live:
+    """The version that a reference stands for now, and when it was last asked for."""
+
+    model: Model
+    used: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A version that could not be loaded, and when to try again."""
+
+    error: CorruptVersion
+    digest: str
+    seconds: float
+    retry_at: float
 
 
 class LiveModels:
@@ -31,94 +65,172 @@ class LiveModels:
         The model that answers when a call names none.
     alias : str
         The alias whose target answers when a call names no version.
+
+    Attributes
+    ----------
+    default : Reference
+    failure : QuadnetError or None
+        Why the default alias's target is not the version that answers; None if it is.
     """
 
     def __init__(self, registry: Registry, *, model: str, alias: str = CHAMPION) -> None:
         self.registry = registry
-        self.default_model = model
-        self.default_alias = alias
-        self._current: Model | None = None
-        self._failure: QuadnetError | None = None
-        self._load_once = lru_cache(maxsize=LOADED_ON_DEMAND)(self._load)
+        self.default = Reference(model, None, alias)
+        self.failure: QuadnetError | None = None
+        self._live: dict[Reference, _Live] = {}
+        self._failures: dict[tuple[str, int], _Failure] = {}
+        # Held by whoever reads the registry; never by who only asks for what is loaded.
+        self._reading = threading.Lock()
 
     @property
-    def ready(self) -> bool:
-        """Whether a version is loaded."""
-        return self._current is not None
+    def current(self) -> Model | None:
+        """The version that answers by default; None if none is loaded yet."""
+        live = self._live.get(self.default)
+        return None if live is None else live.model
 
-    @property
-    def failure(self) -> QuadnetError | None:
-        """Why the alias's target is not the version that answers; None if it is."""
-        return self._failure
-
-    def refresh(self) -> None:
-        """Load the alias's target if it is not the current version.
-
-        A failure is kept, logged when it is new, and changes nothing else.
-        """
-        try:
-            target = self.registry.target(self.default_model, self.default_alias)
-            current = self._current
-            if current is None or current.digest != target.manifest_sha256:
-                self._current = self.registry.load(self.default_model, target.version)
-            self._failure = None
-        except QuadnetError as error:
-            if str(error) != str(self._failure):
-                _log.error("%s", error)
-            self._failure = error
-
-    def get(self, model: str = "", *, version: int | None = None, alias: str = "") -> Model:
-        """Return the version that a call asks for.
+    async def get(self, model: str = "", *, version: int | None = None, alias: str = "") -> Model:
+        """Return the version that a call asks for, which is loaded if need be.
 
         Raises
         ------
         NotReady
-            If the default is asked for and nothing is loaded.
+            If the default is asked for and nothing is loaded, or the registry cannot be read.
         NotFound
             If there is no such model, version or alias.
         CorruptVersion
             If the version does not verify.
         """
-        model = model or self.default_model
-        alias = alias or self.default_alias
-        if version is None and (model, alias) == (self.default_model, self.default_alias):
-            current = self._current
-            if current is None:
-                raise NotReady("No version is loaded yet. Try again in a moment.")
-            return current
         if version is None:
-            version = self.registry.target(model, alias).version
-        # The digest is part of the key: a registry may be made anew while the server runs.
-        return self._load_once(model, version, self.registry.digest(model, version))
+            reference = Reference(model or self.default.model, None, alias or self.default.alias)
+        else:
+            reference = Reference(model or self.default.model, version, "")
+        live = self._live.get(reference)
+        if live is not None:
+            live.used = time.monotonic()
+            return live.model
+        if reference == self.default:
+            raise NotReady("No version is loaded yet. Ask again in a moment.")
+        return await asyncio.to_thread(self._load_on_demand, reference)
 
-    def _load(self, model: str, version: int, digest: str) -> Model:
-        """Load the version; `digest` is for the cache alone."""
-        return self.registry.load(model, version)
+    def refresh(self) -> None:
+        """Let every reference that is live follow the registry.
 
+        A failure is logged when it is new, and changes nothing else. Reads files: not for the
+        event loop.
+        """
+        with self._reading:
+            self._refresh_default()
+            for reference in self._live.keys() - {self.default}:
+                try:
+                    self._follow(reference)
+                except NotFound:
+                    if self._holds(reference.model):
+                        self._forget(reference)
+                except QuadnetError as error:
+                    _log.debug("kept", reference=reference, reason=str(error))
 
-class Watcher:
-    """A thread that calls `LiveModels.refresh`, then `on_refresh`, every `poll` seconds."""
+    def loaded_digests(self) -> set[str]:
+        """Return the digests of the versions that answer."""
+        return {live.model.digest for live in list(self._live.values())}
 
-    def __init__(self, live: LiveModels, *, poll: float, on_refresh: Callable[[], None]) -> None:
-        self._live = live
-        self._poll = poll
-        self._on_refresh = on_refresh
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
+    def failures(self, model: str) -> dict[int, str]:
+        """Return why versions of the model were not taken, by number."""
+        failures = list(self._failures.items())
+        return {number: str(failure.error) for (name, number), failure in failures if name == model}
 
-    def start(self) -> None:
-        """Begin watching."""
-        self._thread.start()
+    def _refresh_default(self) -> None:
+        labels = (self.default.model, self.default.alias)
+        try:
+            self._follow(self.default)
+        except QuadnetError as error:
+            if str(error) != str(self.failure):
+                _log.error("not swapped", reason=str(error))
+            self.failure = error
+        else:
+            self.failure = None
+        metrics.FAILING.labels(*labels).set(self.failure is not None)
 
-    def stop(self) -> None:
-        """End the thread and wait for it."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._poll):
+    def _load_on_demand(self, reference: Reference) -> Model:
+        with self._reading:
             try:
-                self._live.refresh()
-            except Exception:  # noqa: BLE001 - whatever it is, watching goes on
-                _log.exception("The registry could not be looked at.")
-            self._on_refresh()
+                model = self._follow(reference)
+            except RegistryError as error:
+                # Its text names paths of this machine, which are no caller's business.
+                _log.error("not loaded", reference=reference, reason=str(error))
+                raise NotReady(
+                    "The registry cannot be read at the moment. Ask again later; the server's log "
+                    "says more."
+                ) from error
+            on_demand = self._live.keys() - {self.default}
+            if len(on_demand) > LOADED_ON_DEMAND:
+                self._forget(min(on_demand, key=lambda each: self._live[each].used))
+            return model
+
+    def _follow(self, reference: Reference) -> Model:
+        """Make the reference stand for what the registry says now, and return that."""
+        name, version, alias = reference
+        if version is None:
+            target = self.registry.target(name, alias)
+            version, digest = target.version, target.manifest_sha256
+        else:
+            digest = self.registry.digest(name, version)
+        live = self._live.get(reference)
+        # The digest tells, not the number: a registry may be made anew while the server runs.
+        if live is not None and live.model.digest == digest:
+            return live.model
+        started = time.perf_counter()
+        model = self._loaded(digest) or self._load(name, version, digest)
+        self._live = {**self._live, reference: _Live(model)}
+        self._report(reference, model, time.perf_counter() - started)
+        return model
+
+    def _loaded(self, digest: str) -> Model | None:
+        """Return the version if another reference already stands for it."""
+        models = (live.model for live in self._live.values())
+        return next((model for model in models if model.digest == digest), None)
+
+    def _load(self, name: str, version: int, digest: str) -> Model:
+        """Load the version, unless it failed a short while ago: files do not mend themselves."""
+        failed = self._failures.get((name, version))
+        if failed is not None and failed.digest == digest:
+            if time.monotonic() < failed.retry_at:
+                raise failed.error
+            seconds = min(2 * failed.seconds, _MAX_SECONDS_BETWEEN_TRIES)
+        else:
+            seconds = 1.0
+        try:
+            model = self.registry.load(name, version)
+        except CorruptVersion as error:
+            metrics.LOAD_FAILURES.labels(name).inc()
+            failure = _Failure(error, digest, seconds, time.monotonic() + seconds)
+            self._failures = {**self._failures, (name, version): failure}
+            if len(self._failures) > _MAX_FAILURES:
+                del self._failures[min(self._failures, key=lambda k: self._failures[k].retry_at)]
+            raise
+        self._failures = {k: v for k, v in self._failures.items() if k != (name, version)}
+        return model
+
+    def _holds(self, model: str) -> bool:
+        """Say whether the registry has versions of the model: then its word counts."""
+        try:
+            return bool(self.registry.versions(model))
+        except QuadnetError:
+            return False
+
+    def _forget(self, reference: Reference) -> None:
+        self._live = {k: v for k, v in self._live.items() if k != reference}
+
+    def _report(self, reference: Reference, model: Model, seconds: float) -> None:
+        number = model.manifest.version
+        _log.info(
+            "live",
+            model=reference.model,
+            alias=reference.alias,
+            version=number,
+            milliseconds=round(seconds * 1e3, 3),
+        )
+        if reference == self.default:
+            labels = (reference.model, reference.alias)
+            metrics.VERSION.labels(*labels).set(number)
+            metrics.LOAD_SECONDS.labels(*labels).set(seconds)
+            metrics.LOADED.labels(*labels).set_to_current_time()

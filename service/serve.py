@@ -1,34 +1,55 @@
-"""The verb that serves: the registry, the live models and the server, put together and run."""
+"""The verb that serves: settings in, a server that runs until it is told to stop, an exit code."""
 
-import logging
+import asyncio
 import os
+import tempfile
 
-from quadnet.registry import Registry
+import structlog
+
 from quadnet.settings import DEFAULT_HOST, DEFAULT_PORT
-from service import address
-from service.live import LiveModels
-from service.server import Server
+from service import address, logs, metrics
 from service.settings import ServeSettings
+from service.supervisor import Supervisor
+from service.tls import ServerFiles
+from service.worker import work
+
+_log = structlog.get_logger(__name__)
 
 
 def serve(settings: ServeSettings, *, hints: bool = False) -> int:
     """Serve until told to stop; `hints` prints what to type next."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    live = LiveModels(Registry(settings.registry), model=settings.model, alias=settings.alias)
-    server = Server(live, settings)
-    where = address.join(settings.host, server.port)
+    logs.configure(settings.log_level)
+    files = ServerFiles.of(settings)
+    if files is not None:
+        # Before anything is started: what is wrong with the files is better said once.
+        files.read()
+    # Where several workers count what they do, so that it can be summed up.
+    with tempfile.TemporaryDirectory(prefix="quadnet-", ignore_cleanup_errors=True) as counts:
+        several = settings.workers > 1
+        metrics_port = None
+        if settings.metrics_port is not None:
+            metrics_port = metrics.expose(
+                settings.metrics_host, settings.metrics_port, directory=counts if several else None
+            )
 
-    def announce() -> None:
-        if live.ready:
-            manifest = live.get().manifest
-            print(f"Serving {manifest.model} version {manifest.version} on {where}.")
-        else:
-            print(f"Listening on {where}, NOT_SERVING: {live.failure}")
-        if hints:
-            print(_hints(settings, server.port))
-        print("Ctrl-C stops it.", flush=True)
+        def announce(state: str, port: int) -> None:
+            print(state)
+            if metrics_port is not None:
+                where = address.join(settings.metrics_host, metrics_port)
+                print(f"Metrics for Prometheus on http://{where}/metrics.")
+            if hints:
+                print(_hints(settings, port))
+            print("Ctrl-C stops it.", flush=True)
+            if files is None and not address.is_loopback(settings.host):
+                _log.warning(
+                    "no TLS: others on the network can read and change what is sent",
+                    host=settings.host,
+                    advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
+                )
 
-    server.run(on_start=announce)
+        asyncio.run(
+            Supervisor(settings, counts).run(announce) if several else work(settings, announce)
+        )
     print("Stopped.", flush=True)
     return 0
 
@@ -37,7 +58,7 @@ def _hints(settings: ServeSettings, port: int) -> str:
     # uv tells its children where it is: then it is also what the next command starts with.
     quadnet = "uv run quadnet" if os.environ.get("UV") else "quadnet"
     # Listening on every address is no address to call.
-    host = DEFAULT_HOST if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    host = DEFAULT_HOST if settings.host in address.EVERYWHERE else settings.host
     options = "" if host == DEFAULT_HOST else f" --host {host}"
     options += "" if port == DEFAULT_PORT else f" --port {port}"
     return (

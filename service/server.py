@@ -1,34 +1,66 @@
-"""The gRPC server: put together, started, and stopped without losing a call."""
+"""The gRPC server: put together, started, and stopped without losing a call.
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+Everything but reading files runs on one thread, an event loop: see ARCHITECTURE.md for why.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+import grpc.aio
+import numpy as np
+import structlog
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service import address, servicer
+from service import address, health
 from service.address import CannotListen
-from service.errors import ErrorInterceptor
-from service.health import HealthServicer
-from service.live import LiveModels, Watcher
+from service.call import Call
+from service.codec import SERVICE
+from service.guard import Guard, Handler
+from service.health import Health
+from service.live import LiveModels
+from service.policies.access_log import AccessLog
+from service.policies.accounting import Accounting
+from service.policies.admission import Admission
+from service.policies.authentication import Authentication
+from service.policies.deadline import Deadline
+from service.policies.measurement import Measurement
+from service.policies.policy import Policy
 from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
-from service.signals import StopSignals
-from service.stubs.quadrant.v1 import quadrant_pb2_grpc
+from service.slices import Slices
+from service.tls import ServerFiles
 
-HEALTH_NAMES = ("", servicer.NAME)
+SERVICES = (SERVICE,)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+_LARGE = 2**31 - 1
+
+_log = structlog.get_logger(__name__)
+
+
+def policies(settings: ServeSettings) -> list[Policy]:
+    """Return the policies that the settings ask for, the outermost first."""
+    chosen: list[Policy] = [Accounting(AccessLog(), Measurement())]
+    if settings.token_file is not None:
+        chosen.append(Authentication(settings.token_file))
+    return [*chosen, Admission(settings.max_calls), Deadline()]
 
 
 class Server:
-    """A gRPC server over live models.
+    """A gRPC server over live models. Made, run and ended on one event loop.
 
     Parameters
     ----------
     live : LiveModels
     settings : ServeSettings
-    transport : callable, default=grpc.server
-        Makes the server; takes what `grpc.server` takes.
+    policies : sequence of Policy
+    transport : callable, default=grpc.aio.server
+        Makes the server; takes the options that `grpc.aio.server` takes.
+    shared_port : bool, default=False
+        Whether other processes may listen on the port, too.
 
     Attributes
     ----------
@@ -40,78 +72,147 @@ class Server:
         self,
         live: LiveModels,
         settings: ServeSettings,
+        policies: Sequence[Policy],
         *,
-        transport: Callable[..., grpc.Server] = grpc.server,
+        transport: Callable[..., grpc.aio.Server] = grpc.aio.server,
+        shared_port: bool = False,
     ) -> None:
         self._live = live
         self._settings = settings
-        self._health = HealthServicer(HEALTH_NAMES)
-        self._watcher = Watcher(live, poll=settings.poll, on_refresh=self._report_health)
+        self._health = Health(("", *SERVICES))
+        self._signals: asyncio.Queue[int] = asyncio.Queue()
 
-        self._server = transport(
-            ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc"),
-            interceptors=[ErrorInterceptor((servicer.NAME,))],
-            options=[
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
-                # By default a second server on the same port starts, silently, and gets some of
-                # the connections.
-                ("grpc.so_reuseport", 0),
-            ],
-        )
-        quadrant_pb2_grpc.add_QuadrantServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            QuadrantServicer(live, max_points=settings.max_points), self._server
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (servicer.NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
-        )
-        self.port = self._bind()
+        self._guard = guard = Guard(policies)
+        quadrant = QuadrantServicer(live, Slices(), max_points=settings.max_points)
+        services = {
+            SERVICE: quadrant.handlers(guard),
+            health.NAME: self._health.handlers(),
+        }
+        if not settings.no_reflection:
+            services[reflection.SERVICE_NAME] = _reflection(guard)
+        self._server = transport(options=_options(settings, shared_port=shared_port))
+        self._server.add_generic_rpc_handlers((_Methods(services),))
+        self.port = self._bind(shared_port=shared_port)
 
-    def run(self, on_start: Callable[[], None] = lambda: None) -> None:
+    async def run(self, on_start: Callable[[], None] = lambda: None) -> None:
         """Serve until SIGTERM or SIGINT; then drain and return. A second signal stops at once.
 
-        Must be called in the main thread. `on_start` is called once calls are answered.
+        `on_start` is called once the first version is loaded, or is known not to load.
         """
-        with StopSignals() as signals:
-            self.start()
-            on_start()
-            signals.wait()
-            self.stop(signals)
+        loop = asyncio.get_running_loop()
+        for number in STOPPING:
+            loop.add_signal_handler(number, self.ask_to_stop)
+        await self._health.report(serving=False)
+        # What overflows on the way shows in the answer. The calls' tasks inherit this.
+        with np.errstate(all="ignore"):
+            await self._server.start()
+        await self._refresh()
+        watching = asyncio.create_task(self._watch())
+        on_start()
+        await self._signals.get()
+        await self._stop()
+        watching.cancel()
+        self._guard.close()
 
-    def start(self) -> None:
-        """Load what the alias points to, and begin to answer and to watch."""
-        self._live.refresh()
-        self._report_health()
-        self._server.start()
-        self._watcher.start()
+    def ask_to_stop(self) -> None:
+        """Do what a signal does."""
+        self._signals.put_nowait(1)
 
-    def stop(self, signals: StopSignals) -> None:
-        """Say NOT_SERVING, wait for the drain delay, refuse new calls, finish those in flight.
-
-        One more signal ends the delay and the wait for calls.
-        """
-        self._health.enter_graceful_shutdown()
-        at_once = signals.wait(self._settings.drain_delay)
-        finished = self._server.stop(0 if at_once else self._settings.grace)
+    async def _stop(self) -> None:
+        """Say NOT_SERVING, wait for the drain delay, refuse new calls, finish those in flight."""
+        _log.info("stopping", drain_delay=self._settings.drain_delay, grace=self._settings.grace)
+        await self._health.report_stopping()
+        another = asyncio.create_task(self._signals.get())
+        await asyncio.wait((another,), timeout=self._settings.drain_delay)
+        grace = 0 if another.done() else self._settings.grace
+        stopping = asyncio.create_task(self._server.stop(grace))
         # Only now, when nobody can begin to watch anew.
         self._health.end_watches()
-        # gRPC's event and a signal cannot be waited for in one: each has its turn.
-        while not finished.wait(0.05):
-            if signals.wait(0):
-                self._server.stop(0)
-        self._watcher.stop()
+        await asyncio.wait((stopping, another), return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await self._server.stop(None)
+        await stopping
+        another.cancel()
 
-    def _bind(self) -> int:
-        host, port = self._settings.host, self._settings.port
-        address.check_free(host, port)
+    async def _watch(self) -> None:
+        """Follow the registry."""
+        while True:
+            await asyncio.sleep(self._settings.poll)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         try:
-            return self._server.add_insecure_port(address.join(host, port))
+            await asyncio.to_thread(self._live.refresh)
+        except Exception:  # noqa: BLE001 - whatever it is, watching goes on
+            _log.exception("the registry could not be looked at")
+        await self._health.report(serving=self._live.current is not None)
+
+    def _bind(self, *, shared_port: bool) -> int:
+        settings = self._settings
+        if not shared_port:
+            address.check_free(settings.host, settings.port)
+        where = address.join(settings.host, settings.port)
+        try:
+            files = ServerFiles.of(settings)
+            if files is None:
+                return self._server.add_insecure_port(where)
+            return self._server.add_secure_port(where, files.credentials())
         except RuntimeError as error:
             raise CannotListen(
-                f"{address.join(host, port)} cannot be listened on. "
-                "Choose another with --port or --host."
+                f"{where} cannot be listened on. Choose another with --port or --host."
             ) from error
 
-    def _report_health(self) -> None:
-        self._health.report(serving=self._live.ready)
+
+class _Methods(grpc.GenericRpcHandler):
+    """All methods in one table.
+
+    Not registered one by one with the library, as generated code does it: for each call it would
+    look at each method's own queue.
+    """
+
+    def __init__(self, services: Mapping[str, Mapping[str, Handler]]) -> None:
+        self._handlers = {
+            f"/{service}/{method}": handler
+            for service, methods in services.items()
+            for method, handler in methods.items()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        """Return the method's handler, if there is such a method."""
+        return self._handlers.get(handler_call_details.method)
+
+
+def _reflection(guard: Guard) -> dict[str, Handler]:
+    """Return the methods by which a client learns what services there are, and their messages."""
+    name = reflection.SERVICE_NAME
+    listed = reflection.aio.ReflectionServicer((*SERVICES, health.NAME, name))
+
+    async def respond(messages, call: Call):  # type: ignore[no-untyped-def]
+        requests = (reflection_pb2.ServerReflectionRequest.FromString(m) async for m in messages)
+        async for response in listed.ServerReflectionInfo(requests, call.context):
+            yield response.SerializeToString()
+
+    method = "ServerReflectionInfo"
+    return {method: guard.stream(f"{name}/{method}", respond)}
+
+
+def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, int]]:
+    age = int(settings.connection_age * 1000)
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # By default a second server on the same port starts, silently, and gets some of the
+        # connections.
+        ("grpc.so_reuseport", int(shared_port)),
+        # By default the core itself refuses calls beyond 1,000 that wait to be looked at, with
+        # CANCELLED, which no client tries again. How many may be in flight is Admission's to say.
+        ("grpc.server.max_pending_requests", _LARGE),
+        ("grpc.server.max_pending_requests_hard_limit", _LARGE),
+        ("grpc.server_max_unrequested_time_in_server", _LARGE),
+        # Connections end in peace after a while, and begin anew with whoever has least to do.
+        *([("grpc.max_connection_age_ms", age)] if age else []),
+        # A caller that is gone without a word is noticed; one that asks whether we are there may.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]

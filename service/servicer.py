@@ -1,40 +1,106 @@
-"""`quadrant.v1.QuadrantService`: each method is decode, one call, encode.
+"""`quadrant.v1.QuadrantService`: each method is decode, one call, encode."""
 
-Methods that this version does not answer are inherited, and answer UNIMPLEMENTED.
-"""
-
-import grpc
+import asyncio
+from collections.abc import AsyncIterator
 
 from quadnet.artifact import Model
-from service import codec
+from quadnet.errors import NotReady, QuadnetError, RegistryError
+from service import codec, description
+from service.call import Call
+from service.catalogue import catalogue, public_reason
+from service.codec import SERVICE
+from service.guard import Guard, Handler
 from service.live import LiveModels
+from service.slices import Slices, rows_a_slice
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.stubs.quadrant.v1 import quadrant_pb2_grpc
-
-NAME = pb.DESCRIPTOR.services_by_name["QuadrantService"].full_name
 
 
-class QuadrantServicer(quadrant_pb2_grpc.QuadrantServiceServicer):
-    """Answers from live models, up to `max_points` points a call."""
+class QuadrantServicer:
+    """Answers from live models, up to `max_points` points a message."""
 
-    def __init__(self, live: LiveModels, *, max_points: int) -> None:
+    def __init__(self, live: LiveModels, slices: Slices, *, max_points: int) -> None:
         self._live = live
+        self._slices = slices
         self._max_points = max_points
 
-    def Classify(  # noqa: N802 - the name in the .proto
-        self, request: pb.ClassifyRequest, context: grpc.ServicerContext
-    ) -> pb.ClassifyResponse:
+    def handlers(self, guard: Guard) -> dict[str, Handler]:
+        """Return the service's methods, by name, with the policies around them."""
+        unary = {
+            "Classify": self.classify,
+            "ListModels": self.list_models,
+            "GetModel": self.get_model,
+            "Explain": self.explain,
+        }
+        handlers = {
+            name: guard.unary(f"{SERVICE}/{name}", method) for name, method in unary.items()
+        }
+        handlers["ClassifyStream"] = guard.stream(f"{SERVICE}/ClassifyStream", self.classify_stream)
+        return handlers
+
+    async def classify(self, content: bytes, call: Call) -> bytes:
         """Say the quadrant of each point."""
-        X = codec.decode_points(request, max_points=self._max_points)
-        model = self._get(request.model)
-        probabilities = codec.classify(model, X)
-        return codec.encode_answer(
+        request, X = codec.decode_points(content, max_points=self._max_points)
+        model = await self._get(request, call)
+        answers = codec.Answers(
             model,
-            probabilities,
+            X,
             min_certainty=request.min_certainty,
             all_certainties=request.all_certainties,
         )
+        await self._slices.run(
+            len(X), rows_a_slice(model.predictor.network.layer_sizes), answers.compute
+        )
+        call.points += len(X)
+        return answers.encode()
 
-    def _get(self, ref: pb.ModelRef) -> Model:
-        version = ref.version if ref.WhichOneof("selector") == "version" else None
-        return self._live.get(ref.name, version=version, alias=ref.alias)
+    async def classify_stream(
+        self, messages: AsyncIterator[bytes], call: Call
+    ) -> AsyncIterator[bytes]:
+        """Do so for each message in turn."""
+        async for content in messages:
+            yield await self.classify(content, call)
+
+    async def list_models(self, content: bytes, call: Call) -> bytes:
+        """List what there is, and what the server has made of it."""
+        request = codec.parse(pb.ListModelsRequest, content)
+        try:
+            response = await asyncio.to_thread(catalogue, self._live, request.name)
+        except RegistryError as error:
+            raise NotReady(public_reason(error)) from error
+        return response.SerializeToString()
+
+    async def get_model(self, content: bytes, call: Call) -> bytes:
+        """Return one version, whole."""
+        request = codec.parse(pb.GetModelRequest, content)
+        model = await self._get(request, call)
+        aliases = await asyncio.to_thread(self._aliases, model)
+        return description.describe(model, aliases).SerializeToString()
+
+    async def explain(self, content: bytes, call: Call) -> bytes:
+        """Follow one input through the network."""
+        request = codec.parse(pb.ExplainRequest, content)
+        model = await self._get(request, call)
+        x = codec.decode_features(request, model)
+        call.points = 1
+        return description.explain(model, x).SerializeToString()
+
+    async def _get(
+        self, request: pb.ClassifyRequest | pb.GetModelRequest | pb.ExplainRequest, call: Call
+    ) -> Model:
+        if request.HasField("model"):
+            ref = request.model
+            version = ref.version if ref.WhichOneof("selector") == "version" else None
+            model = await self._live.get(ref.name, version=version, alias=ref.alias)
+        else:
+            model = await self._live.get()
+        call.answered_by(model)
+        return model
+
+    def _aliases(self, model: Model) -> list[str]:
+        try:
+            targets = self._live.registry.aliases(model.manifest.model).aliases
+        except QuadnetError:
+            return []
+        return sorted(
+            alias for alias, target in targets.items() if target.manifest_sha256 == model.digest
+        )

@@ -1,15 +1,17 @@
 """The settings of the service's verbs."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from quadnet.names import CHAMPION, ModelName
-from quadnet.settings import POSITIONAL, AddressSettings, RegistrySettings
+from quadnet.settings import DEFAULT_HOST, POSITIONAL, AddressSettings, RegistrySettings
+from service import address
 
 # A day is more than anybody means, and far below what makes a clock overflow.
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Level = Literal["debug", "info", "warning", "error"]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 
 
@@ -27,19 +29,80 @@ class ServeSettings(AddressSettings, RegistrySettings):
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = Field(
         64 * 2**20, description="The largest message, in and out."
     )
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        8, description="How many calls are handled at a time."
+    max_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        64, description="The most calls in flight; further ones are refused at once."
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="How many processes answer, on the one port."
     )
     drain_delay: Seconds = Field(
         0.0, description="Seconds to go on answering, as NOT_SERVING, once told to stop."
     )
     grace: Seconds = Field(30.0, description="Seconds that calls in flight have to finish.")
+    connection_age: Seconds = Field(
+        300.0,
+        description="Seconds after which a connection ends in peace, so that clients spread anew; "
+        "0 for never.",
+    )
+    tls_cert: Path | None = Field(
+        None, description="The server's certificate chain, in PEM; read again when it changes."
+    )
+    tls_key: Path | None = Field(None, description="The key of that certificate, in PEM.")
+    tls_client_ca: Path | None = Field(
+        None, description="Whose certificates clients must show, in PEM; else they need show none."
+    )
+    token_file: Path | None = Field(
+        None, description="Tokens, one a line, of which each call must bring one; else none need."
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None, description="The port of the metrics for Prometheus, 0 for any; else there are none."
+    )
+    metrics_host: str = Field(
+        DEFAULT_HOST, min_length=1, description="The address that the metrics are on."
+    )
+    log_level: Level = Field(
+        "info", description="debug, info, warning or error; info has a line for each call."
+    )
+    no_reflection: bool = Field(
+        False, description="Do not tell clients which services and messages there are."
+    )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("expected --tls-cert and --tls-key, got only one of them")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("expected --tls-cert and --tls-key beside --tls-client-ca")
+        return self
 
 
 class ClientSettings(AddressSettings):
     """What every verb that calls a server takes."""
 
     timeout: PositiveSeconds = Field(10.0, description="Seconds to wait for an answer.")
+    tls_ca: Path | None = Field(
+        None, description="Use TLS, and trust servers with certificates of this CA, in PEM."
+    )
+    tls_client_cert: Path | None = Field(
+        None, description="The certificate chain to show to the server, in PEM."
+    )
+    tls_client_key: Path | None = Field(None, description="The key of that certificate, in PEM.")
+    token_file: Path | None = Field(
+        None, description="A file whose first token is sent with each call."
+    )
+
+    @property
+    def address(self) -> str:
+        """The server's host and port."""
+        return address.join(self.host, self.port)
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_client_cert is None) != (self.tls_client_key is None):
+            raise ValueError("expected --tls-client-cert and --tls-client-key, got only one")
+        if self.tls_client_cert is not None and self.tls_ca is None:
+            raise ValueError("expected --tls-ca beside --tls-client-cert")
+        return self
 
 
 class ClassifySettings(ClientSettings):
@@ -76,4 +139,24 @@ class HealthSettings(ClientSettings):
         ["", "quadrant.v1.QuadrantService"],
         description="The names to ask for; else the server as a whole and QuadrantService.",
         json_schema_extra=POSITIONAL,
+    )
+
+
+class BenchSettings(ClientSettings):
+    """Load a running server with Classify, and print how many calls it answers and how fast."""
+
+    points: Annotated[int, Field(ge=0, le=1_000_000)] = Field(100, description="Points a call.")
+    in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        32, description="Calls in flight, of each process."
+    )
+    connections: Annotated[int, Field(ge=1, le=1000)] = Field(
+        4, description="Connections, of each process."
+    )
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="Processes that call; one cannot load more than one worker."
+    )
+    seconds: PositiveSeconds = Field(5.0, description="Seconds to measure.")
+    warm_up: Seconds = Field(1.0, description="Seconds to call before it is measured.")
+    model: ModelName | None = Field(
+        None, description="The model to ask; else the server's default."
     )

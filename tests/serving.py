@@ -1,14 +1,18 @@
 """A real server in a process of its own, on a free port of the loopback interface."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 
@@ -28,6 +32,7 @@ class ServerProcess:
             text=True,
             env={**os.environ, **(env or {})},
         )
+        self._log = _Lines(self.process.stderr)
         self.announcement = []
         # The last line of the announcement is printed once calls are answered.
         for line in self.process.stdout:
@@ -36,7 +41,9 @@ class ServerProcess:
                 break
         address = re.search(r"(127\.0\.0\.1|\[::1\]):\d+", "\n".join(self.announcement))
         if address is None:
-            raise RuntimeError(f"It did not start: {self.process.communicate(timeout=10)}")
+            self.process.kill()
+            self.process.wait(10)
+            raise RuntimeError(f"It did not start: {self.announcement} {self._log.all()}")
         self.address = address[0]
         self.port = self.address.rpartition(":")[2]
         self.channel = grpc.insecure_channel(
@@ -55,13 +62,70 @@ class ServerProcess:
         self.channel.close()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.wait(10)
+        self.process.stdout.close()
+        self._log.all()
+
+    def logged(self, event, n=1, **values):
+        """Wait until the log has n lines of this event and these values; return the last."""
+
+        def matches(line):
+            return line.get("event") == event and values.items() <= line.items()
+
+        return self._log.wait(lambda lines: [x for x in lines if matches(x)][n - 1 : n])[0]
+
+    def log(self):
+        """Return the lines logged so far."""
+        return list(self._log.lines)
 
     def stop(self, number=signal.SIGTERM):
-        """Signal the process and return (exit code, standard output, standard error)."""
+        """Signal the process and return its exit code, standard output and log."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=20)
-        return self.process.returncode, out, err
+        code = self.process.wait(20)
+        return code, self.process.stdout.read(), self._log.all()
+
+    def scrape(self):
+        """Return the metrics, by name and labels, as Prometheus would read them."""
+        (url,) = [
+            line.split()[-1].rstrip(".") for line in self.announcement if "Prometheus" in line
+        ]
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        return {
+            (sample.name, *sorted(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+class _Lines:
+    """The JSON lines of a pipe, read by a thread so that whoever writes never waits."""
+
+    def __init__(self, pipe):
+        self.lines = []
+        self._pipe = pipe
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        for line in self._pipe:
+            with self._changed:
+                # What is no JSON is an event of its own: tests that expect none then see it.
+                text = line.rstrip("\n")
+                self.lines.append(json.loads(text) if text.startswith("{") else {"event": text})
+                self._changed.notify_all()
+
+    def wait(self, find):
+        with self._changed:
+            assert self._changed.wait_for(lambda: find(self.lines), 20), self.lines[-20:]
+            return find(self.lines)
+
+    def all(self):
+        """Return every line; the pipe has ended."""
+        self._thread.join(10)
+        self._pipe.close()
+        return self.lines
 
 
 def quadnet(*words, env=None, cwd=None):

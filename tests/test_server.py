@@ -67,17 +67,17 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
             )
         )
         # The log's line says that the server has tried.
-        line = server.process.stderr.readline()
-        assert "Version 3 of model 'quadrants' must not be used: weights.safetensors" in line
+        line = server.logged("not swapped")
+        assert "3 of model 'quadrants' must not be used: weights.safetensors" in line["reason"]
         assert version_served(server) == 1
 
         # Nor does a log of aliases that cannot be read.
         (registry.root / "models/quadrants/aliases/00000010.json").write_text("{")
-        assert "00000010.json cannot be read" in server.process.stderr.readline()
+        assert "00000010.json cannot be read" in server.logged("not swapped", 2)["reason"]
         assert version_served(server) == 1
 
         shutil.rmtree(registry.root / "models")
-        assert "There is no model 'quadrants'" in server.process.stderr.readline()
+        assert "There is no model 'quadrants'" in server.logged("not swapped", 3)["reason"]
         assert version_served(server) == 1
         code, _, _ = server.stop()
         assert code == 0
@@ -112,8 +112,9 @@ def test_a_signal_stops_the_server_with_code_0(registry, number):
     publish(registry)
     with ServerProcess(registry.root) as server:
         assert version_served(server) == 1
-        code, out, err = server.stop(number)
-        assert (code, out, err) == (0, "Stopped.\n", "")
+        code, out, log = server.stop(number)
+        assert (code, out) == (0, "Stopped.\n")
+        assert sorted(line["event"] for line in log) == ["call", "live", "stopping"]
 
 
 def test_a_burst_of_signals_stops_it_once(registry):
@@ -121,8 +122,9 @@ def test_a_burst_of_signals_stops_it_once(registry):
     with ServerProcess(registry.root) as server:
         for _ in range(50):
             server.process.send_signal(signal.SIGTERM)
-        out, err = server.process.communicate(timeout=20)
-        assert (server.process.returncode, out, err) == (0, "Stopped.\n", "")
+        assert server.process.wait(20) == 0
+        assert server.process.stdout.read() == "Stopped.\n"
+        assert [line["event"] for line in server.log()].count("stopping") == 1
 
 
 def test_one_who_watches_health_does_not_hold_up_the_end(registry):
@@ -130,7 +132,7 @@ def test_one_who_watches_health_does_not_hold_up_the_end(registry):
     with ServerProcess(registry.root, "--grace", "3600") as server:
         watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        assert server.stop() == (0, "Stopped.\n", "")
+        assert server.stop()[:2] == (0, "Stopped.\n")
         assert [answer.status for answer in watch] == [health_pb2.HealthCheckResponse.NOT_SERVING]
 
 

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from quadnet.errors import InvalidInput
 from quadnet.registry import Registry
 from service.client import QuadrantClient
-from service.errors import to_status
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import exact_predictor, publish
 from tests.serving import ROOT, SERVICE, ServerProcess, refused
@@ -211,20 +210,6 @@ def test_a_model_that_cannot_answer_is_refused_with_what_there_is(server, ref, c
     assert (error.code(), error.details()) == (code, text)
 
 
-@pytest.mark.parametrize("method", ["ListModels", "GetModel", "Explain"])
-def test_what_is_not_answered_yet_is_unimplemented(server, method):
-    request = getattr(pb, f"{method}Request")()
-    error = refused(getattr(server.stub, method), request)
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert error.details() == f"This server does not answer /{SERVICE}/{method}."
-
-
-def test_the_stream_is_not_answered_yet_either(server):
-    with pytest.raises(grpc.RpcError) as caught:
-        list(server.stub.ClassifyStream(iter([pb.ClassifyRequest()]), timeout=10))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 floats = st.floats(width=64, allow_nan=True, allow_infinity=True)
 
 
@@ -264,15 +249,6 @@ def test_a_message_over_the_byte_limit_is_refused_by_grpc(server):
     huge = pb.ClassifyRequest(x=np.zeros(9_000_000))
     error = refused(server.stub.Classify, huge)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-def test_a_fault_of_ours_tells_the_caller_a_request_id_and_nothing_else(caplog):
-    status = to_status(RuntimeError("secret of /etc/shadow"), "/quadrant.v1/Classify")
-    assert status.code == grpc.StatusCode.INTERNAL.value[0]
-    assert "secret" not in str(status)
-    request_id = status.message.split()[-1].rstrip(".")
-    assert request_id in caplog.text
-    assert "secret of /etc/shadow" in caplog.text
 
 
 def test_health_is_the_standard_one(server):

@@ -1,0 +1,140 @@
+"""The verb that loads a running server: how many calls it answers, and how long each takes."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import grpc.aio
+import numpy as np
+
+from service import codec
+from service.channel import authorization, connect
+from service.client import QuadrantClient
+from service.settings import BenchSettings
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+_PERCENTILES = (50, 90, 99, 99.9)
+
+_BUSY = 0.9
+"""The share of a core from which on a client measures itself."""
+
+
+@dataclass
+class Load:
+    """What became of a process's calls.
+
+    `milliseconds` has the time of each call that was answered; `busy` is the share of a core that
+    the process took.
+    """
+
+    milliseconds: list[float] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    busy: float = 0.0
+
+
+def bench(settings: BenchSettings) -> int:
+    """Load the server, and print what came of it."""
+    with QuadrantClient.of(settings) as client:
+        answers = client.classify(np.zeros((1, 2)), model=settings.model or "")
+    if settings.processes == 1:
+        loads = [_load(settings)]
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(settings.processes, mp_context=spawn) as pool:
+            loads = list(pool.map(_load, [settings] * settings.processes))
+    print(_table(settings, loads, f"{answers.model} version {answers.version}"))
+    return 0 if any(load.milliseconds for load in loads) else 1
+
+
+def _load(settings: BenchSettings) -> Load:
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: BenchSettings) -> Load:
+    """Keep so many calls in flight for so long."""
+    X = np.random.default_rng(0).uniform(-1, 1, (settings.points, 2))
+    ref = pb.ModelRef(name=settings.model or "")
+    request = codec.encode_points(ref, X, min_certainty=0.0, all_certainties=False)
+    metadata = authorization(settings.token_file)
+    load = Load()
+    channels = [
+        connect(
+            grpc.aio,
+            settings.address,
+            # Else channels to one address are one connection.
+            ("grpc.use_local_subchannel_pool", 1),
+            tls_ca=settings.tls_ca,
+            tls_client_cert=settings.tls_client_cert,
+            tls_client_key=settings.tls_client_key,
+        )
+        for _ in range(settings.connections)
+    ]
+    started = time.perf_counter() + settings.warm_up
+    until = started + settings.seconds
+
+    async def call_again_and_again(channel: grpc.aio.Channel) -> None:
+        classify: Callable[..., Awaitable[bytes]] = channel.unary_unary(
+            f"/{codec.SERVICE}/Classify"
+        )
+        while (begun := time.perf_counter()) < until:
+            try:
+                await classify(request, timeout=settings.timeout, metadata=metadata)
+                status = "OK"
+            except grpc.aio.AioRpcError as error:
+                status = error.code().name
+            ended = time.perf_counter()
+            if begun < started:
+                continue
+            load.statuses[status] += 1
+            if status == "OK":
+                load.milliseconds.append((ended - begun) * 1e3)
+
+    callers = [
+        asyncio.create_task(call_again_and_again(channels[i % len(channels)]))
+        for i in range(settings.in_flight)
+    ]
+    await asyncio.sleep(settings.warm_up)
+    cpu = time.process_time()
+    await asyncio.gather(*callers)
+    load.seconds = time.perf_counter() - started
+    load.busy = (time.process_time() - cpu) / load.seconds
+    for channel in channels:
+        await channel.close()
+    return load
+
+
+def _table(settings: BenchSettings, loads: list[Load], asked: str) -> str:
+    milliseconds = np.array([each for load in loads for each in load.milliseconds])
+    seconds = max(load.seconds for load in loads)
+    calls = len(milliseconds) / seconds
+    how_long = f"{seconds:.1f} s after {settings.warm_up:g} s of warm-up"
+    each = f"{settings.connections} connections and {settings.in_flight} calls in flight"
+    lines = [
+        f"{asked}: {settings.points:,} points a call, {how_long}.",
+        f"Processes: {settings.processes}, each with {each}.",
+        "",
+        f"{'calls/s':>10} {'points/s':>12}"
+        + "".join(f" {f'p{p} ms':>9}" for p in _PERCENTILES)
+        + f" {'max ms':>9}",
+    ]
+    if len(milliseconds):
+        shown = [*np.percentile(milliseconds, _PERCENTILES), milliseconds.max()]
+        lines.append(
+            f"{calls:>10,.0f} {calls * settings.points:>12,.0f}"
+            + "".join(f" {each:>9.2f}" for each in shown)
+        )
+    lines.append("")
+    for status, n in sorted(sum((load.statuses for load in loads), Counter()).items()):
+        lines.append(f"{n:>10,} {status}")
+    busiest = max(load.busy for load in loads)
+    lines.append(f"{busiest:>10.0%} of a core was taken by the client's busiest process.")
+    if busiest > _BUSY:
+        lines.append("The client is the limit, not the server: try more --processes.")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""One call on its way through the server: what the policies look at, and what is noted of it."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from quadnet.artifact import Model
+from quadnet.errors import InvalidInput, Violation
+
+REQUEST_ID = "x-request-id"
+
+# As text: at run time grpcio's types cannot be subscripted.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call.
+
+    `method` is such as ``quadrant.v1.QuadrantService/Classify``; `status`, `points`, `model` and
+    `version` are known once it has been answered, `seconds` and `peer` once it has ended.
+    """
+
+    method: str
+    context: Context
+    metadata: dict[str, Any]
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    status: grpc.StatusCode = grpc.StatusCode.OK
+    points: int = 0
+    model: str = ""
+    version: int = 0
+    seconds: float = 0.0
+    peer: str = ""
+
+    @classmethod
+    def begin(cls, method: str, context: Context) -> "Call":
+        """Note a call that has just come in, and give it an id if it brought none."""
+        metadata = dict(context.invocation_metadata() or ())
+        request_id = str(metadata.get(REQUEST_ID, ""))
+        # What a caller sends is written into logs and sent back: neither for ever nor in binary.
+        if not (0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable()):
+            request_id = os.urandom(8).hex()
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        return cls(method, context, metadata, request_id)
+
+    def ended(self) -> None:
+        """Note how long it took and who had asked, which gRPC soon forgets."""
+        self.seconds = time.perf_counter() - self.started
+        self.peer = self.context.peer()
+
+    def answered_by(self, model: Model) -> None:
+        """Note which version answers."""
+        self.model, self.version = model.manifest.model, model.manifest.version
+
+    async def message(self) -> bytes:
+        """Return the one message of a unary call."""
+        content = await self.context.read()
+        if content is grpc.aio.EOF:
+            raise InvalidInput([Violation("request", "expected one message, got none")])
+        return bytes(content)
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield the messages of a stream: each is read from the connection when it is asked for."""
+        while (content := await self.context.read()) is not grpc.aio.EOF:
+            yield content

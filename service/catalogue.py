@@ -1,0 +1,78 @@
+"""What there is: every model and version, and what the server has made of each.
+
+Reads the registry, so not for the event loop.
+"""
+
+from functools import lru_cache
+
+from quadnet import artifact
+from quadnet.errors import CorruptVersion, NotFound, QuadnetError, RegistryError
+from quadnet.manifest import Manifest
+from quadnet.registry import Registry
+from service.live import LiveModels
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+_State = pb.VersionSummary.State
+
+
+def catalogue(live: LiveModels, name: str) -> pb.ListModelsResponse:
+    """Return the models, or the one of this name.
+
+    Raises
+    ------
+    NotFound
+        If there is no model of this name.
+    RegistryError
+        If the registry cannot be read.
+    """
+    registry = live.registry
+    if name and not registry.versions(name):
+        raise NotFound(
+            f"There is no model {name!r} in the registry. "
+            f"It holds: {', '.join(registry.models()) or 'none'}."
+        )
+    return pb.ListModelsResponse(
+        models=[_model(live, model) for model in ([name] if name else registry.models())],
+        failure=public_reason(live.failure),
+    )
+
+
+def public_reason(error: QuadnetError | None) -> str:
+    """Return why, without the paths of this machine that a registry's error names."""
+    if isinstance(error, RegistryError):
+        return "The registry cannot be read at the moment; the server's log says more."
+    return "" if error is None else str(error)
+
+
+def _model(live: LiveModels, model: str) -> pb.ModelSummary:
+    registry = live.registry
+    summary = pb.ModelSummary(
+        name=model,
+        versions=[_version(live, model, number) for number in registry.versions(model)],
+    )
+    for alias, target in registry.aliases(model).aliases.items():
+        summary.aliases[alias] = target.version
+    return summary
+
+
+def _version(live: LiveModels, model: str, number: int) -> pb.VersionSummary:
+    summary = pb.VersionSummary(version=number, state=_State.STATE_AVAILABLE)
+    failure = live.failures(model).get(number, "")
+    try:
+        summary.digest = live.registry.digest(model, number)
+        manifest = _manifest(live.registry, model, number, summary.digest)
+        summary.created.FromDatetime(manifest.created)
+    except (CorruptVersion, ValueError) as error:
+        failure = failure or f"Version {number} of model {model!r} must not be used: {error}"
+    if summary.digest and summary.digest in live.loaded_digests():
+        summary.state = _State.STATE_LOADED
+    elif failure:
+        summary.state = _State.STATE_FAILED
+        summary.reason = failure
+    return summary
+
+
+@lru_cache(maxsize=1024)
+def _manifest(registry: Registry, model: str, version: int, digest: str) -> Manifest:
+    """Return the version's manifest; `digest` is for the cache alone."""
+    return Manifest.from_json(artifact.read_manifest(registry.path(model, version)))

@@ -1,0 +1,75 @@
+"""How a client connects: retries, limits, TLS and token; for grpc and grpc.aio alike."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from service import tls
+from service.address import is_here
+from service.codec import SERVICE
+from service.tokens import read_tokens
+
+MAX_MESSAGE_BYTES = 64 * 2**20
+
+SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{"service": SERVICE}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "backoffMultiplier": 3,
+                "maxBackoff": "2s",
+                # What a server says before it has done anything. gRPC adds the jitter.
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+            },
+        }
+    ],
+}
+"""What gRPC is told to do by itself: for some three seconds, calls outlive a server's restart."""
+
+
+def connect(
+    library: ModuleType,
+    address: str,
+    *options: tuple[str, Any],
+    tls_ca: Path | None = None,
+    tls_client_cert: Path | None = None,
+    tls_client_key: Path | None = None,
+) -> Any:
+    """Return a channel of the library, grpc or grpc.aio, with TLS if an authority is given.
+
+    Raises
+    ------
+    InvalidSetting
+        If a file cannot be read.
+    """
+    common: list[tuple[str, Any]] = [
+        ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+        # By default what is larger than 256 KiB is not kept, and so not sent again.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        # A proxy for the world outside knows nothing of a server on this machine.
+        ("grpc.enable_http_proxy", int(not is_here(address.rpartition(":")[0]))),
+    ]
+    if tls_ca is None:
+        return library.insecure_channel(address, [*common, *options])
+    credentials = tls.channel_credentials(tls_ca, tls_client_cert, tls_client_key)
+    return library.secure_channel(address, credentials, [*common, *options])
+
+
+def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that bring the file's first token; none without a file.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read, or holds no token.
+    """
+    if token_file is None:
+        return ()
+    token = read_tokens(token_file)[0].decode("latin-1")
+    return (("authorization", f"Bearer {token}"),)

@@ -1,0 +1,88 @@
+"""A version, and one input's way through it, as messages of `quadrant.v1`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quadnet.artifact import Model
+from quadnet.explanation import LayerTrace, trace
+from quadnet.types import FloatArray
+from service import packed
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+_WEIGHTS = pb.Layer.WEIGHTS_FIELD_NUMBER
+_TERMS = pb.UnitTrace.TERMS_FIELD_NUMBER
+
+
+def describe(model: Model, aliases: Sequence[str]) -> pb.GetModelResponse:
+    """Return the version, whole."""
+    manifest, network = model.manifest, model.predictor.network
+    names = (*network.activation_names, network.loss.link_name)
+    parameters = network.parameters
+    described = pb.GetModelResponse(
+        model=name(model),
+        aliases=aliases,
+        features=[
+            pb.Feature(name=f.name, min=f.min, max=f.max) for f in manifest.signature.features
+        ],
+        classes=manifest.signature.classes,
+        layers=[
+            _layer(*layer)
+            for layer in zip(names, parameters.weights, parameters.biases, strict=True)
+        ],
+        metrics={
+            "accuracy": manifest.metrics["test"].accuracy,
+            "log_loss": manifest.metrics["test"].log_loss,
+            "calibration_error": manifest.metrics["test"].calibration_error,
+        },
+        training=pb.TrainingSummary(
+            epochs=manifest.training.epochs,
+            loss=manifest.training.loss,
+            rows=manifest.data.train.rows,
+            seconds=manifest.training.seconds,
+        ),
+    )
+    described.created.FromDatetime(manifest.created)
+    return described
+
+
+def explain(model: Model, x: FloatArray) -> pb.ExplainResponse:
+    """Return the way of x, of shape (1, n_features), through the version."""
+    classes = model.manifest.signature.classes
+    layers = list(trace(model.predictor.network, x[0]))
+    P = model.predictor.probabilities(x)[0]
+    known = bool(np.isfinite(P).all())
+    return pb.ExplainResponse(
+        model=name(model),
+        layers=[_layer_trace(layer) for layer in layers],
+        classes=classes,
+        probabilities=(P if known else np.full(len(P), 1 / len(P))).tolist(),
+        label=classes[int(P.argmax())] if known else "",
+    )
+
+
+def name(model: Model) -> pb.ModelVersion:
+    """Return which version it is."""
+    manifest = model.manifest
+    return pb.ModelVersion(name=manifest.model, version=manifest.version, digest=model.digest)
+
+
+def _layer(activation: str, W: FloatArray, b: FloatArray) -> pb.Layer:
+    inputs, units = W.shape
+    layer = pb.Layer(activation=activation, inputs=inputs, units=units, biases=b.tolist())
+    layer.MergeFromString(packed.doubles(_WEIGHTS, W))
+    return layer
+
+
+def _layer_trace(layer: LayerTrace) -> pb.LayerTrace:
+    described = pb.LayerTrace(activation=layer.activation)
+    for terms, bias, z, a in zip(
+        layer.terms.T,
+        layer.biases.tolist(),
+        layer.pre_activations.tolist(),
+        layer.activations.tolist(),
+        strict=True,
+    ):
+        unit = described.units.add(bias=bias, pre_activation=z, activation=a)
+        unit.MergeFromString(packed.doubles(_TERMS, terms))
+    return described

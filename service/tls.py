@@ -1,0 +1,96 @@
+"""TLS: certificates from files, for the server and for the client."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from quadnet.errors import InvalidSetting
+from service.reloading import Reloaded
+from service.settings import ServeSettings
+
+_MAX_BYTES = 2**20
+_PEM = b"-----BEGIN "
+
+
+@dataclass(frozen=True)
+class ServerFiles:
+    """The server's certificate chain and key; with `client_ca`, clients must show one, too."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    @classmethod
+    def of(cls, settings: ServeSettings) -> "ServerFiles | None":
+        """Return the files that the settings name; None for a server without TLS."""
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        return cls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+    def read(self) -> grpc.ServerCertificateConfiguration:
+        """Return what the files hold; raise InvalidSetting if they do not belong together."""
+        key, certificate = _pem(self.key), _pem(self.certificate)
+        _check_pair(self.certificate, self.key)
+        client_ca = None if self.client_ca is None else _pem(self.client_ca)
+        return grpc.ssl_server_certificate_configuration(
+            [(key, certificate)], root_certificates=client_ca
+        )
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that follow the files: each new connection is shown what is new.
+
+        Raises
+        ------
+        InvalidSetting
+            If a file cannot be read, or they do not belong together.
+        """
+        paths = [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
+        reloaded = Reloaded(paths, self.read)
+        return grpc.dynamic_ssl_server_credentials(
+            reloaded.value,
+            lambda: reloaded.value,
+            require_client_authentication=self.client_ca is not None,
+        )
+
+
+def channel_credentials(
+    ca: Path | None, certificate: Path | None, key: Path | None
+) -> grpc.ChannelCredentials:
+    """Return a client's credentials: whom it trusts, and, if asked to show it, who it is.
+
+    Raises
+    ------
+    InvalidSetting
+        If a file cannot be read.
+    """
+    return grpc.ssl_channel_credentials(
+        root_certificates=None if ca is None else _pem(ca),
+        private_key=None if key is None else _pem(key),
+        certificate_chain=None if certificate is None else _pem(certificate),
+    )
+
+
+def _pem(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES)
+    except OSError as error:
+        raise InvalidSetting(f"The file {path} cannot be read: {error.strerror}.") from error
+    if _PEM not in content:
+        raise InvalidSetting(f"The file {path} is not in PEM: it has no line '-----BEGIN ...'.")
+    return content
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    """Raise InvalidSetting unless the key is the certificate's; gRPC would only fail later."""
+    # Only servers with TLS need it, and it takes a while to import.
+    import ssl  # noqa: PLC0415
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=b"")
+    except (ssl.SSLError, OSError) as error:
+        raise InvalidSetting(
+            f"The certificate {certificate} and the key {key} do not belong together, or one of "
+            "them is damaged. Expected a chain and its unencrypted private key, in PEM."
+        ) from error

@@ -1,0 +1,82 @@
+"""One process that answers: alone, or one of several under a supervisor."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from quadnet.errors import QuadnetError
+from quadnet.registry import Registry
+from service import address, logs, metrics
+from service.live import LiveModels
+from service.server import Server, policies
+from service.settings import ServeSettings
+
+OnStart = Callable[[str, int], None]
+"""Told, in words, what is served, and the port that is listened on."""
+
+
+async def work(settings: ServeSettings, on_start: OnStart) -> None:
+    """Serve in this process, which has the port to itself, until told to stop."""
+    server, live = _assemble(settings)
+    await server.run(lambda: on_start(_state(live, settings.host, server.port), server.port))
+
+
+async def work_for_supervisor(settings: ServeSettings) -> None:
+    """Serve beside others on the port, and stop, too, when standard input ends."""
+    server, live = _assemble(settings, shared_port=True)
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+
+    async def stop_when_orphaned() -> None:
+        await reader.read()
+        server.ask_to_stop()
+
+    watching = asyncio.create_task(stop_when_orphaned())
+    await server.run(lambda: print(_state(live, settings.host, server.port), flush=True))
+    watching.cancel()
+
+
+def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Server, LiveModels]:
+    live = LiveModels(Registry(settings.registry), model=settings.model, alias=settings.alias)
+    return Server(live, settings, policies(settings), shared_port=shared_port), live
+
+
+def _state(live: LiveModels, host: str, port: int) -> str:
+    where = address.join(host, port)
+    if live.current is None:
+        return f"Listening on {where}, NOT_SERVING: {live.failure}"
+    manifest = live.current.manifest
+    return f"Serving {manifest.model} version {manifest.version} on {where}."
+
+
+def main() -> int:
+    """Be a worker: the first line of standard input holds the settings."""
+    # A signal that comes before there is a server to stop must not end in a traceback.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    # Not through Python's buffer, which would take more than the line.
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:
+            return 0
+        line += byte
+    given = json.loads(line)
+    settings = ServeSettings(**given["settings"])
+    logs.configure(settings.log_level)
+    if given["replaces"]:
+        metrics.WORKER_RESTARTS.inc()
+    try:
+        asyncio.run(work_for_supervisor(settings))
+    except QuadnetError as error:
+        print(f"quadnet serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
