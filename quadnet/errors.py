@@ -5,7 +5,7 @@
     ├── InvalidSetting      a configuration file, flag or parameter is wrong
     ├── NotFound            no such model, version, alias or preset
     ├── Unsupported         this model cannot do what was asked of it
-    ├── NotReady            nothing is loaded yet, or the registry cannot be read now
+    ├── NotReady            nothing is loaded yet, or who was asked is about to stop
     ├── Overloaded          there is more to do than is allowed at a time
     ├── DeadlinePassed      whoever asked no longer waits for the answer
     ├── Unauthenticated     whoever asked did not show that they may
@@ -84,7 +84,14 @@ class Unsupported(QuadnetError):
 
 
 class NotReady(QuadnetError):
-    """Nothing is loaded yet, or the registry cannot be read now."""
+    """Nothing is loaded yet, the registry cannot be read now, or who was asked is about to stop.
+
+    `retry_after` is in seconds: when to ask again; None if nobody knows.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class Overloaded(QuadnetError):

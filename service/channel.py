@@ -22,8 +22,9 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "backoffMultiplier": 3,
                 "maxBackoff": "2s",
-                # What a server says before it has done anything. gRPC adds the jitter.
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+                # What a server says before it has done anything; the last is what gRPC says of
+                # calls that it has not handed over when it is told to stop. It adds the jitter.
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
             },
         }
     ],

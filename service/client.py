@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import InvalidInput, Overloaded, QuadnetError, Unreachable, Violation
+from quadnet.errors import InvalidInput, NotReady, Overloaded, QuadnetError, Unreachable, Violation
 from quadnet.types import FloatArray
 from service import codec, errors
 from service.channel import authorization, connect
@@ -268,9 +268,9 @@ def _domain_error(code: grpc.StatusCode, text: str, details: Any) -> QuadnetErro
         found = _detail(details, error_details_pb2.BadRequest).field_violations
         violations = [Violation(each.field, each.description) for each in found]
         return InvalidInput(violations, total=int(info.metadata[errors.FAULTS]))
-    if kind is Overloaded:
+    if kind is Overloaded or kind is NotReady:
         delay = _detail(details, error_details_pb2.RetryInfo).retry_delay
-        return Overloaded(text, retry_after=delay.seconds + delay.nanos / 1e9)
+        return kind(text, retry_after=delay.ToMilliseconds() / 1e3)
     return kind(text)
 
 

@@ -75,7 +75,11 @@ TABLE = (
               _ErrorInfo),
     Situation("no version loaded yet, or the registry cannot be read now", NotReady,
               _Code.UNAVAILABLE, _ErrorInfo),
+    Situation("the server is stopping", NotReady, _Code.UNAVAILABLE,
+              f"{_ErrorInfo}; `RetryInfo` and `{_PUSHBACK}`"),
     Situation("the server has stopped", None, _Code.UNAVAILABLE, "none: gRPC's own"),
+    Situation("the call was in flight when the server's grace was over", None, _Code.CANCELLED,
+              "none: gRPC's own"),
     Situation("no token, or a wrong one; health is exempt", Unauthenticated, _Code.UNAUTHENTICATED,
               _ErrorInfo),
     Situation("no client certificate, or one that is refused", None, _Code.UNAVAILABLE,
@@ -107,8 +111,9 @@ def to_status(
             for v in error.violations
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
-    if isinstance(error, Overloaded):
-        delay = duration_pb2.Duration(nanos=int(error.retry_after * 1e9))
+    if isinstance(error, Overloaded | NotReady) and error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after * 1e3))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return code, status_pb2.Status(
         code=_number(code), message=str(error), details=[_pack(detail) for detail in details]
@@ -120,7 +125,7 @@ def trailing_metadata(
 ) -> tuple[tuple[str, str | bytes], ...]:
     """Return what travels beside the code and the text: details, and when to retry."""
     metadata: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | NotReady) and error.retry_after is not None:
         metadata.append((_PUSHBACK, str(int(error.retry_after * 1e3))))
     return tuple(metadata)
 

@@ -15,7 +15,14 @@ from typing import NamedTuple
 import structlog
 
 from quadnet.artifact import Model
-from quadnet.errors import CorruptVersion, NotFound, NotReady, QuadnetError, RegistryError
+from quadnet.errors import (
+    CorruptVersion,
+    NotFound,
+    NotReady,
+    QuadnetError,
+    RegistryError,
+    listing,
+)
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
 from service import metrics
@@ -53,6 +60,14 @@ class _Failure:
     digest: str
     seconds: float
     retry_at: float
+
+
+class Misfit(QuadnetError):
+    """A version that is sound, but takes or gives something else than the one that is served."""
+
+    def __init__(self, version: int, message: str) -> None:
+        self.version = version
+        super().__init__(message)
 
 
 class LiveModels:
@@ -136,7 +151,10 @@ class LiveModels:
     def failures(self, model: str) -> dict[int, str]:
         """Return why versions of the model were not taken, by number."""
         failures = list(self._failures.items())
-        return {number: str(failure.error) for (name, number), failure in failures if name == model}
+        reasons = {number: str(each.error) for (name, number), each in failures if name == model}
+        if isinstance(self.failure, Misfit) and model == self.default.model:
+            reasons[self.failure.version] = str(self.failure)
+        return reasons
 
     def _refresh_default(self) -> None:
         labels = (self.default.model, self.default.alias)
@@ -180,6 +198,8 @@ class LiveModels:
             return live.model
         started = time.perf_counter()
         model = self._loaded(digest) or self._load(name, version, digest)
+        if reference == self.default and live is not None:
+            _check_signature(model, live.model)
         self._live = {**self._live, reference: _Live(model)}
         self._report(reference, model, time.perf_counter() - started)
         return model
@@ -234,3 +254,18 @@ class LiveModels:
             metrics.VERSION.labels(*labels).set(number)
             metrics.LOAD_SECONDS.labels(*labels).set(seconds)
             metrics.LOADED.labels(*labels).set_to_current_time()
+
+
+def _check_signature(model: Model, served: Model) -> None:
+    """Raise Misfit if who calls the served version would be lost with this one."""
+    new, old = model.manifest.signature, served.manifest.signature
+    if (len(new.features), new.classes) != (len(old.features), old.classes):
+        number = model.manifest.version
+        raise Misfit(
+            number,
+            f"Version {number} of model {model.manifest.model!r} takes {len(new.features)} "
+            f"features and has the classes {listing(new.classes)}; version "
+            f"{served.manifest.version}, which is served, takes {len(old.features)} and has "
+            f"{listing(old.classes)}: its callers would be lost. To serve it all the same, start "
+            "the server anew.",
+        )

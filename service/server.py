@@ -25,6 +25,7 @@ from service.policies.accounting import Accounting
 from service.policies.admission import Admission
 from service.policies.authentication import Authentication
 from service.policies.deadline import Deadline
+from service.policies.draining import Draining
 from service.policies.measurement import Measurement
 from service.policies.policy import Policy
 from service.servicer import QuadrantServicer
@@ -82,7 +83,8 @@ class Server:
         self._health = Health(("", *SERVICES))
         self._signals: asyncio.Queue[int] = asyncio.Queue()
 
-        self._guard = guard = Guard(policies)
+        self._draining = Draining()
+        self._guard = guard = Guard((*policies, self._draining))
         quadrant = QuadrantServicer(live, Slices(), max_points=settings.max_points)
         services = {
             SERVICE: quadrant.handlers(guard),
@@ -119,20 +121,33 @@ class Server:
         self._signals.put_nowait(1)
 
     async def _stop(self) -> None:
-        """Say NOT_SERVING, wait for the drain delay, refuse new calls, finish those in flight."""
-        _log.info("stopping", drain_delay=self._settings.drain_delay, grace=self._settings.grace)
+        """Say NOT_SERVING, wait for the drain delay, turn new calls away, finish the others.
+
+        Another signal ends all waiting.
+        """
+        settings = self._settings
+        _log.info("stopping", drain_delay=settings.drain_delay, grace=settings.grace)
         await self._health.report_stopping()
         another = asyncio.create_task(self._signals.get())
-        await asyncio.wait((another,), timeout=self._settings.drain_delay)
-        grace = 0 if another.done() else self._settings.grace
-        stopping = asyncio.create_task(self._server.stop(grace))
+        await asyncio.wait((another,), timeout=settings.drain_delay)
+        draining = asyncio.create_task(self._draining.drain())
+        await asyncio.wait(
+            (draining, another),
+            timeout=0 if another.done() else settings.grace,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if not draining.done():
+            _log.warning("cut off", calls=self._draining.in_flight)
+        # Their answers still have to reach the connection; others have had their time.
+        stopping = asyncio.create_task(self._server.stop(settings.grace if draining.done() else 0))
         # Only now, when nobody can begin to watch anew.
         self._health.end_watches()
         await asyncio.wait((stopping, another), return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
             await self._server.stop(None)
         await stopping
-        another.cancel()
+        for task in (another, draining):
+            task.cancel()
 
     async def _watch(self) -> None:
         """Follow the registry."""

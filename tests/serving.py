@@ -24,9 +24,9 @@ QUADNET = [sys.executable, "-m", "quadnet"]
 class ServerProcess:
     """`quadnet serve` (or another verb that serves), started, announced, and stopped at the end."""
 
-    def __init__(self, registry, *options, verb="serve", env=None):
+    def __init__(self, registry, *options, verb="serve", env=None, port=0):
         self.process = subprocess.Popen(
-            [*QUADNET, verb, "--registry", str(registry), "--port", "0", *options],
+            [*QUADNET, verb, "--registry", str(registry), "--port", str(port), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -74,6 +74,14 @@ class ServerProcess:
 
         return self._log.wait(lambda lines: [x for x in lines if matches(x)][n - 1 : n])[0]
 
+    def calls(self, n):
+        """Wait until n calls are logged, and return their lines."""
+
+        def calls(lines):
+            return [line for line in lines if line.get("event") == "call"]
+
+        return self._log.wait(lambda lines: len(calls(lines)) >= n and calls(lines))
+
     def log(self):
         """Return the lines logged so far."""
         return list(self._log.lines)
@@ -92,7 +100,7 @@ class ServerProcess:
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
         return {
-            (sample.name, *sorted(sample.labels.values())): sample.value
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }

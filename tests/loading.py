@@ -1,0 +1,113 @@
+"""Clients that keep calling a server until they are told to stop, and keep what came of it."""
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import dataclass
+
+import grpc.aio
+
+from service.channel import MAX_MESSAGE_BYTES, SERVICE_CONFIG
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+CLASSIFY = "/quadrant.v1.QuadrantService/Classify"
+
+
+@dataclass
+class Outcome:
+    """One call: when it began and ended, and its answer, or its status and text."""
+
+    begun: float
+    ended: float
+    answer: pb.ClassifyResponse | None
+    code: grpc.StatusCode
+    details: str = ""
+
+
+class Load:
+    """So many calls in flight at a time, over connections of their own, while entered.
+
+    With `retries`, the clients are told what the shipped client tells gRPC to do by itself.
+    """
+
+    def __init__(
+        self, address, request, *, in_flight=8, connections=4, retries=False, at_most=None
+    ):
+        self.outcomes = []
+        self._address = address
+        self._content = request.SerializeToString()
+        self._in_flight, self._connections = in_flight, connections
+        self._retries = retries
+        self._left = at_most
+        self._stopping = threading.Event()
+        self._grown = threading.Condition()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    def stop(self):
+        """Let the calls in flight end, and make no more."""
+        self._stopping.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def wait_for(self, n, *, beyond=0, seconds=60):
+        """Wait until n calls have ended, of those after the first `beyond`."""
+        with self._grown:
+            reached = self._grown.wait_for(lambda: len(self.outcomes) >= beyond + n, seconds)
+        assert reached, f"only {len(self.outcomes) - beyond} of {n} calls ended"
+
+    def wait_for_all(self, seconds):
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), f"{len(self.outcomes)} calls ended in {seconds} s"
+
+    @property
+    def failed(self):
+        return [each for each in self.outcomes if each.code is not grpc.StatusCode.OK]
+
+    async def _run(self):
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_retries", int(self._retries)),
+            # So that a server that comes back is found at once, and not after a second.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 500),
+        ]
+        if self._retries:
+            options += [
+                ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+                ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+            ]
+        channels = [
+            grpc.aio.insecure_channel(self._address, options) for _ in range(self._connections)
+        ]
+        await asyncio.gather(
+            *(self._call(channels[i % len(channels)]) for i in range(self._in_flight))
+        )
+        for channel in channels:
+            await channel.close()
+
+    async def _call(self, channel):
+        classify = channel.unary_unary(CLASSIFY)
+        while not self._stopping.is_set() and self._left != 0:
+            if self._left is not None:
+                self._left -= 1
+            begun = time.time()
+            try:
+                content = await classify(self._content, timeout=30)
+                outcome = Outcome(
+                    begun, time.time(), pb.ClassifyResponse.FromString(content), grpc.StatusCode.OK
+                )
+            except grpc.aio.AioRpcError as error:
+                outcome = Outcome(begun, time.time(), None, error.code(), error.details())
+            with self._grown:
+                self.outcomes.append(outcome)
+                self._grown.notify_all()

@@ -1,0 +1,144 @@
+"""Servers stop under load: whatever was accepted is answered, and retries hide the rest."""
+
+import signal
+import threading
+from contextlib import contextmanager
+
+import grpc
+import numpy as np
+import pytest
+
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.exact import publish
+from tests.loading import Load
+from tests.serving import ServerProcess, refused
+
+SMALL = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
+POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
+LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("request_", [SMALL, LARGE], ids=["small", "large"])
+def test_no_call_that_was_accepted_fails_when_the_server_is_told_to_stop(
+    registry, workers, request_
+):
+    publish(registry)
+    in_flight = 32 if request_ is SMALL else 8
+    with (
+        ServerProcess(registry.root, "--workers", str(workers)) as server,
+        Load(server.address, request_, in_flight=in_flight, connections=8) as load,
+    ):
+        load.wait_for(2 * in_flight)
+        code, out, log = server.stop()
+        # Who calls a server that is gone is turned away at once.
+        load.wait_for(in_flight, beyond=len(load.outcomes))
+    assert (code, out) == (0, "Stopped.\n")
+    # What the server had begun with it has also finished, and the caller has got it. Others were
+    # turned away: by the server, or at the very end by gRPC.
+    calls = [line["status"] for line in log if line["event"] == "call"]
+    assert set(calls) <= {"OK", "UNAVAILABLE"}
+    assert calls.count("OK") == len(load.outcomes) - len(load.failed)
+    turned_away = {each.code for each in load.failed}
+    assert turned_away <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_clients_with_the_shipped_retries_see_no_failure_while_one_of_two_servers_stops(
+    registry, workers
+):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--workers", str(workers)) as leaving,
+        ServerProcess(registry.root) as staying,
+    ):
+        both = f"ipv4:{leaving.address},{staying.address}"
+        with Load(both, SMALL, in_flight=32, connections=8, retries=True) as load:
+            load.wait_for(500)
+            code, _, log = leaving.stop()
+            load.wait_for(500, beyond=len(load.outcomes))
+    assert code == 0
+    assert not load.failed
+    assert sum(line["event"] == "call" for line in log) > 100
+
+
+def test_clients_with_the_shipped_retries_outlive_the_restart_of_the_only_server(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root) as first,
+        Load(first.address, LARGE, in_flight=8, retries=True) as load,
+    ):
+        load.wait_for(16)
+        assert first.stop()[0] == 0
+        with ServerProcess(registry.root, port=first.port):
+            load.wait_for(100, beyond=len(load.outcomes))
+            load.stop()
+    assert not load.failed
+
+
+@contextmanager
+def a_stream_without_an_end(server):
+    """Send one message, get its answer, and leave the stream open."""
+    ended = threading.Event()
+
+    def messages():
+        yield SMALL
+        ended.wait(60)
+
+    stream = server.stub.ClassifyStream(messages(), timeout=60)
+    assert len(next(stream).quadrants) == 20
+    yield stream
+    ended.set()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_ends_all_waiting(registry, workers):
+    publish(registry)
+    options = ("--workers", str(workers), "--drain-delay", "3600", "--grace", "3600")
+    with (
+        ServerProcess(registry.root, *options) as server,
+        a_stream_without_an_end(server) as stream,
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        server.logged("stopping", workers)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        with pytest.raises(grpc.RpcError):
+            next(stream)
+
+
+def test_what_is_not_done_when_the_grace_is_over_is_cut_off(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--grace", "0.2") as server:
+        with a_stream_without_an_end(server) as stream:
+            code, _, _ = server.stop()
+            with pytest.raises(grpc.RpcError) as cut:
+                next(stream)
+        assert server.logged("cut off")["calls"] == 1
+    assert code == 0
+    assert cut.value.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+
+
+def test_while_a_call_is_finished_new_ones_are_turned_away_in_words(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server, a_stream_without_an_end(server):
+        assert server.stub.Classify(SMALL, timeout=10).model.version == 1
+        server.process.send_signal(signal.SIGTERM)
+        server.logged("stopping")
+        error = refused(server.stub.Classify, SMALL)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert error.details() == (
+            "The server is stopping. Ask another one, or ask again in a moment."
+        )
+        assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
+
+
+def test_calls_that_are_refused_do_not_hold_up_the_end(registry):
+    publish(registry)
+    wrong = pb.ClassifyRequest(x=[1, 2], y=[1])
+    with (
+        ServerProcess(registry.root, "--grace", "3600") as server,
+        Load(server.address, wrong, in_flight=16) as load,
+    ):
+        load.wait_for(200)
+        assert server.stop()[0] == 0

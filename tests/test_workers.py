@@ -1,0 +1,128 @@
+"""Several workers on one port: spread, replaced, summed up, and stopped together."""
+
+import os
+import select
+import signal
+from pathlib import Path
+
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.exact import publish
+from tests.loading import Load
+from tests.serving import ServerProcess, quadnet
+
+REQUEST = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
+
+
+def children_of(pid):
+    """Return the processes that this one has started, from the kernel's own list."""
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def gone(pid):
+    """Wait until the process has ended, at most for a while."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        return bool(select.select([descriptor], [], [], 20)[0])
+    finally:
+        os.close(descriptor)
+
+
+def test_new_connections_are_spread_and_the_metrics_are_of_all_workers(registry):
+    publish(registry)
+    options = ("--workers", "2", "--metrics-port", "0")
+    with ServerProcess(registry.root, *options) as server:
+        with Load(server.address, REQUEST, in_flight=32, connections=32, at_most=3000) as load:
+            load.wait_for_all(60)
+        assert not load.failed
+        ports = {line["peer"] for line in server.calls(3000)}
+        assert len(ports) == 32
+        metrics = server.scrape()
+        method = "quadrant.v1.QuadrantService/Classify"
+        assert metrics["quadnet_calls_total", method, "OK"] == 3000
+        assert metrics["quadnet_points_total", method] == 60_000
+        assert metrics["quadnet_call_seconds_count", method] == 3000
+        assert metrics["quadnet_calls_in_flight",] == 0
+        workers = children_of(server.process.pid)
+        assert len(workers) == 2
+        assert server.stop()[0] == 0
+
+
+def test_a_worker_that_dies_is_replaced_and_the_others_answer(registry):
+    publish(registry)
+    options = ("--workers", "2", "--metrics-port", "0")
+    with ServerProcess(registry.root, *options) as server:
+        first, second = children_of(server.process.pid)
+        with Load(server.address, REQUEST, in_flight=16, connections=16, retries=True) as load:
+            load.wait_for(500)
+            counted = server.scrape()
+            os.kill(first, signal.SIGKILL)
+            died = server.logged("worker died")
+            load.wait_for(500, beyond=len(load.outcomes))
+            server.logged("live", 3)
+            load.wait_for(500, beyond=len(load.outcomes))
+            workers = children_of(server.process.pid)
+        assert (died["pid"], died["exit_code"]) == (first, -signal.SIGKILL)
+        assert second in workers
+        assert first not in workers
+        assert len(workers) == 2
+        # What was in flight in the one that was killed is lost; nothing else.
+        assert len(load.failed) <= 16
+        metrics = server.scrape()
+        assert metrics["quadnet_worker_restarts_total",] == 1
+        method = ("quadrant.v1.QuadrantService/Classify", "OK")
+        # What the dead one has counted counts.
+        assert metrics["quadnet_calls_total", *method] >= counted["quadnet_calls_total", *method]
+        assert server.stop()[0] == 0
+
+
+def test_one_that_dies_again_and_again_is_replaced_more_and_more_slowly(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--workers", "2") as server:
+        for n in range(1, 4):
+            os.kill(children_of(server.process.pid)[-1], signal.SIGKILL)
+            server.logged("worker died", n)
+            server.logged("live", 2 + n)
+        pauses = [line["restarted_in"] for line in server.log() if line["event"] == "worker died"]
+        assert pauses == sorted(pauses)
+        assert server.stop()[0] == 0
+
+
+def test_workers_stop_when_their_supervisor_is_killed(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--workers", "2") as server:
+        workers = children_of(server.process.pid)
+        server.process.kill()
+        assert all(gone(worker) for worker in workers)
+
+
+def test_a_second_server_cannot_take_a_share_of_the_port(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--workers", "2") as server:
+        for workers in ("1", "2"):
+            done = quadnet(
+                "serve", "--registry", registry.root, "--port", server.port, "--workers", workers
+            )
+            assert done.returncode == 1
+            assert f"127.0.0.1:{server.port} cannot be listened on: Address already" in done.stderr
+
+
+def test_where_no_worker_can_begin_it_is_said_once_and_nothing_is_left(registry, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("# none yet\n")
+    done = quadnet(
+        "serve", "--registry", registry.root, "--port", "0", "--workers", "2",
+        "--token-file", tokens,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"The token file {tokens} holds no token: expected one a line." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_workers_follow_the_registry(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--workers", "2", "--poll", "0.02") as server:
+        publish(registry, scale=2.0)
+        server.logged("live", 2, version=2)
+        with Load(server.address, REQUEST, in_flight=16, connections=16, at_most=200) as load:
+            load.wait_for_all(60)
+        assert {each.answer.model.version for each in load.outcomes} == {2}
