@@ -1,5 +1,6 @@
 """One call on its way through the server: what the policies look at, and what is noted of it."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,8 @@ from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, Violation
 
 REQUEST_ID = "x-request-id"
+
+_SECONDS_TO_BE_CANCELLED = 0.05
 
 # As text: at run time grpcio's types cannot be subscripted.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -62,6 +65,8 @@ class Call:
         """Return the one message of a unary call."""
         content = await self.context.read()
         if content is grpc.aio.EOF:
+            # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
+            await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
             raise InvalidInput([Violation("request", "expected one message, got none")])
         return bytes(content)
 

@@ -102,6 +102,7 @@ class QuadrantClient:
         self.address = address
         self.timeout = timeout
         self._metadata = authorization(token_file)
+        self._secure = tls_ca is not None
         self._channel: grpc.Channel = connect(
             grpc,
             address,
@@ -243,17 +244,19 @@ class QuadrantClient:
     def _said(self, call: grpc.Call) -> QuadnetError:
         """Return what the call ended with as an error that says it in words."""
         code, text = call.code(), call.details() or ""
-        status = rpc_status.from_call(call)
-        if status is not None:
-            return _domain_error(code, text, status.details)
+        # Whoever noticed it first, this side or the other.
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unreachable(
                 f"The server at {self.address} gave no answer within {self.timeout:g} s."
             )
+        status = rpc_status.from_call(call)
+        if status is not None:
+            return _domain_error(code, text, status.details)
         if code is grpc.StatusCode.UNAVAILABLE:
+            trust = " Over TLS: check --tls-ca, too, and what the server must be shown."
             return Unreachable(
                 f"No Quadnet server answers at {self.address}. Start one with `quadnet up`, "
-                "or name another with --host and --port."
+                f"or name another with --host and --port.{trust if self._secure else ''}"
             )
         return Refused(code, text)
 

@@ -104,6 +104,10 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in STOPPING:
             loop.add_signal_handler(number, self.ask_to_stop)
+        await self.serve(on_start)
+
+    async def serve(self, on_start: Callable[[], None] = lambda: None) -> None:
+        """Do so until `ask_to_stop` is called; signals are the caller's."""
         await self._health.report(serving=False)
         # What overflows on the way shows in the answer. The calls' tasks inherit this.
         with np.errstate(all="ignore"):
@@ -117,7 +121,7 @@ class Server:
         self._guard.close()
 
     def ask_to_stop(self) -> None:
-        """Do what a signal does."""
+        """Do what a signal does. Must be called on the server's event loop."""
         self._signals.put_nowait(1)
 
     async def _stop(self) -> None:

@@ -39,7 +39,7 @@ class ServerProcess:
             self.announcement.append(line.rstrip("\n"))
             if line.startswith("Ctrl-C"):
                 break
-        address = re.search(r"(127\.0\.0\.1|\[::1\]):\d+", "\n".join(self.announcement))
+        address = re.search(r"(127\.0\.0\.1|0\.0\.0\.0|\[::1\]):\d+", "\n".join(self.announcement))
         if address is None:
             self.process.kill()
             self.process.wait(10)

@@ -1,0 +1,172 @@
+"""The client library: arrays in and out, whatever happens to the server."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from quadnet import promotion
+from quadnet.errors import (
+    CorruptVersion,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    Overloaded,
+    Unreachable,
+    Unsupported,
+)
+from quadnet.registry import Registry
+from service.client import QuadrantClient
+from tests.exact import exact_predictor, publish
+from tests.serving import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    registry = Registry(tmp_path_factory.mktemp("client") / "registry")
+    publish(registry, scale=3.0)
+    publish(registry, scale=5.0, alias="candidate")
+    publish(registry, "letters", classes=("a", "b", "c", "d"))
+    publish(registry, "damaged")
+    (registry.path("damaged", 1) / "weights.safetensors").unlink()
+    with ServerProcess(registry.root, "--max-points", "1000") as process:
+        yield process
+
+
+@pytest.fixture
+def client(server):
+    with QuadrantClient(server.address) as client:
+        yield client
+
+
+def test_many_points_go_in_several_calls_and_come_back_in_order(client):
+    X = np.random.default_rng(0).normal(size=(4321, 2))
+    answers = client.classify(X, all_certainties=True, points_a_call=1000)
+    exact = exact_predictor(3.0)
+    assert answers.quadrants.tolist() == exact.predict(X).tolist()
+    expected = exact.probabilities(X)
+    np.testing.assert_array_equal(answers.all_certainties, expected.astype(np.float32))
+    np.testing.assert_array_equal(answers.certainties, expected.max(axis=1).astype(np.float32))
+    assert (answers.model, answers.version, len(answers.digest)) == ("quadrants", 1, 64)
+
+
+def test_one_version_answers_all_parts_whatever_is_published_meanwhile(registry):
+    publish(registry, scale=3.0)
+    publish(registry, scale=5.0, alias="")
+    X = np.random.default_rng(0).normal(size=(2000, 2))
+    with (
+        ServerProcess(registry.root, "--poll", "0.01") as server,
+        QuadrantClient(server.address) as client,
+    ):
+        stop = threading.Event()
+
+        def swap():
+            version = 1
+            while not stop.is_set():
+                version = 3 - version
+                promotion.set_aliases(registry, "quadrants", {"champion": version}, reason="")
+
+        swapping = threading.Thread(target=swap)
+        swapping.start()
+        seen = set()
+        try:
+            for _ in range(100):
+                answers = client.classify(X, points_a_call=50)
+                seen.add(answers.version)
+                scale = {1: 3.0, 2: 5.0}[answers.version]
+                expected = exact_predictor(scale).probabilities(X).max(axis=1)
+                np.testing.assert_array_equal(answers.certainties, expected.astype(np.float32))
+                if len(seen) == 2:
+                    break
+        finally:
+            stop.set()
+            swapping.join()
+    assert seen == {1, 2}
+
+
+def test_a_fault_in_a_later_part_is_named_by_its_row_in_the_whole(client):
+    X = np.zeros((2500, 2))
+    X[2345, 1] = np.nan
+    X[2400] = np.inf
+    with pytest.raises(InvalidInput) as caught:
+        client.classify(X, points_a_call=1000)
+    assert [v.field for v in caught.value.violations] == ["y[2345]", "x[2400]", "y[2400]"]
+    assert str(caught.value) == ("y[2345]: expected a finite number, got nan (and 2 more faults)")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        ({"model": "nobody"}, NotFound, "There is no model 'nobody' in the registry."),
+        ({"version": 9}, NotFound, "Model 'quadrants' has no version 9."),
+        ({"alias": "prod"}, NotFound, "Model 'quadrants' has no alias 'prod'."),
+        ({"model": "letters"}, Unsupported, "it cannot say quadrants"),
+        ({"model": "damaged"}, CorruptVersion, "weights.safetensors: No such file"),
+        ({"min_certainty": 2.0}, InvalidInput, "min_certainty: expected a number from 0 to 1"),
+    ],
+)
+def test_what_the_server_refuses_is_the_same_error_here(client, options, kind, text):
+    with pytest.raises(kind) as caught:
+        client.classify([[1, 1]], **options)
+    assert type(caught.value) is kind
+    assert text in str(caught.value)
+
+
+def test_a_version_is_asked_by_number_or_alias_and_may_decline(client):
+    assert client.classify([[1, 1]], version=2).version == 2
+    assert client.classify([[1, 1]], alias="candidate").version == 2
+    unsure = client.classify([[1, 1], [0.01, 0.01]], min_certainty=0.9)
+    assert unsure.quadrants.tolist() == ["I", ""]
+    assert unsure.all_certainties is None
+
+
+def test_models_are_listed_shown_and_explained(client):
+    listed = client.list_models()
+    assert [model.name for model in listed.models] == ["damaged", "letters", "quadrants"]
+    assert client.get_model(version=2).layers[0].weights[0] == 5.0
+    assert client.explain([0.5, 0.5]).label == "I"
+
+
+def test_a_server_that_is_busy_is_asked_again_by_itself(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--max-calls", "1") as server:
+        failures = []
+
+        def ask():
+            with QuadrantClient(server.address) as client:
+                for _ in range(5):
+                    try:
+                        client.classify(np.zeros((100_000, 2)))
+                    except Overloaded as error:
+                        failures.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        refused = [line for line in server.calls(10) if line["status"] == "RESOURCE_EXHAUSTED"]
+    assert not failures
+    assert refused, "nobody had to be asked again"
+
+
+def test_a_server_with_nothing_to_serve_says_so(tmp_path):
+    with (
+        ServerProcess(tmp_path / "nothing") as server,
+        QuadrantClient(server.address) as client,
+        pytest.raises(NotReady, match="No version is loaded yet"),
+    ):
+        client.classify([[1, 1]])
+
+
+def test_every_call_has_a_deadline(server):
+    with (
+        QuadrantClient(server.address, timeout=1e-4) as client,
+        pytest.raises(Unreachable, match=r"gave no answer within 0\.0001 s"),
+    ):
+        client.classify(np.zeros((1000, 2)), points_a_call=1)
+
+
+def test_points_that_are_none_are_refused_here(client):
+    with pytest.raises(InvalidInput, match=r"expected the shape \(n_points, 2\), got \(3,\)"):
+        client.classify([1, 2, 3])

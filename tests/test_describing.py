@@ -1,0 +1,177 @@
+"""What the service says of its models: listed, shown whole, and followed term by term."""
+
+import numpy as np
+import pytest
+
+from quadnet import promotion
+from quadnet.network import Network
+from quadnet.predictor import Predictor
+from quadnet.registry import Registry
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.exact import exact_predictor, publish, record
+from tests.serving import ServerProcess
+
+SIGNS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+
+
+def drawn(layer_sizes, activations, loss, *, bias=True, dtype="float64", n_classes=None):
+    """Return a predictor of any shape, its weights drawn."""
+    network = Network(layer_sizes, activations=activations, loss=loss, bias=bias, dtype=dtype)
+    network.parameters.flat[:] = np.random.default_rng(1).normal(size=network.parameters.flat.size)
+    names = [f"class {i}" for i in range(n_classes or layer_sizes[-1])]
+    return Predictor(network, names)
+
+
+MODELS = {
+    "deep": drawn([3, 5, 4, 6], ["tanh", "relu"], "softmax_cross_entropy"),
+    "single": drawn([2, 3, 4], ["gelu"], "sigmoid_squared_error", dtype="float32"),
+    "binary": drawn([4, 3, 1], ["logistic"], "sigmoid_cross_entropy", n_classes=2),
+    "no-biases": drawn([2, 6, 4], ["elu"], "softmax_cross_entropy", bias=False),
+}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    registry = Registry(tmp_path_factory.mktemp("describing") / "registry")
+    publish(registry, scale=3.0)
+    publish(registry, scale=5.0, alias="candidate")
+    for name, predictor in MODELS.items():
+        X = np.random.default_rng(2).normal(size=(5, predictor.n_features))
+        registry.publish(name, predictor, record(predictor, predictor.n_features), X)
+        promotion.set_aliases(registry, name, {"champion": 1, "best": 1}, reason="test")
+    return registry
+
+
+@pytest.fixture(scope="module")
+def server(registry):
+    with ServerProcess(registry.root) as process:
+        yield process
+
+
+def test_one_point_is_followed_as_by_hand(server):
+    answer = server.stub.Explain(pb.ExplainRequest(features=[0.5, -0.25]))
+    (layer,) = answer.layers
+    assert layer.activation == "softmax"
+    logits = 3.0 * SIGNS @ [0.5, -0.25]
+    expected = np.exp(logits) / np.exp(logits).sum()
+    for unit, signs, logit, probability in zip(layer.units, SIGNS, logits, expected, strict=True):
+        assert list(unit.terms) == [3.0 * signs[0] * 0.5, 3.0 * signs[1] * -0.25]
+        assert (unit.bias, unit.pre_activation) == (0, logit)
+        assert unit.activation == pytest.approx(probability, rel=1e-12)
+    np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-12)
+    assert (list(answer.classes), answer.label) == (["I", "II", "III", "IV"], "IV")
+    assert (answer.model.name, answer.model.version) == ("quadrants", 1)
+
+
+FUNCTIONS = {
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "logistic": lambda z: 1 / (1 + np.exp(-z)),
+    "elu": lambda z: np.where(z > 0, z, np.exp(z) - 1),
+    "gelu": lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "softmax": lambda z: np.exp(z) / np.exp(z).sum(),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_terms_and_biases_of_any_network_sum_up_and_lead_to_its_answer(server, name):
+    predictor = MODELS[name]
+    x = np.random.default_rng(7).normal(size=predictor.n_features)
+    ref = pb.ModelRef(name=name)
+    answer = server.stub.Explain(pb.ExplainRequest(model=ref, features=x))
+    rtol = 1e-12 if predictor.dtype == np.float64 else 1e-5
+    a = x
+    for layer, W in zip(answer.layers, predictor.network.parameters.weights, strict=True):
+        for unit, w in zip(layer.units, W.T, strict=True):
+            np.testing.assert_allclose(unit.terms, a * w, rtol=rtol, atol=1e-6)
+            assert sum(unit.terms) + unit.bias == pytest.approx(
+                unit.pre_activation, rel=1e-4, abs=1e-5
+            )
+        z = np.array([unit.pre_activation for unit in layer.units])
+        a = np.array([unit.activation for unit in layer.units])
+        np.testing.assert_allclose(a, FUNCTIONS[layer.activation](z), rtol=1e-5, atol=1e-6)
+    expected = predictor.probabilities(x[np.newaxis])[0]
+    np.testing.assert_array_equal(answer.probabilities, expected.astype(np.float64))
+    assert answer.label == f"class {expected.argmax()}"
+
+
+def test_where_the_arithmetic_overflows_nothing_is_claimed(server):
+    answer = server.stub.Explain(pb.ExplainRequest(features=[1e308, 1e308]))
+    assert list(answer.probabilities) == [0.25] * 4
+    assert answer.label == ""
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_version_is_shown_whole(server, registry, name):
+    predictor = MODELS[name]
+    answer = server.stub.GetModel(pb.GetModelRequest(model=pb.ModelRef(name=name)))
+    manifest = registry.load(name, 1).manifest
+    parameters = predictor.network.parameters
+    for layer, W, b in zip(answer.layers, parameters.weights, parameters.biases, strict=True):
+        assert (layer.inputs, layer.units) == W.shape
+        np.testing.assert_array_equal(np.reshape(layer.weights, W.shape), W)
+        np.testing.assert_array_equal(layer.biases, b)
+    names = [layer.activation for layer in answer.layers]
+    link = "softmax" if "softmax" in predictor.network.loss_name else "logistic"
+    assert names == [*predictor.network.activation_names, link]
+    assert list(answer.classes) == predictor.classes.tolist()
+    assert [feature.name for feature in answer.features] == [
+        feature.name for feature in manifest.signature.features
+    ]
+    assert list(answer.aliases) == ["best", "champion"]
+    assert dict(answer.metrics) == {"accuracy": 1.0, "log_loss": 0.1, "calibration_error": 0.0}
+    assert (answer.training.epochs, answer.training.rows) == (1, 4)
+    assert answer.created.ToDatetime(tzinfo=manifest.created.tzinfo) == manifest.created
+    assert answer.model.digest == registry.digest(name, 1)
+
+
+def test_models_are_listed_with_what_is_loaded(registry):
+    with ServerProcess(registry.root) as server:
+        before = server.stub.ListModels(pb.ListModelsRequest())
+        assert [model.name for model in before.models] == sorted(["quadrants", *MODELS])
+        (quadrants,) = [model for model in before.models if model.name == "quadrants"]
+        assert dict(quadrants.aliases) == {"champion": 1, "candidate": 2}
+        states = [version.state for version in quadrants.versions]
+        assert states == [pb.VersionSummary.STATE_LOADED, pb.VersionSummary.STATE_AVAILABLE]
+        assert [v.digest for v in quadrants.versions] == [
+            registry.digest("quadrants", 1), registry.digest("quadrants", 2)
+        ]  # fmt: skip
+        assert all(version.created.seconds > 1.7e9 for version in quadrants.versions)
+        server.stub.Classify(pb.ClassifyRequest(model=pb.ModelRef(version=2)))
+        after = server.stub.ListModels(pb.ListModelsRequest(name="quadrants"))
+        (quadrants,) = after.models
+        assert {v.state for v in quadrants.versions} == {pb.VersionSummary.STATE_LOADED}
+
+
+def test_what_is_asked_for_is_kept_loaded_up_to_a_limit(registry, tmp_path):
+    many = Registry(tmp_path / "many")
+    for version in range(1, 13):
+        publish(many, scale=float(version))
+    with ServerProcess(many.root) as server:
+        for version in range(1, 13):
+            ref = pb.ModelRef(version=version)
+            answer = server.stub.Classify(pb.ClassifyRequest(model=ref, x=[0.1], y=[0.1]))
+            expected = exact_predictor(float(version)).probabilities(np.array([[0.1, 0.1]]))
+            assert answer.certainties[0] == expected.max().astype(np.float32)
+        (listed,) = server.stub.ListModels(pb.ListModelsRequest()).models
+    loaded = {v.version for v in listed.versions if v.state == pb.VersionSummary.STATE_LOADED}
+    assert loaded == set(range(5, 13))
+
+
+def test_other_models_aliases_are_followed_too(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    publish(registry)
+    publish(registry, "other", scale=2.0)
+    with ServerProcess(registry.root, "--poll", "0.02") as server:
+        request = pb.ClassifyRequest(model=pb.ModelRef(name="other"), x=[1], y=[1])
+        assert server.stub.Classify(request).model.version == 1
+        publish(registry, "other", scale=3.0)
+        server.logged("live", model="other", version=2)
+        assert server.stub.Classify(request).model.version == 2
+        # What its model no longer has is no longer answered.
+        request = pb.ClassifyRequest(model=pb.ModelRef(name="other", alias="best"))
+        promotion.set_aliases(registry, "other", {"best": 1}, reason="")
+        assert server.stub.Classify(request).model.version == 1
+        promotion.set_aliases(registry, "other", {"best": 2}, reason="")
+        server.logged("live", model="other", alias="best", version=2)
+        assert server.stub.Classify(request).model.version == 2

@@ -1,0 +1,116 @@
+"""Packed fields, written and read as arrays, against protobuf's own way."""
+
+import numpy as np
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from service import packed
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+X, Y = 2, 3
+
+doubles = arrays.arrays(np.float64, st.integers(0, 300), elements=st.floats(width=64))
+floats = arrays.arrays(np.float32, st.integers(0, 300), elements=st.floats(width=32))
+quadrants = arrays.arrays(np.uint8, st.integers(0, 300), elements=st.integers(0, 4))
+
+
+def same(a, b):
+    """Compare bytes, because NaN differs from itself."""
+    return a.SerializeToString(deterministic=True) == b.SerializeToString(deterministic=True)
+
+
+@given(x=doubles, y=doubles)
+def test_doubles_are_written_as_protobuf_writes_them(x, y):
+    plain = pb.ClassifyRequest(x=x.tolist(), y=y.tolist()).SerializeToString()
+    assert packed.doubles(X, x) + packed.doubles(Y, y) == plain
+
+
+@given(numbers=quadrants, certainties=floats)
+def test_an_answer_from_arrays_is_the_one_from_lists(numbers, certainties):
+    model = pb.ModelVersion(name="quadrants", version=7, digest="0" * 64)
+    plain = pb.ClassifyResponse(
+        model=model, quadrants=numbers.tolist(), certainties=certainties.tolist()
+    )
+    written = (
+        pb.ClassifyResponse(model=model).SerializeToString()
+        + packed.write(2, numbers.tobytes())
+        + packed.write(3, certainties.tobytes())
+    )
+    assert same(pb.ClassifyResponse.FromString(written), plain)
+    assert written == plain.SerializeToString()
+
+
+@given(x=doubles, y=doubles, certainty=st.floats(0, 1, width=32), name=st.text(max_size=20))
+def test_columns_are_read_in_place_and_the_rest_is_left(x, y, certainty, name):
+    message = pb.ClassifyRequest(
+        model=pb.ModelRef(name=name), x=x.tolist(), y=y.tolist(), min_certainty=certainty
+    )
+    columns, rest = packed.read_doubles(message.SerializeToString(), (X, Y))
+    empty = np.empty(0)
+    np.testing.assert_array_equal(columns.get(X, empty), x)
+    np.testing.assert_array_equal(columns.get(Y, empty), y)
+    del message.x[:], message.y[:]
+    assert same(pb.ClassifyRequest.FromString(rest), message)
+
+
+@given(content=st.binary(max_size=100))
+def test_whatever_the_bytes_are_it_agrees_with_protobuf_or_leaves_them_to_it(content):
+    split = packed.read_doubles(content, (X, Y))
+    if split is None:
+        return
+    columns, rest = split
+    try:
+        message = pb.ClassifyRequest.FromString(content)
+    except DecodeError:
+        # Then what is left has the fault: it is parsed, too.
+        with pytest.raises(DecodeError):
+            pb.ClassifyRequest.FromString(rest)
+        return
+    empty = np.empty(0)
+    np.testing.assert_array_equal(columns.get(X, empty), np.array(list(message.x)))
+    np.testing.assert_array_equal(columns.get(Y, empty), np.array(list(message.y)))
+
+
+def field(number, kind, content):
+    return bytes([number << 3 | kind]) + content
+
+
+ONE = np.array([1.0]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Not packed, which every parser must take, too.
+        field(X, 1, ONE) + field(Y, 1, ONE),
+        # In two parts.
+        field(X, 2, b"\x08" + ONE) * 2 + field(Y, 2, b"\x10" + ONE + ONE),
+        # More fields than are looked at in Python.
+        field(15, 0, b"\x01") * 50 + field(X, 2, b"\x08" + ONE) + field(Y, 2, b"\x08" + ONE),
+    ],
+)
+def test_what_is_spelled_otherwise_is_left_to_protobuf(content):
+    assert packed.read_doubles(content, (X, Y)) is None
+    message = pb.ClassifyRequest.FromString(content)
+    assert len(message.x) == len(message.y) > 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        field(X, 2, b"\x10" + ONE),
+        field(X, 2, b"\x07" + ONE[:7]),
+        field(X, 2, b"\xff" * 10 + b"\x01"),
+        field(X, 2, b""),
+        b"\x80",
+        field(X, 3, b""),
+        field(1, 1, b"1234"),
+    ],
+)
+def test_what_is_damaged_is_left_to_protobuf_which_refuses_it(content):
+    assert packed.read_doubles(content, (X, Y)) is None
+    with pytest.raises(DecodeError):
+        pb.ClassifyRequest.FromString(content)

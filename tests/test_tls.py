@@ -1,0 +1,250 @@
+"""Certificates and tokens: who is let in, and how both are exchanged under load."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+
+import grpc
+import pytest
+
+from quadnet.errors import InvalidSetting, Unauthenticated, Unreachable
+from service.client import QuadrantClient
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.certificates import Authority
+from tests.exact import publish
+from tests.loading import CLASSIFY
+from tests.serving import ServerProcess, quadnet, refused
+
+POINT = pb.ClassifyRequest(x=[1], y=[1])
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path / "ca")
+
+
+def answers(address, **options):
+    with QuadrantClient(address, timeout=5, **options) as client:
+        return client.classify([[0.5, 0.5]]).quadrants.tolist() == ["I"]
+
+
+def shown(server, authority):
+    """Return the serial number of the certificate that a new connection is shown."""
+    context = ssl.create_default_context(cafile=authority.file)
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", int(server.port)), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        return secure.getpeercert()["serialNumber"]
+
+
+def test_calls_are_answered_over_tls_by_whom_the_client_trusts_and_nobody_else(
+    registry, authority, tmp_path
+):
+    publish(registry)
+    other = Authority(tmp_path / "other")
+    with ServerProcess(registry.root, *authority.serve_with()) as server:
+        assert answers(server.address, tls_ca=authority.file)
+        for options in ({"tls_ca": other.file}, {}):
+            with pytest.raises(Unreachable):
+                answers(server.address, **options)
+        done = quadnet("classify", "0.5", "0.5", "--port", server.port, "--tls-ca", authority.file)
+        assert done.stdout.splitlines()[1].split()[2] == "I"
+        assert quadnet("health", "--port", server.port, "--tls-ca", authority.file).returncode == 0
+        assert not [line for line in server.log() if line["event"].startswith("no TLS")]
+
+
+def test_a_server_whose_certificate_has_expired_is_not_trusted(registry, authority):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, *authority.serve_with(expired=True)) as server,
+        pytest.raises(Unreachable),
+    ):
+        answers(server.address, tls_ca=authority.file)
+
+
+def test_with_mutual_tls_only_clients_of_the_authority_are_let_in(registry, authority, tmp_path):
+    publish(registry)
+    other = Authority(tmp_path / "other")
+    options = (*authority.serve_with(), "--tls-client-ca", str(authority.file))
+    with ServerProcess(registry.root, *options) as server:
+        certificate, key = authority.issue("client")
+        mine = {"tls_client_cert": certificate, "tls_client_key": key}
+        assert answers(server.address, tls_ca=authority.file, **mine)
+        foreign = dict(zip(mine, other.issue("client"), strict=True))
+        expired = dict(zip(mine, authority.issue("late", expired=True), strict=True))
+        for wrong in ({}, foreign, expired):
+            with pytest.raises(Unreachable):
+                answers(server.address, tls_ca=authority.file, **wrong)
+        # Who was turned away harms nobody.
+        assert answers(server.address, tls_ca=authority.file, **mine)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_certificates_are_exchanged_under_load_and_a_bad_one_changes_nothing(
+    registry, authority, workers
+):
+    publish(registry)
+    options = authority.serve_with()
+    certificate, key = options[1], options[3]
+    with ServerProcess(registry.root, *options, "--workers", str(workers)) as server:
+        first = shown(server, authority)
+        failed, calls = [], 0
+        credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
+
+        def call_anew():
+            """Call over a connection of its own, as every call of this test is."""
+            nonlocal calls
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            with grpc.secure_channel(server.address, credentials, options) as channel:
+                calls += 1
+                try:
+                    channel.unary_unary(CLASSIFY)(POINT.SerializeToString(), timeout=10)
+                except grpc.RpcError as error:
+                    failed.append(error)
+
+        # A key that is not the certificate's, as in the middle of an exchange.
+        new_certificate, new_key = authority.issue("new")
+        shutil.copy(new_certificate, certificate)
+        for _ in range(200):
+            call_anew()
+            if any(line["event"] == "not reloaded" for line in server.log()):
+                break
+        server.logged("not reloaded")
+        assert shown(server, authority) == first
+        shutil.copy(new_key, key)
+        for _ in range(2000):
+            call_anew()
+            if shown(server, authority) != first:
+                break
+        assert shown(server, authority) != first or workers > 1
+        server.logged("reloaded")
+        for _ in range(50):
+            call_anew()
+        assert not failed
+        assert calls > 50
+
+
+def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(registry, tmp_path):
+    publish(registry)
+    tokens, mine, wrong = (tmp_path / name for name in ("tokens", "mine", "wrong"))
+    tokens.write_text("# two services\nsesame\n\n  other-one  \n")
+    mine.write_text("other-one\n")
+    wrong.write_text("sesame-street\n")
+    with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
+        assert answers(server.address, token_file=mine)
+        assert answers(server.address, token_file=tokens)
+        with pytest.raises(Unauthenticated, match="not one that this server accepts"):
+            answers(server.address, token_file=wrong)
+        with pytest.raises(Unauthenticated, match="Send the metadata 'authorization: Bearer TOK"):
+            answers(server.address)
+        for value in ("sesame", "Basic sesame", "Bearer", "Bearer ", "Bearer é"):
+            error = refused(
+                server.stub.Classify,
+                POINT,
+                metadata=(("authorization", value.encode("ascii", "replace").decode()),),
+            )
+            assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert quadnet("health", "--port", server.port).returncode == 0
+        # Nor does reflection tell strangers what there is.
+        reflect = server.channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            list(reflect(iter([b""]), timeout=10))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        done = quadnet("classify", "0.5", "0.5", "--port", server.port, "--token-file", mine)
+        assert done.returncode == 0
+        assert "sesame" not in str(server.log())
+
+
+def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_locks_nobody_out(
+    registry, tmp_path
+):
+    publish(registry)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("old\n")
+
+    def accepted(token):
+        try:
+            server.stub.Classify(POINT, metadata=(("authorization", f"Bearer {token}"),))
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+            return False
+        return True
+
+    def until_logged(event, n=1):
+        # The file is looked at when a call comes in.
+        for _ in range(100_000):
+            accepted("old")
+            if sum(line["event"] == event for line in server.log()) >= n:
+                return
+        raise AssertionError(event)
+
+    with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
+        assert accepted("old")
+        tokens.write_text("")
+        until_logged("not reloaded")
+        assert accepted("old")
+        new = tmp_path / "new"
+        new.write_text("new\n")
+        new.replace(tokens)
+        until_logged("reloaded")
+        assert accepted("new")
+        assert not accepted("old")
+        tokens.unlink()
+        until_logged("not reloaded", 2)
+        assert accepted("new")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--tls-cert", "no.pem"), "expected --tls-cert and --tls-key, got only one of them"),
+        (("--tls-client-ca", "ca.pem"), "expected --tls-cert and --tls-key beside --tls-client"),
+        (("--tls-cert", "no.pem", "--tls-key", "no.key"), "no.key cannot be read: No such file"),
+        (("--tls-cert", "text", "--tls-key", "text"), "text is not in PEM: it has no line"),
+        (("--tls-cert", "{cert}", "--tls-key", "{other}"), "do not belong together"),
+        (("--token-file", "no"), "The token file no cannot be read: No such file"),
+        (("--token-file", "empty"), "The token file empty holds no token: expected one a line"),
+    ],
+)
+def test_a_file_that_is_no_good_is_said_before_anything_is_served(
+    registry, authority, tmp_path, options, message
+):
+    (tmp_path / "text").write_text("a text")
+    (tmp_path / "empty").write_text("# nothing\n")
+    names = {"cert": authority.issue("one")[0], "other": authority.issue("two")[1]}
+    words = [word.format(**names) for word in options]
+    done = quadnet("serve", "--registry", registry.root, "--port", "0", *words, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_client_says_which_file_is_no_good(tmp_path):
+    with pytest.raises(InvalidSetting, match="cannot be read"):
+        QuadrantClient(tls_ca=tmp_path / "none")
+    done = quadnet("health", "--tls-client-cert", "c.pem")
+    assert done.returncode == 2
+    assert "expected --tls-client-cert and --tls-client-key, got only one" in done.stderr
+
+
+def test_listening_to_the_world_without_tls_is_warned_of(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--host", "0.0.0.0") as server:
+        warning = server.logged("no TLS: others on the network can read and change what is sent")
+        assert warning["level"] == "warning"
+
+
+def test_openssl_agrees_that_the_server_speaks_http2_over_tls(registry, authority):
+    publish(registry)
+    with ServerProcess(registry.root, *authority.serve_with()) as server:
+        done = subprocess.run(
+            ["openssl", "s_client", "-connect", server.address, "-alpn", "h2", "-CAfile",
+             authority.file, "-brief"],
+            input=b"", capture_output=True, timeout=20, check=False,
+        )  # fmt: skip
+    assert b"Verification: OK" in done.stderr + done.stdout
