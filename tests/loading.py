@@ -28,13 +28,17 @@ class Outcome:
 class Load:
     """So many calls in flight at a time, over connections of their own, while entered.
 
-    With `retries`, the clients are told what the shipped client tells gRPC to do by itself.
+    With `retries`, the clients are told what the shipped client tells gRPC to do by itself;
+    without `keep`, calls are only counted.
     """
 
     def __init__(
-        self, address, request, *, in_flight=8, connections=4, retries=False, at_most=None
-    ):
+        self, address, request, *, in_flight=8, connections=4, retries=False, at_most=None,
+        keep=True,
+    ):  # fmt: skip
         self.outcomes = []
+        self.ended = 0
+        self._keep = keep
         self._address = address
         self._content = request.SerializeToString()
         self._in_flight, self._connections = in_flight, connections
@@ -109,5 +113,7 @@ class Load:
             except grpc.aio.AioRpcError as error:
                 outcome = Outcome(begun, time.time(), None, error.code(), error.details())
             with self._grown:
-                self.outcomes.append(outcome)
+                self.ended += 1
+                if self._keep:
+                    self.outcomes.append(outcome)
                 self._grown.notify_all()

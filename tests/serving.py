@@ -1,5 +1,6 @@
 """A real server in a process of its own, on a free port of the loopback interface."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,12 +9,17 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.live import LiveModels
+from service.server import Server
+from service.settings import ServeSettings
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +98,11 @@ class ServerProcess:
         code = self.process.wait(20)
         return code, self.process.stdout.read(), self._log.all()
 
+    def resident(self):
+        """Return the process's memory in use, in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
+
     def scrape(self):
         """Return the metrics, by name and labels, as Prometheus would read them."""
         (url,) = [
@@ -134,6 +145,46 @@ class _Lines:
         self._thread.join(10)
         self._pipe.close()
         return self.lines
+
+
+@contextmanager
+def served_here(registry, policies, *, port=0):
+    """Serve in a thread of this process, with policies of the test's own; give a channel."""
+    live = LiveModels(registry, model="quadrants")
+    started, running = threading.Event(), []
+
+    async def run():
+        server = Server(live, ServeSettings(port=port), policies)
+        running.append((server, asyncio.get_running_loop()))
+        await server.serve(started.set)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        assert started.wait(20)
+        with grpc.insecure_channel(f"127.0.0.1:{running[0][0].port}") as channel:
+            yield channel
+    finally:
+        server, loop = running[0]
+        loop.call_soon_threadsafe(server.ask_to_stop)
+        thread.join(20)
+
+
+@contextmanager
+def open_stream(server):
+    """Let a call be in flight: a stream of which one message has been answered."""
+    ended = threading.Event()
+
+    def messages():
+        yield pb.ClassifyRequest(x=[1], y=[1])
+        ended.wait(60)
+
+    stream = server.stub.ClassifyStream(messages(), timeout=60)
+    assert list(next(stream).quadrants) == [pb.QUADRANT_I]
+    try:
+        yield stream
+    finally:
+        ended.set()
 
 
 def quadnet(*words, env=None, cwd=None):

@@ -1,6 +1,7 @@
 """The benchmark scripts run, do the same work on both sides, and print what they say."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,12 @@ from tests.serving import ROOT
         (["tests/benchmarks/quality.py", "--quick"], 7),
         (["tests/benchmarks/score.py", "--rows", "2000", "--repeat", "1"], 6),
         (["-m", "tests.benchmarks.registry", "--repeat", "3"], 14),
+        pytest.param(
+            ["-m", "tests.benchmarks.serve", "--seconds", "0.3", "--repeat", "1"],
+            13,
+            marks=pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not there"),
+        ),
+        (["-m", "tests.benchmarks.soak", "--seconds", "8"], 11),
     ],
 )
 def test_the_script_prints_its_table(command, rows):
@@ -29,5 +36,7 @@ def test_the_script_prints_its_table(command, rows):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    table = [line for line in done.stdout.splitlines() if re.search(r" x |%| ms$", line)]
+    table = [
+        line for line in done.stdout.splitlines() if re.search(r" x |%| ms$| MB| \| \|$", line)
+    ]
     assert len(table) >= rows

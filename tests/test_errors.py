@@ -1,10 +1,5 @@
 """The table of errors, case by case, over a real socket; and nothing else, whatever is sent."""
 
-import asyncio
-import threading
-from contextlib import contextmanager
-from pathlib import Path
-
 import grpc
 import numpy as np
 import pytest
@@ -15,14 +10,11 @@ from hypothesis import strategies as st
 
 from quadnet.registry import Registry
 from service.errors import TABLE
-from service.live import LiveModels
 from service.policies.policy import Policy
-from service.server import Server
-from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.certificates import Authority
 from tests.exact import publish
-from tests.serving import SERVICE, ServerProcess, refused
+from tests.serving import SERVICE, ServerProcess, open_stream, refused, served_here
 
 NAN = float("nan")
 SECRET = "secret of /etc/shadow"
@@ -52,49 +44,11 @@ def raw(server, method, content, **options):
     return server.channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=20, **options)
 
 
-@contextmanager
-def open_stream(server):
-    """Let a call be in flight."""
-    ended = threading.Event()
-
-    def messages():
-        yield POINT
-        ended.wait(60)
-
-    stream = server.stub.ClassifyStream(messages(), timeout=60)
-    next(stream)
-    yield
-    ended.set()
-    list(stream)
-
-
 class Broken(Policy):
     """A policy that fails, as nothing should."""
 
     def begin(self, call):
         raise RuntimeError(SECRET)
-
-
-@contextmanager
-def broken_server(registry):
-    """Serve in a thread of this process, with a fault of our own making."""
-    started, servers = threading.Event(), []
-
-    async def run():
-        live = LiveModels(registry, model="quadrants")
-        servers.append(Server(live, ServeSettings(port=0), [Broken()]))
-        loops.append(asyncio.get_running_loop())
-        serving = asyncio.create_task(servers[0].serve(started.set))
-        await serving
-
-    loops = []
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    assert started.wait(20)
-    with grpc.insecure_channel(f"127.0.0.1:{servers[0].port}") as channel:
-        yield channel
-    loops[0].call_soon_threadsafe(servers[0].ask_to_stop)
-    thread.join(20)
 
 
 def classify(server, **fields):
@@ -173,20 +127,12 @@ def stopped(server, registry, folder):
 
 
 def cut_off(server, registry, folder):
-    with ServerProcess(registry.root, "--grace", "0") as leaving:
-        ended = threading.Event()
-
-        def messages():
-            yield POINT
-            ended.wait(60)
-
-        stream = leaving.stub.ClassifyStream(messages(), timeout=60)
-        next(stream)
+    with (
+        ServerProcess(registry.root, "--grace", "0") as leaving,
+        open_stream(leaving) as stream,
+    ):
         leaving.stop()
-        with pytest.raises(grpc.RpcError) as caught:
-            next(stream)
-        ended.set()
-        return caught.value
+        return refused(lambda request, timeout: next(stream), None)
 
 
 def no_token(server, registry, folder):
@@ -210,7 +156,7 @@ def no_method(server, registry, folder):
 
 
 def fault(server, registry, folder):
-    with broken_server(registry) as channel:
+    with served_here(registry, [Broken()]) as channel:
         return refused(channel.unary_unary(f"/{SERVICE}/Classify"), b"")
 
 
@@ -249,7 +195,7 @@ def test_each_situation_has_the_status_and_the_details_of_the_table(
 
 
 def test_a_fault_of_ours_is_logged_under_the_request_id_that_the_caller_gets(registry, caplog):
-    with broken_server(registry) as channel:
+    with served_here(registry, [Broken()]) as channel:
         error = refused(
             channel.unary_unary(f"/{SERVICE}/Classify"), b"", metadata=(("x-request-id", "abc-1"),)
         )
@@ -340,13 +286,6 @@ def test_any_bytes_to_any_method_get_an_answer_or_a_status_of_the_table(server, 
     ask(server, method, content)
 
 
-def resident(pid):
-    """Return the process's memory in use, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
-
-
 def test_memory_stays_flat_under_thousands_of_bad_messages(server):
     rng = np.random.default_rng(5)
     good = pb.ClassifyRequest(x=rng.normal(size=500), y=rng.normal(size=500)).SerializeToString()
@@ -361,8 +300,8 @@ def test_memory_stays_flat_under_thousands_of_bad_messages(server):
                 ask(server, method, bytes(content))
 
     storm(400)
-    before = resident(server.process.pid)
+    before = server.resident()
     storm(800)
     # A kilobyte kept of each message would be 4 MB, and twice that is noise of the allocator.
-    assert resident(server.process.pid) - before < 12
+    assert server.resident() - before < 12
     assert server.stub.Classify(POINT, timeout=10).model.version == 1

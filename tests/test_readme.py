@@ -20,7 +20,7 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 SHELL = [text for kind, text in BLOCKS if kind == "sh"]
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
-PRINTED = ["0.9", "True True\n[(5, 200), (5, 100), (5, 10)]\n", "", "['I' 'II'] "]
+PRINTED = ["0.9", "True True\n[(5, 200), (5, 100), (5, 10)]\n", "", "['I' 'II'] 1 [6, 4]\n"]
 OUTPUT = [text for kind, text in BLOCKS if kind == "text"]
 
 # What cannot run inside a test run, and the test that runs it instead.

@@ -1,8 +1,6 @@
 """Servers stop under load: whatever was accepted is answered, and retries hide the rest."""
 
 import signal
-import threading
-from contextlib import contextmanager
 
 import grpc
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
 from tests.loading import Load
-from tests.serving import ServerProcess, refused
+from tests.serving import ServerProcess, open_stream, refused, served_here
 
 SMALL = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
 POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
@@ -70,25 +68,11 @@ def test_clients_with_the_shipped_retries_outlive_the_restart_of_the_only_server
     ):
         load.wait_for(16)
         assert first.stop()[0] == 0
-        with ServerProcess(registry.root, port=first.port):
+        # In this process: it is there at once, however busy the machine.
+        with served_here(registry, (), port=int(first.port)):
             load.wait_for(100, beyond=len(load.outcomes))
             load.stop()
     assert not load.failed
-
-
-@contextmanager
-def a_stream_without_an_end(server):
-    """Send one message, get its answer, and leave the stream open."""
-    ended = threading.Event()
-
-    def messages():
-        yield SMALL
-        ended.wait(60)
-
-    stream = server.stub.ClassifyStream(messages(), timeout=60)
-    assert len(next(stream).quadrants) == 20
-    yield stream
-    ended.set()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -97,7 +81,7 @@ def test_a_second_signal_ends_all_waiting(registry, workers):
     options = ("--workers", str(workers), "--drain-delay", "3600", "--grace", "3600")
     with (
         ServerProcess(registry.root, *options) as server,
-        a_stream_without_an_end(server) as stream,
+        open_stream(server) as stream,
     ):
         server.process.send_signal(signal.SIGTERM)
         server.logged("stopping", workers)
@@ -110,7 +94,7 @@ def test_a_second_signal_ends_all_waiting(registry, workers):
 def test_what_is_not_done_when_the_grace_is_over_is_cut_off(registry):
     publish(registry)
     with ServerProcess(registry.root, "--grace", "0.2") as server:
-        with a_stream_without_an_end(server) as stream:
+        with open_stream(server) as stream:
             code, _, _ = server.stop()
             with pytest.raises(grpc.RpcError) as cut:
                 next(stream)
@@ -121,7 +105,7 @@ def test_what_is_not_done_when_the_grace_is_over_is_cut_off(registry):
 
 def test_while_a_call_is_finished_new_ones_are_turned_away_in_words(registry):
     publish(registry)
-    with ServerProcess(registry.root) as server, a_stream_without_an_end(server):
+    with ServerProcess(registry.root) as server, open_stream(server):
         assert server.stub.Classify(SMALL, timeout=10).model.version == 1
         server.process.send_signal(signal.SIGTERM)
         server.logged("stopping")

@@ -10,7 +10,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import exact_predictor, publish
 from tests.serving import ServerProcess
-from tests.test_errors import resident
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_a_slow_reader_costs_bounded_memory(server):
     health = health_pb2_grpc.HealthStub(server.channel)
     stream = server.stub.ClassifyStream(messages(), timeout=120)
     next(stream)
-    before = resident(server.process.pid)
+    before = server.resident()
     # Nobody reads. Once no more is taken from us for many round trips, the server is waiting.
     still, last = 0, 0
     while still < 300:
@@ -78,7 +77,7 @@ def test_a_slow_reader_costs_bounded_memory(server):
         still, last = (still + 1, last) if sent == last else (0, sent)
     assert sent < n / 2
     # All the answers together are 315 MB.
-    assert resident(server.process.pid) - before < 60
+    assert server.resident() - before < 60
     assert sum(1 for _ in stream) == n - 1
 
 

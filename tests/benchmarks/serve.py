@@ -1,0 +1,218 @@
+"""The server under load, beside what it can be measured against: python -m tests.benchmarks.serve.
+
+Each figure is a ratio of two things measured in turn, several times; the medians are printed. Load
+comes from h2load, a client in C, on the same machine; BLAS has one thread.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from quadnet.registry import Registry
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.benchmarks import loading
+from tests.benchmarks.overload import HealthChecks, Offer
+from tests.loading import Load
+from tests.serving import ServerProcess, quadnet
+
+
+def request_of(n):
+    X = np.random.default_rng(0).uniform(-1, 1, (n, 2))
+    return X, pb.ClassifyRequest(x=X[:, 0], y=X[:, 1])
+
+
+def answer_bytes(server, request):
+    return len(server.stub.Classify(request).SerializeToString())
+
+
+def in_turns(sides, *, repeat):
+    """Measure each side in turn, several times; return the median of each, by name."""
+    measured = {name: [] for name in sides}
+    for _ in range(repeat):
+        for name, measure in sides.items():
+            measured[name].append(measure())
+    return {name: statistics.median(values) for name, values in measured.items()}
+
+
+class Benchmark:
+    def __init__(self, folder, *, seconds, repeat):
+        self.folder, self.seconds, self.repeat = folder, seconds, repeat
+        self.registry = folder / "models"
+        done = quadnet("train", "quadrants", "--registry", self.registry)
+        assert done.returncode == 0, done.stderr
+        self.X, self.requests, self.files = {}, {}, {}
+        for n in (100, 10_000):
+            self.X[n], self.requests[n] = request_of(n)
+            message = self.requests[n].SerializeToString()
+            self.files[n] = loading.frame(folder / f"{n}.bin", message)
+
+    def serve(self, *options):
+        return ServerProcess(self.registry, *options)
+
+    def load(self, port, n, **options):
+        return lambda: loading.calls_a_second(port, self.files[n], seconds=self.seconds, **options)
+
+    def beside_bare_servers(self):
+        with self.serve() as server:
+            size = answer_bytes(server, self.requests[100])
+            with loading.peer("threaded", size) as threaded, loading.peer("asyncio", size) as aio:
+                rates = in_turns(
+                    {
+                        "quadnet": self.load(server.port, 100),
+                        "threaded": self.load(threaded, 100),
+                        "asyncio": self.load(aio, 100),
+                    },
+                    repeat=self.repeat,
+                )
+            memory = server.resident()
+        mine = rates["quadnet"]
+        for name in ("threaded", "asyncio"):
+            row(
+                f"calls/s, 100 points, beside a bare {name} grpcio server",
+                f"{mine:,.0f} / {rates[name]:,.0f}",
+                mine / rates[name],
+            )
+        fact("resident memory of the worker, after it", f"{memory:.0f} MB")
+
+    def policies(self):
+        with (
+            self.serve() as server,
+            loading.peer("unguarded", self.registry) as unguarded,
+        ):
+            rates = in_turns(
+                {"all": self.load(server.port, 100), "none": self.load(unguarded, 100)},
+                repeat=self.repeat,
+            )
+        row(
+            "calls/s, 100 points, with all policies and with none",
+            f"{rates['all']:,.0f} / {rates['none']:,.0f}",
+            rates["all"] / rates["none"],
+        )
+
+    def workers(self):
+        options = {"connections": 16, "streams": 4}
+        with self.serve() as one, self.serve("--workers", "2") as two:
+            rates = in_turns(
+                {
+                    "1": self.load(one.port, 100, **options),
+                    "2": self.load(two.port, 100, **options),
+                },
+                repeat=self.repeat,
+            )
+        row(
+            "calls/s, 100 points, 2 workers and 1",
+            f"{rates['2']:,.0f} / {rates['1']:,.0f}",
+            rates["2"] / rates["1"],
+        )
+
+    def large_batches(self):
+        n, X = 10_000, self.X[10_000]
+        predictor = Registry(self.registry).load("quadrants", 1).predictor
+
+        def in_process():
+            ends, calls = time.perf_counter() + self.seconds, 0
+            while time.perf_counter() < ends:
+                predictor.probabilities(X)
+                calls += 1
+            return calls / self.seconds
+
+        with self.serve() as server:
+            rates = in_turns(
+                {"served": self.load(server.port, n), "in process": in_process},
+                repeat=self.repeat,
+            )
+        row(
+            "points/s, 10,000 a call, and the frozen network in process",
+            " / ".join(f"{rate * n / 1e6:.1f} M" for rate in rates.values()),
+            rates["served"] / rates["in process"],
+        )
+
+    def small_calls_beside_large_ones(self):
+        _, million = request_of(1_000_000)
+        point = pb.ClassifyRequest(x=[0.5], y=[0.5])
+        points = []
+        with (
+            self.serve() as server,
+            Load(server.address, million, in_flight=4) as load,
+            HealthChecks(server.channel) as health,
+        ):
+            load.wait_for(4)
+            for _ in range(20 * self.repeat):
+                begun = time.perf_counter()
+                server.stub.Classify(point)
+                points.append((time.perf_counter() - begun) * 1e3)
+            load.wait_for(4, beyond=len(load.outcomes))
+        large = "while 4 calls of 1,000,000 points are in flight"
+        fact(f"a call of 1 point, {large}", summary(points))
+        fact(f"health, {large}", summary(health.milliseconds))
+
+    def overload(self):
+        n, limit = 100_000, 8
+        _, request = request_of(n)
+        with self.serve("--max-calls", str(limit)) as server:
+            with Load(server.address, request, in_flight=limit) as load:
+                load.wait_for(2 * limit)
+                begun, already = time.perf_counter(), len(load.outcomes)
+                load.wait_for(int(30 * self.seconds), beyond=already)
+                peak = (len(load.outcomes) - already) / (time.perf_counter() - begun)
+            assert not load.failed
+            before = server.resident()
+            with HealthChecks(server.channel) as health:
+                offer = Offer(server.address, request.SerializeToString())
+                offer.run(5 * peak, seconds=2 * self.seconds)
+            grown = server.resident() - before
+        row(
+            f"calls of {n:,} points answered while {offer.rate / peak:.1f} times as many are "
+            "offered, and at the peak",
+            f"{offer.answered_a_second:.0f} / {peak:.0f}",
+            offer.answered_a_second / peak,
+        )
+        fact(
+            "refused meanwhile",
+            f"{len(offer.refused):,}, in {statistics.median(offer.refused):.1f} ms at the median",
+        )
+        fact("health meanwhile", summary(health.milliseconds))
+        fact("memory more than before", f"{grown:.0f} MB")
+
+
+def row(what, values, ratio):
+    print(f"| {what} | {values} | {ratio:.2f} x |", flush=True)
+
+
+def fact(what, value):
+    print(f"| {what} | {value} | |", flush=True)
+
+
+def summary(milliseconds):
+    return f"median {statistics.median(milliseconds):.1f} ms, slowest {max(milliseconds):.0f} ms"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--repeat", type=int, default=5)
+    given = parser.parse_args()
+    loading.require_h2load()
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, grpcio {grpc.__version__}")
+    print(f"NumPy {np.__version__}; medians of {given.repeat} runs of {given.seconds:g} s.\n")
+    print("| measure | | ratio |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
+        benchmark = Benchmark(Path(folder), seconds=given.seconds, repeat=given.repeat)
+        benchmark.beside_bare_servers()
+        benchmark.policies()
+        benchmark.workers()
+        benchmark.large_batches()
+        benchmark.small_calls_beside_large_ones()
+        benchmark.overload()
+
+
+if __name__ == "__main__":
+    main()

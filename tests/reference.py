@@ -1,0 +1,92 @@
+"""REFERENCE.md, from where each thing is declared: python -m tests.reference > REFERENCE.md."""
+
+import importlib
+
+from quadnet.cli import VERBS
+from service import metrics
+from service.errors import TABLE
+from service.errors import reasons as errors_by_reason
+
+HEAD = """# Reference
+
+Made by `python -m tests.reference > REFERENCE.md` from where each of these is declared; a test
+compares.
+"""
+
+
+def cell(text):
+    return str(text).replace("|", "\\|")
+
+
+def table(*rows):
+    head, *rest = ("| " + " | ".join(map(cell, row)) + " |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *rest])
+
+
+def options(settings):
+    """Yield a row for each field: as it is typed, its variable, its default, what it means."""
+    for name, field in settings.model_fields.items():
+        positional = (field.json_schema_extra or {}).get("positional", False)
+        is_list = str(field.annotation).startswith("list")
+        default = field.get_default(call_default_factory=True)
+        yield (
+            f"`{name.upper()}`" if positional else f"`--{name.replace('_', '-')}`",
+            "" if positional or is_list else f"`QUADNET_{name.upper()}`",
+            "" if default in (None, False, "") or is_list else f"`{default}`",
+            field.description,
+        )
+
+
+def verbs():
+    for name, verb in VERBS.items():
+        module, attribute = verb.settings.split(":")
+        settings = getattr(importlib.import_module(module), attribute)
+        yield f"### quadnet {name}\n\n{verb.summary[0].upper()}{verb.summary[1:]}.\n"
+        yield table(("option", "variable", "default", "meaning"), *options(settings)) + "\n"
+
+
+def errors():
+    reasons = {error: f"the reason `{reason}`" for reason, error in errors_by_reason().items()}
+    return table(
+        ("situation", "status", "details"),
+        *(
+            (
+                row.what,
+                f"`{row.code.name}`",
+                row.details.replace("the reason", reasons.get(row.error, "")),
+            )
+            for row in TABLE
+        ),
+    )
+
+
+def measured():
+    rows = []
+    for collector in metrics.REGISTRY._collector_to_names:
+        kind = collector._type
+        name = collector._name + ("_total" if kind == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+        rows.append((f"`{name}`", kind, labels, collector._documentation))
+    return table(("metric", "kind", "labels", "meaning"), *rows)
+
+
+def reference():
+    return "\n".join(
+        [
+            HEAD,
+            "## Errors\n",
+            "What a caller sees. The text stands alone. Details are google.rpc messages in the",
+            "trailing metadata, which also hold an `x-request-id`, the call's own or a new one.",
+            "A call that gRPC has received and not handed over when the server stops ends with",
+            "`CANCELLED`.\n",
+            errors() + "\n",
+            "## Metrics\n",
+            measured() + "\n",
+            "## Options\n",
+            *verbs(),
+        ]
+    ).rstrip()
+
+
+if __name__ == "__main__":
+    print(reference())
