@@ -72,13 +72,18 @@ class Supervisor:
             # Port 0 has become one, which is the same for all.
             self._settings = self._settings.model_copy(update={"port": port})
             keeping: list[asyncio.Task[None]] = []
+            asked_to_stop = asyncio.create_task(self._signals.get())
+            starting = asyncio.gather(*(self._start() for _ in range(self._settings.workers)))
             try:
-                starting = [self._start() for _ in range(self._settings.workers)]
-                started = await asyncio.gather(*starting)
-                keeping = [asyncio.create_task(self._keep(process)) for process, _ in started]
-                on_start(started[0][1], port)
-                await self._signals.get()
+                await asyncio.wait((starting, asked_to_stop), return_when=asyncio.FIRST_COMPLETED)
+                if not asked_to_stop.done():
+                    started = starting.result()
+                    keeping = [asyncio.create_task(self._keep(process)) for process, _ in started]
+                    on_start(started[0][1], port)
+                    await asked_to_stop
             finally:
+                starting.cancel()
+                asked_to_stop.cancel()
                 await self._stop(keeping)
 
     async def _start(self, *, replaces: bool = False) -> tuple[Process, str]:

@@ -95,7 +95,7 @@ class ServerProcess:
     def stop(self, number=signal.SIGTERM):
         """Signal the process and return its exit code, standard output and log."""
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         return code, self.process.stdout.read(), self._log.all()
 
     def resident(self):
@@ -137,7 +137,7 @@ class _Lines:
 
     def wait(self, find):
         with self._changed:
-            assert self._changed.wait_for(lambda: find(self.lines), 20), self.lines[-20:]
+            assert self._changed.wait_for(lambda: find(self.lines), 60), self.lines[-20:]
             return find(self.lines)
 
     def all(self):

@@ -177,7 +177,8 @@ class Benchmark:
         )
         fact(
             "refused meanwhile",
-            f"{len(offer.refused):,}, in {statistics.median(offer.refused):.1f} ms at the median",
+            f"{len(offer.refused):,}, in {statistics.median(offer.refused or [0]):.1f} ms at the "
+            "median",
         )
         fact("health meanwhile", summary(health.milliseconds))
         fact("memory more than before", f"{grown:.0f} MB")
