@@ -6,12 +6,16 @@ import sys
 import tomllib
 
 import pytest
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
 
+from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
 from tests.serving import ROOT
 
-FILES = {"quadrant/v1/quadrant.proto": quadrant_pb2}
+FILES = {
+    "quadrant/v1/quadrant.proto": quadrant_pb2,
+    "inference/v2/inference.proto": inference_pb2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +101,16 @@ def of_enum(path, enum):
 def test_the_stubs_run_on_the_oldest_supported_runtimes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floors = dict(requirement.split(">=") for requirement in project["dependencies"])
-    directory = ROOT / "service/stubs/quadrant/v1"
+    stubs = ROOT / "service/stubs"
     grpc_version = re.search(
-        r"GRPC_GENERATED_VERSION = '([\d.]+)'", (directory / "quadrant_pb2_grpc.py").read_text()
-    )[1]
-    protobuf_version = re.search(
-        r"Protobuf Python Version: ([\d.]+)", (directory / "quadrant_pb2.py").read_text()
+        r"GRPC_GENERATED_VERSION = '([\d.]+)'",
+        (stubs / "quadrant/v1/quadrant_pb2_grpc.py").read_text(),
     )[1]
     assert grpc_version == f"{floors['grpcio']}.0"
-    assert protobuf_version == floors["protobuf"]
+    for name in FILES:
+        text = (stubs / name.replace(".proto", "_pb2.py")).read_text()
+        protobuf_version = re.search(r"Protobuf Python Version: ([\d.]+)", text)[1]
+        assert protobuf_version == floors["protobuf"]
 
 
 def test_quadrant_v1_is_the_published_contract():
@@ -142,3 +147,143 @@ def test_quadrant_v1_is_the_published_contract():
         "GetModel",
         "Explain",
     ]
+
+
+INFERENCE_V2 = {
+    "ServerLiveRequest": {},
+    "ServerLiveResponse": {"live": 1},
+    "ServerReadyRequest": {},
+    "ServerReadyResponse": {"ready": 1},
+    "ModelReadyRequest": {"name": 1, "version": 2},
+    "ModelReadyResponse": {"ready": 1},
+    "ServerMetadataRequest": {},
+    "ServerMetadataResponse": {"name": 1, "version": 2, "extensions": 3},
+    "ModelMetadataRequest": {"name": 1, "version": 2},
+    "ModelMetadataResponse": {
+        "name": 1,
+        "versions": 2,
+        "platform": 3,
+        "inputs": 4,
+        "outputs": 5,
+        "properties": 6,
+    },
+    "ModelMetadataResponse.TensorMetadata": {"name": 1, "datatype": 2, "shape": 3},
+    "ModelInferRequest": {
+        "model_name": 1,
+        "model_version": 2,
+        "id": 3,
+        "parameters": 4,
+        "inputs": 5,
+        "outputs": 6,
+        "raw_input_contents": 7,
+    },
+    "ModelInferRequest.InferInputTensor": {
+        "name": 1,
+        "datatype": 2,
+        "shape": 3,
+        "parameters": 4,
+        "contents": 5,
+    },
+    "ModelInferRequest.InferRequestedOutputTensor": {"name": 1, "parameters": 2},
+    "ModelInferResponse": {
+        "model_name": 1,
+        "model_version": 2,
+        "id": 3,
+        "parameters": 4,
+        "outputs": 5,
+        "raw_output_contents": 6,
+    },
+    "ModelInferResponse.InferOutputTensor": {
+        "name": 1,
+        "datatype": 2,
+        "shape": 3,
+        "parameters": 4,
+        "contents": 5,
+    },
+    "InferParameter": {
+        "bool_param": 1,
+        "int64_param": 2,
+        "string_param": 3,
+        "double_param": 4,
+        "uint64_param": 5,
+    },
+    "InferTensorContents": {
+        "bool_contents": 1,
+        "int_contents": 2,
+        "int64_contents": 3,
+        "uint_contents": 4,
+        "uint64_contents": 5,
+        "fp32_contents": 6,
+        "fp64_contents": 7,
+        "bytes_contents": 8,
+    },
+    "ModelStatisticsRequest": {"name": 1, "version": 2},
+    "ModelStatisticsResponse": {"model_stats": 1},
+    "ModelStatistics": {
+        "name": 1,
+        "version": 2,
+        "last_inference": 3,
+        "inference_count": 4,
+        "execution_count": 5,
+        "inference_stats": 6,
+        "batch_stats": 7,
+    },
+    "InferStatistics": {
+        "success": 1,
+        "fail": 2,
+        "queue": 3,
+        "compute_input": 4,
+        "compute_infer": 5,
+        "compute_output": 6,
+        "cache_hit": 7,
+        "cache_miss": 8,
+    },
+    "InferBatchStatistics": {
+        "batch_size": 1,
+        "compute_input": 2,
+        "compute_infer": 3,
+        "compute_output": 4,
+    },
+    "StatisticDuration": {"count": 1, "ns": 2},
+    "RepositoryIndexRequest": {"repository_name": 1, "ready": 2},
+    "RepositoryIndexResponse": {"models": 1},
+    "RepositoryIndexResponse.ModelIndex": {"name": 1, "version": 2, "state": 3, "reason": 4},
+}
+
+
+def test_inference_v2_has_the_protocols_names_and_numbers():
+    """The protocol's, not ours: whoever calls was compiled from another file."""
+    file = inference_pb2.DESCRIPTOR
+    assert file.package == "inference"
+    messages = {
+        message.full_name.removeprefix("inference."): message
+        for top in file.message_types_by_name.values()
+        for message in (top, *top.nested_types)
+        if not message.GetOptions().map_entry
+    }
+    assert {
+        name: {field.name: field.number for field in message.fields}
+        for name, message in messages.items()
+    } == INFERENCE_V2
+    service = file.services_by_name["GRPCInferenceService"]
+    assert {
+        method.name: (method.input_type.name, method.output_type.name) for method in service.methods
+    } == {
+        name: (f"{name}Request", f"{name}Response")
+        for name in (
+            "ServerLive",
+            "ServerReady",
+            "ModelReady",
+            "ServerMetadata",
+            "ModelMetadata",
+            "ModelInfer",
+            "ModelStatistics",
+            "RepositoryIndex",
+        )
+    }
+
+
+def test_inference_v2_leaves_its_names_to_others_in_the_process():
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindMessageTypeByName("inference.ModelInferRequest")
+    assert inference_pb2.DESCRIPTOR.pool.FindMessageTypeByName("inference.ModelInferRequest")
