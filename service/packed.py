@@ -24,8 +24,11 @@ _MAX_FIELDS = 16
 
 def write(field: int, content: bytes) -> bytes:
     """Return packed field number `field` with this content: an array's little-endian bytes."""
-    if not content:
-        return b""
+    return write_one(field, content) if content else b""
+
+
+def write_one(field: int, content: bytes) -> bytes:
+    """Return one element of a field of messages or bytes, which is there even if it is empty."""
     return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
 
 
@@ -42,7 +45,24 @@ def read_doubles(
     The arrays are views of the message. None where it is not as every writer writes it, each field
     packed and in one part, or where it is damaged: then it is for protobuf's own parser.
     """
+    parted = split(message, fields)
+    if parted is None:
+        return None
     columns: dict[int, FloatArray] = {}
+    for number, start, end in parted[0]:
+        if (end - start) % 8 or number in columns:
+            return None
+        columns[number] = np.frombuffer(message, "<f8", (end - start) // 8, start)
+    return columns, parted[1]
+
+
+def split(message: bytes, fields: Sequence[int]) -> tuple[list[tuple[int, int, int]], bytes] | None:
+    """Return the number, start and end of each of these fields' contents, and the message's rest.
+
+    None where one of them is not length-delimited, there are many fields, or the message is
+    damaged.
+    """
+    places = []
     rest = []
     at, n_fields = 0, 0
     try:
@@ -64,14 +84,14 @@ def read_doubles(
                 return None
             if number not in fields:
                 rest.append(message[start:end])
-            elif kind != _LENGTH_DELIMITED or length % 8 or number in columns:
+            elif kind != _LENGTH_DELIMITED:
                 return None
             else:
-                columns[number] = np.frombuffer(message, "<f8", length // 8, at)
+                places.append((number, at, end))
             at = end
     except IndexError:
         return None
-    return columns, b"".join(rest)
+    return places, b"".join(rest)
 
 
 def _varint(number: int) -> bytes:
