@@ -26,15 +26,21 @@ def catalogue(live: LiveModels, name: str) -> pb.ListModelsResponse:
         If the registry cannot be read.
     """
     registry = live.registry
-    if name and not registry.versions(name):
-        raise NotFound(
-            f"There is no model {name!r} in the registry. "
-            f"It holds: {', '.join(registry.models()) or 'none'}."
-        )
+    if name:
+        check_model(registry, name)
     return pb.ListModelsResponse(
         models=[_model(live, model) for model in ([name] if name else registry.models())],
         failure=public_reason(live.failure),
     )
+
+
+def check_model(registry: Registry, name: str) -> None:
+    """Raise NotFound unless there is a model of this name."""
+    if not registry.versions(name):
+        raise NotFound(
+            f"There is no model {name!r} in the registry. "
+            f"It holds: {', '.join(registry.models()) or 'none'}."
+        )
 
 
 def public_reason(error: QuadnetError | None) -> str:

@@ -32,6 +32,7 @@ class Health:
         self._names = names
         self._servicer = health.aio.HealthServicer()
         self._serving: bool | None = None
+        self._stopping = False
         self._ended = asyncio.Event()
 
     def handlers(self) -> dict[str, Handler]:
@@ -43,6 +44,11 @@ class Health:
             "Watch": grpc.unary_stream_rpc_method_handler(self._watch, request, response),
         }
 
+    @property
+    def serving(self) -> bool:
+        """Whether the status is SERVING."""
+        return bool(self._serving) and not self._stopping
+
     async def report(self, *, serving: bool) -> None:
         """Tell whether the server is serving; only changes are sent to those who watch."""
         if serving is self._serving:
@@ -53,6 +59,7 @@ class Health:
 
     async def report_stopping(self) -> None:
         """Say NOT_SERVING from now on, whatever is reported later."""
+        self._stopping = True
         await self._servicer.enter_graceful_shutdown()
 
     def end_watches(self) -> None:

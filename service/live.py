@@ -144,9 +144,13 @@ class LiveModels:
                 except QuadnetError as error:
                     _log.debug("kept", reference=reference, reason=str(error))
 
+    def loaded(self) -> list[Model]:
+        """Return the versions that answer."""
+        return [live.model for live in list(self._live.values())]
+
     def loaded_digests(self) -> set[str]:
         """Return the digests of the versions that answer."""
-        return {live.model.digest for live in list(self._live.values())}
+        return {model.digest for model in self.loaded()}
 
     def failures(self, model: str) -> dict[int, str]:
         """Return why versions of the model were not taken, by number."""

@@ -11,14 +11,12 @@ import grpc
 import grpc.aio
 import numpy as np
 import structlog
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service import address, health
+from service import address, codec, health, inference, reflection
 from service.address import CannotListen
-from service.call import Call
-from service.codec import SERVICE
 from service.guard import Guard, Handler
 from service.health import Health
+from service.inference import InferenceServicer
 from service.live import LiveModels
 from service.policies.access_log import AccessLog
 from service.policies.accounting import Accounting
@@ -33,7 +31,7 @@ from service.settings import ServeSettings
 from service.slices import Slices
 from service.tls import ServerFiles
 
-SERVICES = (SERVICE,)
+SERVICES = (codec.SERVICE, inference.SERVICE)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -85,13 +83,16 @@ class Server:
 
         self._draining = Draining()
         self._guard = guard = Guard((*policies, self._draining))
-        quadrant = QuadrantServicer(live, Slices(), max_points=settings.max_points)
+        slices = Slices()
+        quadrant = QuadrantServicer(live, slices, max_points=settings.max_points)
+        tensors = InferenceServicer(live, slices, settings, lambda: self._health.serving)
         services = {
-            SERVICE: quadrant.handlers(guard),
+            codec.SERVICE: quadrant.handlers(guard),
+            inference.SERVICE: tensors.handlers(guard),
             health.NAME: self._health.handlers(),
         }
         if not settings.no_reflection:
-            services[reflection.SERVICE_NAME] = _reflection(guard)
+            services[reflection.NAME] = reflection.handlers(guard, services)
         self._server = transport(options=_options(settings, shared_port=shared_port))
         self._server.add_generic_rpc_handlers((_Methods(services),))
         self.port = self._bind(shared_port=shared_port)
@@ -199,20 +200,6 @@ class _Methods(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """Return the method's handler, if there is such a method."""
         return self._handlers.get(handler_call_details.method)
-
-
-def _reflection(guard: Guard) -> dict[str, Handler]:
-    """Return the methods by which a client learns what services there are, and their messages."""
-    name = reflection.SERVICE_NAME
-    listed = reflection.aio.ReflectionServicer((*SERVICES, health.NAME, name))
-
-    async def respond(messages, call: Call):  # type: ignore[no-untyped-def]
-        requests = (reflection_pb2.ServerReflectionRequest.FromString(m) async for m in messages)
-        async for response in listed.ServerReflectionInfo(requests, call.context):
-            yield response.SerializeToString()
-
-    method = "ServerReflectionInfo"
-    return {method: guard.stream(f"{name}/{method}", respond)}
 
 
 def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, int]]:

@@ -1,0 +1,103 @@
+"""One batch of `inference.ModelInfer`: computed a slice at a time, and written as its response."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadnet.artifact import Model
+from quadnet.types import BoolArray, FloatArray
+from service import packed
+from service.outputs import Output
+from service.slices import Slices, rows_a_slice
+from service.stubs.inference.v2 import inference_pb2 as pb
+
+_Response = pb.ModelInferResponse
+_ID = _Response.ID_FIELD_NUMBER
+_OUTPUTS = _Response.OUTPUTS_FIELD_NUMBER
+_RAW = _Response.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+_CONTENTS = _Response.InferOutputTensor.CONTENTS_FIELD_NUMBER
+
+
+class Batch:
+    """Rows to answer.
+
+    Parameters
+    ----------
+    model : Model
+    X : ndarray of shape (n_rows, n_features)
+        Of any real dtype.
+    outputs : sequence of Output
+    """
+
+    def __init__(self, model: Model, X: NDArray[Any], outputs: Sequence[Output]) -> None:
+        self._model = model
+        self._X = X
+        self._outputs = outputs
+        # What each slice gave, as it travels.
+        self._values: list[list[bytes]] = [[] for _ in outputs]
+        # The probabilities that are still to be written.
+        self._kept: list[FloatArray] = []
+
+    async def run(self, slices: Slices) -> None:
+        """Compute in the slices of Classify, so that the numbers are the same, and write."""
+        layer_sizes = self._model.predictor.network.layer_sizes
+        await slices.run(len(self._X), rows_a_slice(layer_sizes), self._compute)
+        for output, values in zip(self._outputs, self._values, strict=True):
+            if output.most_rows is not None:
+                P = np.concatenate(self._kept)
+                await slices.run(len(P), output.most_rows, partial(_write, output, values, P))
+
+    def _compute(self, rows: slice) -> None:
+        P = self._model.predictor.probabilities(self._X[rows])
+        unknown: BoolArray | None = None
+        flat = P.ravel()
+        # Numbers near the largest double overflow on the way, and end as NaN.
+        if math.isnan(flat.dot(flat)):
+            # Nothing can be said there: every class is as likely, and none is named.
+            unknown = np.isnan(P.min(axis=1))
+            P = np.where(unknown[:, np.newaxis], P.dtype.type(1 / P.shape[1]), P)
+        for output, values in zip(self._outputs, self._values, strict=True):
+            if output.most_rows is None:
+                values.append(output.write(P, unknown))
+            else:
+                self._kept.append(P)
+
+    def encode(self, request_id: str, *, raw: bool) -> bytes:
+        """Return the ModelInferResponse."""
+        manifest = self._model.manifest
+        parts = [
+            _answered_by(manifest.model, manifest.version),
+            packed.write(_ID, request_id.encode()),
+        ]
+        for output, slices in zip(self._outputs, self._values, strict=True):
+            tensor = _without_values(
+                output.name, output.datatype, (len(self._X), *output.row_shape)
+            )
+            values = b"".join(slices)
+            if raw:
+                parts.append(packed.write_one(_RAW, values))
+            else:
+                tensor += packed.write_one(_CONTENTS, output.typed(values))
+            parts.append(packed.write_one(_OUTPUTS, tensor))
+        return b"".join(parts)
+
+
+def _write(output: Output, values: list[bytes], P: FloatArray, rows: slice) -> None:
+    values.append(output.write(P[rows], None))
+
+
+@lru_cache(maxsize=64)
+def _answered_by(model: str, version: int) -> bytes:
+    """Return a ModelInferResponse that holds nothing but the version's name."""
+    return _Response(model_name=model, model_version=str(version)).SerializeToString()
+
+
+@lru_cache(maxsize=256)
+def _without_values(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    """Return an output's InferOutputTensor, but for the values."""
+    tensor = _Response.InferOutputTensor(name=name, datatype=datatype, shape=shape)
+    return tensor.SerializeToString()

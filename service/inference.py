@@ -1,0 +1,184 @@
+"""`inference.GRPCInferenceService`, the Open Inference Protocol: any model, asked by tensors."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from quadnet.artifact import Model
+from quadnet.errors import CorruptVersion, InvalidInput, NotReady, RegistryError, Violation
+from service import metadata, outputs, tensors
+from service.batch import Batch
+from service.call import Call
+from service.catalogue import check_model, public_reason
+from service.codec import parse
+from service.guard import Guard, Handler
+from service.live import LiveModels
+from service.settings import ServeSettings
+from service.slices import Slices
+from service.statistics import Statistics
+from service.stubs.inference.v2 import inference_pb2 as pb
+
+T = TypeVar("T")
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+
+_MOST_DIGITS = 18
+
+
+class InferenceServicer:
+    """Answers from live models.
+
+    Parameters
+    ----------
+    live : LiveModels
+    slices : Slices
+    settings : ServeSettings
+        Whose limits are kept, or published.
+    is_ready : callable
+        Says whether the server as a whole answers.
+    """
+
+    def __init__(
+        self,
+        live: LiveModels,
+        slices: Slices,
+        settings: ServeSettings,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._live = live
+        self._slices = slices
+        self._max_rows = settings.max_points
+        self._limits = {
+            "max_rows": settings.max_points,
+            "max_message_bytes": settings.max_message_bytes,
+            "max_calls": settings.max_calls,
+        }
+        self._is_ready = is_ready
+        self._statistics = Statistics()
+
+    def handlers(self, guard: Guard) -> dict[str, Handler]:
+        """Return the service's methods, by name, with the policies around them."""
+        unary = {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelInfer": self.model_infer,
+            "ModelStatistics": self.model_statistics,
+            "RepositoryIndex": self.repository_index,
+        }
+        return {name: guard.unary(f"{SERVICE}/{name}", method) for name, method in unary.items()}
+
+    async def server_live(self, content: bytes, call: Call) -> bytes:
+        """Say that the server is there."""
+        parse(pb.ServerLiveRequest, content)
+        return pb.ServerLiveResponse(live=True).SerializeToString()
+
+    async def server_ready(self, content: bytes, call: Call) -> bytes:
+        """Say whether the default model answers."""
+        parse(pb.ServerReadyRequest, content)
+        return pb.ServerReadyResponse(ready=self._is_ready()).SerializeToString()
+
+    async def model_ready(self, content: bytes, call: Call) -> bytes:
+        """Say whether a version answers, which is loaded if need be."""
+        request = parse(pb.ModelReadyRequest, content)
+        try:
+            await self._get(request.name, request.version, call)
+        except (NotReady, CorruptVersion):
+            ready = False
+        else:
+            ready = True
+        return pb.ModelReadyResponse(ready=ready).SerializeToString()
+
+    async def server_metadata(self, content: bytes, call: Call) -> bytes:
+        """Say what the server is."""
+        parse(pb.ServerMetadataRequest, content)
+        return metadata.describe_server().SerializeToString()
+
+    async def model_metadata(self, content: bytes, call: Call) -> bytes:
+        """Say what a model takes and gives."""
+        request = parse(pb.ModelMetadataRequest, content)
+        model = await self._get(request.name, request.version, call)
+        versions = await _read(lambda: self._live.registry.versions(model.manifest.model))
+        return metadata.describe_model(model, versions, self._limits).SerializeToString()
+
+    async def model_infer(self, content: bytes, call: Call) -> bytes:
+        """Answer a batch of rows."""
+        began = time.perf_counter_ns()
+        request, raw = tensors.decode_request(content)
+        model = await self._get(request.model_name, request.model_version, call)
+        counts = self._statistics.of(model)
+        try:
+            X = tensors.decode_input(
+                request, raw, n_features=model.predictor.n_features, max_rows=self._max_rows
+            )
+            asked = outputs.asked_for(request, model, raw=bool(raw))
+            batch = Batch(model, X, asked)
+            decoded = time.perf_counter_ns()
+            await batch.run(self._slices)
+            computed = time.perf_counter_ns()
+            answer = batch.encode(request.id, raw=bool(raw))
+            self._check_size(answer)
+        except BaseException:
+            # Also where the caller has gone away.
+            counts.fail(began)
+            raise
+        counts.answer(len(X), began, decoded, computed)
+        call.points = len(X)
+        return answer
+
+    async def model_statistics(self, content: bytes, call: Call) -> bytes:
+        """Say how often versions were asked."""
+        request = parse(pb.ModelStatisticsRequest, content)
+        name = request.name
+        if name and request.version:
+            reference = f"{name}:{request.version}"
+            versions = {await _read(lambda: self._live.registry.resolve(reference))}
+        else:
+            loaded = {(m.manifest.model, m.manifest.version) for m in self._live.loaded()}
+            versions = {key for key in (*loaded, *self._statistics) if name in ("", key[0])}
+            if name and not versions:
+                await _read(lambda: check_model(self._live.registry, name))
+        response = pb.ModelStatisticsResponse(
+            model_stats=[self._statistics.describe(*version) for version in sorted(versions)]
+        )
+        return response.SerializeToString()
+
+    async def repository_index(self, content: bytes, call: Call) -> bytes:
+        """List the versions, and what the server has made of them."""
+        request = parse(pb.RepositoryIndexRequest, content)
+        response = await _read(lambda: metadata.index(self._live, request))
+        return response.SerializeToString()
+
+    def _check_size(self, answer: bytes) -> None:
+        """Refuse what gRPC would, with no word of what to do."""
+        limit = self._limits["max_message_bytes"]
+        if len(answer) > limit:
+            raise InvalidInput(
+                [
+                    Violation(
+                        "outputs",
+                        f"expected an answer of at most {limit} bytes, got {len(answer)}; ask for "
+                        "fewer outputs, or in several calls",
+                    )
+                ]
+            )
+
+    async def _get(self, name: str, version: str, call: Call) -> Model:
+        """Return the version that this string, a number or an alias, means."""
+        if version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS:
+            model = await self._live.get(name, version=int(version))
+        else:
+            model = await self._live.get(name, alias=version)
+        call.answered_by(model)
+        return model
+
+
+async def _read(read: Callable[[], T]) -> T:
+    """Return what this reads of the registry, in a thread of its own."""
+    try:
+        return await asyncio.to_thread(read)
+    except RegistryError as error:
+        raise NotReady(public_reason(error)) from error

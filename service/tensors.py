@@ -1,0 +1,190 @@
+"""Tensors from the wire: `inference.ModelInferRequest` decoded and checked, as one array.
+
+Whatever is wrong is named by the tensor, what was expected and what came. An array is a view of the
+message where the bytes lie as arrays need them, and of the datatype that was sent: slices of it are
+converted as they are computed.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadnet.errors import InvalidInput, Violation, listing, shorten
+from service import packed
+from service.codec import parse
+from service.finite import check_finite
+from service.stubs.inference.v2 import inference_pb2 as pb
+
+INPUT = "x"
+
+SHARED_MEMORY = "shared_memory_region"
+
+_RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+
+Buffer: TypeAlias = bytes | memoryview
+
+_FIELDS: dict[str, np.dtype[Any]] = {
+    "int_contents": np.dtype("<i4"),
+    "int64_contents": np.dtype("<i8"),
+    "uint_contents": np.dtype("<u4"),
+    "uint64_contents": np.dtype("<u8"),
+    "fp32_contents": np.dtype("<f4"),
+    "fp64_contents": np.dtype("<f8"),
+}
+
+
+class Datatype(NamedTuple):
+    """How numbers travel: raw as `dtype`, or typed in the field `contents`."""
+
+    dtype: np.dtype[Any]
+    contents: str
+
+
+DATATYPES = {
+    "FP32": Datatype(np.dtype("<f4"), "fp32_contents"),
+    "FP64": Datatype(np.dtype("<f8"), "fp64_contents"),
+    "INT8": Datatype(np.dtype("<i1"), "int_contents"),
+    "INT16": Datatype(np.dtype("<i2"), "int_contents"),
+    "INT32": Datatype(np.dtype("<i4"), "int_contents"),
+    "INT64": Datatype(np.dtype("<i8"), "int64_contents"),
+    "UINT8": Datatype(np.dtype("<u1"), "uint_contents"),
+    "UINT16": Datatype(np.dtype("<u2"), "uint_contents"),
+    "UINT32": Datatype(np.dtype("<u4"), "uint_contents"),
+    "UINT64": Datatype(np.dtype("<u8"), "uint64_contents"),
+}
+
+
+def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffer]]:
+    """Return a ModelInferRequest without its raw contents, and these, which are not copied.
+
+    Raises
+    ------
+    InvalidInput
+        If the bytes are no such message.
+    """
+    parted = packed.split(content, (_RAW,))
+    if parted is None:
+        request = parse(pb.ModelInferRequest, content)
+        return request, request.raw_input_contents
+    places, rest = parted
+    view = memoryview(content)
+    return parse(pb.ModelInferRequest, rest), [view[start:end] for _, start, end in places]
+
+
+def decode_input(
+    request: pb.ModelInferRequest, raw: Sequence[Buffer], *, n_features: int, max_rows: int
+) -> NDArray[Any]:
+    """Return the request's one input, of shape (n_rows, n_features), in the datatype it came in.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not there, not alone, or not such a tensor; there are too many rows; or a number
+        is not finite.
+    """
+    names = [tensor.name for tensor in request.inputs]
+    if names != [INPUT]:
+        _refuse_inputs(names)
+    tensor = request.inputs[0]
+    datatype = DATATYPES.get(tensor.datatype)
+    if datatype is None:
+        _refuse("inputs[0].datatype", f"one of {listing([*DATATYPES])}", shorten(tensor.datatype))
+    if tensor.parameters:
+        refuse_shared_memory(tensor.parameters, "inputs[0]")
+    shape = tuple(tensor.shape)
+    _check_shape(shape, n_features, max_rows)
+    flat = _from_raw(tensor, datatype, raw) if raw else _from_contents(tensor, datatype)
+    X = flat.reshape(shape)
+    if datatype.dtype.kind == "f":
+        check_finite(X, lambda row, column: f"{INPUT}[{row}][{column}]")
+    return X
+
+
+def refuse_shared_memory(parameters: Any, field: str) -> None:
+    """Accept a tensor's parameters unless its values are said to be in memory that we have not."""
+    if SHARED_MEMORY in parameters:
+        raise InvalidInput(
+            [
+                Violation(
+                    f"{field}.parameters[{SHARED_MEMORY}]",
+                    "expected no such parameter, for this server shares no memory; send and "
+                    "receive the values in the messages",
+                )
+            ]
+        )
+
+
+def _check_shape(shape: tuple[int, ...], n_features: int, max_rows: int) -> None:
+    field = "inputs[0].shape"
+    if len(shape) != 2 or shape[1] != n_features or shape[0] < 0:
+        _refuse(field, f"[n, {n_features}], rows of {n_features} features", shown(shape))
+    if shape[0] > max_rows:
+        _refuse(field, f"at most {max_rows} rows a call", f"{shape[0]}; send them in several calls")
+
+
+def _from_raw(
+    tensor: pb.ModelInferRequest.InferInputTensor, datatype: Datatype, raw: Sequence[Buffer]
+) -> NDArray[Any]:
+    if tensor.HasField("contents"):
+        _refuse(
+            "inputs[0].contents", "none beside raw_input_contents", "both; send the numbers once"
+        )
+    if len(raw) != 1:
+        _refuse("raw_input_contents", "1 of them, for 1 input", str(len(raw)))
+    n_bytes = tensor.shape[0] * tensor.shape[1] * datatype.dtype.itemsize
+    if len(raw[0]) != n_bytes:
+        _refuse(
+            "raw_input_contents[0]",
+            f"{n_bytes} bytes for {tensor.datatype} of shape {shown(tensor.shape)}",
+            str(len(raw[0])),
+        )
+    flat = np.frombuffer(raw[0], datatype.dtype)
+    # Where the client's other fields end is chance. What computes on arrays wants them aligned.
+    return flat if flat.flags.aligned else flat.copy()
+
+
+def _from_contents(
+    tensor: pb.ModelInferRequest.InferInputTensor, datatype: Datatype
+) -> NDArray[Any]:
+    sent = {field.name: len(values) for field, values in tensor.contents.ListFields()}
+    n_values = tensor.shape[0] * tensor.shape[1]
+    if sent != ({datatype.contents: n_values} if n_values else {}):
+        _refuse(
+            "inputs[0].contents",
+            f"{n_values} numbers in {datatype.contents}, for {tensor.datatype} of shape "
+            f"{shown(tensor.shape)}",
+            " and ".join(f"{n} in {field}" for field, n in sent.items()) or "none",
+        )
+    dtype = _FIELDS[datatype.contents]
+    values: NDArray[Any] = np.array(getattr(tensor.contents, datatype.contents), dtype=dtype)
+    if datatype.dtype.itemsize < dtype.itemsize:
+        limits = np.iinfo(datatype.dtype)
+        wrong = np.flatnonzero((values < limits.min) | (values > limits.max))
+        if len(wrong):
+            _refuse(
+                f"inputs[0].contents.{datatype.contents}[{wrong[0]}]",
+                f"{tensor.datatype}, from {limits.min} to {limits.max}",
+                str(values[wrong[0]]),
+            )
+    return values
+
+
+def _refuse_inputs(names: Sequence[str]) -> NoReturn:
+    for i, name in enumerate(names):
+        if name != INPUT:
+            raise InvalidInput(
+                [Violation(f"inputs[{i}].name", f"expected {INPUT!r}, got {shorten(name)}")]
+            )
+    came = "none" if not names else f"{len(names)} of this name"
+    raise InvalidInput([Violation("inputs", f"expected one input {INPUT!r}, got {came}")])
+
+
+def _refuse(field: str, expected: str, came: str) -> NoReturn:
+    raise InvalidInput([Violation(field, f"input {INPUT!r}: expected {expected}; got {came}")])
+
+
+def shown(shape: Sequence[int]) -> str:
+    """Return the shape for a message: the first sizes, if there are many."""
+    return f"[{listing([str(size) for size in shape])}]" if shape else "[]"
