@@ -1,5 +1,8 @@
 """The standard health service, `grpc.health.v1`: one status for the server and all its services.
 
+A further name, `LIVENESS`, is SERVING from the start: it says only that the process answers, for
+those who would end one that does not.
+
 A client that watches keeps its call open for good; without an end to that, a server that stops
 would wait for it until its grace is over.
 """
@@ -13,6 +16,8 @@ from service.call import Context
 from service.guard import Handler
 
 NAME = health.SERVICE_NAME
+
+LIVENESS = "liveness"
 
 Status = health_pb2.HealthCheckResponse.ServingStatus
 
@@ -53,6 +58,8 @@ class Health:
         """Tell whether the server is serving; only changes are sent to those who watch."""
         if serving is self._serving:
             return
+        if self._serving is None:
+            await self._servicer.set(LIVENESS, Status.SERVING)
         self._serving = serving
         for name in self._names:
             await self._servicer.set(name, Status.SERVING if serving else Status.NOT_SERVING)
