@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -131,6 +132,19 @@ def test_tritonclient_gets_what_classify_answers_bit_for_bit(models, triton, kin
     ]
     (counted,) = got["statistics"]["model_stats"]
     assert (counted["inference_count"], counted["execution_count"]) == ("30", "1")
+
+
+def test_the_readmes_example_runs_as_it_stands(models, triton):
+    text = (ROOT / "README.md").read_text()
+    (example,) = [
+        block
+        for block in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+        if "tritonclient" in block
+    ]
+    with ServerProcess(models[0].root) as server:
+        script = example.replace("127.0.0.1:50051", server.address)
+        printed = run(triton / "python", "-c", script)
+    assert printed.startswith("[b'I' b'II'] [0.9")
 
 
 IN_ONE_PROCESS = """
