@@ -17,6 +17,7 @@ from tests.serving import ROOT
         (["tests/benchmarks/update.py"], 8),
         (["tests/benchmarks/quality.py", "--quick"], 7),
         (["tests/benchmarks/score.py", "--rows", "2000", "--repeat", "1"], 6),
+        (["tests/benchmarks/infer.py", "--points", "10", "--calls", "100", "--repeat", "1"], 5),
         (["-m", "tests.benchmarks.registry", "--repeat", "3"], 14),
         pytest.param(
             ["-m", "tests.benchmarks.serve", "--seconds", "0.3", "--repeat", "1"],

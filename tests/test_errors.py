@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from quadnet.registry import Registry
 from service.errors import TABLE
 from service.policies.policy import Policy
+from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests import inference
 from tests.certificates import Authority
 from tests.exact import publish
+from tests.inference import InferenceStub
 from tests.serving import SERVICE, ServerProcess, open_stream, refused, served_here
 
 NAN = float("nan")
@@ -77,6 +80,33 @@ def too_many(server, registry, folder):
 
 def features(server, registry, folder):
     return refused(server.stub.Explain, pb.ExplainRequest(features=[1, 2, 3]))
+
+
+def infer(server, request):
+    return refused(InferenceStub(server.channel).ModelInfer, request)
+
+
+def no_input(server, registry, folder):
+    return infer(server, inference_pb2.ModelInferRequest())
+
+
+def another_tensor(server, registry, folder):
+    return infer(server, inference.raw([[1, 1, 1]]))
+
+
+def raw_and_typed(server, registry, folder):
+    request = inference.typed([[1, 1]])
+    request.raw_input_contents.append(b"")
+    return infer(server, request)
+
+
+def no_output(server, registry, folder):
+    return infer(server, inference.raw([[1, 1]], outputs=[inference.Output(name="logits")]))
+
+
+def answer_too_large(server, registry, folder):
+    with ServerProcess(registry.root, "--max-message-bytes", "4096") as small:
+        return infer(small, inference.raw(np.zeros((200, 2)), "INT8"))
 
 
 def no_message(server, registry, folder):
@@ -164,7 +194,8 @@ CASES = dict(
     zip(
         [row.what for row in TABLE],
         [
-            unknown, lengths, not_finite, certainty, too_many, features, no_message, too_large,
+            unknown, lengths, not_finite, certainty, too_many, features, no_input,
+            another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
             overload, deadline, cannot, damaged, not_loaded, stopping, stopped, cut_off, no_token,
             no_certificate, no_method, fault,
         ],
