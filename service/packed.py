@@ -18,7 +18,7 @@ from quadnet.types import FloatArray
 
 _VARINT, _EIGHT_BYTES, _LENGTH_DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
 
-_MAX_FIELDS = 16
+MAX_FIELDS = 16
 """A message of more parts than this is for protobuf's parser, which is not written in Python."""
 
 
@@ -80,7 +80,7 @@ def split(message: bytes, fields: Sequence[int]) -> tuple[list[tuple[int, int, i
             else:
                 return None
             n_fields += 1
-            if end > len(message) or n_fields > _MAX_FIELDS:
+            if end > len(message) or n_fields > MAX_FIELDS:
                 return None
             if number not in fields:
                 rest.append(message[start:end])

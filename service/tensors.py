@@ -23,6 +23,9 @@ SHARED_MEMORY = "shared_memory_region"
 
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
+_MAX_IN_PARTS = 2**20
+"""Protobuf needs forty times the memory of a message that is nothing but empty inputs."""
+
 Buffer: TypeAlias = bytes | memoryview
 
 _FIELDS: dict[str, np.dtype[Any]] = {
@@ -62,10 +65,20 @@ def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffe
     Raises
     ------
     InvalidInput
-        If the bytes are no such message.
+        If the bytes are no such message, or a large one of many parts.
     """
     parted = packed.split(content, (_RAW,))
     if parted is None:
+        if len(content) > _MAX_IN_PARTS:
+            raise InvalidInput(
+                [
+                    Violation(
+                        "request",
+                        f"expected at most {packed.MAX_FIELDS} inputs, outputs, parameters and "
+                        f"other fields in a message of more than {_MAX_IN_PARTS} bytes, got more",
+                    )
+                ]
+            )
         request = parse(pb.ModelInferRequest, content)
         return request, request.raw_input_contents
     places, rest = parted

@@ -1,6 +1,8 @@
 """The Open Inference Protocol over a real socket: any model, by tensors, raw and typed."""
 
 import json
+import re
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -455,6 +457,21 @@ def test_bytes_that_are_no_message_are_refused(server):
         assert f"expected a message inference.{method.name}Request" in error.details()
 
 
+def most_memory(server):
+    """Return the most that the server's process has held until now, in MB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def test_a_large_message_of_many_parts_is_refused_before_it_takes_forty_times_the_memory(server):
+    before = most_memory(server)
+    error = refused(server.channel.unary_unary(f"/{SERVICE}/ModelInfer"), b"\x2a\x00" * 10_000_000)
+    assert error.code() is INVALID
+    assert error.details().startswith("request: expected at most 16 inputs, outputs, parameters")
+    # Of 20 MB, which gRPC itself holds for a moment.
+    assert most_memory(server) - before < 100
+
+
 def test_parameters_that_others_send_are_ignored(stub):
     """What tritonclient can add to a request, for servers that queue and keep sequences."""
     request = raw([[0.5, 0.5]])
@@ -463,6 +480,9 @@ def test_parameters_that_others_send_are_ignored(stub):
     request.parameters["priority"].uint64_param = 1
     request.parameters["timeout"].int64_param = 1
     request.inputs[0].parameters["mine"].double_param = 1.5
+    assert outputs(stub.ModelInfer(request))["label"].tolist() == [b"I"]
+    for i in range(20):
+        request.parameters[f"triton_{i}"].string_param = "x"
     assert outputs(stub.ModelInfer(request))["label"].tolist() == [b"I"]
 
 
