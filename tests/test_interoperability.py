@@ -26,7 +26,9 @@ def environment(folder, *requirements):
     """Make an environment with these packages, and return its programs' folder."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run(
-        [folder / "bin/pip", "install", "--quiet", *requirements], check=True, cwd=folder
+        [folder / "bin/pip", "install", "--quiet", "--no-compile", *requirements],
+        check=True,
+        cwd=folder,
     )
     return folder / "bin"
 
