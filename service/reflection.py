@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from service.call import Call
+from service.codec import parse
 from service.guard import Guard, Handler
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
@@ -29,7 +30,7 @@ def handlers(guard: Guard, services: Iterable[str]) -> dict[str, Handler]:
     listed = reflection.aio.ReflectionServicer((*services, NAME), pool=pool)
 
     async def respond(messages: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
-        requests = (reflection_pb2.ServerReflectionRequest.FromString(m) async for m in messages)
+        requests = (parse(reflection_pb2.ServerReflectionRequest, m) async for m in messages)
         async for response in listed.ServerReflectionInfo(requests, call.context):
             yield response.SerializeToString()
 

@@ -317,6 +317,15 @@ def test_any_bytes_to_any_method_get_an_answer_or_a_status_of_the_table(server, 
     ask(server, method, content)
 
 
+def test_bytes_that_are_no_question_to_reflection_are_refused_like_others(server):
+    reflect = server.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        list(reflect(iter([b"\xff"]), timeout=20))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_memory_stays_flat_under_thousands_of_bad_messages(server):
     rng = np.random.default_rng(5)
     good = pb.ClassifyRequest(x=rng.normal(size=500), y=rng.normal(size=500)).SerializeToString()
