@@ -47,9 +47,10 @@ def serve(settings: ServeSettings, *, hints: bool = False) -> int:
                     advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
                 )
 
-        asyncio.run(
-            Supervisor(settings, counts).run(announce) if several else work(settings, announce)
-        )
+        if several:
+            asyncio.run(Supervisor(settings, counts).run(announce))
+        else:
+            work(settings, announce)
     print("Stopped.", flush=True)
     return 0
 

@@ -5,7 +5,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
 
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
@@ -18,13 +21,22 @@ OnStart = Callable[[str, int], None]
 """Told, in words, what is served, and the port that is listened on."""
 
 
-async def work(settings: ServeSettings, on_start: OnStart) -> None:
+def work(settings: ServeSettings, on_start: OnStart) -> None:
     """Serve in this process, which has the port to itself, until told to stop."""
+    _run(_work(settings, on_start))
+
+
+async def _work(settings: ServeSettings, on_start: OnStart) -> None:
     server, live = _assemble(settings)
     await server.run(lambda: on_start(_state(live, settings.host, server.port), server.port))
 
 
-async def work_for_supervisor(settings: ServeSettings) -> None:
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+async def _work_for_supervisor(settings: ServeSettings) -> None:
     """Serve beside others on the port, and stop, too, when standard input ends."""
     server, live = _assemble(settings, shared_port=True)
     reader = asyncio.StreamReader()
@@ -71,7 +83,7 @@ def main() -> int:
     if given["replaces"]:
         metrics.WORKER_RESTARTS.inc()
     try:
-        asyncio.run(work_for_supervisor(settings))
+        _run(_work_for_supervisor(settings))
     except QuadnetError as error:
         print(f"quadnet serve: {error}", file=sys.stderr)
         return 1
