@@ -16,10 +16,11 @@ from service.slices import Slices, rows_a_slice
 from service.stubs.inference.v2 import inference_pb2 as pb
 
 _Response = pb.ModelInferResponse
+_Tensor = _Response.InferOutputTensor
 _ID = _Response.ID_FIELD_NUMBER
 _OUTPUTS = _Response.OUTPUTS_FIELD_NUMBER
 _RAW = _Response.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
-_CONTENTS = _Response.InferOutputTensor.CONTENTS_FIELD_NUMBER
+_CONTENTS = _Tensor.CONTENTS_FIELD_NUMBER
 
 
 class Batch:
@@ -69,20 +70,21 @@ class Batch:
     def encode(self, request_id: str, *, raw: bool) -> bytes:
         """Return the ModelInferResponse."""
         manifest = self._model.manifest
-        parts = [
-            _answered_by(manifest.model, manifest.version),
-            packed.write(_ID, request_id.encode()),
-        ]
-        for output, slices in zip(self._outputs, self._values, strict=True):
-            tensor = _without_values(
-                output.name, output.datatype, (len(self._X), *output.row_shape)
+        n_rows = len(self._X)
+        tensors = tuple(
+            (output.name, output.datatype, (n_rows, *output.row_shape)) for output in self._outputs
+        )
+        parts = [packed.write(_ID, request_id.encode())]
+        if raw:
+            parts.append(_without_values(manifest.model, manifest.version, tensors))
+            parts.extend(packed.write_one(_RAW, b"".join(slices)) for slices in self._values)
+            return b"".join(parts)
+        parts.append(_without_values(manifest.model, manifest.version, ()))
+        for output, tensor, slices in zip(self._outputs, tensors, self._values, strict=True):
+            contents = packed.write_one(_CONTENTS, output.typed(b"".join(slices)))
+            parts.append(
+                packed.write_one(_OUTPUTS, _tensor(*tensor).SerializeToString() + contents)
             )
-            values = b"".join(slices)
-            if raw:
-                parts.append(packed.write_one(_RAW, values))
-            else:
-                tensor += packed.write_one(_CONTENTS, output.typed(values))
-            parts.append(packed.write_one(_OUTPUTS, tensor))
         return b"".join(parts)
 
 
@@ -90,14 +92,15 @@ def _write(output: Output, values: list[bytes], P: FloatArray, rows: slice) -> N
     values.append(output.write(P[rows], None))
 
 
-@lru_cache(maxsize=64)
-def _answered_by(model: str, version: int) -> bytes:
-    """Return a ModelInferResponse that holds nothing but the version's name."""
-    return _Response(model_name=model, model_version=str(version)).SerializeToString()
+def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> _Tensor:
+    return _Tensor(name=name, datatype=datatype, shape=shape)
 
 
 @lru_cache(maxsize=256)
-def _without_values(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
-    """Return an output's InferOutputTensor, but for the values."""
-    tensor = _Response.InferOutputTensor(name=name, datatype=datatype, shape=shape)
-    return tensor.SerializeToString()
+def _without_values(
+    model: str, version: int, tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
+) -> bytes:
+    """Return the ModelInferResponse of this version, with these outputs and nothing in them."""
+    outputs = [_tensor(*each) for each in tensors]
+    response = _Response(model_name=model, model_version=str(version), outputs=outputs)
+    return response.SerializeToString()

@@ -108,8 +108,11 @@ def decode_input(
         refuse_shared_memory(tensor.parameters, "inputs[0]")
     shape = tuple(tensor.shape)
     _check_shape(shape, n_features, max_rows)
-    flat = _from_raw(tensor, datatype, raw) if raw else _from_contents(tensor, datatype)
-    X = flat.reshape(shape)
+    n_values = shape[0] * shape[1]
+    if raw:
+        X = _from_raw(tensor, datatype, n_values, raw).reshape(shape)
+    else:
+        X = _from_contents(tensor, datatype, n_values).reshape(shape)
     if datatype.dtype.kind == "f":
         check_finite(X, lambda row, column: f"{INPUT}[{row}][{column}]")
     return X
@@ -138,7 +141,10 @@ def _check_shape(shape: tuple[int, ...], n_features: int, max_rows: int) -> None
 
 
 def _from_raw(
-    tensor: pb.ModelInferRequest.InferInputTensor, datatype: Datatype, raw: Sequence[Buffer]
+    tensor: pb.ModelInferRequest.InferInputTensor,
+    datatype: Datatype,
+    n_values: int,
+    raw: Sequence[Buffer],
 ) -> NDArray[Any]:
     if tensor.HasField("contents"):
         _refuse(
@@ -146,7 +152,7 @@ def _from_raw(
         )
     if len(raw) != 1:
         _refuse("raw_input_contents", "1 of them, for 1 input", str(len(raw)))
-    n_bytes = tensor.shape[0] * tensor.shape[1] * datatype.dtype.itemsize
+    n_bytes = n_values * datatype.dtype.itemsize
     if len(raw[0]) != n_bytes:
         _refuse(
             "raw_input_contents[0]",
@@ -159,10 +165,9 @@ def _from_raw(
 
 
 def _from_contents(
-    tensor: pb.ModelInferRequest.InferInputTensor, datatype: Datatype
+    tensor: pb.ModelInferRequest.InferInputTensor, datatype: Datatype, n_values: int
 ) -> NDArray[Any]:
     sent = {field.name: len(values) for field, values in tensor.contents.ListFields()}
-    n_values = tensor.shape[0] * tensor.shape[1]
     if sent != ({datatype.contents: n_values} if n_values else {}):
         _refuse(
             "inputs[0].contents",
