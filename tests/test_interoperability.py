@@ -24,13 +24,14 @@ REPEAT = 500
 
 def environment(folder, *requirements):
     """Make an environment with these packages, and return its programs' folder."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run(
-        [folder / "bin/pip", "install", "--quiet", "--no-compile", *requirements],
-        check=True,
-        cwd=folder,
-    )
+    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    install(folder / "bin", *requirements)
     return folder / "bin"
+
+
+def install(programs, *words):
+    python = programs / "python"
+    subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *words], check=True)
 
 
 def run(python, *words, given="", env=None):
@@ -236,11 +237,7 @@ def test_tritonclient_runs_in_the_servers_process_with_a_protobuf_that_it_exclud
     models, triton, tmp_path
 ):
     """Installed without its dependencies: it declares an older protobuf than this environment's."""
-    subprocess.run(
-        [triton / "pip", "install", "--quiet", "--no-deps", "--target", tmp_path]
-        + ["tritonclient", "python-rapidjson"],
-        check=True,
-    )
+    install(triton, "--no-deps", "--target", tmp_path, "tritonclient", "python-rapidjson")
     imports, call = PACKAGES["tritonclient[grpc]"]
     script = IN_ONE_PROCESS.format(imports=f"import service.server\n{imports}", call=call)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
