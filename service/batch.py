@@ -12,7 +12,7 @@ from quadnet.artifact import Model
 from quadnet.types import BoolArray, FloatArray
 from service import packed
 from service.outputs import Output
-from service.slices import Slices, rows_a_slice
+from service.slices import Slices, rows_at_once
 from service.stubs.inference.v2 import inference_pb2 as pb
 
 _Response = pb.ModelInferResponse
@@ -46,7 +46,7 @@ class Batch:
     async def run(self, slices: Slices) -> None:
         """Compute in the slices of Classify, so that the numbers are the same, and write."""
         layer_sizes = self._model.predictor.network.layer_sizes
-        await slices.run(len(self._X), rows_a_slice(layer_sizes), self._compute)
+        await slices.run(len(self._X), rows_at_once(layer_sizes), self._compute)
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.most_rows is not None:
                 P = np.concatenate(self._kept)

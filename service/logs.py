@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from select import PIPE_BUF
 from typing import IO, Any
 
 import structlog
@@ -61,15 +62,25 @@ class LineWriter:
             self._written.wait()
             self._finishing.wait(_SECONDS_BEHIND)
             self._written.clear()
-            lines = []
             while self._lines:
-                lines.append(self._lines.popleft())
-            try:
-                self._file.write("".join(lines))
-                self._file.flush()
-            except (OSError, ValueError):
-                # Nobody reads it any more; there is no other place to say so.
-                metrics.LINES_DROPPED.inc(len(lines))
+                self._write(self._some())
+
+    def _some(self) -> list[str]:
+        """Take as many lines as several processes can write to one pipe without mixing them."""
+        lines: list[str] = []
+        size = 0
+        while self._lines and (not lines or size + len(self._lines[0].encode()) <= PIPE_BUF):
+            lines.append(self._lines.popleft())
+            size += len(lines[-1].encode())
+        return lines
+
+    def _write(self, lines: list[str]) -> None:
+        try:
+            self._file.write("".join(lines))
+            self._file.flush()
+        except (OSError, ValueError):
+            # Nobody reads it any more; there is no other place to say so.
+            metrics.LINES_DROPPED.inc(len(lines))
 
 
 class _Forward(logging.Handler):

@@ -25,7 +25,7 @@ CLASSIFICATION = "classification"
 
 DATATYPES = {np.dtype(np.float32): "FP32", np.dtype(np.float64): "FP64"}
 
-_TEXTS_A_SLICE = 2048
+_TEXTS_AT_ONCE = 2048
 """How many texts of a probability and a class take about a millisecond."""
 
 _TYPED = {
@@ -101,7 +101,7 @@ class LikeliestClasses(Output):
         classes = tuple(model.manifest.signature.classes)
         n = min(n, len(classes))
         self.row_shape = (n,)
-        self.most_rows = max(1, _TEXTS_A_SLICE // n)
+        self.most_rows = max(1, _TEXTS_AT_ONCE // n)
         self._heads, self._tails = _around_probabilities(classes, raw=raw)
 
     def write(self, P: FloatArray, unknown: BoolArray | None) -> bytes:

@@ -1,6 +1,6 @@
 """The gRPC server: put together, started, and stopped without losing a call.
 
-Everything but reading files runs on one thread, an event loop: see ARCHITECTURE.md for why.
+Calls run on one thread, an event loop: see ARCHITECTURE.md for why.
 """
 
 import asyncio
@@ -211,12 +211,16 @@ def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, i
         # connections.
         ("grpc.so_reuseport", int(shared_port)),
         # By default the core itself refuses calls beyond 1,000 that wait to be looked at, with
-        # CANCELLED, which no client tries again. How many may be in flight is Admission's to say.
+        # CANCELLED, which few clients try again. How many may be in flight is Admission's to say.
         ("grpc.server.max_pending_requests", _LARGE),
         ("grpc.server.max_pending_requests_hard_limit", _LARGE),
         ("grpc.server_max_unrequested_time_in_server", _LARGE),
         # Connections end in peace after a while, and begin anew with whoever has least to do.
         *([("grpc.max_connection_age_ms", age)] if age else []),
+        # What is sent before anybody has looked at the call is kept in memory: let it be little. By
+        # default it grows with the speed of the network, to whole messages.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 65_536),
         # A caller that is gone without a word is noticed; one that asks whether we are there may.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from quadnet.artifact import Model
 from quadnet.errors import NotReady, QuadnetError, RegistryError
@@ -11,7 +12,7 @@ from service.catalogue import catalogue, public_reason
 from service.codec import SERVICE
 from service.guard import Guard, Handler
 from service.live import LiveModels
-from service.slices import Slices, rows_a_slice
+from service.slices import Slices, rows_at_once
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 
@@ -39,7 +40,9 @@ class QuadrantServicer:
 
     async def classify(self, content: bytes, call: Call) -> bytes:
         """Say the quadrant of each point."""
-        request, X = codec.decode_points(content, max_points=self._max_points)
+        request, X = await self._slices.decode(
+            content, partial(codec.decode_points, max_points=self._max_points)
+        )
         model = await self._get(request, call)
         answers = codec.Answers(
             model,
@@ -48,7 +51,7 @@ class QuadrantServicer:
             all_certainties=request.all_certainties,
         )
         await self._slices.run(
-            len(X), rows_a_slice(model.predictor.network.layer_sizes), answers.compute
+            len(X), rows_at_once(model.predictor.network.layer_sizes), answers.compute
         )
         call.points += len(X)
         return answers.encode()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.serving import ROOT
 
+needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not there")
+
 
 @pytest.mark.parametrize(
     ("command", "rows"),
@@ -17,12 +19,16 @@ from tests.serving import ROOT
         (["tests/benchmarks/update.py"], 8),
         (["tests/benchmarks/quality.py", "--quick"], 7),
         (["tests/benchmarks/score.py", "--rows", "2000", "--repeat", "1"], 6),
-        (["tests/benchmarks/infer.py", "--points", "10", "--calls", "100", "--repeat", "1"], 5),
+        pytest.param(
+            ["-m", "tests.benchmarks.infer", "--points", "10", "--seconds", "0.3", "--repeat", "1"],
+            5,
+            marks=needs_h2load,
+        ),
         (["-m", "tests.benchmarks.registry", "--repeat", "3"], 14),
         pytest.param(
             ["-m", "tests.benchmarks.serve", "--seconds", "0.3", "--repeat", "1"],
             13,
-            marks=pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not there"),
+            marks=needs_h2load,
         ),
         (["-m", "tests.benchmarks.soak", "--seconds", "8"], 11),
     ],

@@ -1,31 +1,23 @@
-"""ModelInfer beside Classify: calls a second of one server, asked by h2load with ready-made bytes.
+"""ModelInfer beside Classify: python -m tests.benchmarks.infer.
 
-The two are asked in turns, so that whatever else the machine does hits both. Needs h2load, of
-nghttp2: what loads a server must cost less than the server.
+One server's calls a second and its processor time a call, asked in turns by h2load.
 """
 
 import argparse
 import os
-import re
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+from quadnet.registry import Registry
+from service.stubs.inference.v2 import inference_pb2
+from service.stubs.quadrant.v1 import quadrant_pb2
+from tests.benchmarks.loading import CLASSIFY, calls_a_second, frame, require_h2load
+from tests.exact import publish
+from tests.serving import ServerProcess
 
-from quadnet.registry import Registry  # noqa: E402
-from service.stubs.inference.v2 import inference_pb2  # noqa: E402
-from service.stubs.quadrant.v1 import quadrant_pb2  # noqa: E402
-from tests.exact import publish  # noqa: E402
-from tests.serving import ServerProcess  # noqa: E402
-
-CLASSIFY = "quadrant.v1.QuadrantService/Classify"
 INFER = "inference.GRPCInferenceService/ModelInfer"
 
 
@@ -58,27 +50,6 @@ def messages(points):
     }
 
 
-def calls_a_second(server, method, message, calls, folder):
-    """Ask so many calls, and return how many were answered a second."""
-    content = message.SerializeToString()
-    body = Path(folder) / "body"
-    body.write_bytes(b"\0" + len(content).to_bytes(4, "big") + content)
-    done = subprocess.run(
-        ["h2load", "-n", str(calls), "-c", "4", "-m", "8", "-t", "1", "-d", body]
-        + ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        + [f"http://{server.address}/{method}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # A refused call is answered, too, and faster: only its missing message tells.
-    sent = re.search(r"(\d+) succeeded, 0 failed, 0 errored", done.stdout)
-    data = re.search(r"\((\d+)\) data", done.stdout)
-    if not sent or int(sent[1]) != calls or not data or not int(data[1]):
-        raise SystemExit(f"{method} was not answered:\n{done.stdout}")
-    return float(re.search(r"([\d.]+) req/s", done.stdout)[1])
-
-
 def cpu_seconds(pid):
     """Return how long the process has computed, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -86,14 +57,12 @@ def cpu_seconds(pid):
 
 
 def main():
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, nargs="+", default=[1, 100, 1000])
-    parser.add_argument("--calls", type=int, default=5000)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--repeat", type=int, default=7)
     options = parser.parse_args()
-    if not shutil.which("h2load"):
-        raise SystemExit("h2load is not there: install nghttp2-client.")
+    require_h2load()
 
     print(f"{'':28} {'points':>7} {'calls/s':>9} {'of Classify':>12} {'CPU us a call':>14}")
     with tempfile.TemporaryDirectory() as folder:
@@ -101,21 +70,27 @@ def main():
         publish(registry)
         with ServerProcess(registry.root, "--log-level", "warning") as server:
             for points in options.points:
-                ways = messages(points)
-                measured = {way: [] for way in ways}
-                for _ in range(options.repeat):
-                    for way, (method, message) in ways.items():
-                        before = cpu_seconds(server.process.pid)
-                        rate = calls_a_second(server, method, message, options.calls, folder)
-                        cpu = (cpu_seconds(server.process.pid) - before) / options.calls
-                        measured[way].append((rate, cpu))
-                for way, runs in measured.items():
-                    ratio = statistics.median(
-                        rate / beside
-                        for (rate, _), (beside, _) in zip(runs, measured["Classify"], strict=True)
-                    )
-                    rate, cpu = map(statistics.median, zip(*runs, strict=True))
-                    print(f"{way:28} {points:>7,} {rate:>9,.0f} {ratio:>11.0%} {cpu * 1e6:>13.0f}")
+                compare(server, points, Path(folder), options)
+
+
+def compare(server, points, folder, options):
+    """Print a line for each way to ask for so many points."""
+    ways = messages(points)
+    measured = {way: [] for way in ways}
+    for _ in range(options.repeat):
+        for way, (method, message) in ways.items():
+            file = frame(folder / "message", message.SerializeToString())
+            before = cpu_seconds(server.process.pid)
+            rate = calls_a_second(server.port, file, method=method, seconds=options.seconds)
+            cpu = cpu_seconds(server.process.pid) - before
+            # The warm-up's calls are paid for, too.
+            measured[way].append((rate, cpu / (rate * (options.seconds + 0.3))))
+    for way, runs in measured.items():
+        ratio = statistics.median(
+            rate / beside for (rate, _), (beside, _) in zip(runs, measured["Classify"], strict=True)
+        )
+        rate, cpu = map(statistics.median, zip(*runs, strict=True))
+        print(f"{way:28} {points:>7,} {rate:>9,.0f} {ratio:>11.0%} {cpu * 1e6:>13.0f}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class Offer:
         elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self.refused.append((time.perf_counter() - begun) * 1e3)
         else:
-            self._others.append(code)
+            self._others.append((code, call.details()))
 
 
 class HealthChecks:
