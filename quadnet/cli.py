@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from service.settings import ServeSettings
+    from service.settings import UpSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Verb:
 VERBS = {
     "up": Verb(
         "train and publish the default model if there is none, then serve it",
-        "service.settings:ServeSettings",
+        "service.settings:UpSettings",
         "quadnet.cli:up",
     ),
     "train": Verb(
@@ -93,6 +93,11 @@ VERBS = {
         "answer gRPC calls from a published version",
         "service.settings:ServeSettings",
         "service.serve:serve",
+    ),
+    "playground": Verb(
+        "show the page in front of a running server",
+        "service.settings:PlaygroundSettings",
+        "service.beside:playground",
     ),
     "classify": Verb(
         "ask a running server for the quadrants of points",
@@ -161,19 +166,19 @@ def main() -> None:
     sys.exit(code)
 
 
-def up(settings: "ServeSettings") -> int:
+def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
     from pipeline import commands, presets
     from quadnet.names import CHAMPION
     from quadnet.registry import Registry
-    from service.serve import serve
+    from service.serve import serve_with_page
 
     registry = Registry(settings.registry)
     if settings.alias == CHAMPION and CHAMPION not in registry.aliases(settings.model).aliases:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
         commands.execute(presets.load(settings.model), registry)
-    return serve(settings, hints=True)
+    return serve_with_page(settings)
 
 
 def _run(name: str, words: list[str]) -> int:

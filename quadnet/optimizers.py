@@ -18,6 +18,13 @@ class Optimizer(Protocol):
     gradient: FloatArray
     decay: FloatArray | None
 
+    @property
+    def moments(self) -> FloatArray:
+        """What it remembers of earlier steps, flat: a view."""
+
+    def go_on(self, moments: FloatArray, updates: int) -> None:
+        """Take over the moments that another such optimizer had after so many steps."""
+
     def step(self, theta: FloatArray) -> None:
         """Move theta (flat, in place) against `gradient`, which may be overwritten."""
 
@@ -44,6 +51,13 @@ class SGD:
         self.gradient = np.zeros_like(theta)
         # With Nesterov's, momentum * v is kept: the next step needs that product and not v.
         self._velocity = np.zeros_like(theta)
+
+    @property
+    def moments(self) -> FloatArray:
+        return self._velocity
+
+    def go_on(self, moments: FloatArray, updates: int) -> None:
+        self._velocity[:] = moments
 
     def step(self, theta: FloatArray) -> None:
         gradient, velocity = self.gradient, self._velocity
@@ -99,6 +113,14 @@ class Adam:
         self._betas: FloatArray = np.array(
             [[self.beta_1], [self.beta_2]], dtype=self._moments.dtype
         )
+
+    @property
+    def moments(self) -> FloatArray:
+        return self._moments.reshape(-1)
+
+    def go_on(self, moments: FloatArray, updates: int) -> None:
+        self.moments[:] = moments
+        self._t = updates
 
     def step(self, theta: FloatArray) -> None:
         self._t += 1

@@ -24,10 +24,10 @@ M = TypeVar("M", bound=Message)
 SERVICE: str = pb.DESCRIPTOR.services_by_name["QuadrantService"].full_name
 
 # The wire's numbers for the quadrants, by name: neither side's order is relied upon.
-_NUMBERS = {name: pb.Quadrant.Value(f"QUADRANT_{name}") for name in quadrants.NAMES}
-QUADRANT_NAMES = {number: name for name, number in _NUMBERS.items()}
+NUMBERS = {name: pb.Quadrant.Value(f"QUADRANT_{name}") for name in quadrants.NAMES}
+QUADRANT_NAMES = {number: name for name, number in NUMBERS.items()}
 
-_BY_ROW = np.array([_NUMBERS[name] for name in quadrants.NAMES], np.uint8)
+_BY_ROW = np.array([NUMBERS[name] for name in quadrants.NAMES], np.uint8)
 """The wire's number for each row of probabilities, which stand in the order I to IV."""
 
 _NONE: FloatArray = np.empty(0)

@@ -6,6 +6,7 @@ import numpy as np
 
 from quadnet.artifact import Model
 from quadnet.explanation import LayerTrace, trace
+from quadnet.network import Network
 from quadnet.types import FloatArray
 from service import packed
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -17,8 +18,6 @@ _TERMS = pb.UnitTrace.TERMS_FIELD_NUMBER
 def describe(model: Model, aliases: Sequence[str]) -> pb.GetModelResponse:
     """Return the version, whole."""
     manifest, network = model.manifest, model.predictor.network
-    names = (*network.activation_names, network.loss.link_name)
-    parameters = network.parameters
     described = pb.GetModelResponse(
         model=name(model),
         aliases=aliases,
@@ -26,10 +25,7 @@ def describe(model: Model, aliases: Sequence[str]) -> pb.GetModelResponse:
             pb.Feature(name=f.name, min=f.min, max=f.max) for f in manifest.signature.features
         ],
         classes=manifest.signature.classes,
-        layers=[
-            _layer(*layer)
-            for layer in zip(names, parameters.weights, parameters.biases, strict=True)
-        ],
+        layers=network_layers(network),
         metrics={
             "accuracy": manifest.metrics["test"].accuracy,
             "log_loss": manifest.metrics["test"].log_loss,
@@ -54,7 +50,7 @@ def explain(model: Model, x: FloatArray) -> pb.ExplainResponse:
     known = bool(np.isfinite(P).all())
     return pb.ExplainResponse(
         model=name(model),
-        layers=[_layer_trace(layer) for layer in layers],
+        layers=[layer_trace(each) for each in layers],
         classes=classes,
         probabilities=(P if known else np.full(len(P), 1 / len(P))).tolist(),
         label=classes[int(P.argmax())] if known else "",
@@ -67,20 +63,30 @@ def name(model: Model) -> pb.ModelVersion:
     return pb.ModelVersion(name=manifest.model, version=manifest.version, digest=model.digest)
 
 
+def network_layers(network: Network) -> list[pb.Layer]:
+    """Return every layer of a network, from the first hidden one to the output."""
+    names = (*network.activation_names, network.loss.link_name)
+    parameters = network.parameters
+    return [
+        _layer(*each) for each in zip(names, parameters.weights, parameters.biases, strict=True)
+    ]
+
+
 def _layer(activation: str, W: FloatArray, b: FloatArray) -> pb.Layer:
     inputs, units = W.shape
-    layer = pb.Layer(activation=activation, inputs=inputs, units=units, biases=b.tolist())
-    layer.MergeFromString(packed.doubles(_WEIGHTS, W))
-    return layer
+    described = pb.Layer(activation=activation, inputs=inputs, units=units, biases=b.tolist())
+    described.MergeFromString(packed.doubles(_WEIGHTS, W))
+    return described
 
 
-def _layer_trace(layer: LayerTrace) -> pb.LayerTrace:
-    described = pb.LayerTrace(activation=layer.activation)
+def layer_trace(traced: LayerTrace) -> pb.LayerTrace:
+    """Return what one layer did, unit by unit."""
+    described = pb.LayerTrace(activation=traced.activation)
     for terms, bias, z, a in zip(
-        layer.terms.T,
-        layer.biases.tolist(),
-        layer.pre_activations.tolist(),
-        layer.activations.tolist(),
+        traced.terms.T,
+        traced.biases.tolist(),
+        traced.pre_activations.tolist(),
+        traced.activations.tolist(),
         strict=True,
     ):
         unit = described.units.add(bias=bias, pre_activation=z, activation=a)

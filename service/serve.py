@@ -3,12 +3,14 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 
 import structlog
 
 from quadnet.settings import DEFAULT_HOST, DEFAULT_PORT
-from service import address, logs, metrics
-from service.settings import ServeSettings
+from service import address, beside, logs, metrics
+from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
 from service.supervisor import Supervisor
 from service.tls import ServerFiles
 from service.worker import work
@@ -16,8 +18,24 @@ from service.worker import work
 _log = structlog.get_logger(__name__)
 
 
-def serve(settings: ServeSettings, *, hints: bool = False) -> int:
-    """Serve until told to stop; `hints` prints what to type next."""
+Hints = Callable[[int], str]
+"""Given the port, says what to type next."""
+
+
+def serve_with_page(settings: UpSettings) -> int:
+    """Serve until told to stop, say what to type next, and show the page if its extra is there."""
+    with ExitStack() as shown:
+
+        def hints(port: int) -> str:
+            page = _page(settings, port)
+            text = "" if page is None else f"The page: {shown.enter_context(page)}\n"
+            return text + _hints(settings, port)
+
+        return serve(settings, hints)
+
+
+def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
+    """Serve until told to stop."""
     logs.configure(settings.log_level)
     files = ServerFiles.of(settings)
     if files is not None:
@@ -37,8 +55,8 @@ def serve(settings: ServeSettings, *, hints: bool = False) -> int:
             if metrics_port is not None:
                 where = address.join(settings.metrics_host, metrics_port)
                 print(f"Metrics for Prometheus on http://{where}/metrics.")
-            if hints:
-                print(_hints(settings, port))
+            if hints is not None:
+                print(hints(port))
             print("Ctrl-C stops it.", flush=True)
             if files is None and not address.is_loopback(settings.host):
                 _log.warning(
@@ -55,11 +73,31 @@ def serve(settings: ServeSettings, *, hints: bool = False) -> int:
     return 0
 
 
+def _page(settings: UpSettings, port: int) -> AbstractContextManager[str] | None:
+    """Return the page, to be opened; None if it is not wanted, or cannot be shown."""
+    # With TLS it would have to be told whom to trust, which its own verb can be.
+    if settings.no_page or settings.tls_cert is not None or not beside.is_installed():
+        return None
+    return beside.opened(
+        PlaygroundSettings(
+            host=_callable_host(settings),
+            port=port,
+            token_file=settings.token_file,
+            log_level=settings.log_level,
+            **settings.model_dump(include=set(PageSettings.model_fields)),
+        )
+    )
+
+
+def _callable_host(settings: ServeSettings) -> str:
+    # Listening on every address is no address to call.
+    return DEFAULT_HOST if settings.host in address.EVERYWHERE else settings.host
+
+
 def _hints(settings: ServeSettings, port: int) -> str:
     # uv tells its children where it is: then it is also what the next command starts with.
     quadnet = "uv run quadnet" if os.environ.get("UV") else "quadnet"
-    # Listening on every address is no address to call.
-    host = DEFAULT_HOST if settings.host in address.EVERYWHERE else settings.host
+    host = _callable_host(settings)
     options = "" if host == DEFAULT_HOST else f" --host {host}"
     options += "" if port == DEFAULT_PORT else f" --port {port}"
     return (

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from quadnet.names import CHAMPION, ModelName
-from quadnet.settings import DEFAULT_HOST, POSITIONAL, AddressSettings, RegistrySettings
+from quadnet.settings import DEFAULT_HOST, POSITIONAL, AddressSettings, RegistrySettings, Settings
 from service import address
 
 # A day is more than anybody means, and far below what makes a clock overflow.
@@ -74,6 +74,30 @@ class ServeSettings(AddressSettings, RegistrySettings):
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("expected --tls-cert and --tls-key beside --tls-client-ca")
         return self
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class PageSettings(Settings):
+    """Where the page is."""
+
+    page_host: str = Field(
+        DEFAULT_HOST, min_length=1, description="The address that the page is on."
+    )
+    page_port: Port | None = Field(
+        None, description="The page's port, 0 for any; else 8051, or any if that is taken."
+    )
+    allow_host: list[str] = Field(
+        [],
+        description="Another host:port that browsers may call the page by; may be repeated.",
+    )
+
+
+class UpSettings(ServeSettings, PageSettings):
+    """Train and publish the default model if there is none, then serve it, with the page."""
+
+    no_page: bool = Field(False, description="Do not show the page, even if its extra is there.")
 
 
 class ClientSettings(AddressSettings):
@@ -160,3 +184,15 @@ class BenchSettings(ClientSettings):
     model: ModelName | None = Field(
         None, description="The model to ask; else the server's default."
     )
+
+
+class PlaygroundSettings(ClientSettings, PageSettings):
+    """Show the page in front of a running server until SIGTERM or Ctrl-C."""
+
+    max_runs: Annotated[int, Field(ge=1, le=64)] = Field(
+        4, description="The most sandboxes that train at a time; further ones are refused."
+    )
+    run_seconds: PositiveSeconds = Field(
+        600.0, description="Seconds that a sandbox may train without being asked again."
+    )
+    log_level: Level = Field("warning", description="debug, info, warning or error.")

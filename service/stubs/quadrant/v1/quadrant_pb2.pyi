@@ -236,7 +236,7 @@ class UnitTrace(_message.Message):
     def __init__(self, terms: _Optional[_Iterable[float]] = ..., bias: _Optional[float] = ..., pre_activation: _Optional[float] = ..., activation: _Optional[float] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("x", "y", "quadrants", "hidden_layer_sizes", "activation", "loss", "solver", "init", "biases", "learning_rate", "batch_size", "alpha", "seed", "max_epochs", "map_side")
+    __slots__ = ("x", "y", "quadrants", "hidden_layer_sizes", "activation", "loss", "solver", "init", "biases", "learning_rate", "batch_size", "alpha", "seed", "max_epochs", "map_side", "test_x", "test_y", "test_quadrants", "momentum", "dropout", "epochs_per_frame", "stop_accuracy", "state", "frames_per_second")
     X_FIELD_NUMBER: _ClassVar[int]
     Y_FIELD_NUMBER: _ClassVar[int]
     QUADRANTS_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +252,15 @@ class TrainRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     MAX_EPOCHS_FIELD_NUMBER: _ClassVar[int]
     MAP_SIDE_FIELD_NUMBER: _ClassVar[int]
+    TEST_X_FIELD_NUMBER: _ClassVar[int]
+    TEST_Y_FIELD_NUMBER: _ClassVar[int]
+    TEST_QUADRANTS_FIELD_NUMBER: _ClassVar[int]
+    MOMENTUM_FIELD_NUMBER: _ClassVar[int]
+    DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_PER_FRAME_FIELD_NUMBER: _ClassVar[int]
+    STOP_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     x: _containers.RepeatedScalarFieldContainer[float]
     y: _containers.RepeatedScalarFieldContainer[float]
     quadrants: _containers.RepeatedScalarFieldContainer[Quadrant]
@@ -267,20 +276,79 @@ class TrainRequest(_message.Message):
     seed: int
     max_epochs: int
     map_side: int
-    def __init__(self, x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., quadrants: _Optional[_Iterable[_Union[Quadrant, str]]] = ..., hidden_layer_sizes: _Optional[_Iterable[int]] = ..., activation: _Optional[str] = ..., loss: _Optional[str] = ..., solver: _Optional[str] = ..., init: _Optional[str] = ..., biases: bool = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., alpha: _Optional[float] = ..., seed: _Optional[int] = ..., max_epochs: _Optional[int] = ..., map_side: _Optional[int] = ...) -> None: ...
+    test_x: _containers.RepeatedScalarFieldContainer[float]
+    test_y: _containers.RepeatedScalarFieldContainer[float]
+    test_quadrants: _containers.RepeatedScalarFieldContainer[Quadrant]
+    momentum: float
+    dropout: float
+    epochs_per_frame: int
+    stop_accuracy: float
+    state: SandboxState
+    frames_per_second: float
+    def __init__(self, x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., quadrants: _Optional[_Iterable[_Union[Quadrant, str]]] = ..., hidden_layer_sizes: _Optional[_Iterable[int]] = ..., activation: _Optional[str] = ..., loss: _Optional[str] = ..., solver: _Optional[str] = ..., init: _Optional[str] = ..., biases: bool = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., alpha: _Optional[float] = ..., seed: _Optional[int] = ..., max_epochs: _Optional[int] = ..., map_side: _Optional[int] = ..., test_x: _Optional[_Iterable[float]] = ..., test_y: _Optional[_Iterable[float]] = ..., test_quadrants: _Optional[_Iterable[_Union[Quadrant, str]]] = ..., momentum: _Optional[float] = ..., dropout: _Optional[float] = ..., epochs_per_frame: _Optional[int] = ..., stop_accuracy: _Optional[float] = ..., state: _Optional[_Union[SandboxState, _Mapping]] = ..., frames_per_second: _Optional[float] = ...) -> None: ...
+
+class SandboxState(_message.Message):
+    __slots__ = ("epoch", "layers", "moments", "updates")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    layers: _containers.RepeatedCompositeFieldContainer[Layer]
+    moments: _containers.RepeatedScalarFieldContainer[float]
+    updates: int
+    def __init__(self, epoch: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., moments: _Optional[_Iterable[float]] = ..., updates: _Optional[int] = ...) -> None: ...
 
 class TrainUpdate(_message.Message):
-    __slots__ = ("epoch", "loss", "accuracy", "layers", "decision_map", "stop_reason")
+    __slots__ = ("epoch", "loss", "accuracy", "state", "decision_map", "stop_reason", "test_loss", "test_accuracy", "test_answers")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
-    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     DECISION_MAP_FIELD_NUMBER: _ClassVar[int]
     STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    TEST_LOSS_FIELD_NUMBER: _ClassVar[int]
+    TEST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    TEST_ANSWERS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     loss: float
     accuracy: float
-    layers: _containers.RepeatedCompositeFieldContainer[Layer]
+    state: SandboxState
     decision_map: bytes
     stop_reason: str
-    def __init__(self, epoch: _Optional[int] = ..., loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., decision_map: _Optional[bytes] = ..., stop_reason: _Optional[str] = ...) -> None: ...
+    test_loss: float
+    test_accuracy: float
+    test_answers: bytes
+    def __init__(self, epoch: _Optional[int] = ..., loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., state: _Optional[_Union[SandboxState, _Mapping]] = ..., decision_map: _Optional[bytes] = ..., stop_reason: _Optional[str] = ..., test_loss: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., test_answers: _Optional[bytes] = ...) -> None: ...
+
+class InspectRequest(_message.Message):
+    __slots__ = ("layers", "map_side", "x", "y", "features")
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    MAP_SIDE_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    layers: _containers.RepeatedCompositeFieldContainer[Layer]
+    map_side: int
+    x: _containers.RepeatedScalarFieldContainer[float]
+    y: _containers.RepeatedScalarFieldContainer[float]
+    features: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., map_side: _Optional[int] = ..., x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., features: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class InspectResponse(_message.Message):
+    __slots__ = ("decision_map", "quadrants", "certainties", "layers", "classes", "probabilities", "label")
+    DECISION_MAP_FIELD_NUMBER: _ClassVar[int]
+    QUADRANTS_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTIES_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    decision_map: bytes
+    quadrants: _containers.RepeatedScalarFieldContainer[Quadrant]
+    certainties: _containers.RepeatedScalarFieldContainer[float]
+    layers: _containers.RepeatedCompositeFieldContainer[LayerTrace]
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    probabilities: _containers.RepeatedScalarFieldContainer[float]
+    label: str
+    def __init__(self, decision_map: _Optional[bytes] = ..., quadrants: _Optional[_Iterable[_Union[Quadrant, str]]] = ..., certainties: _Optional[_Iterable[float]] = ..., layers: _Optional[_Iterable[_Union[LayerTrace, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ...) -> None: ...

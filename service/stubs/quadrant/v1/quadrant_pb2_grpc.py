@@ -288,8 +288,8 @@ class QuadrantService(object):
 
 
 class PlaygroundServiceStub(object):
-    """Trains sandbox networks for the page. Served only where the playground is on, and never touches
-    a published model.
+    """Trains sandbox networks for the page, and asks them. Served only where the playground is on, and
+    never touches a published model. It keeps nothing between calls: a network travels in messages.
     """
 
     def __init__(self, channel):
@@ -303,18 +303,35 @@ class PlaygroundServiceStub(object):
                 request_serializer=quadrant_dot_v1_dot_quadrant__pb2.TrainRequest.SerializeToString,
                 response_deserializer=quadrant_dot_v1_dot_quadrant__pb2.TrainUpdate.FromString,
                 _registered_method=True)
+        self.Inspect = channel.unary_unary(
+                '/quadrant.v1.PlaygroundService/Inspect',
+                request_serializer=quadrant_dot_v1_dot_quadrant__pb2.InspectRequest.SerializeToString,
+                response_deserializer=quadrant_dot_v1_dot_quadrant__pb2.InspectResponse.FromString,
+                _registered_method=True)
 
 
 class PlaygroundServiceServicer(object):
-    """Trains sandbox networks for the page. Served only where the playground is on, and never touches
-    a published model.
+    """Trains sandbox networks for the page, and asks them. Served only where the playground is on, and
+    never touches a published model. It keeps nothing between calls: a network travels in messages.
     """
 
     def Train(self, request, context):
-        """Trains a new network on the request's points and streams what becomes of it. Ends at
-        max_epochs, at the server's limit of seconds, or when the caller goes away.
+        """Trains a network on the request's points and streams what becomes of it, beginning with what it
+        is before. Ends at max_epochs, at stop_accuracy, where its numbers explode, at the server's
+        limit of seconds, or when the caller goes away.
 
         INVALID_ARGUMENT: a setting is out of its range, or over one of the server's caps.
+        RESOURCE_EXHAUSTED: as many runs as the server allows at a time are going on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Inspect(self, request, context):
+        """Asks a sandbox network: a map, points, and the way of one point through it, term by term.
+
+        INVALID_ARGUMENT: the layers are no network of two inputs and four outputs, a number is not
+        finite, or there is more than the server's caps allow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -328,6 +345,11 @@ def add_PlaygroundServiceServicer_to_server(servicer, server):
                     request_deserializer=quadrant_dot_v1_dot_quadrant__pb2.TrainRequest.FromString,
                     response_serializer=quadrant_dot_v1_dot_quadrant__pb2.TrainUpdate.SerializeToString,
             ),
+            'Inspect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Inspect,
+                    request_deserializer=quadrant_dot_v1_dot_quadrant__pb2.InspectRequest.FromString,
+                    response_serializer=quadrant_dot_v1_dot_quadrant__pb2.InspectResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'quadrant.v1.PlaygroundService', rpc_method_handlers)
@@ -337,8 +359,8 @@ def add_PlaygroundServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlaygroundService(object):
-    """Trains sandbox networks for the page. Served only where the playground is on, and never touches
-    a published model.
+    """Trains sandbox networks for the page, and asks them. Served only where the playground is on, and
+    never touches a published model. It keeps nothing between calls: a network travels in messages.
     """
 
     @staticmethod
@@ -358,6 +380,33 @@ class PlaygroundService(object):
             '/quadrant.v1.PlaygroundService/Train',
             quadrant_dot_v1_dot_quadrant__pb2.TrainRequest.SerializeToString,
             quadrant_dot_v1_dot_quadrant__pb2.TrainUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Inspect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quadrant.v1.PlaygroundService/Inspect',
+            quadrant_dot_v1_dot_quadrant__pb2.InspectRequest.SerializeToString,
+            quadrant_dot_v1_dot_quadrant__pb2.InspectResponse.FromString,
             options,
             channel_credentials,
             insecure,

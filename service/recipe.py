@@ -1,0 +1,282 @@
+"""What a sandbox is asked for, decoded and checked: a recipe to train by, or a network to ask.
+
+The caps keep what one caller can ask of the process small, whatever the page in front of it says.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quadnet import quadrants
+from quadnet.activations import ACTIVATIONS
+from quadnet.errors import InvalidInput, Violation, shorten
+from quadnet.initializers import INITIALIZERS, Initializer, scikit_learn
+from quadnet.network import Network
+from quadnet.types import BoolArray, FloatArray
+from service import codec
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+MAX_POINTS = 5_000
+MAX_LAYERS = 6
+MAX_UNITS = 64
+MAX_SIDE = 160
+MAX_EPOCHS = 1_000_000
+
+LOSSES = {"log_loss": "softmax_cross_entropy", "squared_error": "sigmoid_squared_error"}
+SOLVERS = ("sgd", "adam", "adamw")
+_LINKS = {"softmax": "softmax_cross_entropy", "logistic": "sigmoid_squared_error"}
+_INITS = ("auto", "glorot_uniform", "he_uniform", "uniform", "uniform01")
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of shape (n, 2), and as rows of 0 and 1 which quadrant is right for each."""
+
+    X: FloatArray
+    Y: BoolArray
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what becomes of a run: two runs by one recipe are the same to the last bit.
+
+    `network` holds the starting weights; `moments` and `epoch`, `updates` say how far it has come.
+    """
+
+    network: Network
+    train: Points
+    test: Points
+    solver: str
+    learning_rate: float
+    momentum: float
+    batch_size: int
+    alpha: float
+    dropout: float
+    seed: int
+    max_epochs: int
+    stop_accuracy: float
+    epoch: int
+    updates: int
+    moments: FloatArray
+    map_side: int
+    epochs_per_frame: int
+    frames_per_second: float
+
+
+def train_recipe(content: bytes) -> Recipe:
+    """Return what a TrainRequest asks for.
+
+    Raises
+    ------
+    InvalidInput
+        If a setting is out of its range, over a cap, or contradicts another.
+    """
+    request = codec.parse(pb.TrainRequest, content)
+    train = _labelled(request.x, request.y, request.quadrants, ("x", "y", "quadrants"))
+    if not len(train.X):
+        raise _wrong("x", "at least one training point", "none")
+    fields = ("test_x", "test_y", "test_quadrants")
+    test = _labelled(request.test_x, request.test_y, request.test_quadrants, fields)
+    _within("learning_rate", request.learning_rate, above=0.0)
+    _within("batch_size", request.batch_size, least=1)
+    _within("alpha", request.alpha, least=0.0)
+    _within("momentum", request.momentum, least=0.0, below=1.0)
+    _within("dropout", request.dropout, least=0.0, below=1.0)
+    _within("max_epochs", request.max_epochs, least=0, most=MAX_EPOCHS)
+    _within("stop_accuracy", request.stop_accuracy, least=0.0, most=1.0)
+    _within("epochs_per_frame", request.epochs_per_frame, least=0, most=MAX_EPOCHS)
+    if request.frames_per_second:
+        _within("frames_per_second", request.frames_per_second, least=0.1, most=30.0)
+    _check_side(request.map_side)
+    network = _network(request)
+    state = request.state
+    solver = _one_of("solver", request.solver or "sgd", SOLVERS)
+    moments = np.array(state.moments)
+    if request.HasField("state"):
+        _within("state.epoch", state.epoch, least=0, most=MAX_EPOCHS)
+        _within("state.updates", state.updates, least=0, most=MAX_EPOCHS * MAX_POINTS)
+        _adopt(network, state.layers, "state.layers")
+        expected = len(network.parameters.flat) * (1 if solver == "sgd" else 2)
+        if len(moments) not in (0, expected):
+            raise _wrong("state.moments", f"none or {expected} numbers", str(len(moments)))
+        _check_finite("state.moments", moments)
+    return Recipe(
+        network=network,
+        train=train,
+        test=test,
+        solver=solver,
+        learning_rate=request.learning_rate,
+        momentum=request.momentum,
+        batch_size=min(request.batch_size, len(train.X)),
+        alpha=request.alpha,
+        dropout=request.dropout,
+        seed=request.seed,
+        max_epochs=request.max_epochs,
+        stop_accuracy=request.stop_accuracy,
+        epoch=state.epoch,
+        updates=state.updates,
+        moments=moments,
+        map_side=request.map_side,
+        epochs_per_frame=request.epochs_per_frame or 1,
+        frames_per_second=request.frames_per_second or 15.0,
+    )
+
+
+def inspected(content: bytes) -> tuple[pb.InspectRequest, Network, FloatArray]:
+    """Return an InspectRequest, the network that it asks, and its points of shape (n, 2).
+
+    Raises
+    ------
+    InvalidInput
+        If the layers are no sandbox network, or there is more than the caps allow.
+    """
+    request = codec.parse(pb.InspectRequest, content)
+    _check_side(request.map_side)
+    X = _columns(request.x, request.y, ("x", "y"))
+    if len(request.features) not in (0, 2):
+        raise _wrong("features", "none, or x and y", f"{len(request.features)} numbers")
+    _check_finite("features", np.array(request.features))
+    if not request.layers:
+        raise _wrong("layers", "at least the output layer", "none")
+    *hidden, last = request.layers
+    _check_hidden([layer.units for layer in hidden], "layers")
+    names = [
+        _one_of(f"layers[{i}].activation", layer.activation, list(ACTIVATIONS))
+        for i, layer in enumerate(hidden)
+    ]
+    link = _one_of(f"layers[{len(hidden)}].activation", last.activation, list(_LINKS))
+    sizes = [2, *(layer.units for layer in hidden), 4]
+    network = Network(sizes, activations=names, loss=_LINKS[link])
+    _adopt(network, request.layers, "layers")
+    return request, network, X
+
+
+def cells(side: int) -> FloatArray:
+    """Return the centres of a map's cells, of shape (side * side, 2), row by row from the top."""
+    at = (2 * np.arange(side) + 1) / side - 1
+    return np.column_stack([np.tile(at, side), np.repeat(-at, side)])
+
+
+def _network(request: pb.TrainRequest) -> Network:
+    sizes = list(request.hidden_layer_sizes)
+    _check_hidden(sizes, "hidden_layer_sizes")
+    activation = _one_of("activation", request.activation or "tanh", list(ACTIVATIONS))
+    loss = _one_of("loss", request.loss or "log_loss", list(LOSSES))
+    init = _one_of("init", request.init or "auto", _INITS)
+    network = Network(
+        [2, *sizes, 4],
+        activations=[activation] * len(sizes),
+        loss=LOSSES[loss],
+        bias=request.biases or not request.HasField("biases"),
+    )
+    initializer: Initializer = (
+        scikit_learn(logistic=activation == "logistic") if init == "auto" else INITIALIZERS[init]
+    )
+    network.initialize(initializer, np.random.RandomState(request.seed))
+    return network
+
+
+def _adopt(network: Network, layers: Sequence[pb.Layer], field: str) -> None:
+    """Give the network the layers' numbers, if they fit and are finite."""
+    expected = [M.shape for M in network.parameters.weights]
+    if len(layers) != len(expected):
+        raise _wrong(field, f"{len(expected)} layers, as the settings say", f"{len(layers)}")
+    weights, biases = [], []
+    for i, (layer, (inputs, units)) in enumerate(zip(layers, expected, strict=True)):
+        W, b = np.array(layer.weights), np.array(layer.biases)
+        if len(W) != inputs * units or len(b) != units:
+            raise _wrong(
+                f"{field}[{i}]",
+                f"{inputs * units} weights and {units} biases",
+                f"{len(W)} and {len(b)}",
+            )
+        _check_finite(f"{field}[{i}].weights", W)
+        _check_finite(f"{field}[{i}].biases", b)
+        if not network.parameters.bias and b.any():
+            raise _wrong(f"{field}[{i}].biases", "zeros, as there are to be no biases", "others")
+        weights.append(W.reshape(inputs, units))
+        biases.append(b)
+    network.parameters.adopt(weights, biases)
+
+
+def _labelled(
+    x: Sequence[float], y: Sequence[float], quadrant: Sequence[int], fields: tuple[str, str, str]
+) -> Points:
+    X = _columns(x, y, fields[:2])
+    if len(quadrant) != len(X):
+        raise _wrong(fields[2], f"as many as {fields[0]}, {len(X)}", str(len(quadrant)))
+    numbers = np.array(quadrant, np.int64)
+    order = np.array([codec.NUMBERS[name] for name in quadrants.NAMES])
+    Y = numbers[:, np.newaxis] == order
+    unknown = np.flatnonzero(~Y.any(axis=1))
+    if len(unknown):
+        row = unknown[0]
+        raise _wrong(
+            f"{fields[2]}[{row}]", "one of the four quadrants", f"the number {numbers[row]}"
+        )
+    return Points(X, Y)
+
+
+def _columns(x: Sequence[float], y: Sequence[float], fields: Sequence[str]) -> FloatArray:
+    if len(x) > MAX_POINTS:
+        raise _wrong(fields[0], f"at most {MAX_POINTS} points", str(len(x)))
+    if len(x) != len(y):
+        raise _wrong(fields[1], f"as many values as {fields[0]}, {len(x)}", str(len(y)))
+    _check_finite(fields[0], np.array(x))
+    _check_finite(fields[1], np.array(y))
+    return np.column_stack([np.array(x, float), np.array(y, float)])
+
+
+def _check_hidden(sizes: Sequence[int], field: str) -> None:
+    if len(sizes) > MAX_LAYERS:
+        raise _wrong(field, f"at most {MAX_LAYERS} hidden layers", str(len(sizes)))
+    for i, units in enumerate(sizes):
+        if not 1 <= units <= MAX_UNITS:
+            raise _wrong(f"{field}[{i}]", f"from 1 to {MAX_UNITS} units", str(units))
+
+
+def _check_side(side: int) -> None:
+    _within("map_side", side, least=0, most=MAX_SIDE)
+
+
+def _check_finite(field: str, values: FloatArray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise InvalidInput(
+            [
+                Violation(f"{field}[{i}]", f"expected a finite number, got {values[i]}")
+                for i in wrong[: InvalidInput.MAX_VIOLATIONS]
+            ],
+            total=len(wrong),
+        )
+
+
+def _within(
+    field: str,
+    value: float,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> None:
+    if least <= value <= most and above < value < below:
+        return
+    limits = [
+        f"{word} {limit:,.9g}"
+        for word, limit in (("from", least), ("above", above), ("to", most), ("below", below))
+        if math.isfinite(limit)
+    ]
+    raise _wrong(field, f"a number {' '.join(limits)}", f"{value:g}")
+
+
+def _one_of(field: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise _wrong(field, f"one of {', '.join(known)}", shorten(value))
+    return value
+
+
+def _wrong(field: str, expected: str, got: str) -> InvalidInput:
+    return InvalidInput([Violation(field, f"expected {expected}, got {got}")])

@@ -1,0 +1,137 @@
+"""The page's process: the sandboxes' gRPC server and the gateway on one event loop."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import grpc.aio
+import uvicorn
+
+from quadnet.settings import DEFAULT_HOST
+from service import address, beside, logs
+from service.channel import authorization, connect
+from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
+from service.server import STOPPING
+from service.settings import PlaygroundSettings
+from service.web.fence import allowed_hosts
+from service.web.gateway import Gateway, Target
+
+_DIALLING = (
+    # The page says within seconds that the server is gone, and asks again by itself.
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves the signals to us: there is one way to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def run(settings: PlaygroundSettings, listener: socket.socket) -> int:
+    """Show the page until SIGTERM or SIGINT."""
+    logs.configure(settings.log_level)
+    asyncio.run(_serve(settings, listener))
+    print("Stopped.", flush=True)
+    return 0
+
+
+async def _serve(
+    settings: PlaygroundSettings, listener: socket.socket, *, beside_server: bool = False
+) -> None:
+    playground = PlaygroundServer(max_runs=settings.max_runs, max_seconds=settings.run_seconds)
+    served = connect(
+        grpc.aio,
+        settings.address,
+        *_DIALLING,
+        tls_ca=settings.tls_ca,
+        tls_client_cert=settings.tls_client_cert,
+        tls_client_key=settings.tls_client_key,
+    )
+    where = address.join(DEFAULT_HOST, playground.port)
+    sandboxes = connect(grpc.aio, where, ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
+    allowed = allowed_hosts(settings.page_host, listener.getsockname()[1], settings.allow_host)
+    gateway = Gateway(
+        Target(served, settings.address, authorization(settings.token_file)),
+        Target(sandboxes, where),
+        allowed,
+    )
+    config = uvicorn.Config(
+        gateway.app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        ws="none",
+    )
+    server = _Uvicorn(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    for number in STOPPING:
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    async with served, sandboxes:
+        await playground.start()
+        with _told_by_standard_input(stop) if beside_server else nullcontext():
+            if not beside_server:
+                print(f"The page: {beside.url(settings, listener)}")
+                print(f"It asks the server at {settings.address}, and trains sandboxes at {where}.")
+                print("Ctrl-C stops it.", flush=True)
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                await playground.stop()
+
+
+@contextmanager
+def _told_by_standard_input(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop when standard input ends: whoever opened the page is then gone, or has closed it."""
+    loop, end = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def read() -> None:
+        if not os.read(end, 1024):
+            loop.remove_reader(end)
+            stop()
+
+    loop.add_reader(end, read)
+    try:
+        yield
+    finally:
+        loop.remove_reader(end)
+
+
+def main() -> int:
+    """Show the page beside a server: the first line of standard input holds the settings."""
+    # A signal that comes before there is something to stop must not end in a traceback.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: os._exit(0))
+    line = b""
+    # Not through Python's buffer, which would take more than the line.
+    while not line.endswith(b"\n"):
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:
+            return 0
+        line += byte
+    given = json.loads(line)
+    settings = PlaygroundSettings(**given["settings"])
+    logs.configure(settings.log_level)
+    with socket.socket(fileno=given["socket"]) as listener:
+        asyncio.run(_serve(settings, listener, beside_server=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

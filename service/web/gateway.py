@@ -1,0 +1,231 @@
+"""The gateway: JSON from the browser, gRPC to the servers, the page's files. It knows no model.
+
+What can be called is a list, each entry read from the .proto's descriptor: there is no second
+schema.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from service import playground
+from service.call import REQUEST_ID
+from service.codec import SERVICE
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.web import connect
+from service.web.connect import Failure
+from service.web.fence import Fence
+
+STATIC = Path(__file__).parent / "static"
+
+# Told here, because what the system says of .js may be text/plain, and then nothing runs.
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+
+MAX_BODY_BYTES = 4 * 2**20
+
+_SECONDS = 10.0
+_TIMEOUT = "connect-timeout-ms"
+_PASSED_ON = ("Classify", "ListModels", "GetModel", "Explain")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A gRPC server to dial: its channel, its name in messages, and what it wants to see."""
+
+    channel: Any  # grpc.aio.Channel, whose calls types-grpcio cannot name
+    address: str
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method that may be called."""
+
+    target: Target
+    path: str
+    request: type[Message]
+    response: type[Message]
+
+    @classmethod
+    def of(cls, target: Target, service: str, name: str) -> "Method":
+        """Return the method that the .proto describes."""
+        services = pb.DESCRIPTOR.services_by_name
+        described = services[service.rpartition(".")[2]].methods_by_name[name]
+        return cls(
+            target,
+            f"/{service}/{name}",
+            GetMessageClass(described.input_type),
+            GetMessageClass(described.output_type),
+        )
+
+
+class Gateway:
+    """What the browser talks to.
+
+    Parameters
+    ----------
+    served : Target
+        The server that answers from published versions.
+    sandboxes : Target
+        The one that trains for the page.
+    allowed : frozenset of str
+        What the header Host may say.
+    """
+
+    def __init__(self, served: Target, sandboxes: Target, allowed: frozenset[str]) -> None:
+        unary = [Method.of(served, SERVICE, name) for name in _PASSED_ON]
+        unary.append(Method.of(sandboxes, playground.SERVICE, "Inspect"))
+        train = Method.of(sandboxes, playground.SERVICE, "Train")
+        routes = [
+            Route(method.path, _answering(_unary, method), methods=["POST"]) for method in unary
+        ]
+        routes.append(Route(train.path, _answering(_stream, train), methods=["POST"]))
+        routes += [Route("/", _file, methods=["GET"]), Route("/{name}", _file, methods=["GET"])]
+        self.app = Starlette(
+            routes=routes,
+            middleware=[Middleware(Fence, allowed=allowed)],
+            exception_handlers={
+                404: _no_such,
+                405: _wrong_method,
+                Failure: _failed,
+                Exception: _unexpected,
+            },
+        )
+
+
+def _answering(respond: Any, method: Method) -> Any:
+    async def endpoint(request: Request) -> Response:
+        response: Response = await respond(request, method)
+        return response
+
+    return endpoint
+
+
+async def _unary(request: Request, method: Method) -> Response:
+    content = connect.decode(await _body(request, connect.UNARY), method.request())
+    options = _options(request, method.target)
+    call = method.target.channel.unary_unary(method.path)(
+        content, timeout=options.timeout, metadata=options.metadata
+    )
+    try:
+        answer = method.response.FromString(await call)
+    except grpc.aio.AioRpcError as error:
+        raise connect.failure_of(error, method.target.address) from error
+    headers = {REQUEST_ID: _request_id(await call.trailing_metadata())}
+    return Response(connect.encode(answer), media_type=connect.UNARY, headers=headers)
+
+
+async def _stream(request: Request, method: Method) -> Response:
+    content = connect.opened(await _body(request, connect.STREAM))
+    message = connect.decode(content, method.request())
+    options = _options(request, method.target, seconds=None)
+
+    async def envelopes() -> AsyncIterator[bytes]:
+        call = method.target.channel.unary_stream(method.path)(
+            message, timeout=options.timeout, metadata=options.metadata
+        )
+        try:
+            async for update in call:
+                yield connect.envelope(connect.encode(method.response.FromString(update)))
+            yield connect.end()
+        except grpc.aio.AioRpcError as error:
+            yield connect.end(connect.failure_of(error, method.target.address))
+        finally:
+            # The browser has gone away: then so shall the run.
+            call.cancel()
+
+    return StreamingResponse(envelopes(), media_type=connect.STREAM)
+
+
+@dataclass(frozen=True)
+class _Options:
+    timeout: float | None
+    metadata: tuple[tuple[str, str], ...]
+
+
+def _options(request: Request, target: Target, *, seconds: float | None = _SECONDS) -> _Options:
+    given = request.headers.get(_TIMEOUT)
+    if given is not None:
+        if not (given.isascii() and given.isdigit() and len(given) <= 10):
+            raise Failure(
+                "invalid_argument",
+                f"{_TIMEOUT}: expected milliseconds, at most ten digits, got {given[:40]!r}",
+            )
+        seconds = int(given) / 1000
+        if not seconds:
+            # To grpcio a time of 0 is none at all.
+            raise Failure("deadline_exceeded", f"{_TIMEOUT}: no time is left to answer in")
+    request_id = request.headers.get(REQUEST_ID, "")
+    safe = request_id.isascii() and request_id.isprintable()
+    named = ((REQUEST_ID, request_id),) if request_id and safe else ()
+    return _Options(seconds, (*target.metadata, *named))
+
+
+def _request_id(metadata: Any) -> str:
+    return str(dict(metadata or ()).get(REQUEST_ID, ""))
+
+
+async def _body(request: Request, media_type: str) -> bytes:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        # Only with such a type does a browser ask first whether a foreign page may send it.
+        raise Failure(
+            "invalid_argument",
+            f"expected the content type {media_type}, got {given[:80]!r}",
+            http=415,
+        )
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_BODY_BYTES:
+            raise Failure(
+                "resource_exhausted",
+                f"expected at most {MAX_BODY_BYTES:,} bytes a request, got more; send less at a "
+                "time, or ask the gRPC server itself",
+                http=413,
+            )
+    return bytes(content)
+
+
+async def _file(request: Request) -> Response:
+    name = request.path_params.get("name", "index.html")
+    path = STATIC / name
+    if path.parent != STATIC or path.suffix not in MEDIA_TYPES or not path.is_file():
+        return await _no_such(request, None)
+    return FileResponse(path, headers={"Content-Type": MEDIA_TYPES[path.suffix]})
+
+
+async def _no_such(request: Request, _: Any) -> Response:
+    failure = Failure("unimplemented", f"There is no {request.url.path[:80]} here.", http=404)
+    return await _failed(request, failure)
+
+
+async def _wrong_method(request: Request, _: Any) -> Response:
+    text = f"{request.url.path[:80]} cannot be asked with {request.method[:10]}: calls are POST."
+    response = await _failed(request, Failure("unimplemented", text, http=405))
+    response.headers["Allow"] = "POST"
+    return response
+
+
+async def _failed(_: Request, failure: Any) -> Response:
+    return JSONResponse(failure.as_json(), failure.status)
+
+
+async def _unexpected(request: Request, _: Any) -> Response:
+    text = "The page's gateway failed. Its log says more."
+    return await _failed(request, Failure("internal", text))
