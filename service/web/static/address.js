@@ -1,0 +1,83 @@
+// The state in the address. What comes from there is input like any other: checked, or not used.
+
+const integer = (least, most) => (text) => {
+  const value = Number(text);
+  return /^\d{1,10}$/.test(text) && value >= least && value <= most ? value : undefined;
+};
+const real = (least, most) => (text) => {
+  const value = Number(text);
+  return /^-?[\d.]{1,20}(e-?\d{1,3})?$/i.test(text) && value >= least && value <= most ? value : undefined;
+};
+const choice = (...known) => (text) => (known.includes(text) ? text : undefined);
+const list = (each, longest) => (text) => {
+  const values = text === "" ? [] : text.split(",").map((part) => each(part.trim()));
+  return values.length <= longest && !values.includes(undefined) ? values : undefined;
+};
+const pair = (text) => {
+  const values = list(real(-1, 1), 2)(text);
+  return values?.length === 2 ? values : undefined;
+};
+const name = (text) => (/^[a-z0-9][a-z0-9_-]{0,63}$/.test(text) ? text : undefined);
+
+// Of each setting: how its text is read (undefined if it cannot be), and what it is otherwise.
+export const FIELDS = {
+  view: [choice("served", "sandbox", "compare"), "served"],
+  model: [name, ""],
+  version: [integer(1, 2 ** 31), 0],
+  first: [integer(1, 2 ** 31), 0],
+  second: [integer(1, 2 ** 31), 0],
+  probe: [pair, [0.3, 0.6]],
+  classified: [integer(1, 5000), 500],
+  draw: [integer(0, 2 ** 32 - 1), 1],
+  data: [choice("quadrants", "centres", "rings", "spiral", "own"), "quadrants"],
+  points: [integer(1, 5000), 500],
+  iterations: [integer(1, 10_000_000), 8000],
+  rate: [real(1e-9, 1e9), 0.03],
+  layers: [list(integer(1, 64), 6), [6]],
+  activation: [choice("tanh", "logistic", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "identity"), "tanh"],
+  loss: [choice("log_loss", "squared_error"), "log_loss"],
+  solver: [choice("sgd", "adam", "adamw"), "adam"],
+  batch: [integer(1, 5000), 32],
+  momentum: [real(0, 0.999), 0],
+  init: [choice("auto", "glorot_uniform", "he_uniform", "uniform", "uniform01"), "auto"],
+  alpha: [real(0, 1e6), 0],
+  dropout: [real(0, 0.9), 0],
+  noise: [integer(0, 50), 0],
+  seed: [integer(0, 2 ** 32 - 1), 42],
+  biases: [(text) => ({ yes: true, no: false })[text], true],
+  speed: [(text) => choice("1", "5", "25", "100")(text) && Number(text), 5],
+  stop: [(text) => choice("0", "0.95", "0.99", "0.999", "1")(text) && Number(text), 0],
+};
+
+const SHOWN = 5;
+
+export const defaults = () => Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
+
+// Reads one field's text, as the address and the form both have it.
+export const read = (key, text) => FIELDS[key][0](text);
+
+function written(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return Array.isArray(value) ? value.join(",") : String(value);
+}
+
+// Returns the settings, and the names of those that could not be used.
+export function parse(fragment) {
+  const state = defaults();
+  const wrong = [];
+  for (const [key, text] of new URLSearchParams(fragment.replace(/^#/, "").slice(0, 4000))) {
+    const value = Object.hasOwn(FIELDS, key) ? read(key, text) : undefined;
+    if (value === undefined) wrong.push(key.slice(0, 20));
+    else state[key] = value;
+  }
+  const more = wrong.length > SHOWN ? ` and ${wrong.length - SHOWN} more` : "";
+  return { state, wrong: wrong.length ? wrong.slice(0, SHOWN).join(", ") + more : "" };
+}
+
+export function format(state) {
+  const parts = new URLSearchParams();
+  for (const [key, [, value]] of Object.entries(FIELDS)) {
+    if (written(state[key]) !== written(value)) parts.set(key, written(state[key]));
+  }
+  return parts.size ? `#${parts.toString().replaceAll("%2C", ",")}` : "#";
+}

@@ -1,0 +1,629 @@
+// The page, put together: what is asked of the servers when, and who shows the answers.
+
+import { FIELDS, format, parse, read } from "./address.js";
+import { Curves } from "./curves.js";
+import { Diagram } from "./network.js";
+import { cellAt, grid, paint, Plane } from "./plane.js";
+import { key, Probe } from "./probe.js";
+import { call, isAway, last } from "./rpc.js";
+import { PRESETS, RESETTING, Sandbox, trainRequest } from "./sandbox.js";
+import { columns, named, NAMES, scattered, spoken, truthOf } from "./teams.js";
+
+const SERVED_SIDE = 96;
+const POLL_MILLISECONDS = 1000;
+const STATUS_MILLISECONDS = 2000;
+const FORM = ["data", "points", "iterations", "rate", "layers", "activation", "loss", "solver", "batch", "momentum", "init", "alpha", "dropout", "noise", "seed", "biases"];
+
+const $ = (id) => document.getElementById(id);
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+let state = parse("").state;
+const own = [];
+const served = { detail: null, map: null, points: [], trace: null };
+let models = [];
+let staleSince = null;
+
+// ---- words
+
+let spokenAt = 0;
+let waiting = 0;
+
+// At most one message in two seconds, the newest: a screen reader reads each to its end.
+function say(text) {
+  clearTimeout(waiting);
+  const pause = Math.max(0, spokenAt + STATUS_MILLISECONDS - performance.now());
+  waiting = setTimeout(() => {
+    spokenAt = performance.now();
+    $("status").textContent = text;
+  }, pause);
+}
+
+function notice(text) {
+  $("notice-text").textContent = text;
+  $("notice").hidden = !text;
+}
+
+const percent = (value) => `${(100 * value).toFixed(1)} %`;
+const count = (value) => value.toLocaleString("en");
+
+// ---- what is asked
+
+const planar = () => served.detail?.features.length === 2 && NAMES.every((name) => served.detail.classes.includes(name));
+const inputs = () => served.detail.features.map((feature) => feature.name);
+const wanted = () => ({ ...(state.model && { name: state.model }), ...(state.version && { version: state.version }) });
+// The version that answered, so that all that is shown is of one.
+const answering = () => ({ name: served.detail.model.name, version: served.detail.model.version });
+const truth = () => truthOf(state.view === "sandbox" ? state.data : "quadrants");
+const tested = (view = state.view) => [...scattered(state.classified, state.draw, view === "sandbox" ? state.data : "quadrants"), ...own];
+
+async function guarded(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (isAway(error)) stale(error.message);
+    else if (error.code) notice(error.message);
+    else throw error;
+  }
+}
+
+let generation = 0;
+
+async function refreshServed() {
+  const mine = ++generation;
+  const detail = await call("GetModel", { model: wanted() }, { quiet: true });
+  if (mine !== generation) return;
+  served.detail = detail;
+  if (planar()) {
+    document.body.classList.remove("other-model");
+    $("digits").hidden = true;
+    const cells = grid(SERVED_SIDE);
+    const [map] = await Promise.all([
+      call("Classify", { model: answering(), ...cells, allCertainties: true }, { quiet: true }),
+      classifyServed(),
+      probeServed(),
+    ]);
+    if (mine !== generation) return;
+    served.map = map.allCertainties;
+  } else await showOther();
+  render();
+}
+
+async function classifyServed() {
+  const points = tested("served");
+  const answer = await call("Classify", { model: answering(), ...columns(points) });
+  served.points = points.map((point, at) => ({ ...point, answer: named(answer.quadrants[at]), certainty: answer.certainties[at] }));
+  for (const point of served.points) if (!NAMES.includes(point.answer)) delete point.answer;
+}
+
+async function probeServed() {
+  served.trace = await call("Explain", { model: answering(), features: state.probe });
+}
+
+// A model of other inputs: of digits one is drawn, and the page has no map.
+async function showOther() {
+  document.body.classList.add("other-model");
+  const { Digits } = await import("./digits.js");
+  $("digits").hidden = false;
+  served.digits ??= new Digits($("digits"), (features) => guarded(async () => {
+    if (planar()) return;
+    served.trace = await call("Explain", { model: answering(), features });
+    served.features = features;
+    render();
+  }));
+  served.digits.show(served.detail.features);
+  if (state.view !== "served") setView("served");
+}
+
+// ---- the sandbox
+
+const sandbox = new Sandbox({
+  settings: () => state,
+  points: () => ({ own, tested: tested("sandbox") }),
+  slow: () => calm.matches,
+  changed: () => schedule(),
+  ended: (reason) => {
+    say(reason);
+    if (/explode|limit/.test(reason)) notice(reason);
+  },
+  failed: (error) => {
+    notice(error.message);
+    say("Training has stopped.");
+    schedule();
+  },
+});
+
+let sandboxTrace = null;
+let probing = false;
+let probeAgain = false;
+
+// One question at a time: while it trains, the newest network is asked as often as answers come.
+async function probeSandbox() {
+  if (probing) {
+    probeAgain = true;
+    return;
+  }
+  const frame = sandbox.shown;
+  if (!frame) return;
+  probing = true;
+  try {
+    sandboxTrace = { ...(await call("Inspect", { layers: frame.state.layers, features: state.probe }, { quiet: sandbox.running !== null })), of: frame.state, at: state.probe };
+    if (state.view === "sandbox") renderProbe();
+  } catch (error) {
+    if (!isAway(error)) notice(error.message);
+  } finally {
+    setTimeout(() => {
+      probing = false;
+      if (probeAgain) {
+        probeAgain = false;
+        probeSandbox();
+      }
+    }, sandbox.running ? 250 : 0);
+  }
+}
+
+async function ensureSandbox() {
+  if (!sandbox.frame) await sandbox.fresh();
+}
+
+async function play() {
+  if (sandbox.running) {
+    sandbox.pause();
+    say(`Paused at pass ${count(sandbox.frame?.epoch ?? 0)}.`);
+    render();
+    if (sandbox.frame) await sandbox.inspect();
+    return;
+  }
+  setView("sandbox");
+  notice("");
+  await sandbox.train();
+}
+
+async function anew(why) {
+  setView("sandbox");
+  await sandbox.fresh();
+  if (why && sandbox.frame) say(why);
+}
+
+// ---- showing
+
+let scheduled = false;
+
+// The newest frame once a screen refresh: what came between is not drawn.
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    render();
+  });
+}
+
+function subject() {
+  if (state.view === "sandbox") {
+    const frame = sandbox.shown;
+    if (!frame) return null;
+    return { layers: frame.state.layers, map: frame.map, side: frame.side, scale: 255, classes: NAMES };
+  }
+  return served.detail && { layers: served.detail.layers, map: served.map, side: SERVED_SIDE, scale: 1, classes: served.detail.classes };
+}
+
+// Points with their answers. Generated again only when something that they depend on has changed.
+const sandboxPoints = { key: "", points: [] };
+
+function shownPoints() {
+  if (state.view !== "sandbox") return served.points;
+  const id = [state.classified, state.draw, state.data, own.length, own.at(-1)?.x].join();
+  if (id !== sandboxPoints.key) Object.assign(sandboxPoints, { key: id, points: tested("sandbox") });
+  const answers = sandbox.shown?.answers ?? [];
+  return sandboxPoints.points.map((point, at) => ({ ...point, answer: answers[at] }));
+}
+
+function render() {
+  renderMap();
+  renderNetwork();
+  renderProbe();
+  renderRun();
+  renderShown();
+}
+
+let painted = null;
+
+function renderMap(force = false) {
+  const current = subject();
+  if (!current?.map || !(planar() || state.view === "sandbox")) return;
+  const signature = [current.map, state.view];
+  if (force || painted?.some((value, at) => value !== signature[at]) !== false) {
+    paint(plane.canvas, current.map, current.side, { scale: current.scale, certain: $("certain").checked });
+    painted = signature;
+  }
+  const points = shownPoints();
+  plane.setPoints(points);
+  const answered = points.filter((point) => point.answer);
+  const hits = answered.filter((point) => point.answer === point.label).length;
+  $("hits").textContent = count(hits);
+  $("misses").textContent = count(answered.length - hits);
+  $("accuracy").textContent = answered.length ? percent(hits / answered.length) : "–";
+}
+
+function renderNetwork() {
+  const current = subject();
+  if (!current) return;
+  const sandboxed = state.view === "sandbox";
+  diagram.show(current.layers, { inputs: sandboxed ? ["x", "y"] : inputs(), classes: current.classes, editable: sandboxed });
+}
+
+function renderProbe() {
+  if (state.view === "sandbox") {
+    if (sandboxTrace) probe.show(sandboxTrace, { features: sandboxTrace.at, inputs: ["x", "y"], right: truth()(...sandboxTrace.at) });
+    const frame = sandbox.shown;
+    if (frame && (sandboxTrace?.of !== frame.state || sandboxTrace.at !== state.probe)) probeSandbox();
+  } else if (served.trace) {
+    const features = planar() ? state.probe : served.features;
+    probe.show(served.trace, { features, inputs: inputs(), right: planar() ? truth()(...features) : undefined });
+  }
+}
+
+function renderRun() {
+  const { frame } = sandbox;
+  $("train").textContent = sandbox.running ? "Pause" : "Train";
+  $("step").disabled = sandbox.running !== null;
+  $("epoch").textContent = count(frame?.epoch ?? 0);
+  $("train-accuracy").textContent = frame ? percent(frame.accuracy) : "–";
+  $("test-accuracy").textContent = frame ? percent(frame.testAccuracy) : "–";
+  Object.assign($("rewind"), { max: Math.max(0, sandbox.frames.length - 1), value: sandbox.at, disabled: sandbox.frames.length < 2 });
+  $("rewind").setAttribute("aria-valuetext", `pass ${frame?.epoch ?? 0}`);
+  curves.show(sandbox.frames, sandbox.at);
+  document.documentElement.dataset.epoch = frame?.epoch ?? "";
+  document.documentElement.dataset.running = String(sandbox.running !== null);
+  if (sandbox.running && frame?.epoch) say(`Pass ${count(frame.epoch)}, accuracy ${percent(frame.testAccuracy)} on held-out points.`);
+}
+
+function renderShown() {
+  const shape = (layers) => [layers[0].inputs, ...layers.map((layer) => layer.units)].join("-");
+  if (state.view === "sandbox") {
+    $("shown").textContent = sandbox.frame
+      ? `Your sandbox, ${shape(sandbox.frame.state.layers)}, pass ${count(sandbox.frame.epoch)}. It is never served.` : "Your sandbox.";
+  } else if (served.detail) {
+    const { model, metrics } = served.detail;
+    $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, ${percent(metrics.accuracy)} right on its sealed test part. Hatched: what belongs there.`;
+  }
+  $("own").textContent = count(own.length);
+}
+
+function renderSelects() {
+  const options = (select, values, chosen) => {
+    const texts = values.map(([value, text]) => `${value}:${text}`).join("|");
+    if (select.dataset.texts !== texts) {
+      select.dataset.texts = texts;
+      select.replaceChildren(...values.map(([value, text]) => new Option(text, value)));
+    }
+    if (select.value !== String(chosen)) select.value = chosen;
+  };
+  const name = served.detail.model.name;
+  options($("model"), models.map((model) => [model.name, model.name]), name);
+  const { versions = [], aliases = {} } = models.find((model) => model.name === name) ?? {};
+  const called = (version) => Object.keys(aliases).filter((alias) => aliases[alias] === version.version);
+  const each = versions.toReversed().map((version) => [version.version, [`v${version.version}`, ...called(version), ...(version.state === "STATE_FAILED" ? ["failing"] : [])].join(", ")]);
+  options($("version"), [[0, "served"], ...each], state.version);
+  for (const id of ["first", "second"]) options($(id), each, state[id] || versions.at(id === "first" ? 0 : -1)?.version);
+}
+
+// ---- the server, watched
+
+function stale(reason) {
+  if (!staleSince) staleSince = new Date();
+  $("stale").textContent = `${reason} What is shown is from before ${staleSince.toLocaleTimeString()}; asking again.`;
+  $("stale").hidden = false;
+  document.body.classList.add("stale");
+  $("serving").textContent = "away";
+}
+
+async function look() {
+  const started = performance.now();
+  const listed = await call("ListModels", {}, { milliseconds: 2000, quiet: true });
+  const milliseconds = performance.now() - started;
+  models = listed.models;
+  const name = state.model || served.detail?.model.name;
+  let digest = null;
+  if (!served.detail || staleSince) digest = "another";
+  else if (state.version) digest = models.find((model) => model.name === name)?.versions.find((version) => Number(version.version) === state.version)?.digest;
+  else if (planar()) digest = (await call("Classify", { model: wanted() }, { milliseconds: 2000, quiet: true })).model.digest;
+  else {
+    const model = models.find((each) => each.name === name);
+    digest = model?.versions.find((version) => version.version === model.aliases.champion)?.digest;
+  }
+  if (digest && digest !== served.detail?.model.digest) await refreshServed();
+  staleSince = null;
+  $("stale").hidden = true;
+  document.body.classList.remove("stale");
+  const { model } = served.detail;
+  $("serving").textContent = `${state.version ? "showing" : "serving"} v${model.version} · sha ${model.digest.slice(0, 7)} · ${milliseconds.toFixed(0)} ms`;
+  $("badge").title = listed.failure;
+  $("badge").classList.toggle("failing", listed.failure !== "");
+  document.documentElement.dataset.version = model.version;
+  renderSelects();
+}
+
+async function watch() {
+  for (;;) {
+    await guarded(look);
+    if (served.detail) document.documentElement.dataset.ready = "";
+    await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
+  }
+}
+
+// ---- controls
+
+const plane = new Plane($("plane"), {
+  painting: () => document.querySelector("[name=paint]:checked").value,
+  moved: (x, y) => moveProbe([x, y]),
+  dropped: (x, y) => drop(x, y),
+  over: (x, y) => {
+    const current = subject();
+    if (x === undefined || !current?.map) return void ($("under").textContent = "");
+    const at = 4 * cellAt(current.side, x, y);
+    const four = Array.from(current.map.slice(at, at + 4), (value) => value / current.scale);
+    const winner = four.indexOf(Math.max(...four));
+    $("under").textContent = `under the cursor, (${x.toFixed(2)}, ${y.toFixed(2)}): ${spoken(NAMES[winner])} ${four[winner].toFixed(3)}`;
+  },
+});
+const probe = new Probe({ sentence: $("sentence"), bars: $("bars"), trace: $("trace") });
+const curves = new Curves($("curves"), $("reading"));
+const diagram = new Diagram({
+  root: $("diagram"), table: $("weights"), picked: $("picked"),
+  edited: (...change) => sandbox.edit(...change),
+});
+
+function remember() {
+  history.replaceState(null, "", format(state));
+}
+
+let probeWaiting = false;
+
+function moveProbe(at) {
+  state.probe = at;
+  plane.setProbe(...at);
+  [$("probe-x").value, $("probe-y").value] = at;
+  remember();
+  if (state.view === "compare") served.compare?.probe(at);
+  if (state.view === "sandbox") return void probeSandbox();
+  if (probeWaiting) return;
+  probeWaiting = true;
+  guarded(async () => {
+    let asked;
+    try {
+      do {
+        asked = state.probe;
+        await probeServed();
+      } while (asked !== state.probe);
+    } finally {
+      probeWaiting = false;
+    }
+    renderProbe();
+  });
+}
+
+async function drop(x, y) {
+  const label = document.querySelector("[name=paint]:checked").value || truth()(x || 0.01, y || 0.01);
+  own.push({ x, y, label });
+  await pointsChanged(`A ${spoken(label)} point at (${x.toFixed(2)}, ${y.toFixed(2)}).`);
+}
+
+// Points to classify, or points of one's own, are others now.
+async function pointsChanged(words = "") {
+  remember();
+  if (words) say(words);
+  await guarded(async () => {
+    if (sandbox.running) await Promise.race([sandbox.retune(), null]);
+    else if (sandbox.frame) await sandbox.inspect();
+    if (planar()) await classifyServed();
+  });
+  render();
+}
+
+function setView(view) {
+  state.view = view;
+  document.querySelector(`[name=view][value=${view}]`).checked = true;
+  document.body.dataset.view = view;
+  $("single").hidden = view === "compare";
+  $("compare").hidden = view !== "compare";
+  plane.setTruth(truth());
+  remember();
+  if (view === "compare") guarded(showCompared);
+  render();
+}
+
+async function showCompared() {
+  const { Comparison } = await import("./compare.js");
+  served.compare ??= new Comparison($("compared"), $("disagreement"), (at) => moveProbe(at));
+  const name = served.detail.model.name;
+  await served.compare.show(name, [$("first").value, $("second").value].map(Number), state.probe);
+}
+
+function fillForm() {
+  for (const id of [...FORM, "speed", "stop", "classified"]) {
+    const control = $(id);
+    if (control.type === "checkbox") control.checked = state[id];
+    else control.value = Array.isArray(state[id]) ? state[id].join(", ") : state[id];
+    control.removeAttribute("aria-invalid");
+  }
+  const preset = Object.keys(PRESETS).find((name) => Object.entries(PRESETS[name]).every(([id, value]) => String(state[id]) === String(value)));
+  $("preset").value = preset ?? "";
+  $("visualize").hidden = preset !== "article2";
+  $("reset").textContent = preset === "article2" ? "Initialise" : "Reset";
+}
+
+// What the page cannot use the server is asked about: the limits are its own, and so are the words.
+async function refuse(id, text) {
+  $(id).setAttribute("aria-invalid", "true");
+  const number = (part) => (part.trim() === "" || Number.isNaN(Number(part)) ? "NaN" : Number(part));
+  const raw = id === "layers" ? text.split(",").map(number) : number(text);
+  try {
+    if (id === "classified") await call("Inspect", { layers: [], ...columns(scattered(Math.min(Number(text) || 0, 20_000), 1)) }, { quiet: true });
+    else {
+      const { stream } = await import("./rpc.js");
+      for await (const _ of stream("Train", { ...trainRequest({ ...state, [id]: raw }, [], []), maxEpochs: 0 })) break;
+    }
+    notice(`${id}: ${text || "nothing"} cannot be used; ${state[id]} is kept.`);
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
+async function set(id, text) {
+  const value = read(id, text);
+  if (value === undefined) return refuse(id, text);
+  state[id] = value;
+  notice("");
+  fillForm();
+  remember();
+  if (id === "classified") return pointsChanged();
+  plane.setTruth(truth());
+  if (RESETTING.includes(id)) return anew("That takes another network: it begins anew.");
+  return guarded(() => sandbox.retune());
+}
+
+function textOf(control) {
+  if (control.type === "checkbox") return control.checked ? "yes" : "no";
+  return control.value.trim().replace(/,?\s*$/, "").replace(/\s*[,;\s]\s*/g, ",");
+}
+
+for (const id of [...FORM, "speed", "stop", "classified"]) $(id).addEventListener("change", ({ target }) => set(id, textOf(target)));
+$("settings").addEventListener("submit", (event) => event.preventDefault());
+$("preset").addEventListener("change", ({ target }) => {
+  if (!target.value) return;
+  Object.assign(state, PRESETS[target.value]);
+  fillForm();
+  guarded(() => anew(`${target.selectedOptions[0].text}: a new network, untrained.`));
+});
+$("more").addEventListener("click", () => set("layers", [...state.layers, state.layers.at(-1) ?? 6].join()));
+$("fewer").addEventListener("click", () => set("layers", state.layers.slice(0, -1).join()));
+$("train").addEventListener("click", () => guarded(play));
+$("step").addEventListener("click", () => guarded(async () => {
+  setView("sandbox");
+  await sandbox.step();
+  if (sandbox.frame) say(`Pass ${count(sandbox.frame.epoch)}.`);
+}));
+$("reset").addEventListener("click", () => guarded(() => anew("Reset: the same start, untrained.")));
+$("reseed").addEventListener("click", () => set("seed", String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000)));
+$("visualize").addEventListener("click", () => {
+  $("network-card").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
+  (diagram.svg ?? $("network-card")).focus({ preventScroll: true });
+});
+$("rewind").addEventListener("input", ({ target }) => sandbox.rewind(Number(target.value)));
+$("rewind").addEventListener("change", () => sandbox.inspect());
+$("classify").addEventListener("click", () => {
+  state.draw = (state.draw + 1) % 2 ** 32;
+  pointsChanged("New points, classified.");
+});
+$("clear-own").addEventListener("click", () => {
+  own.length = 0;
+  pointsChanged("Your points are removed.");
+});
+for (const radio of document.querySelectorAll("[name=view]")) {
+  radio.addEventListener("change", () => {
+    setView(radio.value);
+    if (radio.value === "sandbox") guarded(ensureSandbox);
+  });
+}
+for (const [id, field] of [["first", "first"], ["second", "second"]]) {
+  $(id).addEventListener("change", ({ target }) => {
+    state[field] = Number(target.value);
+    remember();
+    guarded(showCompared);
+  });
+}
+$("model").addEventListener("change", ({ target }) => {
+  Object.assign(state, { model: target.value, version: 0, first: 0, second: 0 });
+  remember();
+  guarded(refreshServed);
+});
+$("version").addEventListener("change", ({ target }) => {
+  state.version = Number(target.value);
+  remember();
+  guarded(async () => {
+    await refreshServed();
+    await look();
+  });
+});
+for (const [id, at] of [["probe-x", 0], ["probe-y", 1]]) {
+  $(id).addEventListener("input", ({ target }) => {
+    const value = Number(target.value);
+    if (target.value === "" || !(value >= -1 && value <= 1)) return target.setAttribute("aria-invalid", "true");
+    target.removeAttribute("aria-invalid");
+    moveProbe(state.probe.with(at, value));
+  });
+}
+$("shade").addEventListener("change", ({ target }) => plane.show("shade", target.checked));
+$("dots").addEventListener("change", ({ target }) => plane.show("dots", target.checked));
+$("certain").addEventListener("change", () => renderMap(true));
+$("dismiss").addEventListener("click", () => notice(""));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== " " || event.target.closest("input, select, textarea, button, summary, label, a")) return;
+  event.preventDefault();
+  guarded(play);
+});
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  $("theme").value = theme;
+  painted = null;
+  render();
+  served.compare?.repaint();
+}
+$("theme").addEventListener("change", ({ target }) => {
+  localStorage.setItem("theme", target.value);
+  setTheme(target.value);
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme($("theme").value));
+
+// What few visits need is fetched when it is asked for.
+const context = () => ({ state, own, served, sandbox, subject, points: shownPoints, calls: last, planar: planar(), notice, say, truth: truth(), pointsChanged });
+for (const id of ["copy-link", "save-svg", "save-png", "save-weights", "copy-curl", "copy-python", "save-csv", "load-csv"]) {
+  $(id).addEventListener(id === "load-csv" ? "change" : "click", (event) => guarded(async () => {
+    const actions = await import("./save.js");
+    await actions.run(id, context(), event);
+  }));
+}
+
+for (const placeholder of document.querySelectorAll("svg.key[data-team]")) placeholder.replaceWith(key(placeholder.dataset.team));
+for (const line of document.querySelectorAll("svg.line")) {
+  line.setAttribute("viewBox", "0 0 30 10");
+  line.setAttribute("aria-hidden", "true");
+  line.innerHTML = `<path class="${line.dataset.sign ? `edge ${line.dataset.sign}` : `curve ${line.dataset.line}`}" d="M0 5H30"></path>`;
+}
+
+function adopt() {
+  const { state: given, wrong } = parse(location.hash);
+  state = given;
+  notice(wrong && `The address says what cannot be used here (${wrong}): the usual is shown instead.`);
+  fillForm();
+  plane.setProbe(...state.probe);
+  [$("probe-x").value, $("probe-y").value] = state.probe;
+  setView(state.view);
+  if (state.view === "sandbox") guarded(ensureSandbox);
+}
+
+addEventListener("hashchange", () => {
+  adopt();
+  guarded(refreshServed);
+});
+
+let theme = localStorage.getItem("theme");
+if (!["light", "dark"].includes(theme)) theme = "";
+document.documentElement.dataset.theme = theme;
+$("theme").value = theme;
+const first = FIELDS.view && parse(location.hash).state.view;
+if (first === "compare") {
+  // There must be a version to compare first.
+  history.replaceState(null, "", location.hash);
+  guarded(async () => {
+    state = parse(location.hash).state;
+    await look();
+    adopt();
+    watch();
+  });
+} else {
+  adopt();
+  watch();
+}

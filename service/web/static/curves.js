@@ -1,0 +1,82 @@
+// Loss and accuracy over the passes, for the training points and those held out.
+
+import { element } from "./plane.js";
+
+const WIDTH = 420;
+const HEIGHT = 120;
+const LEFT = 44;
+const TOP = 12;
+const LINES = {
+  loss: [["loss", "train"], ["testLoss", "test"]],
+  accuracy: [["accuracy", "train"], ["testAccuracy", "test"]],
+};
+
+const tick = (value) => (value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2));
+
+export class Curves {
+  constructor(root, reading) {
+    Object.assign(this, { root, reading, frames: [], at: null });
+    this.charts = Object.fromEntries(Object.keys(LINES).map((kind) => [kind, this.#chart(kind)]));
+    root.append(...Object.values(this.charts).map((chart) => chart.svg));
+  }
+
+  // `frames` have an epoch and the four numbers; a bar marks the one at `at`.
+  show(frames, at) {
+    this.frames = frames;
+    this.root.dataset.points = frames.length;
+    const last = Math.max(1, frames.at(-1)?.epoch ?? 1);
+    this.across = (epoch) => LEFT + ((WIDTH - LEFT - 8) * epoch) / last;
+    for (const [kind, chart] of Object.entries(this.charts)) {
+      const values = frames.flatMap((frame) => LINES[kind].map(([key]) => frame[key]));
+      const top = kind === "accuracy" ? 1 : Math.max(1e-6, ...values.filter(Number.isFinite));
+      const down = (value) => TOP + HEIGHT * (1 - value / top);
+      chart.lines.forEach((line, which) => {
+        const points = frames.map((frame) => `${this.across(frame.epoch).toFixed(1)} ${down(frame[LINES[kind][which][0]]).toFixed(1)}`);
+        line.setAttribute("d", points.length ? `M${points.join("L")}` : "");
+      });
+      chart.top.textContent = kind === "accuracy" ? "100 %" : tick(top);
+      chart.middle.textContent = kind === "accuracy" ? "50 %" : tick(top / 2);
+      chart.end.textContent = `pass ${last.toLocaleString("en")}`;
+    }
+    this.#mark(at);
+  }
+
+  #chart(kind) {
+    const lines = LINES[kind].map(([, line]) => element("path", { class: `curve ${line}` }));
+    const text = (x, y, content, anchor = "end") => element("text", { x, y, "text-anchor": anchor }, content);
+    const [top, middle, end] = [text(LEFT - 6, TOP + 4, ""), text(LEFT - 6, TOP + HEIGHT / 2 + 4, ""), text(WIDTH - 8, TOP + HEIGHT + 14, "")];
+    const bar = element("path", { class: "mark" });
+    const frame = element("path", { class: "axis", d: `M${LEFT} ${TOP}V${TOP + HEIGHT}H${WIDTH - 8}M${LEFT} ${TOP + HEIGHT / 2}H${WIDTH - 8}M${LEFT} ${TOP}H${WIDTH - 8}` });
+    const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT + TOP + 18}`, class: "chart", tabindex: 0, role: "application", "aria-label": `${kind} by pass. Left and right read it.` },
+      frame, ...lines, bar, top, middle, text(LEFT - 6, TOP + HEIGHT + 4, "0"), text(LEFT, TOP + HEIGHT + 14, kind, "start"), end);
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * WIDTH;
+      this.#read(this.frames.reduce((best, frame, at) => (Math.abs(this.across(frame.epoch) - x) < Math.abs(this.across(this.frames[best].epoch) - x) ? at : best), 0));
+    });
+    svg.addEventListener("keydown", (event) => {
+      const turn = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!turn || !this.frames.length) return;
+      this.#read(Math.min(this.frames.length - 1, Math.max(0, (this.at ?? 0) + turn)));
+      event.preventDefault();
+    });
+    return { svg, lines, bar, top, middle, end };
+  }
+
+  #mark(at) {
+    this.at = at;
+    const frame = this.frames[at];
+    for (const { bar } of Object.values(this.charts)) {
+      bar.setAttribute("d", frame ? `M${this.across(frame.epoch).toFixed(1)} ${TOP}v${HEIGHT}` : "");
+    }
+  }
+
+  #read(at) {
+    const frame = this.frames[at];
+    if (!frame) return;
+    this.#mark(at);
+    const percent = (value) => `${(100 * value).toFixed(1)} %`;
+    this.reading.textContent = `pass ${frame.epoch.toLocaleString("en")}: loss ${frame.loss.toFixed(4)} training, ${frame.testLoss.toFixed(4)} held out; ` +
+      `right ${percent(frame.accuracy)} and ${percent(frame.testAccuracy)}`;
+  }
+}

@@ -1,0 +1,257 @@
+// The network: every weight a line, every bias under its neuron; and the same as a table.
+
+import { element } from "./plane.js";
+import { COLOURS, SHAPES } from "./teams.js";
+
+// Above so many weights lines tell nothing: then each layer is a picture, a pixel a weight.
+const MOST_LINES = 1500;
+const MOST_CELLS = 3000;
+
+const THINNEST = 0.6;
+const THICKEST = 6;
+
+export const short = (value) => {
+  const size = Math.abs(value);
+  const text = size >= 1e5 || (size && size < 1e-3) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 2);
+  return text.replace("-", "−");
+};
+
+export const unitName = (layers, layer, unit, inputs, classes) => {
+  if (layer < 0) return inputs[unit] ?? `input ${unit + 1}`;
+  if (layer === layers.length - 1) return classes[unit];
+  return layers.length > 2 ? `hidden ${layer + 1}.${unit + 1}` : `hidden ${unit + 1}`;
+};
+
+export class Diagram {
+  // `edited` is told a layer, its part ("weights" or "biases"), an index and the new number.
+  constructor({ root, table, picked, edited }) {
+    Object.assign(this, { root, table, picked, edited, shape: "", at: 0 });
+    table.closest("details").addEventListener("toggle", () => this.#fillTable());
+    table.addEventListener("change", ({ target }) => {
+      const value = Number(target.value);
+      const { layer, part, index } = target.dataset;
+      if (target.value !== "" && Number.isFinite(value)) this.edited(Number(layer), part, Number(index), value);
+      else target.value = this.layers[layer][part][index];
+    });
+  }
+
+  show(layers, { inputs, classes, editable }) {
+    Object.assign(this, { layers, inputs, classes, editable });
+    const shape = JSON.stringify([layers.map((l) => [l.inputs, l.units, l.activation]), inputs, classes, editable]);
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.#build();
+    }
+    this.#update();
+    this.#fillTable();
+  }
+
+  get #lines() {
+    return this.layers.reduce((n, layer) => n + layer.weights.length, 0) <= MOST_LINES;
+  }
+
+  #build() {
+    this.parts = [];
+    this.at = 0;
+    this.picked.textContent = "";
+    this.table.replaceChildren();
+    if (this.#lines) this.#buildLines();
+    else this.#buildPictures();
+  }
+
+  #buildLines() {
+    const sizes = [this.layers[0].inputs, ...this.layers.map((layer) => layer.units)].map(Number);
+    const tallest = Math.max(...sizes);
+    const gap = tallest > 16 ? 34 : 54;
+    const height = Math.max(tallest * gap + 24, 240);
+    const across = 150;
+    const width = (sizes.length - 1) * across + 190;
+    const place = (column, unit) => [64 + column * across, height / 2 + (unit - (sizes[column] - 1) / 2) * gap - 6];
+    const edges = element("g", { class: "edges" });
+    const nodes = element("g", { class: "nodes" });
+    this.layers.forEach((layer, at) => {
+      const units = Number(layer.units);
+      layer.weights.forEach((_, index) => {
+        const [x1, y1] = place(at, Math.floor(index / units));
+        const [x2, y2] = place(at + 1, index % units);
+        const line = element("line", { x1, y1, x2, y2, class: "edge" });
+        const hit = element("line", { x1, y1, x2, y2, class: "hit" });
+        edges.append(line, hit);
+        this.#part({ layer: at, part: "weights", index, line }, hit);
+      });
+    });
+    sizes.forEach((size, column) => {
+      for (let unit = 0; unit < size; unit++) {
+        const [x, y] = place(column, unit);
+        nodes.append(...this.#node(column - 1, unit, x, y));
+      }
+    });
+    this.svg = element("svg", {
+      viewBox: `0 0 ${width} ${height}`, width, height, tabindex: 0, role: "application",
+      "aria-label": "Network. Left and right choose a weight or a bias; up and down change it in the sandbox; Enter types it.",
+    }, edges, nodes);
+    this.svg.addEventListener("keydown", (event) => this.#key(event));
+    this.svg.addEventListener("focus", () => this.#pick(this.at));
+    this.root.replaceChildren(this.svg);
+  }
+
+  #node(layer, unit, x, y) {
+    const name = unitName(this.layers, layer, unit, this.inputs, this.classes);
+    const last = layer === this.layers.length - 1;
+    const made = [element("circle", { cx: x, cy: y, r: 13, class: last ? "node output" : "node" })];
+    if (last && name in COLOURS) made.push(element("path", { d: SHAPES[name](x, y, 6), class: `dots ${COLOURS[name]}` }));
+    const label = last ? (COLOURS[name] ? `${COLOURS[name]} ${name}` : name) : layer < 0 ? name : String(unit + 1);
+    const beside = last ? { x: x + 20, y: y + 4 } : layer < 0 ? { x: x - 20, y: y + 4, "text-anchor": "end" } : { x, y: y + 4, "text-anchor": "middle" };
+    made.push(element("text", beside, label));
+    if (layer >= 0) {
+      const bias = element("text", { x, y: y + 25, "text-anchor": "middle", class: "bias" });
+      made.push(bias);
+      this.#part({ layer, part: "biases", index: unit, text: bias }, bias);
+    }
+    return made;
+  }
+
+  #part(part, target) {
+    const at = this.parts.push(part) - 1;
+    target.addEventListener("pointerenter", () => this.#pick(at));
+    target.addEventListener("click", () => {
+      this.#pick(at);
+      this.#type();
+    });
+  }
+
+  #buildPictures() {
+    this.svg = null;
+    this.pictures = this.layers.map(() => document.createElement("canvas"));
+    this.root.replaceChildren(...this.layers.map((layer, at) => {
+      const figure = document.createElement("figure");
+      const caption = document.createElement("figcaption");
+      caption.textContent = `layer ${at + 1}, ${layer.activation}: ${layer.inputs} rows of inputs, ${layer.units} columns of units, biases last`;
+      figure.append(this.pictures[at], caption);
+      return figure;
+    }));
+  }
+
+  #update() {
+    if (!this.#lines) {
+      this.layers.forEach((layer, at) => paintWeights(this.pictures[at], layer));
+      return;
+    }
+    const largest = Math.max(1e-9, ...this.layers.flatMap((layer) => layer.weights.map(Math.abs)));
+    for (const { layer, part, index, line, text } of this.parts) {
+      const value = this.layers[layer][part][index];
+      if (line) {
+        line.setAttribute("class", value < 0 ? "edge minus" : "edge plus");
+        line.setAttribute("stroke-width", (THINNEST + ((THICKEST - THINNEST) * Math.abs(value)) / largest).toFixed(3));
+        line.dataset.value = value;
+      } else {
+        text.textContent = `b ${short(value)}`;
+        text.dataset.value = value;
+      }
+    }
+    if (this.picked.textContent) this.#pick(this.at);
+  }
+
+  #pick(at) {
+    const part = this.parts[at];
+    if (!part) return;
+    for (const { line, text } of [this.parts[this.at], part]) (line ?? text).classList.remove("picked");
+    this.at = at;
+    (part.line ?? part.text).classList.add("picked");
+    this.picked.textContent = `${this.#called(part)} = ${this.layers[part.layer][part.part][part.index].toPrecision(6).replace("-", "−")}`;
+  }
+
+  #called({ layer, part, index }) {
+    const units = Number(this.layers[layer].units);
+    const unit = unitName(this.layers, layer, part === "biases" ? index : index % units, this.inputs, this.classes);
+    if (part === "biases") return `bias of ${unit}`;
+    return `weight from ${unitName(this.layers, layer - 1, Math.floor(index / units), this.inputs, this.classes)} to ${unit}`;
+  }
+
+  #key(event) {
+    const { layer, part, index } = this.parts[this.at];
+    const turn = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const change = { ArrowUp: 0.1, ArrowDown: -0.1 }[event.key];
+    if (turn) this.#pick((this.at + turn + this.parts.length) % this.parts.length);
+    else if (change && this.editable) this.edited(layer, part, index, this.layers[layer][part][index] + change);
+    else if (event.key === "Enter") this.#type();
+    else return;
+    event.preventDefault();
+  }
+
+  // Opens the table at the chosen number.
+  #type() {
+    if (!this.editable) return;
+    const { layer, part, index } = this.parts[this.at];
+    this.table.closest("details").open = true;
+    this.#fillTable();
+    this.table.querySelector(`[data-layer="${layer}"][data-part="${part}"][data-index="${index}"]`)?.focus();
+  }
+
+  #fillTable() {
+    if (!this.layers || !this.table.closest("details").open) return;
+    const cells = this.layers.reduce((n, layer) => n + layer.weights.length + layer.biases.length, 0);
+    if (cells > MOST_CELLS) {
+      this.table.textContent = `${cells.toLocaleString("en")} numbers are too many for a table: save them as .json below.`;
+      return;
+    }
+    if (!this.table.children.length) this.table.append(...this.layers.map((layer, at) => this.#layerTable(layer, at)));
+    for (const cell of this.table.querySelectorAll("[data-index]")) {
+      const value = this.layers[cell.dataset.layer][cell.dataset.part][cell.dataset.index];
+      if (cell.tagName !== "INPUT") cell.textContent = short(value);
+      else if (cell !== document.activeElement) cell.value = Number(value.toPrecision(8));
+      else cell.placeholder = short(value);
+    }
+  }
+
+  #layerTable(layer, at) {
+    const table = document.createElement("table");
+    const caption = table.createCaption();
+    caption.textContent = at === this.layers.length - 1 ? `outputs, ${layer.activation}` : `hidden layer ${at + 1}, ${layer.activation}`;
+    const head = table.createTHead().insertRow();
+    const units = Number(layer.units);
+    const heading = (row, text, scope) => {
+      const cell = document.createElement("th");
+      cell.scope = scope;
+      cell.textContent = text;
+      row.append(cell);
+    };
+    heading(head, "from \\ to", "col");
+    for (let unit = 0; unit < units; unit++) heading(head, unitName(this.layers, at, unit, this.inputs, this.classes), "col");
+    const body = table.createTBody();
+    for (let from = 0; from <= Number(layer.inputs); from++) {
+      const bias = from === Number(layer.inputs);
+      const row = body.insertRow();
+      heading(row, bias ? "bias" : unitName(this.layers, at - 1, from, this.inputs, this.classes), "row");
+      for (let unit = 0; unit < units; unit++) {
+        const cell = row.insertCell();
+        const holder = this.editable ? document.createElement("input") : cell;
+        const part = { layer: at, part: bias ? "biases" : "weights", index: bias ? unit : from * units + unit };
+        Object.assign(holder.dataset, part);
+        if (this.editable) {
+          Object.assign(holder, { type: "number", step: "0.1", ariaLabel: this.#called(part) });
+          cell.append(holder);
+        }
+      }
+    }
+    return table;
+  }
+}
+
+// A pixel a weight, blue above 0 and orange below, as strong as it is large; biases in the last row.
+function paintWeights(canvas, { inputs, units, weights, biases }) {
+  const style = getComputedStyle(document.documentElement);
+  const rgb = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));
+  const [paper, plus, minus] = [rgb("--paper"), rgb("--plus"), rgb("--minus")];
+  const values = [...weights, ...biases];
+  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+  [canvas.width, canvas.height] = [Number(units), Number(inputs) + 1];
+  const image = new ImageData(canvas.width, canvas.height);
+  values.forEach((value, at) => {
+    const strength = Math.sqrt(Math.abs(value) / largest);
+    const full = value < 0 ? minus : plus;
+    for (let k = 0; k < 3; k++) image.data[4 * at + k] = paper[k] + (full[k] - paper[k]) * strength;
+    image.data[4 * at + 3] = 255;
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}

@@ -1,0 +1,169 @@
+// The plane: a network's answers as a picture, the true regions, points, and the probe.
+
+import { COLOURS, cross, NAMES, SHAPES } from "./teams.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const RADIUS = 0.021;
+
+export function element(name, attributes, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes ?? {})) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function rgb(variable) {
+  const text = getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
+  return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+}
+
+// The theme's colours as numbers, for bitmaps.
+export const palette = () => ({ paper: rgb("--paper"), teams: NAMES.map((name) => rgb(`--${COLOURS[name]}`)) });
+
+// Paints cells of four certainties each, from the top left: the winner's colour, paler in doubt.
+export function paint(canvas, certainties, side, { scale = 1, certain = true } = {}) {
+  const { paper, teams } = palette();
+  canvas.width = canvas.height = side;
+  const image = new ImageData(side, side);
+  for (let cell = 0; cell < side * side; cell++) {
+    let winner = 0;
+    for (let k = 1; k < 4; k++) if (certainties[4 * cell + k] > certainties[4 * cell + winner]) winner = k;
+    const sure = (certainties[4 * cell + winner] / scale - 0.25) / 0.75;
+    const strength = certain ? 0.2 + 0.55 * sure : 0.6;
+    for (let k = 0; k < 3; k++) image.data[4 * cell + k] = paper[k] + (teams[winner][k] - paper[k]) * strength;
+    image.data[4 * cell + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// The middle of each cell, row by row from the top left: what is asked is what is painted.
+export function grid(side) {
+  const x = [];
+  const y = [];
+  for (let row = 0; row < side; row++) {
+    for (let column = 0; column < side; column++) {
+      x.push((2 * column + 1) / side - 1);
+      y.push(1 - (2 * row + 1) / side);
+    }
+  }
+  return { x, y };
+}
+
+// Which cell of a map a point is in.
+export function cellAt(side, x, y) {
+  const within = (t) => Math.min(side - 1, Math.max(0, Math.floor(((t + 1) / 2) * side)));
+  return within(-y) * side + within(x);
+}
+
+export class Plane {
+  // `moved` and `dropped` are told where; `over` is told where the pointer is, or nothing.
+  constructor(root, { moved, dropped, over, painting }) {
+    this.root = root;
+    this.canvas = root.querySelector("canvas");
+    this.svg = root.querySelector("svg");
+    this.probe = [0, 0];
+    this.svg.append(this.#patterns(), ...this.#layers());
+    root.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      const [x, y] = this.#at(event);
+      root.focus({ preventScroll: true });
+      if (painting()) dropped(x, y);
+      else {
+        root.setPointerCapture(event.pointerId);
+        moved(x, y);
+      }
+      event.preventDefault();
+    });
+    root.addEventListener("pointermove", (event) => {
+      over(...this.#at(event));
+      if (event.buttons && !painting()) moved(...this.#at(event));
+    });
+    root.addEventListener("pointerleave", () => over());
+    root.addEventListener("keydown", (event) => {
+      const step = event.shiftKey ? 0.25 : 0.05;
+      const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [];
+      if (dx !== undefined) {
+        const clip = (t) => Math.round(Math.min(1, Math.max(-1, t)) * 1e6) / 1e6;
+        moved(clip(this.probe[0] + dx * step), clip(this.probe[1] + dy * step));
+      } else if (event.key === "Enter") dropped(...this.probe);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  setTruth(truth) {
+    const side = 80;
+    const runs = Object.fromEntries(NAMES.map((name) => [name, ""]));
+    for (let row = 0; row < side; row++) {
+      let start = 0;
+      let name = null;
+      for (let column = 0; column <= side; column++) {
+        const here = column < side ? truth((2 * column + 1) / side - 1, 1 - (2 * row + 1) / side) : null;
+        if (here === name) continue;
+        if (name) runs[name] += `M${(2 * start) / side - 1} ${(2 * row) / side - 1}h${(2 * (column - start)) / side}v${2 / side}h${(-2 * (column - start)) / side}z`;
+        [start, name] = [column, here];
+      }
+    }
+    for (const name of NAMES) this.regions[name].setAttribute("d", runs[name]);
+  }
+
+  // Points with their right `label`, and their `answer` if they have one.
+  setPoints(points) {
+    const shapes = Object.fromEntries([...NAMES, "none"].map((name) => [name, ""]));
+    let missed = "";
+    let misses = 0;
+    for (const { x, y, label, answer } of points) {
+      if (answer) shapes[answer] += SHAPES[answer](x, -y, RADIUS);
+      else shapes.none += SHAPES[label](x, -y, RADIUS);
+      if (answer && answer !== label) {
+        missed += cross(x, -y, 1.5 * RADIUS);
+        misses += 1;
+      }
+    }
+    for (const name of [...NAMES, "none"]) this.dots[name].setAttribute("d", shapes[name]);
+    this.missed.setAttribute("d", missed);
+    this.missed.dataset.count = misses;
+  }
+
+  setProbe(x, y) {
+    this.probe = [x, y];
+    this.marker.setAttribute("transform", `translate(${x} ${-y})`);
+  }
+
+  show(layer, shown) {
+    (layer === "shade" ? this.shading : this.pointsLayer).toggleAttribute("hidden", !shown);
+    (layer === "shade" ? this.shading : this.pointsLayer).style.display = shown ? "" : "none";
+  }
+
+  #at(event) {
+    const box = this.svg.getBoundingClientRect();
+    const clip = (t) => Math.round(Math.min(1, Math.max(-1, t)) * 1e4) / 1e4;
+    return [clip((2 * (event.clientX - box.left)) / box.width - 1), clip(1 - (2 * (event.clientY - box.top)) / box.height)];
+  }
+
+  // Hatching in the colour that belongs there: over an answer of that colour it is quiet, over
+  // another it clashes.
+  #patterns() {
+    const turns = { I: 45, II: 135, III: 45, IV: 135 };
+    return element("defs", {}, ...NAMES.map((name) =>
+      element("pattern", { id: `hatch-${name}`, width: 0.05, height: 0.05, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${turns[name]})` },
+        element("line", { x1: 0, x2: 0, y1: 0, y2: 0.05, class: `hatch ${COLOURS[name]}` }))));
+  }
+
+  #layers() {
+    const path = (name, kind) => element("path", { class: `${kind} ${COLOURS[name] ?? name}` });
+    this.regions = Object.fromEntries(NAMES.map((name) => [name, element("path", { fill: `url(#hatch-${name})` })]));
+    this.shading = element("g", {}, ...Object.values(this.regions));
+    this.dots = Object.fromEntries([...NAMES, "none"].map((name) => [name, path(name, "dots")]));
+    this.missed = element("path", { class: "missed" });
+    this.pointsLayer = element("g", {}, ...Object.values(this.dots), this.missed);
+    this.marker = element("g", { class: "probe" }, element("circle", { r: 0.045 }), element("path", { d: "M-.09 0h.06M.03 0h.06M0-.09v.06M0 .03v.06" }));
+    const axes = element("path", { class: "axes", d: "M-1 0H1M0-1V1" });
+    const corners = { I: [0.97, -0.92], II: [-0.97, -0.92], III: [-0.97, 0.97], IV: [0.97, 0.97] };
+    this.names = element("g", { class: "names" }, ...NAMES.map((name) => {
+      const [x, y] = corners[name];
+      return element("text", { x, y, "text-anchor": x > 0 ? "end" : "start" }, `${COLOURS[name]} ${name}`);
+    }));
+    return [this.shading, axes, this.pointsLayer, this.names, this.marker];
+  }
+}

@@ -1,0 +1,86 @@
+// One point on its way through a network: every term, bias, sum and activation that the server named.
+
+import { short, unitName } from "./network.js";
+import { COLOURS, SHAPES, spoken } from "./teams.js";
+import { element } from "./plane.js";
+
+// So many terms of a unit are shown one by one, the largest; the others as their sum.
+const MOST_TERMS = 10;
+
+function html(name, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes ?? {})) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export function key(name) {
+  const svg = element("svg", { viewBox: "-10 -10 20 20", class: "key", "aria-hidden": "true" });
+  if (name in COLOURS) svg.append(element("path", { d: SHAPES[name](0, 0, 6), class: `dots ${COLOURS[name]}` }));
+  return svg;
+}
+
+const cell = (value, role) => html("td", { "data-value": value, "data-role": role }, short(value));
+
+export class Probe {
+  constructor({ sentence, bars, trace }) {
+    Object.assign(this, { sentence, bars, trace });
+  }
+
+  // `right` is the class that belongs there, if that is known.
+  show({ layers, classes, probabilities, label }, { features, inputs, right }) {
+    const ranked = probabilities.map((value, at) => ({ value, name: classes[at] })).sort((a, b) => b.value - a.value);
+    const margin = ranked[0].value - (ranked[1]?.value ?? 0);
+    const verdict = right === undefined || !label ? "" : label === right ? " A hit." : ` A miss: it lies in ${spoken(right)}.`;
+    const called = label in COLOURS ? spoken(label) : label;
+    this.sentence.replaceChildren(key(label), label
+      ? ` ${called}, certainty ${ranked[0].value.toFixed(3)}, margin ${margin.toFixed(3)}.${verdict}`
+      : " No answer: the arithmetic overflows there.");
+    this.sentence.dataset.label = label;
+    this.#showBars(classes, probabilities);
+    const values = features.map((value, at) => `${inputs[at] ?? at + 1} ${short(value)}`).slice(0, MOST_TERMS);
+    this.trace.replaceChildren(
+      html("p", { class: "note" }, `inputs: ${values.join(", ")}${features.length > MOST_TERMS ? ` and ${features.length - MOST_TERMS} more` : ""}`),
+      ...layers.map((layer, at) => this.#table(layers, layer, at, inputs, classes)));
+  }
+
+  #showBars(classes, probabilities) {
+    if (this.bars.children.length !== classes.length || this.bars.dataset.classes !== classes.join()) {
+      this.bars.dataset.classes = classes.join();
+      this.bars.replaceChildren(...classes.map((name) => html("p", { class: "certainty" }, key(name),
+        html("span", {}, COLOURS[name] ? `${COLOURS[name]} ${name}` : name), html("meter", { min: 0, max: 1, "aria-label": `certainty of ${name}` }), html("output", {}))));
+    }
+    probabilities.forEach((value, at) => {
+      const row = this.bars.children[at];
+      row.querySelector("meter").value = value;
+      row.querySelector("output").textContent = value.toFixed(3);
+      row.querySelector("output").dataset.value = value;
+    });
+  }
+
+  #table(layers, { activation, units }, at, inputs, classes) {
+    const counts = layers.map((layer) => ({ units: layer.units.length }));
+    const n = units[0].terms.length;
+    const table = html("table", { class: "trace" });
+    const last = at === layers.length - 1;
+    table.createCaption().textContent = last ? `outputs = ${activation}(sum)` : `hidden layer ${at + 1} = ${activation}(sum)`;
+    const shown = n <= MOST_TERMS ? n : 0;
+    const from = (unit) => unitName(counts, at - 1, unit, inputs, classes).replace("hidden ", "h");
+    const heads = shown ? Array.from({ length: n }, (_, unit) => from(unit)) : [`${n} terms`];
+    const row = table.createTHead().insertRow();
+    for (const text of ["", ...heads, "bias", "sum", last ? "output" : "value"]) row.append(html("th", { scope: "col" }, text));
+    const body = table.createTBody();
+    // Of a wide layer the most active units speak; all are in the answer, and in its table above.
+    const order = units.map((unit, index) => ({ unit, index }));
+    if (order.length > 64) order.sort((a, b) => Math.abs(b.unit.activation) - Math.abs(a.unit.activation)).splice(16);
+    for (const { unit, index } of order) {
+      const line = body.insertRow();
+      line.append(html("th", { scope: "row" }, unitName(counts, at, index, inputs, classes).replace("hidden ", "h")));
+      if (shown) line.append(...unit.terms.map((term) => cell(term, "term")));
+      else line.append(cell(unit.terms.reduce((a, b) => a + b, 0), "term"));
+      line.append(cell(unit.bias, "bias"), cell(unit.preActivation, "sum"), cell(unit.activation, "activation"));
+    }
+    if (order.length < units.length) body.insertRow().append(html("td", { colspan: 5 }, `and ${units.length - order.length} units more, nearer to 0`));
+    return table;
+  }
+}
