@@ -30,9 +30,11 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
         text = quadnet(*verb.split(), "--help")
         assert (text.returncode, text.stderr) == (0, "")
         assert "QUADNET_DEBUG" in text.stdout
-        assert ("QUADNET_REGISTRY" in text.stdout) is (verb not in {"classify", "health", "bench", "playground"})
+        assert ("QUADNET_REGISTRY" in text.stdout) is (
+            verb not in {"classify", "health", "bench", "playground"}
+        )
         assert ("QUADNET_PORT" in text.stdout) is (
-            verb in {"up", "serve", "classify", "health", "bench"}
+            verb in {"up", "serve", "classify", "health", "bench", "playground"}
         )
     assert quadnet().returncode == 2
     group = quadnet("models", "--help")

@@ -7,12 +7,14 @@ Source: the Connect protocol reference, "Unary-Response" and "Streaming-RPC".
 
 import base64
 import json
+import math
 import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
@@ -20,6 +22,7 @@ UNARY = "application/json"
 STREAM = "application/connect+json"
 
 _END = 2
+_NUMBERS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _HEADER = struct.Struct(">BI")
 
 _HTTP = {
@@ -91,9 +94,15 @@ def decode(content: bytes, request: Message) -> bytes:
         If it is no JSON, or not of that message.
     """
     name = request.DESCRIPTOR.full_name
+    values = _object(content, name)
+    for each in request.DESCRIPTOR.fields:
+        column = getattr(request, each.name)
+        # A map's cells are thousands of numbers, which the library would look at one by one.
+        if hasattr(column, "extend") and each.cpp_type in _NUMBERS:
+            column.extend(_numbers(values, each.name))
     try:
-        json_format.ParseDict(_object(content, name), request)
-    except json_format.ParseError as error:
+        json_format.ParseDict(values, request)
+    except (json_format.ParseError, OverflowError) as error:
         # Its first line names the field and what came.
         reason = str(error).partition("\n")[0][:200]
         raise Failure("invalid_argument", f"expected a {name} in JSON; {reason}") from error
@@ -117,8 +126,31 @@ def _object(content: bytes, name: str) -> dict[str, Any]:
 
 def encode(response: Message) -> bytes:
     """Return the message in JSON, zeros and empty lists included."""
+    columns: dict[str, list[Any]] = {}
+    for each, value in response.ListFields():
+        if not hasattr(value, "extend"):
+            continue
+        if each.cpp_type in _NUMBERS and math.isfinite(sum(value)):
+            columns[each.json_name] = list(value)
+            response.ClearField(each.name)
+        elif each.enum_type is not None:
+            names = {known.number: known.name for known in each.enum_type.values}
+            columns[each.json_name] = [names.get(number, number) for number in value]
+            response.ClearField(each.name)
     values = json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
-    return json.dumps(values, separators=(",", ":")).encode()
+    return json.dumps(values | columns, separators=(",", ":")).encode()
+
+
+def _numbers(values: dict[str, Any], name: str) -> list[float]:
+    """Take out a list of finite numbers, which needs no closer look; leave anything else."""
+    given = values.get(name)
+    if not isinstance(given, list) or not set(map(type, given)) <= {int, float}:
+        return []
+    try:
+        finite = math.isfinite(sum(map(float, given)))
+    except OverflowError:
+        return []
+    return values.pop(name) if finite else []
 
 
 def envelope(content: bytes) -> bytes:

@@ -1,6 +1,6 @@
 // The page, put together: what is asked of the servers when, and who shows the answers.
 
-import { FIELDS, format, parse, read } from "./address.js";
+import { format, parse, read } from "./address.js";
 import { Curves } from "./curves.js";
 import { Diagram } from "./network.js";
 import { cellAt, grid, paint, Plane } from "./plane.js";
@@ -318,30 +318,36 @@ function stale(reason) {
   $("serving").textContent = "away";
 }
 
+let latency = "";
+
 async function look() {
-  const started = performance.now();
   const listed = await call("ListModels", {}, { milliseconds: 2000, quiet: true });
-  const milliseconds = performance.now() - started;
   models = listed.models;
   const name = state.model || served.detail?.model.name;
   let digest = null;
   if (!served.detail || staleSince) digest = "another";
   else if (state.version) digest = models.find((model) => model.name === name)?.versions.find((version) => Number(version.version) === state.version)?.digest;
-  else if (planar()) digest = (await call("Classify", { model: wanted() }, { milliseconds: 2000, quiet: true })).model.digest;
+  else if (planar()) {
+    const started = performance.now();
+    digest = (await call("Classify", { model: wanted() }, { milliseconds: 2000, quiet: true })).model.digest;
+    latency = `${(performance.now() - started).toFixed(1)} ms`;
+  }
   else {
     const model = models.find((each) => each.name === name);
     digest = model?.versions.find((version) => version.version === model.aliases.champion)?.digest;
   }
+  const first = !served.detail;
   if (digest && digest !== served.detail?.model.digest) await refreshServed();
   staleSince = null;
   $("stale").hidden = true;
   document.body.classList.remove("stale");
   const { model } = served.detail;
-  $("serving").textContent = `${state.version ? "showing" : "serving"} v${model.version} · sha ${model.digest.slice(0, 7)} · ${milliseconds.toFixed(0)} ms`;
+  $("serving").textContent = `${state.version ? "showing" : "serving"} v${model.version} · sha ${model.digest.slice(0, 7)} ${latency && ` · ${latency}`}`;
   $("badge").title = listed.failure;
   $("badge").classList.toggle("failing", listed.failure !== "");
   document.documentElement.dataset.version = model.version;
   renderSelects();
+  if (first && state.view === "compare") await showCompared();
 }
 
 async function watch() {
@@ -429,7 +435,8 @@ function setView(view) {
   $("compare").hidden = view !== "compare";
   plane.setTruth(truth());
   remember();
-  if (view === "compare") guarded(showCompared);
+  // Before anything has answered there is nothing to compare: then `look` comes back to it.
+  if (view === "compare" && served.detail) guarded(showCompared);
   render();
 }
 
@@ -526,9 +533,9 @@ for (const radio of document.querySelectorAll("[name=view]")) {
     if (radio.value === "sandbox") guarded(ensureSandbox);
   });
 }
-for (const [id, field] of [["first", "first"], ["second", "second"]]) {
+for (const id of ["first", "second"]) {
   $(id).addEventListener("change", ({ target }) => {
-    state[field] = Number(target.value);
+    state[id] = Number(target.value);
     remember();
     guarded(showCompared);
   });
@@ -557,6 +564,11 @@ for (const [id, at] of [["probe-x", 0], ["probe-y", 1]]) {
 $("shade").addEventListener("change", ({ target }) => plane.show("shade", target.checked));
 $("dots").addEventListener("change", ({ target }) => plane.show("dots", target.checked));
 $("certain").addEventListener("change", () => renderMap(true));
+// Not by its link: the address holds the state.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("plane").focus();
+});
 $("dismiss").addEventListener("click", () => notice(""));
 document.addEventListener("keydown", (event) => {
   if (event.key !== " " || event.target.closest("input, select, textarea, button, summary, label, a")) return;
@@ -613,17 +625,5 @@ let theme = localStorage.getItem("theme");
 if (!["light", "dark"].includes(theme)) theme = "";
 document.documentElement.dataset.theme = theme;
 $("theme").value = theme;
-const first = FIELDS.view && parse(location.hash).state.view;
-if (first === "compare") {
-  // There must be a version to compare first.
-  history.replaceState(null, "", location.hash);
-  guarded(async () => {
-    state = parse(location.hash).state;
-    await look();
-    adopt();
-    watch();
-  });
-} else {
-  adopt();
-  watch();
-}
+adopt();
+watch();

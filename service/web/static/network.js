@@ -64,8 +64,9 @@ export class Diagram {
     const tallest = Math.max(...sizes);
     const gap = tallest > 16 ? 34 : 54;
     const height = Math.max(tallest * gap + 24, 240);
-    const across = 150;
-    const width = (sizes.length - 1) * across + 190;
+    // Few layers use the room that many need.
+    const across = Math.max(130, 560 / (sizes.length - 1));
+    const width = (sizes.length - 1) * across + 170;
     const place = (column, unit) => [64 + column * across, height / 2 + (unit - (sizes[column] - 1) / 2) * gap - 6];
     const edges = element("g", { class: "edges" });
     const nodes = element("g", { class: "nodes" });

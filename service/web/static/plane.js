@@ -3,7 +3,7 @@
 import { COLOURS, cross, NAMES, SHAPES } from "./teams.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const RADIUS = 0.021;
+const RADIUS = 0.0235;
 
 export function element(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -29,7 +29,7 @@ export function paint(canvas, certainties, side, { scale = 1, certain = true } =
     let winner = 0;
     for (let k = 1; k < 4; k++) if (certainties[4 * cell + k] > certainties[4 * cell + winner]) winner = k;
     const sure = (certainties[4 * cell + winner] / scale - 0.25) / 0.75;
-    const strength = certain ? 0.2 + 0.55 * sure : 0.6;
+    const strength = certain ? 0.1 + 0.38 * sure : 0.4;
     for (let k = 0; k < 3; k++) image.data[4 * cell + k] = paper[k] + (teams[winner][k] - paper[k]) * strength;
     image.data[4 * cell + 3] = 255;
   }

@@ -68,7 +68,8 @@ export class Probe {
     const from = (unit) => unitName(counts, at - 1, unit, inputs, classes).replace("hidden ", "h");
     const heads = shown ? Array.from({ length: n }, (_, unit) => from(unit)) : [`${n} terms`];
     const row = table.createTHead().insertRow();
-    for (const text of ["", ...heads, "bias", "sum", last ? "output" : "value"]) row.append(html("th", { scope: "col" }, text));
+    row.append(html("td", {}));
+    for (const text of [...heads, "bias", "sum", last ? "output" : "value"]) row.append(html("th", { scope: "col" }, text));
     const body = table.createTBody();
     // Of a wide layer the most active units speak; all are in the answer, and in its table above.
     const order = units.map((unit, index) => ({ unit, index }));
