@@ -478,8 +478,12 @@ def test_8_an_edited_weight_changes_the_map_as_it_does_in_python(visit, gateway)
     page = visit("#view=sandbox")
     wait_still(page)
     before = weights(page)["layers"]
-    page.click("#diagram .hit >> nth=3", force=True)
+    page.click("#diagram .bias >> nth=2")
     page.wait_for_selector("#weights input:focus")
+    chosen = page.evaluate("({...document.activeElement.dataset})")
+    assert chosen == {"layer": "0", "part": "biases", "index": "2"}
+    # On with the keyboard, to a weight: the table has a field for each.
+    page.focus('#weights [data-layer="0"][data-part="weights"][data-index="3"]')
     page.keyboard.press("Control+a")
     page.keyboard.type("-7.5")
     page.keyboard.press("Enter")
@@ -890,7 +894,9 @@ def test_what_is_copied_is_the_very_call(visit, python):
 
 def test_digits_are_drawn_and_read_by_the_served_network(tmp_path, visit):
     X, y = load_digits(return_X_y=True)
-    fitted = NeuralNetworkClassifier((20,), max_iter=60, random_state=0).fit(X, y.astype(str))
+    fitted = NeuralNetworkClassifier((20,), solver="lbfgs", tol=1e-2, random_state=0).fit(
+        X, y.astype(str)
+    )
     predictor = fitted.freeze()
     kept = record(predictor, 64)
     names = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]

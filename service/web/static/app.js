@@ -11,6 +11,7 @@ import { columns, named, NAMES, scattered, spoken, truthOf } from "./teams.js";
 
 const SERVED_SIDE = 96;
 const POLL_MILLISECONDS = 1000;
+const LONGEST_PAUSE = 5000;
 const STATUS_MILLISECONDS = 2000;
 const FORM = ["data", "points", "iterations", "rate", "layers", "activation", "loss", "solver", "batch", "momentum", "init", "alpha", "dropout", "noise", "seed", "biases"];
 
@@ -243,6 +244,20 @@ function renderMap(force = false) {
   $("hits").textContent = count(hits);
   $("misses").textContent = count(answered.length - hits);
   $("accuracy").textContent = answered.length ? percent(hits / answered.length) : "–";
+  renderUnder();
+}
+
+let cursor = null;
+
+// What is under the cursor, live: also when it rests and the network changes.
+function renderUnder() {
+  const current = subject();
+  if (!cursor || !current?.map) return void ($("under").textContent = "");
+  const [x, y] = cursor;
+  const at = 4 * cellAt(current.side, x, y);
+  const four = Array.from(current.map.slice(at, at + 4), (value) => value / current.scale);
+  const winner = four.indexOf(Math.max(...four));
+  $("under").textContent = `under the cursor, (${x.toFixed(2)}, ${y.toFixed(2)}): ${spoken(NAMES[winner])} ${four[winner].toFixed(3)}`;
 }
 
 function renderNetwork() {
@@ -283,10 +298,14 @@ function renderShown() {
   if (state.view === "sandbox") {
     $("shown").textContent = sandbox.frame
       ? `Your sandbox, ${shape(sandbox.frame.state.layers)}, pass ${count(sandbox.frame.epoch)}. It is never served.` : "Your sandbox.";
+  } else if (state.view === "compare") {
+    $("shown").textContent = "Two published versions, asked for the same cells.";
   } else if (served.detail) {
     const { model, metrics } = served.detail;
-    $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, ${percent(metrics.accuracy)} right on its sealed test part. Hatched: what belongs there.`;
+    $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, ${percent(metrics.accuracy)} right on its sealed test part.` +
+      (planar() ? " Hatched: what belongs there." : "");
   }
+  $("map-title").textContent = state.view === "served" && served.detail && !planar() ? "Drawing" : "Decision map";
   $("own").textContent = count(own.length);
 }
 
@@ -351,10 +370,11 @@ async function look() {
 }
 
 async function watch() {
-  for (;;) {
+  for (let pause = POLL_MILLISECONDS; ;) {
     await guarded(look);
     if (served.detail) document.documentElement.dataset.ready = "";
-    await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
+    pause = staleSince ? Math.min(1.5 * pause, LONGEST_PAUSE) : POLL_MILLISECONDS;
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
@@ -364,13 +384,9 @@ const plane = new Plane($("plane"), {
   painting: () => document.querySelector("[name=paint]:checked").value,
   moved: (x, y) => moveProbe([x, y]),
   dropped: (x, y) => drop(x, y),
-  over: (x, y) => {
-    const current = subject();
-    if (x === undefined || !current?.map) return void ($("under").textContent = "");
-    const at = 4 * cellAt(current.side, x, y);
-    const four = Array.from(current.map.slice(at, at + 4), (value) => value / current.scale);
-    const winner = four.indexOf(Math.max(...four));
-    $("under").textContent = `under the cursor, (${x.toFixed(2)}, ${y.toFixed(2)}): ${spoken(NAMES[winner])} ${four[winner].toFixed(3)}`;
+  over: (...at) => {
+    cursor = at.length ? at : null;
+    renderUnder();
   },
 });
 const probe = new Probe({ sentence: $("sentence"), bars: $("bars"), trace: $("trace") });
@@ -433,11 +449,15 @@ function setView(view) {
   document.body.dataset.view = view;
   $("single").hidden = view === "compare";
   $("compare").hidden = view !== "compare";
-  plane.setTruth(truth());
+  showTruth();
   remember();
   // Before anything has answered there is nothing to compare: then `look` comes back to it.
   if (view === "compare" && served.detail) guarded(showCompared);
   render();
+}
+
+function showTruth() {
+  plane.setTruth(truth(), { named: state.view !== "sandbox" || !["rings", "spiral"].includes(state.data) });
 }
 
 async function showCompared() {
@@ -485,7 +505,7 @@ async function set(id, text) {
   fillForm();
   remember();
   if (id === "classified") return pointsChanged();
-  plane.setTruth(truth());
+  showTruth();
   if (RESETTING.includes(id)) return anew("That takes another network: it begins anew.");
   return guarded(() => sandbox.retune());
 }

@@ -23,6 +23,8 @@ export class Curves {
   // `frames` have an epoch and the four numbers; a bar marks the one at `at`.
   show(frames, at) {
     this.frames = frames;
+    if (!frames.length) this.reading.textContent = "Nothing is trained yet.";
+    else if (this.reading.textContent.startsWith("Nothing")) this.reading.textContent = "";
     this.root.dataset.points = frames.length;
     const last = Math.max(1, frames.at(-1)?.epoch ?? 1);
     this.across = (epoch) => LEFT + ((WIDTH - LEFT - 8) * epoch) / last;

@@ -64,10 +64,10 @@ export class Diagram {
     const tallest = Math.max(...sizes);
     const gap = tallest > 16 ? 34 : 54;
     const height = Math.max(tallest * gap + 24, 240);
-    // Few layers use the room that many need.
-    const across = Math.max(130, 560 / (sizes.length - 1));
-    const width = (sizes.length - 1) * across + 170;
-    const place = (column, unit) => [64 + column * across, height / 2 + (unit - (sizes[column] - 1) / 2) * gap - 6];
+    // As wide as there is room, and never so narrow that labels meet.
+    const across = Math.min(260, Math.max(84, (this.root.clientWidth - 150) / (sizes.length - 1)));
+    const width = (sizes.length - 1) * across + 150;
+    const place = (column, unit) => [44 + column * across, height / 2 + (unit - (sizes[column] - 1) / 2) * gap - 6];
     const edges = element("g", { class: "edges" });
     const nodes = element("g", { class: "nodes" });
     this.layers.forEach((layer, at) => {
@@ -127,7 +127,8 @@ export class Diagram {
     this.root.replaceChildren(...this.layers.map((layer, at) => {
       const figure = document.createElement("figure");
       const caption = document.createElement("figcaption");
-      caption.textContent = `layer ${at + 1}, ${layer.activation}: ${layer.inputs} rows of inputs, ${layer.units} columns of units, biases last`;
+      const lying = Number(layer.inputs) > Number(layer.units);
+      caption.textContent = `layer ${at + 1}, ${layer.activation}: ${layer.units} units ${lying ? "below each other" : "side by side"}, for each its ${layer.inputs} weights and its bias last`;
       figure.append(this.pictures[at], caption);
       return figure;
     }));
@@ -239,20 +240,25 @@ export class Diagram {
   }
 }
 
-// A pixel a weight, blue above 0 and orange below, as strong as it is large; biases in the last row.
+// A pixel a weight, blue above 0 and orange below, as strong as it is large; each unit's bias last.
+// Lies on its longer side.
 function paintWeights(canvas, { inputs, units, weights, biases }) {
   const style = getComputedStyle(document.documentElement);
   const rgb = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));
   const [paper, plus, minus] = [rgb("--paper"), rgb("--plus"), rgb("--minus")];
   const values = [...weights, ...biases];
   const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
-  [canvas.width, canvas.height] = [Number(units), Number(inputs) + 1];
+  const [rows, columns] = [Number(inputs) + 1, Number(units)];
+  const lying = rows > columns;
+  [canvas.width, canvas.height] = lying ? [rows, columns] : [columns, rows];
   const image = new ImageData(canvas.width, canvas.height);
   values.forEach((value, at) => {
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    const pixel = 4 * (lying ? column * rows + row : at);
     const strength = Math.sqrt(Math.abs(value) / largest);
     const full = value < 0 ? minus : plus;
-    for (let k = 0; k < 3; k++) image.data[4 * at + k] = paper[k] + (full[k] - paper[k]) * strength;
-    image.data[4 * at + 3] = 255;
+    for (let k = 0; k < 3; k++) image.data[pixel + k] = paper[k] + (full[k] - paper[k]) * strength;
+    image.data[pixel + 3] = 255;
   });
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

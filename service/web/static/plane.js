@@ -91,7 +91,9 @@ export class Plane {
     });
   }
 
-  setTruth(truth) {
+  // `named`: whether each region is a corner, and so can carry its name there.
+  setTruth(truth, { named }) {
+    this.names.style.display = named ? "" : "none";
     const side = 80;
     const runs = Object.fromEntries(NAMES.map((name) => [name, ""]));
     for (let row = 0; row < side; row++) {
@@ -131,7 +133,6 @@ export class Plane {
   }
 
   show(layer, shown) {
-    (layer === "shade" ? this.shading : this.pointsLayer).toggleAttribute("hidden", !shown);
     (layer === "shade" ? this.shading : this.pointsLayer).style.display = shown ? "" : "none";
   }
 
