@@ -21,6 +21,7 @@ ARGUMENTS = [
 @contextmanager
 def chromium():
     """Give a browser that asks nobody but the page."""
+    assert CHROMIUM, "there is no chromium on the path: apt-get install chromium"
     # As root it cannot shut itself in; what it is shown here is our own.
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:

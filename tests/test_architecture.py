@@ -79,7 +79,17 @@ def loaded_after(statement):
     return set(done.stdout.split())
 
 
-HEAVY = {"sklearn", "scipy", "pandas", "matplotlib", "dask", "pyarrow", "starlette", "joblib"}
+HEAVY = {
+    "sklearn",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "dask",
+    "pyarrow",
+    "starlette",
+    "uvicorn",
+    "joblib",
+}
 
 
 def test_the_server_loads_nothing_that_serving_does_not_need():

@@ -38,7 +38,12 @@ def test_the_wheel_installs_three_names_and_no_more(wheel):
 
 def test_the_wheel_holds_what_the_packages_read(wheel):
     names = set(wheel.namelist())
-    for pattern in ("quadnet/py.typed", "service/stubs/quadrant/v1/quadrant_pb2.pyi"):
+    for pattern in (
+        "quadnet/py.typed",
+        "service/stubs/quadrant/v1/quadrant_pb2.pyi",
+        "service/web/static/index.html",
+        "service/web/static/app.js",
+    ):
         assert pattern in names
     presets = {name for name in names if name.startswith("pipeline/presets/")}
     assert {
