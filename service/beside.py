@@ -52,10 +52,13 @@ def opened(settings: PlaygroundSettings) -> Iterator[str]:
         )
         assert process.stdin is not None
         given = {"settings": settings.model_dump(mode="json"), "socket": listener.fileno()}
+        where = url(settings, listener)
+        # Were it still listened on here, browsers would wait for a process that has died.
+        listener.close()
         try:
             process.stdin.write(json.dumps(given).encode() + b"\n")
             process.stdin.flush()
-            yield url(settings, listener)
+            yield where
         finally:
             # The end of its standard input is what tells it to stop; also if we are killed.
             process.stdin.close()

@@ -614,6 +614,14 @@ def test_11_a_hostile_address_changes_nothing_and_is_said(visit, fragment):
     assert page.is_hidden("#notice")
 
 
+@pytest.mark.parametrize("fragment", ["#model=nobody", "#version=99", "#view=compare&second=99"])
+def test_11_an_address_of_what_is_gone_shows_what_is_served(visit, fragment):
+    page = visit(fragment)
+    page.wait_for_selector("#notice:not([hidden])")
+    assert re.search("There is no model|has no version", page.text_content("#notice-text"))
+    assert "serving v2" in page.text_content("#serving")
+
+
 def own_rows(page):
     return exported(page)[500:]
 

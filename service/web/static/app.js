@@ -1,27 +1,23 @@
 // The page, put together: what is asked of the servers when, and who shows the answers.
 
-import { format, parse, read } from "./address.js";
 import { Curves } from "./curves.js";
 import { Diagram } from "./network.js";
-import { cellAt, grid, paint, Plane } from "./plane.js";
+import { cellAt, paint, Plane } from "./plane.js";
 import { key, Probe } from "./probe.js";
-import { call, isAway, last } from "./rpc.js";
-import { PRESETS, RESETTING, Sandbox, trainRequest } from "./sandbox.js";
-import { columns, named, NAMES, scattered, spoken, truthOf } from "./teams.js";
+import { isAway, last } from "./rpc.js";
+import { PRESETS, RESETTING, Sandbox } from "./sandbox.js";
+import { Served } from "./served.js";
+import { defaults, Form, format, parse } from "./settings.js";
+import { NAMES, scattered, spoken, truthOf } from "./teams.js";
 
-const SERVED_SIDE = 96;
 const POLL_MILLISECONDS = 1000;
 const LONGEST_PAUSE = 5000;
 const STATUS_MILLISECONDS = 2000;
-const FORM = ["data", "points", "iterations", "rate", "layers", "activation", "loss", "solver", "batch", "momentum", "init", "alpha", "dropout", "noise", "seed", "biases"];
-
 const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-let state = parse("").state;
+const state = defaults();
 const own = [];
-const served = { detail: null, map: null, points: [], trace: null };
-let models = [];
 let staleSince = null;
 
 // ---- words
@@ -49,13 +45,10 @@ const count = (value) => value.toLocaleString("en");
 
 // ---- what is asked
 
-const planar = () => served.detail?.features.length === 2 && NAMES.every((name) => served.detail.classes.includes(name));
-const inputs = () => served.detail.features.map((feature) => feature.name);
-const wanted = () => ({ ...(state.model && { name: state.model }), ...(state.version && { version: state.version }) });
-// The version that answered, so that all that is shown is of one.
-const answering = () => ({ name: served.detail.model.name, version: served.detail.model.version });
 const truth = () => truthOf(state.view === "sandbox" ? state.data : "quadrants");
 const tested = (view = state.view) => [...scattered(state.classified, state.draw, view === "sandbox" ? state.data : "quadrants"), ...own];
+
+const served = new Served({ state, points: () => tested("served") });
 
 async function guarded(work) {
   try {
@@ -67,51 +60,29 @@ async function guarded(work) {
   }
 }
 
-let generation = 0;
-
 async function refreshServed() {
-  const mine = ++generation;
-  const detail = await call("GetModel", { model: wanted() }, { quiet: true });
-  if (mine !== generation) return;
-  served.detail = detail;
-  if (planar()) {
-    document.body.classList.remove("other-model");
-    $("digits").hidden = true;
-    const cells = grid(SERVED_SIDE);
-    const [map] = await Promise.all([
-      call("Classify", { model: answering(), ...cells, allCertainties: true }, { quiet: true }),
-      classifyServed(),
-      probeServed(),
-    ]);
-    if (mine !== generation) return;
-    served.map = map.allCertainties;
-  } else await showOther();
+  await served.refresh();
+  await showServed();
+}
+
+async function showServed() {
+  document.body.classList.toggle("other-model", !served.planar);
+  $("digits").hidden = served.planar;
+  if (!served.planar) await showOther();
   render();
 }
 
-async function classifyServed() {
-  const points = tested("served");
-  const answer = await call("Classify", { model: answering(), ...columns(points) });
-  served.points = points.map((point, at) => ({ ...point, answer: named(answer.quadrants[at]), certainty: answer.certainties[at] }));
-  for (const point of served.points) if (!NAMES.includes(point.answer)) delete point.answer;
-}
-
-async function probeServed() {
-  served.trace = await call("Explain", { model: answering(), features: state.probe });
-}
-
 // A model of other inputs: of digits one is drawn, and the page has no map.
+let digits = null;
+
 async function showOther() {
-  document.body.classList.add("other-model");
   const { Digits } = await import("./digits.js");
-  $("digits").hidden = false;
-  served.digits ??= new Digits($("digits"), (features) => guarded(async () => {
-    if (planar()) return;
-    served.trace = await call("Explain", { model: answering(), features });
-    served.features = features;
+  digits ??= new Digits($("digits"), (features) => guarded(async () => {
+    if (served.planar) return;
+    await served.explain(features);
     render();
   }));
-  served.digits.show(served.detail.features);
+  digits.show(served.detail.features);
   if (state.view !== "served") setView("served");
 }
 
@@ -132,35 +103,6 @@ const sandbox = new Sandbox({
     schedule();
   },
 });
-
-let sandboxTrace = null;
-let probing = false;
-let probeAgain = false;
-
-// One question at a time: while it trains, the newest network is asked as often as answers come.
-async function probeSandbox() {
-  if (probing) {
-    probeAgain = true;
-    return;
-  }
-  const frame = sandbox.shown;
-  if (!frame) return;
-  probing = true;
-  try {
-    sandboxTrace = { ...(await call("Inspect", { layers: frame.state.layers, features: state.probe }, { quiet: sandbox.running !== null })), of: frame.state, at: state.probe };
-    if (state.view === "sandbox") renderProbe();
-  } catch (error) {
-    if (!isAway(error)) notice(error.message);
-  } finally {
-    setTimeout(() => {
-      probing = false;
-      if (probeAgain) {
-        probeAgain = false;
-        probeSandbox();
-      }
-    }, sandbox.running ? 250 : 0);
-  }
-}
 
 async function ensureSandbox() {
   if (!sandbox.frame) await sandbox.fresh();
@@ -205,7 +147,7 @@ function subject() {
     if (!frame) return null;
     return { layers: frame.state.layers, map: frame.map, side: frame.side, scale: 255, classes: NAMES };
   }
-  return served.detail && { layers: served.detail.layers, map: served.map, side: SERVED_SIDE, scale: 1, classes: served.detail.classes };
+  return served.detail && { layers: served.detail.layers, map: served.map, side: served.side, scale: 1, classes: served.detail.classes };
 }
 
 // Points with their answers. Generated again only when something that they depend on has changed.
@@ -214,9 +156,10 @@ const sandboxPoints = { key: "", points: [] };
 function shownPoints() {
   if (state.view !== "sandbox") return served.points;
   const id = [state.classified, state.draw, state.data, own.length, own.at(-1)?.x].join();
-  if (id !== sandboxPoints.key) Object.assign(sandboxPoints, { key: id, points: tested("sandbox") });
+  if (id !== sandboxPoints.key) Object.assign(sandboxPoints, { key: id, points: tested("sandbox").map((point) => ({ ...point })) });
   const answers = sandbox.shown?.answers ?? [];
-  return sandboxPoints.points.map((point, at) => ({ ...point, answer: answers[at] }));
+  sandboxPoints.points.forEach((point, at) => (point.answer = answers[at]));
+  return sandboxPoints.points;
 }
 
 function render() {
@@ -231,7 +174,7 @@ let painted = null;
 
 function renderMap(force = false) {
   const current = subject();
-  if (!current?.map || !(planar() || state.view === "sandbox")) return;
+  if (!current?.map || !(served.planar || state.view === "sandbox")) return;
   const signature = [current.map, state.view];
   if (force || painted?.some((value, at) => value !== signature[at]) !== false) {
     paint(plane.canvas, current.map, current.side, { scale: current.scale, certain: $("certain").checked });
@@ -264,17 +207,17 @@ function renderNetwork() {
   const current = subject();
   if (!current) return;
   const sandboxed = state.view === "sandbox";
-  diagram.show(current.layers, { inputs: sandboxed ? ["x", "y"] : inputs(), classes: current.classes, editable: sandboxed });
+  diagram.show(current.layers, { inputs: sandboxed ? ["x", "y"] : served.inputs, classes: current.classes, editable: sandboxed });
 }
 
 function renderProbe() {
   if (state.view === "sandbox") {
-    if (sandboxTrace) probe.show(sandboxTrace, { features: sandboxTrace.at, inputs: ["x", "y"], right: truth()(...sandboxTrace.at) });
-    const frame = sandbox.shown;
-    if (frame && (sandboxTrace?.of !== frame.state || sandboxTrace.at !== state.probe)) probeSandbox();
+    const { trace } = sandbox;
+    if (trace) probe.show(trace, { features: trace.at, inputs: ["x", "y"], right: truth()(...trace.at) });
+    sandbox.probe(state.probe);
   } else if (served.trace) {
-    const features = planar() ? state.probe : served.features;
-    probe.show(served.trace, { features, inputs: inputs(), right: planar() ? truth()(...features) : undefined });
+    const { features, inputs, planar } = served;
+    probe.show(served.trace, { features, inputs, right: planar ? truth()(...features) : undefined });
   }
 }
 
@@ -303,9 +246,9 @@ function renderShown() {
   } else if (served.detail) {
     const { model, metrics } = served.detail;
     $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, ${percent(metrics.accuracy)} right on its sealed test part.` +
-      (planar() ? " Hatched: what belongs there." : "");
+      (served.planar ? " Hatched: what belongs there." : "");
   }
-  $("map-title").textContent = state.view === "served" && served.detail && !planar() ? "Drawing" : "Decision map";
+  $("map-title").textContent = state.view === "served" && served.detail && !served.planar ? "Drawing" : "Decision map";
   $("own").textContent = count(own.length);
 }
 
@@ -318,13 +261,18 @@ function renderSelects() {
     }
     if (select.value !== String(chosen)) select.value = chosen;
   };
-  const name = served.detail.model.name;
-  options($("model"), models.map((model) => [model.name, model.name]), name);
-  const { versions = [], aliases = {} } = models.find((model) => model.name === name) ?? {};
+  options($("model"), served.models.map((model) => [model.name, model.name]), served.detail.model.name);
+  const [versions, aliases] = [served.versions(), served.aliases()];
   const called = (version) => Object.keys(aliases).filter((alias) => aliases[alias] === version.version);
   const each = versions.toReversed().map((version) => [version.version, [`v${version.version}`, ...called(version), ...(version.state === "STATE_FAILED" ? ["failing"] : [])].join(", ")]);
   options($("version"), [[0, "served"], ...each], state.version);
-  for (const id of ["first", "second"]) options($(id), each, state[id] || versions.at(id === "first" ? 0 : -1)?.version);
+  for (const id of ["first", "second"]) {
+    if (state[id] && !versions.some((version) => Number(version.version) === state[id])) {
+      notice(`${served.detail.model.name} has no version ${state[id]} to compare: another is shown instead.`);
+      state[id] = 0;
+    }
+    options($(id), each, state[id] || versions.at(id === "first" ? 0 : -1)?.version);
+  }
 }
 
 // ---- the server, watched
@@ -337,41 +285,38 @@ function stale(reason) {
   $("serving").textContent = "away";
 }
 
-let latency = "";
-
 async function look() {
-  const listed = await call("ListModels", {}, { milliseconds: 2000, quiet: true });
-  models = listed.models;
-  const name = state.model || served.detail?.model.name;
-  let digest = null;
-  if (!served.detail || staleSince) digest = "another";
-  else if (state.version) digest = models.find((model) => model.name === name)?.versions.find((version) => Number(version.version) === state.version)?.digest;
-  else if (planar()) {
-    const started = performance.now();
-    digest = (await call("Classify", { model: wanted() }, { milliseconds: 2000, quiet: true })).model.digest;
-    latency = `${(performance.now() - started).toFixed(1)} ms`;
-  }
-  else {
-    const model = models.find((each) => each.name === name);
-    digest = model?.versions.find((version) => version.version === model.aliases.champion)?.digest;
-  }
   const first = !served.detail;
-  if (digest && digest !== served.detail?.model.digest) await refreshServed();
+  if (await served.look({ again: staleSince !== null })) await showServed();
   staleSince = null;
   $("stale").hidden = true;
   document.body.classList.remove("stale");
   const { model } = served.detail;
-  $("serving").textContent = `${state.version ? "showing" : "serving"} v${model.version} · sha ${model.digest.slice(0, 7)} ${latency && ` · ${latency}`}`;
-  $("badge").title = listed.failure;
-  $("badge").classList.toggle("failing", listed.failure !== "");
+  $("serving").textContent = `${state.version ? "showing" : "serving"} v${model.version} · sha ${model.digest.slice(0, 7)}${served.latency && ` · ${served.latency}`}`;
+  $("badge").title = served.failure;
+  $("badge").classList.toggle("failing", served.failure !== "");
   document.documentElement.dataset.version = model.version;
   renderSelects();
   if (first && state.view === "compare") await showCompared();
 }
 
+// The address, or somebody who has tidied up since, may name what there is not.
+async function lookOrFallBack() {
+  try {
+    await look();
+  } catch (error) {
+    if (error.code !== "not_found" || !(state.model || state.version)) throw error;
+    Object.assign(state, { model: "", version: 0, first: 0, second: 0 });
+    remember();
+    await look();
+    notice(`${error.message} What is served is shown instead.`);
+  }
+}
+
 async function watch() {
   for (let pause = POLL_MILLISECONDS; ;) {
-    await guarded(look);
+    // Who does not look needs no news.
+    if (!document.hidden) await guarded(lookOrFallBack);
     if (served.detail) document.documentElement.dataset.ready = "";
     pause = staleSince ? Math.min(1.5 * pause, LONGEST_PAUSE) : POLL_MILLISECONDS;
     await new Promise((resolve) => setTimeout(resolve, pause));
@@ -400,29 +345,19 @@ function remember() {
   history.replaceState(null, "", format(state));
 }
 
-let probeWaiting = false;
-
 function moveProbe(at) {
   state.probe = at;
   plane.setProbe(...at);
   [$("probe-x").value, $("probe-y").value] = at;
   remember();
-  if (state.view === "compare") served.compare?.probe(at);
-  if (state.view === "sandbox") return void probeSandbox();
-  if (probeWaiting) return;
-  probeWaiting = true;
-  guarded(async () => {
-    let asked;
-    try {
-      do {
-        asked = state.probe;
-        await probeServed();
-      } while (asked !== state.probe);
-    } finally {
-      probeWaiting = false;
-    }
-    renderProbe();
-  });
+  comparison?.probe(at);
+  if (state.view === "sandbox") sandbox.probe(at);
+  if (served.planar) {
+    guarded(async () => {
+      await served.follow();
+      renderProbe();
+    });
+  }
 }
 
 async function drop(x, y) {
@@ -436,9 +371,9 @@ async function pointsChanged(words = "") {
   remember();
   if (words) say(words);
   await guarded(async () => {
-    if (sandbox.running) await Promise.race([sandbox.retune(), null]);
+    if (sandbox.running) sandbox.retune();
     else if (sandbox.frame) await sandbox.inspect();
-    if (planar()) await classifyServed();
+    if (served.planar) await served.classify();
   });
   render();
 }
@@ -460,71 +395,32 @@ function showTruth() {
   plane.setTruth(truth(), { named: state.view !== "sandbox" || !["rings", "spiral"].includes(state.data) });
 }
 
+let comparison = null;
+
 async function showCompared() {
   const { Comparison } = await import("./compare.js");
-  served.compare ??= new Comparison($("compared"), $("disagreement"), (at) => moveProbe(at));
-  const name = served.detail.model.name;
-  await served.compare.show(name, [$("first").value, $("second").value].map(Number), state.probe);
+  comparison ??= new Comparison($("compared"), $("disagreement"), (at) => moveProbe(at));
+  await comparison.show(served.detail.model.name, [$("first").value, $("second").value].map(Number), state.probe);
 }
 
-function fillForm() {
-  for (const id of [...FORM, "speed", "stop", "classified"]) {
-    const control = $(id);
-    if (control.type === "checkbox") control.checked = state[id];
-    else control.value = Array.isArray(state[id]) ? state[id].join(", ") : state[id];
-    control.removeAttribute("aria-invalid");
-  }
-  const preset = Object.keys(PRESETS).find((name) => Object.entries(PRESETS[name]).every(([id, value]) => String(state[id]) === String(value)));
-  $("preset").value = preset ?? "";
-  $("visualize").hidden = preset !== "article2";
-  $("reset").textContent = preset === "article2" ? "Initialise" : "Reset";
-}
+const form = new Form({
+  state,
+  refused: notice,
+  changed: (id) => {
+    notice("");
+    remember();
+    if (id === "classified") return pointsChanged();
+    showTruth();
+    return guarded(() => (RESETTING.includes(id) ? anew("That takes another network: it begins anew.") : sandbox.retune()));
+  },
+});
 
-// What the page cannot use the server is asked about: the limits are its own, and so are the words.
-async function refuse(id, text) {
-  $(id).setAttribute("aria-invalid", "true");
-  const number = (part) => (part.trim() === "" || Number.isNaN(Number(part)) ? "NaN" : Number(part));
-  const raw = id === "layers" ? text.split(",").map(number) : number(text);
-  try {
-    if (id === "classified") await call("Inspect", { layers: [], ...columns(scattered(Math.min(Number(text) || 0, 20_000), 1)) }, { quiet: true });
-    else {
-      const { stream } = await import("./rpc.js");
-      for await (const _ of stream("Train", { ...trainRequest({ ...state, [id]: raw }, [], []), maxEpochs: 0 })) break;
-    }
-    notice(`${id}: ${text || "nothing"} cannot be used; ${state[id]} is kept.`);
-  } catch (error) {
-    notice(error.message);
-  }
-}
-
-async function set(id, text) {
-  const value = read(id, text);
-  if (value === undefined) return refuse(id, text);
-  state[id] = value;
-  notice("");
-  fillForm();
-  remember();
-  if (id === "classified") return pointsChanged();
-  showTruth();
-  if (RESETTING.includes(id)) return anew("That takes another network: it begins anew.");
-  return guarded(() => sandbox.retune());
-}
-
-function textOf(control) {
-  if (control.type === "checkbox") return control.checked ? "yes" : "no";
-  return control.value.trim().replace(/,?\s*$/, "").replace(/\s*[,;\s]\s*/g, ",");
-}
-
-for (const id of [...FORM, "speed", "stop", "classified"]) $(id).addEventListener("change", ({ target }) => set(id, textOf(target)));
-$("settings").addEventListener("submit", (event) => event.preventDefault());
 $("preset").addEventListener("change", ({ target }) => {
   if (!target.value) return;
   Object.assign(state, PRESETS[target.value]);
-  fillForm();
+  form.fill();
   guarded(() => anew(`${target.selectedOptions[0].text}: a new network, untrained.`));
 });
-$("more").addEventListener("click", () => set("layers", [...state.layers, state.layers.at(-1) ?? 6].join()));
-$("fewer").addEventListener("click", () => set("layers", state.layers.slice(0, -1).join()));
 $("train").addEventListener("click", () => guarded(play));
 $("step").addEventListener("click", () => guarded(async () => {
   setView("sandbox");
@@ -532,7 +428,7 @@ $("step").addEventListener("click", () => guarded(async () => {
   if (sandbox.frame) say(`Pass ${count(sandbox.frame.epoch)}.`);
 }));
 $("reset").addEventListener("click", () => guarded(() => anew("Reset: the same start, untrained.")));
-$("reseed").addEventListener("click", () => set("seed", String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000)));
+$("reseed").addEventListener("click", () => form.set("seed", String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000)));
 $("visualize").addEventListener("click", () => {
   $("network-card").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
   (diagram.svg ?? $("network-card")).focus({ preventScroll: true });
@@ -601,7 +497,7 @@ function setTheme(theme) {
   $("theme").value = theme;
   painted = null;
   render();
-  served.compare?.repaint();
+  comparison?.repaint();
 }
 $("theme").addEventListener("change", ({ target }) => {
   localStorage.setItem("theme", target.value);
@@ -610,7 +506,7 @@ $("theme").addEventListener("change", ({ target }) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme($("theme").value));
 
 // What few visits need is fetched when it is asked for.
-const context = () => ({ state, own, served, sandbox, subject, points: shownPoints, calls: last, planar: planar(), notice, say, truth: truth(), pointsChanged });
+const context = () => ({ state, own, served, sandbox, subject, points: shownPoints, calls: last, notice, say, truth: truth(), pointsChanged });
 for (const id of ["copy-link", "save-svg", "save-png", "save-weights", "copy-curl", "copy-python", "save-csv", "load-csv"]) {
   $(id).addEventListener(id === "load-csv" ? "change" : "click", (event) => guarded(async () => {
     const actions = await import("./save.js");
@@ -627,9 +523,9 @@ for (const line of document.querySelectorAll("svg.line")) {
 
 function adopt() {
   const { state: given, wrong } = parse(location.hash);
-  state = given;
+  Object.assign(state, given);
   notice(wrong && `The address says what cannot be used here (${wrong}): the usual is shown instead.`);
-  fillForm();
+  form.fill();
   plane.setProbe(...state.probe);
   [$("probe-x").value, $("probe-y").value] = state.probe;
   setView(state.view);

@@ -62,6 +62,8 @@ export class Plane {
     this.canvas = root.querySelector("canvas");
     this.svg = root.querySelector("svg");
     this.probe = [0, 0];
+    this.shapes = new WeakMap();
+    this.written = {};
     this.svg.append(this.#patterns(), ...this.#layers());
     root.addEventListener("pointerdown", (event) => {
       if (event.button) return;
@@ -111,20 +113,25 @@ export class Plane {
 
   // Points with their right `label`, and their `answer` if they have one.
   setPoints(points) {
-    const shapes = Object.fromEntries([...NAMES, "none"].map((name) => [name, ""]));
-    let missed = "";
-    let misses = 0;
-    for (const { x, y, label, answer } of points) {
-      if (answer) shapes[answer] += SHAPES[answer](x, -y, RADIUS);
-      else shapes.none += SHAPES[label](x, -y, RADIUS);
-      if (answer && answer !== label) {
-        missed += cross(x, -y, 1.5 * RADIUS);
-        misses += 1;
-      }
+    const drawn = Object.fromEntries([...NAMES, "none", "missed"].map((name) => [name, []]));
+    for (const point of points) {
+      const { answer, label } = point;
+      drawn[answer ?? "none"].push(this.#shape(point, answer ?? label));
+      if (answer && answer !== label) drawn.missed.push(this.#shape(point, "missed"));
     }
-    for (const name of [...NAMES, "none"]) this.dots[name].setAttribute("d", shapes[name]);
-    this.missed.setAttribute("d", missed);
-    this.missed.dataset.count = misses;
+    this.missed.dataset.count = drawn.missed.length;
+    for (const [name, parts] of Object.entries(drawn)) {
+      const d = parts.join("");
+      // What is written again is painted again, fifteen times a second.
+      if (this.written[name] !== d) (name === "missed" ? this.missed : this.dots[name]).setAttribute("d", d);
+      this.written[name] = d;
+    }
+  }
+
+  #shape(point, kind) {
+    if (!this.shapes.has(point)) this.shapes.set(point, {});
+    const { x, y } = point;
+    return (this.shapes.get(point)[kind] ??= kind === "missed" ? cross(x, -y, 1.5 * RADIUS) : SHAPES[kind](x, -y, RADIUS));
   }
 
   setProbe(x, y) {

@@ -54,8 +54,8 @@ function enveloped(request) {
   return body;
 }
 
-export async function* stream(method, request, signal) {
-  last[method] = request;
+export async function* stream(method, request, signal, { quiet = false } = {}) {
+  if (!quiet) last[method] = request;
   const headers = { "Content-Type": "application/connect+json" };
   const response = await post(method, enveloped(request), headers, signal);
   if (!response.ok) throw await refusal(response);

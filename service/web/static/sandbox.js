@@ -8,6 +8,7 @@ import { columns, NAMES, trainingPoints, wire } from "./teams.js";
 const MOST_FRAMES = 256;
 const SIDE = 64;
 const SHARP_SIDE = 160;
+const PROBE_MILLISECONDS = 250;
 const MOST_PASSES = 1_000_000;
 
 // What another network is needed for; everything else changes while it trains.
@@ -81,6 +82,8 @@ export class Sandbox {
   constructor({ settings, points, changed, ended, failed, slow }) {
     Object.assign(this, { settings, points, changed, ended, failed, slow, frames: [], at: -1, target: 0 });
     this.running = null;
+    this.trace = null;
+    this.refused = null;
   }
 
   get frame() {
@@ -158,6 +161,30 @@ export class Sandbox {
       this.changed();
     } catch (error) {
       this.failed(error);
+    }
+  }
+
+  // Follows a point through what is on show, one question at a time: while it trains, the newest
+  // network is asked as often as answers come, a few times a second.
+  async probe(at) {
+    this.probeAt = at;
+    if (this.probing) return;
+    this.probing = true;
+    const told = (known) => known?.of === this.shown.state && known.at === this.probeAt;
+    try {
+      while (this.shown && !told(this.trace) && !told(this.refused)) {
+        const [of, asked] = [this.shown.state, this.probeAt];
+        this.refused = { of, at: asked };
+        const answer = await call("Inspect", { layers: of.layers, features: asked }, { quiet: true });
+        this.trace = { ...answer, of, at: asked };
+        this.refused = null;
+        this.changed();
+        if (this.running) await new Promise((resolve) => setTimeout(resolve, PROBE_MILLISECONDS));
+      }
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.probing = false;
     }
   }
 

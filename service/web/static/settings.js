@@ -1,4 +1,8 @@
-// The state in the address. What comes from there is input like any other: checked, or not used.
+// The state, in the address and in the form. What comes from either is checked, or not used.
+
+import { call, stream } from "./rpc.js";
+import { PRESETS, trainRequest } from "./sandbox.js";
+import { columns, scattered } from "./teams.js";
 
 const integer = (least, most) => (text) => {
   const value = Number(text);
@@ -80,4 +84,65 @@ export function format(state) {
     if (written(state[key]) !== written(value)) parts.set(key, written(state[key]));
   }
   return parts.size ? `#${parts.toString().replaceAll("%2C", ",")}` : "#";
+}
+
+const $ = (id) => document.getElementById(id);
+
+const FORM = ["data", "points", "iterations", "rate", "layers", "activation", "loss", "solver", "batch", "momentum", "init", "alpha", "dropout",
+  "noise", "seed", "biases", "speed", "stop", "classified"];
+
+function textOf(control) {
+  if (control.type === "checkbox") return control.checked ? "yes" : "no";
+  return control.value.trim().replace(/,?\s*$/, "").replace(/\s*[,;\s]\s*/g, ",");
+}
+
+export class Form {
+  // `changed` is told the name of a setting that has another value; `refused` why one has not.
+  constructor({ state, changed, refused }) {
+    Object.assign(this, { state, changed, refused });
+    for (const id of FORM) $(id).addEventListener("change", ({ target }) => this.set(id, textOf(target)));
+    $("settings").addEventListener("submit", (event) => event.preventDefault());
+    $("more").addEventListener("click", () => this.set("layers", [...state.layers, state.layers.at(-1) ?? 6].join()));
+    $("fewer").addEventListener("click", () => this.set("layers", state.layers.slice(0, -1).join()));
+  }
+
+  fill() {
+    const { state } = this;
+    for (const id of FORM) {
+      const control = $(id);
+      if (control.type === "checkbox") control.checked = state[id];
+      else control.value = Array.isArray(state[id]) ? state[id].join(", ") : state[id];
+      control.removeAttribute("aria-invalid");
+    }
+    const preset = Object.keys(PRESETS).find((name) => Object.entries(PRESETS[name]).every(([id, value]) => String(state[id]) === String(value)));
+    $("preset").value = preset ?? "";
+    // The article's second page calls it so, and has one button more.
+    $("visualize").hidden = preset !== "article2";
+    $("reset").textContent = preset === "article2" ? "Initialise" : "Reset";
+  }
+
+  async set(id, text) {
+    const value = read(id, text);
+    if (value === undefined) return this.refused(await this.#refusal(id, text));
+    this.state[id] = value;
+    this.fill();
+    return this.changed(id);
+  }
+
+  // What the page cannot use the server is asked about: the limits are its own, and so are the words.
+  async #refusal(id, text) {
+    $(id).setAttribute("aria-invalid", "true");
+    const number = (part) => (part.trim() === "" || Number.isNaN(Number(part)) ? "NaN" : Number(part));
+    const raw = id === "layers" ? text.split(",").map(number) : number(text);
+    try {
+      if (id === "classified") await call("Inspect", { layers: [], ...columns(scattered(Math.min(Number(text) || 0, 20_000), 1)) }, { quiet: true });
+      else {
+        const request = trainRequest({ ...this.state, [id]: raw }, [], []);
+        for await (const _ of stream("Train", { ...request, maxEpochs: 0 }, undefined, { quiet: true })) break;
+      }
+    } catch (error) {
+      return error.message;
+    }
+    return `${id}: ${text.slice(0, 40) || "nothing"} cannot be used; ${this.state[id]} is kept.`;
+  }
 }
