@@ -92,7 +92,10 @@ const sandbox = new Sandbox({
   settings: () => state,
   points: () => ({ own, tested: tested("sandbox") }),
   slow: () => calm.matches,
-  changed: () => schedule(),
+  changed: () => {
+    markRun();
+    schedule();
+  },
   ended: (reason) => {
     say(reason);
     if (/explode|limit/.test(reason)) notice(reason);
@@ -221,6 +224,11 @@ function renderProbe() {
   }
 }
 
+// At once, and not with the next picture: whoever watches the page from outside goes by it.
+function markRun() {
+  Object.assign(document.documentElement.dataset, { epoch: sandbox.frame?.epoch ?? "", running: String(sandbox.running !== null) });
+}
+
 function renderRun() {
   const { frame } = sandbox;
   $("train").textContent = sandbox.running ? "Pause" : "Train";
@@ -231,8 +239,7 @@ function renderRun() {
   Object.assign($("rewind"), { max: Math.max(0, sandbox.frames.length - 1), value: sandbox.at, disabled: sandbox.frames.length < 2 });
   $("rewind").setAttribute("aria-valuetext", `pass ${frame?.epoch ?? 0}`);
   curves.show(sandbox.frames, sandbox.at);
-  document.documentElement.dataset.epoch = frame?.epoch ?? "";
-  document.documentElement.dataset.running = String(sandbox.running !== null);
+  markRun();
   if (sandbox.running && frame?.epoch) say(`Pass ${count(frame.epoch)}, accuracy ${percent(frame.testAccuracy)} on held-out points.`);
 }
 

@@ -19,15 +19,18 @@ export class Refused extends Error {
 // One that nobody answered: the gateway or the server behind it is away.
 export const isAway = (error) => error.code === "unavailable" || error.code === "deadline_exceeded";
 
-async function post(method, body, headers, signal) {
+// What the browser throws, in our words; the answer to a call can break off after it has begun.
+async function reached(work) {
   try {
-    return await fetch(path(method), { method: "POST", body, headers, signal });
+    return await work();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     if (error.name === "TimeoutError") throw new Refused("deadline_exceeded", "No answer in time.");
     throw new Refused("unavailable", "The page's gateway does not answer.");
   }
 }
+
+const post = (method, body, headers, signal) => reached(() => fetch(path(method), { method: "POST", body, headers, signal }));
 
 async function refusal(response) {
   try {
@@ -43,7 +46,7 @@ export async function call(method, request, { milliseconds = 8000, quiet = false
   const headers = { "Content-Type": "application/json", "Connect-Timeout-Ms": String(milliseconds) };
   const response = await post(method, JSON.stringify(request), headers, AbortSignal.timeout(milliseconds + 500));
   if (!response.ok) throw await refusal(response);
-  return response.json();
+  return reached(() => response.json());
 }
 
 function enveloped(request) {
@@ -62,13 +65,7 @@ export async function* stream(method, request, signal, { quiet = false } = {}) {
   const reader = response.body.getReader();
   let held = new Uint8Array(0);
   for (;;) {
-    let done, value;
-    try {
-      ({ done, value } = await reader.read());
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      done = true;
-    }
+    const { done, value } = await reached(() => reader.read());
     if (done) throw new Refused("unavailable", "The gateway went away in the middle of the run.");
     const joined = new Uint8Array(held.length + value.length);
     joined.set(held);
