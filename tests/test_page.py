@@ -94,7 +94,7 @@ def visit(browser, gateway):
     """Open the page, at a fragment; everything that it complains of fails the test at its end."""
     contexts, complaints, foreign = [], [], []
 
-    def open_page(fragment="", *, url=gateway.url, **options):
+    def open_page(fragment="", *, url=gateway.url, ready="html[data-ready]", **options):
         options = {"viewport": {"width": 1280, "height": 900}, **options}
         context = browser.new_context(**options)
         contexts.append(context)
@@ -106,7 +106,7 @@ def visit(browser, gateway):
             "request", lambda r: r.url.startswith((url, "data:", "blob:")) or foreign.append(r.url)
         )
         page.goto(url + fragment)
-        page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector(ready)
         return page
 
     yield open_page
@@ -840,6 +840,17 @@ def test_15_a_server_that_goes_is_said_and_one_that_comes_back_is_found(tmp_path
         own.process.kill()
         page.wait_for_selector("#stale:not([hidden])")
         assert "gateway does not answer" in page.text_content("#stale")
+
+
+def test_15_without_any_server_it_says_so_and_sandboxes_train_all_the_same(visit):
+    with PageProcess(1) as own:
+        page = visit("#iterations=20&points=20&batch=20", url=own.url, ready="#stale:not([hidden])")
+        assert "No Quadnet server answers at 127.0.0.1:1" in page.text_content("#stale")
+        train_to_the_end(page)
+        assert epoch(page) == 20
+        until(page, "document.getElementById('answers').width === 160")
+        assert page.locator("#diagram .edge").count() == 36
+        page.context.close()
 
 
 def test_16_pictures_hold_the_map_the_points_the_legend_and_the_version(visit):

@@ -40,7 +40,8 @@ function notice(text) {
   $("notice").hidden = !text;
 }
 
-const percent = (value) => `${(100 * value).toFixed(1)} %`;
+// All but all is not said to be all.
+const percent = (value) => `${(value < 1 ? Math.min(99.9, 100 * value) : 100).toFixed(1)} %`;
 const count = (value) => value.toLocaleString("en");
 
 // ---- what is asked
