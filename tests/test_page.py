@@ -464,6 +464,7 @@ def test_8_every_weight_and_bias_is_drawn_with_its_sign_and_size(visit, python):
     assert sorted(biases) == sorted(bias for layer in model.layers for bias in layer.biases)
     assert len(biases) == 6 + 4
     page.click("#table summary")
+    page.wait_for_selector("#weights td[data-index]")
     cells = page.locator("#weights td[data-index]")
     assert cells.count() == len(expected) + len(biases)
 

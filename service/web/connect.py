@@ -64,7 +64,7 @@ class Failure(Exception):
 def failure_of(error: grpc.aio.AioRpcError, address: str) -> Failure:
     """Return what a call ended with."""
     code = "canceled" if error.code() is grpc.StatusCode.CANCELLED else error.code().name.lower()
-    packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    packed = entries(error.trailing_metadata()).get("grpc-status-details-bin")
     if packed is None:
         # gRPC's own words, which name addresses and calls of its core.
         if error.code() is grpc.StatusCode.UNAVAILABLE:
@@ -83,6 +83,12 @@ def failure_of(error: grpc.aio.AioRpcError, address: str) -> Failure:
         for detail in status.details
     ]
     return Failure(code, status.message, details)
+
+
+def entries(metadata: Any) -> dict[str, Any]:
+    """Return gRPC metadata by key."""
+    # By way of a tuple: the older ones of grpcio look like a mapping to dict, and are none.
+    return dict(tuple(metadata or ()))
 
 
 def decode(content: bytes, request: Message) -> bytes:

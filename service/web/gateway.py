@@ -126,7 +126,7 @@ async def _unary(request: Request, method: Method) -> Response:
         answer = method.response.FromString(await call)
     except grpc.aio.AioRpcError as error:
         raise connect.failure_of(error, method.target.address) from error
-    headers = {REQUEST_ID: _request_id(await call.trailing_metadata())}
+    headers = {REQUEST_ID: str(connect.entries(await call.trailing_metadata()).get(REQUEST_ID, ""))}
     return Response(connect.encode(answer), media_type=connect.UNARY, headers=headers)
 
 
@@ -174,10 +174,6 @@ def _options(request: Request, target: Target, *, seconds: float | None = _SECON
     safe = request_id.isascii() and request_id.isprintable()
     named = ((REQUEST_ID, request_id),) if request_id and safe else ()
     return _Options(seconds, (*target.metadata, *named))
-
-
-def _request_id(metadata: Any) -> str:
-    return str(dict(metadata or ()).get(REQUEST_ID, ""))
 
 
 async def _body(request: Request, media_type: str) -> bytes:

@@ -40,7 +40,10 @@ export class Curves {
       chart.middle.textContent = kind === "accuracy" ? "50 %" : tick(top / 2);
       chart.end.textContent = `pass ${last.toLocaleString("en")}`;
     }
-    this.#mark(at);
+    // What is read stays where it is until there is more, or another frame is on show.
+    const given = `${frames.length} ${at}`;
+    this.#mark(given === this.given ? this.at : at);
+    this.given = given;
   }
 
   #chart(kind) {
