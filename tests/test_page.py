@@ -718,13 +718,15 @@ def test_12_a_bad_file_is_refused_whole_and_said(visit, content, message):
 )
 def test_12_what_is_over_a_cap_is_refused_in_the_servers_words(visit, field, value, message):
     page = visit()
-    before = page.input_value(f"#{field}")
     page.fill(f"#{field}", value)
     page.dispatch_event(f"#{field}", "change")
     page.wait_for_selector("#notice:not([hidden])")
     assert message in page.text_content("#notice-text")
     assert page.get_attribute(f"#{field}", "aria-invalid") == "true"
-    assert f"{field}=" not in page.evaluate("location.hash"), before
+    page.click("#copy-link")
+    page.wait_for_selector("#copied-label:not([hidden])")
+    assert page.input_value("#copied").startswith("http")
+    assert f"{field}=" not in page.input_value("#copied")
 
 
 # ---- 13, 14: for everybody

@@ -12,6 +12,7 @@ import { NAMES, scattered, spoken, truthOf } from "./teams.js";
 
 const POLL_MILLISECONDS = 1000;
 const LONGEST_PAUSE = 5000;
+const ADDRESS_MILLISECONDS = 100;
 const STATUS_MILLISECONDS = 2000;
 const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -349,8 +350,13 @@ const diagram = new Diagram({
   edited: (...change) => sandbox.edit(...change),
 });
 
+let remembering = 0;
+
+// A moment later, once: browsers take no more than so many changes of the address, and a drag makes
+// sixty a second.
 function remember() {
-  history.replaceState(null, "", format(state));
+  clearTimeout(remembering);
+  remembering = setTimeout(() => history.replaceState(null, "", format(state)), ADDRESS_MILLISECONDS);
 }
 
 function moveProbe(at) {
@@ -514,7 +520,7 @@ $("theme").addEventListener("change", ({ target }) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme($("theme").value));
 
 // What few visits need is fetched when it is asked for.
-const context = () => ({ state, own, served, sandbox, subject, points: shownPoints, calls: last, notice, say, truth: truth(), pointsChanged });
+const context = () => ({ state, own, served, sandbox, subject, link: new URL(format(state), location.href).href, points: shownPoints, calls: last, notice, say, truth: truth(), pointsChanged });
 for (const id of ["copy-link", "save-svg", "save-png", "save-weights", "copy-curl", "copy-python", "save-csv", "load-csv"]) {
   $(id).addEventListener(id === "load-csv" ? "change" : "click", (event) => guarded(async () => {
     const actions = await import("./save.js");
@@ -541,6 +547,7 @@ function adopt() {
 }
 
 addEventListener("hashchange", () => {
+  clearTimeout(remembering);
   adopt();
   guarded(refreshServed);
 });

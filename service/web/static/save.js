@@ -6,7 +6,7 @@ import { COLOURS, NAMES, spoken } from "./teams.js";
 const MOST_SHOWN = 3000;
 
 const RUN = {
-  "copy-link": ({ say }) => copy(location.href, say, "The link"),
+  "copy-link": ({ link, say }) => copy(link, say, "The link"),
   "save-csv": (context) => download("points.csv", "text/csv", csv(context.points())),
   "load-csv": loadCsv,
   "save-weights": (context) => download("weights.json", "application/json", `${JSON.stringify(weights(context), null, 1)}\n`),
