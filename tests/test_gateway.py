@@ -8,17 +8,17 @@ import urllib.request
 import pytest
 from google.rpc import error_details_pb2
 
+from quadnet.registry import Registry
 from service.client import QuadrantClient
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 from tests.exact import publish
 from tests.paging import PLAYGROUND, PageProcess, enveloped, envelopes
-from tests.serving import SERVICE, ServerProcess, quadnet
+from tests.serving import SERVICE, ServerProcess, quadnet, refused
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    from quadnet.registry import Registry
-
     registry = Registry(tmp_path_factory.mktemp("page") / "registry")
     publish(registry)
     with ServerProcess(registry.root, "--max-points", "100") as server:
@@ -250,10 +250,31 @@ def test_a_server_that_is_not_there_is_said_at_once():
         assert envelopes(body)[-1] == (2, {})
 
 
-def test_the_server_itself_trains_nothing(served):
-    from service.stubs.quadrant.v1 import quadrant_pb2_grpc
-    from tests.serving import refused
+def test_the_page_brings_the_token_that_the_server_wants(tmp_path):
+    (tmp_path / "tokens").write_text("open-sesame\n")
+    token = ("--token-file", str(tmp_path / "tokens"))
+    registry = Registry(tmp_path / "registry")
+    publish(registry)
+    with ServerProcess(registry.root, *token) as server:
+        with PageProcess(server.port) as page:
+            status, error = page.call(SERVICE, "Classify", {})
+            assert (status, error["code"]) == (401, "unauthenticated")
+        with PageProcess(server.port, *token) as page:
+            assert page.call(SERVICE, "Classify", {})[0] == 200
 
+
+WARNING = "the page has no TLS and asks for no password: others on the network can use it"
+
+
+def test_a_page_for_the_whole_network_is_warned_of(served):
+    with PageProcess(served.port, "--page-host", "0.0.0.0") as page:
+        assert page.logged(WARNING)["host"] == "0.0.0.0"
+        # Being reachable by it makes no name a good one.
+        assert page.post(f"{SERVICE}/Classify", {}, host="evil.example")[0] == 421
+        assert page.post(f"{SERVICE}/Classify", {})[0] == 200
+
+
+def test_the_server_itself_trains_nothing(served):
     stub = quadrant_pb2_grpc.PlaygroundServiceStub(served.channel)
     error = refused(stub.Inspect, pb.InspectRequest())
     assert error.code().name == "UNIMPLEMENTED"

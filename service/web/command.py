@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import grpc.aio
+import structlog
 import uvicorn
 
 from quadnet.settings import DEFAULT_HOST
@@ -20,6 +21,8 @@ from service.server import STOPPING
 from service.settings import PlaygroundSettings
 from service.web.fence import allowed_hosts
 from service.web.gateway import Gateway, Target
+
+_log = structlog.get_logger(__name__)
 
 _DIALLING = (
     # The page says within seconds that the server is gone, and asks again by itself.
@@ -84,6 +87,12 @@ async def _serve(
 
     for number in STOPPING:
         asyncio.get_running_loop().add_signal_handler(number, stop)
+    if not address.is_loopback(settings.page_host):
+        _log.warning(
+            "the page has no TLS and asks for no password: others on the network can use it",
+            host=settings.page_host,
+            advice="leave it on 127.0.0.1, or put a proxy that does both in front of it",
+        )
     async with served, sandboxes:
         await playground.start()
         with _told_by_standard_input(stop) if beside_server else nullcontext():
