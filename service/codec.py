@@ -5,7 +5,7 @@ The one place that knows how `quadrant.v1` spells points and quadrants.
 
 import math
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -29,6 +29,8 @@ QUADRANT_NAMES = {number: name for name, number in NUMBERS.items()}
 
 _BY_ROW = np.array([NUMBERS[name] for name in quadrants.NAMES], np.uint8)
 """The wire's number for each row of probabilities, which stand in the order I to IV."""
+
+_MANY = 512
 
 _NONE: FloatArray = np.empty(0)
 
@@ -174,11 +176,14 @@ class Answers:
         )
 
 
-def _first_that_is(largest: FloatArray, P: FloatArray) -> NDArray[np.uint8]:
+def _first_that_is(largest: FloatArray, P: FloatArray) -> NDArray[np.integer[Any]]:
     """Return which of the four rows of P holds each column's largest value, the first of equals.
 
-    What argmax says, in a tenth of its time for many points.
+    What argmax says, in a tenth of its time for many points; for few it is faster.
     """
+    if len(largest) < _MANY:
+        few: NDArray[np.integer[Any]] = P.argmax(axis=0)
+        return few
     row: NDArray[np.uint8] = (P[2] != largest).view(np.uint8)
     for earlier in (P[1], P[0]):
         row += np.uint8(1)

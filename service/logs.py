@@ -5,6 +5,7 @@ server otherwise; so it loses lines, which are counted.
 """
 
 import atexit
+import json
 import logging
 import sys
 import threading
@@ -83,6 +84,14 @@ class LineWriter:
             metrics.LINES_DROPPED.inc(len(lines))
 
 
+_encoder = json.JSONEncoder(default=repr)
+
+
+def _to_json(line: Any, **_: Any) -> str:
+    """Return the line in JSON. `json.dumps` would make an encoder for each."""
+    return _encoder.encode(line)
+
+
 class _Forward(logging.Handler):
     """Gives what libraries log the same form."""
 
@@ -102,7 +111,7 @@ def configure(level: Level) -> None:
     renderers: list[Any] = (
         [structlog.dev.ConsoleRenderer()]
         if on_terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_to_json)]
     )
     structlog.configure(
         processors=[

@@ -28,7 +28,13 @@ def serve_with_page(settings: UpSettings) -> int:
 
         def hints(port: int) -> str:
             page = _page(settings, port)
-            text = "" if page is None else f"The page: {shown.enter_context(page)}\n"
+            if page is not None:
+                text = f"The page: {shown.enter_context(page)}\n"
+            elif settings.tls_cert is not None and not settings.no_page:
+                # It would have to be told whom to trust.
+                text = "The page, over TLS: quadnet playground --tls-ca FILE\n"
+            else:
+                text = ""
             return text + _hints(settings, port)
 
         return serve(settings, hints)
@@ -75,7 +81,6 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
 
 def _page(settings: UpSettings, port: int) -> AbstractContextManager[str] | None:
     """Return the page, to be opened; None if it is not wanted, or cannot be shown."""
-    # With TLS it would have to be told whom to trust, which its own verb can be.
     if settings.no_page or settings.tls_cert is not None or not beside.is_installed():
         return None
     return beside.opened(

@@ -220,7 +220,7 @@ def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, i
         # What is sent before anybody has looked at the call is kept in memory: let it be little. By
         # default it grows with the speed of the network, to whole messages.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 65_536),
+        ("grpc.http2.lookahead_bytes", 2**18),
         # A caller that is gone without a word is noticed; one that asks whether we are there may.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -78,6 +78,8 @@ def test_a_worker_that_dies_is_replaced_and_the_others_answer(registry):
 def test_one_that_dies_again_and_again_is_replaced_more_and_more_slowly(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2") as server:
+        # The log is a moment behind: who is killed before it has logged says nothing.
+        server.logged("live", 2)
         for n in range(1, 4):
             os.kill(children_of(server.process.pid)[-1], signal.SIGKILL)
             server.logged("worker died", n)

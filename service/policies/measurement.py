@@ -1,5 +1,6 @@
 """Every call counted and timed."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from service import metrics
@@ -12,7 +13,13 @@ class Measurement:
     def enter(self, ended: Sequence[Call], in_flight: int) -> None:
         """Count these calls."""
         metrics.IN_FLIGHT.set(in_flight)
+        calls: Counter[tuple[str, str]] = Counter()
+        points: Counter[str] = Counter()
         for call in ended:
-            metrics.CALLS.labels(call.method, call.status.name).inc()
+            calls[call.method, call.status.name] += 1
+            points[call.method] += call.points
             metrics.SECONDS.labels(call.method).observe(call.seconds)
-            metrics.POINTS.labels(call.method).inc(call.points)
+        for labels, n in calls.items():
+            metrics.CALLS.labels(*labels).inc(n)
+        for method, n in points.items():
+            metrics.POINTS.labels(method).inc(n)
