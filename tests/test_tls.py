@@ -108,7 +108,7 @@ def test_certificates_are_exchanged_under_load_and_a_bad_one_changes_nothing(
         # A key that is not the certificate's, as in the middle of an exchange.
         new_certificate, new_key = authority.issue("new")
         shutil.copy(new_certificate, certificate)
-        for _ in range(200):
+        for _ in range(20_000):
             call_anew()
             if any(line["event"] == "not reloaded" for line in server.log()):
                 break
