@@ -3,6 +3,7 @@
 Reads the registry, so not for the event loop.
 """
 
+from datetime import datetime
 from functools import lru_cache
 
 from quadnet import artifact
@@ -66,8 +67,7 @@ def _version(live: LiveModels, model: str, number: int) -> pb.VersionSummary:
     failure = live.failures(model).get(number, "")
     try:
         summary.digest = live.registry.digest(model, number)
-        manifest = _manifest(live.registry, model, number, summary.digest)
-        summary.created.FromDatetime(manifest.created)
+        summary.created.FromDatetime(_created(live.registry, model, number, summary.digest))
     except (CorruptVersion, ValueError) as error:
         failure = failure or f"Version {number} of model {model!r} must not be used: {error}"
     if summary.digest and summary.digest in live.loaded_digests():
@@ -79,6 +79,9 @@ def _version(live: LiveModels, model: str, number: int) -> pb.VersionSummary:
 
 
 @lru_cache(maxsize=1024)
-def _manifest(registry: Registry, model: str, version: int, digest: str) -> Manifest:
-    """Return the version's manifest; `digest` is for the cache alone."""
-    return Manifest.from_json(artifact.read_manifest(registry.path(model, version)))
+def _created(registry: Registry, model: str, version: int, digest: str) -> datetime:
+    """Return when the version was published; `digest` is for the cache alone.
+
+    Not the manifest: a thousand of them are 25 MB.
+    """
+    return Manifest.from_json(artifact.read_manifest(registry.path(model, version))).created
