@@ -1,9 +1,6 @@
 """One process that answers: alone, or one of several under a supervisor."""
 
 import asyncio
-import json
-import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,6 +10,7 @@ import uvloop
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
 from service import address, logs, metrics
+from service.handover import received
 from service.live import LiveModels
 from service.server import Server, policies
 from service.settings import ServeSettings
@@ -67,17 +65,9 @@ def _state(live: LiveModels, host: str, port: int) -> str:
 
 def main() -> int:
     """Be a worker: the first line of standard input holds the settings."""
-    # A signal that comes before there is a server to stop must not end in a traceback.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
-    # Not through Python's buffer, which would take more than the line.
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(sys.stdin.fileno(), 1)
-        if not byte:
-            return 0
-        line += byte
-    given = json.loads(line)
+    given = received()
+    if given is None:
+        return 0
     settings = ServeSettings(**given["settings"])
     logs.configure(settings.log_level)
     if given["replaces"]:

@@ -11,12 +11,12 @@ import urllib.request
 import grpc
 
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
-from tests.serving import QUADNET, _Lines
+from tests.serving import QUADNET, AnnouncedProcess, _Lines
 
 PLAYGROUND = "quadrant.v1.PlaygroundService"
 
 
-class PageProcess:
+class PageProcess(AnnouncedProcess):
     """`quadnet playground` in front of a server, started, announced, and stopped at the end."""
 
     def __init__(self, server_port, *options):
@@ -42,25 +42,6 @@ class PageProcess:
         self.sandboxes = re.search(r"sandboxes at (\S+?)\.?$", text, re.MULTILINE)[1]
         self.channel = grpc.insecure_channel(self.sandboxes)
         self.stub = quadrant_pb2_grpc.PlaygroundServiceStub(self.channel)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.channel.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(10)
-        self.process.stdout.close()
-        self._log.all()
-
-    def logged(self, event, n=1, **values):
-        """Wait until the log has n lines of this event and these values; return the last."""
-
-        def matches(line):
-            return line.get("event") == event and values.items() <= line.items()
-
-        return self._log.wait(lambda lines: [x for x in lines if matches(x)][n - 1 : n])[0]
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

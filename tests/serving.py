@@ -27,7 +27,30 @@ SERVICE = "quadrant.v1.QuadrantService"
 QUADNET = [sys.executable, "-m", "quadnet"]
 
 
-class ServerProcess:
+class AnnouncedProcess:
+    """A process that has said that it is there; it is stopped at the end."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.channel.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self.process.stdout.close()
+        self._log.all()
+
+    def logged(self, event, n=1, **values):
+        """Wait until the log has n lines of this event and these values; return the last."""
+
+        def matches(line):
+            return line.get("event") == event and values.items() <= line.items()
+
+        return self._log.wait(lambda lines: [x for x in lines if matches(x)][n - 1 : n])[0]
+
+
+class ServerProcess(AnnouncedProcess):
     """`quadnet serve` (or another verb that serves), started, announced, and stopped at the end."""
 
     def __init__(self, registry, *options, verb="serve", env=None, port=0):
@@ -60,25 +83,6 @@ class ServerProcess:
             ],
         )
         self.stub = quadrant_pb2_grpc.QuadrantServiceStub(self.channel)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.channel.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(10)
-        self.process.stdout.close()
-        self._log.all()
-
-    def logged(self, event, n=1, **values):
-        """Wait until the log has n lines of this event and these values; return the last."""
-
-        def matches(line):
-            return line.get("event") == event and values.items() <= line.items()
-
-        return self._log.wait(lambda lines: [x for x in lines if matches(x)][n - 1 : n])[0]
 
     def calls(self, n):
         """Wait until n calls are logged, and return their lines."""

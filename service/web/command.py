@@ -1,9 +1,7 @@
 """The page's process: the sandboxes' gRPC server and the gateway on one event loop."""
 
 import asyncio
-import json
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ import uvicorn
 from quadnet.settings import DEFAULT_HOST
 from service import address, beside, logs
 from service.channel import authorization, connect
+from service.handover import received
 from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
 from service.server import STOPPING
 from service.settings import PlaygroundSettings
@@ -125,17 +124,9 @@ def _told_by_standard_input(stop: Callable[[], None]) -> Iterator[None]:
 
 def main() -> int:
     """Show the page beside a server: the first line of standard input holds the settings."""
-    # A signal that comes before there is something to stop must not end in a traceback.
-    for number in STOPPING:
-        signal.signal(number, lambda *_: os._exit(0))
-    line = b""
-    # Not through Python's buffer, which would take more than the line.
-    while not line.endswith(b"\n"):
-        byte = os.read(sys.stdin.fileno(), 1)
-        if not byte:
-            return 0
-        line += byte
-    given = json.loads(line)
+    given = received()
+    if given is None:
+        return 0
     settings = PlaygroundSettings(**given["settings"])
     logs.configure(settings.log_level)
     with socket.socket(fileno=given["socket"]) as listener:

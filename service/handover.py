@@ -1,0 +1,25 @@
+"""What a process is told by the one that started it: one line of JSON on its standard input."""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from service.server import STOPPING
+
+
+def received() -> dict[str, Any] | None:
+    """Return what the first line says; None if whoever was to write it is gone."""
+    # A signal that comes before there is something to stop must not end in a traceback.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: os._exit(0))
+    line = b""
+    # Not through Python's buffer, which would take more than the line.
+    while not line.endswith(b"\n"):
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:
+            return None
+        line += byte
+    given: dict[str, Any] = json.loads(line)
+    return given
