@@ -42,7 +42,7 @@ def test_the_script_prints_its_table(command, rows):
         timeout=300,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     table = [
         line for line in done.stdout.splitlines() if re.search(r" x |%| ms$| MB| \| \|$", line)
     ]

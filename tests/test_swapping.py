@@ -144,10 +144,11 @@ def point_champion_by_hand(registry, version):
     directory = registry.root / "models/quadrants"
     content = (directory / "versions" / f"{version:06d}" / "manifest.json").read_bytes()
     target = {"version": version, "manifest_sha256": hashlib.sha256(content).hexdigest()}
-    newest = registry.aliases("quadrants").generation
-    (directory / "aliases" / f"{newest + 1:08d}.json").write_bytes(
-        signed({"generation": newest + 1, "aliases": {"champion": target}})
-    )
+    following = registry.aliases("quadrants").generation + 1
+    # Renamed into place, as the registry does it: the server polls, and would read half a file.
+    written = directory / "aliases" / "by-hand"
+    written.write_bytes(signed({"generation": following, "aliases": {"champion": target}}))
+    written.rename(directory / "aliases" / f"{following:08d}.json")
 
 
 @pytest.mark.parametrize(
