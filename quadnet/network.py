@@ -113,12 +113,26 @@ class Network:
 
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), as the loss defines them."""
-        return np.ascontiguousarray(self.probabilities_by_class(X).T)
+        # Over whole rows in memory a softmax takes a seventh of the time, copying included.
+        Z = np.ascontiguousarray(self.logits(X).T)
+        return np.ascontiguousarray(self.loss.probabilities(Z).T)
 
     def probabilities_by_class(self, X: FloatArray) -> FloatArray:
-        """Return class probabilities, of shape (n_classes, n_rows), each class's in one row."""
-        # Over whole rows in memory a softmax takes a seventh of the time, copying included.
-        return self.loss.probabilities(np.ascontiguousarray(self.logits(X).T))
+        """Return the same, each class's in one row, from a dense X.
+
+        Computed with a unit's values in one row as well. With few features, thousands of rows take
+        a third less time that way; with hundreds of them in float32, a tenth more.
+        """
+        A = X.T
+        for i, activation in enumerate(self.activations):
+            Z = self._affine_by_unit(i, A)
+            A = activation.forward(Z, Z if activation.in_place else None)
+        return self.loss.probabilities(self._affine_by_unit(len(self.activations), A))
+
+    def _affine_by_unit(self, i: int, A: FloatArray) -> FloatArray:
+        Z: FloatArray = self.parameters.weights[i].T.dot(A)
+        Z += self.parameters.biases[i][:, np.newaxis]
+        return Z
 
     def log_probabilities(self, X: FloatArray) -> FloatArray:
         """Return the logarithms of the probabilities.

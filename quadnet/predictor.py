@@ -60,10 +60,13 @@ class Predictor:
 
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), for X (n_rows, n_features)."""
-        return np.ascontiguousarray(self.probabilities_by_class(X).T)
+        X = np.asarray(X, dtype=self.dtype)
+        if self._one_class:
+            return np.ones((len(X), 1), self.dtype)
+        return self.network.probabilities(X)
 
     def probabilities_by_class(self, X: FloatArray) -> FloatArray:
-        """Return the same with each class's in one row, as they are computed."""
+        """Return the same with each class's in one row, equal but for rounding."""
         X = np.asarray(X, dtype=self.dtype)
         if self._one_class:
             return np.ones((1, len(X)), self.dtype)
