@@ -1,4 +1,7 @@
-"""Calls of `inference.GRPCInferenceService`, and models of any shape to call."""
+"""Calls of `inference.GRPCInferenceService`, and models of any shape to call.
+
+The server that most tests call, and its models, are fixtures of `conftest`: one for all of them.
+"""
 
 import numpy as np
 from google.protobuf import message_factory
@@ -8,9 +11,14 @@ from quadnet.names import CHAMPION
 from quadnet.network import Network
 from quadnet.predictor import Predictor
 from service.stubs.inference.v2 import inference_pb2 as pb
-from tests.exact import record
+from tests.exact import publish, record
 
 SERVICE = "inference.GRPCInferenceService"
+
+MAX_ROWS = 30_000
+"""The limit of the server that most tests call."""
+
+DIGITS = [str(digit) for digit in range(10)]
 
 Input = pb.ModelInferRequest.InferInputTensor
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
@@ -79,6 +87,20 @@ def typed(X, datatype="FP64", model="quadrants", **fields):
     )
 
 
+def with_contents(request, **contents):
+    request.inputs[0].contents.MergeFrom(pb.InferTensorContents(**contents))
+    return request
+
+
+def with_parameter(tensor, name, **value):
+    tensor.parameters[name].MergeFrom(pb.InferParameter(**value))
+    return tensor
+
+
+def classified(name="probabilities", **value):
+    return [with_parameter(Output(name=name), "classification", **value)]
+
+
 def outputs(response):
     """Return the response's outputs, by name and in order, as arrays."""
     assert len(response.raw_output_contents) in (0, len(response.outputs))
@@ -128,3 +150,14 @@ def publish_network(registry, name, layer_sizes, classes, dtype="float64"):
         registry, name, {CHAMPION: published.manifest.version}, reason="to be called"
     )
     return predictor
+
+
+def publish_models(registry):
+    """Publish quadrants in two versions, and models of other shapes; return their predictors."""
+    publish(registry, scale=3.0)
+    publish(registry, scale=5.0, alias="candidate")
+    return {
+        "digits": publish_network(registry, "digits", (64, 20, 10), DIGITS, "float32"),
+        "irises": publish_network(registry, "irises", (4, 8, 3), ["setosa", "", "Ünicode"]),
+        "binary": publish_network(registry, "binary", (3, 1), ["no", "yes"]),
+    }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.live import LiveModels
@@ -209,3 +210,12 @@ def refused(call, request, **options):
     with pytest.raises(grpc.RpcError) as caught:
         call(request, timeout=10, **options)
     return caught.value
+
+
+def details_of(error, kind):
+    """Return the error's details of this kind."""
+    found = [any_ for any_ in rpc_status.from_call(error).details if any_.Is(kind.DESCRIPTOR)]
+    assert len(found) == 1
+    message = kind()
+    found[0].Unpack(message)
+    return message

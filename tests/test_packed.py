@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from service import packed
+from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 X, Y = 2, 3
@@ -114,3 +115,20 @@ def test_what_is_damaged_is_left_to_protobuf_which_refuses_it(content):
     assert packed.read_doubles(content, (X, Y)) is None
     with pytest.raises(DecodeError):
         pb.ClassifyRequest.FromString(content)
+
+
+@given(
+    parts=st.lists(st.binary(max_size=300), max_size=4),
+    id_=st.text(max_size=200),
+    shape=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+)
+@settings(deadline=None)
+def test_splitting_a_message_loses_nothing(parts, id_, shape):
+    request = inference_pb2.ModelInferRequest(
+        id=id_, inputs=[{"name": "x", "shape": shape}], raw_input_contents=parts
+    )
+    content = request.SerializeToString()
+    places, rest = packed.split(content, (7,))
+    assert [content[start:end] for _, start, end in places] == parts
+    request.ClearField("raw_input_contents")
+    assert inference_pb2.ModelInferRequest.FromString(rest) == request

@@ -14,7 +14,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +22,7 @@ from quadnet.registry import Registry
 from service.client import QuadrantClient
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import exact_predictor, publish
-from tests.serving import ROOT, SERVICE, ServerProcess, refused
+from tests.serving import ROOT, SERVICE, ServerProcess, details_of, refused
 
 NUMBERS = {"I": 1, "II": 2, "III": 3, "IV": 4}
 
@@ -39,14 +38,6 @@ def server(tmp_path_factory):
     publish(registry, "reordered", scale=3.0, classes=("III", "IV", "II", "I"))
     with ServerProcess(registry.root, "--max-points", "2000", "--poll", "0.05") as process:
         yield process
-
-
-def details_of(error, kind):
-    found = [any_ for any_ in rpc_status.from_call(error).details if any_.Is(kind.DESCRIPTOR)]
-    assert len(found) == 1
-    message = kind()
-    found[0].Unpack(message)
-    return message
 
 
 def test_each_point_gets_its_quadrant_and_the_version_is_named(server):
