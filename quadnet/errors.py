@@ -22,18 +22,25 @@ Every message stands alone: what was expected, what came, where, and what to do.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_MOST_NAMES, _LONGEST = 10, 80
+"""How much a message repeats of what it speaks of: gRPC carries 8 KB of a status, in two forms."""
 
-def listing(names: Sequence[str], *, limit: int = 10) -> str:
-    """Return the names for a message, or the first of them: a status must stay small."""
+
+def listing(names: Sequence[str]) -> str:
+    """Return the names for a message, or the first of them, each cut if it is long."""
     if not names:
         return "none"
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(map(_cut, names[:_MOST_NAMES])) + more
 
 
-def shorten(text: str, *, limit: int = 80) -> str:
+def shorten(text: str) -> str:
     """Return a caller's own text for a message, quoted, and cut if it is long."""
-    return repr(text if len(text) <= limit else f"{text[:limit]}…")
+    return repr(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class QuadnetError(Exception):

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from quadnet import artifact
-from quadnet.errors import CorruptVersion, NotFound, QuadnetError, RegistryError
+from quadnet.errors import CorruptVersion, NotFound, QuadnetError, RegistryError, listing
 from quadnet.manifest import Manifest
 from quadnet.registry import Registry
 from service.live import LiveModels
@@ -39,8 +39,7 @@ def check_model(registry: Registry, name: str) -> None:
     """Raise NotFound unless there is a model of this name."""
     if not registry.versions(name):
         raise NotFound(
-            f"There is no model {name!r} in the registry. "
-            f"It holds: {', '.join(registry.models()) or 'none'}."
+            f"There is no model {name!r} in the registry. It holds: {listing(registry.models())}."
         )
 
 

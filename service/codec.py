@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quadnet import quadrants
 from quadnet.artifact import Model
-from quadnet.errors import InvalidInput, Unsupported, Violation
+from quadnet.errors import InvalidInput, Unsupported, Violation, listing
 from quadnet.types import FloatArray, IntArray
 from service import packed
 from service.finite import check_finite
@@ -206,7 +206,7 @@ def _columns(model: Model) -> IntArray | None:
     if len(signature.features) != 2 or sorted(signature.classes) != sorted(quadrants.NAMES):
         raise Unsupported(
             f"Model {model.manifest.model!r} takes {len(signature.features)} features and has "
-            f"the classes {', '.join(signature.classes)}: it cannot say quadrants. Ask it with "
+            f"the classes {listing(signature.classes)}: it cannot say quadrants. Ask it with "
             "inference.GRPCInferenceService/ModelInfer."
         )
     return np.array([signature.classes.index(name) for name in quadrants.NAMES])
@@ -239,9 +239,8 @@ def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
     names = [feature.name for feature in model.manifest.signature.features]
     n = len(request.features)
     if n != len(names):
-        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         raise InvalidInput(
-            [Violation("features", f"expected {len(names)} values, of {shown}; got {n}")]
+            [Violation("features", f"expected {len(names)} values, of {listing(names)}; got {n}")]
         )
     x = np.array(request.features, dtype=np.float64)
     wrong = np.flatnonzero(~np.isfinite(x))

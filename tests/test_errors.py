@@ -1,5 +1,7 @@
 """The table of errors, case by case, over a real socket; and nothing else, whatever is sent."""
 
+import shutil
+
 import grpc
 import numpy as np
 import pytest
@@ -241,6 +243,24 @@ def test_the_details_say_which_fields_and_how_many_faults(server):
     details["ErrorInfo"].Unpack(info)
     assert [v.field for v in bad.field_violations] == [f"x[{i}]" for i in range(16)]
     assert (info.reason, info.domain, info.metadata["faults"]) == ("INVALID_INPUT", "quadnet", "30")
+
+
+def test_a_refusal_fits_into_metadata_however_much_there_is_to_name(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    publish(registry)
+    for i in range(300):
+        shutil.copytree(registry.path("quadrants", 1), registry.path(f"{i}-{'long' * 15}", 1))
+    inference.publish_network(registry, "wide", (3, 1000), [f"{i}{'Ü' * 100}" for i in range(1000)])
+    with ServerProcess(registry.root) as server:
+        statistics = InferenceStub(server.channel).ModelStatistics
+        for error, code in (
+            (classify(server, model=pb.ModelRef(name="nobody")), "NOT_FOUND"),
+            (refused(server.stub.ListModels, pb.ListModelsRequest(name="nobody")), "NOT_FOUND"),
+            (refused(statistics, inference_pb2.ModelStatisticsRequest(name="nobody")), "NOT_FOUND"),
+            (classify(server, model=pb.ModelRef(name="wide")), "FAILED_PRECONDITION"),
+        ):
+            assert error.code().name == code
+            assert len(error.details()) < 1000
 
 
 CODES = {row.code for row in TABLE} - {
