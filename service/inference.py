@@ -133,9 +133,9 @@ class InferenceServicer:
         """Say how often versions were asked."""
         request = parse(pb.ModelStatisticsRequest, content)
         name = request.name
-        if name and request.version:
-            reference = f"{name}:{request.version}"
-            versions = {await _read(lambda: self._live.registry.resolve(reference))}
+        if request.version:
+            number, alias = _selected(request.version)
+            versions = {await _read(lambda: self._live.resolve(name, version=number, alias=alias))}
         else:
             loaded = {(m.manifest.model, m.manifest.version) for m in self._live.loaded()}
             versions = {key for key in (*loaded, *self._statistics) if name in ("", key[0])}
@@ -168,12 +168,17 @@ class InferenceServicer:
 
     async def _get(self, name: str, version: str, call: Call) -> Model:
         """Return the version that this string, a number or an alias, means."""
-        if version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS:
-            model = await self._live.get(name, version=int(version))
-        else:
-            model = await self._live.get(name, alias=version)
+        number, alias = _selected(version)
+        model = await self._live.get(name, version=number, alias=alias)
         call.answered_by(model)
         return model
+
+
+def _selected(version: str) -> tuple[int | None, str]:
+    """Return the number that this string is, or else the alias."""
+    if version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS:
+        return int(version), ""
+    return None, version
 
 
 async def _read(read: Callable[[], T]) -> T:

@@ -115,10 +115,7 @@ class LiveModels:
         CorruptVersion
             If the version does not verify.
         """
-        if version is None:
-            reference = Reference(model or self.default.model, None, alias or self.default.alias)
-        else:
-            reference = Reference(model or self.default.model, version, "")
+        reference = self._reference(model, version, alias)
         live = self._live.get(reference)
         if live is not None:
             live.used = time.monotonic()
@@ -126,6 +123,20 @@ class LiveModels:
         if reference == self.default:
             raise NotReady("No version is loaded yet. Ask again in a moment.")
         return await asyncio.to_thread(self._load_on_demand, reference)
+
+    def resolve(
+        self, model: str = "", *, version: int | None = None, alias: str = ""
+    ) -> tuple[str, int]:
+        """Return the model and version that a call asks for, which is not loaded for it.
+
+        Raises NotFound or RegistryError. May read the registry: not for the event loop.
+        """
+        reference = self._reference(model, version, alias)
+        live = self._live.get(reference)
+        if live is not None:
+            return live.model.manifest.model, live.model.manifest.version
+        selector = reference.alias or reference.version
+        return self.registry.resolve(f"{reference.model}:{selector}")
 
     def refresh(self) -> None:
         """Let every reference that is live follow the registry.
@@ -159,6 +170,12 @@ class LiveModels:
         if isinstance(self.failure, Misfit) and model == self.default.model:
             reasons[self.failure.version] = str(self.failure)
         return reasons
+
+    def _reference(self, model: str, version: int | None, alias: str) -> Reference:
+        model = model or self.default.model
+        if version is None:
+            return Reference(model, None, alias or self.default.alias)
+        return Reference(model, version, "")
 
     def _refresh_default(self) -> None:
         labels = (self.default.model, self.default.alias)

@@ -37,7 +37,8 @@ def describe_model(
     datatype = DATATYPES[model.predictor.dtype]
     return pb.ModelMetadataResponse(
         name=manifest.model,
-        versions=[str(number) for number in versions],
+        # With the one that answers, which the registry may no longer have.
+        versions=[str(number) for number in sorted({*versions, manifest.version})],
         platform="quadnet_safetensors",
         inputs=[_Tensor(name=INPUT, datatype=datatype, shape=[-1, len(features)])],
         outputs=[

@@ -37,6 +37,11 @@ def test_a_version_is_a_number_an_alias_or_empty(inference, model, version, answ
     assert inference.ModelReady(pb.ModelReadyRequest(name=model, version=version)).ready
     described = inference.ModelMetadata(pb.ModelMetadataRequest(name=model, version=version))
     assert (described.name, described.properties["version"]) == answers
+    if version:
+        (counted,) = inference.ModelStatistics(
+            pb.ModelStatisticsRequest(name=model, version=version)
+        ).model_stats
+        assert (counted.name, counted.version) == answers
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,11 @@ def test_a_version_is_a_number_an_alias_or_empty(inference, model, version, answ
         ),
         (
             "quadrants",
+            "9",
+            "Model 'quadrants' has no version 9. Its versions, newest first: 2, 1.",
+        ),
+        (
+            "",
             "9",
             "Model 'quadrants' has no version 9. Its versions, newest first: 2, 1.",
         ),
@@ -78,6 +88,20 @@ def test_an_unknown_model_or_version_is_not_found_by_any_method(inference, model
         assert error.code() is NOT_FOUND
         if call is not inference.ModelStatistics or version:
             assert error.details() == text
+
+
+def test_what_is_loaded_is_known_when_the_registry_is_gone(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server:
+        stub = InferenceStub(server.channel)
+        asked = {"name": "quadrants", "version": "1"}
+        assert stub.ModelReady(pb.ModelReadyRequest(**asked)).ready
+        registry.root.rename(registry.root.with_name("gone"))
+        for chosen in (asked, asked | {"version": "champion"}, asked | {"version": ""}):
+            assert stub.ModelReady(pb.ModelReadyRequest(**chosen)).ready
+            assert stub.ModelMetadata(pb.ModelMetadataRequest(**chosen)).versions == ["1"]
+            (counted,) = stub.ModelStatistics(pb.ModelStatisticsRequest(**chosen)).model_stats
+            assert (counted.name, counted.version) == ("quadrants", "1")
 
 
 def test_the_id_comes_back(inference):
