@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests.inference import (
+    FIELDS,
     MAX_ROWS,
     SERVICE,
     Input,
@@ -70,6 +71,14 @@ def changed(request, **fields):
                 f"input 'x': expected [n, 2], rows of 2 features; got {shape}",
             )
             for shape in ([], [6], [2, 3], [3, 2, 1], [-1, 2], [3, -2], [2**62, 2**62], [-3, -2])
+        ),
+        (
+            changed(raw(X), shape=[1] * 1000),
+            "inputs[0].shape",
+            (
+                "input 'x': expected [n, 2], rows of 2 features; "
+                "got [1, 1, 1, 1, 1, 1, 1, 1, 1, 1 and 990 more]"
+            ),
         ),
         *(
             (
@@ -136,19 +145,28 @@ def changed(request, **fields):
                 "got 6 in fp64_contents and 1 in bytes_contents"
             ),
         ),
-        (
-            pb.ModelInferRequest(
-                inputs=[
-                    Input(
-                        name="x",
-                        datatype="INT8",
-                        shape=[1, 2],
-                        contents=pb.InferTensorContents(int_contents=[-128, 128]),
-                    )
-                ]
-            ),
-            "inputs[0].contents.int_contents[1]",
-            "input 'x': expected INT8, from -128 to 127; got 128",
+        *(
+            (
+                pb.ModelInferRequest(
+                    inputs=[
+                        Input(
+                            name="x",
+                            datatype=datatype,
+                            shape=[1, 2],
+                            contents=pb.InferTensorContents(**{FIELDS[datatype]: [least, wrong]}),
+                        )
+                    ]
+                ),
+                f"inputs[0].contents.{FIELDS[datatype]}[1]",
+                f"input 'x': expected {datatype}, from {least} to {most}; got {wrong}",
+            )
+            for datatype, least, most, wrong in (
+                ("INT8", -128, 127, 128),
+                ("INT8", -128, 127, -129),
+                ("INT16", -32768, 32767, 32768),
+                ("UINT8", 0, 255, 256),
+                ("UINT16", 0, 65535, 65536),
+            )
         ),
         (
             raw([[0, 1], [NAN, 1]]),
@@ -229,6 +247,16 @@ def test_a_bad_request_names_the_tensor_what_was_expected_and_what_came(
     assert (error.code(), error.details()) == (INVALID, f"{field}: {text}")
     violations = details_of(error, error_details_pb2.BadRequest).field_violations
     assert [(v.field, v.description) for v in violations] == [(field, text)]
+
+
+def test_of_many_numbers_that_are_none_the_first_are_named(inference):
+    error = refused(inference.ModelInfer, raw([[1, 1]] * 3 + [[1, NAN]] * 20))
+    assert (error.code(), error.details()) == (
+        INVALID,
+        "x[3][1]: expected a finite number, got nan (and 19 more faults)",
+    )
+    violations = details_of(error, error_details_pb2.BadRequest).field_violations
+    assert [v.field for v in violations] == [f"x[{row}][1]" for row in range(3, 19)]
 
 
 def test_bytes_that_are_no_message_are_refused(inference_server):
