@@ -6,12 +6,20 @@ What needs gRPC is imported where it is needed: most tests do not.
 import pytest
 
 from quadnet.registry import Registry
+from service.client import QuadrantClient
+from tests.browsing import chromium, publish_crooked
+from tests.exact import publish
+from tests.paging import PageProcess
+from tests.serving import ServerProcess
 
 
 @pytest.fixture
 def registry(tmp_path):
     """Return a registry that does not exist yet."""
     return Registry(tmp_path / "registry")
+
+
+# ---- the inference protocol: one server for all the files that call it
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +48,70 @@ def inference(inference_server):
     from tests.inference import InferenceStub
 
     return InferenceStub(inference_server.channel)
+
+
+# ---- the page: one server and one gateway for all the files that look at it
+
+
+@pytest.fixture(scope="session")
+def two_versions(tmp_path_factory):
+    """Return a registry whose first version is right everywhere and whose champion is crooked."""
+    found = Registry(tmp_path_factory.mktemp("page") / "registry")
+    publish(found, scale=6.0)
+    publish_crooked(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def served(two_versions):
+    with ServerProcess(two_versions.root, "--poll", "0.1") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gateway(served):
+    with PageProcess(served.port, "--log-level", "info") as process:
+        yield process
+
+
+# Not for the whole session: while it is there, the thread has an event loop, and can have no other.
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def python(served):
+    """Return a client of what the page shows, to compare it with."""
+    with QuadrantClient(served.address) as client:
+        yield client
+
+
+@pytest.fixture
+def visit(browser, gateway):
+    """Open the page, at a fragment; everything that it complains of fails the test at its end."""
+    contexts, complaints, foreign = [], [], []
+
+    def open_page(fragment="", *, url=gateway.url, ready="html[data-ready]", **options):
+        options = {"viewport": {"width": 1280, "height": 900}, **options}
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request", lambda r: r.url.startswith((url, "data:", "blob:")) or foreign.append(r.url)
+        )
+        page.goto(url + fragment)
+        page.wait_for_selector(ready)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # Of what a test provokes, a refusal or reading a bitmap, the browser itself complains.
+    provoked = ("Failed to load resource", "Canvas2D: Multiple readback")
+    assert [text for text in complaints if not text.startswith(provoked)] == []
+    assert foreign == []

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "uv run quadnet up\n": "the fixture `served`",
     "pip install .\nquadnet up\n": "test_environment.py",
     "docker build -t quadnet .\ndocker run --rm -p 50051:50051 quadnet\n": "test_container.py",
-    "uv run quadnet playground\n": "test_gateway.py and test_page.py",
+    "uv run quadnet playground\n": "test_gateway.py and test_page_*.py",
     "uv run pytest\n": "this very run",
 }
 

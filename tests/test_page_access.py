@@ -1,0 +1,99 @@
+"""The page is for everybody: by keyboard, on a phone, in any colours, with little motion."""
+
+import time
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browsing import epoch, needs_chromium, until, wait_label, wait_still
+
+pytestmark = needs_chromium
+
+
+def test_13_all_of_it_goes_by_keyboard(visit):
+    page = visit("#version=1&iterations=1000000&speed=1&points=100&batch=10")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.id === 'plane'")
+    for key, label in (
+        ("ArrowLeft", "II"),
+        ("ArrowDown", "III"),
+        ("ArrowRight", "IV"),
+        ("ArrowUp", "I"),
+    ):
+        for _ in range(4):
+            page.keyboard.press(f"Shift+{key}")
+        wait_label(page, label)
+    page.keyboard.press("Space")
+    until(page, "Number(document.documentElement.dataset.epoch) >= 2")
+    page.keyboard.press("Space")
+    wait_still(page)
+    page.focus("#diagram svg")
+    page.keyboard.press("ArrowRight")
+    assert page.text_content("#picked").startswith("weight from x to hidden 2 = ")
+    old = page.eval_on_selector_all("#diagram .edge", "all => Number(all[1].dataset.value)")
+    page.keyboard.press("ArrowUp")
+    until(
+        page,
+        "old => Math.abs(document.querySelectorAll('#diagram .edge')[1].dataset.value - old - 0.1)"
+        " < 1e-9",
+        arg=old,
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#weights input:focus")
+
+
+@pytest.mark.parametrize("mode", ["light", "dark", "forced"])
+@pytest.mark.parametrize("view", ["served", "sandbox", "compare"])
+def test_13_axe_finds_nothing(visit, mode, view):
+    options = {
+        "light": {"color_scheme": "light"},
+        "dark": {"color_scheme": "dark"},
+        "forced": {"forced_colors": "active"},
+    }[mode]
+    page = visit(f"#view={view}", **options)
+    page.click("#table summary")
+    page.click("#copy-link")
+    if view == "sandbox":
+        page.wait_for_selector("#weights input")
+    found = Axe().run(page)
+    assert [
+        (each["id"], each["nodes"][0]["html"][:120]) for each in found.response["violations"]
+    ] == []
+
+
+SMALL_OR_OUTSIDE = """() =>
+  Array.from(document.querySelectorAll("button, select, input, summary, .button"))
+    .filter(e => e.checkVisibility() && !e.closest(".hidden") && e.type !== "file")
+    .map(e => [e.id || e.outerHTML.slice(0, 60), (e.closest("label") ?? e).getBoundingClientRect()])
+    .filter(([, r]) => r.height < 24 || r.width < 24 || r.left < 0 || r.right > innerWidth)
+    .map(([id, r]) => `${id} ${r.width}x${r.height} from ${r.left}`)"""
+
+
+def test_14_a_phone_shows_all_of_it_without_scrolling_sideways(visit):
+    for options in (
+        {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
+        # A window of 1280 at 200 per cent.
+        {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2},
+    ):
+        for view in ("served", "sandbox", "compare"):
+            page = visit(f"#view={view}", **options)
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, (view, options)
+            small = page.evaluate(SMALL_OR_OUTSIDE)
+            assert small == []
+            for control in ("#train", "#layers", "#save-svg", "#rewind"):
+                page.locator(control).scroll_into_view_if_needed()
+                assert page.is_visible(control)
+
+
+def test_14_who_wants_less_motion_gets_two_frames_a_second(visit):
+    page = visit("#iterations=1000000&speed=1&points=50", reduced_motion="reduce")
+    assert page.get_attribute("html", "data-running") == "false"
+    page.click("#train")
+    until(page, "Number(document.documentElement.dataset.epoch) >= 1")
+    first, started = epoch(page), time.monotonic()
+    until(page, "e => Number(document.documentElement.dataset.epoch) >= e + 3", arg=first)
+    assert time.monotonic() - started > 0.9
+    page.click("#train")
