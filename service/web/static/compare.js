@@ -1,21 +1,24 @@
 // Two versions side by side, and where they disagree.
 
-import { cellAt, element, grid, paint, palette } from "./plane.js";
-import { call } from "./rpc.js";
-import { NAMES, spoken } from "./teams.js";
+import { cellAt, element, paint, palette } from "./plane.js";
+import { call } from "./server.js";
+import { grid, NAMES, spoken } from "./teams.js";
 
 const SIDE = 64;
 
 const winner = (four) => four.indexOf(Math.max(...four));
 
 export class Comparison {
-  constructor(root, words, moved) {
-    Object.assign(this, { root, words, maps: [], at: [0, 0] });
+  // `moved` is told where the probe is to be, `chosen` which version one of the selects now names.
+  constructor({ root, words, selects, moved, chosen }) {
+    Object.assign(this, { words, selects, maps: [], at: [0, 0] });
+    for (const select of selects) select.addEventListener("change", () => chosen({ [select.id]: Number(select.value) }));
     this.panels = ["first", "second", "where they disagree"].map((title) => this.#panel(title, moved));
     root.append(...this.panels.map((panel) => panel.figure));
   }
 
-  async show(name, versions, at) {
+  async show(name, at) {
+    const versions = this.selects.map((select) => Number(select.value));
     const cells = grid(SIDE);
     const answers = await Promise.all(versions.map((version) => call("Classify", { model: { name, version }, ...cells, allCertainties: true }, { quiet: true })));
     this.versions = versions;

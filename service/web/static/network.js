@@ -35,6 +35,13 @@ export class Diagram {
     });
   }
 
+  // Takes the reader there.
+  enter() {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.root.closest(".card").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+    this.svg?.focus({ preventScroll: true });
+  }
+
   show(layers, { inputs, classes, editable }) {
     Object.assign(this, { layers, inputs, classes, editable });
     const shape = JSON.stringify([layers.map((l) => [l.inputs, l.units, l.activation]), inputs, classes, editable]);

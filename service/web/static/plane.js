@@ -1,9 +1,12 @@
-// The plane: a network's answers as a picture, the true regions, points, and the probe.
+// The plane: a network's answers as a picture, the true regions, points, and the probe; what of it is
+// shown, and what a click on it does.
 
-import { COLOURS, cross, NAMES, SHAPES } from "./teams.js";
+import { count, percent } from "./header.js";
+import { COLOURS, cross, NAMES, SHAPES, spoken } from "./teams.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const RADIUS = 0.0235;
+const $ = (id) => document.getElementById(id);
 
 export function element(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -36,61 +39,82 @@ export function paint(canvas, certainties, side, { scale = 1, certain = true } =
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// The middle of each cell, row by row from the top left: what is asked is what is painted.
-export function grid(side) {
-  const x = [];
-  const y = [];
-  for (let row = 0; row < side; row++) {
-    for (let column = 0; column < side; column++) {
-      x.push((2 * column + 1) / side - 1);
-      y.push(1 - (2 * row + 1) / side);
-    }
-  }
-  return { x, y };
-}
-
 // Which cell of a map a point is in.
 export function cellAt(side, x, y) {
   const within = (t) => Math.min(side - 1, Math.max(0, Math.floor(((t + 1) / 2) * side)));
   return within(-y) * side + within(x);
 }
 
+// The team whose points a click adds; none if it moves the probe.
+const painting = () => document.querySelector("[name=paint]:checked").value;
+
 export class Plane {
-  // `moved` and `dropped` are told where; `over` is told where the pointer is, or nothing.
-  constructor(root, { moved, dropped, over, painting }) {
+  // `moved` is told where the probe is to be, `dropped` where a point of which team is.
+  constructor(root, { moved, dropped }) {
     this.root = root;
     this.canvas = root.querySelector("canvas");
     this.svg = root.querySelector("svg");
     this.probe = [0, 0];
+    this.cursor = null;
+    this.map = null;
     this.shapes = new WeakMap();
     this.written = {};
     this.svg.append(this.#patterns(), ...this.#layers());
+    $("certain").addEventListener("change", () => this.repaint());
+    $("shade").addEventListener("change", ({ target }) => (this.shading.style.display = target.checked ? "" : "none"));
+    $("dots").addEventListener("change", ({ target }) => (this.pointsLayer.style.display = target.checked ? "" : "none"));
     root.addEventListener("pointerdown", (event) => {
       if (event.button) return;
-      const [x, y] = this.#at(event);
+      const at = this.#at(event);
       root.focus({ preventScroll: true });
-      if (painting()) dropped(x, y);
+      if (painting()) dropped(...at, painting());
       else {
         root.setPointerCapture(event.pointerId);
-        moved(x, y);
+        moved(...at);
       }
       event.preventDefault();
     });
     root.addEventListener("pointermove", (event) => {
-      over(...this.#at(event));
-      if (event.buttons && !painting()) moved(...this.#at(event));
+      this.cursor = this.#at(event);
+      this.#sayUnder();
+      if (event.buttons && !painting()) moved(...this.cursor);
     });
-    root.addEventListener("pointerleave", () => over());
+    root.addEventListener("pointerleave", () => {
+      this.cursor = null;
+      this.#sayUnder();
+    });
     root.addEventListener("keydown", (event) => {
       const step = event.shiftKey ? 0.25 : 0.05;
       const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [];
       if (dx !== undefined) {
         const clip = (t) => Math.round(Math.min(1, Math.max(-1, t)) * 1e6) / 1e6;
         moved(clip(this.probe[0] + dx * step), clip(this.probe[1] + dy * step));
-      } else if (event.key === "Enter") dropped(...this.probe);
+      } else if (event.key === "Enter") dropped(...this.probe, painting());
       else return;
       event.preventDefault();
     });
+  }
+
+  // A map's cells are certainties of so much `scale`; the same ones are not painted again.
+  setMap(map, side, scale) {
+    const known = map === this.map;
+    Object.assign(this, { map, side, scale });
+    if (!known) this.repaint();
+    this.#sayUnder();
+  }
+
+  repaint() {
+    if (this.map) paint(this.canvas, this.map, this.side, { scale: this.scale, certain: $("certain").checked });
+  }
+
+  // What is under the cursor, live: also when it rests and the network changes.
+  #sayUnder() {
+    if (!this.cursor || !this.map) return void ($("under").textContent = "");
+    const [x, y] = this.cursor;
+    const at = 4 * cellAt(this.side, x, y);
+    const four = Array.from(this.map.slice(at, at + 4), (value) => value / this.scale);
+    const winner = four.indexOf(Math.max(...four));
+    $("under").textContent = `under the cursor, (${x.toFixed(2)}, ${y.toFixed(2)}): ${spoken(NAMES[winner])} ${four[winner].toFixed(3)}`;
   }
 
   // `named`: whether each region is a corner, and so can carry its name there.
@@ -119,7 +143,11 @@ export class Plane {
       drawn[answer ?? "none"].push(this.#shape(point, answer ?? label));
       if (answer && answer !== label) drawn.missed.push(this.#shape(point, "missed"));
     }
-    this.missed.dataset.count = drawn.missed.length;
+    const [answered, misses] = [points.length - drawn.none.length, drawn.missed.length];
+    $("hits").textContent = count(answered - misses);
+    $("misses").textContent = count(misses);
+    $("accuracy").textContent = answered ? percent((answered - misses) / answered) : "–";
+    this.missed.dataset.count = misses;
     for (const [name, parts] of Object.entries(drawn)) {
       const d = parts.join("");
       // What is written again is painted again, fifteen times a second.
@@ -137,10 +165,6 @@ export class Plane {
   setProbe(x, y) {
     this.probe = [x, y];
     this.marker.setAttribute("transform", `translate(${x} ${-y})`);
-  }
-
-  show(layer, shown) {
-    (layer === "shade" ? this.shading : this.pointsLayer).style.display = shown ? "" : "none";
   }
 
   #at(event) {

@@ -23,8 +23,22 @@ export function key(name) {
 const cell = (value, role) => html("td", { "data-value": value, "data-role": role }, short(value));
 
 export class Probe {
-  constructor({ sentence, bars, trace }) {
-    Object.assign(this, { sentence, bars, trace });
+  // `fields` take x and y, and `moved` is told both.
+  constructor({ fields, sentence, bars, trace, moved }) {
+    Object.assign(this, { fields, sentence, bars, trace, at: [0, 0] });
+    fields.forEach((field, axis) => field.addEventListener("input", () => {
+      const value = Number(field.value);
+      if (field.value === "" || !(value >= -1 && value <= 1)) return field.setAttribute("aria-invalid", "true");
+      field.removeAttribute("aria-invalid");
+      moved(this.at.with(axis, value));
+    }));
+  }
+
+  move(at) {
+    this.at = at;
+    this.fields.forEach((field, axis) => {
+      field.value = at[axis];
+    });
   }
 
   // `right` is the class that belongs there, if that is known.

@@ -2,7 +2,7 @@
 //
 // Between two calls all of it is here, in frames; each can be gone back to, and gone on from.
 
-import { bytes, call, stream } from "./rpc.js";
+import { bytes, call, stream } from "./server.js";
 import { columns, NAMES, trainingPoints, wire } from "./teams.js";
 
 const MOST_FRAMES = 256;
@@ -192,6 +192,12 @@ export class Sandbox {
   get shown() {
     const frame = this.frame;
     return frame && this.sharp?.state === frame.state ? this.sharp : frame;
+  }
+
+  // What the map and the network are drawn of.
+  get subject() {
+    const frame = this.shown;
+    return frame && { layers: frame.state.layers, map: frame.map, side: frame.side, scale: 255, inputs: ["x", "y"], classes: NAMES };
   }
 
   async #run(request, { anew = false, quietly = false } = {}) {

@@ -1,6 +1,6 @@
 // The state, in the address and in the form. What comes from either is checked, or not used.
 
-import { call, stream } from "./rpc.js";
+import { call, stream } from "./server.js";
 import { PRESETS, trainRequest } from "./sandbox.js";
 import { columns, scattered } from "./teams.js";
 
@@ -24,7 +24,7 @@ const pair = (text) => {
 const name = (text) => (/^[a-z0-9][a-z0-9_-]{0,63}$/.test(text) ? text : undefined);
 
 // Of each setting: how its text is read (undefined if it cannot be), and what it is otherwise.
-export const FIELDS = {
+const FIELDS = {
   view: [choice("served", "sandbox", "compare"), "served"],
   model: [name, ""],
   version: [integer(1, 2 ** 31), 0],
@@ -58,7 +58,7 @@ const SHOWN = 5;
 export const defaults = () => Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
 
 // Reads one field's text, as the address and the form both have it.
-export const read = (key, text) => FIELDS[key][0](text);
+const read = (key, text) => FIELDS[key][0](text);
 
 function written(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
@@ -66,7 +66,7 @@ function written(value) {
 }
 
 // Returns the settings, and the names of those that could not be used.
-export function parse(fragment) {
+function parse(fragment) {
   const state = defaults();
   const wrong = [];
   for (const [key, text] of new URLSearchParams(fragment.replace(/^#/, "").slice(0, 4000))) {
@@ -86,6 +86,29 @@ export function format(state) {
   return parts.size ? `#${parts.toString().replaceAll("%2C", ",")}` : "#";
 }
 
+// ---- the address
+
+const ADDRESS_MILLISECONDS = 100;
+
+let remembering = 0;
+
+// A moment later, once: browsers take no more than so many changes of the address, and a drag makes
+// sixty a second.
+export function remember(state) {
+  clearTimeout(remembering);
+  remembering = setTimeout(() => history.replaceState(null, "", format(state)), ADDRESS_MILLISECONDS);
+}
+
+// Takes over what the address says, and returns the names of what it cannot.
+export function recall(state) {
+  clearTimeout(remembering);
+  const { state: given, wrong } = parse(location.hash);
+  Object.assign(state, given);
+  return wrong;
+}
+
+// ---- the form
+
 const $ = (id) => document.getElementById(id);
 
 const FORM = ["data", "points", "iterations", "rate", "layers", "activation", "loss", "solver", "batch", "momentum", "init", "alpha", "dropout",
@@ -97,13 +120,21 @@ function textOf(control) {
 }
 
 export class Form {
-  // `changed` is told the name of a setting that has another value; `refused` why one has not.
-  constructor({ state, changed, refused }) {
+  // `changed` is told the name of a setting that has another value, `preset` of one that sets many;
+  // `refused` why one has not.
+  constructor({ state, changed, preset, refused }) {
     Object.assign(this, { state, changed, refused });
     for (const id of FORM) $(id).addEventListener("change", ({ target }) => this.set(id, textOf(target)));
     $("settings").addEventListener("submit", (event) => event.preventDefault());
     $("more").addEventListener("click", () => this.set("layers", [...state.layers, state.layers.at(-1) ?? 6].join()));
     $("fewer").addEventListener("click", () => this.set("layers", state.layers.slice(0, -1).join()));
+    $("reseed").addEventListener("click", () => this.set("seed", String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000)));
+    $("preset").addEventListener("change", ({ target }) => {
+      if (!target.value) return;
+      Object.assign(state, PRESETS[target.value]);
+      this.fill();
+      preset(target.selectedOptions[0].text);
+    });
   }
 
   fill() {

@@ -1,4 +1,4 @@
-// The four teams: how each is called, drawn and coloured, and where it belongs.
+// The four teams: how each is called, drawn and coloured, and where it belongs; and points of the plane.
 
 export const NAMES = ["I", "II", "III", "IV"];
 export const COLOURS = { I: "purple", II: "green", III: "blue", IV: "red" };
@@ -70,3 +70,16 @@ export function trainingPoints({ data, points, seed, noise }, own) {
 }
 
 export const columns = (points) => ({ x: points.map((p) => p.x), y: points.map((p) => p.y) });
+
+// The middle of each cell, row by row from the top left: what is asked is what is painted.
+export function grid(side) {
+  const x = [];
+  const y = [];
+  for (let row = 0; row < side; row++) {
+    for (let column = 0; column < side; column++) {
+      x.push((2 * column + 1) / side - 1);
+      y.push(1 - (2 * row + 1) / side);
+    }
+  }
+  return { x, y };
+}

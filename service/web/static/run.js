@@ -1,6 +1,8 @@
-// Loss and accuracy over the passes, for the training points and those held out.
+// A run in the sandbox: the buttons that it goes by, how far it is, and its curves.
 
+import { count, guarded, notice, percent, say } from "./header.js";
 import { element } from "./plane.js";
+import { RESETTING, Sandbox } from "./sandbox.js";
 
 const WIDTH = 420;
 const HEIGHT = 120;
@@ -11,9 +13,12 @@ const LINES = {
   accuracy: [["accuracy", "train"], ["testAccuracy", "test"]],
 };
 
+const $ = (id) => document.getElementById(id);
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const tick = (value) => (value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2));
 
-export class Curves {
+// Loss and accuracy over the passes, for the training points and those held out.
+class Curves {
   constructor(root, reading) {
     Object.assign(this, { root, reading, frames: [], at: null });
     this.charts = Object.fromEntries(Object.keys(LINES).map((kind) => [kind, this.#chart(kind)]));
@@ -38,7 +43,7 @@ export class Curves {
       });
       chart.top.textContent = kind === "accuracy" ? "100 %" : tick(top);
       chart.middle.textContent = kind === "accuracy" ? "50 %" : tick(top / 2);
-      chart.end.textContent = `pass ${last.toLocaleString("en")}`;
+      chart.end.textContent = `pass ${count(last)}`;
     }
     // What is read stays where it is until there is more, or another frame is on show.
     const given = `${frames.length} ${at}`;
@@ -80,8 +85,102 @@ export class Curves {
     const frame = this.frames[at];
     if (!frame) return;
     this.#mark(at);
-    const percent = (value) => `${(100 * value).toFixed(1)} %`;
-    this.reading.textContent = `pass ${frame.epoch.toLocaleString("en")}: loss ${frame.loss.toFixed(4)} training, ${frame.testLoss.toFixed(4)} held out; ` +
+    this.reading.textContent = `pass ${count(frame.epoch)}: loss ${frame.loss.toFixed(4)} training, ${frame.testLoss.toFixed(4)} held out; ` +
       `right ${percent(frame.accuracy)} and ${percent(frame.testAccuracy)}`;
+  }
+}
+
+export class Run {
+  // `points` as the sandbox wants them; `entered` is told that the sandbox is to be on show, `changed`
+  // that there is something else to be seen of it.
+  constructor({ state, points, entered, changed }) {
+    Object.assign(this, { entered, changed });
+    this.sandbox = new Sandbox({
+      settings: () => state,
+      points,
+      slow: () => calm.matches,
+      changed: () => {
+        this.#mark();
+        changed();
+      },
+      ended: (reason) => {
+        say(reason);
+        if (/explode|limit/.test(reason)) notice(reason);
+      },
+      failed: (error) => {
+        notice(error.message);
+        say("Training has stopped.");
+        changed();
+      },
+    });
+    this.curves = new Curves($("curves"), $("reading"));
+    $("train").addEventListener("click", () => guarded(() => this.play()));
+    $("step").addEventListener("click", () => guarded(() => this.step()));
+    $("reset").addEventListener("click", () => guarded(() => this.anew("Reset: the same start, untrained.")));
+    $("rewind").addEventListener("input", ({ target }) => this.sandbox.rewind(Number(target.value)));
+    $("rewind").addEventListener("change", () => this.sandbox.inspect());
+  }
+
+  // Lets there be a network.
+  async begin() {
+    if (!this.sandbox.frame) await this.sandbox.fresh();
+  }
+
+  async play() {
+    const { sandbox } = this;
+    if (sandbox.running) {
+      sandbox.pause();
+      say(`Paused at pass ${count(sandbox.frame?.epoch ?? 0)}.`);
+      this.changed();
+      if (sandbox.frame) await sandbox.inspect();
+      return;
+    }
+    this.entered();
+    notice("");
+    await sandbox.train();
+  }
+
+  async step() {
+    this.entered();
+    await this.sandbox.step();
+    if (this.sandbox.frame) say(`Pass ${count(this.sandbox.frame.epoch)}.`);
+  }
+
+  async anew(why) {
+    this.entered();
+    await this.sandbox.fresh();
+    if (this.sandbox.frame) say(why);
+  }
+
+  // Goes on with another value of this setting, or begins anew if that needs another network.
+  async adopt(id) {
+    if (RESETTING.includes(id)) await this.anew("That takes another network: it begins anew.");
+    else await this.sandbox.retune();
+  }
+
+  // The points that are tested are others.
+  async test() {
+    if (this.sandbox.running) this.sandbox.retune();
+    else if (this.sandbox.frame) await this.sandbox.inspect();
+  }
+
+  show() {
+    const { sandbox } = this;
+    const { frame } = sandbox;
+    $("train").textContent = sandbox.running ? "Pause" : "Train";
+    $("step").disabled = sandbox.running !== null;
+    $("epoch").textContent = count(frame?.epoch ?? 0);
+    $("train-accuracy").textContent = frame ? percent(frame.accuracy) : "–";
+    $("test-accuracy").textContent = frame ? percent(frame.testAccuracy) : "–";
+    Object.assign($("rewind"), { max: Math.max(0, sandbox.frames.length - 1), value: sandbox.at, disabled: sandbox.frames.length < 2 });
+    $("rewind").setAttribute("aria-valuetext", `pass ${frame?.epoch ?? 0}`);
+    this.curves.show(sandbox.frames, sandbox.at);
+    this.#mark();
+    if (sandbox.running && frame?.epoch) say(`Pass ${count(frame.epoch)}, accuracy ${percent(frame.testAccuracy)} on held-out points.`);
+  }
+
+  // At once, and not with the next picture: whoever watches the page from outside goes by it.
+  #mark() {
+    Object.assign(document.documentElement.dataset, { epoch: this.sandbox.frame?.epoch ?? "", running: String(this.sandbox.running !== null) });
   }
 }
