@@ -94,7 +94,7 @@ def test_7_the_articles_networks_are_there_with_its_buttons(visit):
     edges = "n => document.querySelectorAll('#diagram .edge').length === n"
     page.select_option("#preset", "article1")
     until(page, edges, 2 * 4)
-    assert page.text_content("#train") == "Train"
+    until(page, "document.getElementById('train').textContent === 'Train'")
     assert page.text_content("#classify") == "Classify Points"
     page.select_option("#speed", "100")
     train_to_the_end(page)

@@ -31,7 +31,7 @@ export const PRESETS = {
 
 // How many passes make so many updates.
 export function passes({ iterations, batch }, n) {
-  return Math.min(MOST_PASSES, Math.ceil(iterations / Math.ceil(n / Math.min(batch, n))));
+  return Math.min(MOST_PASSES, Math.ceil(iterations / Math.max(1, Math.ceil(n / batch))));
 }
 
 export function trainRequest(settings, own, tested) {
@@ -101,22 +101,20 @@ export class Sandbox {
   async fresh() {
     this.pause();
     this.target = 0;
-    await this.#run({ ...this.request(), maxEpochs: 0 }, { anew: true });
+    await this.#run({ ...this.request(), maxEpochs: 0 }, { anew: true, quietly: true });
   }
 
   async train() {
-    if (!this.frame) await this.fresh();
-    if (!this.frame) return;
     const request = this.request();
-    if (this.frame.epoch >= this.target) this.target = this.frame.epoch + passes(this.settings(), request.x.length);
-    await this.#run({ ...request, maxEpochs: this.target });
+    const reached = this.frame?.epoch ?? 0;
+    if (!this.frame || reached >= this.target) this.target = reached + passes(this.settings(), request.x.length);
+    await this.#run({ ...request, maxEpochs: this.target }, { anew: !this.frame });
   }
 
   async step() {
     if (this.running) return;
-    if (!this.frame) await this.fresh();
-    if (!this.frame) return;
-    await this.#run({ ...this.request(), maxEpochs: this.frame.epoch + 1, epochsPerFrame: 1, stopAccuracy: 0 }, { quietly: true });
+    const next = (this.frame?.epoch ?? 0) + 1;
+    await this.#run({ ...this.request(), maxEpochs: next, epochsPerFrame: 1, stopAccuracy: 0 }, { anew: !this.frame, quietly: true });
   }
 
   pause() {
@@ -230,7 +228,7 @@ export class Sandbox {
       if (this.running === running) this.running = null;
     }
     this.changed();
-    if (!anew && !(quietly && /passes are done/.test(reason))) this.ended(reason);
+    if (!(quietly && /passes are done/.test(reason))) this.ended(reason);
     if (this.frame) await this.inspect();
   }
 
