@@ -42,6 +42,11 @@ def test_13_all_of_it_goes_by_keyboard(visit):
     )
     page.keyboard.press("Enter")
     page.wait_for_selector("#weights input:focus")
+    page.focus("#probe-x")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("-0.25")
+    assert page.input_value("#probe-x") == "-0.25"
+    until(page, "location.hash.includes('probe=-0.25,')")
 
 
 @pytest.mark.parametrize("mode", ["light", "dark", "forced"])

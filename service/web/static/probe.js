@@ -29,7 +29,6 @@ export class Probe {
     fields.forEach((field, axis) => field.addEventListener("input", () => {
       const value = Number(field.value);
       if (field.value === "" || !(value >= -1 && value <= 1)) return field.setAttribute("aria-invalid", "true");
-      field.removeAttribute("aria-invalid");
       moved(this.at.with(axis, value));
     }));
   }
@@ -37,7 +36,9 @@ export class Probe {
   move(at) {
     this.at = at;
     this.fields.forEach((field, axis) => {
-      field.value = at[axis];
+      // Not what says so already: in "-0" somebody is about to type on.
+      if (field.value === "" || Number(field.value) !== at[axis]) field.value = at[axis];
+      field.removeAttribute("aria-invalid");
     });
   }
 
