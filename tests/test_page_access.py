@@ -50,16 +50,18 @@ def test_13_all_of_it_goes_by_keyboard(visit):
 
 
 @pytest.mark.parametrize("mode", ["light", "dark", "forced"])
-@pytest.mark.parametrize("view", ["served", "sandbox", "compare"])
+@pytest.mark.parametrize("view", ["served", "sandbox", "compare", "help"])
 def test_13_axe_finds_nothing(visit, mode, view):
     options = {
         "light": {"color_scheme": "light"},
         "dark": {"color_scheme": "dark"},
         "forced": {"forced_colors": "active"},
     }[mode]
-    page = visit(f"#view={view}", **options)
+    page = visit("" if view == "help" else f"#view={view}", **options)
     page.click("#table summary")
     page.click("#copy-link")
+    if view == "help":
+        page.click("#help")
     if view == "sandbox":
         page.wait_for_selector("#weights input")
     found = Axe().run(page)
@@ -91,6 +93,9 @@ def test_14_a_phone_shows_all_of_it_without_scrolling_sideways(visit):
             for control in ("#train", "#layers", "#save-svg", "#rewind"):
                 page.locator(control).scroll_into_view_if_needed()
                 assert page.is_visible(control)
+        page.click("#help")
+        assert page.evaluate("guide.scrollWidth - guide.clientWidth") <= 0
+        assert page.evaluate(SMALL_OR_OUTSIDE) == []
 
 
 def test_14_who_wants_less_motion_gets_two_frames_a_second(visit):
@@ -102,3 +107,71 @@ def test_14_who_wants_less_motion_gets_two_frames_a_second(visit):
     until(page, "e => Number(document.documentElement.dataset.epoch) >= e + 3", arg=first)
     assert time.monotonic() - started > 0.9
     page.click("#train")
+
+
+def test_help_is_opened_and_closed_by_keyboard(visit):
+    page = visit()
+    page.focus("#help")
+    assert page.get_by_role("button", name="Help").evaluate("e => e === document.activeElement")
+    for opening, closing in (("Enter", "Escape"), ("Space", "Enter")):
+        page.keyboard.press(opening)
+        page.wait_for_selector("#guide[open]")
+        assert page.get_by_role("dialog", name="Help").is_visible()
+        assert page.evaluate("document.activeElement.textContent") == "Close"
+        page.keyboard.press(closing)
+        page.wait_for_selector("#guide", state="hidden")
+        assert page.evaluate("document.activeElement.id") == "help"
+    page.click("#help")
+    # Nothing behind it listens: the page does not train, and cannot be tabbed to.
+    page.click("#guide dl")
+    page.keyboard.press("Space")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('header, main')") is None
+    assert page.get_attribute("html", "data-running") == "false"
+    page.mouse.click(5, 5)
+    page.wait_for_selector("#guide", state="hidden")
+
+
+WRITTEN = {"←": "ArrowLeft", "→": "ArrowRight", "↑": "ArrowUp", "↓": "ArrowDown", "Space": " "}
+KEYS = [*WRITTEN.values(), "Enter", "Delete", "Backspace", "Escape", "Home", "End", "a", "?"]
+PLACES = {
+    "outside fields and buttons": "body",
+    "map": "#plane",
+    "maps compared": "#compared .plane",
+    "network": "#diagram svg",
+    "curves": "#curves svg",
+    "drawing of a digit": "#drawing",
+}
+TAKEN = """([selector, keys]) => keys.filter(key => !document.querySelector(selector).dispatchEvent(
+  new KeyboardEvent("keydown", { key, cancelable: true, bubbles: selector === "body" })))"""
+DIGITS = """async () => {
+  const { Digits } = await import("/digits.js");
+  const features = Array.from({ length: 64 }, (_, at) => ({ name: `pixel_${at}` }));
+  new Digits(document.getElementById("digits"), () => {}).show(features);
+}"""
+
+
+def keys_in_help(page):
+    """Return the keys by place, as the help's table has them."""
+    found, place = {}, ""
+    for row in page.locator("#keys tbody tr").all():
+        if row.locator("th").count():
+            place = row.locator("th").text_content()
+        keys = (WRITTEN.get(key, key) for key in row.locator("kbd").all_text_contents())
+        found.setdefault(place, set()).update(keys)
+    return found
+
+
+def test_help_has_the_keys_that_each_place_takes_and_no_others(visit):
+    page = visit("#view=compare")
+    page.wait_for_selector("#compared .plane")
+    page.evaluate(DIGITS)
+    page.click("[name=view][value=sandbox]", force=True)
+    until(page, "document.getElementById('curves').dataset.points === '1'")
+    wait_still(page)
+    taken = {place: set(page.evaluate(TAKEN, [at, KEYS])) for place, at in PLACES.items()}
+    for place in ("map", "maps compared"):
+        taken[place].add("Shift")  # checks 10 and 13 move the probe with it
+    taken["this help"] = {"Escape"}
+    assert keys_in_help(page) == taken

@@ -263,7 +263,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("plane").focus();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key !== " " || event.target.closest("input, select, textarea, button, summary, label, a")) return;
+  if (event.key !== " " || event.target.closest("input, select, textarea, button, summary, label, a, dialog")) return;
   event.preventDefault();
   guarded(() => run.play());
 });

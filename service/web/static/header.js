@@ -80,6 +80,9 @@ export class Header {
     $("model").addEventListener("change", ({ target }) => chosen({ model: target.value, version: 0, first: 0, second: 0 }));
     $("version").addEventListener("change", ({ target }) => chosen({ version: Number(target.value) }));
     $("dismiss").addEventListener("click", () => notice(""));
+    $("help").addEventListener("click", () => $("guide").showModal());
+    // Of the dialog itself only what is around it can be hit.
+    $("guide").addEventListener("click", ({ target }) => target === $("guide") && $("guide").close());
     const theme = localStorage.getItem("theme");
     document.documentElement.dataset.theme = $("theme").value = ["light", "dark"].includes(theme) ? theme : "";
     $("theme").addEventListener("change", ({ target }) => {
