@@ -42,6 +42,10 @@ class AnnouncedProcess:
         self.process.stdout.close()
         self._log.all()
 
+    def log(self):
+        """Return the lines logged so far."""
+        return list(self._log.lines)
+
     def logged(self, event, n=1, **values):
         """Wait until the log has n lines of this event and these values; return the last."""
 
@@ -92,10 +96,6 @@ class ServerProcess(AnnouncedProcess):
             return [line for line in lines if line.get("event") == "call"]
 
         return self._log.wait(lambda lines: len(calls(lines)) >= n and calls(lines))
-
-    def log(self):
-        """Return the lines logged so far."""
-        return list(self._log.lines)
 
     def stop(self, number=signal.SIGTERM):
         """Signal the process and return its exit code, standard output and log."""
