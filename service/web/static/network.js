@@ -4,7 +4,7 @@ import { element } from "./plane.js";
 import { COLOURS, SHAPES } from "./teams.js";
 
 // Above so many weights lines tell nothing: then each layer is a picture, a pixel a weight.
-const MOST_LINES = 1500;
+const MOST_LINES = 1000;
 const MOST_CELLS = 3000;
 
 const THINNEST = 0.6;
@@ -208,7 +208,7 @@ export class Diagram {
     for (const cell of this.table.querySelectorAll("[data-index]")) {
       const value = this.layers[cell.dataset.layer][cell.dataset.part][cell.dataset.index];
       if (cell.tagName !== "INPUT") cell.textContent = short(value);
-      else if (cell !== document.activeElement) cell.value = Number(value.toPrecision(8));
+      else if (cell !== document.activeElement) cell.value = Number(value.toPrecision(6));
       else cell.placeholder = short(value);
     }
   }

@@ -41,9 +41,11 @@ class Curves {
         const points = frames.map((frame) => `${this.across(frame.epoch).toFixed(1)} ${down(frame[LINES[kind][which][0]]).toFixed(1)}`);
         line.setAttribute("d", points.length ? `M${points.join("L")}` : "");
       });
-      chart.top.textContent = kind === "accuracy" ? "100 %" : tick(top);
-      chart.middle.textContent = kind === "accuracy" ? "50 %" : tick(top / 2);
-      chart.end.textContent = `pass ${count(last)}`;
+      // A scale of nothing would be one of zeros.
+      const [high, middle] = kind === "accuracy" ? ["100 %", "50 %"] : frames.length ? [tick(top), tick(top / 2)] : ["", ""];
+      chart.top.textContent = high;
+      chart.middle.textContent = middle;
+      chart.end.textContent = frames.length ? `pass ${count(last)}` : "pass";
     }
     // What is read stays where it is until there is more, or another frame is on show.
     const given = `${frames.length} ${at}`;
