@@ -58,6 +58,9 @@ def test_15_a_server_that_goes_is_said_and_one_that_comes_back_is_found(tmp_path
         own.process.kill()
         page.wait_for_selector("#stale:not([hidden])")
         assert "gateway does not answer" in page.text_content("#stale")
+        # Nor does what would be fetched only now: the fixture minds what is not caught.
+        page.click("#save-svg")
+        page.wait_for_timeout(300)
 
 
 def test_15_without_any_server_it_says_so_and_sandboxes_train_all_the_same(visit):

@@ -42,7 +42,7 @@ PAUSE = """async () => {
   let [last, before] = [performance.now(), shown()];
   const clicked = last;
   document.getElementById("train").click();
-  while (performance.now() < clicked + 1000) {
+  while (performance.now() < clicked + 500) {
     await new Promise(resolve => setTimeout(resolve, 1));
     if (shown() !== before) [last, before] = [performance.now(), shown()];
   }

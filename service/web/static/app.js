@@ -8,7 +8,7 @@ import { Diagram } from "./network.js";
 import { Plane } from "./plane.js";
 import { key, Probe } from "./probe.js";
 import { Run } from "./run.js";
-import { last, Served, watch } from "./server.js";
+import { last, reached, Served, watch } from "./server.js";
 import { defaults, Form, format, recall, remember } from "./settings.js";
 import { scattered, spoken, truthOf } from "./teams.js";
 
@@ -100,7 +100,7 @@ async function showServed() {
 let digits = null;
 
 async function showOther() {
-  const { Digits } = await import("./digits.js");
+  const { Digits } = await reached(() => import("./digits.js"));
   digits ??= new Digits($("digits"), (features) => guarded(async () => {
     if (served.planar) return;
     await served.explain(features);
@@ -113,7 +113,7 @@ async function showOther() {
 let comparison = null;
 
 async function showCompared() {
-  const { Comparison } = await import("./compare.js");
+  const { Comparison } = await reached(() => import("./compare.js"));
   comparison ??= new Comparison({ root: $("compared"), words: $("disagreement"), selects: [$("first"), $("second")], moved: moveProbe, chosen: compareOthers });
   await comparison.show(served.detail.model.name, state.probe);
 }
@@ -271,7 +271,7 @@ document.addEventListener("keydown", (event) => {
 const context = () => ({ state, own, served, sandbox, subject, link: new URL(format(state), location.href).href, points: shownPoints, calls: last, notice, say, truth: truth(), pointsChanged });
 for (const id of ["copy-link", "save-svg", "save-png", "save-weights", "copy-curl", "copy-python", "save-csv", "load-csv"]) {
   $(id).addEventListener(id === "load-csv" ? "change" : "click", (event) => guarded(async () => {
-    const actions = await import("./save.js");
+    const actions = await reached(() => import("./save.js"));
     await actions.run(id, context(), event);
   }));
 }

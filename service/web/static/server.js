@@ -28,7 +28,7 @@ export class Refused extends Error {
 export const isAway = (error) => error.code === "unavailable" || error.code === "deadline_exceeded";
 
 // What the browser throws, in our words; the answer to a call can break off after it has begun.
-async function reached(work) {
+export async function reached(work) {
   try {
     return await work();
   } catch (error) {
