@@ -1,7 +1,4 @@
-"""What several tests start from.
-
-What needs gRPC is imported where it is needed: most tests do not.
-"""
+"""What several tests start from."""
 
 import pytest
 
@@ -9,6 +6,7 @@ from quadnet.registry import Registry
 from service.client import QuadrantClient
 from tests.browsing import chromium, publish_crooked
 from tests.exact import publish
+from tests.inference import MAX_ROWS, InferenceStub, publish_models
 from tests.paging import PageProcess
 from tests.serving import ServerProcess
 
@@ -25,8 +23,6 @@ def registry(tmp_path):
 @pytest.fixture(scope="session")
 def inference_models(tmp_path_factory):
     """Publish models of several shapes; return the registry, and each model's predictor."""
-    from tests.inference import publish_models
-
     registry = Registry(tmp_path_factory.mktemp("inference") / "registry")
     return registry, publish_models(registry)
 
@@ -34,9 +30,6 @@ def inference_models(tmp_path_factory):
 @pytest.fixture(scope="session")
 def inference_server(inference_models):
     """Return a server of these models, which no test may change."""
-    from tests.inference import MAX_ROWS
-    from tests.serving import ServerProcess
-
     registry, _ = inference_models
     with ServerProcess(registry.root, "--max-points", str(MAX_ROWS)) as process:
         yield process
@@ -45,8 +38,6 @@ def inference_server(inference_models):
 @pytest.fixture(scope="session")
 def inference(inference_server):
     """Return the methods of that server's `inference.GRPCInferenceService`."""
-    from tests.inference import InferenceStub
-
     return InferenceStub(inference_server.channel)
 
 
