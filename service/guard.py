@@ -36,15 +36,17 @@ class Guard:
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._policies = tuple(policies)
+        self._policies_of_health = tuple(each for each in policies if not each.exempts_health)
 
-    def unary(self, method: str, respond: Unary) -> Handler:
+    def unary(self, method: str, respond: Unary, *, is_health: bool = False) -> Handler:
         """Return the handler of a method with one message in and one out."""
+        policies = self._policies_of_health if is_health else self._policies
 
         async def read_and_respond(call: Call) -> bytes:
             return await respond(await call.message(), call)
 
         async def handle(_requests: object, context: Context) -> bytes:
-            return await self._run(method, context, read_and_respond)
+            return await self._run(method, context, policies, read_and_respond)
 
         # To the library it is a stream: it reads a unary call's message before it asks anybody.
         return grpc.stream_unary_rpc_method_handler(handle)
@@ -61,7 +63,7 @@ class Guard:
                 await call.context.write(reply)
 
         async def handle(_requests: object, context: Context) -> None:
-            await self._run(method, context, relay)
+            await self._run(method, context, self._policies, relay)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
@@ -70,11 +72,17 @@ class Guard:
         for policy in self._policies:
             policy.close()
 
-    async def _run(self, method: str, context: Context, work: Callable[[Call], Awaitable[T]]) -> T:
+    async def _run(
+        self,
+        method: str,
+        context: Context,
+        policies: Sequence[Policy],
+        work: Callable[[Call], Awaitable[T]],
+    ) -> T:
         call = Call.begin(method, context)
         begun = []
         try:
-            for policy in self._policies:
+            for policy in policies:
                 policy.begin(call)
                 begun.append(policy)
             return await work(call)

@@ -59,9 +59,8 @@ class InferenceServicer:
 
     def handlers(self, guard: Guard) -> dict[str, Handler]:
         """Return the service's methods, by name, with the policies around them."""
-        unary = {
-            "ServerLive": self.server_live,
-            "ServerReady": self.server_ready,
+        health = {"ServerLive": self.server_live, "ServerReady": self.server_ready}
+        others = {
             "ModelReady": self.model_ready,
             "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
@@ -69,7 +68,10 @@ class InferenceServicer:
             "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
         }
-        return {name: guard.unary(f"{SERVICE}/{name}", method) for name, method in unary.items()}
+        return {
+            name: guard.unary(f"{SERVICE}/{name}", method, is_health=name in health)
+            for name, method in (health | others).items()
+        }
 
     async def server_live(self, content: bytes, call: Call) -> bytes:
         """Say that the server is there."""

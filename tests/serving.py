@@ -176,7 +176,7 @@ def served_here(registry, policies, *, port=0):
 
 
 @contextmanager
-def open_stream(server):
+def open_stream(server, metadata=()):
     """Let a call be in flight: a stream of which one message has been answered."""
     ended = threading.Event()
 
@@ -184,7 +184,7 @@ def open_stream(server):
         yield pb.ClassifyRequest(x=[1], y=[1])
         ended.wait(60)
 
-    stream = server.stub.ClassifyStream(messages(), timeout=60)
+    stream = server.stub.ClassifyStream(messages(), timeout=60, metadata=metadata)
     assert list(next(stream).quadrants) == [pb.QUADRANT_I]
     try:
         yield stream

@@ -14,7 +14,7 @@ from service.stubs.inference.v2 import inference_pb2 as pb
 from tests import serving
 from tests.exact import publish
 from tests.inference import SERVICE, InferenceStub, outputs, raw, typed
-from tests.serving import ServerProcess, refused
+from tests.serving import ServerProcess, open_stream, refused
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
@@ -158,6 +158,22 @@ def test_a_server_told_to_stop_is_not_ready_and_still_answers(inference_models):
         assert not stub.ServerReady(pb.ServerReadyRequest()).ready
         assert outputs(stub.ModelInfer(raw([[1, 1]])))["label"].tolist() == [b"I"]
         assert server.stop()[0] == 0
+
+
+def test_the_servers_health_is_told_to_strangers_and_by_a_busy_server(registry, tmp_path):
+    publish(registry)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("sesame\n")
+    options = ("--token-file", str(tokens), "--max-calls", "1")
+    sesame = (("authorization", "Bearer sesame"),)
+    with ServerProcess(registry.root, *options) as server, open_stream(server, sesame):
+        stub = InferenceStub(server.channel)
+        assert stub.ServerLive(pb.ServerLiveRequest()).live
+        assert stub.ServerReady(pb.ServerReadyRequest()).ready
+        for ask, request in ((stub.ModelReady, pb.ModelReadyRequest()), (stub.ModelInfer, raw([[1, 1]]))):
+            assert refused(ask, request).code() is grpc.StatusCode.UNAUTHENTICATED
+            busy = refused(ask, request, metadata=sesame)
+            assert busy.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize(

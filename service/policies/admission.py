@@ -11,6 +11,8 @@ from service.policies.policy import Policy
 class Admission(Policy):
     """Refuses calls beyond `limit` at a time, at once: who waits in a queue may wait in vain."""
 
+    exempts_health = True
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._in_flight = 0

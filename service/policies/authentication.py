@@ -19,6 +19,8 @@ class Authentication(Policy):
         Read again when it changes; while it cannot be read, the last tokens count.
     """
 
+    exempts_health = True
+
     def __init__(self, path: Path) -> None:
         self._tokens = Reloaded((path,), lambda: read_tokens(path))
 

@@ -21,6 +21,8 @@ class Draining(Policy):
         How many calls have begun and not ended.
     """
 
+    exempts_health = True
+
     def __init__(self) -> None:
         self._draining = False
         self.in_flight = 0

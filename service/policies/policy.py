@@ -1,10 +1,20 @@
 """What a rule for calls can do."""
 
+from typing import ClassVar
+
 from service.call import Call
 
 
 class Policy:
-    """One rule for calls. Each method does nothing unless a policy says otherwise."""
+    """One rule for calls. Each method does nothing unless a policy says otherwise.
+
+    Attributes
+    ----------
+    exempts_health : bool
+        Whether calls that ask how the server is are free of it.
+    """
+
+    exempts_health: ClassVar[bool] = False
 
     def begin(self, call: Call) -> None:
         """Look at a call that has come in; what is raised refuses it."""
