@@ -16,6 +16,8 @@ from tests.exact import publish
 from tests.inference import SERVICE, InferenceStub, outputs, raw, typed
 from tests.serving import ServerProcess, open_stream, refused
 
+POINT = raw([[1, 1]])
+
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 
@@ -170,10 +172,9 @@ def test_the_servers_health_is_told_to_strangers_and_by_a_busy_server(registry, 
         stub = InferenceStub(server.channel)
         assert stub.ServerLive(pb.ServerLiveRequest()).live
         assert stub.ServerReady(pb.ServerReadyRequest()).ready
-        for ask, request in ((stub.ModelReady, pb.ModelReadyRequest()), (stub.ModelInfer, raw([[1, 1]]))):
-            assert refused(ask, request).code() is grpc.StatusCode.UNAUTHENTICATED
-            busy = refused(ask, request, metadata=sesame)
-            assert busy.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused(stub.ModelInfer, POINT).code() is grpc.StatusCode.UNAUTHENTICATED
+        busy = refused(stub.ModelInfer, POINT, metadata=sesame)
+        assert busy.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize(
