@@ -30,6 +30,10 @@ from service import metrics
 LOADED_ON_DEMAND = 8
 """How many models, beside the default one, are kept loaded because calls asked for them."""
 
+_SECONDS_UNTIL_FORGOTTEN = 3.0
+"""For so long an alias or a version must be gone: a registry that is being deleted loses its
+aliases before its versions, and what it said before that goes on."""
+
 _MAX_FAILURES = 64
 _MAX_SECONDS_BETWEEN_TRIES = 60.0
 
@@ -46,10 +50,14 @@ class Reference(NamedTuple):
 
 @dataclass
 class _Live:
-    """The version that a reference stands for now, and when it was last asked for."""
+    """The version that a reference stands for now, and when it was last asked for.
+
+    `missed` is when the registry was first seen without it.
+    """
 
     model: Model
     used: float = field(default_factory=time.monotonic)
+    missed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,10 +158,11 @@ class LiveModels:
                 try:
                     self._follow(reference)
                 except NotFound:
-                    if self._holds(reference.model):
-                        self._forget(reference)
+                    self._miss(reference)
                 except QuadnetError as error:
                     _log.debug("kept", reference=reference, reason=str(error))
+                else:
+                    self._live[reference].missed = None
 
     def loaded(self) -> list[Model]:
         """Return the versions that answer."""
@@ -257,6 +266,16 @@ class LiveModels:
             return bool(self.registry.versions(model))
         except QuadnetError:
             return False
+
+    def _miss(self, reference: Reference) -> None:
+        """Forget what the registry no longer has, if it has the model and it stays so."""
+        live, now = self._live[reference], time.monotonic()
+        if not self._holds(reference.model):
+            live.missed = None
+        elif live.missed is None:
+            live.missed = now
+        elif now - live.missed >= _SECONDS_UNTIL_FORGOTTEN:
+            self._forget(reference)
 
     def _forget(self, reference: Reference) -> None:
         self._live = {k: v for k, v in self._live.items() if k != reference}

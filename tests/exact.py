@@ -97,3 +97,29 @@ def signed(values):
     text = json.dumps(rest, sort_keys=True, indent=1) + "\n"
     checksum = hashlib.sha256(text.encode()).hexdigest()
     return (json.dumps({**rest, "checksum": checksum}, sort_keys=True, indent=1) + "\n").encode()
+
+
+def append_aliases_by_hand(registry, content):
+    """Give the model's alias log another generation, whatever it says; return its number.
+
+    In one step, as the registry itself does it: a server that polls would read half a file.
+    """
+    directory = registry.root / "models/quadrants/aliases"
+    generation = max(int(path.stem) for path in directory.glob("*.json")) + 1
+    written = directory / "by-hand"
+    written.write_bytes(content)
+    written.rename(directory / f"{generation:08d}.json")
+    return generation
+
+
+def point_champion_by_hand(registry, version):
+    """Point the alias at a version that the registry would not, being corrupt."""
+    manifest = registry.root / f"models/quadrants/versions/{version:06d}/manifest.json"
+    target = {
+        "version": version,
+        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+    }
+    generation = registry.aliases("quadrants").generation + 1
+    append_aliases_by_hand(
+        registry, signed({"generation": generation, "aliases": {"champion": target}})
+    )

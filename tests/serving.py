@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -203,6 +204,13 @@ def quadnet(*words, env=None, cwd=None):
         env={**os.environ, **(env or {})},
         cwd=cwd,
     )
+
+
+def until(condition, *, seconds=20):
+    """Call until the answer is true; each call is itself the wait."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
 
 
 def refused(call, request, **options):

@@ -1,9 +1,7 @@
 """The life of a server, in a process of its own: starting, swapping versions, stopping."""
 
-import hashlib
 import shutil
 import signal
-import time
 
 import grpc
 import numpy as np
@@ -12,15 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet import promotion
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.exact import publish, signed
-from tests.serving import SERVICE, ServerProcess, quadnet, refused
-
-
-def until(condition, *, seconds=20):
-    """Call until the answer is true; each call is itself the wait."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+from tests.exact import append_aliases_by_hand, point_champion_by_hand, publish
+from tests.serving import SERVICE, ServerProcess, quadnet, refused, until
 
 
 def version_served(server):
@@ -57,26 +48,19 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
         content[-1] ^= 1
         weights.write_bytes(content)
         # By hand, because the registry refuses to point an alias at a version that is corrupt.
-        digest = hashlib.sha256((version / "manifest.json").read_bytes()).hexdigest()
-        (registry.root / "models/quadrants/aliases/00000009.json").write_bytes(
-            signed(
-                {
-                    "generation": 9,
-                    "aliases": {"champion": {"version": 3, "manifest_sha256": digest}},
-                }
-            )
-        )
+        point_champion_by_hand(registry, 3)
         # The log's line says that the server has tried.
         line = server.logged("not swapped")
         assert "3 of model 'quadrants' must not be used: weights.safetensors" in line["reason"]
         assert version_served(server) == 1
 
         # Nor does a log of aliases that cannot be read.
-        (registry.root / "models/quadrants/aliases/00000010.json").write_text("{")
-        assert "00000010.json cannot be read" in server.logged("not swapped", 2)["reason"]
+        generation = append_aliases_by_hand(registry, b"{")
+        line = server.logged("not swapped", 2)
+        assert f"{generation:08d}.json cannot be read" in line["reason"]
         assert version_served(server) == 1
 
-        shutil.rmtree(registry.root / "models")
+        (registry.root / "models").rename(registry.root / "away")
         assert "There is no model 'quadrants'" in server.logged("not swapped", 3)["reason"]
         assert version_served(server) == 1
         code, _, _ = server.stop()

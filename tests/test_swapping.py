@@ -12,9 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet import promotion
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.exact import publish, signed
+from tests.exact import point_champion_by_hand, publish, signed
 from tests.loading import Load
-from tests.serving import ServerProcess, refused
+from tests.serving import ServerProcess, refused, until
 
 X = np.random.default_rng(3).uniform(-1, 1, (5, 2))
 REQUEST = pb.ClassifyRequest(x=X[:, 0], y=X[:, 1], all_certainties=True)
@@ -139,18 +139,6 @@ def give_it_another_architecture(version):
     manifest.write_bytes(signed(record))
 
 
-def point_champion_by_hand(registry, version):
-    """Append a generation that no reader can tell from one that the registry wrote."""
-    directory = registry.root / "models/quadrants"
-    content = (directory / "versions" / f"{version:06d}" / "manifest.json").read_bytes()
-    target = {"version": version, "manifest_sha256": hashlib.sha256(content).hexdigest()}
-    following = registry.aliases("quadrants").generation + 1
-    # Renamed into place, as the registry does it: the server polls, and would read half a file.
-    written = directory / "aliases" / "by-hand"
-    written.write_bytes(signed({"generation": following, "aliases": {"champion": target}}))
-    written.rename(directory / "aliases" / f"{following:08d}.json")
-
-
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -234,24 +222,56 @@ def damage_the_marker(root, away):
     (root / "registry.json").write_text("{")
 
 
+CANDIDATE = pb.ClassifyRequest(model=pb.ModelRef(alias="candidate"), x=[1], y=[1])
+
+
+def test_what_callers_ask_for_outlives_a_registry_that_goes_in_parts(registry):
+    publish(registry)
+    publish(registry, scale=2.0, alias="candidate")
+    with ServerProcess(registry.root, "--poll", "0.02") as server:
+        assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
+        # What a large directory's deletion looks like on the way.
+        shutil.rmtree(registry.root / "models/quadrants/aliases")
+        assert "has no alias" in server.logged("not swapped")["reason"]
+        shutil.rmtree(registry.root)
+        assert "There is no model" in server.logged("not swapped", 2)["reason"]
+        assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
+
+
+def test_an_alias_that_is_taken_away_is_answered_no_longer(registry):
+    publish(registry)
+    publish(registry, scale=2.0, alias="candidate")
+    with ServerProcess(registry.root, "--poll", "0.02") as server:
+        assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
+        promotion.set_aliases(registry, "quadrants", {"candidate": None}, reason="done with")
+        until(lambda: is_unknown(server, CANDIDATE))
+
+
+def is_unknown(server, request):
+    try:
+        server.stub.Classify(request, timeout=10)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.NOT_FOUND
+    return False
+
+
 @pytest.mark.parametrize("harm", [delete, empty, make_unreadable, damage_the_marker])
 def test_without_its_registry_the_server_goes_on_and_recovers(registry, tmp_path, harm):
     publish(registry)
     publish(registry, scale=2.0, alias="candidate")
     copy = tmp_path / "copy"
     shutil.copytree(registry.root, copy)
-    asked = pb.ClassifyRequest(model=pb.ModelRef(alias="candidate"), x=[1], y=[1])
     with (
         ServerProcess(registry.root, "--poll", "0.02") as server,
         Load(server.address, REQUEST) as load,
     ):
-        assert server.stub.Classify(asked, timeout=10).model.version == 2
+        assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
         load.wait_for(100)
         harm(registry.root, tmp_path / "away")
         server.logged("not swapped")
         load.wait_for(200, beyond=len(load.outcomes))
         # What was asked for before is still there, too.
-        assert server.stub.Classify(asked, timeout=10).model.version == 2
+        assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
         health = health_pb2_grpc.HealthStub(server.channel).Check(
             health_pb2.HealthCheckRequest(), timeout=10
         )
