@@ -6,12 +6,16 @@ Reads the registry, so not for the event loop.
 from datetime import datetime
 from functools import lru_cache
 
+import structlog
+
 from quadnet import artifact
 from quadnet.errors import CorruptVersion, NotFound, QuadnetError, RegistryError, listing
 from quadnet.manifest import Manifest
 from quadnet.registry import Registry
 from service.live import LiveModels
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+
+_log = structlog.get_logger(__name__)
 
 _State = pb.VersionSummary.State
 
@@ -23,15 +27,19 @@ def catalogue(live: LiveModels, name: str) -> pb.ListModelsResponse:
     ------
     NotFound
         If there is no model of this name.
-    RegistryError
-        If the registry cannot be read.
     """
-    registry = live.registry
-    if name:
-        check_model(registry, name)
+    registry, failure = live.registry, live.failure
+    try:
+        if name:
+            check_model(registry, name)
+        names = [name] if name else registry.models()
+    except RegistryError as error:
+        # What answers is known all the same.
+        loaded = {each.manifest.model for each in live.loaded()}
+        names = sorted(loaded & {name} if name else loaded)
+        failure = failure or error
     return pb.ListModelsResponse(
-        models=[_model(live, model) for model in ([name] if name else registry.models())],
-        failure=public_reason(live.failure),
+        models=[_model(live, model) for model in names], failure=public_reason(failure)
     )
 
 
@@ -52,13 +60,31 @@ def public_reason(error: QuadnetError | None) -> str:
 
 def _model(live: LiveModels, model: str) -> pb.ModelSummary:
     registry = live.registry
-    summary = pb.ModelSummary(
+    try:
+        versions, aliases = registry.versions(model), registry.aliases(model).aliases
+    except RegistryError as error:
+        _log.error("not listed", model=model, reason=str(error))
+        return pb.ModelSummary(
+            name=model, versions=_loaded(live, model), failure=public_reason(error)
+        )
+    return pb.ModelSummary(
         name=model,
-        versions=[_version(live, model, number) for number in registry.versions(model)],
+        versions=[_version(live, model, number) for number in versions],
+        aliases={alias: target.version for alias, target in aliases.items()},
     )
-    for alias, target in registry.aliases(model).aliases.items():
-        summary.aliases[alias] = target.version
-    return summary
+
+
+def _loaded(live: LiveModels, model: str) -> list[pb.VersionSummary]:
+    """Return the model's versions that answer, for which the registry need not be read."""
+    found = {each.digest: each.manifest for each in live.loaded() if each.manifest.model == model}
+    summaries = []
+    for digest, manifest in sorted(found.items(), key=lambda item: item[1].version):
+        summary = pb.VersionSummary(
+            version=manifest.version, digest=digest, state=_State.STATE_LOADED
+        )
+        summary.created.FromDatetime(manifest.created)
+        summaries.append(summary)
+    return summaries
 
 
 def _version(live: LiveModels, model: str, number: int) -> pb.VersionSummary:

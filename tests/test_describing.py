@@ -143,6 +143,33 @@ def test_models_are_listed_with_what_is_loaded(registry):
         assert {v.state for v in quadrants.versions} == {pb.VersionSummary.STATE_LOADED}
 
 
+def test_what_cannot_be_read_is_listed_with_its_reason_and_what_answers(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    for model in ("other", "quadrants", "third"):
+        publish(registry, model)
+    said = "The registry cannot be read at the moment; the server's log says more."
+    with ServerProcess(registry.root) as server:
+        server.stub.Classify(pb.ClassifyRequest(model=pb.ModelRef(name="other")))
+        for model in ("other", "third"):
+            newest = max((registry.root / f"models/{model}/aliases").glob("*.json"))
+            newest.chmod(0o644)
+            newest.write_text("{")
+        listed = server.stub.ListModels(pb.ListModelsRequest())
+        assert [model.failure for model in listed.models] == [said, "", said]
+        loaded = [[v.state for v in model.versions] for model in listed.models]
+        assert loaded == [[pb.VersionSummary.STATE_LOADED]] * 2 + [[]]
+        assert listed.failure == ""
+        assert str(registry.root) in server.logged("not listed", model="third")["reason"]
+
+        (registry.root / "models").rename(tmp_path / "away")
+        (registry.root / "models").write_text("a file")
+        listed = server.stub.ListModels(pb.ListModelsRequest())
+        assert [model.name for model in listed.models] == ["other", "quadrants"]
+        (quadrants,) = server.stub.ListModels(pb.ListModelsRequest(name="quadrants")).models
+        assert [v.version for v in quadrants.versions] == [1]
+        assert listed.failure == quadrants.failure == said
+
+
 def test_what_is_asked_for_is_kept_loaded_up_to_a_limit(registry, tmp_path):
     many = Registry(tmp_path / "many")
     for version in range(1, 13):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquadrant/v1/quadrant.proto\x12\x0bquadrant.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"H\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\n\n\x08selector\"=\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"}\n\x0f\x43lassifyRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.quadrant.v1.ModelRef\x12\t\n\x01x\x18\x02 \x03(\x01\x12\t\n\x01y\x18\x03 \x03(\x01\x12\x17\n\x0f\x61ll_certainties\x18\x04 \x01(\x08\x12\x15\n\rmin_certainty\x18\x05 \x01(\x02\"\x94\x01\n\x10\x43lassifyResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.quadrant.v1.ModelVersion\x12(\n\tquadrants\x18\x02 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x13\n\x0b\x63\x65rtainties\x18\x03 \x03(\x02\x12\x17\n\x0f\x61ll_certainties\x18\x04 \x03(\x02\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.quadrant.v1.ModelSummary\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\"\xb4\x01\n\x0cModelSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x08versions\x18\x02 \x03(\x0b\x32\x1b.quadrant.v1.VersionSummary\x12\x37\n\x07\x61liases\x18\x03 \x03(\x0b\x32&.quadrant.v1.ModelSummary.AliasesEntry\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf9\x01\n\x0eVersionSummary\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.quadrant.v1.VersionSummary.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12+\n\x07\x63reated\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_AVAILABLE\x10\x01\x12\x10\n\x0cSTATE_LOADED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"7\n\x0fGetModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.quadrant.v1.ModelRef\"\xf4\x02\n\x10GetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.quadrant.v1.ModelVersion\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12&\n\x08\x66\x65\x61tures\x18\x04 \x03(\x0b\x32\x14.quadrant.v1.Feature\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\"\n\x06layers\x18\x06 \x03(\x0b\x32\x12.quadrant.v1.Layer\x12;\n\x07metrics\x18\x07 \x03(\x0b\x32*.quadrant.v1.GetModelResponse.MetricsEntry\x12.\n\x08training\x18\x08 \x01(\x0b\x32\x1c.quadrant.v1.TrainingSummary\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"1\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03min\x18\x02 \x01(\x01\x12\x0b\n\x03max\x18\x03 \x01(\x01\"[\n\x05Layer\x12\x12\n\nactivation\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x01(\x03\x12\r\n\x05units\x18\x03 \x01(\x03\x12\x0f\n\x07weights\x18\x04 \x03(\x01\x12\x0e\n\x06\x62iases\x18\x05 \x03(\x01\"N\n\x0fTrainingSummary\x12\x0e\n\x06\x65pochs\x18\x01 \x01(\x03\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\"H\n\x0e\x45xplainRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.quadrant.v1.ModelRef\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\x01\"\x9b\x01\n\x0f\x45xplainResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.quadrant.v1.ModelVersion\x12\'\n\x06layers\x18\x02 \x03(\x0b\x32\x17.quadrant.v1.LayerTrace\x12\x0f\n\x07\x63lasses\x18\x03 \x03(\t\x12\x15\n\rprobabilities\x18\x04 \x03(\x01\x12\r\n\x05label\x18\x05 \x01(\t\"G\n\nLayerTrace\x12\x12\n\nactivation\x18\x01 \x01(\t\x12%\n\x05units\x18\x02 \x03(\x0b\x32\x16.quadrant.v1.UnitTrace\"T\n\tUnitTrace\x12\r\n\x05terms\x18\x01 \x03(\x01\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x01\x12\x16\n\x0epre_activation\x18\x03 \x01(\x01\x12\x12\n\nactivation\x18\x04 \x01(\x01\"\xa0\x04\n\x0cTrainRequest\x12\t\n\x01x\x18\x01 \x03(\x01\x12\t\n\x01y\x18\x02 \x03(\x01\x12(\n\tquadrants\x18\x03 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x1a\n\x12hidden_layer_sizes\x18\x04 \x03(\x05\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\x0e\n\x06solver\x18\x07 \x01(\t\x12\x0c\n\x04init\x18\x08 \x01(\t\x12\x13\n\x06\x62iases\x18\t \x01(\x08H\x00\x88\x01\x01\x12\x15\n\rlearning_rate\x18\n \x01(\x01\x12\x12\n\nbatch_size\x18\x0b \x01(\x05\x12\r\n\x05\x61lpha\x18\x0c \x01(\x01\x12\x0c\n\x04seed\x18\r \x01(\r\x12\x12\n\nmax_epochs\x18\x0e \x01(\x03\x12\x10\n\x08map_side\x18\x0f \x01(\x05\x12\x0e\n\x06test_x\x18\x10 \x03(\x01\x12\x0e\n\x06test_y\x18\x11 \x03(\x01\x12-\n\x0etest_quadrants\x18\x12 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x10\n\x08momentum\x18\x13 \x01(\x01\x12\x0f\n\x07\x64ropout\x18\x14 \x01(\x01\x12\x18\n\x10\x65pochs_per_frame\x18\x15 \x01(\x05\x12\x15\n\rstop_accuracy\x18\x16 \x01(\x01\x12(\n\x05state\x18\x17 \x01(\x0b\x32\x19.quadrant.v1.SandboxState\x12\x19\n\x11\x66rames_per_second\x18\x18 \x01(\x01\x42\t\n\x07_biases\"c\n\x0cSandboxState\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\"\n\x06layers\x18\x02 \x03(\x0b\x32\x12.quadrant.v1.Layer\x12\x0f\n\x07moments\x18\x03 \x03(\x01\x12\x0f\n\x07updates\x18\x04 \x01(\x03\"\xd1\x01\n\x0bTrainUpdate\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12(\n\x05state\x18\x04 \x01(\x0b\x32\x19.quadrant.v1.SandboxState\x12\x14\n\x0c\x64\x65\x63ision_map\x18\x05 \x01(\x0c\x12\x13\n\x0bstop_reason\x18\x06 \x01(\t\x12\x11\n\ttest_loss\x18\x07 \x01(\x01\x12\x15\n\rtest_accuracy\x18\x08 \x01(\x01\x12\x14\n\x0ctest_answers\x18\t \x01(\x0c\"n\n\x0eInspectRequest\x12\"\n\x06layers\x18\x01 \x03(\x0b\x32\x12.quadrant.v1.Layer\x12\x10\n\x08map_side\x18\x02 \x01(\x05\x12\t\n\x01x\x18\x03 \x03(\x01\x12\t\n\x01y\x18\x04 \x03(\x01\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\x01\"\xc6\x01\n\x0fInspectResponse\x12\x14\n\x0c\x64\x65\x63ision_map\x18\x01 \x01(\x0c\x12(\n\tquadrants\x18\x02 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x13\n\x0b\x63\x65rtainties\x18\x03 \x03(\x02\x12\'\n\x06layers\x18\x04 \x03(\x0b\x32\x17.quadrant.v1.LayerTrace\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x15\n\rprobabilities\x18\x06 \x03(\x01\x12\r\n\x05label\x18\x07 \x01(\t*h\n\x08Quadrant\x12\x18\n\x14QUADRANT_UNSPECIFIED\x10\x00\x12\x0e\n\nQUADRANT_I\x10\x01\x12\x0f\n\x0bQUADRANT_II\x10\x02\x12\x10\n\x0cQUADRANT_III\x10\x03\x12\x0f\n\x0bQUADRANT_IV\x10\x04\x32\x8b\x03\n\x0fQuadrantService\x12G\n\x08\x43lassify\x12\x1c.quadrant.v1.ClassifyRequest\x1a\x1d.quadrant.v1.ClassifyResponse\x12Q\n\x0e\x43lassifyStream\x12\x1c.quadrant.v1.ClassifyRequest\x1a\x1d.quadrant.v1.ClassifyResponse(\x01\x30\x01\x12M\n\nListModels\x12\x1e.quadrant.v1.ListModelsRequest\x1a\x1f.quadrant.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.quadrant.v1.GetModelRequest\x1a\x1d.quadrant.v1.GetModelResponse\x12\x44\n\x07\x45xplain\x12\x1b.quadrant.v1.ExplainRequest\x1a\x1c.quadrant.v1.ExplainResponse2\x99\x01\n\x11PlaygroundService\x12>\n\x05Train\x12\x19.quadrant.v1.TrainRequest\x1a\x18.quadrant.v1.TrainUpdate0\x01\x12\x44\n\x07Inspect\x12\x1b.quadrant.v1.InspectRequest\x1a\x1c.quadrant.v1.InspectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquadrant/v1/quadrant.proto\x12\x0bquadrant.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"H\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\n\n\x08selector\"=\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"}\n\x0f\x43lassifyRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.quadrant.v1.ModelRef\x12\t\n\x01x\x18\x02 \x03(\x01\x12\t\n\x01y\x18\x03 \x03(\x01\x12\x17\n\x0f\x61ll_certainties\x18\x04 \x01(\x08\x12\x15\n\rmin_certainty\x18\x05 \x01(\x02\"\x94\x01\n\x10\x43lassifyResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.quadrant.v1.ModelVersion\x12(\n\tquadrants\x18\x02 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x13\n\x0b\x63\x65rtainties\x18\x03 \x03(\x02\x12\x17\n\x0f\x61ll_certainties\x18\x04 \x03(\x02\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.quadrant.v1.ModelSummary\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\"\xc5\x01\n\x0cModelSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x08versions\x18\x02 \x03(\x0b\x32\x1b.quadrant.v1.VersionSummary\x12\x37\n\x07\x61liases\x18\x03 \x03(\x0b\x32&.quadrant.v1.ModelSummary.AliasesEntry\x12\x0f\n\x07\x66\x61ilure\x18\x04 \x01(\t\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf9\x01\n\x0eVersionSummary\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.quadrant.v1.VersionSummary.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12+\n\x07\x63reated\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_AVAILABLE\x10\x01\x12\x10\n\x0cSTATE_LOADED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"7\n\x0fGetModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.quadrant.v1.ModelRef\"\xf4\x02\n\x10GetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.quadrant.v1.ModelVersion\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12&\n\x08\x66\x65\x61tures\x18\x04 \x03(\x0b\x32\x14.quadrant.v1.Feature\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\"\n\x06layers\x18\x06 \x03(\x0b\x32\x12.quadrant.v1.Layer\x12;\n\x07metrics\x18\x07 \x03(\x0b\x32*.quadrant.v1.GetModelResponse.MetricsEntry\x12.\n\x08training\x18\x08 \x01(\x0b\x32\x1c.quadrant.v1.TrainingSummary\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"1\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03min\x18\x02 \x01(\x01\x12\x0b\n\x03max\x18\x03 \x01(\x01\"[\n\x05Layer\x12\x12\n\nactivation\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x01(\x03\x12\r\n\x05units\x18\x03 \x01(\x03\x12\x0f\n\x07weights\x18\x04 \x03(\x01\x12\x0e\n\x06\x62iases\x18\x05 \x03(\x01\"N\n\x0fTrainingSummary\x12\x0e\n\x06\x65pochs\x18\x01 \x01(\x03\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\"H\n\x0e\x45xplainRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.quadrant.v1.ModelRef\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\x01\"\x9b\x01\n\x0f\x45xplainResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.quadrant.v1.ModelVersion\x12\'\n\x06layers\x18\x02 \x03(\x0b\x32\x17.quadrant.v1.LayerTrace\x12\x0f\n\x07\x63lasses\x18\x03 \x03(\t\x12\x15\n\rprobabilities\x18\x04 \x03(\x01\x12\r\n\x05label\x18\x05 \x01(\t\"G\n\nLayerTrace\x12\x12\n\nactivation\x18\x01 \x01(\t\x12%\n\x05units\x18\x02 \x03(\x0b\x32\x16.quadrant.v1.UnitTrace\"T\n\tUnitTrace\x12\r\n\x05terms\x18\x01 \x03(\x01\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x01\x12\x16\n\x0epre_activation\x18\x03 \x01(\x01\x12\x12\n\nactivation\x18\x04 \x01(\x01\"\xa0\x04\n\x0cTrainRequest\x12\t\n\x01x\x18\x01 \x03(\x01\x12\t\n\x01y\x18\x02 \x03(\x01\x12(\n\tquadrants\x18\x03 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x1a\n\x12hidden_layer_sizes\x18\x04 \x03(\x05\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\x0e\n\x06solver\x18\x07 \x01(\t\x12\x0c\n\x04init\x18\x08 \x01(\t\x12\x13\n\x06\x62iases\x18\t \x01(\x08H\x00\x88\x01\x01\x12\x15\n\rlearning_rate\x18\n \x01(\x01\x12\x12\n\nbatch_size\x18\x0b \x01(\x05\x12\r\n\x05\x61lpha\x18\x0c \x01(\x01\x12\x0c\n\x04seed\x18\r \x01(\r\x12\x12\n\nmax_epochs\x18\x0e \x01(\x03\x12\x10\n\x08map_side\x18\x0f \x01(\x05\x12\x0e\n\x06test_x\x18\x10 \x03(\x01\x12\x0e\n\x06test_y\x18\x11 \x03(\x01\x12-\n\x0etest_quadrants\x18\x12 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x10\n\x08momentum\x18\x13 \x01(\x01\x12\x0f\n\x07\x64ropout\x18\x14 \x01(\x01\x12\x18\n\x10\x65pochs_per_frame\x18\x15 \x01(\x05\x12\x15\n\rstop_accuracy\x18\x16 \x01(\x01\x12(\n\x05state\x18\x17 \x01(\x0b\x32\x19.quadrant.v1.SandboxState\x12\x19\n\x11\x66rames_per_second\x18\x18 \x01(\x01\x42\t\n\x07_biases\"c\n\x0cSandboxState\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\"\n\x06layers\x18\x02 \x03(\x0b\x32\x12.quadrant.v1.Layer\x12\x0f\n\x07moments\x18\x03 \x03(\x01\x12\x0f\n\x07updates\x18\x04 \x01(\x03\"\xd1\x01\n\x0bTrainUpdate\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12(\n\x05state\x18\x04 \x01(\x0b\x32\x19.quadrant.v1.SandboxState\x12\x14\n\x0c\x64\x65\x63ision_map\x18\x05 \x01(\x0c\x12\x13\n\x0bstop_reason\x18\x06 \x01(\t\x12\x11\n\ttest_loss\x18\x07 \x01(\x01\x12\x15\n\rtest_accuracy\x18\x08 \x01(\x01\x12\x14\n\x0ctest_answers\x18\t \x01(\x0c\"n\n\x0eInspectRequest\x12\"\n\x06layers\x18\x01 \x03(\x0b\x32\x12.quadrant.v1.Layer\x12\x10\n\x08map_side\x18\x02 \x01(\x05\x12\t\n\x01x\x18\x03 \x03(\x01\x12\t\n\x01y\x18\x04 \x03(\x01\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\x01\"\xc6\x01\n\x0fInspectResponse\x12\x14\n\x0c\x64\x65\x63ision_map\x18\x01 \x01(\x0c\x12(\n\tquadrants\x18\x02 \x03(\x0e\x32\x15.quadrant.v1.Quadrant\x12\x13\n\x0b\x63\x65rtainties\x18\x03 \x03(\x02\x12\'\n\x06layers\x18\x04 \x03(\x0b\x32\x17.quadrant.v1.LayerTrace\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x15\n\rprobabilities\x18\x06 \x03(\x01\x12\r\n\x05label\x18\x07 \x01(\t*h\n\x08Quadrant\x12\x18\n\x14QUADRANT_UNSPECIFIED\x10\x00\x12\x0e\n\nQUADRANT_I\x10\x01\x12\x0f\n\x0bQUADRANT_II\x10\x02\x12\x10\n\x0cQUADRANT_III\x10\x03\x12\x0f\n\x0bQUADRANT_IV\x10\x04\x32\x8b\x03\n\x0fQuadrantService\x12G\n\x08\x43lassify\x12\x1c.quadrant.v1.ClassifyRequest\x1a\x1d.quadrant.v1.ClassifyResponse\x12Q\n\x0e\x43lassifyStream\x12\x1c.quadrant.v1.ClassifyRequest\x1a\x1d.quadrant.v1.ClassifyResponse(\x01\x30\x01\x12M\n\nListModels\x12\x1e.quadrant.v1.ListModelsRequest\x1a\x1f.quadrant.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.quadrant.v1.GetModelRequest\x1a\x1d.quadrant.v1.GetModelResponse\x12\x44\n\x07\x45xplain\x12\x1b.quadrant.v1.ExplainRequest\x1a\x1c.quadrant.v1.ExplainResponse2\x99\x01\n\x11PlaygroundService\x12>\n\x05Train\x12\x19.quadrant.v1.TrainRequest\x1a\x18.quadrant.v1.TrainUpdate0\x01\x12\x44\n\x07Inspect\x12\x1b.quadrant.v1.InspectRequest\x1a\x1c.quadrant.v1.InspectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSUMMARY_ALIASESENTRY']._serialized_options = b'8\001'
   _globals['_GETMODELRESPONSE_METRICSENTRY']._loaded_options = None
   _globals['_GETMODELRESPONSE_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_QUADRANT']._serialized_start=3263
-  _globals['_QUADRANT']._serialized_end=3367
+  _globals['_QUADRANT']._serialized_start=3280
+  _globals['_QUADRANT']._serialized_end=3384
   _globals['_MODELREF']._serialized_start=76
   _globals['_MODELREF']._serialized_end=148
   _globals['_MODELVERSION']._serialized_start=150
@@ -51,45 +51,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSRESPONSE']._serialized_start=526
   _globals['_LISTMODELSRESPONSE']._serialized_end=606
   _globals['_MODELSUMMARY']._serialized_start=609
-  _globals['_MODELSUMMARY']._serialized_end=789
-  _globals['_MODELSUMMARY_ALIASESENTRY']._serialized_start=743
-  _globals['_MODELSUMMARY_ALIASESENTRY']._serialized_end=789
-  _globals['_VERSIONSUMMARY']._serialized_start=792
-  _globals['_VERSIONSUMMARY']._serialized_end=1041
-  _globals['_VERSIONSUMMARY_STATE']._serialized_start=954
-  _globals['_VERSIONSUMMARY_STATE']._serialized_end=1041
-  _globals['_GETMODELREQUEST']._serialized_start=1043
-  _globals['_GETMODELREQUEST']._serialized_end=1098
-  _globals['_GETMODELRESPONSE']._serialized_start=1101
-  _globals['_GETMODELRESPONSE']._serialized_end=1473
-  _globals['_GETMODELRESPONSE_METRICSENTRY']._serialized_start=1427
-  _globals['_GETMODELRESPONSE_METRICSENTRY']._serialized_end=1473
-  _globals['_FEATURE']._serialized_start=1475
-  _globals['_FEATURE']._serialized_end=1524
-  _globals['_LAYER']._serialized_start=1526
-  _globals['_LAYER']._serialized_end=1617
-  _globals['_TRAININGSUMMARY']._serialized_start=1619
-  _globals['_TRAININGSUMMARY']._serialized_end=1697
-  _globals['_EXPLAINREQUEST']._serialized_start=1699
-  _globals['_EXPLAINREQUEST']._serialized_end=1771
-  _globals['_EXPLAINRESPONSE']._serialized_start=1774
-  _globals['_EXPLAINRESPONSE']._serialized_end=1929
-  _globals['_LAYERTRACE']._serialized_start=1931
-  _globals['_LAYERTRACE']._serialized_end=2002
-  _globals['_UNITTRACE']._serialized_start=2004
-  _globals['_UNITTRACE']._serialized_end=2088
-  _globals['_TRAINREQUEST']._serialized_start=2091
-  _globals['_TRAINREQUEST']._serialized_end=2635
-  _globals['_SANDBOXSTATE']._serialized_start=2637
-  _globals['_SANDBOXSTATE']._serialized_end=2736
-  _globals['_TRAINUPDATE']._serialized_start=2739
-  _globals['_TRAINUPDATE']._serialized_end=2948
-  _globals['_INSPECTREQUEST']._serialized_start=2950
-  _globals['_INSPECTREQUEST']._serialized_end=3060
-  _globals['_INSPECTRESPONSE']._serialized_start=3063
-  _globals['_INSPECTRESPONSE']._serialized_end=3261
-  _globals['_QUADRANTSERVICE']._serialized_start=3370
-  _globals['_QUADRANTSERVICE']._serialized_end=3765
-  _globals['_PLAYGROUNDSERVICE']._serialized_start=3768
-  _globals['_PLAYGROUNDSERVICE']._serialized_end=3921
+  _globals['_MODELSUMMARY']._serialized_end=806
+  _globals['_MODELSUMMARY_ALIASESENTRY']._serialized_start=760
+  _globals['_MODELSUMMARY_ALIASESENTRY']._serialized_end=806
+  _globals['_VERSIONSUMMARY']._serialized_start=809
+  _globals['_VERSIONSUMMARY']._serialized_end=1058
+  _globals['_VERSIONSUMMARY_STATE']._serialized_start=971
+  _globals['_VERSIONSUMMARY_STATE']._serialized_end=1058
+  _globals['_GETMODELREQUEST']._serialized_start=1060
+  _globals['_GETMODELREQUEST']._serialized_end=1115
+  _globals['_GETMODELRESPONSE']._serialized_start=1118
+  _globals['_GETMODELRESPONSE']._serialized_end=1490
+  _globals['_GETMODELRESPONSE_METRICSENTRY']._serialized_start=1444
+  _globals['_GETMODELRESPONSE_METRICSENTRY']._serialized_end=1490
+  _globals['_FEATURE']._serialized_start=1492
+  _globals['_FEATURE']._serialized_end=1541
+  _globals['_LAYER']._serialized_start=1543
+  _globals['_LAYER']._serialized_end=1634
+  _globals['_TRAININGSUMMARY']._serialized_start=1636
+  _globals['_TRAININGSUMMARY']._serialized_end=1714
+  _globals['_EXPLAINREQUEST']._serialized_start=1716
+  _globals['_EXPLAINREQUEST']._serialized_end=1788
+  _globals['_EXPLAINRESPONSE']._serialized_start=1791
+  _globals['_EXPLAINRESPONSE']._serialized_end=1946
+  _globals['_LAYERTRACE']._serialized_start=1948
+  _globals['_LAYERTRACE']._serialized_end=2019
+  _globals['_UNITTRACE']._serialized_start=2021
+  _globals['_UNITTRACE']._serialized_end=2105
+  _globals['_TRAINREQUEST']._serialized_start=2108
+  _globals['_TRAINREQUEST']._serialized_end=2652
+  _globals['_SANDBOXSTATE']._serialized_start=2654
+  _globals['_SANDBOXSTATE']._serialized_end=2753
+  _globals['_TRAINUPDATE']._serialized_start=2756
+  _globals['_TRAINUPDATE']._serialized_end=2965
+  _globals['_INSPECTREQUEST']._serialized_start=2967
+  _globals['_INSPECTREQUEST']._serialized_end=3077
+  _globals['_INSPECTRESPONSE']._serialized_start=3080
+  _globals['_INSPECTRESPONSE']._serialized_end=3278
+  _globals['_QUADRANTSERVICE']._serialized_start=3387
+  _globals['_QUADRANTSERVICE']._serialized_end=3782
+  _globals['_PLAYGROUNDSERVICE']._serialized_start=3785
+  _globals['_PLAYGROUNDSERVICE']._serialized_end=3938
 # @@protoc_insertion_point(module_scope)

@@ -84,7 +84,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class ModelSummary(_message.Message):
-    __slots__ = ("name", "versions", "aliases")
+    __slots__ = ("name", "versions", "aliases", "failure")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -95,10 +95,12 @@ class ModelSummary(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     name: str
     versions: _containers.RepeatedCompositeFieldContainer[VersionSummary]
     aliases: _containers.ScalarMap[str, int]
-    def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[VersionSummary, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    failure: str
+    def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[VersionSummary, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, int]] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class VersionSummary(_message.Message):
     __slots__ = ("version", "digest", "state", "reason", "created")

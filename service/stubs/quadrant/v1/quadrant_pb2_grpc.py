@@ -70,7 +70,8 @@ class QuadrantServiceServicer(object):
         """Says the quadrant of each point of a batch, and how certain the network is.
 
         INVALID_ARGUMENT: x and y differ in length, a coordinate is not finite, min_certainty is
-        outside 0 to 1, or there are more points than the server's limit (by default 1,000,000).
+        outside 0 to 1, there are more points than the server's limit (by default 1,000,000), or the
+        answer would be larger than a message may be (by default 64 MiB).
         NOT_FOUND: no such model, version or alias. FAILED_PRECONDITION: the model is not one of two
         features and the four quadrants.
         """
