@@ -32,7 +32,7 @@ class ServerFiles:
         """Return what the files hold; raise InvalidSetting if they do not belong together."""
         key, certificate = _pem(self.key), _pem(self.certificate)
         _check_pair(self.certificate, self.key)
-        client_ca = None if self.client_ca is None else _pem(self.client_ca)
+        client_ca = None if self.client_ca is None else _authorities(self.client_ca)
         return grpc.ssl_server_certificate_configuration(
             [(key, certificate)], root_certificates=client_ca
         )
@@ -74,18 +74,34 @@ def channel_credentials(
 def _pem(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_BYTES)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InvalidSetting(f"The file {path} cannot be read: {error.strerror}.") from error
+    if len(content) > _MAX_BYTES:
+        raise InvalidSetting(f"The file {path} is larger than {_MAX_BYTES} bytes.")
     if _PEM not in content:
         raise InvalidSetting(f"The file {path} is not in PEM: it has no line '-----BEGIN ...'.")
     return content
 
 
+def _authorities(path: Path) -> bytes:
+    """Return the certificates in a file; gRPC would only fail later, and silently."""
+    import ssl  # noqa: PLC0415 - only servers with TLS need it, and it takes a while to import
+
+    content = _pem(path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except (ssl.SSLError, OSError) as error:
+        raise InvalidSetting(
+            f"The file {path} holds no certificates, or a damaged one: expected those of the "
+            "authorities that sign clients' certificates, in PEM."
+        ) from error
+    return content
+
+
 def _check_pair(certificate: Path, key: Path) -> None:
     """Raise InvalidSetting unless the key is the certificate's; gRPC would only fail later."""
-    # Only servers with TLS need it, and it takes a while to import.
-    import ssl  # noqa: PLC0415
+    import ssl  # noqa: PLC0415 - as above
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=b"")

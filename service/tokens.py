@@ -1,5 +1,6 @@
 """Bearer tokens in a file: what a server accepts, and what a client brings."""
 
+import codecs
 from pathlib import Path
 
 from quadnet.errors import InvalidSetting
@@ -13,14 +14,23 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     Raises
     ------
     InvalidSetting
-        If the file cannot be read, or holds no token.
+        If the file cannot be read, is too large, holds no token, or one that cannot be sent.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_BYTES)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InvalidSetting(f"The token file {path} cannot be read: {error.strerror}.") from error
-    lines = [line.strip() for line in content.splitlines()]
+    if len(content) > _MAX_BYTES:
+        # The first part of it would end amid a token.
+        raise InvalidSetting(f"The token file {path} is larger than {_MAX_BYTES} bytes.")
+    lines = [line.strip() for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
+    for number, line in enumerate(lines, 1):
+        if not line.startswith(b"#") and not all(33 <= byte <= 126 for byte in line):
+            raise InvalidSetting(
+                f"The token file {path} has a token in line {number} that no call can bring: "
+                "expected visible ASCII without spaces."
+            )
     tokens = tuple(line for line in lines if line and not line.startswith(b"#"))
     if not tokens:
         raise InvalidSetting(f"The token file {path} holds no token: expected one a line.")

@@ -130,7 +130,7 @@ def test_certificates_are_exchanged_under_load_and_a_bad_one_changes_nothing(
 def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(registry, tmp_path):
     publish(registry)
     tokens, mine, wrong = (tmp_path / name for name in ("tokens", "mine", "wrong"))
-    tokens.write_text("# two services\nsesame\n\n  other-one  \n")
+    tokens.write_text("\ufeff# two services\nsesame\n\n  other-one  \n")
     mine.write_text("other-one\n")
     wrong.write_text("sesame-street\n")
     with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
@@ -208,15 +208,25 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_locks_nobody_o
         (("--tls-cert", "text", "--tls-key", "text"), "text is not in PEM: it has no line"),
         (("--tls-cert", "{cert}", "--tls-key", "{other}"), "do not belong together"),
         (("--token-file", "no"), "The token file no cannot be read: No such file"),
+        (
+            ("--tls-cert", "{cert}", "--tls-key", "{key}", "--tls-client-ca", "nonsense"),
+            "nonsense holds no certificates, or a damaged one",
+        ),
         (("--token-file", "empty"), "The token file empty holds no token: expected one a line"),
+        (("--token-file", "huge"), "The token file huge is larger than 1048576 bytes"),
+        (("--token-file", "foreign"), "has a token in line 2 that no call can bring: expected vis"),
     ],
 )
 def test_a_file_that_is_no_good_is_said_before_anything_is_served(
     registry, authority, tmp_path, options, message
 ):
     (tmp_path / "text").write_text("a text")
+    (tmp_path / "nonsense").write_text("-----BEGIN nonsense")
     (tmp_path / "empty").write_text("# nothing\n")
-    names = {"cert": authority.issue("one")[0], "other": authority.issue("two")[1]}
+    (tmp_path / "huge").write_text("x" * 2**20 + "secret\n")
+    (tmp_path / "foreign").write_text("# sésame\nsésame\n")
+    names = {"other": authority.issue("two")[1]}
+    names["cert"], names["key"] = authority.issue("one")
     words = [word.format(**names) for word in options]
     done = quadnet("serve", "--registry", registry.root, "--port", "0", *words, cwd=tmp_path)
     assert done.returncode in (1, 2)
