@@ -2,6 +2,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from quadnet.errors import (
     InvalidInput,
     NotFound,
     NotReady,
+    Overloaded,
     Unreachable,
     Unsupported,
 )
@@ -138,6 +141,27 @@ def test_a_server_that_is_busy_is_asked_again_by_itself(registry):
             answers = pool.submit(client.classify, np.ones((50_000, 2)))
             server.logged("call", status="RESOURCE_EXHAUSTED")
         assert set(answers.result(20).quadrants) == {"I"}
+
+
+def test_a_server_that_stays_busy_is_asked_less_and_less_often(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--max-calls", "1") as server,
+        QuadrantClient(server.address) as client,
+        open_stream(server),
+    ):
+        with pytest.raises(Overloaded, match="already answers 1 calls"):
+            client.classify([[1, 1]])
+        server.logged("call", 5, status="RESOURCE_EXHAUSTED")
+        times = [
+            datetime.fromisoformat(line["timestamp"])
+            for line in server.log()
+            if line.get("status") == "RESOURCE_EXHAUSTED"
+        ]
+    pauses = [(after - before).total_seconds() for before, after in pairwise(times)]
+    # The least that each may be, with what the log is behind.
+    assert len(pauses) == 4
+    assert all(pause > 0.1 * 2**i - 0.05 for i, pause in enumerate(pauses))
 
 
 def test_a_server_with_nothing_to_serve_says_so(tmp_path):
