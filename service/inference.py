@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from quadnet.artifact import Model
-from quadnet.errors import CorruptVersion, InvalidInput, NotReady, RegistryError, Violation
+from quadnet.errors import CorruptVersion, NotReady, RegistryError
 from service import metadata, outputs, tensors
 from service.batch import Batch
 from service.call import Call
@@ -15,6 +15,7 @@ from service.codec import parse
 from service.guard import Guard, Handler
 from service.live import LiveModels
 from service.settings import ServeSettings
+from service.size import check_size
 from service.slices import Slices
 from service.statistics import Statistics
 from service.stubs.inference.v2 import inference_pb2 as pb
@@ -122,7 +123,12 @@ class InferenceServicer:
             await batch.run(self._slices)
             computed = time.perf_counter_ns()
             answer = batch.encode(request.id, raw=bool(raw))
-            self._check_size(answer)
+            check_size(
+                answer,
+                self._limits["max_message_bytes"],
+                field="outputs",
+                instead="ask for fewer outputs, or in several calls",
+            )
         except BaseException:
             # Also where the caller has gone away.
             counts.fail(began)
@@ -153,20 +159,6 @@ class InferenceServicer:
         request = parse(pb.RepositoryIndexRequest, content)
         response = await _read(lambda: metadata.index(self._live, request))
         return response.SerializeToString()
-
-    def _check_size(self, answer: bytes) -> None:
-        """Refuse what gRPC would, with no word of what to do."""
-        limit = self._limits["max_message_bytes"]
-        if len(answer) > limit:
-            raise InvalidInput(
-                [
-                    Violation(
-                        "outputs",
-                        f"expected an answer of at most {limit} bytes, got {len(answer)}; ask for "
-                        "fewer outputs, or in several calls",
-                    )
-                ]
-            )
 
     async def _get(self, name: str, version: str, call: Call) -> Model:
         """Return the version that this string, a number or an alias, means."""

@@ -84,7 +84,12 @@ class Server:
         self._draining = Draining()
         self._guard = guard = Guard((*policies, self._draining))
         slices = Slices()
-        quadrant = QuadrantServicer(live, slices, max_points=settings.max_points)
+        quadrant = QuadrantServicer(
+            live,
+            slices,
+            max_points=settings.max_points,
+            max_bytes=settings.max_message_bytes,
+        )
         tensors = InferenceServicer(live, slices, settings, lambda: self._health.serving)
         services = {
             codec.SERVICE: quadrant.handlers(guard),

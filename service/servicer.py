@@ -12,17 +12,21 @@ from service.catalogue import catalogue, public_reason
 from service.codec import SERVICE
 from service.guard import Guard, Handler
 from service.live import LiveModels
+from service.size import check_size
 from service.slices import Slices, rows_at_once
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 
 class QuadrantServicer:
-    """Answers from live models, up to `max_points` points a message."""
+    """Answers from live models, up to `max_points` points and `max_bytes` of answer a message."""
 
-    def __init__(self, live: LiveModels, slices: Slices, *, max_points: int) -> None:
+    def __init__(
+        self, live: LiveModels, slices: Slices, *, max_points: int, max_bytes: int
+    ) -> None:
         self._live = live
         self._slices = slices
         self._max_points = max_points
+        self._max_bytes = max_bytes
 
     def handlers(self, guard: Guard) -> dict[str, Handler]:
         """Return the service's methods, by name, with the policies around them."""
@@ -53,8 +57,10 @@ class QuadrantServicer:
         await self._slices.run(
             len(X), rows_at_once(model.predictor.network.layer_sizes), answers.compute
         )
+        answer = answers.encode()
+        check_size(answer, self._max_bytes, field="x", instead="send them in several calls")
         call.points += len(X)
-        return answers.encode()
+        return answer
 
     async def classify_stream(
         self, messages: AsyncIterator[bytes], call: Call

@@ -19,7 +19,13 @@ from tests import inference
 from tests.certificates import Authority
 from tests.exact import publish
 from tests.inference import InferenceStub
-from tests.serving import SERVICE, ServerProcess, open_stream, refused, served_here
+from tests.serving import (
+    SERVICE,
+    ServerProcess,
+    open_stream,
+    refused,
+    served_here,
+)
 
 NAN = float("nan")
 SECRET = "secret of /etc/shadow"
@@ -108,7 +114,8 @@ def no_output(server, registry, folder):
 
 def answer_too_large(server, registry, folder):
     with ServerProcess(registry.root, "--max-message-bytes", "4096") as small:
-        return infer(small, inference.raw(np.zeros((200, 2)), "INT8"))
+        infer(small, inference.raw(np.zeros((200, 2)), "INT8"))
+        return classify(small, x=[0] * 200, y=[0] * 200, all_certainties=True)
 
 
 def no_message(server, registry, folder):
