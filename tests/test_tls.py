@@ -147,6 +147,8 @@ def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(
                 metadata=(("authorization", value.encode("ascii", "replace").decode()),),
             )
             assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        # The scheme's case does not matter: RFC 9110, section 11.1.
+        assert server.stub.Classify(POINT, metadata=(("authorization", "bearer sesame"),))
         assert quadnet("health", "--port", server.port).returncode == 0
         # Nor does reflection tell strangers what there is.
         reflect = server.channel.stream_stream(

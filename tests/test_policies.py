@@ -1,0 +1,42 @@
+"""The rules for calls, one by one, and the order in which they look at a call."""
+
+import pytest
+
+from quadnet.errors import DeadlinePassed
+from service.call import Call
+from service.policies.accounting import Accounting
+from service.policies.admission import Admission
+from service.policies.authentication import Authentication
+from service.policies.deadline import Deadline
+from service.server import policies
+from service.settings import ServeSettings
+
+
+class Context:
+    """As much of grpcio's as a deadline shows in."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def time_remaining(self):
+        return self._seconds
+
+
+def test_the_order_is_that_refusals_are_logged_and_strangers_take_nobodys_place(tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("sesame\n")
+    chosen = policies(ServeSettings(token_file=tokens))
+    assert [type(policy) for policy in chosen] == [Accounting, Authentication, Admission, Deadline]
+    without = policies(ServeSettings())
+    assert [type(policy) for policy in without] == [Accounting, Admission, Deadline]
+
+
+@pytest.mark.parametrize("seconds", [None, 0.001, 60.0])
+def test_a_call_that_has_time_left_or_no_deadline_is_begun(seconds):
+    Deadline().begin(Call("Classify", Context(seconds), {}, "an-id"))
+
+
+def test_a_call_whose_deadline_has_passed_is_not_begun():
+    # grpcio says 0 from then on; over a socket the client's own clock is nearly always first.
+    with pytest.raises(DeadlinePassed, match="passed before the server could begin"):
+        Deadline().begin(Call("Classify", Context(0.0), {}, "an-id"))
