@@ -5,9 +5,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from quadnet.errors import InvalidSetting
 from service import tls
 from service.address import is_here
 from service.codec import SERVICE
+from service.settings import check_client_tls
 from service.tokens import read_tokens
 
 MAX_MESSAGE_BYTES = 64 * 2**20
@@ -45,8 +47,12 @@ def connect(
     Raises
     ------
     InvalidSetting
-        If a file cannot be read.
+        If a file cannot be read, or is of no use without another that is not given.
     """
+    try:
+        check_client_tls(tls_ca, tls_client_cert, tls_client_key)
+    except ValueError as error:
+        raise InvalidSetting(f"TLS: {error}.") from error
     common: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         # By default what is larger than 256 KiB is not kept, and so not sent again.

@@ -79,14 +79,14 @@ class QuadrantClient:
     tls_ca : Path, optional
         Use TLS, and trust servers with certificates of this authority.
     tls_client_cert, tls_client_key : Path, optional
-        What to show to the server.
+        What to show to the server; both, and beside `tls_ca`.
     token_file : Path, optional
         A file whose first token is sent with each call.
 
     Raises
     ------
     InvalidSetting
-        If a file cannot be read, or does not hold what it should.
+        If a file cannot be read, does not hold what it should, or lacks another beside it.
     """
 
     def __init__(

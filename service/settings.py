@@ -100,6 +100,14 @@ class UpSettings(ServeSettings, PageSettings):
     no_page: bool = Field(False, description="Do not show the page, even if its extra is there.")
 
 
+def check_client_tls(ca: object, certificate: object, key: object) -> None:
+    """Raise ValueError if a client's files leave out one that the others are of no use without."""
+    if (certificate is None) != (key is None):
+        raise ValueError("expected --tls-client-cert and --tls-client-key, got only one")
+    if certificate is not None and ca is None:
+        raise ValueError("expected --tls-ca beside --tls-client-cert")
+
+
 class ClientSettings(AddressSettings):
     """What every verb that calls a server takes."""
 
@@ -122,10 +130,7 @@ class ClientSettings(AddressSettings):
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
-        if (self.tls_client_cert is None) != (self.tls_client_key is None):
-            raise ValueError("expected --tls-client-cert and --tls-client-key, got only one")
-        if self.tls_client_cert is not None and self.tls_ca is None:
-            raise ValueError("expected --tls-ca beside --tls-client-cert")
+        check_client_tls(self.tls_ca, self.tls_client_cert, self.tls_client_key)
         return self
 
 

@@ -244,6 +244,31 @@ def test_the_client_says_which_file_is_no_good(tmp_path):
     assert "expected --tls-client-cert and --tls-client-key, got only one" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("tls_client_cert", "tls_client_key"), "expected --tls-ca beside --tls-client-cert"),
+        (("tls_client_cert",), "expected --tls-client-cert and --tls-client-key, got only one"),
+        (("tls_ca", "tls_client_key"), "--tls-client-cert and --tls-client-key, got only one"),
+    ],
+)
+def test_a_client_that_has_something_to_show_never_connects_in_plain_text(
+    authority, tmp_path, given, message
+):
+    certificate, key = authority.issue("client")
+    files = {"tls_ca": authority.file, "tls_client_cert": certificate, "tls_client_key": key}
+    token = tmp_path / "token"
+    token.write_text("sesame\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InvalidSetting, match=message):
+            answers(address, token_file=token, **{name: files[name] for name in given})
+        # Nobody has so much as knocked.
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 def test_listening_to_the_world_without_tls_is_warned_of(registry):
     publish(registry)
     with ServerProcess(registry.root, "--host", "0.0.0.0") as server:
