@@ -1,9 +1,11 @@
 """How a client connects: retries, limits, TLS and token; for grpc and grpc.aio alike."""
 
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 from quadnet.errors import InvalidSetting
 from service import tls
@@ -11,6 +13,8 @@ from service.address import is_here
 from service.codec import SERVICE
 from service.settings import check_client_tls
 from service.tokens import read_tokens
+
+_SCHEME = re.compile(r"^(dns|ipv4|ipv6):(//[^/]*)?/?")
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 
@@ -59,13 +63,38 @@ def connect(
         ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        # A proxy for the world outside knows nothing of a server on this machine.
-        ("grpc.enable_http_proxy", int(not is_here(address.rpartition(":")[0]))),
+        ("grpc.enable_http_proxy", int(_is_for_a_proxy(address))),
     ]
     if tls_ca is None:
         return library.insecure_channel(address, [*common, *options])
     credentials = tls.channel_credentials(tls_ca, tls_client_cert, tls_client_key)
     return library.secure_channel(address, credentials, [*common, *options])
+
+
+def _is_for_a_proxy(address: str) -> bool:
+    """Say whether a proxy that the environment names can reach the server.
+
+    One for the world outside knows nothing of a server on this machine; and gRPC would ask it for
+    a list of addresses as if they were one host.
+    """
+    hosts = _hosts(address)
+    return len(hosts) == 1 and not is_here(hosts[0])
+
+
+def _hosts(address: str) -> list[str]:
+    """Return the hosts of what gRPC takes for an address: ``[scheme:[//authority/]]host[:port]``.
+
+    Schemes for addresses may have several, with commas between them.
+    """
+    addresses = _SCHEME.sub("", unquote(address)).split(",")
+    return [_host(each).lower() for each in addresses]
+
+
+def _host(address: str) -> str:
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    # More colons than one are an IPv6 address without a port.
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:

@@ -180,6 +180,15 @@ def test_a_proxy_for_the_outside_does_not_hide_a_server_on_this_machine(registry
         assert quadnet("health", "--port", server.port, env=proxy).returncode == 0
 
 
+@pytest.mark.skipif(not IPV6, reason="this machine has no IPv6")
+def test_nor_one_on_an_ipv6_address(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--host", "::1") as server:
+        proxy = {"http_proxy": "http://127.0.0.1:9"}
+        done = quadnet("health", "--host", "::1", "--port", server.port, env=proxy)
+        assert done.returncode == 0
+
+
 def test_up_trains_publishes_and_serves_then_finds_what_is_there(tmp_path):
     registry = Registry(tmp_path / "registry")
     with ServerProcess(registry.root, verb="up", env={"UV": ""}) as server:

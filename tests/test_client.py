@@ -1,5 +1,6 @@
 """The client library: arrays in and out, whatever happens to the server."""
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -15,6 +16,7 @@ from quadnet.errors import (
     NotFound,
     NotReady,
     Overloaded,
+    QuadnetError,
     Unreachable,
     Unsupported,
 )
@@ -179,6 +181,45 @@ def test_every_call_has_a_deadline(server):
         pytest.raises(Unreachable, match=r"gave no answer within 0\.0001 s"),
     ):
         client.classify(np.zeros((1000, 2)), points_a_call=1)
+
+
+def test_a_server_here_is_found_however_it_is_addressed_and_whatever_proxy_there_is(
+    server, monkeypatch
+):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    here = f"127.0.0.1:{server.port}"
+    for address in (
+        here,
+        f"localhost:{server.port}",
+        f"LOCALHOST:{server.port}",
+        f"ipv4:{here}",
+        f"ipv4:{here},127.0.0.2:{server.port}",
+        f"dns:localhost:{server.port}",
+        f"dns:///localhost:{server.port}",
+    ):
+        with QuadrantClient(address, timeout=5) as client:
+            assert client.health() == "SERVING", address
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [("dns:///nowhere.example:50051", 1), ("10.255.255.1:1", 1), ("ipv4:10.255.255.1:1", 1),
+     ("ipv4:10.255.255.1:1,10.255.255.2:1", 0), ("[::1]:1", 0), ("ipv6:[::1]:1", 0),
+     ("ipv6:%5B::1%5D:1,[::1]:2", 0), ("dns:///[::1]:1", 0)],
+)  # fmt: skip
+def test_a_proxy_is_asked_for_one_server_elsewhere(monkeypatch, address, asked):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        proxy.setblocking(False)
+        # What the network outside makes of it is its own affair.
+        with QuadrantClient(address, timeout=0.5) as client, pytest.raises(QuadnetError):
+            client.health()
+        try:
+            proxy.accept()[0].close()
+        except BlockingIOError:
+            assert not asked
+        else:
+            assert asked
 
 
 def test_points_that_are_none_are_refused_here(client):
