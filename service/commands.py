@@ -18,13 +18,16 @@ def classify(settings: ClassifySettings) -> int:
         points = read_points(settings.file)
     else:
         points = zip(settings.points[::2], settings.points[1::2], strict=True)
+    model, version = settings.model or "", settings.version
     heading = f"{'x':>12} {'y':>12}  quadrant  certainty"
     with QuadrantClient.of(settings) as client:
         for batch in _batches(points):
-            answers = client.classify(batch, model=settings.model or "", version=settings.version)
+            answers = client.classify(batch, model=model, version=version)
             if heading:
-                print(heading)
+                print(f"{heading}  by {answers.model} version {answers.version}")
                 heading = ""
+            # The version that answered the first points answers all.
+            model, version = answers.model, answers.version
             for (x, y), name, certainty in zip(
                 batch, answers.quadrants, answers.certainties, strict=True
             ):

@@ -1,14 +1,18 @@
 """The command: help, messages and exit codes, as its user sees them."""
 
 import json
+import os
 import socket
+import subprocess
 
 import pytest
 
+from quadnet import promotion
 from quadnet.cli import VERBS, main
 from quadnet.registry import Registry
+from service.client import QuadrantClient
 from tests.exact import publish
-from tests.serving import ServerProcess, quadnet
+from tests.serving import QUADNET, ServerProcess, quadnet
 
 
 def has_ipv6():
@@ -238,7 +242,7 @@ def test_classify_prints_quadrant_and_certainty_of_each_point(server):
     assert done.stderr == ""
     # Certainties of the exact model: softmax of 3 (±x ± y).
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["x", "y", "quadrant", "certainty"],
+        ["x", "y", "quadrant", "certainty", "by", "quadrants", "version", "1"],
         ["0.5", "0.5", "I", "90.74%"],
         ["-0.3", "0.8", "II", "85.11%"],
         ["-0.001", "-0.4", "III", "45.98%"],
@@ -277,6 +281,33 @@ def test_classify_reads_a_file_of_any_length(server, tmp_path):
     assert answers == ["I" if x > 0 else "II" for x, _ in rows]
 
 
+def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
+    publish(registry, scale=3.0)
+    publish(registry, scale=0.1, alias="")
+    pipe = tmp_path / "points.csv"
+    os.mkfifo(pipe)
+    with ServerProcess(registry.root, "--poll", "0.01") as server:
+        process = subprocess.Popen(
+            [*QUADNET, "classify", "--file", pipe, "--port", server.port],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process, pipe.open("w") as file:
+            # A little more than is asked for at a time: the pipe holds the rest.
+            file.write("x,y\n" + "0.5,0.5\n" * 10_500)
+            file.flush()
+            heading = process.stdout.readline()
+            promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+            with QuadrantClient(server.address) as client:
+                while client.classify([[1, 1]]).version != 2:
+                    pass
+            file.write("0.5,0.5\n" * 5_000)
+            file.close()
+            certainties = [line.split()[3] for line in process.stdout]
+    assert certainties == ["90.74%"] * 15_500
+    assert heading.split()[-4:] == ["by", "quadrants", "version", "1"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -310,13 +341,10 @@ def test_a_server_that_never_answers_is_given_up():
 
 
 def test_the_reader_may_go_away(server, tmp_path):
-    import subprocess
-    import sys
-
     path = tmp_path / "points.csv"
     path.write_text("x,y\n" + "1,1\n" * 30_000)
     with subprocess.Popen(
-        [sys.executable, "-m", "quadnet", "classify", "--file", path, "--port", server.port],
+        [*QUADNET, "classify", "--file", path, "--port", server.port],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
