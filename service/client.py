@@ -75,7 +75,8 @@ class QuadrantClient:
         host:port; or several, as in ``ipv4:10.0.0.1:50051,10.0.0.2:50051``, of which the calls are
         spread over those that answer.
     timeout : float, default=10
-        Seconds that each call may take, retries included.
+        Seconds that each call may take, retries included. Points that are sent in several calls
+        have this time for each of them.
     tls_ca : Path, optional
         Use TLS, and trust servers with certificates of this authority.
     tls_client_cert, tls_client_key : Path, optional
@@ -153,7 +154,8 @@ class QuadrantClient:
         """Ask for the quadrants of points of shape (n_points, 2).
 
         Many points are sent in several calls, which one version answers, whatever is published
-        meanwhile. Points that are less certain than `min_certainty` are answered "".
+        meanwhile; each has its own deadline. Points that are less certain than `min_certainty` are
+        answered "".
 
         Raises
         ------
@@ -173,9 +175,7 @@ class QuadrantClient:
             raise InvalidInput(
                 [Violation("points", f"expected the shape (n_points, 2), got {X.shape}")]
             )
-        ref = pb.ModelRef(name=model, version=version)
-        if alias:
-            ref.alias = alias
+        ref = _ref(model, version, alias)
         parts = []
         for start in range(0, max(len(X), 1), points_a_call):
             request = codec.encode_points(
@@ -191,23 +191,30 @@ class QuadrantClient:
             parts.append(part)
             # The next part is answered by the version that answered the first.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)
-        return _joined(parts)
+        return _joined(parts, all_certainties=all_certainties)
 
     def list_models(self, name: str = "") -> pb.ListModelsResponse:
         """Return every model, or the one of this name: versions, aliases, what fails and why."""
         return self._call(self._list_models, pb.ListModelsRequest(name=name))
 
-    def get_model(self, name: str = "", *, version: int | None = None) -> pb.GetModelResponse:
+    def get_model(
+        self, name: str = "", *, version: int | None = None, alias: str = ""
+    ) -> pb.GetModelResponse:
         """Return one version whole: every weight and bias, classes, metrics."""
-        ref = pb.ModelRef(name=name, version=version)
-        return self._call(self._get_model, pb.GetModelRequest(model=ref))
+        request = pb.GetModelRequest(model=_ref(name, version, alias))
+        return self._call(self._get_model, request)
 
     def explain(
-        self, features: Iterable[float], *, name: str = "", version: int | None = None
+        self,
+        features: Iterable[float],
+        *,
+        name: str = "",
+        version: int | None = None,
+        alias: str = "",
     ) -> pb.ExplainResponse:
         """Return the way of one input through the network, term by term."""
-        ref = pb.ModelRef(name=name, version=version)
-        return self._call(self._explain, pb.ExplainRequest(model=ref, features=features))
+        request = pb.ExplainRequest(model=_ref(name, version, alias), features=features)
+        return self._call(self._explain, request)
 
     def health(self, service: str = "") -> str:
         """Return the service's health: SERVING, NOT_SERVING or SERVICE_UNKNOWN.
@@ -261,6 +268,17 @@ class QuadrantClient:
         return Refused(code, text)
 
 
+def _ref(name: str, version: int | None, alias: str) -> pb.ModelRef:
+    """Return the reference to a version by its number, by an alias, or to the server's default."""
+    if version is not None and alias:
+        raise InvalidInput(
+            [Violation("version", f"expected a version or an alias, got {version} and {alias!r}")]
+        )
+    if alias:
+        return pb.ModelRef(name=name, alias=alias)
+    return pb.ModelRef(name=name, version=version)
+
+
 def _domain_error(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
     """Return the error of `quadnet.errors` that the server raised."""
     info = _detail(details, error_details_pb2.ErrorInfo)
@@ -298,7 +316,7 @@ def _counted_from(start: int, error: InvalidInput) -> InvalidInput:
     return InvalidInput(violations, total=error.total)
 
 
-def _joined(parts: list[pb.ClassifyResponse]) -> Answers:
+def _joined(parts: list[pb.ClassifyResponse], *, all_certainties: bool) -> Answers:
     """Return the answers of all parts, in order."""
     numbers = np.concatenate([np.array(part.quadrants, np.intp) for part in parts])
     # What a later server may say that this client does not know is no answer either.
@@ -311,5 +329,5 @@ def _joined(parts: list[pb.ClassifyResponse]) -> Answers:
         digest=version.digest,
         quadrants=_NAMES[numbers],
         certainties=np.concatenate([np.array(part.certainties, np.float32) for part in parts]),
-        all_certainties=every.reshape(-1, 4) if len(every) else None,
+        all_certainties=every.reshape(-1, 4) if all_certainties else None,
     )

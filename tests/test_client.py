@@ -123,13 +123,27 @@ def test_a_version_is_asked_by_number_or_alias_and_may_decline(client):
     unsure = client.classify([[1, 1], [0.01, 0.01]], min_certainty=0.9)
     assert unsure.quadrants.tolist() == ["I", ""]
     assert unsure.all_certainties is None
+    with pytest.raises(InvalidInput, match="a version or an alias, got 2 and 'candidate'"):
+        client.classify([[1, 1]], version=2, alias="candidate")
+
+
+def test_no_points_get_no_answers_and_say_who_would_have_given_them(client):
+    none = client.classify(np.empty((0, 2)), all_certainties=True)
+    assert (none.model, none.version) == ("quadrants", 1)
+    assert (none.quadrants.shape, none.certainties.shape) == ((0,), (0,))
+    assert none.all_certainties.shape == (0, 4)
+    assert client.classify(np.empty((0, 2))).all_certainties is None
 
 
 def test_models_are_listed_shown_and_explained(client):
     listed = client.list_models()
     assert [model.name for model in listed.models] == ["damaged", "letters", "quadrants"]
     assert client.get_model(version=2).layers[0].weights[0] == 5.0
+    assert client.get_model(alias="candidate").layers[0].weights[0] == 5.0
     assert client.explain([0.5, 0.5]).label == "I"
+    assert client.explain([0.5, 0.5], alias="candidate").model.version == 2
+    with pytest.raises(NotFound, match="has no alias 'prod'"):
+        client.explain([0.5, 0.5], alias="prod")
 
 
 def test_a_server_that_is_busy_is_asked_again_by_itself(registry):
