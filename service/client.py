@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, SupportsIndex, TypeVar, cast
 
 import grpc
 import numpy as np
@@ -160,7 +161,8 @@ class QuadrantClient:
         Raises
         ------
         InvalidInput
-            If the array has another shape, or a number in it is not finite.
+            If the array has another shape, what is in it is no finite number, or another argument
+            is not what it should be.
         NotFound, Unsupported, CorruptVersion
             If the model asked for is not there, says no quadrants, or is damaged.
         Overloaded, NotReady, Unauthenticated
@@ -170,11 +172,12 @@ class QuadrantClient:
         Refused
             If the server answers with another error.
         """
-        X = np.asarray(points, dtype=np.float64)
+        X = _floats("points", points, "(n_points, 2)")
         if X.ndim != 2 or X.shape[1] != 2:
-            raise InvalidInput(
-                [Violation("points", f"expected the shape (n_points, 2), got {X.shape}")]
-            )
+            raise _invalid("points", f"expected the shape (n_points, 2), got {X.shape}")
+        points_a_call = _whole(
+            "points_a_call", points_a_call, range(1, 2**63), "a whole number from 1"
+        )
         ref = _ref(model, version, alias)
         parts = []
         for start in range(0, max(len(X), 1), points_a_call):
@@ -213,7 +216,10 @@ class QuadrantClient:
         alias: str = "",
     ) -> pb.ExplainResponse:
         """Return the way of one input through the network, term by term."""
-        request = pb.ExplainRequest(model=_ref(name, version, alias), features=features)
+        x = _floats("features", list(features), "(n_features,)")
+        if x.ndim != 1:
+            raise _invalid("features", f"expected the shape (n_features,), got {x.shape}")
+        request = pb.ExplainRequest(model=_ref(name, version, alias), features=x.tolist())
         return self._call(self._explain, request)
 
     def health(self, service: str = "") -> str:
@@ -268,14 +274,45 @@ class QuadrantClient:
         return Refused(code, text)
 
 
+def _floats(field: str, values: object, shape: str) -> FloatArray:
+    """Return the values as an array of doubles; raise InvalidInput if they are no numbers."""
+    expected = f"expected numbers, in the shape {shape}"
+    try:
+        found = np.asarray(values)
+        # Decimals, and numbers as text.
+        if found.dtype.kind in "OSU":
+            found = found.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise _invalid(field, f"{expected}; NumPy says: {error}") from error
+    # Neither complex numbers nor dates, of which NumPy would keep a part.
+    if found.dtype.kind not in "biuf":
+        raise _invalid(field, f"{expected}, got {found.dtype}")
+    return np.asarray(found, np.float64)
+
+
+def _whole(field: str, value: SupportsIndex, allowed: range, expected: str) -> int:
+    """Return the value as an integer; raise InvalidInput if it is none, or not allowed."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number not in allowed:
+        raise _invalid(field, f"expected {expected}, got {value!r}")
+    return number
+
+
+def _invalid(field: str, description: str) -> InvalidInput:
+    return InvalidInput([Violation(field, description)])
+
+
 def _ref(name: str, version: int | None, alias: str) -> pb.ModelRef:
     """Return the reference to a version by its number, by an alias, or to the server's default."""
     if version is not None and alias:
-        raise InvalidInput(
-            [Violation("version", f"expected a version or an alias, got {version} and {alias!r}")]
-        )
+        raise _invalid("version", f"expected a version or an alias, got {version} and {alias!r}")
     if alias:
         return pb.ModelRef(name=name, alias=alias)
+    if version is not None:
+        version = _whole("version", version, range(-(2**63), 2**63), "a whole number of 64 bits")
     return pb.ModelRef(name=name, version=version)
 
 

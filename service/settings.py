@@ -146,7 +146,7 @@ class ClassifySettings(ClientSettings):
     model: ModelName | None = Field(
         None, description="The model to ask; else the server's default."
     )
-    version: Annotated[int, Field(ge=1)] | None = Field(
+    version: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = Field(
         None, description="The version to ask; else the server's default alias."
     )
 

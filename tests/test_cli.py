@@ -72,6 +72,7 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
         (["classify"], "quadnet classify: expected points, as in 0.5 0.5 -0.3 0.8, or --file"),
         (["classify", "a", "b"], "POINTS: input should be a valid number"),
         (["classify", "1", "2", "--file", "p.csv"], "expected points or --file, got both"),
+        (["classify", "1", "2", "--version", "9" * 23], "--version: input should be less than or"),
         (["serve", "--poll", "1e300"], "--poll: input should be less than or equal to 86400"),
         (["serve", "--grace", "inf"], "--grace: input should be less than or equal to 86400"),
         (["train", "quadrants", "--set", "points"], "--set: expected KEY=VALUE, got 'points'"),

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -236,6 +237,51 @@ def test_a_proxy_is_asked_for_one_server_elsewhere(monkeypatch, address, asked):
             assert asked
 
 
-def test_points_that_are_none_are_refused_here(client):
-    with pytest.raises(InvalidInput, match=r"expected the shape \(n_points, 2\), got \(3,\)"):
-        client.classify([1, 2, 3])
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([1, 2, 3], r"points: expected the shape \(n_points, 2\), got \(3,\)"),
+        (
+            [["a", "b"]],
+            r"points: expected numbers, in the shape \(n_points, 2\); NumPy says: could",
+        ),
+        ([[1, 2], [3]], r"points: expected numbers, in the shape \(n_points, 2\); NumPy says: set"),
+        ([[1j, 2]], r"points: expected numbers, in the shape \(n_points, 2\), got complex128"),
+        (
+            np.zeros((1, 2), "M8[s]"),
+            r"expected numbers, in the shape \(n_points, 2\), got datetime",
+        ),
+    ],
+)
+def test_points_that_are_none_are_refused_here(client, points, message):
+    with pytest.raises(InvalidInput, match=message):
+        client.classify(points)
+
+
+@pytest.mark.parametrize("points", [[["0.5", ".5"]], [[Decimal("0.5"), 1]], [[True, 1]]])
+def test_numbers_of_other_kinds_are_points(client, points):
+    assert client.classify(points).quadrants.tolist() == ["I"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"points_a_call": 0}, "points_a_call: expected a whole number from 1, got 0"),
+        ({"points_a_call": -1}, "points_a_call: expected a whole number from 1, got -1"),
+        ({"points_a_call": 2.5}, "points_a_call: expected a whole number from 1, got 2.5"),
+        ({"version": 2**64}, "version: expected a whole number of 64 bits, got 184467440737095516"),
+        ({"version": "1"}, "version: expected a whole number of 64 bits, got '1'"),
+    ],
+)
+def test_numbers_that_no_call_can_carry_are_refused_here(client, options, message):
+    with pytest.raises(InvalidInput, match=message):
+        client.classify([[1, 1]], **options)
+
+
+def test_features_that_are_none_are_refused_here(client):
+    with pytest.raises(InvalidInput, match=r"features: expected the shape \(n_features,\), got"):
+        client.explain([[1, 2]])
+    with pytest.raises(InvalidInput, match="features: expected numbers, in the shape"):
+        client.explain(["a", 1])
+    with pytest.raises(InvalidInput, match="features: expected 2 values, of x, y; got 3"):
+        client.explain(iter([1, 2, 3]))
