@@ -30,6 +30,8 @@ POINTS_A_CALL = 100_000
 
 _ROW = re.compile(r"\[(\d+)\]$")
 
+_CLOSED = "This QuadrantClient is closed: make a new one to go on."
+
 _NAMES = np.array(
     [codec.QUADRANT_NAMES.get(number, "") for number in range(max(codec.QUADRANT_NAMES) + 1)]
 )
@@ -105,6 +107,7 @@ class QuadrantClient:
         self.timeout = timeout
         self._metadata = authorization(token_file)
         self._secure = tls_ca is not None
+        self._closed = False
         self._channel: grpc.Channel = connect(
             grpc,
             address,
@@ -138,7 +141,8 @@ class QuadrantClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; what is still in flight ends as `Unreachable`."""
+        self._closed = True
         self._channel.close()
 
     def classify(
@@ -168,7 +172,7 @@ class QuadrantClient:
         Overloaded, NotReady, Unauthenticated
             If the server is busy, has nothing loaded, or wants another token.
         Unreachable
-            If no server answers in time.
+            If no server answers in time, or this client is closed.
         Refused
             If the server answers with another error.
         """
@@ -253,10 +257,17 @@ class QuadrantClient:
         except grpc.RpcError as error:
             # What unary calls raise is the error and the finished call in one.
             raise self._said(cast("grpc.Call", error)) from error
+        except ValueError as error:
+            # What gRPC says of a closed channel, whoever closed it in which thread.
+            if self._closed:
+                raise Unreachable(_CLOSED) from error
+            raise
 
     def _said(self, call: grpc.Call) -> QuadnetError:
         """Return what the call ended with as an error that says it in words."""
         code, text = call.code(), call.details() or ""
+        if code is grpc.StatusCode.CANCELLED and self._closed:
+            return Unreachable(_CLOSED)
         # Whoever noticed it first, this side or the other.
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unreachable(

@@ -198,6 +198,23 @@ def test_every_call_has_a_deadline(server):
         client.classify(np.zeros((1000, 2)), points_a_call=1)
 
 
+def test_a_closed_client_says_so_in_calls_to_come_and_in_flight(server):
+    with QuadrantClient(server.address) as client:
+        assert client.health() == "SERVING"
+    client.close()
+    for call in (client.health, client.list_models, lambda: client.classify([[1, 1]])):
+        with pytest.raises(Unreachable, match="This QuadrantClient is closed: make a new one"):
+            call()
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        client = QuadrantClient(f"127.0.0.1:{silent.getsockname()[1]}")
+        waiting = pool.submit(client.health)
+        with silent.accept()[0] as connection:
+            connection.recv(1)
+            client.close()
+            with pytest.raises(Unreachable, match="This QuadrantClient is closed"):
+                waiting.result(5)
+
+
 def test_a_server_here_is_found_however_it_is_addressed_and_whatever_proxy_there_is(
     server, monkeypatch
 ):
