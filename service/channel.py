@@ -42,9 +42,9 @@ def connect(
     library: ModuleType,
     address: str,
     *options: tuple[str, Any],
-    tls_ca: Path | None = None,
-    tls_client_cert: Path | None = None,
-    tls_client_key: Path | None = None,
+    tls_ca: Path | str | None = None,
+    tls_client_cert: Path | str | None = None,
+    tls_client_key: Path | str | None = None,
 ) -> Any:
     """Return a channel of the library, grpc or grpc.aio, with TLS if an authority is given.
 
@@ -67,7 +67,10 @@ def connect(
     ]
     if tls_ca is None:
         return library.insecure_channel(address, [*common, *options])
-    credentials = tls.channel_credentials(tls_ca, tls_client_cert, tls_client_key)
+    ca, certificate, key = (
+        None if each is None else Path(each) for each in (tls_ca, tls_client_cert, tls_client_key)
+    )
+    credentials = tls.channel_credentials(ca, certificate, key)
     return library.secure_channel(address, credentials, [*common, *options])
 
 
@@ -97,7 +100,7 @@ def _host(address: str) -> str:
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
-def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
+def authorization(token_file: Path | str | None) -> tuple[tuple[str, str], ...]:
     """Return the metadata that bring the file's first token; none without a file.
 
     Raises
@@ -107,5 +110,5 @@ def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
     """
     if token_file is None:
         return ()
-    token = read_tokens(token_file)[0].decode("latin-1")
+    token = read_tokens(Path(token_file))[0].decode("latin-1")
     return (("authorization", f"Bearer {token}"),)

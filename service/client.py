@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, TypeVar, cast
 
@@ -17,12 +18,20 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import InvalidInput, NotReady, Overloaded, QuadnetError, Unreachable, Violation
+from quadnet.errors import (
+    InvalidInput,
+    InvalidSetting,
+    NotReady,
+    Overloaded,
+    QuadnetError,
+    Unreachable,
+    Violation,
+)
 from quadnet.types import FloatArray
 from service import codec, errors
 from service.channel import authorization, connect
 from service.codec import SERVICE
-from service.settings import ClientSettings
+from service.settings import MOST_SECONDS, ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 POINTS_A_CALL = 100_000
@@ -77,34 +86,35 @@ class QuadrantClient:
     address : str
         host:port; or several, as in ``ipv4:10.0.0.1:50051,10.0.0.2:50051``, of which the calls are
         spread over those that answer.
-    timeout : float, default=10
-        Seconds that each call may take, retries included. Points that are sent in several calls
-        have this time for each of them.
-    tls_ca : Path, optional
+    timeout : float or None, default=10
+        Seconds that each call may take, retries included, a day at most; None for as long as it
+        takes. Points that are sent in several calls have this time for each of them.
+    tls_ca : Path or str, optional
         Use TLS, and trust servers with certificates of this authority.
-    tls_client_cert, tls_client_key : Path, optional
+    tls_client_cert, tls_client_key : Path or str, optional
         What to show to the server; both, and beside `tls_ca`.
-    token_file : Path, optional
+    token_file : Path or str, optional
         A file whose first token is sent with each call.
 
     Raises
     ------
     InvalidSetting
-        If a file cannot be read, does not hold what it should, or lacks another beside it.
+        If a file cannot be read, does not hold what it should, or lacks another beside it; or if
+        the timeout is not above 0.
     """
 
     def __init__(
         self,
         address: str = "127.0.0.1:50051",
         *,
-        timeout: float = 10.0,
-        tls_ca: Path | None = None,
-        tls_client_cert: Path | None = None,
-        tls_client_key: Path | None = None,
-        token_file: Path | None = None,
+        timeout: float | None = 10.0,
+        tls_ca: Path | str | None = None,
+        tls_client_cert: Path | str | None = None,
+        tls_client_key: Path | str | None = None,
+        token_file: Path | str | None = None,
     ) -> None:
         self.address = address
-        self.timeout = timeout
+        self.timeout = _seconds(timeout)
         self._metadata = authorization(token_file)
         self._secure = tls_ca is not None
         self._closed = False
@@ -270,9 +280,8 @@ class QuadrantClient:
             return Unreachable(_CLOSED)
         # Whoever noticed it first, this side or the other.
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Unreachable(
-                f"The server at {self.address} gave no answer within {self.timeout:g} s."
-            )
+            within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
+            return Unreachable(f"The server at {self.address} gave no answer {within}.")
         status = rpc_status.from_call(call)
         if status is not None:
             return _domain_error(code, text, status.details)
@@ -283,6 +292,18 @@ class QuadrantClient:
                 f"or name another with --host and --port.{trust if self._secure else ''}"
             )
         return Refused(code, text)
+
+
+def _seconds(timeout: object) -> float | None:
+    """Return the timeout; raise InvalidSetting if it is no time to wait."""
+    if timeout is None:
+        return None
+    # As a float: gRPC adds it to the time of day, which NumPy would round to a short float's.
+    if isinstance(timeout, Real) and 0 < (seconds := float(timeout)) <= MOST_SECONDS:
+        return seconds
+    raise InvalidSetting(
+        f"timeout: expected seconds, above 0 and up to {MOST_SECONDS}, or None, got {timeout!r}."
+    )
 
 
 def _floats(field: str, values: object, shape: str) -> FloatArray:

@@ -10,7 +10,8 @@ from quadnet.settings import DEFAULT_HOST, POSITIONAL, AddressSettings, Registry
 from service import address
 
 # A day is more than anybody means, and far below what makes a clock overflow.
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
+MOST_SECONDS = 86_400
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 Level = Literal["debug", "info", "warning", "error"]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 

@@ -1,5 +1,6 @@
 """The client library: arrays in and out, whatever happens to the server."""
 
+import math
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from quadnet import promotion
 from quadnet.errors import (
     CorruptVersion,
     InvalidInput,
+    InvalidSetting,
     NotFound,
     NotReady,
     Overloaded,
@@ -196,6 +198,18 @@ def test_every_call_has_a_deadline(server):
         pytest.raises(Unreachable, match=r"gave no answer within 0\.0001 s"),
     ):
         client.classify(np.zeros((1000, 2)), points_a_call=1)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.inf, math.nan, 86_401, "5"])
+def test_a_timeout_that_is_no_time_to_wait_is_refused(timeout):
+    with pytest.raises(InvalidSetting, match="timeout: expected seconds, above 0 and up to 86400"):
+        QuadrantClient(timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [None, 5, np.float32(5)])
+def test_a_timeout_may_be_any_number_or_none(server, timeout):
+    with QuadrantClient(server.address, timeout=timeout) as client:
+        assert client.health() == "SERVING"
 
 
 def test_a_closed_client_says_so_in_calls_to_come_and_in_flight(server):

@@ -73,6 +73,8 @@ def test_with_mutual_tls_only_clients_of_the_authority_are_let_in(registry, auth
         certificate, key = authority.issue("client")
         mine = {"tls_client_cert": certificate, "tls_client_key": key}
         assert answers(server.address, tls_ca=authority.file, **mine)
+        text = {name: str(path) for name, path in mine.items()}
+        assert answers(server.address, tls_ca=str(authority.file), **text)
         foreign = dict(zip(mine, other.issue("client"), strict=True))
         expired = dict(zip(mine, authority.issue("late", expired=True), strict=True))
         for wrong in ({}, foreign, expired):
@@ -135,6 +137,7 @@ def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(
     wrong.write_text("sesame-street\n")
     with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
         assert answers(server.address, token_file=mine)
+        assert answers(server.address, token_file=str(mine))
         assert answers(server.address, token_file=tokens)
         with pytest.raises(Unauthenticated, match="not one that this server accepts"):
             answers(server.address, token_file=wrong)
