@@ -12,7 +12,7 @@ from typing import Any, Self, SupportsIndex, TypeVar, cast
 
 import grpc
 import numpy as np
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -282,7 +282,11 @@ class QuadrantClient:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
             return Unreachable(f"The server at {self.address} gave no answer {within}.")
-        status = rpc_status.from_call(call)
+        try:
+            status = rpc_status.from_call(call)
+        except (ValueError, DecodeError):
+            # Details that contradict the call's own code and text are not of this error.
+            status = None
         if status is not None:
             return _domain_error(code, text, status.details)
         if code is grpc.StatusCode.UNAVAILABLE:

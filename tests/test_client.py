@@ -8,8 +8,10 @@ from datetime import datetime
 from itertools import pairwise
 from decimal import Decimal
 
+import grpc
 import numpy as np
 import pytest
+from google.rpc import status_pb2
 
 from quadnet import promotion
 from quadnet.errors import (
@@ -24,9 +26,9 @@ from quadnet.errors import (
     Unsupported,
 )
 from quadnet.registry import Registry
-from service.client import QuadrantClient
+from service.client import QuadrantClient, Refused
 from tests.exact import exact_predictor, publish
-from tests.serving import ServerProcess, open_stream
+from tests.serving import SERVICE, ServerProcess, open_stream
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +212,40 @@ def test_a_timeout_that_is_no_time_to_wait_is_refused(timeout):
 def test_a_timeout_may_be_any_number_or_none(server, timeout):
     with QuadrantClient(server.address, timeout=timeout) as client:
         assert client.health() == "SERVING"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "text"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, Unreachable, "No Quadnet server answers at"),
+        (grpc.StatusCode.NOT_FOUND, Refused, "as told"),
+        (grpc.StatusCode.INTERNAL, Refused, "as told"),
+    ],
+)
+@pytest.mark.parametrize(
+    "details",
+    [status_pb2.Status(code=3, message="other").SerializeToString(), b"\xff"],
+    ids=["of another error", "of none"],
+)
+def test_details_that_are_not_of_the_error_do_not_hide_it(code, kind, text, details):
+    def method(request, context):
+        # Pushback: what is not to be asked again.
+        context.set_trailing_metadata(
+            (("grpc-status-details-bin", details), ("grpc-retry-pushback-ms", "-1"))
+        )
+        context.abort(code, "as told")
+
+    handlers = {"ListModels": grpc.unary_unary_rpc_method_handler(method)}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with QuadrantClient(f"127.0.0.1:{port}") as client, pytest.raises(kind, match=text) as got:
+            client.list_models()
+        assert kind is Unreachable or got.value.code is code
+    finally:
+        server.stop(None).wait()
 
 
 def test_a_closed_client_says_so_in_calls_to_come_and_in_flight(server):
