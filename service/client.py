@@ -37,6 +37,9 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 POINTS_A_CALL = 100_000
 """How many points the client sends in one call: far below what a server refuses."""
 
+_TOO_MANY = re.compile(r"^(expected at most (\d+) points a call, got \d+);.*")
+"""How a server says that a part is more than it takes in one call."""
+
 _ROW = re.compile(r"\[(\d+)\]$")
 
 _CLOSED = "This QuadrantClient is closed: make a new one to go on."
@@ -168,9 +171,9 @@ class QuadrantClient:
     ) -> Answers:
         """Ask for the quadrants of points of shape (n_points, 2).
 
-        Many points are sent in several calls, which one version answers, whatever is published
-        meanwhile; each has its own deadline. Points that are less certain than `min_certainty` are
-        answered "".
+        Many points are sent in several calls, of `points_a_call` at most, which one version
+        answers, whatever is published meanwhile; each has its own deadline. Points that are less
+        certain than `min_certainty` are answered "".
 
         Raises
         ------
@@ -204,7 +207,7 @@ class QuadrantClient:
             try:
                 part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
             except InvalidInput as error:
-                raise _counted_from(start, error) from error
+                raise _of_the_whole(start, error) from error
             parts.append(part)
             # The next part is answered by the version that answered the first.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)
@@ -377,12 +380,15 @@ def _detail(details: Any, kind: type[M]) -> M:
     return found
 
 
-def _counted_from(start: int, error: InvalidInput) -> InvalidInput:
-    """Return the error with the rows of a part counted from the first row of all."""
+def _of_the_whole(start: int, error: InvalidInput) -> InvalidInput:
+    """Return the error of a part, which starts at this row, in the caller's terms."""
     violations = [
         Violation(
             _ROW.sub(lambda row: f"[{start + int(row[1])}]", violation.field),
-            violation.description,
+            _TOO_MANY.sub(
+                r"\1; set points_a_call, on the command line --points-a-call, to \2 or less",
+                violation.description,
+            ),
         )
         for violation in error.violations
     ]

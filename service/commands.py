@@ -3,26 +3,34 @@
 import csv
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from quadnet.errors import InvalidInput, InvalidSetting, Violation
 from service.client import QuadrantClient
 from service.settings import ClassifySettings, HealthSettings
 
-POINTS_A_CALL = 10_000
-
 
 def classify(settings: ClassifySettings) -> int:
     """Print the quadrant and the certainty of each point."""
     if settings.file is not None:
-        points = read_points(settings.file)
+        batches = _batches(read_points(settings.file), settings.points_a_call)
     else:
-        points = zip(settings.points[::2], settings.points[1::2], strict=True)
+        pairs = zip(settings.points[::2], settings.points[1::2], strict=True)
+        # In one, so that a fault is named by its place among all.
+        batches = iter([list(pairs)])
     model, version = settings.model or "", settings.version
     heading = f"{'x':>12} {'y':>12}  quadrant  certainty"
     with QuadrantClient.of(settings) as client:
-        for batch in _batches(points):
-            answers = client.classify(batch, model=model, version=version)
+        for batch in batches:
+            answers = client.classify(
+                np.reshape(batch, (-1, 2)),
+                model=model,
+                version=version,
+                points_a_call=settings.points_a_call,
+            )
             if heading:
                 print(f"{heading}  by {answers.model} version {answers.version}")
                 heading = ""
@@ -44,14 +52,8 @@ def health(settings: HealthSettings) -> int:
     return 0 if set(statuses.values()) == {"SERVING"} else 1
 
 
-def _batches(points: Iterator[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
-    batch = []
-    for point in points:
-        batch.append(point)
-        if len(batch) == POINTS_A_CALL:
-            yield batch
-            batch = []
-    if batch:
+def _batches(points: Iterator[tuple[float, float]], n: int) -> Iterator[list[tuple[float, float]]]:
+    while batch := list(islice(points, n)):
         yield batch
 
 

@@ -144,6 +144,9 @@ class ClassifySettings(ClientSettings):
         json_schema_extra=POSITIONAL,
     )
     file: Path | None = Field(None, description="A CSV file with columns x and y.")
+    points_a_call: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        10_000, description="The most points to send in one call; one version answers all."
+    )
     model: ModelName | None = Field(
         None, description="The model to ask; else the server's default."
     )

@@ -282,6 +282,29 @@ def test_classify_reads_a_file_of_any_length(server, tmp_path):
     assert answers == ["I" if x > 0 else "II" for x, _ in rows]
 
 
+def test_a_server_that_takes_few_points_a_call_is_sent_as_few(registry, tmp_path):
+    publish(registry)
+    path = tmp_path / "points.csv"
+    path.write_text("x,y\n" + "0.5,0.5\n" * 1200)
+    with ServerProcess(registry.root, "--max-points", "1000") as server:
+        done = quadnet("classify", "--file", path, "--port", server.port)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "quadnet classify: x: expected at most 1000 points a call, got 1200; set "
+            "points_a_call, on the command line --points-a-call, to 1000 or less\n"
+        )
+        done = quadnet("classify", "--file", path, "--port", server.port, "--points-a-call", 1000)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 1201
+
+
+def test_a_fault_of_a_later_call_is_named_by_its_place_among_all(server):
+    words = ("1", "2", "3", "4", "5", "nan", "--points-a-call", "2")
+    done = quadnet("classify", *words, "--port", server.port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "quadnet classify: y[2]: expected a finite number, got nan\n"
+
+
 def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
     publish(registry, scale=3.0)
     publish(registry, scale=0.1, alias="")

@@ -104,6 +104,13 @@ def test_a_fault_in_a_later_part_is_named_by_its_row_in_the_whole(client):
     assert str(caught.value) == ("y[2345]: expected a finite number, got nan (and 2 more faults)")
 
 
+def test_more_points_a_call_than_a_server_takes_are_refused_with_what_to_set(client):
+    X = np.ones((1200, 2))
+    with pytest.raises(InvalidInput, match=r"got 1200; set points_a_call, .* to 1000 or less$"):
+        client.classify(X)
+    assert len(client.classify(X, points_a_call=1000).quadrants) == 1200
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "text"),
     [
