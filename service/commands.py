@@ -53,6 +53,9 @@ def health(settings: HealthSettings) -> int:
 
 
 def _batches(points: Iterator[tuple[float, float]], n: int) -> Iterator[list[tuple[float, float]]]:
+    """Yield the points, n at a time; one empty batch if there are none."""
+    batch = list(islice(points, n))
+    yield batch
     while batch := list(islice(points, n)):
         yield batch
 

@@ -305,6 +305,18 @@ def test_a_fault_of_a_later_call_is_named_by_its_place_among_all(server):
     assert done.stderr == "quadnet classify: y[2]: expected a finite number, got nan\n"
 
 
+def test_a_file_without_points_is_answered_by_the_server_with_the_heading(server, tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("x,y\n")
+    done = quadnet("classify", "--file", path, "--port", server.port)
+    assert (done.returncode, done.stderr) == (0, "")
+    (heading,) = done.stdout.splitlines()
+    assert heading.split()[3:] == ["certainty", "by", "quadrants", "version", "1"]
+    done = quadnet("classify", "--file", path, "--port", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No Quadnet server answers at 127.0.0.1:1." in done.stderr
+
+
 def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
     publish(registry, scale=3.0)
     publish(registry, scale=0.1, alias="")
