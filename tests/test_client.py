@@ -5,8 +5,8 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import pairwise
 from decimal import Decimal
+from itertools import pairwise
 
 import grpc
 import numpy as np
