@@ -37,6 +37,12 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _LARGE = 2**31 - 1
 
+_LAST_ANSWERS = 2.0
+"""Seconds in which answers reach their connections, once no call is in flight.
+
+Without a bound gRPC would also wait, for 20 seconds, for who has connected and never spoken.
+"""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -149,7 +155,7 @@ class Server:
         if not draining.done():
             _log.warning("cut off", calls=self._draining.in_flight)
         # Their answers still have to reach the connection; others have had their time.
-        stopping = asyncio.create_task(self._server.stop(settings.grace if draining.done() else 0))
+        stopping = asyncio.create_task(self._server.stop(_LAST_ANSWERS if draining.done() else 0))
         # Only now, when nobody can begin to watch anew.
         self._health.end_watches()
         await asyncio.wait((stopping, another), return_when=asyncio.FIRST_COMPLETED)

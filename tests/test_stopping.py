@@ -1,6 +1,7 @@
 """Servers stop under load: whatever was accepted is answered, and retries hide the rest."""
 
 import signal
+import socket
 
 import grpc
 import numpy as np
@@ -126,3 +127,16 @@ def test_calls_that_are_refused_do_not_hold_up_the_end(registry):
     ):
         load.wait_for(200)
         assert server.stop()[0] == 0
+
+
+def test_a_connection_that_says_nothing_does_not_hold_up_the_end(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--grace", "3600") as server,
+        socket.create_connection(("127.0.0.1", int(server.port))),
+    ):
+        # Whatever was connected before has been accepted when this is answered.
+        assert server.stub.Classify(SMALL, timeout=10).model.version == 1
+        server.process.send_signal(signal.SIGTERM)
+        # gRPC itself would wait for a first word for 20 seconds.
+        assert server.process.wait(12) == 0
