@@ -84,6 +84,8 @@ class Supervisor:
             finally:
                 starting.cancel()
                 asked_to_stop.cancel()
+                # What is cancelled is to be looked at, or asyncio complains.
+                await asyncio.gather(starting, return_exceptions=True)
                 await self._stop(keeping)
 
     async def _start(self, *, replaces: bool = False) -> tuple[Process, str]:
@@ -100,6 +102,10 @@ class Supervisor:
             start_new_session=True,
         )
         self._workers.add(process)
+        if self._stopping.is_set():
+            # It was on its way into being when the others were told.
+            with suppress(ProcessLookupError):
+                process.terminate()
         assert process.stdin is not None
         assert process.stdout is not None
         given = {"settings": self._settings.model_dump(mode="json"), "replaces": replaces}

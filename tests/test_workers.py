@@ -1,14 +1,18 @@
 """Several workers on one port: spread, replaced, summed up, and stopped together."""
 
+import asyncio
 import os
 import select
 import signal
+import subprocess
 from pathlib import Path
 
+from service import supervisor
+from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
 from tests.loading import Load
-from tests.serving import ServerProcess, quadnet
+from tests.serving import QUADNET, ServerProcess, quadnet
 
 REQUEST = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
 
@@ -25,6 +29,17 @@ def gone(pid):
         return bool(select.select([descriptor], [], [], 20)[0])
     finally:
         os.close(descriptor)
+
+
+def supervise(registry, directory, on_start, **settings):
+    """Be the supervisor of two workers: in this process, which signals then reach."""
+    settings = ServeSettings(registry=registry.root, port=0, workers=2, **settings)
+
+    async def run():
+        running = supervisor.Supervisor(settings, str(directory)).run(lambda *_: on_start())
+        await asyncio.wait_for(running, 30)
+
+    asyncio.run(run())
 
 
 def test_new_connections_are_spread_and_the_metrics_are_of_all_workers(registry):
@@ -87,6 +102,45 @@ def test_one_that_dies_again_and_again_is_replaced_more_and_more_slowly(registry
         pauses = [line["restarted_in"] for line in server.log() if line["event"] == "worker died"]
         assert pauses == sorted(pauses)
         assert server.stop()[0] == 0
+
+
+def test_a_worker_that_is_being_started_is_told_to_stop_too(registry, tmp_path, monkeypatch):
+    publish(registry)
+    workers = []
+    start = asyncio.create_subprocess_exec
+
+    async def start_with_a_signal(*words, **options):
+        workers.append(await start(*words, **options))
+        if len(workers) == 3:
+            # It runs, and its supervisor does not yet know it.
+            os.kill(os.getpid(), signal.SIGTERM)
+            await workers[1].wait()
+        return workers[-1]
+
+    def kill_one():
+        workers[0].kill()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_with_a_signal)
+    supervise(registry, tmp_path, kill_one, grace=3600)
+    assert len(workers) == 3
+    assert all(worker.returncode is not None for worker in workers)
+
+
+def test_a_signal_while_the_first_workers_are_starting_stops_them(registry):
+    publish(registry)
+    with subprocess.Popen(
+        [*QUADNET, "serve", "--registry", registry.root, "--port", "0", "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (workers := children_of(process.pid)):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        out, log = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "Stopped.\n")
+        assert log == ""
+        assert all(not Path(f"/proc/{worker}").exists() for worker in workers)
 
 
 def test_workers_stop_when_their_supervisor_is_killed(registry):
