@@ -47,13 +47,17 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     if files is not None:
         # Before anything is started: what is wrong with the files is better said once.
         files.read()
-    # Where several workers count what they do, so that it can be summed up.
-    with tempfile.TemporaryDirectory(prefix="quadnet-", ignore_cleanup_errors=True) as counts:
-        several = settings.workers > 1
+    with ExitStack() as held:
+        counts = None
+        if settings.workers > 1:
+            # Where the workers count what they do, so that it can be summed up.
+            counts = held.enter_context(
+                tempfile.TemporaryDirectory(prefix="quadnet-", ignore_cleanup_errors=True)
+            )
         metrics_port = None
         if settings.metrics_port is not None:
             metrics_port = metrics.expose(
-                settings.metrics_host, settings.metrics_port, directory=counts if several else None
+                settings.metrics_host, settings.metrics_port, directory=counts
             )
 
         def announce(state: str, port: int) -> None:
@@ -71,10 +75,10 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
                     advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
                 )
 
-        if several:
-            asyncio.run(Supervisor(settings, counts).run(announce))
-        else:
+        if counts is None:
             work(settings, announce)
+        else:
+            asyncio.run(Supervisor(settings, counts).run(announce))
     print("Stopped.", flush=True)
     return 0
 

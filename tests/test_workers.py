@@ -7,6 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from service import supervisor
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -149,6 +151,20 @@ def test_workers_stop_when_their_supervisor_is_killed(registry):
         workers = children_of(server.process.pid)
         server.process.kill()
         assert all(gone(worker) for worker in workers)
+
+
+@pytest.mark.parametrize(("workers", "directories"), [(1, 0), (2, 1)])
+def test_only_several_workers_need_a_directory_and_it_does_not_stay(
+    registry, tmp_path, workers, directories
+):
+    publish(registry)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    options = ("--workers", str(workers))
+    with ServerProcess(registry.root, *options, env={"TMPDIR": str(place)}) as server:
+        assert len(list(place.iterdir())) == directories
+        assert server.stop()[0] == 0
+    assert not list(place.iterdir())
 
 
 def test_a_second_server_cannot_take_a_share_of_the_port(registry):
