@@ -3,8 +3,9 @@
 import errno
 import ipaddress
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from quadnet.errors import QuadnetError
@@ -46,10 +47,7 @@ def check_free(host: str, port: int) -> None:
     # An address that this machine lacks does no harm while there is another.
     lacking = {failure.errno for failure in failures} <= {errno.EADDRNOTAVAIL}
     if failures and not (lacking and len(failures) < len(found)):
-        raise CannotListen(
-            f"{join(host, port)} cannot be listened on: {failures[0].strerror}. "
-            "Choose another with --port or --host."
-        ) from failures[0]
+        raise _cannot_listen(host, port, failures[0]) from failures[0]
 
 
 @contextmanager
@@ -61,7 +59,8 @@ def reserved(host: str, port: int) -> Iterator[int]:
     Raises
     ------
     CannotListen
-        If the port is taken, by a server that shares ports, too.
+        If the port is taken, by a server that shares ports, too, and also if that one does not
+        listen yet.
     """
     check_free(host, port)
     with ExitStack() as held:
@@ -69,10 +68,38 @@ def reserved(host: str, port: int) -> Iterator[int]:
             holder = held.enter_context(socket.socket(family, kind, protocol))
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            with suppress(OSError):
+            try:
                 holder.bind((where[0], port, *where[2:]))
-                port = holder.getsockname()[1]
+            except OSError:
+                continue
+            port = holder.getsockname()[1]
+            try:
+                held.enter_context(_claimed(where[0], port))
+            except OSError as error:
+                raise _cannot_listen(host, port, error) from error
         yield port
+
+
+@contextmanager
+def _claimed(host: str, port: int) -> Iterator[None]:
+    """Be the only one to do so; the kernel takes the claim back from a process that has ended.
+
+    Sockets that share a port exclude nobody who shares it, too. So this is a socket of another
+    kind, with a name in place of a file, which only one can have. Elsewhere than on Linux there is
+    none, and nothing is claimed.
+    """
+    with ExitStack() as held:
+        if sys.platform == "linux":
+            claim = held.enter_context(socket.socket(socket.AF_UNIX))
+            claim.bind(f"\0quadnet {join(host, port)}")
+        yield
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
+    return CannotListen(
+        f"{join(host, port)} cannot be listened on: {error.strerror}. "
+        "Choose another with --port or --host."
+    )
 
 
 def _addresses(host: str, port: int) -> list[Any]:

@@ -5,12 +5,14 @@ import os
 import select
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service import supervisor
+from service import address, supervisor
+from service.address import CannotListen
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
@@ -209,6 +211,42 @@ def test_a_second_server_cannot_take_a_share_of_the_port(registry):
             )
             assert done.returncode == 1
             assert f"127.0.0.1:{server.port} cannot be listened on: Address already" in done.stderr
+
+
+def test_of_two_servers_started_at_once_on_one_port_one_says_that_it_is_taken(registry):
+    publish(registry)
+    with address.reserved("127.0.0.1", 0) as port:
+        pass
+    words = [*QUADNET, "serve", "--registry", registry.root, "--port", str(port), "--workers", "2"]
+    with ExitStack() as running:
+        servers = []
+        for _ in range(2):
+            server = running.enter_context(
+                subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            )
+            running.callback(server.kill)
+            servers.append(server)
+        # The first line of one; the end of the other, which is none.
+        lines = [server.stdout.readline() for server in servers]
+        assert sorted(map(bool, lines)) == [False, True]
+        for server, line in zip(servers, lines, strict=True):
+            server.terminate()
+            _, log = server.communicate(timeout=30)
+            assert server.returncode == (0 if line else 1)
+            taken = f"127.0.0.1:{port} cannot be listened on: Address already in use. Choose"
+            assert (taken in log) == (not line)
+
+
+def test_a_port_that_is_held_cannot_be_held_again():
+    with address.reserved("127.0.0.1", 0) as port:
+        for host in ("127.0.0.1", "localhost"):
+            with (
+                pytest.raises(CannotListen, match=f"{port} cannot be listened on: Address already"),
+                address.reserved(host, port),
+            ):
+                pass
+    with address.reserved("127.0.0.1", port) as again:
+        assert again == port
 
 
 def test_where_no_worker_can_begin_it_is_said_once_and_nothing_is_left(registry, tmp_path):
