@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -10,6 +12,7 @@ import structlog
 
 from quadnet.settings import DEFAULT_HOST, DEFAULT_PORT
 from service import address, beside, logs, metrics
+from service.server import STOPPING
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
 from service.supervisor import Supervisor
 from service.tls import ServerFiles
@@ -42,6 +45,9 @@ def serve_with_page(settings: UpSettings) -> int:
 
 def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     """Serve until told to stop."""
+    # Until the server, or the supervisor, has its own way of stopping there is nothing to drain.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: sys.exit(0))
     logs.configure(settings.log_level)
     files = ServerFiles.of(settings)
     if files is not None:

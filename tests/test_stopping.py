@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import subprocess
+import sys
 
 import grpc
 import numpy as np
@@ -15,6 +17,40 @@ from tests.serving import ServerProcess, open_stream, refused, served_here
 SMALL = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
 POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
 LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
+
+
+# The command, with a step on the way to listening that takes as long as the test wants.
+HALTING = """
+import time
+from quadnet import cli
+from service import address, logs
+
+def halt(*_):
+    print("halted", flush=True)
+    time.sleep(60)
+
+{step} = halt
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("workers", "step"),
+    [("1", "logs.configure"), ("1", "address.check_free"), ("2", "logs.configure")],
+)
+def test_a_signal_before_the_server_listens_ends_it_in_peace(registry, workers, step, number):
+    words = ["serve", "--registry", registry.root, "--port", "0", "--workers", workers]
+    with subprocess.Popen(
+        [sys.executable, "-c", HALTING.format(step=step), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "halted\n"
+        process.send_signal(number)
+        out, log = process.communicate(timeout=30)
+    assert (process.returncode, out, log) == (0, "", "")
 
 
 @pytest.mark.parametrize("workers", [1, 4])
