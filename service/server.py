@@ -37,10 +37,10 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _LARGE = 2**31 - 1
 
-_LAST_ANSWERS = 2.0
-"""Seconds in which answers reach their connections, once no call is in flight.
+_LAST_ANSWERS = 5.0
+"""Seconds that the last answers have, within the grace, to reach whoever reads them slowly.
 
-Without a bound gRPC would also wait, for 20 seconds, for who has connected and never spoken.
+Without this bound gRPC would also wait, for 20 seconds, for who has connected and never spoken.
 """
 
 _log = structlog.get_logger(__name__)
@@ -155,7 +155,8 @@ class Server:
         if not draining.done():
             _log.warning("cut off", calls=self._draining.in_flight)
         # Their answers still have to reach the connection; others have had their time.
-        stopping = asyncio.create_task(self._server.stop(_LAST_ANSWERS if draining.done() else 0))
+        left = min(settings.grace, _LAST_ANSWERS) if draining.done() else 0
+        stopping = asyncio.create_task(self._server.stop(left))
         # Only now, when nobody can begin to watch anew.
         self._health.end_watches()
         await asyncio.wait((stopping, another), return_when=asyncio.FIRST_COMPLETED)
