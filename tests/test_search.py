@@ -499,14 +499,16 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
 
 
 def test_ctrl_c_prints_what_was_found_and_how_to_go_on(run_file):
-    process = started("--jobs", "2", "--set", "search.folds=3")
+    # Long enough that it cannot be over before the signal comes.
+    longer = ["--jobs", "2", "--set", "search.folds=3", "--set", "network.max_iter=1000"]
+    process = started(*longer)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
     n_lines = len(Ledger(Path("mine.search.jsonl")).lines())
     assert f"\nInterrupted after {n_lines} of {N_FITS} fits, best log_loss 0." in out
     assert "\nrank  log_loss     std  folds  epochs  seconds  parameters\n   1    0." in out
-    words = ["search", "mine.toml", "--jobs", "2", "--set", "search.folds=3", "--resume"]
+    words = ["search", "mine.toml", *longer, "--resume"]
     assert out.endswith(f"\nTo go on: quadnet {' '.join(words)}\n")
 
 
