@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
-from typing import Any, Self, SupportsIndex, TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import grpc
 import numpy as np
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import (
-    InvalidInput,
-    InvalidSetting,
-    NotReady,
-    Overloaded,
-    QuadnetError,
-    Unreachable,
-    Violation,
-)
+from quadnet.errors import InvalidInput, QuadnetError, Unreachable
 from quadnet.types import FloatArray
-from service import codec, errors
+from service import arguments, codec, raised
 from service.channel import authorization, connect
 from service.codec import SERVICE
-from service.settings import MOST_SECONDS, ClientSettings
+from service.raised import Refused
+from service.settings import ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 POINTS_A_CALL = 100_000
 """How many points the client sends in one call: far below what a server refuses."""
-
-_TOO_MANY = re.compile(r"^(expected at most (\d+) points a call, got \d+);.*")
-"""How a server says that a part is more than it takes in one call."""
-
-_ROW = re.compile(r"\[(\d+)\]$")
 
 _CLOSED = "This QuadrantClient is closed: make a new one to go on."
 
@@ -50,15 +32,6 @@ _NAMES = np.array(
 """The quadrants' names, by the wire's number; "" for none."""
 
 T = TypeVar("T")
-M = TypeVar("M", bound=Message)
-
-
-class Refused(QuadnetError):
-    """The server answered with an error that is none of `quadnet.errors`; the text is its own."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -117,7 +90,7 @@ class QuadrantClient:
         token_file: Path | str | None = None,
     ) -> None:
         self.address = address
-        self.timeout = _seconds(timeout)
+        self.timeout = arguments.seconds(timeout)
         self._metadata = authorization(token_file)
         self._secure = tls_ca is not None
         self._closed = False
@@ -189,13 +162,13 @@ class QuadrantClient:
         Refused
             If the server answers with another error.
         """
-        X = _floats("points", points, "(n_points, 2)")
+        X = arguments.floats("points", points, "(n_points, 2)")
         if X.ndim != 2 or X.shape[1] != 2:
-            raise _invalid("points", f"expected the shape (n_points, 2), got {X.shape}")
-        points_a_call = _whole(
+            raise arguments.invalid("points", f"expected the shape (n_points, 2), got {X.shape}")
+        points_a_call = arguments.whole(
             "points_a_call", points_a_call, range(1, 2**63), "a whole number from 1"
         )
-        ref = _ref(model, version, alias)
+        ref = arguments.reference(model, version, alias)
         parts = []
         for start in range(0, max(len(X), 1), points_a_call):
             request = codec.encode_points(
@@ -207,7 +180,7 @@ class QuadrantClient:
             try:
                 part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
             except InvalidInput as error:
-                raise _of_the_whole(start, error) from error
+                raise raised.of_the_whole(start, error) from error
             parts.append(part)
             # The next part is answered by the version that answered the first.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)
@@ -221,7 +194,7 @@ class QuadrantClient:
         self, name: str = "", *, version: int | None = None, alias: str = ""
     ) -> pb.GetModelResponse:
         """Return one version whole: every weight and bias, classes, metrics."""
-        request = pb.GetModelRequest(model=_ref(name, version, alias))
+        request = pb.GetModelRequest(model=arguments.reference(name, version, alias))
         return self._call(self._get_model, request)
 
     def explain(
@@ -233,10 +206,12 @@ class QuadrantClient:
         alias: str = "",
     ) -> pb.ExplainResponse:
         """Return the way of one input through the network, term by term."""
-        x = _floats("features", list(features), "(n_features,)")
+        x = arguments.floats("features", list(features), "(n_features,)")
         if x.ndim != 1:
-            raise _invalid("features", f"expected the shape (n_features,), got {x.shape}")
-        request = pb.ExplainRequest(model=_ref(name, version, alias), features=x.tolist())
+            raise arguments.invalid("features", f"expected the shape (n_features,), got {x.shape}")
+        request = pb.ExplainRequest(
+            model=arguments.reference(name, version, alias), features=x.tolist()
+        )
         return self._call(self._explain, request)
 
     def health(self, service: str = "") -> str:
@@ -285,13 +260,9 @@ class QuadrantClient:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
             return Unreachable(f"The server at {self.address} gave no answer {within}.")
-        try:
-            status = rpc_status.from_call(call)
-        except (ValueError, DecodeError):
-            # Details that contradict the call's own code and text are not of this error.
-            status = None
-        if status is not None:
-            return _domain_error(code, text, status.details)
+        error = raised.error_of(call)
+        if error is not None:
+            return error
         if code is grpc.StatusCode.UNAVAILABLE:
             trust = " Over TLS: check --tls-ca, too, and what the server must be shown."
             return Unreachable(
@@ -299,100 +270,6 @@ class QuadrantClient:
                 f"or name another with --host and --port.{trust if self._secure else ''}"
             )
         return Refused(code, text)
-
-
-def _seconds(timeout: object) -> float | None:
-    """Return the timeout; raise InvalidSetting if it is no time to wait."""
-    if timeout is None:
-        return None
-    # As a float: gRPC adds it to the time of day, which NumPy would round to a short float's.
-    if isinstance(timeout, Real) and 0 < (seconds := float(timeout)) <= MOST_SECONDS:
-        return seconds
-    raise InvalidSetting(
-        f"timeout: expected seconds, above 0 and up to {MOST_SECONDS}, or None, got {timeout!r}."
-    )
-
-
-def _floats(field: str, values: object, shape: str) -> FloatArray:
-    """Return the values as an array of doubles; raise InvalidInput if they are no numbers."""
-    expected = f"expected numbers, in the shape {shape}"
-    try:
-        found = np.asarray(values)
-        # Decimals, and numbers as text.
-        if found.dtype.kind in "OSU":
-            found = found.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise _invalid(field, f"{expected}; NumPy says: {error}") from error
-    # Neither complex numbers nor dates, of which NumPy would keep a part.
-    if found.dtype.kind not in "biuf":
-        raise _invalid(field, f"{expected}, got {found.dtype}")
-    return np.asarray(found, np.float64)
-
-
-def _whole(field: str, value: SupportsIndex, allowed: range, expected: str) -> int:
-    """Return the value as an integer; raise InvalidInput if it is none, or not allowed."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number not in allowed:
-        raise _invalid(field, f"expected {expected}, got {value!r}")
-    return number
-
-
-def _invalid(field: str, description: str) -> InvalidInput:
-    return InvalidInput([Violation(field, description)])
-
-
-def _ref(name: str, version: int | None, alias: str) -> pb.ModelRef:
-    """Return the reference to a version by its number, by an alias, or to the server's default."""
-    if version is not None and alias:
-        raise _invalid("version", f"expected a version or an alias, got {version} and {alias!r}")
-    if alias:
-        return pb.ModelRef(name=name, alias=alias)
-    if version is not None:
-        version = _whole("version", version, range(-(2**63), 2**63), "a whole number of 64 bits")
-    return pb.ModelRef(name=name, version=version)
-
-
-def _domain_error(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
-    """Return the error of `quadnet.errors` that the server raised."""
-    info = _detail(details, error_details_pb2.ErrorInfo)
-    kind = errors.reasons().get(info.reason) if info.domain == errors.DOMAIN else None
-    if kind is None:
-        return Refused(code, text)
-    if kind is InvalidInput:
-        found = _detail(details, error_details_pb2.BadRequest).field_violations
-        violations = [Violation(each.field, each.description) for each in found]
-        return InvalidInput(violations, total=int(info.metadata[errors.FAULTS]))
-    if kind is Overloaded or kind is NotReady:
-        delay = _detail(details, error_details_pb2.RetryInfo).retry_delay
-        return kind(text, retry_after=delay.ToMilliseconds() / 1e3)
-    return kind(text)
-
-
-def _detail(details: Any, kind: type[M]) -> M:
-    """Return the detail of this kind; an empty one if there is none."""
-    found = kind()
-    for packed in details:
-        if packed.Is(kind.DESCRIPTOR):
-            packed.Unpack(found)
-    return found
-
-
-def _of_the_whole(start: int, error: InvalidInput) -> InvalidInput:
-    """Return the error of a part, which starts at this row, in the caller's terms."""
-    violations = [
-        Violation(
-            _ROW.sub(lambda row: f"[{start + int(row[1])}]", violation.field),
-            _TOO_MANY.sub(
-                r"\1; set points_a_call, on the command line --points-a-call, to \2 or less",
-                violation.description,
-            ),
-        )
-        for violation in error.violations
-    ]
-    return InvalidInput(violations, total=error.total)
 
 
 def _joined(parts: list[pb.ClassifyResponse], *, all_certainties: bool) -> Answers:
