@@ -19,7 +19,8 @@ POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
 LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
 
 
-# The command, with a step on the way to listening that takes as long as the test wants.
+# The command, with a step on the way to listening that takes until the signal comes; a minute at
+# most, so that nothing is left behind if that ends nothing.
 HALTING = """
 import time
 from quadnet import cli
