@@ -116,6 +116,10 @@ class DeadlinePassed(QuadnetError):
     """Whoever asked no longer waits for the answer."""
 
 
+class MessageTimeout(QuadnetError):
+    """A request message did not arrive completely in time."""
+
+
 class Unauthenticated(QuadnetError):
     """Whoever asked did not show that they may."""
 

@@ -1,9 +1,7 @@
 """One call on its way through the server: what the policies look at, and what is noted of it."""
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -11,11 +9,8 @@ import grpc
 import grpc.aio
 
 from quadnet.artifact import Model
-from quadnet.errors import InvalidInput, Violation
 
 REQUEST_ID = "x-request-id"
-
-_SECONDS_TO_BE_CANCELLED = 0.05
 
 # As text: at run time grpcio's types cannot be subscripted.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -25,14 +20,18 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class Call:
     """One call.
 
-    `method` is such as ``quadrant.v1.QuadrantService/Classify``; `status`, `points`, `model` and
-    `version` are known once it has been answered, `seconds` and `peer` once it has ended.
+    `method` is such as ``quadrant.v1.QuadrantService/Classify``. `waited` is how many seconds the
+    call lay inside gRPC before it began, and `queued` how many calls lay there. `status`, `points`,
+    `model` and `version` are known once it has been answered, `seconds` and `peer` once it has
+    ended.
     """
 
     method: str
     context: Context
     metadata: dict[str, Any]
     request_id: str
+    waited: float = 0.0
+    queued: int = 0
     started: float = field(default_factory=time.perf_counter)
     status: grpc.StatusCode = grpc.StatusCode.OK
     points: int = 0
@@ -42,7 +41,7 @@ class Call:
     peer: str = ""
 
     @classmethod
-    def begin(cls, method: str, context: Context) -> "Call":
+    def begin(cls, method: str, context: Context, waited: float = 0.0, queued: int = 0) -> "Call":
         """Note a call that has just come in, and give it an id if it brought none."""
         metadata = dict(context.invocation_metadata() or ())
         request_id = str(metadata.get(REQUEST_ID, ""))
@@ -50,7 +49,7 @@ class Call:
         if not (0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable()):
             request_id = os.urandom(8).hex()
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
-        return cls(method, context, metadata, request_id)
+        return cls(method, context, metadata, request_id, waited, queued)
 
     def ended(self) -> None:
         """Note how long it took and who had asked, which gRPC soon forgets."""
@@ -60,17 +59,3 @@ class Call:
     def answered_by(self, model: Model) -> None:
         """Note which version answers."""
         self.model, self.version = model.manifest.model, model.manifest.version
-
-    async def message(self) -> bytes:
-        """Return the one message of a unary call."""
-        content = await self.context.read()
-        if content is grpc.aio.EOF:
-            # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
-            await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
-            raise InvalidInput([Violation("request", "expected one message, got none")])
-        return bytes(content)
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        """Yield the messages of a stream: each is read from the connection when it is asked for."""
-        while (content := await self.context.read()) is not grpc.aio.EOF:
-            yield content

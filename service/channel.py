@@ -28,8 +28,9 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "backoffMultiplier": 3,
                 "maxBackoff": "2s",
-                # What a server says before it has done anything; the last is what gRPC says of
-                # calls that it has not handed over when it is told to stop. It adds the jitter.
+                # What a server says before it has done anything. The last one is what gRPC itself
+                # says of calls that it has not handed over when it stops: our server prevents that
+                # on Linux only. gRPC adds the jitter.
                 "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
             },
         }

@@ -16,6 +16,7 @@ from quadnet.errors import (
     CorruptVersion,
     DeadlinePassed,
     InvalidInput,
+    MessageTimeout,
     NotFound,
     NotReady,
     Overloaded,
@@ -50,6 +51,7 @@ class Situation:
 
 _ErrorInfo = "`ErrorInfo` with the reason"
 _Violations = f"{_ErrorInfo}; `BadRequest` with the fields, the first 16 at most"
+_Retry = f"{_ErrorInfo}; `RetryInfo`, and `{_PUSHBACK}` for the retries of gRPC itself"
 _Code = grpc.StatusCode
 
 TABLE = (
@@ -75,9 +77,14 @@ TABLE = (
               _Violations),
     Situation("a request larger than --max-message-bytes", None, _Code.RESOURCE_EXHAUSTED,
               "none: gRPC's own"),
-    Situation("more calls in flight than --max-calls; health is exempt", Overloaded,
-              _Code.RESOURCE_EXHAUSTED,
-              f"{_ErrorInfo}; `RetryInfo`, and `{_PUSHBACK}` for the retries of gRPC itself"),
+    Situation("more calls in progress than --max-calls; health is exempt", Overloaded,
+              _Code.RESOURCE_EXHAUSTED, _Retry),
+    Situation("over a second inside gRPC, where more calls wait than --max-calls",
+              Overloaded, _Code.RESOURCE_EXHAUSTED, _Retry),
+    Situation("a call that waits for its caller makes room for a new one", Overloaded,
+              _Code.RESOURCE_EXHAUSTED, _Retry),
+    Situation("the message does not arrive within --message-timeout", MessageTimeout,
+              _Code.DEADLINE_EXCEEDED, _ErrorInfo),
     Situation("the deadline has passed when work would start", DeadlinePassed,
               _Code.DEADLINE_EXCEEDED, _ErrorInfo),
     Situation("the model cannot do this RPC", Unsupported, _Code.FAILED_PRECONDITION, _ErrorInfo),
@@ -85,10 +92,9 @@ TABLE = (
               _ErrorInfo),
     Situation("no version loaded yet, or the registry cannot be read now", NotReady,
               _Code.UNAVAILABLE, _ErrorInfo),
-    Situation("the server is stopping", NotReady, _Code.UNAVAILABLE,
-              f"{_ErrorInfo}; `RetryInfo` and `{_PUSHBACK}`"),
+    Situation("the server is stopping", NotReady, _Code.UNAVAILABLE, _Retry),
     Situation("the server has stopped", None, _Code.UNAVAILABLE, "none: gRPC's own"),
-    Situation("the call was still in flight when the server's grace was over", None,
+    Situation("the call was still in progress when the server's grace was over", None,
               _Code.UNAVAILABLE, "none: gRPC's own"),
     Situation("no token, or a wrong one; health is exempt", Unauthenticated, _Code.UNAUTHENTICATED,
               _ErrorInfo),

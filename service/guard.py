@@ -6,22 +6,34 @@ that is refused costs no memory, however large it is.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
 
+from quadnet.errors import InvalidInput, Overloaded, QuadnetError, Violation
+from service import metrics
+from service.backlog import Backlog
 from service.call import REQUEST_ID, Call, Context
 from service.errors import to_status, trailing_metadata
+from service.message_waits import MessageWaits
 from service.policies.policy import Policy
 
 T = TypeVar("T")
 
 Unary = Callable[[bytes, Call], Awaitable[bytes]]
-Stream = Callable[[AsyncIterator[bytes], Call], AsyncIterator[bytes]]
+ServerStream = Callable[[bytes, Call], AsyncIterator[bytes]]
 # As text: at run time grpcio's types cannot be subscripted.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+_SECONDS_TO_BE_CANCELLED = 0.05
+
+_PATIENCE = 1.0
+"""Seconds that a message has to arrive even while many others wait for theirs."""
+
+_HEALTH_CALLS = 1024
 
 
 class Guard:
@@ -32,18 +44,40 @@ class Guard:
     policies : sequence of Policy
         They begin in this order and end in the opposite one; what the first ones look at, the
         refusals of the others are too.
+    limit : int
+        The most calls in progress. So many messages may arrive at a time besides twice over, and
+        sixteen times as many streams may be idle.
+    message_timeout : float
+        Seconds in which the message of a unary call has to arrive.
+    backlog : Backlog or None
+        Tells how long calls have waited inside gRPC.
     """
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        *,
+        limit: int,
+        message_timeout: float,
+        backlog: Backlog | None = None,
+    ) -> None:
         self._policies = tuple(policies)
         self._policies_of_health = tuple(each for each in policies if not each.exempts_health)
+        self._backlog = backlog
+        self._unary = MessageWaits(2 * limit, patience=_PATIENCE, timeout=message_timeout)
+        self._streams = MessageWaits(16 * limit, patience=0.0, timeout=None)
+        # Calls that ask for health never compete with others, nor with one another for long.
+        self._health = MessageWaits(_HEALTH_CALLS, patience=0.0, timeout=message_timeout)
 
     def unary(self, method: str, respond: Unary, *, is_health: bool = False) -> Handler:
         """Return the handler of a method with one message in and one out."""
         policies = self._policies_of_health if is_health else self._policies
+        waits = self._health if is_health else self._unary
 
         async def read_and_respond(call: Call) -> bytes:
-            return await respond(await call.message(), call)
+            content = await _first(waits, call)
+            with _work(policies, call):
+                return await respond(content, call)
 
         async def handle(_requests: object, context: Context) -> bytes:
             return await self._run(method, context, policies, read_and_respond)
@@ -51,26 +85,53 @@ class Guard:
         # To the library it is a stream: it reads a unary call's message before it asks anybody.
         return grpc.stream_unary_rpc_method_handler(handle)
 
-    def stream(self, method: str, respond: Stream) -> Handler:
-        """Return the handler of a method with a stream in and a stream out.
+    def stream(self, method: str, respond: Unary) -> Handler:
+        """Return the handler of a method that answers each message of a stream with one.
 
         An answer is written before the next message is read, and writing waits for the reader:
         the server holds one message of each, however slow the caller is.
         """
 
         async def relay(call: Call) -> None:
-            async for reply in respond(call.messages(), call):
+            while (content := await self._streams.message(call)) is not grpc.aio.EOF:
+                assert isinstance(content, bytes)
+                with _work(self._policies, call):
+                    reply = await respond(content, call)
                 await call.context.write(reply)
 
+        return self._streaming(method, relay)
+
+    def server_stream(self, method: str, respond: ServerStream) -> Handler:
+        """Return the handler of a method with one message in and a stream out.
+
+        It works until its last message is written.
+        """
+
+        async def relay(call: Call) -> None:
+            content = await _first(self._unary, call)
+            with _work(self._policies, call):
+                async for reply in respond(content, call):
+                    await call.context.write(reply)
+
+        return self._streaming(method, relay)
+
+    def end_idle_calls(self, seconds: float, error: Callable[[], QuadnetError]) -> None:
+        """From now on, end each call that waits for a message for so long, with this error."""
+        for waits in (self._unary, self._streams, self._health):
+            waits.end_idle(seconds, error)
+
+    def close(self) -> None:
+        """Let the policies finish: no call will come any more."""
+        for waits in (self._unary, self._streams, self._health):
+            waits.close()
+        for policy in self._policies:
+            policy.close()
+
+    def _streaming(self, method: str, relay: Callable[[Call], Awaitable[None]]) -> Handler:
         async def handle(_requests: object, context: Context) -> None:
             await self._run(method, context, self._policies, relay)
 
         return grpc.stream_stream_rpc_method_handler(handle)
-
-    def close(self) -> None:
-        """Let the policies finish: no call will come any more."""
-        for policy in self._policies:
-            policy.close()
 
     async def _run(
         self,
@@ -79,7 +140,11 @@ class Guard:
         policies: Sequence[Policy],
         work: Callable[[Call], Awaitable[T]],
     ) -> T:
-        call = Call.begin(method, context)
+        if self._backlog is None:
+            call = Call.begin(method, context)
+        else:
+            waited = self._backlog.begin(context)
+            call = Call.begin(method, context, waited, self._backlog.waiting)
         begun = []
         try:
             for policy in policies:
@@ -96,6 +161,8 @@ class Guard:
             call.status = grpc.StatusCode.CANCELLED
             raise
         except Exception as error:
+            if isinstance(error, Overloaded):
+                metrics.SHED.inc()
             call.status, status = to_status(error, call.method, call.request_id)
             # Unlike a status that is only set, this one goes without a message before it: what
             # has sent a message is not retried by clients.
@@ -108,3 +175,28 @@ class Guard:
         finally:
             for policy in reversed(begun):
                 policy.end(call)
+
+
+async def _first(waits: MessageWaits, call: Call) -> bytes:
+    """Return the one message of a call."""
+    content = await waits.message(call)
+    if content is grpc.aio.EOF:
+        # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
+        await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
+        raise InvalidInput([Violation("request", "expected one message, got none")])
+    assert isinstance(content, bytes)
+    return content
+
+
+@contextmanager
+def _work(policies: Sequence[Policy], call: Call) -> Iterator[None]:
+    """Let the policies look at a call while it makes its answer."""
+    begun = []
+    try:
+        for policy in policies:
+            policy.begin_work(call)
+            begun.append(policy)
+        yield
+    finally:
+        for policy in reversed(begun):
+            policy.end_work(call)

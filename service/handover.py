@@ -6,13 +6,13 @@ import signal
 import sys
 from typing import Any
 
-from service.server import STOPPING
+from service.stop_signals import stop_signals
 
 
 def received() -> dict[str, Any] | None:
     """Return what the first line says; None if whoever was to write it is gone."""
     # A signal that comes before there is something to stop must not end in a traceback.
-    for number in STOPPING:
+    for number in stop_signals():
         signal.signal(number, lambda *_: os._exit(0))
     line = b""
     # Not through Python's buffer, which would take more than the line.

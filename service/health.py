@@ -8,12 +8,16 @@ would wait for it until its grace is over.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
+from service.backlog import Backlog
 from service.call import Context
 from service.guard import Handler
+from service.open_calls import OpenCalls
 
 NAME = health.SERVICE_NAME
 
@@ -25,7 +29,7 @@ Status = health_pb2.HealthCheckResponse.ServingStatus
 class Health:
     """The health of a fixed set of names, all of one status.
 
-    No policy stands around its methods: whoever watches over the server is always answered.
+    No policy stands around its methods, so a check is answered however busy the server is.
 
     Parameters
     ----------
@@ -33,20 +37,31 @@ class Health:
         The services that can be asked for; "" is the server as a whole.
     """
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._names = names
         self._servicer = health.aio.HealthServicer()
         self._serving: bool | None = None
         self._stopping = False
+        self._watches = OpenCalls()
         self._ended = asyncio.Event()
 
-    def handlers(self) -> dict[str, Handler]:
-        """Return the service's methods, by name."""
-        request = health_pb2.HealthCheckRequest.FromString
-        response = health_pb2.HealthCheckResponse.SerializeToString
+    def handlers(self, backlog: Backlog) -> dict[str, Handler]:
+        """Return the service's methods, by name; their calls are counted in `backlog`."""
+
+        async def check(content: bytes, context: Context) -> health_pb2.HealthCheckResponse:
+            backlog.begin(context)
+            request = await _parse(content, context)
+            return await self._servicer.Check(request, context)
+
+        async def watch(content: bytes, context: Context) -> None:
+            backlog.begin(context)
+            self._watches.add(context)
+            await self._watch(await _parse(content, context), context)
+
+        write = health_pb2.HealthCheckResponse.SerializeToString
         return {
-            "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check, request, response),
-            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, request, response),
+            "Check": grpc.unary_unary_rpc_method_handler(check, None, write),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch, None, write),
         }
 
     @property
@@ -69,9 +84,10 @@ class Health:
         self._stopping = True
         await self._servicer.enter_graceful_shutdown()
 
-    def end_watches(self) -> None:
-        """End every watch that is open."""
+    async def end_watches(self) -> None:
+        """End every watch, and wait until the clients have been sent the end."""
         self._ended.set()
+        await self._watches.wait_for_none()
 
     async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """Send the status now and whenever it changes, until the caller or the server ends it."""
@@ -82,3 +98,15 @@ class Health:
         finally:
             watching.cancel()
             ending.cancel()
+
+
+async def _parse(content: bytes, context: Context) -> health_pb2.HealthCheckRequest:
+    """Return the request, or end the call if the bytes are none."""
+    try:
+        return health_pb2.HealthCheckRequest.FromString(content)
+    except DecodeError:
+        await context.abort(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "request: expected the bytes of a grpc.health.v1.HealthCheckRequest, got others",
+        )
+        raise AssertionError("abort raises") from None

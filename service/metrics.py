@@ -44,15 +44,27 @@ CALLS = Counter(
 )
 SECONDS = Histogram(
     "quadnet_call_seconds",
-    "From a call's arrival in the server's process until its answer was handed to gRPC.",
+    "From a call's beginning in the server until its answer was handed to gRPC.",
     ("method",),
     buckets=_BUCKETS,
     registry=REGISTRY,
 )
+WAIT_SECONDS = Histogram(
+    "quadnet_call_wait_seconds",
+    "From a call's arrival in gRPC until the server began it, to about 0.05 s.",
+    ("method",),
+    buckets=_BUCKETS,
+    registry=REGISTRY,
+)
+WAITING = _gauge(
+    "quadnet_calls_waiting",
+    "Calls that gRPC has received and the server has not begun.",
+    together="livesum",
+)
 POINTS = Counter("quadnet_points", "Rows that were answered.", ("method",), registry=REGISTRY)
 IN_FLIGHT = _gauge("quadnet_calls_in_flight", "Calls begun and not ended.", together="livesum")
 SHED = Counter(
-    "quadnet_calls_shed", "Calls refused because too many were in flight.", registry=REGISTRY
+    "quadnet_calls_shed", "Calls refused because too many were in progress.", registry=REGISTRY
 )
 VERSION = _gauge(
     "quadnet_model_version", "The version that answers for an alias.", ("model", "alias")

@@ -31,6 +31,8 @@ MAX_RUNS = 4
 MAX_SECONDS = 600.0
 MAX_MESSAGE_BYTES = 4 * 2**20
 
+_MAX_LOOKS = 64
+_MESSAGE_SECONDS = 60.0
 _SLICE_SECONDS = 0.05
 _NUMBERS = np.array([codec.NUMBERS[name] for name in quadrants.NAMES], np.uint8)
 
@@ -53,10 +55,10 @@ class PlaygroundServer:
     def __init__(self, *, max_runs: int = MAX_RUNS, max_seconds: float = MAX_SECONDS) -> None:
         self._max_seconds = max_seconds
         self._accounting = Accounting(AccessLog())
-        runs = Guard([self._accounting, Admission(max_runs), Deadline()])
-        looks = Guard([self._accounting, Admission(64), Deadline()])
+        runs = self._guard(max_runs)
+        looks = self._guard(_MAX_LOOKS)
         handlers: dict[str, Handler] = {
-            "Train": runs.stream(f"{SERVICE}/Train", self.train),
+            "Train": runs.server_stream(f"{SERVICE}/Train", self.train),
             "Inspect": looks.unary(f"{SERVICE}/Inspect", self.inspect),
         }
         self._server = grpc.aio.server(
@@ -69,6 +71,10 @@ class PlaygroundServer:
         self._server.add_generic_rpc_handlers((generic,))
         self.port = self._server.add_insecure_port(f"{DEFAULT_HOST}:0")
 
+    def _guard(self, limit: int) -> Guard:
+        policies = [self._accounting, Admission(limit), Deadline()]
+        return Guard(policies, limit=limit, message_timeout=_MESSAGE_SECONDS)
+
     async def start(self) -> None:
         """Begin to answer."""
         await self._server.start()
@@ -78,9 +84,9 @@ class PlaygroundServer:
         await self._server.stop(0)
         self._accounting.close()
 
-    async def train(self, messages: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+    async def train(self, content: bytes, call: Call) -> AsyncIterator[bytes]:
         """Train a network and say what becomes of it, frame by frame."""
-        recipe = train_recipe(await anext(messages, b""))
+        recipe = train_recipe(content)
         call.points = len(recipe.train.X)
         sandbox = Sandbox(recipe)
         clock = asyncio.get_running_loop().time

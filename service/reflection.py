@@ -29,10 +29,13 @@ def handlers(guard: Guard, services: Iterable[str]) -> dict[str, Handler]:
         _add(pool, module.DESCRIPTOR, added)
     listed = reflection.aio.ReflectionServicer((*services, NAME), pool=pool)
 
-    async def respond(messages: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
-        requests = (parse(reflection_pb2.ServerReflectionRequest, m) async for m in messages)
-        async for response in listed.ServerReflectionInfo(requests, call.context):
-            yield response.SerializeToString()
+    async def respond(content: bytes, call: Call) -> bytes:
+        async def request() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+            yield parse(reflection_pb2.ServerReflectionRequest, content)
+
+        (response,) = [each async for each in listed.ServerReflectionInfo(request(), call.context)]
+        answer: bytes = response.SerializeToString()
+        return answer
 
     return {_METHOD: guard.stream(f"{NAME}/{_METHOD}", respond)}
 

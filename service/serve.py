@@ -12,8 +12,8 @@ import structlog
 
 from quadnet.settings import DEFAULT_HOST, DEFAULT_PORT
 from service import address, beside, logs, metrics
-from service.server import STOPPING
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
+from service.stop_signals import stop_signals
 from service.supervisor import Supervisor
 from service.tls import ServerFiles
 from service.worker import work
@@ -46,7 +46,7 @@ def serve_with_page(settings: UpSettings) -> int:
 def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     """Serve until told to stop."""
     # Until the server, or the supervisor, has its own way of stopping there is nothing to drain.
-    for number in STOPPING:
+    for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
     logs.configure(settings.log_level)
     files = ServerFiles.of(settings)

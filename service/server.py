@@ -4,7 +4,6 @@ Calls run on one thread, an event loop: see ARCHITECTURE.md for why.
 """
 
 import asyncio
-import signal
 from collections.abc import Callable, Mapping, Sequence
 
 import grpc
@@ -14,6 +13,8 @@ import structlog
 
 from service import address, codec, health, inference, reflection
 from service.address import CannotListen
+from service.backlog import Backlog
+from service.connections import ServerSockets
 from service.guard import Guard, Handler
 from service.health import Health
 from service.inference import InferenceServicer
@@ -23,35 +24,52 @@ from service.policies.accounting import Accounting
 from service.policies.admission import Admission
 from service.policies.authentication import Authentication
 from service.policies.deadline import Deadline
-from service.policies.draining import Draining
+from service.policies.draining import Draining, stopping
 from service.policies.measurement import Measurement
 from service.policies.policy import Policy
 from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
 from service.slices import Slices
+from service.stop_signals import stop_signals
 from service.tls import ServerFiles
 
 SERVICES = (codec.SERVICE, inference.SERVICE)
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+_HEALTH_METHODS = {
+    health.NAME: ("Check", "Watch"),
+    inference.SERVICE: ("ServerLive", "ServerReady"),
+}
 
 _LARGE = 2**31 - 1
 
-_LAST_ANSWERS = 5.0
-"""Seconds that the last answers have, within the grace, to reach whoever reads them slowly.
+_STREAMS = 128
+"""The least limit of calls in progress on one connection. A client delays the others itself."""
 
-Without this bound gRPC would also wait, for 20 seconds, for who has connected and never spoken.
-"""
+_IDLE_SECONDS = 1.0
+"""Once new calls are refused, calls that have waited so long for their caller are ended."""
+
+_QUIET_SECONDS = 0.1
+_MOST_SECONDS_TO_QUIET = 1.0
+"""New calls are refused in words until none has come for a while; then the connections end."""
+
+_SECONDS_BETWEEN_CLOSES = 0.02
+_LAST_ANSWERS = 5.0
+"""Seconds, within the grace, that clients have to read the last bytes sent to them."""
+_SECONDS_TO_PART = 1.0
+"""Seconds that clients have to close a connection that was closed for sending."""
 
 _log = structlog.get_logger(__name__)
 
 
-def policies(settings: ServeSettings) -> list[Policy]:
-    """Return the policies that the settings ask for, the outermost first."""
+def policies(settings: ServeSettings, draining: Draining) -> list[Policy]:
+    """Return the policies that the settings ask for, the outermost first.
+
+    A server that stops says so, also when it is busy: `draining` comes before the limits.
+    """
     chosen: list[Policy] = [Accounting(AccessLog(), Measurement())]
     if settings.token_file is not None:
         chosen.append(Authentication(settings.token_file))
-    return [*chosen, Admission(settings.max_calls), Deadline()]
+    return [*chosen, draining, Admission(settings.max_calls), Deadline()]
 
 
 class Server:
@@ -62,6 +80,8 @@ class Server:
     live : LiveModels
     settings : ServeSettings
     policies : sequence of Policy
+    draining : Draining
+        The one among the policies that refuses calls while the server stops.
     transport : callable, default=grpc.aio.server
         Makes the server; takes the options that `grpc.aio.server` takes.
     shared_port : bool, default=False
@@ -78,6 +98,7 @@ class Server:
         live: LiveModels,
         settings: ServeSettings,
         policies: Sequence[Policy],
+        draining: Draining,
         *,
         transport: Callable[..., grpc.aio.Server] = grpc.aio.server,
         shared_port: bool = False,
@@ -87,8 +108,15 @@ class Server:
         self._health = Health(("", *SERVICES))
         self._signals: asyncio.Queue[int] = asyncio.Queue()
 
-        self._draining = Draining()
-        self._guard = guard = Guard((*policies, self._draining))
+        self._server = transport(options=_options(settings, shared_port=shared_port))
+        self._backlog = Backlog()
+        self._draining = draining
+        self._guard = guard = Guard(
+            policies,
+            limit=settings.max_calls,
+            message_timeout=settings.message_timeout,
+            backlog=self._backlog,
+        )
         slices = Slices()
         quadrant = QuadrantServicer(
             live,
@@ -100,21 +128,26 @@ class Server:
         services = {
             codec.SERVICE: quadrant.handlers(guard),
             inference.SERVICE: tensors.handlers(guard),
-            health.NAME: self._health.handlers(),
+            health.NAME: self._health.handlers(self._backlog),
         }
         if not settings.no_reflection:
             services[reflection.NAME] = reflection.handlers(guard, services)
-        self._server = transport(options=_options(settings, shared_port=shared_port))
         self._server.add_generic_rpc_handlers((_Methods(services),))
+        for service, methods in _HEALTH_METHODS.items():
+            # Each has a queue of its own inside gRPC, so a check never waits behind other calls.
+            self._server.add_registered_method_handlers(
+                service, {method: services[service][method] for method in methods}
+            )
         self.port = self._bind(shared_port=shared_port)
+        self._sockets = ServerSockets(self.port)
 
     async def run(self, on_start: Callable[[], None] = lambda: None) -> None:
-        """Serve until SIGTERM or SIGINT; then drain and return. A second signal stops at once.
+        """Serve until a signal comes; then drain and return. A second signal stops at once.
 
         `on_start` is called once the first version is loaded, or is known not to load.
         """
         loop = asyncio.get_running_loop()
-        for number in STOPPING:
+        for number in stop_signals():
             loop.add_signal_handler(number, self.ask_to_stop)
         await self.serve(on_start)
 
@@ -131,13 +164,14 @@ class Server:
         await self._stop()
         watching.cancel()
         self._guard.close()
+        self._backlog.close()
 
     def ask_to_stop(self) -> None:
         """Do what a signal does. Must be called on the server's event loop."""
         self._signals.put_nowait(1)
 
     async def _stop(self) -> None:
-        """Say NOT_SERVING, wait for the drain delay, turn new calls away, finish the others.
+        """Say NOT_SERVING, wait for the drain delay, refuse new calls, finish the others.
 
         Another signal ends all waiting.
         """
@@ -146,25 +180,46 @@ class Server:
         await self._health.report_stopping()
         another = asyncio.create_task(self._signals.get())
         await asyncio.wait((another,), timeout=settings.drain_delay)
+        finishing = asyncio.create_task(self._finish())
+        await asyncio.wait((finishing, another), return_when=asyncio.FIRST_COMPLETED)
+        finishing.cancel()
+        another.cancel()
+        await asyncio.gather(finishing, another, return_exceptions=True)
+        if self._draining.in_flight.n:
+            _log.warning("cut off", calls=self._draining.in_flight.n)
+        # gRPC would end what is left with CANCELLED, which clients do not try again.
+        self._sockets.stop_listening()
+        self._sockets.finish_sending(lose_unsent=True)
+        await self._server.stop(None)
+
+    async def _finish(self) -> None:
+        """Refuse new calls, let the others end within the grace, then end the connections."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.grace
+        self._guard.end_idle_calls(_IDLE_SECONDS, stopping)
         draining = asyncio.create_task(self._draining.drain())
-        await asyncio.wait(
-            (draining, another),
-            timeout=0 if another.done() else settings.grace,
-            return_when=asyncio.FIRST_COMPLETED,
+        done, _ = await asyncio.wait((draining,), timeout=self._settings.grace)
+        draining.cancel()
+        if not done:
+            return
+        await self._draining.quiet(
+            _QUIET_SECONDS, at_most=min(_MOST_SECONDS_TO_QUIET, max(end - loop.time(), 0))
         )
-        if not draining.done():
-            _log.warning("cut off", calls=self._draining.in_flight)
-        # Their answers still have to reach the connection; others have had their time.
-        left = min(settings.grace, _LAST_ANSWERS) if draining.done() else 0
-        stopping = asyncio.create_task(self._server.stop(left))
-        # Only now, when nobody can begin to watch anew.
-        self._health.end_watches()
-        await asyncio.wait((stopping, another), return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done():
-            await self._server.stop(None)
-        await stopping
-        for task in (another, draining):
-            task.cancel()
+        # Only now, when no client can begin another watch.
+        last = min(end, loop.time() + _LAST_ANSWERS)
+        ending = asyncio.create_task(self._health.end_watches())
+        await asyncio.wait((ending,), timeout=max(last - loop.time(), 0))
+        ending.cancel()
+        self._sockets.stop_listening()
+        # Every answer has been handed to the kernel. A client that reads slowly has some time.
+        while self._sockets.finish_sending() and loop.time() < last:
+            await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
+        # Once more, for connections that were accepted meanwhile; then clients close their side.
+        await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
+        self._sockets.finish_sending()
+        last = loop.time() + _SECONDS_TO_PART
+        while self._sockets.n_connections() and loop.time() < last:
+            await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
 
     async def _watch(self) -> None:
         """Follow the registry."""
@@ -222,6 +277,11 @@ def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, i
         # By default a second server on the same port starts, silently, and gets some of the
         # connections.
         ("grpc.so_reuseport", int(shared_port)),
+        # Calls that wait inside gRPC are bounded by connection, and what a client resets frees a
+        # place. Without it, 50,000 calls begun and reset on one connection take 700 MB and hold up
+        # the others for seconds.
+        ("grpc.max_concurrent_streams", max(_STREAMS, 2 * settings.max_calls)),
+        ("grpc.enable_channelz", 1),
         # By default the core itself refuses calls beyond 1,000 that wait to be looked at, with
         # CANCELLED, which few clients try again. How many may be in flight is Admission's to say.
         ("grpc.server.max_pending_requests", _LARGE),

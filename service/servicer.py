@@ -1,7 +1,6 @@
 """`quadrant.v1.QuadrantService`: each method is decode, one call, encode."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 
 from quadnet.artifact import Model
@@ -39,7 +38,7 @@ class QuadrantServicer:
         handlers = {
             name: guard.unary(f"{SERVICE}/{name}", method) for name, method in unary.items()
         }
-        handlers["ClassifyStream"] = guard.stream(f"{SERVICE}/ClassifyStream", self.classify_stream)
+        handlers["ClassifyStream"] = guard.stream(f"{SERVICE}/ClassifyStream", self.classify)
         return handlers
 
     async def classify(self, content: bytes, call: Call) -> bytes:
@@ -61,13 +60,6 @@ class QuadrantServicer:
         check_size(answer, self._max_bytes, field="x", instead="send them in several calls")
         call.points += len(X)
         return answer
-
-    async def classify_stream(
-        self, messages: AsyncIterator[bytes], call: Call
-    ) -> AsyncIterator[bytes]:
-        """Do so for each message in turn."""
-        async for content in messages:
-            yield await self.classify(content, call)
 
     async def list_models(self, content: bytes, call: Call) -> bytes:
         """List what there is, and what the server has made of it."""

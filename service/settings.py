@@ -31,7 +31,10 @@ class ServeSettings(AddressSettings, RegistrySettings):
         64 * 2**20, description="The largest message, in and out."
     )
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        64, description="The most calls in flight; further ones are refused at once."
+        64, description="The most calls in progress; further ones are refused at once."
+    )
+    message_timeout: PositiveSeconds = Field(
+        60.0, description="Seconds in which the message of a call must arrive completely."
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="How many processes answer, on the one port."

@@ -19,8 +19,8 @@ from prometheus_client import multiprocess
 
 from quadnet.errors import QuadnetError
 from service import address, metrics
-from service.server import STOPPING
 from service.settings import ServeSettings
+from service.stop_signals import stop_signals
 from service.worker import OnStart
 
 _FIRST_PAUSE = 0.1
@@ -66,7 +66,7 @@ class Supervisor:
             If a worker cannot begin.
         """
         loop = asyncio.get_running_loop()
-        for number in STOPPING:
+        for number in stop_signals():
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         with address.reserved(self._settings.host, self._settings.port) as port:
             # Port 0 has become one, which is the same for all.

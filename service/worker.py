@@ -12,6 +12,7 @@ from quadnet.registry import Registry
 from service import address, logs, metrics
 from service.handover import received
 from service.live import LiveModels
+from service.policies.draining import Draining
 from service.server import Server, policies
 from service.settings import ServeSettings
 
@@ -52,7 +53,9 @@ async def _work_for_supervisor(settings: ServeSettings) -> None:
 
 def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Server, LiveModels]:
     live = LiveModels(Registry(settings.registry), model=settings.model, alias=settings.alias)
-    return Server(live, settings, policies(settings), shared_port=shared_port), live
+    draining = Draining()
+    server = Server(live, settings, policies(settings, draining), draining, shared_port=shared_port)
+    return server, live
 
 
 def _state(live: LiveModels, host: str, port: int) -> str:

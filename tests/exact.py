@@ -91,6 +91,17 @@ def publish(registry, model="quadrants", *, scale=10.0, alias=CHAMPION, **option
     return published
 
 
+def publish_wide(registry):
+    """Publish a network so large that half a million points take it a minute, as model "wide"."""
+    if "wide" in registry.models():
+        return
+    wide = Network([2, 2048, 2048, 4], activations=["relu"] * 2, loss="softmax_cross_entropy")
+    rng = np.random.default_rng(0)
+    wide.parameters.flat[:] = rng.normal(size=wide.parameters.flat.size) / 100
+    predictor = Predictor(wide, quadrants.NAMES)
+    registry.publish("wide", predictor, record(predictor), np.zeros((1, 2)))
+
+
 def signed(values):
     """Return the bytes of a manifest, or a generation of aliases, that says this: sealed."""
     rest = {key: value for key, value in values.items() if key != "checksum"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import queue
 import threading
 import time
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from service.channel import MAX_MESSAGE_BYTES, SERVICE_CONFIG
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 CLASSIFY = "/quadrant.v1.QuadrantService/Classify"
+
+MESSAGES = 20
+"""Messages of one stream."""
 
 
 @dataclass
@@ -28,13 +32,13 @@ class Outcome:
 class Load:
     """So many calls in flight at a time, over connections of their own, while entered.
 
-    With `retries`, the clients are told what the shipped client tells gRPC to do by itself;
-    without `keep`, calls are only counted.
+    With `retries`, gRPC retries calls as in the shipped client; without `keep`, calls are only
+    counted. With `leave`, a client ends at its first error; otherwise it calls again at once.
     """
 
     def __init__(
         self, address, request, *, in_flight=8, connections=4, retries=False, at_most=None,
-        keep=True,
+        keep=True, leave=False,
     ):  # fmt: skip
         self.outcomes = []
         self.ended = 0
@@ -43,6 +47,7 @@ class Load:
         self._content = request.SerializeToString()
         self._in_flight, self._connections = in_flight, connections
         self._retries = retries
+        self._leave = leave
         self._left = at_most
         self._stopping = threading.Event()
         self._grown = threading.Condition()
@@ -117,3 +122,79 @@ class Load:
                 if self._keep:
                     self.outcomes.append(outcome)
                 self._grown.notify_all()
+            if self._leave and outcome.code is not grpc.StatusCode.OK:
+                return
+
+
+class StreamLoad:
+    """Clients that send the messages of streams, each after the answer to the one before.
+
+    Threads, because an asyncio client of grpcio reports a stream that ends during a write as
+    INTERNAL, whatever the server said (grpc issue 36066).
+    """
+
+    def __init__(self, address, request, *, in_flight=8, connections=4, leave=False):
+        self.outcomes = []
+        self._content = request.SerializeToString()
+        self._leave = leave
+        self._stopping = threading.Event()
+        self._grown = threading.Condition()
+        self._channels = [
+            grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+            for _ in range(connections)
+        ]
+        self._threads = [
+            threading.Thread(target=self._run, args=(self._channels[i % connections],))
+            for i in range(in_flight)
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+        for channel in self._channels:
+            channel.close()
+
+    def stop(self):
+        """Let the calls in flight end, and make no more."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+    def wait_for(self, n):
+        """Wait until n messages have been answered."""
+        with self._grown:
+            reached = self._grown.wait_for(lambda: len(self.outcomes) >= n, 60)
+        assert reached, f"only {len(self.outcomes)} of {n} messages were answered"
+
+    def _run(self, channel):
+        classify = channel.stream_stream(f"{CLASSIFY}Stream")
+        while not self._stopping.is_set():
+            messages = queue.SimpleQueue()
+            stream = classify(iter(messages.get, None), timeout=60)
+            try:
+                for _ in range(MESSAGES):
+                    messages.put(self._content)
+                    next(stream)
+                    self._note(grpc.StatusCode.OK)
+                messages.put(None)
+                assert not list(stream)
+            except StopIteration:
+                # It ended without an error, but a message was not answered.
+                self._note(grpc.StatusCode.DATA_LOSS)
+            except grpc.RpcError as error:
+                self._note(error.code(), error.details())
+                if self._leave:
+                    return
+            finally:
+                messages.put(None)
+
+    def _note(self, code, details=""):
+        now = time.time()
+        with self._grown:
+            self.outcomes.append(Outcome(now, now, None, code, details))
+            self._grown.notify_all()

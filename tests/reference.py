@@ -78,7 +78,7 @@ def reference():
             "What a caller sees. The text stands alone. Details are google.rpc messages in the",
             "trailing metadata, which also hold an `x-request-id`, the call's own or a new one.",
             "A call that gRPC has received and not handed over when the server stops ends with",
-            "`CANCELLED`.\n",
+            "`UNAVAILABLE` on Linux; elsewhere gRPC may end it with `CANCELLED`.\n",
             errors() + "\n",
             "## Metrics\n",
             measured() + "\n",

@@ -14,15 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.live import LiveModels
+from service.policies.draining import Draining
 from service.server import Server
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
+from tests.exact import publish_wide
 
 ROOT = Path(__file__).parent.parent
 SERVICE = "quadrant.v1.QuadrantService"
@@ -39,7 +42,7 @@ class AnnouncedProcess:
         self.channel.close()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
         self._log.all()
 
@@ -59,9 +62,9 @@ class AnnouncedProcess:
 class ServerProcess(AnnouncedProcess):
     """`quadnet serve` (or another verb that serves), started, announced, and stopped at the end."""
 
-    def __init__(self, registry, *options, verb="serve", env=None, port=0):
+    def __init__(self, registry, *options, verb="serve", env=None, port=0, before=()):
         self.process = subprocess.Popen(
-            [*QUADNET, verb, "--registry", str(registry), "--port", str(port), *options],
+            [*before, *QUADNET, verb, "--registry", str(registry), "--port", str(port), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -155,12 +158,16 @@ class _Lines:
 
 @contextmanager
 def served_here(registry, policies, *, port=0):
-    """Serve in a thread of this process, with policies of the test's own; give a channel."""
+    """Serve in a thread of this process, with policies of the test's own; give a channel.
+
+    Its attribute `target` is the server's address.
+    """
     live = LiveModels(registry, model="quadrants")
     started, running = threading.Event(), []
 
     async def run():
-        server = Server(live, ServeSettings(port=port), policies)
+        draining = Draining()
+        server = Server(live, ServeSettings(port=port), [*policies, draining], draining)
         running.append((server, asyncio.get_running_loop()))
         await server.serve(started.set)
 
@@ -168,7 +175,9 @@ def served_here(registry, policies, *, port=0):
     thread.start()
     try:
         assert started.wait(20)
-        with grpc.insecure_channel(f"127.0.0.1:{running[0][0].port}") as channel:
+        address = f"127.0.0.1:{running[0][0].port}"
+        with grpc.insecure_channel(address) as channel:
+            channel.target = address
             yield channel
     finally:
         server, loop = running[0]
@@ -191,6 +200,56 @@ def open_stream(server, metadata=()):
         yield stream
     finally:
         ended.set()
+
+
+@contextmanager
+def unread_stream(server):
+    """Let a stream be in progress: its second answer is made, and too large to be sent unread."""
+    sent, ended = threading.Event(), threading.Event()
+    zeros = np.zeros(500_000)
+
+    def messages():
+        yield pb.ClassifyRequest(x=[1], y=[1])
+        yield pb.ClassifyRequest(x=zeros, y=zeros, all_certainties=True)
+        sent.set()
+        ended.wait(120)
+
+    stream = server.stub.ClassifyStream(messages(), timeout=120)
+    assert list(next(stream).quadrants) == [pb.QUADRANT_I]
+    # gRPC asks for a third message once it has sent the second.
+    assert sent.wait(60)
+    try:
+        yield stream
+    finally:
+        ended.set()
+        stream.cancel()
+
+
+@contextmanager
+def long_call(server, registry, metadata=()):
+    """Let a call take the only slot of a server with --max-calls 1; give the call.
+
+    The server computes for a minute, or until the call is cancelled at the end.
+    """
+    publish_wide(registry)
+    zeros = np.zeros(500_000)
+    model = pb.ModelRef(name="wide", version=1)
+    call = server.stub.Classify.future(
+        pb.ClassifyRequest(model=model, x=zeros, y=zeros), timeout=120, metadata=metadata
+    )
+
+    def is_busy():
+        try:
+            server.stub.Classify(pb.ClassifyRequest(), timeout=30, metadata=metadata)
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return False
+
+    try:
+        until(is_busy, seconds=60)
+        yield call
+    finally:
+        call.cancel()
 
 
 def quadnet(*words, env=None, cwd=None):

@@ -28,7 +28,7 @@ from quadnet.errors import (
 from quadnet.registry import Registry
 from service.client import QuadrantClient, Refused
 from tests.exact import exact_predictor, publish
-from tests.serving import SERVICE, ServerProcess, open_stream
+from tests.serving import SERVICE, ServerProcess, long_call
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +165,10 @@ def test_a_server_that_is_busy_is_asked_again_by_itself(registry):
         QuadrantClient(server.address) as client,
         ThreadPoolExecutor(1) as pool,
     ):
-        with open_stream(server):
+        with long_call(server, registry):
+            refusals = sum(line.get("status") == "RESOURCE_EXHAUSTED" for line in server.log())
             answers = pool.submit(client.classify, np.ones((50_000, 2)))
-            server.logged("call", status="RESOURCE_EXHAUSTED")
+            server.logged("call", refusals + 1, status="RESOURCE_EXHAUSTED")
         assert set(answers.result(20).quadrants) == {"I"}
 
 
@@ -176,15 +177,17 @@ def test_a_server_that_stays_busy_is_asked_less_and_less_often(registry):
     with (
         ServerProcess(registry.root, "--max-calls", "1") as server,
         QuadrantClient(server.address) as client,
-        open_stream(server),
+        long_call(server, registry),
     ):
+        before = server.logged("call", status="RESOURCE_EXHAUSTED")["timestamp"]
+        n_before = sum(line.get("status") == "RESOURCE_EXHAUSTED" for line in server.log())
         with pytest.raises(Overloaded, match="already answers 1 calls"):
             client.classify([[1, 1]])
-        server.logged("call", 5, status="RESOURCE_EXHAUSTED")
+        server.logged("call", n_before + 5, status="RESOURCE_EXHAUSTED")
         times = [
             datetime.fromisoformat(line["timestamp"])
             for line in server.log()
-            if line.get("status") == "RESOURCE_EXHAUSTED"
+            if line.get("status") == "RESOURCE_EXHAUSTED" and line["timestamp"] > before
         ]
     pauses = [(after - before).total_seconds() for before, after in pairwise(times)]
     # The least that each may be, with what the log is behind.

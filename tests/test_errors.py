@@ -1,6 +1,9 @@
 """The table of errors, case by case, over a real socket; and nothing else, whatever is sent."""
 
 import shutil
+import threading
+import time
+from contextlib import ExitStack
 
 import grpc
 import numpy as np
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from quadnet.registry import Registry
 from service.errors import TABLE
+from service.policies.admission import Admission
 from service.policies.policy import Policy
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -22,9 +26,11 @@ from tests.inference import InferenceStub
 from tests.serving import (
     SERVICE,
     ServerProcess,
+    long_call,
     open_stream,
     refused,
     served_here,
+    unread_stream,
 )
 
 NAN = float("nan")
@@ -53,6 +59,13 @@ def server(registry):
 def raw(server, method, content, **options):
     """Call a method with these bytes, and return the answer's."""
     return server.channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=20, **options)
+
+
+class Slow(Policy):
+    """A policy that holds up the event loop, as a busy machine does."""
+
+    def begin(self, call):
+        time.sleep(0.03)
 
 
 class Broken(Policy):
@@ -129,8 +142,39 @@ def too_large(server, registry, folder):
 
 
 def overload(server, registry, folder):
-    with ServerProcess(registry.root, "--max-calls", "1") as small, open_stream(small):
+    with (
+        ServerProcess(registry.root, "--max-calls", "1") as small,
+        long_call(small, registry),
+    ):
         return classify(small)
+
+
+def waited(server, registry, folder):
+    with served_here(registry, [Slow(), Admission(20)]) as channel:
+        classify = channel.unary_unary(f"/{SERVICE}/Classify")
+        calls = [classify.future(b"", timeout=120) for _ in range(100)]
+        return next(error for error in (call.exception() for call in calls) if error)
+
+
+def makes_room(server, registry, folder):
+    with ServerProcess(registry.root, "--max-calls", "1") as small, ExitStack() as opened:
+        streams = [opened.enter_context(open_stream(small)) for _ in range(17)]
+        return refused(lambda request, timeout: next(streams[0]), None)
+
+
+def slow_message(server, registry, folder):
+    begun = threading.Event()
+
+    def messages():
+        begun.wait(60)
+        yield b""
+
+    with ServerProcess(registry.root, "--message-timeout", "0.2") as impatient:
+        call = impatient.channel.stream_unary(f"/{SERVICE}/Classify")
+        try:
+            return refused(lambda request, timeout: call(messages(), timeout=60), None)
+        finally:
+            begun.set()
 
 
 def deadline(server, registry, folder):
@@ -153,7 +197,10 @@ def not_loaded(server, registry, folder):
 
 
 def stopping(server, registry, folder):
-    with ServerProcess(registry.root) as leaving, open_stream(leaving):
+    with (
+        ServerProcess(registry.root, "--max-calls", "1") as leaving,
+        long_call(leaving, registry),
+    ):
         leaving.process.terminate()
         leaving.logged("stopping")
         return classify(leaving)
@@ -168,7 +215,7 @@ def stopped(server, registry, folder):
 def cut_off(server, registry, folder):
     with (
         ServerProcess(registry.root, "--grace", "0") as leaving,
-        open_stream(leaving) as stream,
+        unread_stream(leaving) as stream,
     ):
         leaving.stop()
         return refused(lambda request, timeout: next(stream), None)
@@ -205,8 +252,8 @@ CASES = dict(
         [
             unknown, lengths, not_finite, certainty, too_many, features, no_input,
             another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
-            overload, deadline, cannot, damaged, not_loaded, stopping, stopped, cut_off, no_token,
-            no_certificate, no_method, fault,
+            overload, waited, makes_room, slow_message, deadline, cannot, damaged, not_loaded,
+            stopping, stopped, cut_off, no_token, no_certificate, no_method, fault,
         ],
         strict=True,
     )

@@ -14,7 +14,7 @@ from service.stubs.inference.v2 import inference_pb2 as pb
 from tests import serving
 from tests.exact import publish
 from tests.inference import SERVICE, InferenceStub, outputs, raw, typed
-from tests.serving import ServerProcess, open_stream, refused
+from tests.serving import ServerProcess, long_call, refused
 
 POINT = raw([[1, 1]])
 
@@ -168,7 +168,7 @@ def test_the_servers_health_is_told_to_strangers_and_by_a_busy_server(registry, 
     tokens.write_text("sesame\n")
     options = ("--token-file", str(tokens), "--max-calls", "1")
     sesame = (("authorization", "Bearer sesame"),)
-    with ServerProcess(registry.root, *options) as server, open_stream(server, sesame):
+    with ServerProcess(registry.root, *options) as server, long_call(server, registry, sesame):
         stub = InferenceStub(server.channel)
         assert stub.ServerLive(pb.ServerLiveRequest()).live
         assert stub.ServerReady(pb.ServerReadyRequest()).ready

@@ -158,13 +158,15 @@ from pathlib import Path
 import google.protobuf
 from quadnet.registry import Registry
 from service.live import LiveModels
+from service.policies.draining import Draining
 from service.server import Server, policies
 from service.settings import ServeSettings
 
 async def main():
     settings = ServeSettings(registry=Path(sys.argv[1]), port=0)
+    draining = Draining()
     server = Server(LiveModels(Registry(settings.registry), model="quadrants"), settings,
-                    policies(settings))
+                    policies(settings, draining), draining)
     started = asyncio.Event()
     running = asyncio.create_task(server.run(started.set))
     await started.wait()

@@ -8,6 +8,7 @@ from service.policies.accounting import Accounting
 from service.policies.admission import Admission
 from service.policies.authentication import Authentication
 from service.policies.deadline import Deadline
+from service.policies.draining import Draining
 from service.server import policies
 from service.settings import ServeSettings
 
@@ -25,10 +26,12 @@ class Context:
 def test_the_order_is_that_refusals_are_logged_and_strangers_take_nobodys_place(tmp_path):
     tokens = tmp_path / "tokens"
     tokens.write_text("sesame\n")
-    chosen = policies(ServeSettings(token_file=tokens))
-    assert [type(policy) for policy in chosen] == [Accounting, Authentication, Admission, Deadline]
-    without = policies(ServeSettings())
-    assert [type(policy) for policy in without] == [Accounting, Admission, Deadline]
+    chosen = policies(ServeSettings(token_file=tokens), Draining())
+    assert [type(policy) for policy in chosen] == [
+        Accounting, Authentication, Draining, Admission, Deadline
+    ]  # fmt: skip
+    without = policies(ServeSettings(), Draining())
+    assert [type(policy) for policy in without] == [Accounting, Draining, Admission, Deadline]
 
 
 @pytest.mark.parametrize("seconds", [None, 0.001, 60.0])

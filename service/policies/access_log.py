@@ -20,6 +20,7 @@ class AccessLog:
                 method=call.method,
                 status=call.status.name,
                 milliseconds=round(call.seconds * 1e3, 3),
+                waited_milliseconds=round(call.waited * 1e3),
                 points=call.points,
                 model=call.model,
                 version=call.version,

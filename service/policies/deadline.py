@@ -13,6 +13,10 @@ class Deadline(Policy):
 
     def begin(self, call: Call) -> None:
         """Refuse the call if it is too late."""
+        self.begin_work(call)
+
+    def begin_work(self, call: Call) -> None:
+        """Refuse the call if its message has arrived too late."""
         if call.context.time_remaining() == 0:
             raise DeadlinePassed(
                 "The call's deadline passed before the server could begin with it. Allow it more "

@@ -19,6 +19,7 @@ class Measurement:
             calls[call.method, call.status.name] += 1
             points[call.method] += call.points
             metrics.SECONDS.labels(call.method).observe(call.seconds)
+            metrics.WAIT_SECONDS.labels(call.method).observe(call.waited)
         for labels, n in calls.items():
             metrics.CALLS.labels(*labels).inc(n)
         for method, n in points.items():

@@ -19,6 +19,15 @@ class Policy:
     def begin(self, call: Call) -> None:
         """Look at a call that has come in; what is raised refuses it."""
 
+    def begin_work(self, call: Call) -> None:
+        """Look at a call whose message has arrived; what is raised refuses it.
+
+        Called for each message of a stream.
+        """
+
+    def end_work(self, call: Call) -> None:
+        """Look at a call that has made the answer to a message."""
+
     def end(self, call: Call) -> None:
         """Look at a call that began, when it is known how it went."""
 

@@ -16,8 +16,8 @@ from service import address, beside, logs
 from service.channel import authorization, connect
 from service.handover import received
 from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
-from service.server import STOPPING
 from service.settings import PlaygroundSettings
+from service.stop_signals import stop_signals
 from service.web.fence import allowed_hosts
 from service.web.gateway import Gateway, Target
 
@@ -84,7 +84,7 @@ async def _serve(
     def stop() -> None:
         server.should_exit = True
 
-    for number in STOPPING:
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop)
     if not address.is_loopback(settings.page_host):
         _log.warning(

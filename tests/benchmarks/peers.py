@@ -17,6 +17,7 @@ import grpc.aio
 from quadnet.registry import Registry
 from service import logs
 from service.live import LiveModels
+from service.policies.draining import Draining
 from service.server import Server
 from service.settings import ServeSettings
 
@@ -59,7 +60,8 @@ async def asynchronous(answer):
 async def unguarded(registry):
     logs.configure("error")
     live = LiveModels(Registry(Path(registry)), model="quadrants")
-    server = Server(live, ServeSettings(port=0), ())
+    draining = Draining()
+    server = Server(live, ServeSettings(port=0), (draining,), draining)
     loop = asyncio.get_running_loop()
 
     def wait_for_the_end():

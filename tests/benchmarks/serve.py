@@ -10,8 +10,10 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -25,6 +27,7 @@ from quadnet.quadrants import NAMES
 from quadnet.registry import Registry
 from service import logs
 from service.call import Call
+from service.policies.draining import Draining
 from service.server import policies
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -32,7 +35,8 @@ from tests.benchmarks import infer, loading
 from tests.benchmarks.overload import HealthChecks, Offer
 from tests.exact import record
 from tests.loading import Load
-from tests.serving import QUADNET, ServerProcess, quadnet
+from tests.raw_http2 import RawConnection
+from tests.serving import QUADNET, ROOT, ServerProcess, quadnet
 
 
 class Quiet:
@@ -43,6 +47,9 @@ class Quiet:
 
     def peer(self):
         return "ipv4:127.0.0.1:1"
+
+    def add_done_callback(self, callback):
+        callback(self)
 
 
 def request_of(n):
@@ -124,7 +131,7 @@ class Benchmark:
         tokens = self.folder / "tokens"
         tokens.write_text("sesame\n")
         settings = ServeSettings(token_file=tokens)
-        for policy in policies(settings):
+        for policy in policies(settings, Draining()):
             begun = time.perf_counter()
             for _ in range(10_000):
                 call = Call("Classify", Quiet(), {"authorization": "Bearer sesame"}, "an-id")
@@ -216,6 +223,48 @@ class Benchmark:
         fact(f"a call of 1 point, {large}", summary(points))
         fact(f"health, {large}", summary(health.milliseconds))
 
+    def many_calls_at_once(self):
+        """5,000 calls on 40 connections, and health on another one."""
+        n_connections, calls = 40, 5_000
+        message = self.requests[100].SerializeToString()
+        with self.serve("--log-level", "error") as server, ExitStack() as opened:
+            connections = [
+                opened.enter_context(RawConnection(server.port)) for _ in range(n_connections)
+            ]
+            with HealthChecks(server.channel) as health:
+                for _ in range(self.repeat):
+                    streams = [
+                        (each, each.begin_call(message=message, end=True))
+                        for _ in range(calls // n_connections)
+                        for each in connections
+                    ]
+                    begun = time.perf_counter()
+                    for each, stream in streams:
+                        each.answer(stream)
+                    took = time.perf_counter() - begun
+        fact(f"health while {calls:,} calls are in flight", summary(health.milliseconds))
+        fact(f"to answer these {calls:,} calls", f"{took:.1f} s")
+
+    def resets(self):
+        """Calls of others, and memory, while one connection begins and resets 50,000 calls."""
+        resets = [sys.executable, "-m", "tests.benchmarks.resets"]
+        with self.serve("--log-level", "error") as server:
+            load = self.load(server.port, 100)
+            alone = statistics.median(load() for _ in range(self.repeat))
+            before = server.resident()
+            command = [*resets, server.port, "50000"]
+            with subprocess.Popen(command, cwd=ROOT) as peer:
+                beside = []
+                while peer.poll() is None:
+                    beside.append(load())
+            grown = server.resident() - before
+        row(
+            "calls/s, 100 points, while a peer resets 50,000 streams, and without it",
+            f"{statistics.median(beside):,.0f} / {alone:,.0f}",
+            statistics.median(beside) / alone,
+        )
+        fact("memory more than before", f"{grown:.0f} MB")
+
     def overload(self):
         """With a network so large that answering, not refusing, is what takes the time."""
         n, limit = 1000, 8
@@ -279,6 +328,8 @@ def main():
         benchmark.workers()
         benchmark.large_batches()
         benchmark.small_calls_beside_large_ones()
+        benchmark.many_calls_at_once()
+        benchmark.resets()
         benchmark.overload()
 
 
