@@ -7,6 +7,7 @@
     ├── Unsupported         this model cannot do what was asked of it
     ├── NotReady            nothing is loaded yet, or who was asked is about to stop
     ├── Overloaded          there is more to do than is allowed at a time
+    ├── TooLarge            a request has more bytes than the server reads
     ├── DeadlinePassed      whoever asked no longer waits for the answer
     ├── Unauthenticated     whoever asked did not show that they may
     ├── CorruptVersion      a published version is not what its manifest says
@@ -15,7 +16,8 @@
     ├── GateFailed          a trained model was judged and not published
     └── Unreachable         no server answered
 
-The service adds two of its own, which speak of its transport: CannotListen and Refused.
+The service adds three of its own, which speak of its transport: CannotListen, UnknownMethod and
+Refused.
 Every message stands alone: what was expected, what came, where, and what to do.
 """
 
@@ -110,6 +112,10 @@ class Overloaded(QuadnetError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class TooLarge(QuadnetError):
+    """A request has more bytes than the server reads. The same request fails again."""
 
 
 class DeadlinePassed(QuadnetError):

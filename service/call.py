@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -11,6 +11,13 @@ import grpc.aio
 from quadnet.artifact import Model
 
 REQUEST_ID = "x-request-id"
+
+_SECONDS_ON_THE_WAY, _ROUNDING = 0.02, 0.01
+"""By how much a client's deadline may be ahead of the server's.
+
+A client ends its call at its own deadline. The server's is later, by the way of the request, which
+is taken for a quarter of short timeouts, and by gRPC's rounding, which is up to a hundredth.
+"""
 
 # As text: at run time grpcio's types cannot be subscripted.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -59,3 +66,13 @@ class Call:
     def answered_by(self, model: Model) -> None:
         """Note which version answers."""
         self.model, self.version = model.manifest.model, model.manifest.version
+
+    def status_of_caller_that_left(self) -> grpc.StatusCode:
+        """Return what the caller of a call that was ended from outside saw."""
+        # None without a deadline, whatever grpcio's types say.
+        remaining = cast("float | None", self.context.time_remaining())
+        if remaining is None:
+            return grpc.StatusCode.CANCELLED
+        given = time.perf_counter() - self.started + remaining
+        late = remaining <= min(_SECONDS_ON_THE_WAY, given / 4) + _ROUNDING * given
+        return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED

@@ -4,6 +4,7 @@ Everything outside the table is a fault of ours: the caller gets a fixed text wi
 the log gets the rest. The table in REFERENCE.md is made from this one.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -21,8 +22,11 @@ from quadnet.errors import (
     NotReady,
     Overloaded,
     QuadnetError,
+    TooLarge,
     Unauthenticated,
     Unsupported,
+    listing,
+    shorten,
 )
 
 DOMAIN = "quadnet"
@@ -32,8 +36,36 @@ FAULTS = "faults"
 
 _DETAILS = "grpc-status-details-bin"
 _PUSHBACK = "grpc-retry-pushback-ms"
+_NEVER = "-1"
+"""A pushback that tells gRPC not to retry the call."""
 
 _log = structlog.get_logger(__name__)
+
+
+class UnknownMethod(QuadnetError):
+    """The server has no such service or method.
+
+    Parameters
+    ----------
+    path : str
+        What the caller asked for, ``/service/method``.
+    methods : mapping
+        The names of each service's methods.
+    """
+
+    def __init__(self, path: str, methods: Mapping[str, Sequence[str]]) -> None:
+        service, _, method = path.removeprefix("/").rpartition("/")
+        if service in methods:
+            text = (
+                f"{service} has no method {shorten(method)}. Its methods: "
+                f"{listing(methods[service])}."
+            )
+        else:
+            text = (
+                f"This server has no service {shorten(service)}. Its services: "
+                f"{listing([*methods])}."
+            )
+        super().__init__(text)
 
 
 @dataclass(frozen=True)
@@ -75,8 +107,13 @@ TABLE = (
               _Violations),
     Situation("bytes that are not the method's message", InvalidInput, _Code.INVALID_ARGUMENT,
               _Violations),
-    Situation("a request larger than --max-message-bytes", None, _Code.RESOURCE_EXHAUSTED,
-              "none: gRPC's own"),
+    Situation("a request larger than --max-message-bytes", TooLarge, _Code.RESOURCE_EXHAUSTED,
+              f"{_ErrorInfo}; `{_PUSHBACK}` of {_NEVER}, against retries"),
+    Situation("a request of more than twice --max-message-bytes and 4 MiB", None,
+              _Code.RESOURCE_EXHAUSTED,
+              "none: gRPC's own, which log and metrics count as CANCELLED"),
+    Situation("a message that cannot be decompressed", None, _Code.INTERNAL,
+              "none: gRPC's own, which log and metrics count as CANCELLED"),
     Situation("more calls in progress than --max-calls; health is exempt", Overloaded,
               _Code.RESOURCE_EXHAUSTED, _Retry),
     Situation("over a second inside gRPC, where more calls wait than --max-calls",
@@ -100,7 +137,8 @@ TABLE = (
               _ErrorInfo),
     Situation("no client certificate, or one that is refused", None, _Code.UNAVAILABLE,
               "none: TLS ends the connection before a call can begin"),
-    Situation("a method that there is not", None, _Code.UNIMPLEMENTED, "none: gRPC's own"),
+    Situation("an unknown service or method; log and metrics name the method `unknown`",
+              UnknownMethod, _Code.UNIMPLEMENTED, f"{_ErrorInfo}; the text says what exists"),
     Situation("a fault of the server", Exception, _Code.INTERNAL,
               "none; the text names the request id under which the log says more"),
 )  # fmt: skip
@@ -143,6 +181,8 @@ def trailing_metadata(
     metadata: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
     if isinstance(error, Overloaded | NotReady) and error.retry_after is not None:
         metadata.append((_PUSHBACK, str(int(error.retry_after * 1e3))))
+    if isinstance(error, TooLarge):
+        metadata.append((_PUSHBACK, _NEVER))
     return tuple(metadata)
 
 

@@ -6,18 +6,19 @@ that is refused costs no memory, however large it is.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
 
-from quadnet.errors import InvalidInput, Overloaded, QuadnetError, Violation
+from quadnet.errors import InvalidInput, Overloaded, QuadnetError, TooLarge, Violation
 from service import metrics
 from service.backlog import Backlog
 from service.call import REQUEST_ID, Call, Context
-from service.errors import to_status, trailing_metadata
+from service.errors import UnknownMethod, to_status, trailing_metadata
 from service.message_waits import MessageWaits
 from service.policies.policy import Policy
 
@@ -29,11 +30,17 @@ ServerStream = Callable[[bytes, Call], AsyncIterator[bytes]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _SECONDS_TO_BE_CANCELLED = 0.05
+_SECONDS_FOR_STREAM_TO_BE_CANCELLED = 0.002
 
 _PATIENCE = 1.0
 """Seconds that a message has to arrive even while many others wait for theirs."""
 
 _HEALTH_CALLS = 1024
+
+UNKNOWN = "unknown"
+"""The method of calls that ask for a method that does not exist, in the log and the metrics."""
+
+_GRPC_LOGGER = logging.getLogger("grpc._cython.cygrpc")
 
 
 class Guard:
@@ -51,6 +58,8 @@ class Guard:
         Seconds in which the message of a unary call has to arrive.
     backlog : Backlog or None
         Tells how long calls have waited inside gRPC.
+    max_bytes : int, default=2**31 - 1
+        Larger requests are refused.
     """
 
     def __init__(
@@ -60,7 +69,10 @@ class Guard:
         limit: int,
         message_timeout: float,
         backlog: Backlog | None = None,
+        max_bytes: int = 2**31 - 1,
     ) -> None:
+        self._max_bytes = max_bytes
+        _GRPC_LOGGER.addFilter(_is_worth_a_line)
         self._policies = tuple(policies)
         self._policies_of_health = tuple(each for each in policies if not each.exempts_health)
         self._backlog = backlog
@@ -75,7 +87,7 @@ class Guard:
         waits = self._health if is_health else self._unary
 
         async def read_and_respond(call: Call) -> bytes:
-            content = await _first(waits, call)
+            content = await self._first(waits, call)
             with _work(policies, call):
                 return await respond(content, call)
 
@@ -94,10 +106,14 @@ class Guard:
 
         async def relay(call: Call) -> None:
             while (content := await self._streams.message(call)) is not grpc.aio.EOF:
-                assert isinstance(content, bytes)
+                request = self._received(content)
                 with _work(self._policies, call):
-                    reply = await respond(content, call)
+                    reply = await respond(request, call)
                 await call.context.write(reply)
+            # A caller that has gone away looks the same as the end of the messages, until gRPC
+            # cancels this. Without the wait its call would be counted as answered. Usually 0.1 ms
+            # are enough.
+            await asyncio.sleep(_SECONDS_FOR_STREAM_TO_BE_CANCELLED)
 
         return self._streaming(method, relay)
 
@@ -108,12 +124,27 @@ class Guard:
         """
 
         async def relay(call: Call) -> None:
-            content = await _first(self._unary, call)
+            content = await self._first(self._unary, call)
             with _work(self._policies, call):
                 async for reply in respond(content, call):
                     await call.context.write(reply)
 
         return self._streaming(method, relay)
+
+    def unknown(self, path: str, methods: Mapping[str, Sequence[str]]) -> Handler:
+        """Return a handler that refuses a call of a method that is not among these.
+
+        gRPC refuses such calls, too, but unseen by the policies, and so by the log and the metrics.
+        """
+
+        async def refuse(_call: Call) -> bytes:
+            raise UnknownMethod(path, methods)
+
+        async def handle(_requests: object, context: Context) -> bytes:
+            # Not under the path: callers choose it, and each would become a label of the metrics.
+            return await self._run(UNKNOWN, context, self._policies, refuse)
+
+        return grpc.stream_unary_rpc_method_handler(handle)
 
     def end_idle_calls(self, seconds: float, error: Callable[[], QuadnetError]) -> None:
         """From now on, end each call that waits for a message for so long, with this error."""
@@ -132,6 +163,29 @@ class Guard:
             await self._run(method, context, self._policies, relay)
 
         return grpc.stream_stream_rpc_method_handler(handle)
+
+    async def _first(self, waits: MessageWaits, call: Call) -> bytes:
+        """Return the one message of a call."""
+        content = await waits.message(call)
+        if content is grpc.aio.EOF:
+            # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
+            await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
+            raise InvalidInput([Violation("request", "expected one message, got none")])
+        return self._received(content)
+
+    def _received(self, content: object) -> bytes:
+        """Return a message; raise TooLarge if it is.
+
+        gRPC's own refusal would leave no trace of its status: it ends the call from within, which
+        looks as if the caller had cancelled it.
+        """
+        assert isinstance(content, bytes)
+        if len(content) > self._max_bytes:
+            raise TooLarge(
+                f"The request has {len(content)} bytes; this server reads at most "
+                f"{self._max_bytes}. Send it in several calls."
+            )
+        return content
 
     async def _run(
         self,
@@ -153,39 +207,51 @@ class Guard:
             return await work(call)
         except asyncio.CancelledError:
             # By the caller, or by the library because the deadline has come.
-            late = context.time_remaining() == 0
-            call.status = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            call.status = call.status_of_caller_that_left()
             raise
+        except grpc.aio.InternalError:
+            raise _caller_left(call) from None
         except grpc.aio.BaseError:
-            # The connection went away while a message was being read or written.
+            # The server has stopped.
             call.status = grpc.StatusCode.CANCELLED
             raise
         except Exception as error:
             if isinstance(error, Overloaded):
                 metrics.SHED.inc()
             call.status, status = to_status(error, call.method, call.request_id)
-            # Unlike a status that is only set, this one goes without a message before it: what
-            # has sent a message is not retried by clients.
-            await context.abort(
-                call.status,
-                status.message,
-                (*trailing_metadata(error, status), (REQUEST_ID, call.request_id)),
-            )
+            try:
+                # Unlike a status that is only set, this one goes without a message before it: what
+                # has sent a message is not retried by clients.
+                await context.abort(
+                    call.status,
+                    status.message,
+                    (*trailing_metadata(error, status), (REQUEST_ID, call.request_id)),
+                )
+            except grpc.aio.InternalError:
+                raise _caller_left(call) from None
             raise AssertionError("abort raises") from error
         finally:
             for policy in reversed(begun):
                 policy.end(call)
 
 
-async def _first(waits: MessageWaits, call: Call) -> bytes:
-    """Return the one message of a call."""
-    content = await waits.message(call)
-    if content is grpc.aio.EOF:
-        # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
-        await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
-        raise InvalidInput([Violation("request", "expected one message, got none")])
-    assert isinstance(content, bytes)
-    return content
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Return whether gRPC says more than that an answer found no caller any more.
+
+    It says so, with a traceback, where the call ends after the method has returned and before the
+    event loop has heard of it.
+    """
+    return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
+
+
+def _caller_left(call: Call) -> asyncio.CancelledError:
+    """Return what to raise where gRPC cannot send or read because the call has ended.
+
+    gRPC's own error, raised on, would be logged with two tracebacks if it arrives before gRPC has
+    noted that the caller has gone.
+    """
+    call.status = call.status_of_caller_that_left()
+    return asyncio.CancelledError("The caller has gone.")
 
 
 @contextmanager

@@ -116,6 +116,7 @@ class Server:
             limit=settings.max_calls,
             message_timeout=settings.message_timeout,
             backlog=self._backlog,
+            max_bytes=settings.max_message_bytes,
         )
         slices = Slices()
         quadrant = QuadrantServicer(
@@ -132,7 +133,7 @@ class Server:
         }
         if not settings.no_reflection:
             services[reflection.NAME] = reflection.handlers(guard, services)
-        self._server.add_generic_rpc_handlers((_Methods(services),))
+        self._server.add_generic_rpc_handlers((_Methods(services, guard),))
         for service, methods in _HEALTH_METHODS.items():
             # Each has a queue of its own inside gRPC, so a check never waits behind other calls.
             self._server.add_registered_method_handlers(
@@ -257,22 +258,30 @@ class _Methods(grpc.GenericRpcHandler):
     look at each method's own queue.
     """
 
-    def __init__(self, services: Mapping[str, Mapping[str, Handler]]) -> None:
+    def __init__(self, services: Mapping[str, Mapping[str, Handler]], guard: Guard) -> None:
+        self._guard = guard
+        self._names = {service: tuple(methods) for service, methods in services.items()}
         self._handlers = {
             f"/{service}/{method}": handler
             for service, methods in services.items()
             for method, handler in methods.items()
         }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
-        """Return the method's handler, if there is such a method."""
-        return self._handlers.get(handler_call_details.method)
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """Return the method's handler; for an unknown method, one that refuses the call."""
+        method = handler_call_details.method
+        return self._handlers.get(method) or self._guard.unknown(method, self._names)
 
 
 def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, int]]:
     age = int(settings.connection_age * 1000)
     return [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        # The guard refuses what is above the limit, in words that the log has, too. What is far
+        # above it gRPC refuses, from the length that precedes it.
+        (
+            "grpc.max_receive_message_length",
+            min(_LARGE, settings.max_message_bytes + max(settings.max_message_bytes, 2**22)),
+        ),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # By default a second server on the same port starts, silently, and gets some of the
         # connections.
@@ -296,5 +305,8 @@ def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, i
         # A caller that is gone without a word is noticed; one that asks whether we are there may.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Clients' usual interval is 10 s, on idle connections too. Fewer than that, because a
+        # client's clock may be a little ahead: three early pings would end its connection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.keepalive_permit_without_calls", 1),
     ]

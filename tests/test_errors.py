@@ -32,6 +32,7 @@ from tests.serving import (
     served_here,
     unread_stream,
 )
+from tests.wire import Wire, message
 
 NAN = float("nan")
 SECRET = "secret of /etc/shadow"
@@ -139,6 +140,32 @@ def no_message(server, registry, folder):
 
 def too_large(server, registry, folder):
     return classify(server, x=[0] * 50_000)
+
+
+def far_too_large(server, registry, folder):
+    return classify(server, x=[0] * 600_000)
+
+
+def not_decompressed(server, registry, folder):
+    with Wire(server.address) as wire:
+        wire.begin(f"/{SERVICE}/Classify".encode(), (b"grpc-encoding", b"gzip"))
+        wire.send(message(b"not gzip", flag=1))
+        status = wire.status()
+    (code,) = (code for code in grpc.StatusCode if code.value[0] == status)
+    return FromTheWire(code)
+
+
+class FromTheWire:
+    """An error of which only the status was read."""
+
+    def __init__(self, code):
+        self.code = lambda: code
+
+    def trailing_metadata(self):
+        return None
+
+    def details(self):
+        return ""
 
 
 def overload(server, registry, folder):
@@ -252,6 +279,7 @@ CASES = dict(
         [
             unknown, lengths, not_finite, certainty, too_many, features, no_input,
             another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
+            far_too_large, not_decompressed,
             overload, waited, makes_room, slow_message, deadline, cannot, damaged, not_loaded,
             stopping, stopped, cut_off, no_token, no_certificate, no_method, fault,
         ],

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import threading
 
 import grpc
 import numpy as np
@@ -157,3 +158,20 @@ def test_while_draining_the_server_answers_and_says_not_serving(registry):
         watch.cancel()
         code, _, _ = server.stop()
         assert code == 0
+
+
+def test_a_client_that_keeps_an_idle_connection_alive_is_not_sent_away(registry):
+    publish(registry)
+    options = [("grpc.keepalive_time_ms", 1200), ("grpc.keepalive_permit_without_calls", 1)]
+    left = threading.Event()
+    with (
+        ServerProcess(registry.root) as server,
+        grpc.insecure_channel(
+            server.address, [*options, ("grpc.http2.max_pings_without_data", 0)]
+        ) as channel,
+    ):
+        channel.subscribe(lambda state: state is grpc.ChannelConnectivity.IDLE and left.set())
+        grpc.channel_ready_future(channel).result(20)
+        left.clear()
+        # The third ping too many would end the connection.
+        assert not left.wait(6)
