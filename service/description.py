@@ -1,6 +1,6 @@
 """A version, and one input's way through it, as messages of `quadrant.v1`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,6 +13,22 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 _WEIGHTS = pb.Layer.WEIGHTS_FIELD_NUMBER
 _TERMS = pb.UnitTrace.TERMS_FIELD_NUMBER
+
+
+def size_of_description(network: Network) -> int:
+    """Return how many bytes the network's numbers take in a GetModelResponse."""
+    return 8 * sum(W.size + b.size for W, b in _layers(network))
+
+
+def size_of_explanation(network: Network) -> int:
+    """Return how many bytes the numbers of one input's way take in an ExplainResponse."""
+    # Of each unit the bias, the pre-activation and the activation, each after a tag.
+    return sum(8 * W.size + 3 * 9 * b.size for W, b in _layers(network))
+
+
+def _layers(network: Network) -> Iterator[tuple[FloatArray, FloatArray]]:
+    parameters = network.parameters
+    return zip(parameters.weights, parameters.biases, strict=True)
 
 
 def describe(model: Model, aliases: Sequence[str]) -> pb.GetModelResponse:
@@ -66,10 +82,7 @@ def name(model: Model) -> pb.ModelVersion:
 def network_layers(network: Network) -> list[pb.Layer]:
     """Return every layer of a network, from the first hidden one to the output."""
     names = (*network.activation_names, network.loss.link_name)
-    parameters = network.parameters
-    return [
-        _layer(*each) for each in zip(names, parameters.weights, parameters.biases, strict=True)
-    ]
+    return [_layer(name, W, b) for name, (W, b) in zip(names, _layers(network), strict=True)]
 
 
 def _layer(activation: str, W: FloatArray, b: FloatArray) -> pb.Layer:

@@ -39,6 +39,14 @@ _PUSHBACK = "grpc-retry-pushback-ms"
 _NEVER = "-1"
 """A pushback that tells gRPC not to retry the call."""
 
+_MOST_TEXT, _MOST_FIELD = 1000, 200
+_MOST_VIOLATIONS = 2000
+"""Bytes. Clients accept 8 KiB of metadata, in which the text is three times as long where it is not
+ASCII, and stands in the details again; those are a third longer in base64.
+"""
+
+_CUT = "…"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -160,18 +168,38 @@ def to_status(
     details: list[Message] = [info]
     if isinstance(error, InvalidInput):
         info.metadata[FAULTS] = str(error.total)
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
+        details.append(_bad_request(error))
     if isinstance(error, Overloaded | NotReady) and error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after * 1e3))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return code, status_pb2.Status(
-        code=_number(code), message=str(error), details=[_pack(detail) for detail in details]
+        code=_number(code),
+        message=_cut(str(error), _MOST_TEXT),
+        details=[_pack(detail) for detail in details],
     )
+
+
+def _bad_request(error: InvalidInput) -> error_details_pb2.BadRequest:
+    """Return the violations, as far as there is room for them."""
+    bad_request = error_details_pb2.BadRequest()
+    room = _MOST_VIOLATIONS
+    for violation in error.violations:
+        field = _cut(violation.field, _MOST_FIELD)
+        description = _cut(violation.description, _MOST_TEXT)
+        room -= len(field.encode()) + len(description.encode())
+        if room < 0:
+            break
+        bad_request.field_violations.add(field=field, description=description)
+    return bad_request
+
+
+def _cut(text: str, n_bytes: int) -> str:
+    """Return the text if it has at most so many bytes, else its beginning."""
+    content = text.encode()
+    if len(content) <= n_bytes:
+        return text
+    return f"{content[: n_bytes - len(_CUT.encode())].decode(errors='ignore')}{_CUT}"
 
 
 def trailing_metadata(

@@ -21,6 +21,7 @@ from service.call import REQUEST_ID, Call, Context
 from service.errors import UnknownMethod, to_status, trailing_metadata
 from service.message_waits import MessageWaits
 from service.policies.policy import Policy
+from service.size import check_size
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Guard:
     backlog : Backlog or None
         Tells how long calls have waited inside gRPC.
     max_bytes : int, default=2**31 - 1
-        Larger requests are refused.
+        Larger requests and answers are refused.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Guard:
         async def read_and_respond(call: Call) -> bytes:
             content = await self._first(waits, call)
             with _work(policies, call):
-                return await respond(content, call)
+                return self._checked(await respond(content, call))
 
         async def handle(_requests: object, context: Context) -> bytes:
             return await self._run(method, context, policies, read_and_respond)
@@ -109,7 +110,7 @@ class Guard:
                 request = self._received(content)
                 with _work(self._policies, call):
                     reply = await respond(request, call)
-                await call.context.write(reply)
+                await call.context.write(self._checked(reply))
             # A caller that has gone away looks the same as the end of the messages, until gRPC
             # cancels this. Without the wait its call would be counted as answered. Usually 0.1 ms
             # are enough.
@@ -127,7 +128,7 @@ class Guard:
             content = await self._first(self._unary, call)
             with _work(self._policies, call):
                 async for reply in respond(content, call):
-                    await call.context.write(reply)
+                    await call.context.write(self._checked(reply))
 
         return self._streaming(method, relay)
 
@@ -186,6 +187,16 @@ class Guard:
                 f"{self._max_bytes}. Send it in several calls."
             )
         return content
+
+    def _checked(self, answer: bytes) -> bytes:
+        """Return the answer if it is not too large; methods that know what to do say so first."""
+        check_size(
+            len(answer),
+            self._max_bytes,
+            field="request",
+            instead="ask for less, or raise the server's --max-message-bytes",
+        )
+        return answer
 
     async def _run(
         self,

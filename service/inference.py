@@ -124,7 +124,7 @@ class InferenceServicer:
             computed = time.perf_counter_ns()
             answer = batch.encode(request.id, raw=bool(raw))
             check_size(
-                answer,
+                len(answer),
                 self._limits["max_message_bytes"],
                 field="outputs",
                 instead="ask for fewer outputs, or in several calls",

@@ -57,7 +57,7 @@ class QuadrantServicer:
             len(X), rows_at_once(model.predictor.network.layer_sizes), answers.compute
         )
         answer = answers.encode()
-        check_size(answer, self._max_bytes, field="x", instead="send them in several calls")
+        check_size(len(answer), self._max_bytes, field="x", instead="send them in several calls")
         call.points += len(X)
         return answer
 
@@ -74,16 +74,39 @@ class QuadrantServicer:
         """Return one version, whole."""
         request = codec.parse(pb.GetModelRequest, content)
         model = await self._get(request, call)
+        n_bytes = description.size_of_description(model.predictor.network)
+        self._check_fits(n_bytes, "read the version from the registry", at_least=True)
         aliases = await asyncio.to_thread(self._aliases, model)
-        return description.describe(model, aliases).SerializeToString()
+        answer = await self._slices.build(
+            n_bytes, lambda: description.describe(model, aliases).SerializeToString()
+        )
+        self._check_fits(len(answer), "read the version from the registry")
+        return answer
 
     async def explain(self, content: bytes, call: Call) -> bytes:
         """Follow one input through the network."""
         request = codec.parse(pb.ExplainRequest, content)
         model = await self._get(request, call)
         x = codec.decode_features(request, model)
+        instead = "ask Classify or ModelInfer, whose answers have no terms"
+        n_bytes = description.size_of_explanation(model.predictor.network)
+        self._check_fits(n_bytes, instead, at_least=True)
+        answer = await self._slices.build(
+            n_bytes, lambda: description.explain(model, x).SerializeToString()
+        )
+        self._check_fits(len(answer), instead)
         call.points = 1
-        return description.explain(model, x).SerializeToString()
+        return answer
+
+    def _check_fits(self, n_bytes: int, instead: str, *, at_least: bool = False) -> None:
+        """Refuse an answer whose size is the model's."""
+        check_size(
+            n_bytes,
+            self._max_bytes,
+            field="model",
+            instead=f"raise the server's --max-message-bytes, or {instead}",
+            at_least=at_least,
+        )
 
     async def _get(
         self, request: pb.ClassifyRequest | pb.GetModelRequest | pb.ExplainRequest, call: Call

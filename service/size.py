@@ -3,23 +3,37 @@
 from quadnet.errors import InvalidInput, Violation
 
 
-def check_size(answer: bytes, limit: int, *, field: str, instead: str) -> None:
+def check_size(
+    n_bytes: int, limit: int, *, field: str, instead: str, at_least: bool = False
+) -> None:
     """Accept an answer of at most `limit` bytes.
 
-    gRPC's own refusal is RESOURCE_EXHAUSTED, which clients try again: it would be computed anew
-    each time.
+    gRPC's own refusal is RESOURCE_EXHAUSTED, which clients retry: the answer would be computed
+    again each time.
+
+    Parameters
+    ----------
+    n_bytes : int
+        The answer's size.
+    limit : int
+    field : str
+        The request's field that makes the answer large.
+    instead : str
+        What to do.
+    at_least : bool, default=False
+        Whether `n_bytes` is a lower bound, known before the answer is computed.
 
     Raises
     ------
     InvalidInput
-        If it is larger; names the request's field and what to ask for instead.
+        If the answer is larger.
     """
-    if len(answer) > limit:
+    if n_bytes > limit:
+        found = f"{n_bytes} or more" if at_least else str(n_bytes)
         raise InvalidInput(
             [
                 Violation(
-                    field,
-                    f"expected an answer of at most {limit} bytes, got {len(answer)}; {instead}",
+                    field, f"expected an answer of at most {limit} bytes, got {found}; {instead}"
                 )
             ]
         )

@@ -10,7 +10,7 @@ accepts, refuses and answers, however much there is to compute.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -64,6 +64,10 @@ class Slices:
 
     async def decode(self, content: bytes, decode: Callable[[bytes], T]) -> T:
         """Return what `decode` makes of a message; of a large one, on the thread."""
-        if len(content) <= _BYTES_AT_ONCE:
-            return decode(content)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, decode, content)
+        return await self.build(len(content), partial(decode, content))
+
+    async def build(self, n_bytes: int, build: Callable[[], T]) -> T:
+        """Return what `build` makes of so many bytes, or into so many; if many, on the thread."""
+        if n_bytes <= _BYTES_AT_ONCE:
+            return build()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, build)

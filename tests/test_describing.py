@@ -1,15 +1,24 @@
 """What the service says of its models: listed, shown whole, and followed term by term."""
 
+import grpc
 import numpy as np
 import pytest
+from google.rpc import error_details_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from quadnet import promotion
+from quadnet.errors import InvalidInput
+from quadnet.manifest import Feature
 from quadnet.network import Network
 from quadnet.predictor import Predictor
 from quadnet.registry import Registry
+from service.client import QuadrantClient
+from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import exact_predictor, publish, record
-from tests.serving import ServerProcess
+from tests.inference import SERVICE as INFERENCE
+from tests.inference import InferenceStub, publish_network, raw
+from tests.serving import SERVICE, ServerProcess, details_of, refused
 
 SIGNS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 
@@ -202,3 +211,120 @@ def test_other_models_aliases_are_followed_too(tmp_path):
         promotion.set_aliases(registry, "other", {"best": 2}, reason="")
         server.logged("live", model="other", alias="best", version=2)
         assert server.stub.Classify(request).model.version == 2
+
+
+# ---- answers that do not fit into a message
+
+
+POINTS = [0.5] * 60
+
+
+def limited(registry, limit):
+    return ServerProcess(registry.root, "--max-message-bytes", str(limit))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Return a registry of a large model and of many small ones."""
+    registry = Registry(tmp_path_factory.mktemp("large") / "registry")
+    publish(registry)
+    # 4,000 weights in the first layer, of which each is 8 bytes in both answers.
+    publish_network(registry, "large", (40, 100, 30), [f"class {i} {'x' * 30}" for i in range(30)])
+    for i in range(30):
+        publish(registry, f"small-{i}")
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "instead"),
+    [
+        ("GetModel", pb.GetModelRequest(model=pb.ModelRef(name="large")), "read the version from"),
+        (
+            "Explain",
+            pb.ExplainRequest(model=pb.ModelRef(name="large"), features=[0] * 40),
+            "ask Classify or ModelInfer",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_into_a_message_is_refused_in_words(
+    large, method, request_, instead
+):
+    with limited(large, 4096) as server:
+        error = refused(getattr(server.stub, method), request_)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error.details().startswith("model: expected an answer of at most 4096 bytes, got ")
+        assert f"raise the server's --max-message-bytes, or {instead}" in error.details()
+        with QuadrantClient(server.address) as client, pytest.raises(InvalidInput):
+            client.get_model("large")
+
+
+@pytest.mark.parametrize("method", ["GetModel", "Explain"])
+def test_the_limit_of_an_answer_is_exact_to_a_byte(large, method):
+    ref = pb.ModelRef(name="large")
+    request = (
+        pb.GetModelRequest(model=ref)
+        if method == "GetModel"
+        else pb.ExplainRequest(model=ref, features=[0.5] * 40)
+    )
+    with limited(large, 2**20) as server:
+        answer = getattr(server.stub, method)(request)
+    size = answer.ByteSize()
+    assert size > 8 * 4000
+    with limited(large, size) as server:
+        assert getattr(server.stub, method)(request) == answer
+    with limited(large, size - 1) as server:
+        assert (
+            f"at most {size - 1} bytes, got "
+            in refused(getattr(server.stub, method), request).details()
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "request_"),
+    [
+        (f"{SERVICE}/ListModels", pb.ListModelsRequest()),
+        (f"{SERVICE}/ClassifyStream", pb.ClassifyRequest(x=POINTS, y=POINTS, all_certainties=True)),
+        (f"{INFERENCE}/RepositoryIndex", inference_pb2.RepositoryIndexRequest()),
+        (f"{INFERENCE}/ModelMetadata", inference_pb2.ModelMetadataRequest(name="large")),
+        (f"{INFERENCE}/ModelStatistics", inference_pb2.ModelStatisticsRequest()),
+        (
+            "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+        ),
+    ],
+)  # fmt: skip
+def test_every_answer_that_does_not_fit_into_a_message_is_refused_in_words(large, path, request_):
+    with limited(large, 1024) as server:
+        if path.endswith("ModelStatistics"):
+            for i in range(30):
+                InferenceStub(server.channel).ModelInfer(raw([[1, 1]], model=f"small-{i}"))
+        call = server.channel.stream_stream(f"/{path}")
+        error = refused(
+            lambda request, timeout: list(call(iter([request]), timeout=timeout)),
+            request_.SerializeToString(),
+        )
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
+    assert "expected an answer of at most 1024 bytes, got " in error.details()
+
+
+@pytest.mark.parametrize("letter", ["a", "Ü", "\U0001f7e6"])
+def test_a_refusal_fits_into_metadata_whatever_names_it_repeats(tmp_path, letter):
+    registry = Registry(tmp_path / "registry")
+    publish(registry)
+    predictor = drawn([20, 4], [], "softmax_cross_entropy")
+    written = record(predictor, 20)
+    features = [Feature(name=f"{i} {letter * 90}", min=-1, max=1) for i in range(20)]
+    written = written.model_copy(
+        update={"signature": written.signature.model_copy(update={"features": features})}
+    )
+    registry.publish("names", predictor, written, np.zeros((1, 20)))
+    promotion.set_aliases(registry, "names", {"champion": 1}, reason="test")
+    with ServerProcess(registry.root) as server:
+        error = refused(server.stub.Explain, pb.ExplainRequest(model=pb.ModelRef(name="names")))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
+        assert error.details().startswith(f"features: expected 20 values, of 0 {letter}")
+        found = details_of(error, error_details_pb2.BadRequest).field_violations
+        assert [each.field for each in found] == ["features"]
+        with QuadrantClient(server.address) as client, pytest.raises(InvalidInput) as caught:
+            client.explain([0], name="names")
+        assert str(caught.value).startswith("features: expected 20 values")
