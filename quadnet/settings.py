@@ -7,13 +7,33 @@ marked `POSITIONAL` takes the words that belong to no flag; it and lists have no
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 50051
 
 POSITIONAL: dict[str, Any] = {"positional": True}
+
+
+def check_host(name: str) -> str:
+    """Return the name if it can be a host's, or is an IP address; raise ValueError otherwise.
+
+    Resolvers fail on the other ones in ways of their own.
+    """
+    if name.startswith("["):
+        raise ValueError("expected an IPv6 address without brackets, such as ::1")
+    expected = "expected a host name or an IP address, such as localhost or ::1"
+    if not name or not name.isprintable() or set(name) & set(" /[]"):
+        raise ValueError(expected)
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{expected}, with 1 to 63 letters between two dots") from None
+    return name
+
+
+Host = Annotated[str, AfterValidator(check_host)]
 
 
 class Settings(BaseSettings):
@@ -35,7 +55,7 @@ class RegistrySettings(Settings):
 class AddressSettings(Settings):
     """Where the server is."""
 
-    host: str = Field(DEFAULT_HOST, min_length=1, description="The server's host name or address.")
+    host: Host = Field(DEFAULT_HOST, description="The server's host name or address.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         DEFAULT_PORT, description="The server's port."
     )

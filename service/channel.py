@@ -43,9 +43,9 @@ def connect(
     library: ModuleType,
     address: str,
     *options: tuple[str, Any],
-    tls_ca: Path | str | None = None,
-    tls_client_cert: Path | str | None = None,
-    tls_client_key: Path | str | None = None,
+    tls_ca: Path | None = None,
+    tls_client_cert: Path | None = None,
+    tls_client_key: Path | None = None,
 ) -> Any:
     """Return a channel of the library, grpc or grpc.aio, with TLS if an authority is given.
 
@@ -68,10 +68,7 @@ def connect(
     ]
     if tls_ca is None:
         return library.insecure_channel(address, [*common, *options])
-    ca, certificate, key = (
-        None if each is None else Path(each) for each in (tls_ca, tls_client_cert, tls_client_key)
-    )
-    credentials = tls.channel_credentials(ca, certificate, key)
+    credentials = tls.channel_credentials(tls_ca, tls_client_cert, tls_client_key)
     return library.secure_channel(address, credentials, [*common, *options])
 
 
@@ -81,12 +78,12 @@ def _is_for_a_proxy(address: str) -> bool:
     One for the world outside knows nothing of a server on this machine; and gRPC would ask it for
     a list of addresses as if they were one host.
     """
-    hosts = _hosts(address)
-    return len(hosts) == 1 and not is_here(hosts[0])
+    found = hosts(address)
+    return len(found) == 1 and not is_here(found[0])
 
 
-def _hosts(address: str) -> list[str]:
-    """Return the hosts of what gRPC takes for an address: ``[scheme:[//authority/]]host[:port]``.
+def hosts(address: str) -> list[str]:
+    """Return the hosts of an address for gRPC, ``[scheme:[//authority/]]host[:port]``.
 
     Schemes for addresses may have several, with commas between them.
     """
@@ -101,7 +98,7 @@ def _host(address: str) -> str:
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
-def authorization(token_file: Path | str | None) -> tuple[tuple[str, str], ...]:
+def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
     """Return the metadata that bring the file's first token; none without a file.
 
     Raises
@@ -111,5 +108,5 @@ def authorization(token_file: Path | str | None) -> tuple[tuple[str, str], ...]:
     """
     if token_file is None:
         return ()
-    token = read_tokens(Path(token_file))[0].decode("latin-1")
+    token = read_tokens(token_file)[0].decode("latin-1")
     return (("authorization", f"Bearer {token}"),)

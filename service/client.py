@@ -75,8 +75,8 @@ class QuadrantClient:
     Raises
     ------
     InvalidSetting
-        If a file cannot be read, does not hold what it should, or lacks another beside it; or if
-        the timeout is not above 0.
+        If an argument is of another type; the address names no host; the timeout is not above 0; or
+        a file cannot be read, does not hold what it should, or needs another that is not given.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class QuadrantClient:
         tls_client_key: Path | str | None = None,
         token_file: Path | str | None = None,
     ) -> None:
-        self.address = address
+        self.address = arguments.server_address(address)
         self.timeout = arguments.seconds(timeout)
-        self._metadata = authorization(token_file)
+        self._metadata = authorization(arguments.path("token_file", token_file))
         self._secure = tls_ca is not None
         self._closed = False
         self._channel: grpc.Channel = connect(
             grpc,
             address,
-            tls_ca=tls_ca,
-            tls_client_cert=tls_client_cert,
-            tls_client_key=tls_client_key,
+            tls_ca=arguments.path("tls_ca", tls_ca),
+            tls_client_cert=arguments.path("tls_client_cert", tls_client_cert),
+            tls_client_key=arguments.path("tls_client_key", tls_client_key),
         )
         # Bytes both ways: what is packed from arrays, and read into arrays, needs no message.
         self._classify: Callable[..., bytes] = self._channel.unary_unary(f"/{SERVICE}/Classify")
@@ -168,7 +168,9 @@ class QuadrantClient:
         points_a_call = arguments.whole(
             "points_a_call", points_a_call, range(1, 2**63), "a whole number from 1"
         )
-        ref = arguments.reference(model, version, alias)
+        min_certainty = arguments.share("min_certainty", min_certainty)
+        all_certainties = arguments.flag("all_certainties", all_certainties)
+        ref = arguments.reference(model, version, alias, name_field="model")
         parts = []
         for start in range(0, max(len(X), 1), points_a_call):
             request = codec.encode_points(
@@ -188,7 +190,8 @@ class QuadrantClient:
 
     def list_models(self, name: str = "") -> pb.ListModelsResponse:
         """Return every model, or the one of this name: versions, aliases, what fails and why."""
-        return self._call(self._list_models, pb.ListModelsRequest(name=name))
+        request = pb.ListModelsRequest(name=arguments.text("name", name))
+        return self._call(self._list_models, request)
 
     def get_model(
         self, name: str = "", *, version: int | None = None, alias: str = ""
@@ -206,7 +209,7 @@ class QuadrantClient:
         alias: str = "",
     ) -> pb.ExplainResponse:
         """Return the way of one input through the network, term by term."""
-        x = arguments.floats("features", list(features), "(n_features,)")
+        x = arguments.floats("features", arguments.sequence("features", features), "(n_features,)")
         if x.ndim != 1:
             raise arguments.invalid("features", f"expected the shape (n_features,), got {x.shape}")
         request = pb.ExplainRequest(
@@ -219,10 +222,12 @@ class QuadrantClient:
 
         Raises
         ------
+        InvalidInput
+            If the name is not a text.
         Unreachable
             If no server answers in time.
         """
-        request = health_pb2.HealthCheckRequest(service=service)
+        request = health_pb2.HealthCheckRequest(service=arguments.text("service", service))
         try:
             response = self._call(self._health.Check, request)
         except Refused as error:

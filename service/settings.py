@@ -6,7 +6,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from quadnet.names import CHAMPION, ModelName
-from quadnet.settings import DEFAULT_HOST, POSITIONAL, AddressSettings, RegistrySettings, Settings
+from quadnet.settings import (
+    DEFAULT_HOST,
+    POSITIONAL,
+    AddressSettings,
+    Host,
+    RegistrySettings,
+    Settings,
+)
 from service import address
 
 # A day is more than anybody means, and far below what makes a clock overflow.
@@ -61,9 +68,7 @@ class ServeSettings(AddressSettings, RegistrySettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
         None, description="The port of the metrics for Prometheus, 0 for any; else there are none."
     )
-    metrics_host: str = Field(
-        DEFAULT_HOST, min_length=1, description="The address that the metrics are on."
-    )
+    metrics_host: Host = Field(DEFAULT_HOST, description="The address that the metrics are on.")
     log_level: Level = Field(
         "info", description="debug, info, warning or error; info has a line for each call."
     )
@@ -86,9 +91,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class PageSettings(Settings):
     """Where the page is."""
 
-    page_host: str = Field(
-        DEFAULT_HOST, min_length=1, description="The address that the page is on."
-    )
+    page_host: Host = Field(DEFAULT_HOST, description="The address that the page is on.")
     page_port: Port | None = Field(
         None, description="The page's port, 0 for any; else 8051, or any if that is taken."
     )

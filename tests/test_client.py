@@ -335,6 +335,98 @@ def test_points_that_are_none_are_refused_here(client, points, message):
         client.classify(points)
 
 
+UNPRINTABLE = type("Unprintable", (), {"__repr__": lambda self: 1 / 0})()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: c.classify([[1, 1]], model=3), "model: expected a text, got 3"),
+        (lambda c: c.classify([[1, 1]], model=None), "model: expected a text, got None"),
+        (lambda c: c.classify([[1, 1]], model="\ud800"), "model: expected a text, got '.ud800'"),
+        (lambda c: c.classify([[1, 1]], alias=b"x"), "alias: expected a text, got b'x'"),
+        (lambda c: c.classify([[1, 1]], alias=0), "alias: expected a text, got 0"),
+        (lambda c: c.classify([[1, 1]], alias=b"x", version=1), "alias: expected a text, got b'x'"),
+        (lambda c: c.classify([[1, 1]], version=True), "version: expected a whole number of 64"),
+        (lambda c: c.classify([[1, 1]], version="x"), "version: expected a whole number of 64"),
+        (lambda c: c.classify([[1, 1]], version=1.0), "version: expected a whole number of 64"),
+        (lambda c: c.classify([[1, 1]], version=UNPRINTABLE), "version: expected a whole number"),
+        (lambda c: c.classify([[1, 1]], points_a_call=True), "points_a_call: expected a whole"),
+        (lambda c: c.classify([[1, 1]], points_a_call=1.5), "points_a_call: expected a whole"),
+        (lambda c: c.classify([[1, 1]], min_certainty="high"),
+         "min_certainty: expected a number from 0 to 1, got 'high'"),
+        (lambda c: c.classify([[1, 1]], min_certainty=math.nan), "to 1, got nan"),
+        (lambda c: c.classify([[1, 1]], min_certainty=None), "to 1, got None"),
+        (lambda c: c.classify([[1, 1]], min_certainty=10**400), "to 1, got 1000"),
+        (lambda c: c.classify([[1, 1]], min_certainty=True), "to 1, got True"),
+        (lambda c: c.classify([[1, 1]], min_certainty=np.ones(2)), "to 1, got array"),
+        (lambda c: c.classify([[1, 1]], all_certainties="no"),
+         "all_certainties: expected True or False, got 'no'"),
+        (lambda c: c.classify([[10**400, 1]]), "points: expected numbers, in the shape"),
+        (lambda c: c.classify(None), r"points: expected the shape \(n_points, 2\), got \(\)"),
+        (lambda c: c.classify(np.ma.array([[1, 1]], mask=[[0, 1]])), "points: .* a masked array"),
+        (lambda c: c.explain(None), "features: expected a sequence of numbers, got None"),
+        (lambda c: c.explain(0.5), "features: expected a sequence of numbers, got 0.5"),
+        (lambda c: c.explain("12"), "features: expected a sequence of numbers, got '12'"),
+        (lambda c: c.explain({1: 2}), "features: expected a sequence of numbers, got {1: 2}"),
+        (lambda c: c.explain({1, 2}), "features: expected a sequence of numbers, got {1, 2}"),
+        (lambda c: c.explain(np.array(1)), r"features: expected a sequence of numbers, got array"),
+        (lambda c: c.explain([1, 2], name=3), "name: expected a text, got 3"),
+        (lambda c: c.get_model(3), "name: expected a text, got 3"),
+        (lambda c: c.get_model(version="1"), "version: expected a whole number of 64 bits"),
+        (lambda c: c.list_models(3), "name: expected a text, got 3"),
+        (lambda c: c.list_models(None), "name: expected a text, got None"),
+        (lambda c: c.health(3), "service: expected a text, got 3"),
+        (lambda c: c.health("x" * 10_000 + "\udcff"), "service: expected a text, got 'xxxx"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_type_are_named_by_the_client(client, call, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        call(client)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"address": None}, "address: expected a text such as 'localhost:50051', got None"),
+        ({"address": b"localhost:1"}, "address: expected a text such as 'localhost:50051', got b'"),
+        ({"address": ""}, "address: expected .* in '': expected a host name or an IP address"),
+        ({"address": "a..b:1"}, "address: .* in 'a..b:1': expected a host name or an IP address"),
+        ({"address": "dns:///a..b:1"}, "address: .* with 1 to 63 letters between two dots"),
+        ({"address": "a" * 300 + ":1"}, "address: .* with 1 to 63 letters between two dots"),
+        ({"address": "\ud800:1"}, "address: .* expected a host name or an IP address"),
+        ({"address": "http://localhost:1"}, "address: .* expected a host name or an IP address"),
+        ({"timeout": "3"}, "timeout: expected seconds, .* got '3'"),
+        ({"timeout": True}, "timeout: expected seconds, .* got True"),
+        ({"timeout": 10**400}, "timeout: expected seconds, .* got 1000"),
+        ({"tls_ca": 3}, "tls_ca: expected a path of a file, or None, got 3"),
+        ({"tls_ca": ""}, "tls_ca: expected a path of a file, or None, got ''"),
+        ({"tls_ca": "x\0"}, "tls_ca: expected a path of a file, or None, got"),
+        ({"tls_ca": "ca", "tls_client_cert": b"x"}, "tls_client_cert: expected a path of a file"),
+        ({"tls_ca": "ca", "tls_client_key": 3}, "tls_client_key: expected a path of a file"),
+        ({"token_file": b"x"}, "token_file: expected a path of a file, or None, got b'x'"),
+    ],
+)
+def test_settings_of_another_type_are_named_by_the_client(options, message):
+    with pytest.raises(InvalidSetting, match=message) as caught:
+        QuadrantClient(**options)
+    assert len(str(caught.value)) < 300
+
+
+def test_numpys_own_scalars_and_sequences_of_any_kind_are_arguments(client):
+    answers = client.classify(
+        [[1, 1]],
+        version=np.int64(1),
+        min_certainty=np.float32(0.5),
+        all_certainties=np.True_,
+        points_a_call=np.int32(1),
+    )
+    assert answers.all_certainties.shape == (1, 4)
+    for features in ((1, 2), np.array([1, 2]), range(1, 3), (x for x in (1, 2)), ["1", "2"]):
+        assert client.explain(features).label == "I"
+
+
 @pytest.mark.parametrize("points", [[["0.5", ".5"]], [[Decimal("0.5"), 1]], [[True, 1]]])
 def test_numbers_of_other_kinds_are_points(client, points):
     assert client.classify(points).quadrants.tolist() == ["I"]
