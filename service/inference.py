@@ -65,6 +65,7 @@ class InferenceServicer:
             "ModelReady": self.model_ready,
             "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
+            "ModelConfig": self.model_config,
             "ModelInfer": self.model_infer,
             "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
@@ -106,6 +107,12 @@ class InferenceServicer:
         model = await self._get(request.name, request.version, call)
         versions = await _read(lambda: self._live.registry.versions(model.manifest.model))
         return metadata.describe_model(model, versions, self._limits).SerializeToString()
+
+    async def model_config(self, content: bytes, call: Call) -> bytes:
+        """Say what a model takes and gives, in Triton's form."""
+        request = parse(pb.ModelConfigRequest, content)
+        model = await self._get(request.name, request.version, call)
+        return metadata.describe_config(model, self._limits).SerializeToString()
 
     async def model_infer(self, content: bytes, call: Call) -> bytes:
         """Answer a batch of rows."""

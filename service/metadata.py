@@ -13,10 +13,17 @@ from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2
 from service.tensors import INPUT
 
-EXTENSIONS = ("classification", "statistics")
+EXTENSIONS = ("classification", "model_configuration", "statistics")
 """Only what is true: the model repository's, for one, promises that models can be unloaded."""
 
+PLATFORM = "quadnet_safetensors"
+
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+
+_MOST_ROWS = 2**31 - 1
+"""What the field for the largest batch can hold."""
+
+_TYPES = {"FP32": pb.TYPE_FP32, "FP64": pb.TYPE_FP64}
 
 _Tensor = pb.ModelMetadataResponse.TensorMetadata
 _State = quadrant_pb2.VersionSummary.State
@@ -32,27 +39,59 @@ def describe_model(
 ) -> pb.ModelMetadataResponse:
     """Return the model's tensors, its versions, and what is known of this one and the server."""
     manifest = model.manifest
-    features = [feature.name for feature in manifest.signature.features]
-    classes = manifest.signature.classes
+    features, classes = manifest.signature.features, manifest.signature.classes
     datatype = DATATYPES[model.predictor.dtype]
     return pb.ModelMetadataResponse(
         name=manifest.model,
         # With the one that answers, which the registry may no longer have.
         versions=[str(number) for number in sorted({*versions, manifest.version})],
-        platform="quadnet_safetensors",
+        platform=PLATFORM,
         inputs=[_Tensor(name=INPUT, datatype=datatype, shape=[-1, len(features)])],
         outputs=[
             _Tensor(name=PROBABILITIES, datatype=datatype, shape=[-1, len(classes)]),
             _Tensor(name=LABEL, datatype="BYTES", shape=[-1]),
         ],
-        properties={
-            "version": str(manifest.version),
-            "digest": model.digest,
-            "features": json.dumps(features, ensure_ascii=False),
-            "classes": json.dumps(classes, ensure_ascii=False),
-            **{name: str(limit) for name, limit in limits.items()},
-        },
+        properties=_properties(model, limits),
     )
+
+
+def describe_config(model: Model, limits: Mapping[str, int]) -> pb.ModelConfigResponse:
+    """Return the same in the form of Triton's configurations."""
+    signature = model.manifest.signature
+    data_type = _TYPES[DATATYPES[model.predictor.dtype]]
+    return pb.ModelConfigResponse(
+        config=pb.ModelConfig(
+            name=model.manifest.model,
+            platform=PLATFORM,
+            backend="quadnet",
+            version_policy=pb.ModelVersionPolicy(all=pb.ModelVersionPolicy.All()),
+            max_batch_size=min(limits["max_rows"], _MOST_ROWS),
+            input=[pb.ModelInput(name=INPUT, data_type=data_type, dims=[len(signature.features)])],
+            output=[
+                pb.ModelOutput(
+                    name=PROBABILITIES, data_type=data_type, dims=[len(signature.classes)]
+                ),
+                pb.ModelOutput(name=LABEL, data_type=pb.TYPE_STRING),
+            ],
+            parameters={
+                name: pb.ModelParameter(string_value=value)
+                for name, value in _properties(model, limits).items()
+            },
+        )
+    )
+
+
+def _properties(model: Model, limits: Mapping[str, int]) -> dict[str, str]:
+    """Return what is known of the version and the server, as texts."""
+    manifest = model.manifest
+    features = [feature.name for feature in manifest.signature.features]
+    return {
+        "version": str(manifest.version),
+        "digest": model.digest,
+        "features": json.dumps(features, ensure_ascii=False),
+        "classes": json.dumps(manifest.signature.classes, ensure_ascii=False),
+        **{name: str(limit) for name, limit in limits.items()},
+    }
 
 
 def index(live: LiveModels, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:

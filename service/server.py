@@ -132,7 +132,7 @@ class Server:
             health.NAME: self._health.handlers(self._backlog),
         }
         if not settings.no_reflection:
-            services[reflection.NAME] = reflection.handlers(guard, services)
+            services |= reflection.services(guard, services)
         self._server.add_generic_rpc_handlers((_Methods(services, guard),))
         for service, methods in _HEALTH_METHODS.items():
             # Each has a queue of its own inside gRPC, so a check never waits behind other calls.

@@ -146,9 +146,12 @@ def _from_raw(
     n_values: int,
     raw: Sequence[Buffer],
 ) -> NDArray[Any]:
-    if tensor.HasField("contents"):
+    # Some clients send a message of contents without any.
+    if tensor.contents.ListFields():
         _refuse(
-            "inputs[0].contents", "none beside raw_input_contents", "both; send the numbers once"
+            "inputs[0].contents",
+            "none, for raw_input_contents has the numbers",
+            "both; send the numbers once",
         )
     if len(raw) != 1:
         _refuse("raw_input_contents", "1 of them, for 1 input", str(len(raw)))

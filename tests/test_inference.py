@@ -1,10 +1,13 @@
 """The Open Inference Protocol over a real socket: the service's methods, and whom they ask."""
 
+from types import SimpleNamespace
+
 import grpc
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -13,7 +16,7 @@ from quadnet.registry import Registry
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests import serving
 from tests.exact import publish
-from tests.inference import SERVICE, InferenceStub, outputs, raw, typed
+from tests.inference import SERVICE, InferenceStub, outputs, raw, typed, with_contents
 from tests.serving import ServerProcess, long_call, refused
 
 POINT = raw([[1, 1]])
@@ -180,7 +183,6 @@ def test_the_servers_health_is_told_to_strangers_and_by_a_busy_server(registry, 
 @pytest.mark.parametrize(
     "method",
     [
-        "ModelConfig",
         "RepositoryModelLoad",
         "RepositoryModelUnload",
         "ModelStreamInfer",
@@ -195,20 +197,41 @@ def test_every_other_method_is_unimplemented(inference_server, method):
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_reflection_shows_every_service_and_its_messages(inference_server):
-    database = ProtoReflectionDescriptorDatabase(inference_server.channel)
+class OfV1(ProtoReflectionDescriptorDatabase):
+    """The same questions to grpc.reflection.v1."""
+
+    def __init__(self, channel):
+        super().__init__(channel)
+        self._stub = SimpleNamespace(
+            ServerReflectionInfo=channel.stream_stream(
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+                response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+            )
+        )
+
+
+@pytest.mark.parametrize("kind", [ProtoReflectionDescriptorDatabase, OfV1])
+def test_reflection_shows_every_service_and_its_messages(inference_server, kind):
+    database = kind(inference_server.channel)
     services = database.get_services()
     assert set(services) == {
         serving.SERVICE,
         SERVICE,
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "grpc.reflection.v1.ServerReflection",
     }
     pool = descriptor_pool.DescriptorPool(database)
     for service in services:
         for method in pool.FindServiceByName(service).methods:
             assert method.input_type.full_name
             assert method.output_type.full_name
+    (v1,) = pool.FindServiceByName("grpc.reflection.v1.ServerReflection").methods
+    assert v1.input_type.full_name == "grpc.reflection.v1.ServerReflectionRequest"
+    # What errors carry can be read, too.
+    for name in ("Status", "ErrorInfo", "BadRequest", "RetryInfo"):
+        assert pool.FindMessageTypeByName(f"google.rpc.{name}").fields
     method = pool.FindServiceByName(SERVICE).FindMethodByName("ModelInfer")
     request, response = map(
         message_factory.GetMessageClass, (method.input_type, method.output_type)
@@ -227,3 +250,14 @@ def test_calls_are_logged_with_their_rows_and_version(inference_server, inferenc
     inference.ModelInfer(raw(np.zeros((17, 2)), model_version="candidate"))
     line = inference_server.logged("call", method=f"{SERVICE}/ModelInfer", points=17)
     assert (line["status"], line["model"], line["version"]) == ("OK", "quadrants", 2)
+
+
+def test_an_empty_message_of_contents_is_not_taken_for_numbers(inference):
+    request = with_contents(raw([[0.5, 0.5], [-0.3, 0.8]]))
+    assert request.inputs[0].HasField("contents")
+    assert outputs(inference.ModelInfer(request))["label"].tolist() == [b"I", b"II"]
+    # Nor are other empty messages: a reference to no model, parameters without a value.
+    request.parameters["priority"].MergeFrom(pb.InferParameter())
+    request.inputs[0].parameters["content_type"].MergeFrom(pb.InferParameter())
+    request.outputs.add(name="label").parameters["content_type"].MergeFrom(pb.InferParameter())
+    assert outputs(inference.ModelInfer(request))["label"].tolist() == [b"I", b"II"]

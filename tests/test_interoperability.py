@@ -115,7 +115,12 @@ def test_tritonclient_gets_what_classify_answers_bit_for_bit(models, triton, kin
     assert got["digits"] == {"label": {"shape": [30], "dtype": "object", "values": expected}}
     assert (got["live"], got["ready"], got["model ready"]) == (True, True, True)
     assert got["server"]["name"] == "quadnet"
-    assert got["server"]["extensions"] == ["classification", "statistics"]
+    assert got["server"]["extensions"] == ["classification", "model_configuration", "statistics"]
+    config = got["config"]["config"]
+    assert (config["name"], config["max_batch_size"]) == ("digits", 1_000_000)
+    assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": ["64"]}]
+    assert config["output"][1] == {"name": "label", "data_type": "TYPE_STRING"}
+    assert config["parameters"]["version"] == {"string_value": "1"}
     assert got["model"]["inputs"] == [{"name": "x", "datatype": "FP32", "shape": ["-1", "64"]}]
     assert got["alias"] == ["2", "7"]
     assert got["wrong shape"] == [
@@ -205,13 +210,27 @@ MLSERVER_CALL = """
     answer = await stub.ModelInfer(
         dataplane_pb2.ModelInferRequest(model_name="quadrants", inputs=[asked]))
     print(list(answer.outputs[1].contents.bytes_contents))
+    # Its own way to raw contents leaves an empty message of typed ones behind.
+    raw = ModelInferRequestConverter.from_types(
+        types.InferenceRequest(inputs=[types.RequestInput(
+            name="x", datatype="FP64", shape=[2, 2], data=[0.5, 0.5, -0.3, 0.8])]),
+        model_name="quadrants", use_raw=True)
+    assert raw.raw_input_contents and raw.inputs[0].HasField("contents")
+    answer = await stub.ModelInfer(raw)
+    assert answer.raw_output_contents[1] == b"\\1\\0\\0\\0I\\2\\0\\0\\0II"
+    described = await stub.ModelMetadata(dataplane_pb2.ModelMetadataRequest(name="digits"))
+    assert described.inputs[0].shape == [-1, 64]
     await channel.close()
 """
 PACKAGES = {
     "tritonclient[grpc]": ("import tritonclient.grpc.aio as triton", TRITON_CALL),
     "kserve": ("import kserve", KSERVE_CALL),
     "mlserver": (
-        "import mlserver, grpc\nfrom mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc",
+        (
+            "import mlserver, grpc\nfrom mlserver import types\n"
+            "from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc\n"
+            "from mlserver.grpc.converters import ModelInferRequestConverter"
+        ),
         MLSERVER_CALL,
     ),
 }

@@ -3,6 +3,8 @@
 import json
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from quadnet.registry import Registry
 from service.stubs.inference.v2 import inference_pb2 as pb
@@ -19,7 +21,11 @@ def test_the_server_and_a_model_describe_themselves(inference, inference_server)
     assert inference.ServerReady(pb.ServerReadyRequest()).ready
     described = inference.ServerMetadata(pb.ServerMetadataRequest())
     assert (described.name, described.version) == ("quadnet", "0.1.0")
-    assert list(described.extensions) == ["classification", "statistics"]
+    assert list(described.extensions) == [
+        "classification",
+        "model_configuration",
+        "statistics",
+    ]
 
     model = inference.ModelMetadata(pb.ModelMetadataRequest(name="digits"))
     assert (model.name, list(model.versions)) == ("digits", ["1"])
@@ -42,9 +48,36 @@ def test_the_server_and_a_model_describe_themselves(inference, inference_server)
         "max_message_bytes": str(64 * 2**20),
         "max_calls": "64",
     }
+    config = inference.ModelConfig(pb.ModelConfigRequest(name="digits")).config
+    assert {name: each.string_value for name, each in config.parameters.items()} == dict(
+        model.properties
+    )
+    # Implementations have maps of different types in field 6: nothing in it suits all of them.
+    fields = UnknownFieldSet(Empty.FromString(model.SerializeToString()))
+    assert {field.field_number for field in fields} == {1, 2, 3, 4, 5, 100}
     quadrants = inference.ModelMetadata(pb.ModelMetadataRequest(name="quadrants"))
     assert list(quadrants.versions) == ["1", "2"]
     assert quadrants.inputs[0].datatype == "FP64"
+
+
+def test_a_models_configuration_is_its_metadata_in_tritons_form(inference):
+    config = inference.ModelConfig(pb.ModelConfigRequest(name="digits", version="champion")).config
+    assert (config.name, config.platform, config.backend) == (
+        "digits",
+        "quadnet_safetensors",
+        "quadnet",
+    )
+    assert config.max_batch_size == MAX_ROWS
+    assert config.version_policy.WhichOneof("policy_choice") == "all"
+    assert [(t.name, t.data_type, list(t.dims)) for t in (*config.input, *config.output)] == [
+        ("x", pb.TYPE_FP32, [64]),
+        ("probabilities", pb.TYPE_FP32, [10]),
+        ("label", pb.TYPE_STRING, []),
+    ]
+    config = inference.ModelConfig(pb.ModelConfigRequest()).config
+    assert (config.name, config.input[0].data_type) == ("quadrants", pb.TYPE_FP64)
+    error = refused(inference.ModelConfig, pb.ModelConfigRequest(name="digits", version="9"))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
 def damaged(registry, model, version):

@@ -165,8 +165,26 @@ INFERENCE_V2 = {
         "platform": 3,
         "inputs": 4,
         "outputs": 5,
-        "properties": 6,
+        # Not 6, where implementations have maps of different types.
+        "properties": 100,
     },
+    "ModelConfigRequest": {"name": 1, "version": 2},
+    "ModelConfigResponse": {"config": 1},
+    "ModelConfig": {
+        "name": 1,
+        "platform": 2,
+        "version_policy": 3,
+        "max_batch_size": 4,
+        "input": 5,
+        "output": 6,
+        "parameters": 14,
+        "backend": 17,
+    },
+    "ModelInput": {"name": 1, "data_type": 2, "dims": 4},
+    "ModelOutput": {"name": 1, "data_type": 2, "dims": 3},
+    "ModelVersionPolicy": {"all": 2},
+    "ModelVersionPolicy.All": {},
+    "ModelParameter": {"string_value": 1},
     "ModelMetadataResponse.TensorMetadata": {"name": 1, "datatype": 2, "shape": 3},
     "ModelInferRequest": {
         "model_name": 1,
@@ -265,6 +283,12 @@ def test_inference_v2_has_the_protocols_names_and_numbers():
         name: {field.name: field.number for field in message.fields}
         for name, message in messages.items()
     } == INFERENCE_V2
+    assert dict(inference_pb2.DataType.items()) == {
+        "TYPE_INVALID": 0,
+        "TYPE_FP32": 11,
+        "TYPE_FP64": 12,
+        "TYPE_STRING": 13,
+    }
     service = file.services_by_name["GRPCInferenceService"]
     assert {
         method.name: (method.input_type.name, method.output_type.name) for method in service.methods
@@ -276,6 +300,7 @@ def test_inference_v2_has_the_protocols_names_and_numbers():
             "ModelReady",
             "ServerMetadata",
             "ModelMetadata",
+            "ModelConfig",
             "ModelInfer",
             "ModelStatistics",
             "RepositoryIndex",

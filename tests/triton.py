@@ -91,7 +91,8 @@ async def calls(client, rows):
         await refusal(lambda: client.infer("quadrants", tensor(points), model_version="9")),
     )
     yield "wrong model", await refusal(lambda: client.get_model_metadata("nothing"))
-    yield "unimplemented", await refusal(lambda: client.get_model_config("quadrants"))
+    yield "config", await answer(client.get_model_config("digits", as_json=True))
+    yield "unimplemented", await refusal(lambda: client.get_trace_settings("quadrants"))
     yield "index", await answer(client.get_model_repository_index(as_json=True))
     yield (
         "statistics",

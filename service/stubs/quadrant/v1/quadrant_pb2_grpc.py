@@ -97,7 +97,8 @@ class QuadrantServiceServicer(object):
     def GetModel(self, request, context):
         """Returns one version whole: shape, every weight and bias, classes, metrics, provenance.
 
-        NOT_FOUND: no such model, version or alias.
+        NOT_FOUND: no such model, version or alias. INVALID_ARGUMENT: the network does not fit into a
+        message (by default 64 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +107,8 @@ class QuadrantServiceServicer(object):
     def Explain(self, request, context):
         """Follows one input through the network, term by term. Works for any model.
 
-        INVALID_ARGUMENT: the number of features is not the model's, or one is not finite.
+        INVALID_ARGUMENT: the number of features is not the model's, one is not finite, or the answer
+        does not fit into a message (by default 64 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
