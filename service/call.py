@@ -30,7 +30,7 @@ class Call:
     `method` is such as ``quadrant.v1.QuadrantService/Classify``. `waited` is how many seconds the
     call lay inside gRPC before it began, and `queued` how many calls lay there. `status`, `points`,
     `model` and `version` are known once it has been answered, `seconds` and `peer` once it has
-    ended.
+    ended. `has_read` says whether the call has got as far as to read its message.
     """
 
     method: str
@@ -39,6 +39,7 @@ class Call:
     request_id: str
     waited: float = 0.0
     queued: int = 0
+    has_read: bool = False
     started: float = field(default_factory=time.perf_counter)
     status: grpc.StatusCode = grpc.StatusCode.OK
     points: int = 0

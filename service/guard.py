@@ -2,7 +2,9 @@
 
 Methods take bytes and return bytes, so that a message that cannot be parsed is an error like any
 other, and an answer can be written from arrays. Policies begin before the message is read: a call
-that is refused costs no memory, however large it is.
+that is refused costs no memory, however large it is, but for two calls at a time. Their messages
+are read and thrown away for the sake of proxies that do not pass on an answer to half a request:
+behind HAProxy 2.6 callers would see CANCELLED instead of the status, from about 256 KiB on.
 """
 
 import asyncio
@@ -24,6 +26,10 @@ from service.policies.policy import Policy
 from service.size import check_size
 
 T = TypeVar("T")
+
+_MOST_DISCARDING = 2
+_SECONDS_TO_DISCARD = 0.5
+"""How many refused messages may be read at a time, and for how long each."""
 
 Unary = Callable[[bytes, Call], Awaitable[bytes]]
 ServerStream = Callable[[bytes, Call], AsyncIterator[bytes]]
@@ -76,6 +82,7 @@ class Guard:
         _GRPC_LOGGER.addFilter(_is_worth_a_line)
         self._policies = tuple(policies)
         self._policies_of_health = tuple(each for each in policies if not each.exempts_health)
+        self._discarding = 0
         self._backlog = backlog
         self._unary = MessageWaits(2 * limit, patience=_PATIENCE, timeout=message_timeout)
         self._streams = MessageWaits(16 * limit, patience=0.0, timeout=None)
@@ -161,12 +168,13 @@ class Guard:
 
     def _streaming(self, method: str, relay: Callable[[Call], Awaitable[None]]) -> Handler:
         async def handle(_requests: object, context: Context) -> None:
-            await self._run(method, context, self._policies, relay)
+            await self._run(method, context, self._policies, relay, is_unary=False)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _first(self, waits: MessageWaits, call: Call) -> bytes:
         """Return the one message of a call."""
+        call.has_read = True
         content = await waits.message(call)
         if content is grpc.aio.EOF:
             # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
@@ -198,12 +206,27 @@ class Guard:
         )
         return answer
 
+    async def _discard_message(self, context: Context) -> None:
+        """Read the message of a refused call, within bounds."""
+        if self._discarding >= _MOST_DISCARDING or context.time_remaining() == 0:
+            return
+        self._discarding += 1
+        try:
+            async with asyncio.timeout(_SECONDS_TO_DISCARD):
+                await context.read()
+        except (TimeoutError, grpc.aio.InternalError):
+            pass
+        finally:
+            self._discarding -= 1
+
     async def _run(
         self,
         method: str,
         context: Context,
         policies: Sequence[Policy],
         work: Callable[[Call], Awaitable[T]],
+        *,
+        is_unary: bool = True,
     ) -> T:
         if self._backlog is None:
             call = Call.begin(method, context)
@@ -230,6 +253,11 @@ class Guard:
             if isinstance(error, Overloaded):
                 metrics.SHED.inc()
             call.status, status = to_status(error, call.method, call.request_id)
+            if is_unary and not call.has_read:
+                # Refused before the message was read: from here on the call holds no slot.
+                while begun:
+                    begun.pop().end(call)
+                await self._discard_message(context)
             try:
                 # Unlike a status that is only set, this one goes without a message before it: what
                 # has sent a message is not retried by clients.
