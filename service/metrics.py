@@ -34,7 +34,7 @@ def _gauge(
     meaning: str,
     labels: tuple[str, ...] = (),
     *,
-    together: Literal["livesum", "livemax"] = "livemax",
+    together: Literal["livesum", "livemax", "livemin"] = "livemax",
 ) -> Gauge:
     return Gauge(name, meaning, labels, registry=REGISTRY, multiprocess_mode=together)
 
@@ -85,6 +85,12 @@ FAILING = _gauge(
     "quadnet_model_failing",
     "1 while the version that an alias points to is not the one that answers.",
     ("model", "alias"),
+)
+CERTIFICATE_EXPIRY = _gauge(
+    "quadnet_tls_certificate_expiry_timestamp_seconds",
+    "When the first of a file's certificates expires.",
+    ("file",),
+    together="livemin",
 )
 LINES_DROPPED = Counter(
     "quadnet_log_lines_dropped",

@@ -1,13 +1,19 @@
 """TLS: certificates from files, for the server and for the client."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+import structlog
 
 from quadnet.errors import InvalidSetting
 from service.reloading import Reloaded
 from service.settings import ServeSettings
+
+_log = structlog.get_logger(__name__)
 
 _MAX_BYTES = 2**20
 _PEM = b"-----BEGIN "
@@ -22,7 +28,7 @@ class ServerFiles:
     client_ca: Path | None = None
 
     @classmethod
-    def of(cls, settings: ServeSettings) -> "ServerFiles | None":
+    def of(cls, settings: ServeSettings) -> ServerFiles | None:
         """Return the files that the settings name; None for a server without TLS."""
         if settings.tls_cert is None or settings.tls_key is None:
             return None
@@ -37,6 +43,17 @@ class ServerFiles:
             [(key, certificate)], root_certificates=client_ca
         )
 
+    def _report_validity(self) -> None:
+        """Warn of certificates that are not valid now, and measure when they expire.
+
+        They are used all the same: the clock may be wrong, and no connection is worse.
+        """
+        from service import metrics  # noqa: PLC0415 - clients import this module, and have none
+
+        for path in (self.certificate, self.client_ca):
+            if path is not None and (ends := _ends(path)):
+                metrics.CERTIFICATE_EXPIRY.labels(str(path)).set(min(ends).timestamp())
+
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials that follow the files: each new connection is shown what is new.
 
@@ -46,7 +63,13 @@ class ServerFiles:
             If a file cannot be read, or they do not belong together.
         """
         paths = [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
-        reloaded = Reloaded(paths, self.read)
+
+        def read() -> grpc.ServerCertificateConfiguration:
+            configuration = self.read()
+            self._report_validity()
+            return configuration
+
+        reloaded = Reloaded(paths, read)
         return grpc.dynamic_ssl_server_credentials(
             reloaded.value,
             lambda: reloaded.value,
@@ -69,6 +92,27 @@ def channel_credentials(
         private_key=None if key is None else _pem(key),
         certificate_chain=None if certificate is None else _pem(certificate),
     )
+
+
+def _ends(path: Path) -> list[datetime]:
+    """Return when the certificates in a file expire; warn of those that are not valid now."""
+    from service.certificates import validities  # noqa: PLC0415 - it imports ssl: see below
+
+    try:
+        found = validities(_pem(path))
+    except (ValueError, IndexError):
+        _log.warning("certificate's dates not read", file=str(path))
+        return []
+    now = datetime.now(UTC)
+    for each in found:
+        if not each.begins <= now <= each.ends:
+            _log.warning(
+                "certificate expired" if each.ends < now else "certificate not valid yet",
+                file=str(path),
+                valid_from=each.begins.isoformat(),
+                valid_until=each.ends.isoformat(),
+            )
+    return [each.ends for each in found]
 
 
 def _pem(path: Path) -> bytes:

@@ -70,6 +70,19 @@ def measured():
     return table(("metric", "kind", "labels", "meaning"), *rows)
 
 
+NOT_SUPPORTED = """
+- Unix sockets: `--host` is a host name or an IP address.
+- Lists of revoked certificates: to shut a client out, issue the others new certificates from
+  another authority and change `--tls-client-ca`.
+- Counting refused TLS handshakes: gRPC does not report them to the server's process.
+- ModelStreamInfer, shared memory, loading and unloading, tracing and log settings of Triton's
+  protocol: `UNIMPLEMENTED`.
+- Behind HAProxy 2.6: the status of a stream that is refused before its messages were read, or of a
+  request that gRPC itself refuses for its size. HAProxy drops an answer to half a request; the
+  caller sees `CANCELLED`.
+"""
+
+
 def reference():
     return "\n".join(
         [
@@ -80,6 +93,8 @@ def reference():
             "A call that gRPC has received and not handed over when the server stops ends with",
             "`UNAVAILABLE` on Linux; elsewhere gRPC may end it with `CANCELLED`.\n",
             errors() + "\n",
+            "## Not supported",
+            NOT_SUPPORTED,
             "## Metrics\n",
             measured() + "\n",
             "## Options\n",

@@ -4,17 +4,25 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from quadnet.errors import InvalidSetting, Unauthenticated, Unreachable
+from service.certificates import validities
 from service.client import QuadrantClient
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.certificates import Authority
 from tests.exact import publish
 from tests.loading import CLASSIFY
-from tests.serving import ServerProcess, quadnet, refused
+from tests.serving import ServerProcess, quadnet, refused, until
 
 POINT = pb.ClassifyRequest(x=[1], y=[1])
 
@@ -56,13 +64,72 @@ def test_calls_are_answered_over_tls_by_whom_the_client_trusts_and_nobody_else(
         assert not [line for line in server.log() if line["event"].startswith("no TLS")]
 
 
-def test_a_server_whose_certificate_has_expired_is_not_trusted(registry, authority):
+def expiry(path):
+    """Return when a certificate expires, as another library reads it."""
+    return x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc
+
+
+def test_a_server_whose_certificate_has_expired_is_not_trusted_and_says_so(registry, authority):
     publish(registry)
-    with (
-        ServerProcess(registry.root, *authority.serve_with(expired=True)) as server,
-        pytest.raises(Unreachable),
-    ):
-        answers(server.address, tls_ca=authority.file)
+    options = authority.serve_with(expired=True)
+    certificate, key = options[1], options[3]
+    metric = "quadnet_tls_certificate_expiry_timestamp_seconds"
+    with ServerProcess(registry.root, *options, "--metrics-port", "0") as server:
+        with pytest.raises(Unreachable):
+            answers(server.address, tls_ca=authority.file)
+        warned = server.logged("certificate expired", level="warning", file=certificate)
+        assert datetime.fromisoformat(warned["valid_until"]) == expiry(certificate)
+        assert server.scrape()[metric, certificate] == expiry(certificate).timestamp()
+        # A new one is measured when it is taken over, at the first connection after a while.
+        for new, old in zip(authority.issue("renewed"), (certificate, key), strict=True):
+            shutil.copy(new, old)
+
+        def is_taken_over():
+            try:
+                return answers(server.address, tls_ca=authority.file)
+            except Unreachable:
+                return False
+
+        until(is_taken_over, seconds=60)
+        assert server.scrape()[metric, certificate] == expiry(certificate).timestamp() > time.time()
+        server.logged("reloaded")
+        assert len([each for each in server.log() if each["event"] == "certificate expired"]) == 1
+
+
+def test_an_authority_of_clients_that_has_expired_is_said(registry, authority, tmp_path):
+    publish(registry)
+    expired, _ = Authority(tmp_path / "other").issue("other", expired=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes(expired.read_bytes() + authority.file.read_bytes())
+    with ServerProcess(
+        registry.root, *authority.serve_with(), "--tls-client-ca", str(both)
+    ) as server:
+        warned = server.logged("certificate expired", file=str(both))
+        assert datetime.fromisoformat(warned["valid_until"]) == expiry(expired)
+        certificate, key = authority.issue("client")
+        assert answers(
+            server.address,
+            tls_ca=authority.file,
+            tls_client_cert=certificate,
+            tls_client_key=key,
+        )
+
+
+@pytest.mark.parametrize("year", [1951, 1999, 2000, 2049, 2050, 2100, 9999])
+def test_the_dates_of_a_certificate_are_read_as_another_library_writes_them(year):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ünicode")])
+    begins, ends = datetime(1950, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(year, 12, 31, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    assert validities(b"a comment\n" + pem + b"\n" + pem) == [(begins, ends)] * 2
+    assert validities(pem.replace(b"\n", b"\r\n")) == [(begins, ends)]
+    assert validities(b"") == []
 
 
 def test_with_mutual_tls_only_clients_of_the_authority_are_let_in(registry, authority, tmp_path):
