@@ -157,6 +157,8 @@ class QuadrantClient:
             If the model asked for is not there, says no quadrants, or is damaged.
         Overloaded, NotReady, Unauthenticated
             If the server is busy, has nothing loaded, or wants another token.
+        TooLarge
+            If a call has more bytes than the server reads: set a smaller `points_a_call`.
         Unreachable
             If no server answers in time, or this client is closed.
         Refused
