@@ -219,6 +219,12 @@ class Guard:
         finally:
             self._discarding -= 1
 
+    def _begin(self, method: str, context: Context) -> Call:
+        if self._backlog is None:
+            return Call.begin(method, context)
+        waited = self._backlog.begin(context)
+        return Call.begin(method, context, waited, self._backlog.waiting)
+
     async def _run(
         self,
         method: str,
@@ -228,11 +234,7 @@ class Guard:
         *,
         is_unary: bool = True,
     ) -> T:
-        if self._backlog is None:
-            call = Call.begin(method, context)
-        else:
-            waited = self._backlog.begin(context)
-            call = Call.begin(method, context, waited, self._backlog.waiting)
+        call = self._begin(method, context)
         begun = []
         try:
             for policy in policies:
@@ -258,16 +260,11 @@ class Guard:
                 while begun:
                     begun.pop().end(call)
                 await self._discard_message(context)
-            try:
-                # Unlike a status that is only set, this one goes without a message before it: what
-                # has sent a message is not retried by clients.
-                await context.abort(
-                    call.status,
-                    status.message,
-                    (*trailing_metadata(error, status), (REQUEST_ID, call.request_id)),
-                )
-            except grpc.aio.InternalError:
-                raise _caller_left(call) from None
+            await _abort(
+                call,
+                status.message,
+                (*trailing_metadata(error, status), (REQUEST_ID, call.request_id)),
+            )
             raise AssertionError("abort raises") from error
         finally:
             for policy in reversed(begun):
@@ -281,6 +278,18 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     event loop has heard of it.
     """
     return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
+
+
+async def _abort(call: Call, message: str, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
+    """End a call with its status.
+
+    Unlike a status that is only set, this one goes without a message before it: what has sent a
+    message is not retried by clients.
+    """
+    try:
+        await call.context.abort(call.status, message, metadata)
+    except grpc.aio.InternalError:
+        raise _caller_left(call) from None
 
 
 def _caller_left(call: Call) -> asyncio.CancelledError:

@@ -8,7 +8,7 @@ import pytest
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
 from tests.proxies import haproxy
-from tests.serving import SERVICE, ServerProcess, open_stream
+from tests.serving import SERVICE, ServerProcess, long_call, open_stream
 from tests.wire import Wire, message
 
 SIZES = (30_000, 200_000)
@@ -45,7 +45,7 @@ def test_callers_behind_haproxy_see_why_a_large_call_is_refused_early(registry, 
         assert statuses(front, metadata=TOKEN) == {"OK"}
     with (
         ServerProcess(registry.root, "--max-calls", "1") as server,
-        open_stream(server),
+        long_call(server, registry),
         haproxy(server.address, tmp_path) as front,
     ):
         assert statuses(front) == {"RESOURCE_EXHAUSTED"}
