@@ -12,7 +12,6 @@ from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import ChannelzServicer
 
 from service import metrics
-from service.call import Context
 from service.open_calls import OpenCalls
 
 _SECONDS_BETWEEN_SAMPLES = 0.05
@@ -46,10 +45,10 @@ class Backlog:
         self._samples: deque[_Sample] = deque()
         self._due: asyncio.TimerHandle | None = None
 
-    def begin(self, context: Context) -> float:
-        """Count a call that begins, and return for how many seconds it has waited."""
+    def begin(self) -> float:
+        """Count the call that begins in this task; return for how many seconds it has waited."""
         self._begun += 1
-        self._open.add(context)
+        self._open.add()
         loop = asyncio.get_running_loop()
         if self._due is None:
             self._due = loop.call_later(_SECONDS_BETWEEN_SAMPLES, self._sample)

@@ -4,7 +4,7 @@ Everything outside the table is a fault of ours: the caller gets a fixed text wi
 the log gets the rest. The table in REFERENCE.md is made from this one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import grpc
@@ -25,8 +25,6 @@ from quadnet.errors import (
     TooLarge,
     Unauthenticated,
     Unsupported,
-    listing,
-    shorten,
 )
 
 DOMAIN = "quadnet"
@@ -55,25 +53,14 @@ class UnknownMethod(QuadnetError):
 
     Parameters
     ----------
-    path : str
-        What the caller asked for, ``/service/method``.
-    methods : mapping
-        The names of each service's methods.
+    services : iterable of str
+        Those that it has.
     """
 
-    def __init__(self, path: str, methods: Mapping[str, Sequence[str]]) -> None:
-        service, _, method = path.removeprefix("/").rpartition("/")
-        if service in methods:
-            text = (
-                f"{service} has no method {shorten(method)}. Its methods: "
-                f"{listing(methods[service])}."
-            )
-        else:
-            text = (
-                f"This server has no service {shorten(service)}. Its services: "
-                f"{listing([*methods])}."
-            )
-        super().__init__(text)
+    def __init__(self, services: Iterable[str]) -> None:
+        super().__init__(
+            f"The server has no such service or method. Its services: {', '.join(services)}."
+        )
 
 
 @dataclass(frozen=True)

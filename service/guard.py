@@ -9,7 +9,7 @@ behind HAProxy 2.6 callers would see CANCELLED instead of the status, from about
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -139,20 +139,17 @@ class Guard:
 
         return self._streaming(method, relay)
 
-    def unknown(self, path: str, methods: Mapping[str, Sequence[str]]) -> Handler:
-        """Return a handler that refuses a call of a method that is not among these.
+    async def refuse_unknown(self, context: Context, services: Iterable[str]) -> None:
+        """End a call of a method that is none of these services'.
 
         gRPC refuses such calls, too, but unseen by the policies, and so by the log and the metrics.
         """
 
-        async def refuse(_call: Call) -> bytes:
-            raise UnknownMethod(path, methods)
+        async def refuse(_call: Call) -> None:
+            raise UnknownMethod(services)
 
-        async def handle(_requests: object, context: Context) -> bytes:
-            # Not under the path: callers choose it, and each would become a label of the metrics.
-            return await self._run(UNKNOWN, context, self._policies, refuse)
-
-        return grpc.stream_unary_rpc_method_handler(handle)
+        # Not under the path: callers choose it, and each would become a label of the metrics.
+        await self._run(UNKNOWN, context, self._policies, refuse)
 
     def end_idle_calls(self, seconds: float, error: Callable[[], QuadnetError]) -> None:
         """From now on, end each call that waits for a message for so long, with this error."""
@@ -222,7 +219,7 @@ class Guard:
     def _begin(self, method: str, context: Context) -> Call:
         if self._backlog is None:
             return Call.begin(method, context)
-        waited = self._backlog.begin(context)
+        waited = self._backlog.begin()
         return Call.begin(method, context, waited, self._backlog.waiting)
 
     async def _run(

@@ -49,13 +49,13 @@ class Health:
         """Return the service's methods, by name; their calls are counted in `backlog`."""
 
         async def check(content: bytes, context: Context) -> health_pb2.HealthCheckResponse:
-            backlog.begin(context)
+            backlog.begin()
             request = await _parse(content, context)
             return await self._servicer.Check(request, context)
 
         async def watch(content: bytes, context: Context) -> None:
-            backlog.begin(context)
-            self._watches.add(context)
+            backlog.begin()
+            self._watches.add()
             await self._watch(await _parse(content, context), context)
 
         write = health_pb2.HealthCheckResponse.SerializeToString

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from service.call import Context
-
 
 class OpenCalls:
     """Counts calls until gRPC has written the last byte of their answers to the connection.
@@ -21,11 +19,15 @@ class OpenCalls:
         self._none = asyncio.Event()
         self._none.set()
 
-    def add(self, context: Context) -> None:
-        """Count a call that begins."""
+    def add(self) -> None:
+        """Count the call that begins in the current task."""
         self.n += 1
         self._none.clear()
-        context.add_done_callback(self._remove)  # type: ignore[arg-type]
+        task = asyncio.current_task()
+        assert task is not None
+        # Not `context.add_done_callback`: with it a call refers to itself, and its memory inside
+        # gRPC is kept until the garbage collector runs.
+        task.add_done_callback(self._remove)
 
     async def wait_for_none(self) -> None:
         """Wait until all have ended."""

@@ -4,7 +4,7 @@ Calls run on one thread, an event loop: see ARCHITECTURE.md for why.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 import grpc.aio
@@ -14,8 +14,9 @@ import structlog
 from service import address, codec, health, inference, reflection
 from service.address import CannotListen
 from service.backlog import Backlog
+from service.call import Context
 from service.connections import ServerSockets
-from service.guard import Guard, Handler
+from service.guard import Guard
 from service.health import Health
 from service.inference import InferenceServicer
 from service.live import LiveModels
@@ -32,13 +33,9 @@ from service.settings import ServeSettings
 from service.slices import Slices
 from service.stop_signals import stop_signals
 from service.tls import ServerFiles
+from service.transport import make_server
 
 SERVICES = (codec.SERVICE, inference.SERVICE)
-
-_HEALTH_METHODS = {
-    health.NAME: ("Check", "Watch"),
-    inference.SERVICE: ("ServerLive", "ServerReady"),
-}
 
 _LARGE = 2**31 - 1
 
@@ -82,8 +79,8 @@ class Server:
     policies : sequence of Policy
     draining : Draining
         The one among the policies that refuses calls while the server stops.
-    transport : callable, default=grpc.aio.server
-        Makes the server; takes the options that `grpc.aio.server` takes.
+    transport : callable, default=make_server
+        Makes gRPC's part of the server; takes what `make_server` takes.
     shared_port : bool, default=False
         Whether other processes may listen on the port, too.
 
@@ -100,7 +97,7 @@ class Server:
         policies: Sequence[Policy],
         draining: Draining,
         *,
-        transport: Callable[..., grpc.aio.Server] = grpc.aio.server,
+        transport: Callable[..., grpc.aio.Server] = make_server,
         shared_port: bool = False,
     ) -> None:
         self._live = live
@@ -108,7 +105,10 @@ class Server:
         self._health = Health(("", *SERVICES))
         self._signals: asyncio.Queue[int] = asyncio.Queue()
 
-        self._server = transport(options=_options(settings, shared_port=shared_port))
+        self._server = transport(
+            _options(settings, shared_port=shared_port),
+            self._refuse_unknown,
+        )
         self._backlog = Backlog()
         self._draining = draining
         self._guard = guard = Guard(
@@ -133,12 +133,9 @@ class Server:
         }
         if not settings.no_reflection:
             services |= reflection.services(guard, services)
-        self._server.add_generic_rpc_handlers((_Methods(services, guard),))
-        for service, methods in _HEALTH_METHODS.items():
-            # Each has a queue of its own inside gRPC, so a check never waits behind other calls.
-            self._server.add_registered_method_handlers(
-                service, {method: services[service][method] for method in methods}
-            )
+        self._services = services
+        for service, methods in services.items():
+            self._server.add_registered_method_handlers(service, methods)
         self.port = self._bind(shared_port=shared_port)
         self._sockets = ServerSockets(self.port)
 
@@ -235,6 +232,9 @@ class Server:
             _log.exception("the registry could not be looked at")
         await self._health.report(serving=self._live.current is not None)
 
+    async def _refuse_unknown(self, context: Context) -> None:
+        await self._guard.refuse_unknown(context, self._services)
+
     def _bind(self, *, shared_port: bool) -> int:
         settings = self._settings
         if not shared_port:
@@ -249,28 +249,6 @@ class Server:
             raise CannotListen(
                 f"{where} cannot be listened on. Choose another with --port or --host."
             ) from error
-
-
-class _Methods(grpc.GenericRpcHandler):
-    """All methods in one table.
-
-    Not registered one by one with the library, as generated code does it: for each call it would
-    look at each method's own queue.
-    """
-
-    def __init__(self, services: Mapping[str, Mapping[str, Handler]], guard: Guard) -> None:
-        self._guard = guard
-        self._names = {service: tuple(methods) for service, methods in services.items()}
-        self._handlers = {
-            f"/{service}/{method}": handler
-            for service, methods in services.items()
-            for method, handler in methods.items()
-        }
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        """Return the method's handler; for an unknown method, one that refuses the call."""
-        method = handler_call_details.method
-        return self._handlers.get(method) or self._guard.unknown(method, self._names)
 
 
 def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, int]]:

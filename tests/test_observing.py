@@ -172,26 +172,25 @@ def test_calls_that_end_early_are_logged_as_their_callers_saw_it(small):
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"),
+    "path",
     [
-        (
-            f"/{SERVICE}/Guess",
-            f"{SERVICE} has no method 'Guess'. Its methods: Classify, ListModels",
-        ),
-        (f"/{SERVICE}/", f"{SERVICE} has no method ''. Its"),
-        ("/quadrant.v2.Quadrants/Classify", "This server has no service 'quadrant.v2.Quadrants'."),
-        ("/x" * 3000, "This server has no service 'x/x/x/x"),
-        ("/\n\x7f", "This server has no service ''."),
+        f"/{SERVICE}/Guess",
+        f"/{SERVICE}/",
+        "/quadrant.v2.Quadrants/Classify",
+        "/x" * 3000,
+        "/\n\x7f",
     ],
 )
-def test_an_unknown_method_is_refused_in_words_under_one_label(small, path, expected):
+def test_an_unknown_method_is_refused_in_words_under_one_label(small, path):
     def labels():
         return {key[1] for key in small.scrape() if key[0] == "quadnet_calls_total"}
 
     before = labels() | {"unknown"}
     error = refused(small.channel.unary_unary(path), b"")
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert error.details().startswith(expected)
+    assert error.details().startswith(
+        "The server has no such service or method. Its services: quadrant.v1.QuadrantService, "
+    )
     assert len(error.details()) < 500
     small.logged(
         "call", method="unknown", request_id=dict(error.trailing_metadata())["x-request-id"]

@@ -41,6 +41,14 @@ def check_health(channel):
     InferenceStub(channel).ServerReady(inference_pb2.ServerReadyRequest(), timeout=60)
 
 
+def test_a_path_that_is_no_text_ends_one_call_only(server):
+    with RawConnection(server.port) as connection:
+        stream = connection.begin_call(method=b"/\xff\xfe/x", end=True)
+        assert connection.answer(stream)["grpc-status"] != "0"
+    assert server.stub.Classify(POINT, timeout=30).model.version == 1
+    check_health(server.channel)
+
+
 def test_idle_streams_hold_no_slot(server):
     with ExitStack() as opened:
         for _ in range(DEFAULT_LIMIT + 10):

@@ -42,7 +42,7 @@ class Draining(Policy):
         if self._draining:
             self._last_refusal = asyncio.get_running_loop().time()
             raise stopping()
-        self.in_flight.add(call.context)
+        self.in_flight.add()
 
     async def drain(self) -> None:
         """Refuse new calls from now on, and wait until those that had begun have ended."""
