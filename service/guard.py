@@ -83,6 +83,7 @@ class Guard:
         self._policies = tuple(policies)
         self._policies_of_health = tuple(each for each in policies if not each.exempts_health)
         self._discarding = 0
+        self._closes_connections = False
         self._backlog = backlog
         self._unary = MessageWaits(2 * limit, patience=_PATIENCE, timeout=message_timeout)
         self._streams = MessageWaits(16 * limit, patience=0.0, timeout=None)
@@ -155,6 +156,10 @@ class Guard:
         """From now on, end each call that waits for a message for so long, with this error."""
         for waits in (self._unary, self._streams, self._health):
             waits.end_idle(seconds, error)
+
+    def expect_closed_connections(self) -> None:
+        """From now on a call without a connection has lost it to the server, not to its caller."""
+        self._closes_connections = True
 
     def close(self) -> None:
         """Let the policies finish: no call will come any more."""
@@ -240,10 +245,10 @@ class Guard:
             return await work(call)
         except asyncio.CancelledError:
             # By the caller, or by the library because the deadline has come.
-            call.status = call.status_of_caller_that_left()
+            call.status = self._status_of_lost(call)
             raise
         except grpc.aio.InternalError:
-            raise _caller_left(call) from None
+            raise self._connection_lost(call) from None
         except grpc.aio.BaseError:
             # The server has stopped.
             call.status = grpc.StatusCode.CANCELLED
@@ -257,7 +262,7 @@ class Guard:
                 while begun:
                     begun.pop().end(call)
                 await self._discard_message(context)
-            await _abort(
+            await self._abort(
                 call,
                 status.message,
                 (*trailing_metadata(error, status), (REQUEST_ID, call.request_id)),
@@ -267,6 +272,34 @@ class Guard:
             for policy in reversed(begun):
                 policy.end(call)
 
+    async def _abort(
+        self, call: Call, message: str, metadata: tuple[tuple[str, str | bytes], ...]
+    ) -> None:
+        """End a call with its status.
+
+        Unlike a status that is only set, this one goes without a message before it: what has sent a
+        message is not retried by clients.
+        """
+        try:
+            await call.context.abort(call.status, message, metadata)
+        except grpc.aio.InternalError:
+            raise self._connection_lost(call) from None
+
+    def _connection_lost(self, call: Call) -> asyncio.CancelledError:
+        """Return what to raise where gRPC cannot send or read because the call has ended.
+
+        gRPC's own error, raised on, would be logged with two tracebacks if it arrives before gRPC
+        has noted that the caller has gone.
+        """
+        call.status = self._status_of_lost(call)
+        return asyncio.CancelledError("The connection is lost.")
+
+    def _status_of_lost(self, call: Call) -> grpc.StatusCode:
+        """Return the status that the caller of a call without a connection sees."""
+        if self._closes_connections:
+            return grpc.StatusCode.UNAVAILABLE
+        return call.status_of_caller_that_left()
+
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """Return whether gRPC says more than that an answer found no caller any more.
@@ -275,28 +308,6 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     event loop has heard of it.
     """
     return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
-
-
-async def _abort(call: Call, message: str, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
-    """End a call with its status.
-
-    Unlike a status that is only set, this one goes without a message before it: what has sent a
-    message is not retried by clients.
-    """
-    try:
-        await call.context.abort(call.status, message, metadata)
-    except grpc.aio.InternalError:
-        raise _caller_left(call) from None
-
-
-def _caller_left(call: Call) -> asyncio.CancelledError:
-    """Return what to raise where gRPC cannot send or read because the call has ended.
-
-    gRPC's own error, raised on, would be logged with two tracebacks if it arrives before gRPC has
-    noted that the caller has gone.
-    """
-    call.status = call.status_of_caller_that_left()
-    return asyncio.CancelledError("The caller has gone.")
 
 
 @contextmanager

@@ -185,6 +185,7 @@ class Server:
         await asyncio.gather(finishing, another, return_exceptions=True)
         if self._draining.in_flight.n:
             _log.warning("cut off", calls=self._draining.in_flight.n)
+        self._guard.expect_closed_connections()
         # gRPC would end what is left with CANCELLED, which clients do not try again.
         self._sockets.stop_listening()
         self._sockets.finish_sending(lose_unsent=True)
@@ -208,6 +209,7 @@ class Server:
         ending = asyncio.create_task(self._health.end_watches())
         await asyncio.wait((ending,), timeout=max(last - loop.time(), 0))
         ending.cancel()
+        self._guard.expect_closed_connections()
         self._sockets.stop_listening()
         # Every answer has been handed to the kernel. A client that reads slowly has some time.
         while self._sockets.finish_sending() and loop.time() < last:
