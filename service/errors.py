@@ -118,7 +118,7 @@ TABLE = (
     Situation("the message does not arrive within --message-timeout", MessageTimeout,
               _Code.DEADLINE_EXCEEDED, _ErrorInfo),
     Situation("the deadline has passed when work would start", DeadlinePassed,
-              _Code.DEADLINE_EXCEEDED, _ErrorInfo),
+              _Code.DEADLINE_EXCEEDED, "none: gRPC's own"),
     Situation("the model cannot do this RPC", Unsupported, _Code.FAILED_PRECONDITION, _ErrorInfo),
     Situation("the version is not what was published", CorruptVersion, _Code.FAILED_PRECONDITION,
               _ErrorInfo),

@@ -19,7 +19,7 @@ import grpc.aio
 from quadnet.errors import InvalidInput, Overloaded, QuadnetError, TooLarge, Violation
 from service import metrics
 from service.backlog import Backlog
-from service.call import REQUEST_ID, Call, Context
+from service.call import REQUEST_ID, Call, Context, read_message
 from service.errors import UnknownMethod, to_status, trailing_metadata
 from service.message_waits import MessageWaits
 from service.policies.policy import Policy
@@ -36,7 +36,7 @@ ServerStream = Callable[[bytes, Call], AsyncIterator[bytes]]
 # As text: at run time grpcio's types cannot be subscripted.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-_SECONDS_TO_BE_CANCELLED = 0.05
+SECONDS_TO_BE_CANCELLED = 0.05
 _SECONDS_FOR_STREAM_TO_BE_CANCELLED = 0.002
 
 _PATIENCE = 1.0
@@ -180,7 +180,7 @@ class Guard:
         content = await waits.message(call)
         if content is grpc.aio.EOF:
             # The caller has sent none, or has gone away: then gRPC cancels this in a moment.
-            await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
+            await asyncio.sleep(SECONDS_TO_BE_CANCELLED)
             raise InvalidInput([Violation("request", "expected one message, got none")])
         return self._received(content)
 
@@ -215,7 +215,7 @@ class Guard:
         self._discarding += 1
         try:
             async with asyncio.timeout(_SECONDS_TO_DISCARD):
-                await context.read()
+                await read_message(context)
         except (TimeoutError, grpc.aio.InternalError):
             pass
         finally:
@@ -257,6 +257,11 @@ class Guard:
             if isinstance(error, Overloaded):
                 metrics.SHED.inc()
             call.status, status = to_status(error, call.method, call.request_id)
+            if context.time_remaining() == 0:
+                # gRPC has given this call its status, or does so in a moment. A second one could
+                # not be sent, and grpcio leaks what it fails to send: 400 bytes a call.
+                call.status = grpc.StatusCode.DEADLINE_EXCEEDED
+                raise asyncio.CancelledError from error
             if is_unary and not call.has_read:
                 # Refused before the message was read: from here on the call holds no slot.
                 while begun:

@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Sequence
 
 import grpc
+import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
 from service.backlog import Backlog
-from service.call import Context
-from service.guard import Handler
+from service.call import Context, read_message
+from service.guard import SECONDS_TO_BE_CANCELLED, Handler
 from service.open_calls import OpenCalls
 
 NAME = health.SERVICE_NAME
@@ -48,20 +49,21 @@ class Health:
     def handlers(self, backlog: Backlog) -> dict[str, Handler]:
         """Return the service's methods, by name; their calls are counted in `backlog`."""
 
-        async def check(content: bytes, context: Context) -> health_pb2.HealthCheckResponse:
+        async def check(_requests: object, context: Context) -> health_pb2.HealthCheckResponse:
             backlog.begin()
-            request = await _parse(content, context)
+            request = await _request(context)
             return await self._servicer.Check(request, context)
 
-        async def watch(content: bytes, context: Context) -> None:
+        async def watch(_requests: object, context: Context) -> None:
             backlog.begin()
             self._watches.add()
-            await self._watch(await _parse(content, context), context)
+            await self._watch(await _request(context), context)
 
+        # As streams: gRPC's own reading of unary calls leaks if it is cancelled. See `call.read_message`.
         write = health_pb2.HealthCheckResponse.SerializeToString
         return {
-            "Check": grpc.unary_unary_rpc_method_handler(check, None, write),
-            "Watch": grpc.unary_stream_rpc_method_handler(watch, None, write),
+            "Check": grpc.stream_unary_rpc_method_handler(check, None, write),
+            "Watch": grpc.stream_stream_rpc_method_handler(watch, None, write),
         }
 
     @property
@@ -100,8 +102,15 @@ class Health:
             ending.cancel()
 
 
-async def _parse(content: bytes, context: Context) -> health_pb2.HealthCheckRequest:
-    """Return the request, or end the call if the bytes are none."""
+async def _request(context: Context) -> health_pb2.HealthCheckRequest:
+    """Return the request, or end the call if there is none."""
+    content = await read_message(context)
+    if content is grpc.aio.EOF:
+        # The caller may have gone away: then gRPC cancels this in a moment.
+        await asyncio.sleep(SECONDS_TO_BE_CANCELLED)
+        await context.abort(
+            grpc.StatusCode.INVALID_ARGUMENT, "request: expected one message, got none"
+        )
     try:
         return health_pb2.HealthCheckRequest.FromString(content)
     except DecodeError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quadnet.errors import MessageTimeout, QuadnetError
-from service.call import Call
+from service.call import Call, read_message
 from service.policies.admission import refusal
 
 _SWEEP_SECONDS = 0.25
@@ -71,7 +71,7 @@ class MessageWaits:
         if self._sweeping is None:
             self._sweeping = loop.call_later(_SWEEP_SECONDS, self._sweep)
         try:
-            return await call.context.read()
+            return await read_message(call.context)
         except asyncio.CancelledError:
             if wait.error is None:
                 raise
