@@ -108,9 +108,8 @@ class ServerProcess(AnnouncedProcess):
         return code, self.process.stdout.read(), self._log.all()
 
     def resident(self):
-        """Return the process's memory in use, in MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
+        """Return the process's resident memory, in MB."""
+        return resident(self.process.pid)
 
     def scrape(self):
         """Return the metrics, by name and labels, as Prometheus would read them."""
@@ -124,6 +123,12 @@ class ServerProcess(AnnouncedProcess):
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+
+def resident(pid):
+    """Return a process's resident memory, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
 
 
 class _Lines:

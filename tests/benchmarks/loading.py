@@ -41,16 +41,23 @@ def frame(path, message):
 
 
 @contextmanager
-def peer(kind, argument):
-    """Start one of the peers, and give its port."""
+def peer_process(kind, argument):
+    """Start one of the peers, and give its process and its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.peers", kind, str(argument)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        yield int(process.stdout.readline())
+        yield process, int(process.stdout.readline())
     finally:
         process.stdin.close()
         process.wait(20)
         process.stdout.close()
+
+
+@contextmanager
+def peer(kind, argument):
+    """Start one of the peers, and give its port."""
+    with peer_process(kind, argument) as (_, port):
+        yield port
