@@ -254,39 +254,35 @@ class Guard:
             call.status = grpc.StatusCode.CANCELLED
             raise
         except Exception as error:
-            if isinstance(error, Overloaded):
-                metrics.SHED.inc()
-            call.status, status = to_status(error, call.method, call.request_id)
-            if context.time_remaining() == 0:
-                # gRPC has given this call its status, or does so in a moment. A second one could
-                # not be sent, and grpcio leaks what it fails to send: 400 bytes a call.
-                call.status = grpc.StatusCode.DEADLINE_EXCEEDED
-                raise asyncio.CancelledError from error
             if is_unary and not call.has_read:
                 # Refused before the message was read: from here on the call holds no slot.
                 while begun:
                     begun.pop().end(call)
-                await self._discard_message(context)
-            await self._abort(
-                call,
-                status.message,
-                (*trailing_metadata(error, status), (REQUEST_ID, call.request_id)),
-            )
-            raise AssertionError("abort raises") from error
+            await self._refuse(call, error, discards=is_unary and not call.has_read)
+            raise AssertionError("a refusal raises") from error
         finally:
             for policy in reversed(begun):
                 policy.end(call)
 
-    async def _abort(
-        self, call: Call, message: str, metadata: tuple[tuple[str, str | bytes], ...]
-    ) -> None:
-        """End a call with its status.
+    async def _refuse(self, call: Call, error: Exception, *, discards: bool) -> None:
+        """End a call with the error's status, and raise.
 
         Unlike a status that is only set, this one goes without a message before it: what has sent a
         message is not retried by clients.
         """
+        if isinstance(error, Overloaded):
+            metrics.SHED.inc()
+        call.status, status = to_status(error, call.method, call.request_id)
+        if call.context.time_remaining() == 0:
+            # gRPC has given this call its status, or does so in a moment. A second one could not be
+            # sent, and grpcio leaks what it fails to send: 400 bytes a call.
+            call.status = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise asyncio.CancelledError from error
+        if discards:
+            await self._discard_message(call.context)
+        metadata = (*trailing_metadata(error, status), (REQUEST_ID, call.request_id))
         try:
-            await call.context.abort(call.status, message, metadata)
+            await call.context.abort(call.status, status.message, metadata)
         except grpc.aio.InternalError:
             raise self._connection_lost(call) from None
 

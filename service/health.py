@@ -59,7 +59,7 @@ class Health:
             self._watches.add()
             await self._watch(await _request(context), context)
 
-        # As streams: gRPC's own reading of unary calls leaks if it is cancelled. See `call.read_message`.
+        # As streams, because gRPC's own reading of unary calls leaks: see `read_message`.
         write = health_pb2.HealthCheckResponse.SerializeToString
         return {
             "Check": grpc.stream_unary_rpc_method_handler(check, None, write),
