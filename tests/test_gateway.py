@@ -1,6 +1,7 @@
 """The page's gateway, without a browser: what it passes on, and what it refuses and how."""
 
 import base64
+import http.client
 import json
 import socket
 import urllib.request
@@ -118,6 +119,18 @@ DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"minCertainty": [1]}', "minCertainty"),
         (b'{"x": 1}', "x"),
         (b'{"x": [1' + b"0" * 400 + b"]}", "x"),
+        (b'{"x": [1' + b"0" * 5000 + b"]}", "got what is no JSON"),
+        (b'{"\\ud800": 1}', "half of a surrogate pair"),
+        (b'{"\xed\xa0\x80": 1}', "got what is no JSON"),
+        (b'{"model": {"name": "\\ud800"}}', "half of a surrogate pair"),
+        (b'{"model": {"name": "a\\u0000\\udbFF"}}', "half of a surrogate pair"),
+        (b'{"model": {"version": "\\ud800"}}', "half of a surrogate pair"),
+        (b'{"model": {"version": 1e400}}', "version"),
+        (b'{"model": {"version": 1.5}}', "version"),
+        (b'{"model": {"version": 9223372036854775808}}', "version"),
+        (b'{"x": [null]}', "x"),
+        (b'{"x": [[1]]}', "x"),
+        (b'{"x": {"\\uDC00": 1}}', "half of a surrogate pair"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -203,6 +216,119 @@ def test_strangers_and_wrong_requests_are_refused_each_by_its_status(page, heade
     assert "expected" in error["message"] or "cannot be asked" in error["message"] or code is None
     assert "default-src 'self'" in answered["content-security-policy"]
     assert "access-control-allow-origin" not in answered
+
+
+def raw(page, request):
+    """Send these bytes as they are; return the status, the headers and the body."""
+    host, port = page.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(request)
+        with http.client.HTTPResponse(connection) as answer:
+            answer.begin()
+            return answer.status, answer.headers, answer.read()
+
+
+def secured(headers):
+    return (
+        "default-src 'self'" in headers["content-security-policy"]
+        and headers["x-content-type-options"] == "nosniff"
+        and headers["cross-origin-opener-policy"] == "same-origin"
+        and headers["referrer-policy"] == "no-referrer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://[", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://[::1", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://\u00e9\u00ff", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: ", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: {host}", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: ftp://{host}", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://{host}/", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://evil@{host}", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://{host}|Origin: http://evil.example", 403),
+        ("GET / HTTP/1.1|Host: {host}|Origin: http://{host}", 200),
+        ("GET / HTTP/1.1|Host: {host}|Origin: HTTP://{host}", 200),
+        ("GET / HTTP/1.1|Host: [", 421),
+        ("GET / HTTP/1.1|Host: http://[::1", 421),
+        ("GET / HTTP/1.1|Host: \u00e9", 421),
+        ("GET / HTTP/1.1|Host: ", 421),
+        ("GET / HTTP/1.0", 421),
+        ("GET [ HTTP/1.1|Host: {host}", 404),
+        ("GET ://[ HTTP/1.1|Host: {host}", 404),
+        ("GET http://[ HTTP/1.1|Host: {host}", 404),
+        ("PUT [ HTTP/1.1|Host: {host}", 404),
+        ("GET //[ HTTP/1.1|Host: {host}", 404),
+        ("GET /[/ HTTP/1.1|Host: {host}", 404),
+        ("GET /app.js/ HTTP/1.1|Host: {host}", 404),
+        ("GET /?%ff[=& HTTP/1.1|Host: {host}", 200),
+        ("GET /%ff%fe%00.js HTTP/1.1|Host: {host}", 404),
+        (f"GET /{'x' * 5000}.js HTTP/1.1|Host: {{host}}", 404),
+        ("OPTIONS / HTTP/1.1|Host: {host}", 405),
+        ("GET /app.js HTTP/1.1|Host: {host}|Range: bytes=x", 400),
+        ("GET /app.js HTTP/1.1|Host: {host}|Range: bytes=99999999-", 416),
+        # What the HTTP server itself answers.
+        ("GET / HTTP/x|Host: {host}", 400),
+        ("GET / HTTP/1.1", 400),
+        ("GET / HTTP/1.1|Host: {host}|Host: {host}", 400),
+        ("GET / HTTP/1.1|Host: {host}|Content-Length: x", 400),
+        ("G\u00e9T / HTTP/1.1|Host: {host}", 400),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_every_answer_to_a_hostile_head_is_a_refusal_with_the_security_headers(page, lines, status):
+    request = lines.format(host=page.host).replace("|", "\r\n") + "\r\n\r\n"
+    got, headers, body = raw(page, request.encode("latin-1"))
+    assert got == status
+    assert secured(headers)
+    assert b"Traceback" not in body
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("Connect-Timeout-Ms", "", 400),
+        ("Connect-Timeout-Ms", "-1", 400),
+        ("Connect-Timeout-Ms", "1e3", 400),
+        ("Connect-Timeout-Ms", "\u00b2", 400),
+        ("Connect-Timeout-Ms", "9" * 10, 200),
+        ("Connect-Timeout-Ms", "9" * 11, 400),
+        ("Content-Type", "", 415),
+        ("Content-Type", "\u00e9", 415),
+        ("Content-Type", ";" * 1000, 415),
+        ("Content-Type", "Application/JSON; charset=\u00ff", 200),
+        ("X-Request-Id", "\u00e9", 200),
+        ("X-Request-Id", "x" * 10_000, 200),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_every_answer_to_a_hostile_header_of_a_call_has_the_security_headers(
+    page, name, value, status
+):
+    headers = {
+        "Host": page.host,
+        "Content-Type": "application/json",
+        "Content-Length": "2",
+        name: value,
+    }
+    head = "".join(f"{key}: {text}\r\n" for key, text in headers.items())
+    request = f"POST /{SERVICE}/Classify HTTP/1.1\r\n{head}\r\n{{}}"
+    got, answered, body = raw(page, request.encode("latin-1"))
+    assert got == status, body
+    assert secured(answered)
+    json.loads(body)
+
+
+def test_a_browser_that_leaves_in_the_middle_of_a_body_is_no_fault(page):
+    head = f"POST /{SERVICE}/Classify HTTP/1.1\r\nHost: {page.host}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    host, port = page.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.encode())
+    page.post(f"{SERVICE}/Classify", {}, x_request_id="after-the-one-who-left")
+    assert not [line for line in page.log() if line.get("level") in {"error", "critical"}]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 import grpc.aio
 import structlog
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from quadnet.settings import DEFAULT_HOST
 from service import address, beside, logs
@@ -18,7 +19,7 @@ from service.handover import received
 from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
 from service.settings import PlaygroundSettings
 from service.stop_signals import stop_signals
-from service.web.fence import allowed_hosts
+from service.web.fence import SECURITY_HEADERS, allowed_hosts
 from service.web.gateway import Gateway, Target
 
 _log = structlog.get_logger(__name__)
@@ -39,6 +40,22 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+class _Http(H11Protocol):
+    """Adds the configured headers to the answer to a request that is not HTTP."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer with status 400 and close the connection."""
+        lines = [
+            *self.server_state.default_headers,
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"connection", b"close"),
+            (b"content-length", str(len(msg)).encode()),
+        ]
+        head = b"".join(b"%s: %s\r\n" % line for line in lines)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + msg.encode())
+        self.transport.close()
 
 
 def run(settings: PlaygroundSettings, listener: socket.socket) -> int:
@@ -71,6 +88,9 @@ async def _serve(
     )
     config = uvicorn.Config(
         gateway.app,
+        http=_Http,
+        # Here, not in a middleware: what the HTTP server itself answers has them, too.
+        headers=list(SECURITY_HEADERS.items()),
         log_config=None,
         access_log=False,
         lifespan="off",

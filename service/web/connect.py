@@ -8,6 +8,7 @@ Source: the Connect protocol reference, "Unary-Response" and "Streaming-RPC".
 import base64
 import json
 import math
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 UNARY = "application/json"
@@ -24,6 +25,9 @@ STREAM = "application/connect+json"
 _END = 2
 _NUMBERS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _HEADER = struct.Struct(">BI")
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""The escape of half of a surrogate pair, in JSON."""
 
 _HTTP = {
     "canceled": 499,
@@ -60,6 +64,13 @@ class Failure(Exception):
         """Return the error as Connect writes it."""
         return {"code": self.code, "message": self.message, "details": self.details}
 
+    def encoded(self) -> bytes:
+        """Return the error as the body of a response.
+
+        In ASCII: the message may quote half of a surrogate pair, which UTF-8 cannot encode.
+        """
+        return json.dumps(self.as_json()).encode("ascii")
+
 
 def failure_of(error: grpc.aio.AioRpcError, address: str) -> Failure:
     """Return what a call ended with."""
@@ -72,9 +83,12 @@ def failure_of(error: grpc.aio.AioRpcError, address: str) -> Failure:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Failure(code, f"The server at {address} gave no answer in time.")
         return Failure(code, error.details() or "The server gave no reason.")
-    status = status_pb2.Status.FromString(
-        packed if isinstance(packed, bytes) else packed.encode("latin-1")
-    )
+    try:
+        status = status_pb2.Status.FromString(
+            packed if isinstance(packed, bytes) else packed.encode("latin-1")
+        )
+    except (DecodeError, UnicodeEncodeError):
+        return Failure(code, error.details() or "The server gave no reason.")
     details = [
         {
             "type": detail.type_url.rpartition("/")[2],
@@ -117,7 +131,16 @@ def decode(content: bytes, request: Message) -> bytes:
 
 def _object(content: bytes, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        # Strictly UTF-8: json.loads would also let bytes through that spell half a surrogate pair.
+        found = json.loads(content.decode())
+        if _SURROGATE.search(content):
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # The protobuf library raises SystemError for it, as a field's name.
+        raise Failure(
+            "invalid_argument",
+            f"expected a {name} in JSON, got text with half of a surrogate pair",
+        ) from error
     except (ValueError, RecursionError) as error:
         raise Failure(
             "invalid_argument", f"expected a {name} in JSON, got what is no JSON"

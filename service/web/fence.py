@@ -1,20 +1,20 @@
-"""Who may talk to the page: pages of other origins and names that merely resolve to us may not.
+"""Access control of the page: refuses requests by other origins and under other host names.
 
-The names that are allowed are told, never taken from the request: a site that rebinds its name to
+The allowed names come from the settings, never from the request: a site that rebinds its name to
 127.0.0.1 sends its own name in both headers.
 """
 
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import address
+from service.web import connect
 from service.web.connect import Failure
 
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -23,6 +23,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+"""Headers of every response. The HTTP server adds them, so that its own errors carry them too."""
 
 
 def allowed_hosts(host: str, port: int, others: Collection[str]) -> frozenset[str]:
@@ -34,45 +35,47 @@ def allowed_hosts(host: str, port: int, others: Collection[str]) -> frozenset[st
     return frozenset(name.lower() for name in (*here, *others))
 
 
+def refusal(failure: Failure) -> Response:
+    """Return the response that reports the failure."""
+    return Response(failure.encoded(), failure.status, media_type=connect.UNARY)
+
+
 class Fence:
-    """Stands before everything else: checks Host and Origin, and adds the security headers."""
+    """Middleware that checks Host and Origin before anything else looks at a request.
+
+    Both headers are compared as text with the allowed values. Nothing in them is parsed, so no
+    value can make the check itself fail.
+    """
 
     def __init__(self, app: ASGIApp, allowed: frozenset[str]) -> None:
         self._app = app
-        self._allowed = allowed
+        self._hosts = allowed
+        # A proxy that adds TLS is in front of the page: its origin is the same name over https.
+        self._origins = frozenset(
+            f"{scheme}://{host}" for scheme in ("http", "https") for host in allowed
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        failure = self._refusal(Headers(scope=scope))
-        if failure is None:
-            await self._app(scope, receive, send_with_headers)
-        else:
-            response = JSONResponse(failure.as_json(), failure.status)
-            await response(scope, receive, send_with_headers)
+        """Pass the request on, or refuse it."""
+        failure = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        app = self._app if failure is None else refusal(failure)
+        await app(scope, receive, send)
 
     def _refusal(self, headers: Headers) -> Failure | None:
-        known = ", ".join(sorted(self._allowed))
-        host = headers.get("host", "")
-        if host.lower() not in self._allowed:
-            return Failure(
-                "permission_denied",
-                f"expected the header Host to be one of {known}, got {host[:80]!r}. "
-                "Start the page with --allow-host to let it be called so.",
-                http=421,
-            )
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() not in self._allowed:
-            return Failure(
-                "permission_denied",
-                f"expected a request from the page itself, got one from {origin[:80]!r}.",
-            )
+        # A header that is sent twice has two values, and each must be allowed.
+        for host in headers.getlist("host") or [""]:
+            if host.lower() not in self._hosts:
+                known = ", ".join(sorted(self._hosts))
+                return Failure(
+                    "permission_denied",
+                    f"expected the header Host to be one of {known}, got {host[:80]!r}. "
+                    "Start the page with --allow-host to allow another name.",
+                    http=421,
+                )
+        for origin in headers.getlist("origin"):
+            if origin.lower() not in self._origins:
+                return Failure(
+                    "permission_denied",
+                    f"expected a request from the page itself, got one from {origin[:80]!r}.",
+                )
         return None

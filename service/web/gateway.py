@@ -14,9 +14,8 @@ import grpc.aio
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service import playground
@@ -25,7 +24,7 @@ from service.codec import SERVICE
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.web import connect
 from service.web.connect import Failure
-from service.web.fence import Fence
+from service.web.fence import Fence, refusal
 
 STATIC = Path(__file__).parent / "static"
 
@@ -35,6 +34,8 @@ MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
+
+_FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
 
 MAX_BODY_BYTES = 4 * 2**20
 
@@ -96,16 +97,20 @@ class Gateway:
         ]
         routes.append(Route(train.path, _answering(_stream, train), methods=["POST"]))
         routes += [Route("/", _file, methods=["GET"]), Route("/{name}", _file, methods=["GET"])]
-        self.app = Starlette(
+        app = Starlette(
             routes=routes,
-            middleware=[Middleware(Fence, allowed=allowed)],
             exception_handlers={
                 404: _no_such,
                 405: _wrong_method,
+                ClientDisconnect: _abandoned,
                 Failure: _failed,
                 Exception: _unexpected,
             },
         )
+        # A redirect to the path without its last slash would be a second name of each file.
+        app.router.redirect_slashes = False
+        # Around Starlette, not among its middlewares: its own error handler stands before them.
+        self.app = Fence(app, allowed)
 
 
 def _answering(respond: Any, method: Method) -> Any:
@@ -171,8 +176,10 @@ def _options(request: Request, target: Target, *, seconds: float | None = _SECON
             # To grpcio a time of 0 is none at all.
             raise Failure("deadline_exceeded", f"{_TIMEOUT}: no time is left to answer in")
     request_id = request.headers.get(REQUEST_ID, "")
-    safe = request_id.isascii() and request_id.isprintable()
-    named = ((REQUEST_ID, request_id),) if request_id and safe else ()
+    # Others are not passed on: the server replaces what it would not log, and gRPC refuses a call
+    # whose metadata is too large, in words of its core.
+    safe = 0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable()
+    named = ((REQUEST_ID, request_id),) if safe else ()
     return _Options(seconds, (*target.metadata, *named))
 
 
@@ -199,29 +206,39 @@ async def _body(request: Request, media_type: str) -> bytes:
 
 
 async def _file(request: Request) -> Response:
+    # Looked up among the names that exist: no text from a request reaches the file system.
     name = request.path_params.get("name", "index.html")
-    path = STATIC / name
-    if path.parent != STATIC or path.suffix not in MEDIA_TYPES or not path.is_file():
+    path = _FILES.get(name)
+    if path is None:
         return await _no_such(request, None)
     return FileResponse(path, headers={"Content-Type": MEDIA_TYPES[path.suffix]})
 
 
 async def _no_such(request: Request, _: Any) -> Response:
-    failure = Failure("unimplemented", f"There is no {request.url.path[:80]} here.", http=404)
-    return await _failed(request, failure)
+    return refusal(Failure("unimplemented", f"There is no {_path(request)} here.", http=404))
 
 
 async def _wrong_method(request: Request, _: Any) -> Response:
-    text = f"{request.url.path[:80]} cannot be asked with {request.method[:10]}: calls are POST."
-    response = await _failed(request, Failure("unimplemented", text, http=405))
+    text = f"{_path(request)} cannot be asked with {request.method[:10]}: calls are POST."
+    response = refusal(Failure("unimplemented", text, http=405))
     response.headers["Allow"] = "POST"
     return response
 
 
+async def _abandoned(_request: Request, _: Any) -> Response:
+    """Return a response for the access log's sake: the browser has closed the connection."""
+    return refusal(Failure("canceled", "The browser closed the connection."))
+
+
 async def _failed(_: Request, failure: Any) -> Response:
-    return JSONResponse(failure.as_json(), failure.status)
+    return refusal(failure)
 
 
-async def _unexpected(request: Request, _: Any) -> Response:
-    text = "The page's gateway failed. Its log says more."
-    return await _failed(request, Failure("internal", text))
+async def _unexpected(_request: Request, _: Any) -> Response:
+    return refusal(Failure("internal", "The page's gateway failed. Its log says more."))
+
+
+def _path(request: Request) -> str:
+    # Not `request.url`, which joins Host and path and parses the result: "[" makes it raise.
+    path: str = request.scope["path"]
+    return path[:80]
