@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class Verb:
     """One verb: what it does, its settings class, and the function that takes them.
 
-    The two names are ``module:attribute``; the function returns the exit code.
+    The two names are ``module:attribute``; the function returns the exit code. `serves` marks the
+    verbs that run until a signal.
     """
 
     summary: str
     settings: str
     run: str
+    serves: bool = False
 
 
 VERBS = {
@@ -33,6 +35,7 @@ VERBS = {
         "train and publish the default model if there is none, then serve it",
         "service.settings:UpSettings",
         "quadnet.cli:up",
+        serves=True,
     ),
     "train": Verb(
         "data -> fit -> evaluate -> gate -> publish",
@@ -93,11 +96,13 @@ VERBS = {
         "answer gRPC calls from a published version",
         "service.settings:ServeSettings",
         "service.serve:serve",
+        serves=True,
     ),
     "playground": Verb(
         "show the page in front of a running server",
         "service.settings:PlaygroundSettings",
         "service.beside:playground",
+        serves=True,
     ),
     "classify": Verb(
         "ask a running server for the quadrants of points",
@@ -119,17 +124,12 @@ VERBS = {
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    # These networks are far too small for BLAS threads to help: they only get in each other's
-    # way. Set before NumPy is first imported, and only where the user has not chosen.
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    _open_closed_streams()
+    _set_environment()
     # A name that the terminal's encoding lacks is better shown escaped than not at all.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # gRPC's core writes lines of its own to standard error; what matters of them we say ourselves.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
         print(_help(VERBS))
@@ -155,13 +155,14 @@ def main() -> None:
         sys.exit(2)
     try:
         code = _run(name, words[n_words:])
-        sys.stdout.flush()
+        if not _flush_output():
+            code = 1
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         # The reader of our output, such as `head`, has had enough. What is still buffered must go
         # somewhere, or the interpreter complains of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         code = 1
     sys.exit(code)
 
@@ -181,12 +182,72 @@ def up(settings: "UpSettings") -> int:
     return serve_with_page(settings)
 
 
+def _set_environment() -> None:
+    """Set variables that libraries read, here and in the processes that are started from here."""
+    # These networks are far too small for BLAS threads to help: they only get in each other's
+    # way. Set before NumPy is first imported, and only where the user has not chosen.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    # gRPC's core writes lines of its own to standard error; what matters of them we say ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def _open_closed_streams() -> None:
+    """Open descriptors 0 to 2 on the null device where they are closed, as by ``2>&-``.
+
+    Otherwise the next file or socket gets such a number, and what is meant for a standard stream is
+    read from it or written to it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            # Child processes inherit it.
+            if null == number:
+                os.set_inheritable(number, True)
+            else:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+def _flush_output() -> bool:
+    """Write what is still buffered for standard output; report it and return False if it fails."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"quadnet: standard output cannot be written: {error.strerror}.", file=sys.stderr)
+        _discard_output()
+        return False
+    return True
+
+
+def _discard_output() -> None:
+    """Send what is still buffered for standard output to the null device."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(name: str, words: list[str]) -> int:
     from quadnet import commandline
-    from quadnet.errors import QuadnetError
 
     verb = VERBS[name]
     settings = commandline.parse(_find(verb.settings), f"quadnet {name}", words)
+    if not verb.serves:
+        return _run_verb(name, verb, settings)
+    from service.logs import background_output
+
+    with background_output():
+        return _run_verb(name, verb, settings)
+
+
+def _run_verb(name: str, verb: Verb, settings: Any) -> int:
+    from quadnet.errors import QuadnetError
+
     try:
         code: int = _find(verb.run)(settings)
     except QuadnetError as error:

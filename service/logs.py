@@ -1,87 +1,37 @@
 """The log: a JSON object a line on standard error, or colours where that is a terminal.
 
-Lines are written by a thread of their own. A reader of the log that stops reading would stop the
-server otherwise; so it loses lines, which are counted.
+The log must not stop the server where its reader stops reading. Lines are then dropped, and
+counted.
 """
 
-import atexit
 import json
 import logging
 import sys
-import threading
-from collections import deque
-from select import PIPE_BUF
-from typing import IO, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
 
 import structlog
 
 from service import metrics
+from service.line_writer import LineWriter
 from service.settings import Level
 
-_MAX_LINES = 10_000
-_SECONDS_BEHIND = 0.02
-_SECONDS_TO_FINISH = 2.0
 
+@contextmanager
+def background_output() -> Iterator[None]:
+    """Write standard output and standard error from threads, for the time of the block.
 
-class LineWriter:
-    """A file whose lines are written by a thread, some at a time; `write` never waits.
-
-    Parameters
-    ----------
-    file : text file
-        Where the lines go in the end.
+    For every process that runs until a signal: nothing that it prints or logs, in any module, can
+    then block it or fail.
     """
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._lines: deque[str] = deque()
-        self._written = threading.Event()
-        self._finishing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
-
-    def write(self, text: str) -> None:
-        """Take a line, or drop it if the thread is too far behind."""
-        if len(self._lines) >= _MAX_LINES:
-            metrics.LINES_DROPPED.inc()
-            return
-        self._lines.append(text)
-
-    def flush(self) -> None:
-        """Wake the thread."""
-        if not self._written.is_set():
-            self._written.set()
-
-    def close(self) -> None:
-        """Write what is left, if that takes no longer than two seconds."""
-        self._finishing.set()
-        self._written.set()
-        self._thread.join(_SECONDS_TO_FINISH)
-
-    def _run(self) -> None:
-        while self._lines or not self._finishing.is_set():
-            self._written.wait()
-            self._finishing.wait(_SECONDS_BEHIND)
-            self._written.clear()
-            while self._lines:
-                self._write(self._some())
-
-    def _some(self) -> list[str]:
-        """Take as many lines as several processes can write to one pipe without mixing them."""
-        lines: list[str] = []
-        size = 0
-        while self._lines and (not lines or size + len(self._lines[0].encode()) <= PIPE_BUF):
-            lines.append(self._lines.popleft())
-            size += len(lines[-1].encode())
-        return lines
-
-    def _write(self, lines: list[str]) -> None:
-        try:
-            self._file.write("".join(lines))
-            self._file.flush()
-        except (OSError, ValueError):
-            # Nobody reads it any more; there is no other place to say so.
-            metrics.LINES_DROPPED.inc(len(lines))
+    out, err = LineWriter(sys.stdout), LineWriter(sys.stderr, metrics.LINES_DROPPED.inc)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+    finally:
+        out.finish()
+        err.finish()
 
 
 _encoder = json.JSONEncoder(default=repr)
@@ -105,8 +55,6 @@ def configure(level: Level) -> None:
     """Send this process's log to standard error, from this level on."""
     number = logging.getLevelNamesMapping()[level.upper()]
     on_terminal = sys.stderr.isatty()
-    writer = LineWriter(sys.stderr)
-    atexit.register(writer.close)
     # A traceback as one field of the line, but as people know it where people read.
     renderers: list[Any] = (
         [structlog.dev.ConsoleRenderer()]
@@ -120,7 +68,7 @@ def configure(level: Level) -> None:
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Forward()], force=True)

@@ -72,14 +72,15 @@ def main() -> int:
     if given is None:
         return 0
     settings = ServeSettings(**given["settings"])
-    logs.configure(settings.log_level)
-    if given["replaces"]:
-        metrics.WORKER_RESTARTS.inc()
-    try:
-        _run(_work_for_supervisor(settings))
-    except QuadnetError as error:
-        print(f"quadnet serve: {error}", file=sys.stderr)
-        return 1
+    with logs.background_output():
+        logs.configure(settings.log_level)
+        if given["replaces"]:
+            metrics.WORKER_RESTARTS.inc()
+        try:
+            _run(_work_for_supervisor(settings))
+        except QuadnetError as error:
+            print(f"quadnet serve: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

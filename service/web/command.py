@@ -148,8 +148,8 @@ def main() -> int:
     if given is None:
         return 0
     settings = PlaygroundSettings(**given["settings"])
-    logs.configure(settings.log_level)
-    with socket.socket(fileno=given["socket"]) as listener:
+    with logs.background_output(), socket.socket(fileno=given["socket"]) as listener:
+        logs.configure(settings.log_level)
         asyncio.run(_serve(settings, listener, beside_server=True))
     return 0
 
