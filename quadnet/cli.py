@@ -191,6 +191,10 @@ def _set_environment() -> None:
     # gRPC's core writes lines of its own to standard error; what matters of them we say ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+    # No process that is started from here, by a library either, looks for modules in the current
+    # directory: a `json.py` or a folder `service` that happens to be there is not ours.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+
 
 def _open_closed_streams() -> None:
     """Open descriptors 0 to 2 on the null device where they are closed, as by ``2>&-``.

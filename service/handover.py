@@ -1,4 +1,7 @@
-"""What a process is told by the one that started it: one line of JSON on its standard input."""
+"""How a server process starts another: the command, and the settings on its standard input.
+
+The settings are one line of JSON.
+"""
 
 import json
 import os
@@ -7,6 +10,12 @@ import sys
 from typing import Any
 
 from service.stop_signals import stop_signals
+
+
+def command(module: str) -> list[str]:
+    """Return the command that runs a module of ours as a program."""
+    # -P: without the current directory, where something else may be named as a module of ours is.
+    return [sys.executable, "-P", "-m", module]
 
 
 def received() -> dict[str, Any] | None:

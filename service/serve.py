@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import structlog
 
@@ -22,29 +23,27 @@ _log = structlog.get_logger(__name__)
 
 
 Hints = Callable[[int], str]
-"""Given the port, says what to type next."""
+"""Returns what to announce beside the server's address, given its port. It may take seconds."""
 
 
 def serve_with_page(settings: UpSettings) -> int:
-    """Serve until told to stop, say what to type next, and show the page if its extra is there."""
-    with ExitStack() as shown:
+    """Serve until a signal, with the page if its extra is installed, and print what to do next."""
+    with ExitStack() as held:
+        page, where = None, ""
+        if not settings.no_page and settings.tls_cert is None and beside.is_installed():
+            # Listened on before anything is started: a port that is taken ends the command.
+            listener = held.enter_context(beside.listening(settings))
+            page, where = beside.PageProcess(listener), beside.url(settings, listener)
+            held.callback(page.stop)
 
         def hints(port: int) -> str:
-            page = _page(settings, port)
-            if page is not None:
-                text = f"The page: {shown.enter_context(page)}\n"
-            elif settings.tls_cert is not None and not settings.no_page:
-                # It would have to be told whom to trust.
-                text = "The page, over TLS: quadnet playground --tls-ca FILE\n"
-            else:
-                text = ""
-            return text + _hints(settings, port)
+            return f"{_page_line(settings, page, where, port)}{_hints(settings, port)}"
 
         return serve(settings, hints)
 
 
 def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     # Until the server, or the supervisor, has its own way of stopping there is nothing to drain.
     for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
@@ -53,55 +52,72 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     if files is not None:
         # Before anything is started: what is wrong with the files is better said once.
         files.read()
-    with ExitStack() as held:
-        counts = None
-        if settings.workers > 1:
-            # Where the workers count what they do, so that it can be summed up.
-            counts = held.enter_context(
-                tempfile.TemporaryDirectory(prefix="quadnet-", ignore_cleanup_errors=True)
-            )
-        metrics_port = None
-        if settings.metrics_port is not None:
-            metrics_port = metrics.expose(
-                settings.metrics_host, settings.metrics_port, directory=counts
+    with _counts_of_workers(settings) as counts:
+        return _serve(settings, files, counts, hints)
+
+
+@contextmanager
+def _counts_of_workers(settings: ServeSettings) -> Iterator[str | None]:
+    """Give the directory in which several workers count what they do, so that it can be summed."""
+    if settings.workers == 1:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="quadnet-", ignore_cleanup_errors=True) as directory:
+        yield directory
+
+
+def _serve(
+    settings: ServeSettings, files: ServerFiles | None, counts: str | None, hints: Hints | None
+) -> int:
+    metrics_port = None
+    if settings.metrics_port is not None:
+        metrics_port = metrics.expose(
+            settings.metrics_host, settings.metrics_port, directory=counts
+        )
+
+    def announce(state: str, port: int) -> None:
+        print(state)
+        if metrics_port is not None:
+            where = address.join(settings.metrics_host, metrics_port)
+            print(f"Metrics for Prometheus on http://{where}/metrics.")
+        if hints is not None:
+            print(hints(port))
+        print("Ctrl-C stops it.", flush=True)
+
+    def started(state: str, port: int) -> None:
+        # On a thread: the event loop must not wait for what `hints` waits for.
+        threading.Thread(target=announce, args=(state, port), daemon=True).start()
+        if files is None and not address.is_loopback(settings.host):
+            _log.warning(
+                "no TLS: others on the network can read and change what is sent",
+                host=settings.host,
+                advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
             )
 
-        def announce(state: str, port: int) -> None:
-            print(state)
-            if metrics_port is not None:
-                where = address.join(settings.metrics_host, metrics_port)
-                print(f"Metrics for Prometheus on http://{where}/metrics.")
-            if hints is not None:
-                print(hints(port))
-            print("Ctrl-C stops it.", flush=True)
-            if files is None and not address.is_loopback(settings.host):
-                _log.warning(
-                    "no TLS: others on the network can read and change what is sent",
-                    host=settings.host,
-                    advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
-                )
-
-        if counts is None:
-            work(settings, announce)
-        else:
-            asyncio.run(Supervisor(settings, counts).run(announce))
+    if counts is None:
+        work(settings, started)
+    else:
+        asyncio.run(Supervisor(settings, counts).run(started))
     print("Stopped.", flush=True)
     return 0
 
 
-def _page(settings: UpSettings, port: int) -> AbstractContextManager[str] | None:
-    """Return the page, to be opened; None if it is not wanted, or cannot be shown."""
-    if settings.no_page or settings.tls_cert is not None or not beside.is_installed():
-        return None
-    return beside.opened(
-        PlaygroundSettings(
+def _page_line(settings: UpSettings, page: beside.PageProcess | None, where: str, port: int) -> str:
+    """Start the page; return the line that announces it, if there is something to say."""
+    if page is not None:
+        shown = PlaygroundSettings(
             host=_callable_host(settings),
             port=port,
             token_file=settings.token_file,
             log_level=settings.log_level,
             **settings.model_dump(include=set(PageSettings.model_fields)),
         )
-    )
+        answers = page.start(shown)
+        return f"The page: {where}\n" if answers else "The page did not start; see the log.\n"
+    if settings.tls_cert is not None and not settings.no_page:
+        # It would need to know which certificate authority to trust.
+        return "The page, over TLS: quadnet playground --tls-ca FILE\n"
+    return ""
 
 
 def _callable_host(settings: ServeSettings) -> str:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
@@ -19,6 +18,7 @@ from prometheus_client import multiprocess
 
 from quadnet.errors import QuadnetError
 from service import address, metrics
+from service.handover import command
 from service.settings import ServeSettings
 from service.stop_signals import stop_signals
 from service.worker import OnStart
@@ -91,10 +91,7 @@ class Supervisor:
     async def _start(self, *, replaces: bool = False) -> tuple[Process, str]:
         """Start a worker; return it, once it answers, and what it says that it serves."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            # Without the current directory, in which something else may be called as we are.
-            "-P",
-            *("-m", "service.worker"),
+            *command("service.worker"),
             stdin=PIPE,
             stdout=PIPE,
             env={**os.environ, metrics.DIRECTORY: self._directory},

@@ -34,7 +34,16 @@ _DIALLING = (
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to us: there is one way to stop."""
+    """Leaves the signals to us: there is one way to stop. Calls `on_start` once it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets=sockets)
+        self._on_start()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -99,7 +108,17 @@ async def _serve(
         timeout_graceful_shutdown=1,
         ws="none",
     )
-    server = _Uvicorn(config)
+
+    def announce() -> None:
+        if beside_server:
+            # To the process that has started this one, which waits for it.
+            print("The page answers.", flush=True)
+            return
+        print(f"The page: {beside.url(settings, listener)}")
+        print(f"It asks the server at {settings.address}, and trains sandboxes at {where}.")
+        print("Ctrl-C stops it.", flush=True)
+
+    server = _Uvicorn(config, announce)
 
     def stop() -> None:
         server.should_exit = True
@@ -115,10 +134,6 @@ async def _serve(
     async with served, sandboxes:
         await playground.start()
         with _told_by_standard_input(stop) if beside_server else nullcontext():
-            if not beside_server:
-                print(f"The page: {beside.url(settings, listener)}")
-                print(f"It asks the server at {settings.address}, and trains sandboxes at {where}.")
-                print("Ctrl-C stops it.", flush=True)
             try:
                 await server.serve(sockets=[listener])
             finally:
