@@ -194,6 +194,10 @@ def _set_environment() -> None:
     # No process that is started from here, by a library either, looks for modules in the current
     # directory: a `json.py` or a folder `service` that happens to be there is not ours.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
+    # prometheus_client would count in files of that directory, and fail where it is missing. It is
+    # inherited from another server, such as gunicorn; ours are summed up in another way.
+    for variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+        os.environ.pop(variable, None)
 
 
 def _open_closed_streams() -> None:

@@ -1,32 +1,43 @@
 """What the server measures, declared once: name, meaning, labels.
 
-With several workers each writes its numbers into files, in the directory that the environment
-names before this module is imported, and their supervisor sums them up. The table in REFERENCE.md
-is made from what is declared here.
+With several workers each reports its numbers to the supervisor, which sums them up. The table in
+REFERENCE.md is made from what is declared here.
 """
 
-from typing import Literal
+import operator
+from collections.abc import Callable
+from typing import Literal, Self
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
-    multiprocess,
+    Metric,
     start_http_server,
 )
+from prometheus_client.registry import Collector
 
 from service import address
 from service.address import CannotListen
 
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that tells prometheus_client where several processes write their numbers."""
-
 REGISTRY = CollectorRegistry()
+
+Report = list[tuple[str, str, dict[str, str], float]]
+"""A process's numbers: the metric, the sample's name and labels, its value."""
 
 _BUCKETS = (
     1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0
 )  # fmt: skip
+
+
+_WAYS: dict[str, Callable[[float, float], float]] = {
+    "livesum": operator.add,
+    "livemax": max,
+    "livemin": min,
+}
+_TOGETHER: dict[str, Callable[[float, float], float]] = {}
+"""How the values of several live workers become one, by gauge."""
 
 
 def _gauge(
@@ -36,7 +47,8 @@ def _gauge(
     *,
     together: Literal["livesum", "livemax", "livemin"] = "livemax",
 ) -> Gauge:
-    return Gauge(name, meaning, labels, registry=REGISTRY, multiprocess_mode=together)
+    _TOGETHER[name] = _WAYS[together]
+    return Gauge(name, meaning, labels, registry=REGISTRY)
 
 
 CALLS = Counter(
@@ -98,14 +110,64 @@ LINES_DROPPED = Counter(
     registry=REGISTRY,
 )
 WORKER_RESTARTS = Counter(
-    "quadnet_worker_restarts", "Workers replaced because they died.", registry=REGISTRY
+    "quadnet_worker_restarts",
+    "Workers replaced because they died or did not answer.",
+    registry=REGISTRY,
 )
 
 
-def expose(host: str, port: int, *, directory: str | None = None) -> int:
+def report() -> Report:
+    """Return this process's numbers."""
+    return [
+        (family.name, sample.name, sample.labels, sample.value)
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        # When each process began to count says nothing of their sum.
+        if not sample.name.endswith("_created")
+    ]
+
+
+Values = dict[tuple[str, str, tuple[tuple[str, str], ...]], float]
+"""Values by metric, sample and labels."""
+
+
+class Sum:
+    """The numbers of several processes together."""
+
+    def __init__(self, values: Values | None = None) -> None:
+        self._values = dict(values or {})
+
+    def copy(self) -> Self:
+        """Return the same numbers, to which others can be added."""
+        return type(self)(self._values)
+
+    def add(self, report: Report, *, gauges: bool = True) -> None:
+        """Add a process's numbers; without gauges, what it had counted before it ended."""
+        for family, name, labels, value in report:
+            if family in _TOGETHER and not gauges:
+                continue
+            key = family, name, tuple(labels.items())
+            known = self._values.get(key)
+            together = _TOGETHER.get(family, _WAYS["livesum"])
+            self._values[key] = value if known is None else together(known, value)
+
+    def families(self) -> list[Metric]:
+        """Return the numbers as Prometheus' library takes them."""
+        families = {
+            family.name: Metric(family.name, family.documentation, family.type)
+            for family in REGISTRY.collect()
+        }
+        for (family, name, labels), value in self._values.items():
+            # A worker may know more: it was started after the package had been upgraded.
+            if family in families:
+                families[family].add_sample(name, dict(labels), value)
+        return list(families.values())
+
+
+def expose(host: str, port: int, collector: Collector | None = None) -> int:
     """Answer Prometheus on a port of its own, in a thread; return the port.
 
-    The numbers are this process's, or all workers', which write them into `directory`.
+    The numbers are this process's, or those of the collector.
 
     Raises
     ------
@@ -113,9 +175,9 @@ def expose(host: str, port: int, *, directory: str | None = None) -> int:
         If the port cannot be listened on.
     """
     registry = REGISTRY
-    if directory is not None:
+    if collector is not None:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+        registry.register(collector)
     try:
         server, _ = start_http_server(port, host, registry)
     except OSError as error:

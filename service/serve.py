@@ -4,10 +4,9 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import structlog
 
@@ -52,28 +51,10 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     if files is not None:
         # Before anything is started: what is wrong with the files is better said once.
         files.read()
-    with _counts_of_workers(settings) as counts:
-        return _serve(settings, files, counts, hints)
-
-
-@contextmanager
-def _counts_of_workers(settings: ServeSettings) -> Iterator[str | None]:
-    """Give the directory in which several workers count what they do, so that it can be summed."""
-    if settings.workers == 1:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="quadnet-", ignore_cleanup_errors=True) as directory:
-        yield directory
-
-
-def _serve(
-    settings: ServeSettings, files: ServerFiles | None, counts: str | None, hints: Hints | None
-) -> int:
+    supervisor = Supervisor(settings) if settings.workers > 1 else None
     metrics_port = None
     if settings.metrics_port is not None:
-        metrics_port = metrics.expose(
-            settings.metrics_host, settings.metrics_port, directory=counts
-        )
+        metrics_port = metrics.expose(settings.metrics_host, settings.metrics_port, supervisor)
 
     def announce(state: str, port: int) -> None:
         print(state)
@@ -94,10 +75,10 @@ def _serve(
                 advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
             )
 
-    if counts is None:
+    if supervisor is None:
         work(settings, started)
     else:
-        asyncio.run(Supervisor(settings, counts).run(started))
+        asyncio.run(supervisor.run(started))
     print("Stopped.", flush=True)
     return 0
 

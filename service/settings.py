@@ -46,6 +46,11 @@ class ServeSettings(AddressSettings, RegistrySettings):
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="How many processes answer, on the one port."
     )
+    worker_timeout: Seconds = Field(
+        30.0,
+        description="Seconds without a heartbeat after which one of several workers is killed and "
+        "replaced; 0 for never.",
+    )
     drain_delay: Seconds = Field(
         0.0, description="Seconds to go on answering, as NOT_SERVING, once told to stop."
     )

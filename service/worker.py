@@ -1,9 +1,11 @@
 """One process that answers: alone, or one of several under a supervisor."""
 
 import asyncio
+import json
+import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, BinaryIO
 
 import uvloop
 
@@ -35,20 +37,29 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def _work_for_supervisor(settings: ServeSettings) -> None:
-    """Serve beside others on the port, and stop, too, when standard input ends."""
+async def _work_for_supervisor(settings: ServeSettings, output: BinaryIO) -> None:
+    """Serve beside others on the port; report to the supervisor, and stop when it is gone."""
     server, live = _assemble(settings, shared_port=True)
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    loop = asyncio.get_running_loop()
+    asked = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
+    told, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, output)
 
-    async def stop_when_orphaned() -> None:
-        await reader.read()
+    def tell(message: dict[str, Any]) -> None:
+        told.write(json.dumps(message).encode() + b"\n")
+
+    async def report() -> None:
+        # Without a port for metrics nobody reads them, and a report is the worker's heartbeat only.
+        counted = settings.metrics_port is not None
+        while line := await asked.readline():
+            tell({"number": int(line), "metrics": metrics.report() if counted else []})
+        # The end of standard input: the supervisor is gone.
         server.ask_to_stop()
 
-    watching = asyncio.create_task(stop_when_orphaned())
-    await server.run(lambda: print(_state(live, settings.host, server.port), flush=True))
-    watching.cancel()
+    # From now on, also while the first version is loaded.
+    reporting = asyncio.create_task(report())
+    await server.run(lambda: tell({"state": _state(live, settings.host, server.port)}))
+    reporting.cancel()
 
 
 def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Server, LiveModels]:
@@ -71,13 +82,14 @@ def main() -> int:
     given = received()
     if given is None:
         return 0
-    settings = ServeSettings(**given["settings"])
+    # Only reports go through the pipe to the supervisor, not what a library may print.
+    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    settings = ServeSettings(**given)
     with logs.background_output():
         logs.configure(settings.log_level)
-        if given["replaces"]:
-            metrics.WORKER_RESTARTS.inc()
         try:
-            _run(_work_for_supervisor(settings))
+            _run(_work_for_supervisor(settings, output))
         except QuadnetError as error:
             print(f"quadnet serve: {error}", file=sys.stderr)
             return 1
