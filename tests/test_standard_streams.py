@@ -152,15 +152,14 @@ def test_what_is_said_arrives_whole_through_a_non_blocking_pipe(registry):
     assert b'"event": "call"' in b"".join(lines)
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("models", "list")])
-def test_an_answer_that_cannot_be_written_is_a_failure(registry, words):
-    """An answer is no courtesy: whoever asked for it must hear that it is lost."""
+def test_an_answer_that_cannot_be_written_is_a_failure(registry):
+    """An answer is no courtesy: the command must not end as if it had been given."""
     publish(registry)
-    if words[0] == "models":
-        words += ("--registry", registry.root)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [*QUADNET, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+            [*QUADNET, "models", "list", "--registry", registry.root],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=buffered,
+        )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == ("quadnet: standard output cannot be written: No space left on device.\n")
+    assert done.stderr == "quadnet: standard output cannot be written: No space left on device.\n"
