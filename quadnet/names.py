@@ -32,3 +32,19 @@ def check_alias(name: str) -> str:
 
 
 AliasName = Annotated[str, AfterValidator(check_alias)]
+"""The name of an alias that can be set."""
+
+
+def check_readable_alias(name: str) -> str:
+    """Return the name if an alias or `LATEST` can be called so; raise ValueError otherwise."""
+    if not _ALIAS_NAME.fullmatch(name):
+        hint = "; a version is served once an alias points to it" if name.isdecimal() else ""
+        raise ValueError(
+            "expected an alias: a lower-case letter and up to 63 more of those, digits, '_' and "
+            f"'-'{hint}"
+        )
+    return name
+
+
+ReadableAlias = Annotated[str, AfterValidator(check_readable_alias)]
+"""The name of an alias that can be asked for."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quadnet.names import CHAMPION, ModelName
+from quadnet.names import CHAMPION, ModelName, ReadableAlias
 from quadnet.settings import (
     DEFAULT_HOST,
     POSITIONAL,
@@ -27,7 +27,9 @@ class ServeSettings(AddressSettings, RegistrySettings):
     """Serve a published model over gRPC until SIGTERM or Ctrl-C."""
 
     model: ModelName = Field("quadrants", description="The model that answers by default.")
-    alias: str = Field(CHAMPION, description="The alias that says which version is served.")
+    alias: ReadableAlias = Field(
+        CHAMPION, description="The alias that says which version is served."
+    )
     poll: PositiveSeconds = Field(
         1.0, description="Seconds between looks at the registry for a new version."
     )

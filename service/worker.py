@@ -72,7 +72,10 @@ def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Se
 def _state(live: LiveModels, host: str, port: int) -> str:
     where = address.join(host, port)
     if live.current is None:
-        return f"Listening on {where}, NOT_SERVING: {live.failure}"
+        return (
+            f"Listening on {where}, NOT_SERVING: {live.failure} "
+            f"Waiting for alias {live.default.alias!r} of model {live.default.model!r}."
+        )
     manifest = live.current.manifest
     return f"Serving {manifest.model} version {manifest.version} on {where}."
 

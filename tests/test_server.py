@@ -34,6 +34,70 @@ def test_a_cold_server_begins_to_serve_when_something_is_published(registry):
         assert version_served(server) == 1
 
 
+@pytest.mark.parametrize("verb", ["serve", "up"])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("alias", "Champion", "expected an alias: a lower-case letter"),
+        ("alias", "7", "a version is served once an alias points to it, got '7'"),
+        ("alias", "a b", "expected an alias"),
+        ("alias", "champion\n", "expected an alias"),
+        ("model", "Quadrants", "should match pattern"),
+        ("model", "quadrants:7", "should match pattern"),
+    ],
+)
+def test_what_cannot_be_a_name_is_refused_before_anything_is_started(
+    registry, verb, name, value, expected
+):
+    where = ("--registry", registry.root, "--port", 0)
+    by_flag = quadnet(verb, *where, f"--{name}", value)
+    by_variable = quadnet(verb, *where, env={f"QUADNET_{name.upper()}": value})
+    for finished, called in ((by_flag, f"--{name}"), (by_variable, f"QUADNET_{name.upper()}")):
+        assert finished.returncode == 2
+        assert finished.stdout == ""
+        assert finished.stderr.startswith(f"quadnet {verb}: {called}: ")
+        assert expected in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ("--alias", "champoin"),
+            "Model 'quadrants' has no alias 'champoin'. Its aliases: champion.",
+        ),
+        (
+            ("--model", "quadrant"),
+            "There is no model 'quadrant' in the registry. It holds: quadrants.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_alias_or_model_that_is_missing_at_the_start_is_named_and_waited_for(
+    registry, options, reason, workers
+):
+    publish(registry)
+    publish(registry, scale=2.0, alias="")
+    more = ("--poll", "0.05", "--workers", workers)
+    with ServerProcess(registry.root, *options, *more) as server:
+        assert f"NOT_SERVING: {reason} Waiting for alias" in server.announcement[0]
+        assert server.logged("not swapped")["reason"] == reason
+        if "--alias" in options:
+            promotion.set_aliases(registry, "quadrants", {"champoin": 2}, reason="")
+        else:
+            publish(registry, "quadrant")
+        server.logged("live")
+        until(lambda: quadnet("health", "--port", server.port).returncode == 0, seconds=60)
+
+
+def test_the_alias_latest_can_be_served(registry):
+    publish(registry, alias="")
+    with ServerProcess(registry.root, "--alias", "latest", "--poll", "0.05") as server:
+        assert version_served(server) == 1
+        publish(registry, alias="", scale=2.0)
+        until(lambda: version_served(server) == 2)
+
+
 def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(registry):
     publish(registry)
     with ServerProcess(registry.root, "--poll", "0.05") as server:
