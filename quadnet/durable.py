@@ -32,10 +32,31 @@ def entries(directory: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RegistryError(
-            f"The registry's {directory} cannot be read: {error.strerror}. Mend that, or name "
-            "another registry with --registry."
-        ) from error
+        raise _unreadable(directory, error) from error
+
+
+def exists(path: Path) -> bool:
+    """Return whether the path exists, a dangling link included.
+
+    Raises
+    ------
+    RegistryError
+        If that cannot be found out.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return True
+
+
+def _unreadable(path: Path, error: OSError) -> RegistryError:
+    return RegistryError(
+        f"The registry's {path} cannot be read: {error.strerror}. Mend that, or name another "
+        "registry with --registry."
+    )
 
 
 @contextmanager

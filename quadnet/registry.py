@@ -50,7 +50,7 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
-        return [name for name in self.places() if self.versions(name)]
+        return [name for name in self.places() if self._newest(name) is not None]
 
     def places(self) -> list[str]:
         """Return the names that a model has a directory for, with a version in it or not."""
@@ -105,7 +105,7 @@ class Registry:
         ``latest`` is no entry of the log: it is the highest version there is.
         """
         if alias == LATEST:
-            newest = self._check_model(model)[-1]
+            newest = self.latest(model)
             return AliasTarget(version=newest, manifest_sha256=self.digest(model, newest))
         marker.check(self.root)
         targets = self.aliases(model).aliases
@@ -115,7 +115,7 @@ class Registry:
                 f"Model {model!r} has no alias {shorten(alias)}. "
                 f"Its aliases: {listing(sorted(targets))}."
             )
-        self._check_version(model, targets[alias].version)
+        self.check_version(model, targets[alias].version)
         return targets[alias]
 
     def resolve(self, reference: str) -> tuple[str, int]:
@@ -125,13 +125,37 @@ class Registry:
         """
         model, _, selector = reference.partition(":")
         if _VERSION.fullmatch(selector):
-            self._check_version(model, int(selector))
+            self.check_version(model, int(selector))
             return model, int(selector)
         return model, self.target(model, selector or CHAMPION).version
 
+    def latest(self, model: str) -> int:
+        """Return the highest version there is; raise NotFound if there is none."""
+        marker.check(self.root)
+        newest = self._newest(model)
+        if newest is None:
+            raise self._no_such_model(model)
+        return newest
+
+    def check_version(self, model: str, version: int) -> None:
+        """Raise NotFound if there is no such version.
+
+        The directories of the other versions are not listed: every poll of a server checks a
+        version, and their number only grows.
+        """
+        marker.check(self.root)
+        exists = version > 0 and durable.exists(self.path(model, version))
+        if exists and not tombstones.is_removed(self.path(model, version)):
+            return
+        versions = self._check_model(model)
+        gone = f"version {version} any more: it was removed"
+        missing = gone if exists else f"version {version}"
+        known = listing([str(number) for number in reversed(versions)])
+        raise NotFound(f"Model {model!r} has no {missing}. Its versions, newest first: {known}.")
+
     def digest(self, model: str, version: int) -> str:
         """Return the sha256 of the version's manifest; raise NotFound if there is none."""
-        self._check_version(model, version)
+        self.check_version(model, version)
         with self._reading(model, version) as directory:
             return hashlib.sha256(artifact.read_manifest(directory)).hexdigest()
 
@@ -145,7 +169,10 @@ class Registry:
         CorruptVersion
             If it is not what was published; the message names the file.
         """
-        self._check_version(model, version)
+        self.check_version(model, version)
+        # Before the files, which may be large: a log of aliases that cannot be read ends this.
+        targets = self.aliases(model).aliases.values()
+        pinned = {target.manifest_sha256 for target in targets if target.version == version}
         with self._reading(model, version) as directory:
             loaded = artifact.read(directory)
             manifest = loaded.manifest
@@ -154,8 +181,6 @@ class Registry:
                     f"{artifact.MANIFEST} says that it is version {manifest.version} of "
                     f"{manifest.model!r}."
                 )
-            targets = self.aliases(model).aliases.values()
-            pinned = {target.manifest_sha256 for target in targets if target.version == version}
             if pinned and loaded.digest not in pinned:
                 raise CorruptVersion(
                     f"{artifact.MANIFEST} is not the one that an alias was pointed at."
@@ -239,20 +264,19 @@ class Registry:
         marker.check(self.root)
         versions = self.versions(model)
         if not versions:
-            known = listing(self.models())
-            raise NotFound(f"There is no model {model!r} in the registry. It holds: {known}.")
+            raise self._no_such_model(model)
         return versions
 
-    def _check_version(self, model: str, version: int) -> None:
-        marker.check(self.root)
-        numbers = self.numbers(model)
-        if version in numbers and not tombstones.is_removed(self.path(model, version)):
-            return
-        versions = self._check_model(model)
-        gone = f"version {version} any more: it was removed"
-        missing = gone if version in numbers else f"version {version}"
-        known = listing([str(number) for number in reversed(versions)])
-        raise NotFound(f"Model {model!r} has no {missing}. Its versions, newest first: {known}.")
+    def _no_such_model(self, model: str) -> NotFound:
+        known = listing(self.models())
+        return NotFound(f"There is no model {model!r} in the registry. It holds: {known}.")
+
+    def _newest(self, model: str) -> int | None:
+        """Return the highest version that was not removed, without a look at those below it."""
+        for number in reversed(self.numbers(model)):
+            if not tombstones.is_removed(self.path(model, number)):
+                return number
+        return None
 
     def _staging(self, model: str) -> Path:
         """Return a new path to write a version of the model in, and make what lies around it."""
@@ -277,7 +301,7 @@ class Registry:
             yield directory
         except CorruptVersion as error:
             if tombstones.is_removed(directory):  # meanwhile
-                self._check_version(model, version)
+                self.check_version(model, version)
             reason = str(error)
             # The file names what it likes, at any length.
             shown = reason if len(reason) <= 500 else f"{reason[:500]}…"
