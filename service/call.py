@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -22,6 +22,16 @@ is taken for a quarter of short timeouts, and by gRPC's rounding, which is up to
 
 # As text: at run time grpcio's types cannot be subscripted.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Slot(Protocol):
+    """What a call holds of the policies while it makes an answer."""
+
+    def take(self) -> None:
+        """Let the policies' work begin, unless it has; raises what refuses the call."""
+
+    def release(self) -> None:
+        """Let the policies' work end, unless it has."""
 
 
 @dataclass(slots=True)
@@ -48,6 +58,7 @@ class Call:
     version: int = 0
     seconds: float = 0.0
     peer: str = ""
+    slot: Slot | None = None
 
     @classmethod
     def begin(cls, method: str, context: Context, waited: float = 0.0, queued: int = 0) -> "Call":
@@ -68,6 +79,16 @@ class Call:
     def answered_by(self, model: Model) -> None:
         """Note which version answers."""
         self.model, self.version = model.manifest.model, model.manifest.version
+
+    def release_slot(self) -> None:
+        """Hold no slot from now on: the call is about to wait for the registry."""
+        if self.slot is not None:
+            self.slot.release()
+
+    def take_slot(self) -> None:
+        """Take a slot again; raise Overloaded if there is none."""
+        if self.slot is not None:
+            self.slot.take()
 
     def status_of_caller_that_left(self) -> grpc.StatusCode:
         """Return what the caller of a call that was ended from outside saw."""

@@ -1,27 +1,25 @@
-"""What there is: every model and version, and what the server has made of each.
+"""What there is: every model and version, and what the server has made of each."""
 
-Reads the registry, so not for the event loop.
-"""
-
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
-from quadnet import artifact
-from quadnet.errors import CorruptVersion, NotFound, QuadnetError, RegistryError, listing
-from quadnet.manifest import Manifest
-from quadnet.registry import Registry
+from quadnet.errors import QuadnetError, RegistryError
 from service.live import LiveModels
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.version_index import Version
 
 _log = structlog.get_logger(__name__)
 
 _State = pb.VersionSummary.State
 
 
-def catalogue(live: LiveModels, name: str) -> pb.ListModelsResponse:
-    """Return the models, or the one of this name.
+def catalogue(
+    live: LiveModels, name: str, check: Callable[[], None] = lambda: None
+) -> pb.ListModelsResponse:
+    """Return the models, or the one of this name. Reads the registry: not for the event loop.
+
+    `check` is called before each version is looked at; what it raises ends the read.
 
     Raises
     ------
@@ -31,24 +29,31 @@ def catalogue(live: LiveModels, name: str) -> pb.ListModelsResponse:
     registry, failure = live.registry, live.failure
     try:
         if name:
-            check_model(registry, name)
-        names = [name] if name else registry.models()
+            live.index.latest(name)
+        names = [name] if name else registry.places()
     except RegistryError as error:
-        # What answers is known all the same.
-        loaded = {each.manifest.model for each in live.loaded()}
-        names = sorted(loaded & {name} if name else loaded)
-        failure = failure or error
+        return catalogue_of_loaded(live, name, failure or error)
+    models = [_model(live, model, check) for model in names]
     return pb.ListModelsResponse(
-        models=[_model(live, model) for model in names], failure=public_reason(failure)
+        # A place without versions is no model.
+        models=[model for model in models if model.versions or model.failure],
+        failure=public_reason(failure),
     )
 
 
-def check_model(registry: Registry, name: str) -> None:
-    """Raise NotFound unless there is a model of this name."""
-    if not registry.versions(name):
-        raise NotFound(
-            f"There is no model {name!r} in the registry. It holds: {listing(registry.models())}."
-        )
+def catalogue_of_loaded(
+    live: LiveModels, name: str, failure: QuadnetError
+) -> pb.ListModelsResponse:
+    """Return what is known without the registry, which does not answer: the loaded versions."""
+    loaded = {each.manifest.model for each in live.loaded()}
+    reason = public_reason(failure)
+    return pb.ListModelsResponse(
+        models=[
+            pb.ModelSummary(name=model, versions=_loaded(live, model), failure=reason)
+            for model in sorted(loaded & {name} if name else loaded)
+        ],
+        failure=reason,
+    )
 
 
 def public_reason(error: QuadnetError | None) -> str:
@@ -58,18 +63,19 @@ def public_reason(error: QuadnetError | None) -> str:
     return "" if error is None else str(error)
 
 
-def _model(live: LiveModels, model: str) -> pb.ModelSummary:
-    registry = live.registry
+def _model(live: LiveModels, model: str, check: Callable[[], None]) -> pb.ModelSummary:
     try:
-        versions, aliases = registry.versions(model), registry.aliases(model).aliases
+        versions = live.index.versions(model, check)
+        aliases = live.registry.aliases(model).aliases
     except RegistryError as error:
         _log.error("not listed", model=model, reason=str(error))
         return pb.ModelSummary(
             name=model, versions=_loaded(live, model), failure=public_reason(error)
         )
+    digests, failures = live.loaded_digests(), live.failures(model)
     return pb.ModelSummary(
         name=model,
-        versions=[_version(live, model, number) for number in versions],
+        versions=[_version(version, digests, failures) for version in versions],
         aliases={alias: target.version for alias, target in aliases.items()},
     )
 
@@ -87,26 +93,18 @@ def _loaded(live: LiveModels, model: str) -> list[pb.VersionSummary]:
     return summaries
 
 
-def _version(live: LiveModels, model: str, number: int) -> pb.VersionSummary:
-    summary = pb.VersionSummary(version=number, state=_State.STATE_AVAILABLE)
-    failure = live.failures(model).get(number, "")
-    try:
-        summary.digest = live.registry.digest(model, number)
-        summary.created.FromDatetime(_created(live.registry, model, number, summary.digest))
-    except (CorruptVersion, ValueError) as error:
-        failure = failure or f"Version {number} of model {model!r} must not be used: {error}"
-    if summary.digest and summary.digest in live.loaded_digests():
+def _version(
+    version: Version, loaded: Collection[str], failures: Mapping[int, str]
+) -> pb.VersionSummary:
+    summary = pb.VersionSummary(
+        version=version.number, digest=version.digest, state=_State.STATE_AVAILABLE
+    )
+    if version.created is not None:
+        summary.created.FromDatetime(version.created)
+    failure = failures.get(version.number) or version.problem
+    if version.digest and version.digest in loaded:
         summary.state = _State.STATE_LOADED
     elif failure:
         summary.state = _State.STATE_FAILED
         summary.reason = failure
     return summary
-
-
-@lru_cache(maxsize=1024)
-def _created(registry: Registry, model: str, version: int, digest: str) -> datetime:
-    """Return when the version was published; `digest` is for the cache alone.
-
-    Not the manifest: a thousand of them are 25 MB.
-    """
-    return Manifest.from_json(artifact.read_manifest(registry.path(model, version))).created

@@ -314,12 +314,29 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 @contextmanager
 def _work(policies: Sequence[Policy], call: Call) -> Iterator[None]:
     """Let the policies look at a call while it makes its answer."""
-    begun = []
+    call.slot = slot = _Slot(policies, call)
     try:
-        for policy in policies:
-            policy.begin_work(call)
-            begun.append(policy)
+        slot.take()
         yield
     finally:
-        for policy in reversed(begun):
-            policy.end_work(call)
+        slot.release()
+
+
+class _Slot:
+    """The policies whose work has begun for a call."""
+
+    def __init__(self, policies: Sequence[Policy], call: Call) -> None:
+        self._policies = policies
+        self._call = call
+        self._begun: list[Policy] = []
+
+    def take(self) -> None:
+        if self._begun:
+            return
+        for policy in self._policies:
+            policy.begin_work(self._call)
+            self._begun.append(policy)
+
+    def release(self) -> None:
+        while self._begun:
+            self._begun.pop().end_work(self._call)

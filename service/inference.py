@@ -1,6 +1,5 @@
 """`inference.GRPCInferenceService`, the Open Inference Protocol: any model, asked by tensors."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,10 +9,11 @@ from quadnet.errors import CorruptVersion, NotReady, RegistryError
 from service import metadata, outputs, tensors
 from service.batch import Batch
 from service.call import Call
-from service.catalogue import check_model, public_reason
+from service.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.codec import parse
 from service.guard import Guard, Handler
 from service.live import LiveModels
+from service.registry_reads import CheckCallers
 from service.settings import ServeSettings
 from service.size import check_size
 from service.slices import Slices
@@ -105,7 +105,7 @@ class InferenceServicer:
         """Say what a model takes and gives."""
         request = parse(pb.ModelMetadataRequest, content)
         model = await self._get(request.name, request.version, call)
-        versions = await _read(lambda: self._live.registry.versions(model.manifest.model))
+        versions = self._live.versions(model)
         return metadata.describe_model(model, versions, self._limits).SerializeToString()
 
     async def model_config(self, content: bytes, call: Call) -> bytes:
@@ -150,12 +150,18 @@ class InferenceServicer:
         name = request.name
         if request.version:
             number, alias = _selected(request.version)
-            versions = {await _read(lambda: self._live.resolve(name, version=number, alias=alias))}
+            version = self._live.resolve(name, version=number, alias=alias)
+            if version is None:
+                version = await self._read(
+                    lambda _: self._live.resolve_in_registry(name, version=number, alias=alias),
+                    call,
+                )
+            versions = {version}
         else:
             loaded = {(m.manifest.model, m.manifest.version) for m in self._live.loaded()}
             versions = {key for key in (*loaded, *self._statistics) if name in ("", key[0])}
             if name and not versions:
-                await _read(lambda: check_model(self._live.registry, name))
+                await self._read(lambda _: self._live.index.latest(name), call)
         response = pb.ModelStatisticsResponse(
             model_stats=[self._statistics.describe(*version) for version in sorted(versions)]
         )
@@ -164,15 +170,36 @@ class InferenceServicer:
     async def repository_index(self, content: bytes, call: Call) -> bytes:
         """List the versions, and what the server has made of them."""
         request = parse(pb.RepositoryIndexRequest, content)
-        response = await _read(lambda: metadata.index(self._live, request))
-        return response.SerializeToString()
+        metadata.check_repository(request)
+        try:
+            return await self._read(
+                lambda check: metadata.index(
+                    request, catalogue(self._live, "", check)
+                ).SerializeToString(),
+                call,
+            )
+        except NotReady as error:
+            known = catalogue_of_loaded(self._live, "", error)
+            return metadata.index(request, known).SerializeToString()
 
     async def _get(self, name: str, version: str, call: Call) -> Model:
         """Return the version that this string, a number or an alias, means."""
         number, alias = _selected(version)
-        model = await self._live.get(name, version=number, alias=alias)
+        model = self._live.in_memory(name, version=number, alias=alias)
+        if model is None:
+            call.release_slot()
+            model = await self._live.load(name, version=number, alias=alias)
+            call.take_slot()
         call.answered_by(model)
         return model
+
+    async def _read(self, read: Callable[[CheckCallers], T], call: Call) -> T:
+        """Return the result of a read of the registry, for which the call needs no slot."""
+        call.release_slot()
+        try:
+            return await self._live.reads.run(read)
+        except RegistryError as error:
+            raise NotReady(public_reason(error)) from error
 
 
 def _selected(version: str) -> tuple[int | None, str]:
@@ -180,11 +207,3 @@ def _selected(version: str) -> tuple[int | None, str]:
     if version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS:
         return int(version), ""
     return None, version
-
-
-async def _read(read: Callable[[], T]) -> T:
-    """Return what this reads of the registry, in a thread of its own."""
-    try:
-        return await asyncio.to_thread(read)
-    except RegistryError as error:
-        raise NotReady(public_reason(error)) from error

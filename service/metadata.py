@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from quadnet import __version__
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, Violation, shorten
-from service.catalogue import catalogue
-from service.live import LiveModels
 from service.outputs import DATATYPES, LABEL, PROBABILITIES
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2
@@ -43,8 +41,7 @@ def describe_model(
     datatype = DATATYPES[model.predictor.dtype]
     return pb.ModelMetadataResponse(
         name=manifest.model,
-        # With the one that answers, which the registry may no longer have.
-        versions=[str(number) for number in sorted({*versions, manifest.version})],
+        versions=list(map(str, versions)),
         platform=PLATFORM,
         inputs=[_Tensor(name=INPUT, datatype=datatype, shape=[-1, len(features)])],
         outputs=[
@@ -94,8 +91,8 @@ def _properties(model: Model, limits: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def index(live: LiveModels, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
-    """Return every version's state. Reads the registry, so not for the event loop."""
+def check_repository(request: pb.RepositoryIndexRequest) -> None:
+    """Raise InvalidInput if the request names a repository."""
     if request.repository_name:
         raise InvalidInput(
             [
@@ -106,10 +103,14 @@ def index(live: LiveModels, request: pb.RepositoryIndexRequest) -> pb.Repository
                 )
             ]
         )
+
+
+def index(
+    request: pb.RepositoryIndexRequest, catalogue: quadrant_pb2.ListModelsResponse
+) -> pb.RepositoryIndexResponse:
+    """Return every version's state."""
     entries = [
-        _entry(model.name, version)
-        for model in catalogue(live, "").models
-        for version in model.versions
+        _entry(model.name, version) for model in catalogue.models for version in model.versions
     ]
     return pb.RepositoryIndexResponse(
         models=[entry for entry in entries if entry.state == READY or not request.ready]

@@ -28,6 +28,7 @@ from service.policies.deadline import Deadline
 from service.policies.draining import Draining, stopping
 from service.policies.measurement import Measurement
 from service.policies.policy import Policy
+from service.registry_reads import start_thread
 from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
 from service.slices import Slices
@@ -54,6 +55,9 @@ _LAST_ANSWERS = 5.0
 """Seconds, within the grace, that clients have to read the last bytes sent to them."""
 _SECONDS_TO_PART = 1.0
 """Seconds that clients have to close a connection that was closed for sending."""
+
+_SECONDS_UNTIL_SILENT = 10.0
+"""Seconds after which a registry that does not answer is reported as a failure."""
 
 _log = structlog.get_logger(__name__)
 
@@ -104,6 +108,8 @@ class Server:
         self._settings = settings
         self._health = Health(("", *SERVICES))
         self._signals: asyncio.Queue[int] = asyncio.Queue()
+        # Set once the registry was looked at, or has not answered.
+        self._looked = asyncio.Event()
 
         self._server = transport(
             _options(settings, shared_port=shared_port),
@@ -142,7 +148,8 @@ class Server:
     async def run(self, on_start: Callable[[], None] = lambda: None) -> None:
         """Serve until a signal comes; then drain and return. A second signal stops at once.
 
-        `on_start` is called once the first version is loaded, or is known not to load.
+        `on_start` is called once the first version is loaded, or is known not to load, or the
+        registry has not answered for ten seconds.
         """
         loop = asyncio.get_running_loop()
         for number in stop_signals():
@@ -155,10 +162,15 @@ class Server:
         # What overflows on the way shows in the answer. The calls' tasks inherit this.
         with np.errstate(all="ignore"):
             await self._server.start()
-        await self._refresh()
         watching = asyncio.create_task(self._watch())
-        on_start()
-        await self._signals.get()
+        looked = asyncio.create_task(self._looked.wait())
+        asked_to_stop = asyncio.create_task(self._signals.get())
+        # A registry that does not answer must hold up neither the announcement nor the stop.
+        await asyncio.wait((looked, asked_to_stop), return_when=asyncio.FIRST_COMPLETED)
+        if not asked_to_stop.done():
+            on_start()
+        await asked_to_stop
+        looked.cancel()
         await self._stop()
         watching.cancel()
         self._guard.close()
@@ -224,12 +236,19 @@ class Server:
     async def _watch(self) -> None:
         """Follow the registry."""
         while True:
-            await asyncio.sleep(self._settings.poll)
             await self._refresh()
+            self._looked.set()
+            await asyncio.sleep(self._settings.poll)
 
     async def _refresh(self) -> None:
         try:
-            await asyncio.to_thread(self._live.refresh)
+            # On a thread of its own, which no call can keep busy.
+            refresh = start_thread("registry-poll", self._live.refresh)
+            done, _ = await asyncio.wait((refresh,), timeout=_SECONDS_UNTIL_SILENT)
+            if not done:
+                self._live.report_silence(_SECONDS_UNTIL_SILENT)
+                self._looked.set()
+            await refresh
         except Exception:  # noqa: BLE001 - whatever it is, watching goes on
             _log.exception("the registry could not be looked at")
         await self._health.report(serving=self._live.current is not None)

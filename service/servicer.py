@@ -1,13 +1,12 @@
 """`quadrant.v1.QuadrantService`: each method is decode, one call, encode."""
 
-import asyncio
 from functools import partial
 
 from quadnet.artifact import Model
-from quadnet.errors import NotReady, QuadnetError, RegistryError
+from quadnet.errors import NotReady, RegistryError
 from service import codec, description
 from service.call import Call
-from service.catalogue import catalogue, public_reason
+from service.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.codec import SERVICE
 from service.guard import Guard, Handler
 from service.live import LiveModels
@@ -64,11 +63,16 @@ class QuadrantServicer:
     async def list_models(self, content: bytes, call: Call) -> bytes:
         """List what there is, and what the server has made of it."""
         request = codec.parse(pb.ListModelsRequest, content)
+        # What follows computes nothing, and may wait for the registry.
+        call.release_slot()
         try:
-            response = await asyncio.to_thread(catalogue, self._live, request.name)
+            return await self._live.reads.run(
+                lambda check: catalogue(self._live, request.name, check).SerializeToString()
+            )
         except RegistryError as error:
             raise NotReady(public_reason(error)) from error
-        return response.SerializeToString()
+        except NotReady as error:
+            return catalogue_of_loaded(self._live, request.name, error).SerializeToString()
 
     async def get_model(self, content: bytes, call: Call) -> bytes:
         """Return one version, whole."""
@@ -76,7 +80,7 @@ class QuadrantServicer:
         model = await self._get(request, call)
         n_bytes = description.size_of_description(model.predictor.network)
         self._check_fits(n_bytes, "read the version from the registry", at_least=True)
-        aliases = await asyncio.to_thread(self._aliases, model)
+        aliases = self._live.aliases(model)
         answer = await self._slices.build(
             n_bytes, lambda: description.describe(model, aliases).SerializeToString()
         )
@@ -114,17 +118,14 @@ class QuadrantServicer:
         if request.HasField("model"):
             ref = request.model
             version = ref.version if ref.WhichOneof("selector") == "version" else None
-            model = await self._live.get(ref.name, version=version, alias=ref.alias)
+            model = self._live.in_memory(ref.name, version=version, alias=ref.alias)
+            if model is None:
+                call.release_slot()
+                model = await self._live.load(ref.name, version=version, alias=ref.alias)
+                call.take_slot()
         else:
-            model = await self._live.get()
+            model = self._live.in_memory()
+        # Without a reference it is the default one, and not None.
+        assert model is not None
         call.answered_by(model)
         return model
-
-    def _aliases(self, model: Model) -> list[str]:
-        try:
-            targets = self._live.registry.aliases(model.manifest.model).aliases
-        except QuadnetError:
-            return []
-        return sorted(
-            alias for alias, target in targets.items() if target.manifest_sha256 == model.digest
-        )

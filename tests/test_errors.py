@@ -21,6 +21,7 @@ from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests import inference
 from tests.certificates import Authority
+from tests.disturbing import Disturbance
 from tests.exact import publish
 from tests.inference import InferenceStub
 from tests.serving import (
@@ -223,6 +224,22 @@ def not_loaded(server, registry, folder):
         return classify(cold)
 
 
+def no_answer(server, registry, folder):
+    disturbance = Disturbance(folder / "disturbance", registry)
+    with ServerProcess(registry.root, env=disturbance.env) as waiting:
+        disturbance.hang()
+        request = pb.ClassifyRequest(model=pb.ModelRef(name="letters"))
+        return waiting.stub.Classify.future(request, timeout=60).exception()
+
+
+def queue_is_full(server, registry, folder):
+    disturbance = Disturbance(folder / "disturbance", registry)
+    with ServerProcess(registry.root, "--max-calls", "200", env=disturbance.env) as small:
+        disturbance.hang()
+        calls = [small.stub.ListModels.future(pb.ListModelsRequest()) for _ in range(100)]
+        return next(error for error in (call.exception(60) for call in calls) if error)
+
+
 def stopping(server, registry, folder):
     with (
         ServerProcess(registry.root, "--max-calls", "1") as leaving,
@@ -281,7 +298,8 @@ CASES = dict(
             another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
             far_too_large, not_decompressed,
             overload, waited, makes_room, slow_message, deadline, cannot, damaged, not_loaded,
-            stopping, stopped, cut_off, no_token, no_certificate, no_method, fault,
+            no_answer, queue_is_full, stopping, stopped, cut_off, no_token, no_certificate,
+            no_method, fault,
         ],
         strict=True,
     )
