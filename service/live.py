@@ -80,7 +80,7 @@ class _Known:
 class _Failure:
     """A version that could not be loaded, and when to try again."""
 
-    error: CorruptVersion
+    error: QuadnetError
     digest: str
     seconds: float
     retry_at: float
@@ -92,6 +92,15 @@ class Misfit(QuadnetError):
     def __init__(self, version: int, message: str) -> None:
         self.version = version
         super().__init__(message)
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A version that does not replace the served one, which holds as long as that is served."""
+
+    digest: str
+    served_digest: str
+    error: Misfit
 
 
 class LiveModels:
@@ -126,6 +135,7 @@ class LiveModels:
         self._live: dict[Reference, _Live] = {}
         self._known: dict[str, _Known] = {}
         self._failures: dict[tuple[str, int], _Failure] = {}
+        self._refusal: _Refusal | None = None
         self._changing = threading.Lock()
 
     @property
@@ -314,12 +324,32 @@ class LiveModels:
         if live is not None and live.model.digest == digest:
             return live.model
         served = live.model if live is not None and reference == self.default else None
+        self._check_refusal(digest, served)
         started = time.perf_counter()
         model = self._loaded(digest) or self._load(name, version, digest)
         if served is not None:
-            _check_signature(model, served)
+            self._check_signature(model, served)
         self._set_live(reference, model, time.perf_counter() - started)
         return model
+
+    def _check_refusal(self, digest: str, served: Model | None) -> None:
+        """Raise what was raised before if this version was already compared with the served one.
+
+        It would be read, and asked its self-test, at every refresh otherwise. Digests cover the
+        signatures, so the answer stays the same.
+        """
+        refusal = self._refusal
+        if served is None or refusal is None:
+            return
+        if (refusal.digest, refusal.served_digest) == (digest, served.digest):
+            raise refusal.error.with_traceback(None)
+
+    def _check_signature(self, model: Model, served: Model) -> None:
+        try:
+            _check_signature(model, served)
+        except Misfit as error:
+            self._refusal = _Refusal(model.digest, served.digest, error)
+            raise
 
     def _loaded_as(self, reference: Reference) -> Model | None:
         """Return the version if it is loaded, for whatever reference."""
@@ -357,15 +387,28 @@ class LiveModels:
             seconds = min(2 * failed.seconds, _MAX_SECONDS_BETWEEN_TRIES)
         else:
             seconds = 1.0
+        error: QuadnetError
         try:
             model = self.registry.load(name, version)
-        except CorruptVersion as error:
-            metrics.LOAD_FAILURES.labels(name).inc()
-            failure = _Failure(error, digest, seconds, time.monotonic() + seconds)
-            self._note_failure(name, version, failure)
+        except CorruptVersion as corrupt:
+            error = corrupt
+        except QuadnetError:
+            # Gone, or an unreadable log of aliases: found out before the version's files are read.
             raise
-        self._note_failure(name, version, None)
-        return model
+        except Exception:  # noqa: BLE001 - too little memory for it, for one
+            _log.exception("not loaded", model=name, version=version)
+            error = NotReady(
+                f"Version {version} of model {name!r} cannot be loaded at the moment; the server's "
+                "log says more.",
+                retry_after=seconds,
+            )
+        else:
+            self._note_failure(name, version, None)
+            return model
+        metrics.LOAD_FAILURES.labels(name).inc()
+        failure = _Failure(error, digest, seconds, time.monotonic() + seconds)
+        self._note_failure(name, version, failure)
+        raise error
 
     def _note_failure(self, name: str, version: int, failure: _Failure | None) -> None:
         """Note how the last try to load the version has failed; None if it has not."""

@@ -12,7 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet import promotion
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.disturbing import Disturbance
 from tests.exact import point_champion_by_hand, publish, signed
+from tests.inference import InferenceStub
+from tests.inference import pb as inference_pb
 from tests.loading import Load
 from tests.serving import ServerProcess, refused, until
 
@@ -200,6 +203,69 @@ def test_a_version_that_takes_something_else_does_not_replace_the_one_that_is_ca
     assert not load.failed
     assert {each.answer.model.version for each in load.outcomes} == {1}
     assert listed.failure == listed.models[0].versions[1].reason == reason
+
+
+def opened_weights(disturbance, version):
+    return disturbance.opened(f"versions/{version:06d}/weights.safetensors")
+
+
+def wait_for_polls(disturbance, n):
+    """Wait until the server has looked at the registry so many times more."""
+    start = disturbance.opened("registry.json")
+    until(lambda: disturbance.opened("registry.json") >= start + n, seconds=60)
+
+
+def test_a_version_that_takes_something_else_is_read_once(registry, tmp_path):
+    publish(registry)
+    disturbance = Disturbance(tmp_path / "disturbance", registry)
+    with ServerProcess(registry.root, "--poll", "0.02", env=disturbance.env) as server:
+        publish(registry, classes=("a", "b", "c", "d"))
+        server.logged("not swapped")
+        assert opened_weights(disturbance, 2) == 1
+        wait_for_polls(disturbance, 50)
+        assert opened_weights(disturbance, 2) == 1
+        # It answers those who ask for it.
+        second = inference_pb.ModelMetadataRequest(name="quadrants", version="2")
+        found = InferenceStub(server.channel).ModelMetadata(second, timeout=60)
+        assert json.loads(found.properties["classes"]) == ["a", "b", "c", "d"]
+        # One that fits replaces the first, and then it is compared with that.
+        publish(registry, scale=3.0)
+        server.logged("live", version=3, alias="champion")
+        promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+        server.logged("not swapped", 2)
+        promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="")
+        server.logged("live", 2, version=1, alias="champion")
+        assert server.stub.Classify(REQUEST, timeout=60).model.version == 1
+
+
+def test_a_version_that_cannot_be_loaded_is_tried_less_and_less_often(registry, tmp_path):
+    publish(registry)
+    publish(registry, scale=2.0, alias="candidate")
+    disturbance = Disturbance(tmp_path / "disturbance", registry)
+    with ServerProcess(registry.root, "--poll", "0.02", env=disturbance.env) as server:
+        # There is too little memory for it.
+        disturbance.fail("versions/000002/weights.safetensors")
+        promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+        reason = server.logged("not swapped")["reason"]
+        assert reason == (
+            "Version 2 of model 'quadrants' cannot be loaded at the moment; the server's log says "
+            "more."
+        )
+        wait_for_polls(disturbance, 100)
+        for _ in range(20):
+            for ref in (pb.ModelRef(version=2), pb.ModelRef(alias="candidate")):
+                error = refused(server.stub.Classify, pb.ClassifyRequest(model=ref, x=[1], y=[1]))
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                assert error.details() == reason
+        # After 1, 2, 4, ... seconds.
+        assert 1 <= opened_weights(disturbance, 2) <= 8
+        listed = server.stub.ListModels(pb.ListModelsRequest(), timeout=60)
+        assert listed.models[0].versions[1].state == pb.VersionSummary.STATE_FAILED
+        assert listed.models[0].versions[1].reason == listed.failure == reason
+        assert server.stub.Classify(REQUEST, timeout=60).model.version == 1
+        disturbance.end()
+        server.logged("live", version=2, alias="champion")
+        assert server.stub.Classify(REQUEST, timeout=60).model.version == 2
 
 
 def delete(root, away):
