@@ -73,7 +73,7 @@ class VersionIndex:
         found = [
             number
             for number in listing.numbers
-            if not os.path.exists(f"{directory}/{number:06d}/{tombstones.NAME}")  # noqa: PTH110
+            if not os.access(f"{directory}/{number:06d}/{tombstones.NAME}", os.F_OK)
         ]
         with self._changing:
             if found:
@@ -86,28 +86,17 @@ class VersionIndex:
     def versions(self, model: str, check: Callable[[], None] = lambda: None) -> list[Version]:
         """Return the model's versions, oldest first; `check` is called before each."""
         numbers = self.numbers(model)
+        directory = self._registry.home(model) / "versions"
         versions = []
         for number in numbers:
             check()
-            versions.append(self.version(model, number))
+            path = f"{directory}/{number:06d}/{artifact.MANIFEST}"
+            versions.append(self._version(model, number, path))
         with self._changing:
             known = self._manifests.get(model, {})
             for number in known.keys() - set(numbers):
                 del known[number]
         return versions
-
-    def version(self, model: str, number: int) -> Version:
-        """Return what the manifest says of a version that is there."""
-        path = self._registry.path(model, number) / artifact.MANIFEST
-        stamp = _stamp(path)
-        found = self._manifests.get(model, {}).get(number)
-        if stamp is not None and found is not None and found[0] == stamp:
-            return found[1]
-        version = self._read(model, number)
-        if stamp is not None:
-            with self._changing:
-                self._manifests.setdefault(model, {})[number] = stamp, version
-        return version
 
     def latest(self, model: str) -> int:
         """Return what `Registry.latest` returns, and raise what it raises."""
@@ -117,10 +106,23 @@ class VersionIndex:
     def digest(self, model: str, number: int) -> str:
         """Return what `Registry.digest` returns, and raise what it raises."""
         self._registry.check_version(model, number)
-        version = self.version(model, number)
+        path = self._registry.path(model, number) / artifact.MANIFEST
+        version = self._version(model, number, str(path))
         if not version.digest:
             raise CorruptVersion(version.problem)
         return version.digest
+
+    def _version(self, model: str, number: int, path: str) -> Version:
+        """Return what the manifest says that has this path."""
+        stamp = _stamp(path)
+        found = self._manifests.get(model, {}).get(number)
+        if stamp is not None and found is not None and found[0] == stamp:
+            return found[1]
+        version = self._read(model, number)
+        if stamp is not None:
+            with self._changing:
+                self._manifests.setdefault(model, {})[number] = stamp, version
+        return version
 
     def _read(self, model: str, number: int) -> Version:
         digest, created, problem = "", None, ""
@@ -134,10 +136,10 @@ class VersionIndex:
         return Version(number, digest, created, problem)
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: str) -> _Stamp | None:
     """Return what changes when the file or directory is changed or replaced; None if unknown."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - with one call of the system, and no further path
+        status = os.stat(path)  # noqa: PTH116 - a Path for each version would cost more than this
     except OSError:
         return None
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_nlink)
@@ -145,7 +147,7 @@ def _stamp(path: Path) -> _Stamp | None:
 
 def _settled_stamp(directory: Path) -> _Stamp | None:
     """Return the stamp if it is old enough to tell that there was no change since."""
-    stamp = _stamp(directory)
+    stamp = _stamp(str(directory))
     if stamp is None or time.time_ns() - stamp[2] < _SECONDS_UNTIL_SETTLED * 1e9:
         return None
     return stamp
