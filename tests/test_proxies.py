@@ -39,20 +39,20 @@ def test_callers_behind_haproxy_see_why_a_large_call_is_refused_early(registry, 
     publish(registry)
     with (
         ServerProcess(registry.root, *tokens) as server,
-        haproxy(server.address, tmp_path) as front,
+        haproxy(server.address, folder=tmp_path) as front,
     ):
         assert statuses(front) == {"UNAUTHENTICATED"}
         assert statuses(front, metadata=TOKEN) == {"OK"}
     with (
         ServerProcess(registry.root, "--max-calls", "1") as server,
         long_call(server, registry),
-        haproxy(server.address, tmp_path) as front,
+        haproxy(server.address, folder=tmp_path) as front,
     ):
         assert statuses(front) == {"RESOURCE_EXHAUSTED"}
     with (
         ServerProcess(registry.root) as server,
         open_stream(server),
-        haproxy(server.address, tmp_path) as front,
+        haproxy(server.address, folder=tmp_path) as front,
     ):
         server.process.terminate()
         server.logged("stopping")
