@@ -20,11 +20,11 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
 from tests.inference import InferenceStub
 from tests.loading import CLASSIFY
-from tests.raw_http2 import RawConnection
+from tests.raw_http2 import RawConnection, message
 from tests.serving import ServerProcess, details_of, open_stream, served_here, until
 
 POINT = pb.ClassifyRequest(x=[1], y=[1])
-BATCH = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20).SerializeToString()
+BATCH = message(pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20).SerializeToString())
 DEFAULT_LIMIT = 64
 SLOW_SECONDS = 0.03
 
@@ -42,9 +42,9 @@ def check_health(channel):
 
 
 def test_a_path_that_is_no_text_ends_one_call_only(server):
-    with RawConnection(server.port) as connection:
-        stream = connection.begin_call(method=b"/\xff\xfe/x", end=True)
-        assert connection.answer(stream)["grpc-status"] != "0"
+    with RawConnection(server.address) as connection:
+        stream = connection.begin(b"/\xff\xfe/x")
+        assert connection.status(stream) == grpc.StatusCode.UNIMPLEMENTED.value[0]
     assert server.stub.Classify(POINT, timeout=30).model.version == 1
     check_health(server.channel)
 
@@ -58,9 +58,9 @@ def test_idle_streams_hold_no_slot(server):
 
 
 def test_unfinished_messages_hold_no_slot(server):
-    with RawConnection(server.port) as connection:
+    with RawConnection(server.address) as connection:
         for _ in range(DEFAULT_LIMIT):
-            connection.begin_call(message=b"12", announced=3)
+            connection.begin_half()
         for _ in range(5):
             assert server.stub.Classify(POINT, timeout=30).model.version == 1
 
@@ -68,10 +68,10 @@ def test_unfinished_messages_hold_no_slot(server):
 def test_the_message_that_has_taken_longest_makes_room_for_a_new_call(server):
     limit = 2 * DEFAULT_LIMIT
     with ExitStack() as opened:
-        connections = [opened.enter_context(RawConnection(server.port)) for _ in range(2)]
+        connections = [opened.enter_context(RawConnection(server.address)) for _ in range(2)]
         ended = []
         for i in range(limit):
-            connections[i % 2].begin_call(message=b"12", announced=3)
+            connections[i % 2].begin_half()
 
         def makes_room():
             try:
@@ -92,9 +92,12 @@ def test_the_message_that_has_taken_longest_makes_room_for_a_new_call(server):
 def test_a_message_has_a_limited_time_to_arrive(registry):
     publish(registry)
     options = ("--message-timeout", "0.5", "--log-level", "error")
-    with ServerProcess(registry.root, *options) as server, RawConnection(server.port) as connection:
-        for begun in ({}, {"message": b"12", "announced": 3}):
-            trailers = connection.answer(connection.begin_call(**begun))
+    with (
+        ServerProcess(registry.root, *options) as server,
+        RawConnection(server.address) as connection,
+    ):
+        for begin in (connection.begin, connection.begin_half):
+            trailers = connection.trailers(begin())
             assert trailers["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
             assert trailers["grpc-message"] == (
                 "The request message did not arrive completely within 0.5 seconds. Send it faster, "
@@ -107,7 +110,7 @@ def test_calls_in_progress_are_limited_by_connection(registry, max_calls, stream
     publish(registry)
     with (
         ServerProcess(registry.root, "--max-calls", max_calls) as server,
-        RawConnection(server.port) as connection,
+        RawConnection(server.address) as connection,
     ):
         assert connection.max_streams == streams
 
@@ -115,9 +118,9 @@ def test_calls_in_progress_are_limited_by_connection(registry, max_calls, stream
 def test_calls_that_are_begun_and_reset_cost_neither_memory_nor_others_calls(server):
     server.stub.Classify(POINT, timeout=30)
     before = server.resident()
-    with RawConnection(server.port) as connection:
+    with RawConnection(server.address) as connection:
         for i in range(20_000):
-            connection.reset(connection.begin_call(message=BATCH))
+            connection.begin_and_reset(BATCH)
             if i % 2000 == 0:
                 check_health(server.channel)
                 assert server.stub.Classify(POINT, timeout=30).model.version == 1
