@@ -1,5 +1,6 @@
 """Files that are read again when they change, such as certificates and tokens."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_LOOKS = 0.4
 
 
 class Reloaded(Generic[T]):
     """What some files say now, or said when they last made sense.
+
+    A thread looks at them, so a file system that does not answer holds up no call.
 
     Parameters
     ----------
@@ -25,31 +28,32 @@ class Reloaded(Generic[T]):
         The files to watch.
     read : callable
         Reads all of them; raises InvalidSetting if they make no sense. Called first by the
-        constructor, where it is the caller's to handle.
+        constructor, where the error is the caller's to handle.
+
+    Attributes
+    ----------
+    value : object
+        What `read` returned last; at most half a second behind the files.
     """
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], T]) -> None:
         self._paths = tuple(paths)
         self._read = read
-        self._looked = time.monotonic()
         self._seen = self._state()
         self._refused: object = None
-        self._value = read()
+        self.value = read()
+        threading.Thread(target=self._watch, name="reload-files", daemon=True).start()
 
-    @property
-    def value(self) -> T:
-        """What the files say; they are looked at twice a second at the most."""
-        now = time.monotonic()
-        if now - self._looked > _SECONDS_BETWEEN_LOOKS:
-            self._looked = now
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
             seen = self._state()
             if seen != self._seen:
                 self._reload(seen)
-        return self._value
 
     def _reload(self, seen: object) -> None:
         try:
-            self._value = self._read()
+            self.value = self._read()
         except InvalidSetting as error:
             # Not remembered as seen: of two files that belong together, the second may be on its
             # way. What was good goes on.

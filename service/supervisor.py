@@ -39,6 +39,9 @@ _SECONDS_TO_SCRAPE = 2.0
 _KILLED_AFTER = 10.0
 """Seconds beyond the grace after which a worker that does not stop is killed."""
 
+_ABANDONED_AFTER = 5.0
+"""Seconds after which a killed worker that the kernel does not end is left behind."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -197,6 +200,7 @@ class Supervisor(Collector):
         self._stopping.set()
         settings = self._settings
         deadline = time.monotonic() + settings.drain_delay + settings.grace + _KILLED_AFTER
+        killed = False
         self._tell(signal.SIGTERM)
         another = asyncio.create_task(self._signals.get())
         # Those that had not begun to answer have nobody who keeps them.
@@ -210,11 +214,17 @@ class Supervisor(Collector):
             if another.done():
                 self._tell(signal.SIGTERM)
                 another = asyncio.create_task(self._signals.get())
-            elif left <= 0:
+            elif left <= 0 and not killed:
                 self._tell(signal.SIGKILL)
+                killed = True
+                deadline += _ABANDONED_AFTER
+            elif left <= 0:
+                # The kernel keeps a process that waits for a silent file system.
+                _log.error("workers cannot be ended", pids=[each.pid for each in self._workers])
+                break
         another.cancel()
-        for fault in await asyncio.gather(*ends, return_exceptions=True):
-            if isinstance(fault, Exception):
+        for end in ends:
+            if end.done() and not end.cancelled() and (fault := end.exception()) is not None:
                 _log.error("a fault in watching a worker", exc_info=fault)
 
     def _tell(self, number: signal.Signals) -> None:

@@ -3,30 +3,34 @@
 import select
 import socket
 import struct
+from contextlib import suppress
 
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 
 CLASSIFY = "/quadrant.v1.QuadrantService/Classify"
+_CANCEL = 8
 
 
 class RawConnection:
-    """A connection to a server on the loopback interface, closed when left.
+    """A connection to a server, closed when left.
 
     Attributes
     ----------
-    max_streams : int or None
-        How many streams the server allows; None before it has said so.
+    max_streams : int
+        How many streams the server allows.
     """
 
-    def __init__(self, port):
-        self._socket = socket.create_connection(("127.0.0.1", int(port)), timeout=60)
-        self._http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=60)
+        self._http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=False))
         self._http2.initiate_connection()
-        self._send()
-        self.max_streams = None
         self._trailers = {}
+        self.max_streams = None
+        self._send_all()
         while self.max_streams is None:
             self._receive()
 
@@ -36,38 +40,65 @@ class RawConnection:
     def __exit__(self, *exception):
         self._socket.close()
 
-    def begin_call(self, *, message=b"", announced=None, method=CLASSIFY, end=False):
-        """Begin a call; send its message, or the beginning of one of `announced` bytes."""
+    def begin(self, path=CLASSIFY, *headers):
+        """Send the headers of a call; return its stream."""
         stream = self._http2.get_next_available_stream_id()
-        headers = [
+        fixed = [
             (":method", "POST"),
             (":scheme", "http"),
-            (":path", method),
+            (":path", path),
             (":authority", "localhost"),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
         ]
-        self._http2.send_headers(stream, headers)
-        if announced is not None or message or end:
-            length = len(message) if announced is None else announced
-            content = b"\0" + struct.pack(">I", length) + message
-            self._send()
-            while self._http2.local_flow_control_window(stream) < len(content):
+        self._http2.send_headers(stream, [*fixed, *headers])
+        self._send_all()
+        return stream
+
+    def send(self, stream, content, *, end=True):
+        """Send bytes of a call's body; at its end, half-close it."""
+        while content:
+            size = min(
+                self._http2.local_flow_control_window(stream), self._http2.max_outbound_frame_size
+            )
+            if not size:
                 self._receive()
-            self._http2.send_data(stream, content, end)
-        self._send()
+                continue
+            self._http2.send_data(stream, content[:size])
+            self._send_all()
+            content = content[size:]
+        if end:
+            self._http2.end_stream(stream)
+            self._send_all()
+
+    def begin_half(self):
+        """Begin a call, and send half of its message."""
+        stream = self.begin()
+        self.send(stream, message(bytes(100))[:50], end=False)
         return stream
 
     def reset(self, stream):
-        """Give a call up."""
-        self._http2.reset_stream(stream, 8)
-        self._send()
+        """Cancel a call."""
+        self._http2.reset_stream(stream, _CANCEL)
+        self._send_all()
 
-    def answer(self, stream):
-        """Wait for the end of a call and return its trailers."""
+    def begin_and_reset(self, body):
+        """Begin a call, send this of its body, and cancel it."""
+        # The server may have ended the call meanwhile.
+        with suppress(h2.exceptions.StreamClosedError):
+            stream = self.begin()
+            self.send(stream, body, end=False)
+            self.reset(stream)
+
+    def trailers(self, stream):
+        """Wait for the end of a call and return its trailers, by name."""
         while stream not in self._trailers:
             self._receive()
         return self._trailers.pop(stream)
+
+    def status(self, stream):
+        """Wait for the end of a call and return its status, a number."""
+        return int(self.trailers(stream)["grpc-status"])
 
     def ended(self):
         """Return the trailers of the calls that have ended, without waiting for more."""
@@ -84,13 +115,18 @@ class RawConnection:
                 case h2.events.RemoteSettingsChanged():
                     self.max_streams = self._http2.remote_settings.max_concurrent_streams
                 case h2.events.TrailersReceived() | h2.events.ResponseReceived():
-                    headers = dict(event.headers)
+                    headers = {name.decode(): value.decode() for name, value in event.headers}
                     if "grpc-status" in headers:
                         self._trailers[event.stream_id] = headers
                 case h2.events.DataReceived():
                     length = event.flow_controlled_length
                     self._http2.acknowledge_received_data(length, event.stream_id)
-        self._send()
+        self._send_all()
 
-    def _send(self):
+    def _send_all(self):
         self._socket.sendall(self._http2.data_to_send())
+
+
+def message(content, *, flag=0):
+    """Return a message as it lies in a body: a flag, the length, the content."""
+    return struct.pack(">BI", flag, len(content)) + content

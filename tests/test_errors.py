@@ -24,6 +24,7 @@ from tests.certificates import Authority
 from tests.disturbing import Disturbance
 from tests.exact import publish
 from tests.inference import InferenceStub
+from tests.raw_http2 import RawConnection, message
 from tests.serving import (
     SERVICE,
     ServerProcess,
@@ -33,7 +34,6 @@ from tests.serving import (
     served_here,
     unread_stream,
 )
-from tests.wire import Wire, message
 
 NAN = float("nan")
 SECRET = "secret of /etc/shadow"
@@ -148,10 +148,10 @@ def far_too_large(server, registry, folder):
 
 
 def not_decompressed(server, registry, folder):
-    with Wire(server.address) as wire:
-        wire.begin(f"/{SERVICE}/Classify".encode(), (b"grpc-encoding", b"gzip"))
-        wire.send(message(b"not gzip", flag=1))
-        status = wire.status()
+    with RawConnection(server.address) as connection:
+        stream = connection.begin(f"/{SERVICE}/Classify", ("grpc-encoding", "gzip"))
+        connection.send(stream, message(b"not gzip", flag=1))
+        status = connection.status(stream)
     (code,) = (code for code in grpc.StatusCode if code.value[0] == status)
     return FromTheWire(code)
 

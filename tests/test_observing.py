@@ -18,8 +18,8 @@ from service.client import QuadrantClient
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
 from tests.loading import Load
+from tests.raw_http2 import RawConnection, message
 from tests.serving import SERVICE, ServerProcess, quadnet, refused, until
-from tests.wire import Wire, message
 
 METHOD = f"{SERVICE}/Classify"
 POINTS = pb.ClassifyRequest(x=[1, 2, 3], y=[1, 2, 3])
@@ -97,7 +97,7 @@ def test_metrics_count_calls_points_and_seconds_by_method_and_status(registry):
         assert metrics["quadnet_model_failing", "champion", "quadrants"] == 0
 
 
-GZIP = (b"grpc-encoding", b"gzip")
+GZIP = ("grpc-encoding", "gzip")
 ENDS = {
     "answered": ([], message(POINTS.SerializeToString()), "OK", "OK"),
     "compressed": ([GZIP], message(gzip.compress(POINTS.SerializeToString()), flag=1), "OK", "OK"),
@@ -136,25 +136,25 @@ def test_the_log_and_the_metrics_have_the_status_that_the_caller_saw(small, name
         "Guess": ("unknown", "UNIMPLEMENTED"),
     }[method]
     request_id = f"{method}-{list(ENDS).index(name)}"
-    with Wire(small.address) as wire:
+    with RawConnection(small.address) as connection:
         before = small.scrape().get(("quadnet_calls_total", label, status), 0)
-        wire.begin(
-            f"/{SERVICE}/{method}".encode(), (b"x-request-id", request_id.encode()), *headers
-        )
-        wire.send(body)
-        assert wire.status() == grpc.StatusCode[status].value[0]
+        stream = connection.begin(f"/{SERVICE}/{method}", ("x-request-id", request_id), *headers)
+        connection.send(stream, body)
+        assert connection.status(stream) == grpc.StatusCode[status].value[0]
     line = small.logged("call", request_id=request_id)
     assert (line["method"], line["status"]) == (label, status)
     assert small.scrape()["quadnet_calls_total", label, status] == before + 1
 
 
 def test_calls_that_end_early_are_logged_as_their_callers_saw_it(small):
-    with Wire(small.address) as wire:
-        for request_id, end in ((b"reset", wire.reset), (b"late", wire.status)):
-            timeout = [(b"grpc-timeout", b"50m")] if request_id == b"late" else []
-            wire.begin(f"/{SERVICE}/Classify".encode(), (b"x-request-id", request_id), *timeout)
-            wire.send(message(bytes(100))[:50], end=False)
-            end()
+    with RawConnection(small.address) as connection:
+        for request_id, end in (("reset", connection.reset), ("late", connection.status)):
+            timeout = [("grpc-timeout", "50m")] if request_id == "late" else []
+            stream = connection.begin(
+                f"/{SERVICE}/Classify", ("x-request-id", request_id), *timeout
+            )
+            connection.send(stream, message(bytes(100))[:50], end=False)
+            end(stream)
     assert small.logged("call", request_id="reset")["status"] == "CANCELLED"
     assert small.logged("call", request_id="late")["status"] == "DEADLINE_EXCEEDED"
     # A client that gives up at its own deadline, a moment before the server's.

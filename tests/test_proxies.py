@@ -8,8 +8,8 @@ import pytest
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish
 from tests.proxies import haproxy
+from tests.raw_http2 import RawConnection
 from tests.serving import SERVICE, ServerProcess, long_call, open_stream
-from tests.wire import Wire, message
 
 SIZES = (30_000, 200_000)
 TOKEN = (("authorization", "Bearer sesame"),)
@@ -62,17 +62,15 @@ def test_callers_behind_haproxy_see_why_a_large_call_is_refused_early(registry, 
 def test_refused_calls_that_send_nothing_are_refused_all_the_same(registry, tokens):
     publish(registry)
     with ServerProcess(registry.root, *tokens, "--max-calls", "1") as server:
-        wires = [Wire(server.address) for _ in range(5)]
+        connections = [RawConnection(server.address) for _ in range(5)]
         started = time.monotonic()
-        for wire in wires:
-            wire.begin(f"/{SERVICE}/Classify".encode())
-            wire.send(message(bytes(10_000))[:5000], end=False)
+        calls = [(connection, connection.begin_half()) for connection in connections]
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED.value[0]
-        assert [wire.status() for wire in wires] == [unauthenticated] * 5
+        assert [each.status(stream) for each, stream in calls] == [unauthenticated] * 5
         # Not one after another, and not for as long as they like.
         assert time.monotonic() - started < 30
-        for wire in wires:
-            wire.__exit__()
+        for connection in connections:
+            connection.__exit__()
         # Nor did they hold the only slot, or leave anything but their lines in the log.
         request = pb.ClassifyRequest(x=[1], y=[1])
         assert server.stub.Classify(request, timeout=20, metadata=TOKEN).model.version == 1

@@ -171,12 +171,12 @@ def test_calls_that_wait_for_their_callers_do_not_hold_up_the_end(registry):
     with (
         ServerProcess(registry.root, *options) as server,
         ExitStack() as opened,
-        RawConnection(server.port) as unfinished,
+        RawConnection(server.address) as unfinished,
     ):
         # One more would have to make room: the limit is sixteen times --max-calls.
         streams = [opened.enter_context(open_stream(server)) for _ in range(100)]
         for _ in range(64):
-            unfinished.begin_call(message=b"12", announced=3)
+            unfinished.begin_half()
         assert server.process.poll() is None
         code, _, log = server.stop()
         assert code == 0

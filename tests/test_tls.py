@@ -1,5 +1,6 @@
 """Certificates and tokens: who is let in, and how both are exchanged under load."""
 
+import os
 import shutil
 import socket
 import ssl
@@ -355,3 +356,31 @@ def test_openssl_agrees_that_the_server_speaks_http2_over_tls(registry, authorit
             input=b"", capture_output=True, timeout=20, check=False,
         )  # fmt: skip
     assert b"Verification: OK" in done.stderr + done.stdout
+
+
+def test_a_token_file_that_does_not_answer_holds_up_no_call(registry, tmp_path):
+    publish(registry)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("sesame\n")
+    metadata = (("authorization", "Bearer sesame"),)
+    writers = []
+
+    def is_read():
+        try:
+            writers.append(os.open(tokens, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
+
+    with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
+        assert server.stub.Classify(POINT, timeout=30, metadata=metadata).model.version == 1
+        silent = tmp_path / "silent"
+        os.mkfifo(silent)
+        silent.rename(tokens)
+        until(is_read, seconds=60)
+        # The server now waits in a read until the writer closes the file.
+        for _ in range(20):
+            assert server.stub.Classify(POINT, timeout=30, metadata=metadata).model.version == 1
+        os.close(writers.pop())
+        server.logged("not reloaded")
+        assert server.stop()[0] == 0

@@ -3,7 +3,7 @@
 import argparse
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.raw_http2 import RawConnection
+from tests.raw_http2 import RawConnection, message
 
 
 def main():
@@ -11,10 +11,10 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("calls", type=int)
     given = parser.parse_args()
-    message = pb.ClassifyRequest(x=[0.5] * 100, y=[0.5] * 100).SerializeToString()
-    with RawConnection(given.port) as connection:
+    body = message(pb.ClassifyRequest(x=[0.5] * 100, y=[0.5] * 100).SerializeToString())
+    with RawConnection(f"127.0.0.1:{given.port}") as connection:
         for _ in range(given.calls):
-            connection.reset(connection.begin_call(message=message))
+            connection.begin_and_reset(body)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from tests.benchmarks import infer, loading
 from tests.benchmarks.overload import HealthChecks, Offer
 from tests.exact import record
 from tests.loading import Load
-from tests.raw_http2 import RawConnection
+from tests.raw_http2 import RawConnection, message
 from tests.serving import QUADNET, ROOT, ServerProcess, quadnet
 
 
@@ -223,21 +223,22 @@ class Benchmark:
     def many_calls_at_once(self):
         """5,000 calls on 40 connections, and health on another one."""
         n_connections, calls = 40, 5_000
-        message = self.requests[100].SerializeToString()
+        body = message(self.requests[100].SerializeToString())
         with self.serve("--log-level", "error") as server, ExitStack() as opened:
             connections = [
-                opened.enter_context(RawConnection(server.port)) for _ in range(n_connections)
+                opened.enter_context(RawConnection(server.address)) for _ in range(n_connections)
             ]
             with HealthChecks(server.channel) as health:
                 for _ in range(self.repeat):
-                    streams = [
-                        (each, each.begin_call(message=message, end=True))
-                        for _ in range(calls // n_connections)
-                        for each in connections
-                    ]
                     begun = time.perf_counter()
+                    streams = []
+                    for i in range(calls):
+                        each = connections[i % n_connections]
+                        stream = each.begin()
+                        each.send(stream, body)
+                        streams.append((each, stream))
                     for each, stream in streams:
-                        each.answer(stream)
+                        each.trailers(stream)
                     took = time.perf_counter() - begun
         fact(f"health while {calls:,} calls are in flight", summary(health.milliseconds))
         fact(f"to answer these {calls:,} calls", f"{took:.1f} s")
