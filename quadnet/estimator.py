@@ -27,8 +27,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
 
     It drops in for `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` have
     its names, defaults and meaning, and the same `random_state` draws the same weights, splits and
-    shuffles, so that both train the same network. (One exception: rows that stand for several, see
-    `early_stopping`.) The parameters after `max_fun` go beyond it; their defaults change nothing.
+    shuffles, so that both train the same network. The parameters after `max_fun` go beyond it; their
+    defaults change nothing.
 
     Parameters
     ----------
@@ -83,9 +83,10 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     early_stopping : bool, default=False
         Whether to hold out rows, score them after each epoch, stop when the score no longer
         improves, and restore the weights of the best epoch. 'lbfgs' does so only if `fit` is given
-        `X_val`; without, it ignores this parameter. The rows are drawn as scikit-learn draws them;
-        only where rows stand for several, being mostly copies of each other or weighted by
-        different whole numbers, are the distinct ones drawn, so that copies stay together.
+        `X_val`; without, it ignores this parameter. Rows are drawn one by one, as MLPClassifier
+        draws them, whatever their weights: with early stopping a row of weight 2 is not the same
+        as the row given twice, because one copy may be held out and the other trained on. Give
+        `X_val` to keep copies of a row together.
     validation_fraction : float, default=0.1
         The share of rows to hold out, if `fit` is not given `X_val`. Stratified for two classes.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
@@ -262,9 +263,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             rng = check_random_state(self.random_state)
             network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
             if self.early_stopping and held_out is None and self.solver != "lbfgs":
-                train, held = holdout.split(
-                    rows, y, labels, weights=weights, fraction=self.validation_fraction, rng=rng
-                )
+                train, held = holdout.split(y, labels, fraction=self.validation_fraction, rng=rng)
                 held_weights = None
                 if weights is not None:
                     weights, held_weights = weights[train], weights[held]

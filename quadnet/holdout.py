@@ -62,22 +62,13 @@ class HeldOut:
 
 
 def split(
-    X: Any,
-    y: Any,
-    labels: Labels,
-    *,
-    weights: FloatArray | None,
-    fraction: float,
-    rng: RandomState,
+    y: Any, labels: Labels, *, fraction: float, rng: RandomState
 ) -> tuple[IntArray, IntArray]:
-    """Draw the rows to train on and the rows to hold out.
+    """Draw the rows to train on and the rows to hold out, as scikit-learn's MLP draws them.
 
-    The draw is scikit-learn's MLP's, stratified when there are two classes. But where rows stand
-    for several, because their weights are whole numbers that differ, or because most of the rows
-    it would hold out have copies among the others, it is the distinct rows that are drawn, in an
-    order that their content decides: then a row of weight 2 fares as the row given twice, a row of
-    weight 0 as if it were not there, and no score is one of rows trained on. If there are too few
-    distinct rows for that, the first draw stands.
+    The draw is by row alone, stratified when there are two classes. Rows that are copies of each
+    other are not kept together: a split by distinct (row, label) pairs gives all copies of a row
+    with one label to one side, and so falsifies how probable that label is on the other.
 
     Raises
     ------
@@ -86,36 +77,6 @@ def split(
     """
     if not fraction:
         raise ValueError("validation_fraction must be above 0 to hold out rows. Got 0.")
-    state = rng.get_state()
-    train, held = _draw(np.arange(X.shape[0]), y, labels, fraction, rng)
-    keys = _fingerprints(X, labels.targets(y))
-    if not _whole_and_different(weights) and np.isin(keys[held], keys[train]).mean() <= 0.5:
-        return train, held
-
-    after = rng.get_state()
-    counted = np.arange(len(keys)) if weights is None else np.flatnonzero(weights)
-    _, first, group = np.unique(keys[counted], return_index=True, return_inverse=True)
-    try:
-        rng.set_state(state)
-        _, drawn = _draw(np.arange(len(first)), y[counted[first]], labels, fraction, rng)
-    except ValueError:
-        rng.set_state(after)
-        return train, held
-    holds = np.isin(group, drawn)
-    return counted[~holds], counted[holds]
-
-
-def _whole_and_different(weights: FloatArray | None) -> bool:
-    return (
-        weights is not None
-        and bool((weights == np.floor(weights)).all())
-        and bool((weights != weights[0]).any())
-    )
-
-
-def _draw(
-    rows: IntArray, y: Any, labels: Labels, fraction: float, rng: RandomState
-) -> tuple[IntArray, IntArray]:
     two_classes = labels.n_outputs == 1 and not labels.multilabel
     if two_classes:
         present, counts = np.unique(y, return_counts=True)
@@ -124,33 +85,13 @@ def _draw(
                 "The least populated class in y has only 1 sample, which is too few to be both "
                 f"trained on and held out. It is {present[counts.argmin()].item()!r}."
             )
+    n_rows = np.shape(y)[0]
     train, held = train_test_split(
-        rows, test_size=fraction, random_state=rng, stratify=y if two_classes else None
+        np.arange(n_rows), test_size=fraction, random_state=rng, stratify=y if two_classes else None
     )
     if len(held) < 2:
         raise ValueError(
-            f"The validation set is too small: validation_fraction={fraction} of {len(rows)} "
+            f"The validation set is too small: validation_fraction={fraction} of {n_rows} "
             "rows. Increase 'validation_fraction' or the size of your dataset."
         )
     return train, held
-
-
-def _fingerprints(X: Any, targets: BoolArray) -> NDArray[np.uint64]:
-    """Return a number for each row and its labels that is the same for equal ones.
-
-    It is a random linear form in the row's bits, modulo 2**64: others all but never share it.
-    """
-    rng = np.random.default_rng(0)
-    odd = rng.integers(2**63, size=X.shape[1] + targets.shape[1], dtype=np.uint64) * 2 + 1
-    bits = np.uint64 if X.dtype == np.float64 else np.uint32
-    if isinstance(X, np.ndarray):
-        # A thousand rows at a time: float32's are widened for it.
-        # Adding 0 makes a 0 of -0.
-        parts = ((X[i : i + 1000] + 0).view(bits) for i in range(0, len(X), 1000))
-        numbers = np.concatenate([part.astype(np.uint64) @ odd[: X.shape[1]] for part in parts])
-    else:
-        values = (X.data + 0).view(bits).astype(np.uint64)
-        rows = type(X)((values, X.indices, X.indptr), shape=X.shape)
-        numbers = rows @ odd[: X.shape[1]]
-    numbers += targets.astype(np.uint64) @ odd[X.shape[1] :]
-    return np.asarray(numbers)

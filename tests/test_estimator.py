@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.random import RandomState
 from scipy.sparse import csc_array, csr_array
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -23,9 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from quadnet import NeuralNetworkClassifier
 from quadnet.activations import ACTIVATIONS, Activation
-from quadnet.holdout import split
 from quadnet.initializers import INITIALIZERS
-from quadnet.labels import Labels
 from tests.oracle import fit
 from tests.serving import ROOT
 
@@ -367,19 +364,6 @@ def test_a_pipeline_can_scale_the_validation_rows_too():
         pipeline = Pipeline([("scale", StandardScaler()), ("net", net)], transform_input=["X_val"])
         fit(pipeline, X_IRIS[::2], Y_IRIS[::2], X_val=X_IRIS[1::2], y_val=Y_IRIS[1::2])
         assert pipeline.score(X_IRIS, Y_IRIS) > 0.5
-
-
-def test_a_copy_of_a_row_is_never_trained_on_and_held_out():
-    distinct = np.random.default_rng(0).normal(size=(30, 2))
-    X, y = np.repeat(distinct, 4, axis=0), np.repeat(np.arange(30) % 3, 4)
-    train, held = split(X, y, Labels.of(y), weights=None, fraction=0.25, rng=RandomState(0))
-    assert sorted([*train, *held]) == list(range(120))
-    assert len(held) == 4 * 8
-    assert {tuple(row) for row in X[train]}.isdisjoint(tuple(row) for row in X[held])
-    # Sparse rows and float32 are recognised alike.
-    for rows in (csr_array(X), X.astype(np.float32)):
-        again = split(rows, y, Labels.of(y), weights=None, fraction=0.25, rng=RandomState(0))
-        assert {tuple(row) for row in X[again[0]]}.isdisjoint(tuple(row) for row in X[again[1]])
 
 
 def test_gradients_can_be_checked_from_outside():

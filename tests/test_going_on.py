@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 from quadnet import NeuralNetworkClassifier
-from tests.oracle import MLP_TAKES_WEIGHTS, fit
+from tests.oracle import fit
 
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -310,28 +309,6 @@ def test_a_plain_scorer_is_called_without_weights_and_may_not_answer_nan():
         net.set_params(scoring=lambda e, X, y: np.nan).fit(X, Y)
     with pytest.raises(ValueError, match=r"'scoring' parameter.*get_scorer_names.*Got 'luck'"):
         net.set_params(scoring="luck").fit(X, Y)
-
-
-def test_data_of_a_few_repeated_rows_can_be_stopped_early_too():
-    corners = np.repeat([[0.0, 0], [0, 1], [1, 0], [1, 1]], 50, axis=0)
-    y = (corners.sum(axis=1) == 1).astype(int)
-    shared = {"early_stopping": True, "random_state": 0, "max_iter": 30}
-    ours = fit(NeuralNetworkClassifier((8,), **shared), corners, y)
-    theirs = fit(MLPClassifier((8,), **shared), corners, y)
-    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-7)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_a_row_given_twice_or_broken_weights_change_no_split(seed):
-    raw, _ = load_iris(return_X_y=True)
-    assert len(np.unique(raw, axis=0)) < len(raw)
-    shared = {"early_stopping": True, "random_state": seed, "max_iter": 10}
-    weights = np.random.default_rng(seed).uniform(0.5, 2, 150)
-    for options in ({}, {"sample_weight": weights})[: 1 + MLP_TAKES_WEIGHTS]:
-        ours = fit(NeuralNetworkClassifier((8,), **shared), raw, Y, **options)
-        theirs = fit(MLPClassifier((8,), **shared), raw, Y, **options)
-        np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-7)
-        assert ours.validation_scores_ == pytest.approx(theirs.validation_scores_)
 
 
 def test_a_subclass_may_have_a_constructor_of_its_own():
