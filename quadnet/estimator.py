@@ -27,8 +27,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
 
     It drops in for `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` have
     its names, defaults and meaning, and the same `random_state` draws the same weights, splits and
-    shuffles, so that both train the same network. The parameters after `max_fun` go beyond it; their
-    defaults change nothing.
+    shuffles, so that both train the same network. The parameters after `max_fun` go beyond it;
+    their defaults change nothing.
 
     Parameters
     ----------
@@ -88,7 +88,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         as the row given twice, because one copy may be held out and the other trained on. Give
         `X_val` to keep copies of a row together.
     validation_fraction : float, default=0.1
-        The share of rows to hold out, if `fit` is not given `X_val`. Stratified for two classes.
+        The share of rows to hold out, if `fit` is not given `X_val`. Stratified for two classes,
+        as MLPClassifier does; for more classes with any other `scoring` than 'accuracy', if each
+        has at least two rows.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
         For 'adam' and 'adamw'.
     n_iter_no_change : int or inf, default=10
@@ -125,7 +127,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         What early stopping maximises on the held-out rows: 'accuracy', 'loss' (minus the loss
         without penalty), the name of any scikit-learn scorer, or a callable
         ``scorer(estimator, X, y)``, which also gets `sample_weight` if it takes that and there
-        are weights.
+        are weights. Where the held-out rows lack a class, scorers of probabilities get the list of
+        all classes; average precision, and the area under the ROC curve of each class against the
+        rest, are averaged over the classes that these rows have.
     alpha_scaling : {'batch', 'samples'}, default='batch'
         Whether the penalty is divided by the rows of the mini-batch, as scikit-learn does, which
         makes it grow with the number of mini-batches, or by all training rows, which makes every
@@ -263,7 +267,14 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             rng = check_random_state(self.random_state)
             network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
             if self.early_stopping and held_out is None and self.solver != "lbfgs":
-                train, held = holdout.split(y, labels, fraction=self.validation_fraction, rng=rng)
+                train, held = holdout.split(
+                    y,
+                    labels,
+                    fraction=self.validation_fraction,
+                    # MLPClassifier, which has no `scoring`, stratifies two classes only.
+                    every_class=self.scoring != "accuracy",
+                    rng=rng,
+                )
                 held_weights = None
                 if weights is not None:
                     weights, held_weights = weights[train], weights[held]
@@ -279,7 +290,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
                 labels.targets(y),
                 weights=weights,
                 held_out=held_out,
-                scorer=self._scorer(labels) if held_out else None,
+                scorer=self._scorer(held_out) if held_out else None,
                 history=history.continued(
                     early_stopping=self.early_stopping and held_out is not None
                 ),

@@ -112,6 +112,11 @@ class Fit:
                 solve(max_epochs, tasks, fitted)
         except KeyboardInterrupt:
             self.stop_reason = "interrupted"
+        if self.history.early_stopping and self.n_iter and self.history.best_theta is None:
+            raise ValueError(
+                "scoring must tell epochs apart, but no epoch had a score above -inf. Got the "
+                f"scores {self.history.scores[-self.n_iter :][:5]} in the first epochs."
+            )
         if self.history.best_theta is not None:
             self.network.parameters.flat[:] = self.history.best_theta
         elif not np.isfinite(self.network.parameters.flat).all():

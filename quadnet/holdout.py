@@ -1,5 +1,6 @@
 """The rows that early stopping holds out, and the score of a network on them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,11 +63,13 @@ class HeldOut:
 
 
 def split(
-    y: Any, labels: Labels, *, fraction: float, rng: RandomState
+    y: Any, labels: Labels, *, fraction: float, every_class: bool, rng: RandomState
 ) -> tuple[IntArray, IntArray]:
     """Draw the rows to train on and the rows to hold out, as scikit-learn's MLP draws them.
 
-    The draw is by row alone, stratified when there are two classes. Rows that are copies of each
+    The draw is by row alone, stratified when there are two classes. With `every_class`, which
+    scikit-learn's MLP does not know, it is also stratified when there are more, if there are
+    enough rows of each. Rows that are copies of each
     other are not kept together: a split by distinct (row, label) pairs gives all copies of a row
     with one label to one side, and so falsifies how probable that label is on the other.
 
@@ -86,8 +89,11 @@ def split(
                 f"trained on and held out. It is {present[counts.argmin()].item()!r}."
             )
     n_rows = np.shape(y)[0]
+    stratified = two_classes or (
+        every_class and not labels.multilabel and _can_stratify(y, fraction)
+    )
     train, held = train_test_split(
-        np.arange(n_rows), test_size=fraction, random_state=rng, stratify=y if two_classes else None
+        np.arange(n_rows), test_size=fraction, random_state=rng, stratify=y if stratified else None
     )
     if len(held) < 2:
         raise ValueError(
@@ -95,3 +101,10 @@ def split(
             "rows. Increase 'validation_fraction' or the size of your dataset."
         )
     return train, held
+
+
+def _can_stratify(y: Any, fraction: float) -> bool:
+    """Whether every class has two rows, and either part has room for a row of every class."""
+    counts = np.unique(y, return_counts=True)[1]
+    n_held = math.ceil(fraction * len(y))  # as train_test_split rounds
+    return bool(counts.min() >= 2) and len(counts) <= min(n_held, len(y) - n_held)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from quadnet.predictor import decide
-from quadnet.types import BoolArray, FloatArray
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 
 class Labels:
@@ -87,11 +87,31 @@ class Labels:
         if self.multilabel:
             dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
             return dense.astype(bool)
-        present, codes = np.unique(y, return_inverse=True)
-        indices = np.searchsorted(self.classes, present)[codes.reshape(-1)]
+        indices = self.indices(y)
         if self.n_outputs == 1:
             return np.equal(indices, 1)[:, np.newaxis]
-        return np.eye(len(self.classes), dtype=bool)[indices]
+        targets = np.zeros((len(indices), len(self.classes)), bool)
+        targets[np.arange(len(indices)), indices] = True
+        return targets
+
+    def indices(self, y: Any) -> IntArray:
+        """Return where in `classes` each row's class is; y has one class a row."""
+        present, codes = np.unique(y, return_inverse=True)
+        indices: IntArray = np.searchsorted(self.classes, present)[codes.reshape(-1)]
+        return indices
+
+    def coverage(self, y: Any, weights: FloatArray | None) -> tuple[BoolArray, BoolArray]:
+        """Return for each class whether any row has it, and whether any row lacks it.
+
+        Rows of weight 0 do not count.
+        """
+        counted = slice(None) if weights is None else np.flatnonzero(weights)
+        if self.multilabel:
+            targets = self.targets(y)[counted]
+            return np.any(targets, axis=0), np.any(~targets, axis=0)
+        indices = self.indices(y)[counted]
+        counts = np.bincount(indices, minlength=len(self.classes))
+        return counts > 0, counts < len(indices)
 
     def decide(self, Z: FloatArray) -> NDArray[np.generic]:
         """Return each row's label, or its 0/1 row of labels, from the network's logits."""

@@ -1,7 +1,6 @@
 """What comes before training: data, labels, weights and a network to begin with, all checked."""
 
 import copy
-from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from quadnet.construction import initializer_for, network_for
 from quadnet.holdout import HeldOut, Scorer
 from quadnet.labels import Labels
 from quadnet.network import Network
+from quadnet.scorers import row_scorer
 from quadnet.types import FloatArray
 from quadnet.weights import row_weights, with_class_weights
 
@@ -120,7 +120,7 @@ class Preparation(Answers):
             ) from None
         return network
 
-    def _scorer(self, labels: Labels) -> Scorer:
+    def _scorer(self, held_out: HeldOut) -> Scorer:
         """Return what early stopping maximises."""
         if self.scoring == "accuracy":
             return lambda network, held: held.accuracy(network)
@@ -135,14 +135,11 @@ class Preparation(Answers):
                 self.scoring,
                 "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
             ) from None
-        taken = signature(scorer).parameters.values()
-        takes_weights = any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in taken)
+        score_rows = row_scorer(scorer, held_out.y, held_out.labels, held_out.weights)
 
         def score(network: Network, held: HeldOut) -> float:
-            weighted = takes_weights and held.weights is not None
-            weights = {"sample_weight": held.weights} if weighted else {}
-            shown = self._copy_with(copy.deepcopy(network), labels)
-            value = float(scorer(shown, held.X, held.y, **weights))
+            shown = self._copy_with(copy.deepcopy(network), held.labels)
+            value = float(score_rows(shown, held.X, held.y))
             if np.isnan(value):
                 raise ValueError(f"scoring must return a number. Got nan from {self.scoring!r}.")
             return value

@@ -1,0 +1,130 @@
+"""scikit-learn's scorers on held-out rows, which may lack some of the classes."""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from quadnet.labels import Labels
+from quadnet.types import BoolArray, FloatArray
+
+RowScorer = Callable[[Any, Any, Any], float]
+"""A function of a fitted estimator, rows and their labels."""
+
+_COMPARISONS_OF_CLASSES = {
+    "average_precision_score",
+    "d2_brier_score",
+    "d2_log_loss_score",
+    "roc_auc_score",
+}
+"""Metrics of `sklearn.metrics` that are not defined for rows of one class only."""
+
+
+def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) -> RowScorer:
+    """Return a function that scores rows labelled y as `scorer` does.
+
+    Where y lacks classes, a scorer that `sklearn.metrics.make_scorer` made from a metric of
+    probabilities or logits gets the list of all classes, if the metric takes one. Average
+    precision and the area under the ROC curve (of each class against the rest) become the mean
+    over the classes that y has.
+
+    Parameters
+    ----------
+    scorer : callable
+        ``scorer(estimator, X, y)``, as `sklearn.metrics.check_scoring` returns it.
+    y : array-like of shape (n_rows,) or (n_rows, n_labels)
+    labels : Labels
+        The labels of the whole problem.
+    weights : ndarray of shape (n_rows,) or None
+        Passed as `sample_weight` if the scorer takes it.
+
+    Raises
+    ------
+    ValueError
+        If the metric compares classes and y has only one.
+    """
+    # scikit-learn has no public way to read what a scorer was made from. Without these attributes
+    # the scorer is called as it is.
+    metric, options = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", None)
+    if metric is None or not isinstance(options, Mapping):
+        given = _weights_for(scorer, weights)
+        return lambda estimator, X, y: scorer(estimator, X, y, **given)
+
+    single_label = not labels.multilabel and labels.n_outputs > 1
+    multi_class = options.get("multi_class") if single_label else None
+    # scikit-learn refuses weights for the area under the curves of pairs of classes.
+    given = {} if multi_class == "ovo" else _weights_for(metric, weights)
+    has, lacks = labels.coverage(y, given.get("sample_weight"))
+    if has.sum() == 1 and not lacks[has].any() and metric.__name__ in _COMPARISONS_OF_CLASSES:
+        raise ValueError(
+            f"scoring with {metric.__name__} compares classes, but all held-out rows have the "
+            f"class {labels.classes[has].tolist()[0]!r}. Hold out rows of several classes, or use "
+            "scoring='loss'."
+        )
+    defined = has & lacks if metric is metrics.roc_auc_score else has
+    mean_of_columns = options.get("average", "macro") in {"macro", "weighted"} and (
+        metric is metrics.average_precision_score
+        or (metric is metrics.roc_auc_score and (labels.multilabel or multi_class == "ovr"))
+    )
+    if labels.n_outputs > 1 and mean_of_columns and not defined.all():
+        return _mean_over(defined, scorer, labels, given)
+    from_labels = getattr(scorer, "_response_method", "predict") == "predict"
+    taken = {} if from_labels or labels.multilabel else _taken(metric)
+    if "labels" in taken and not has.all():
+        given |= {"labels": labels.classes}
+    if "pos_label" in taken and taken["pos_label"].default not in labels.classes.tolist():
+        given |= {"pos_label": labels.classes[-1]}  # the class that the scorer takes the column of
+    made = copy.copy(scorer)
+    made._kwargs = {**given, **options}  # noqa: SLF001
+    return _silenced(made, y)
+
+
+def _taken(function: Callable[..., Any]) -> Mapping[str, Parameter]:
+    return signature(function).parameters
+
+
+def _weights_for(function: Callable[..., Any], weights: FloatArray | None) -> dict[str, Any]:
+    taken = _taken(function)
+    takes = "sample_weight" in taken or any(p.kind == p.VAR_KEYWORD for p in taken.values())
+    return {} if weights is None or not takes else {"sample_weight": weights}
+
+
+def _mean_over(columns: BoolArray, scorer: Any, labels: Labels, given: dict[str, Any]) -> RowScorer:
+    """Return a scorer that takes its metric's mean over these classes' columns alone."""
+    if not columns.any():
+        raise ValueError(
+            f"scoring with {scorer._score_func.__name__} needs a label that some of the held-out "  # noqa: SLF001
+            "rows have and others lack. There is no such label; use scoring='loss'."
+        )
+    options = {k: v for k, v in scorer._kwargs.items() if k not in {"multi_class", "labels"}}  # noqa: SLF001
+    methods = scorer._response_method  # noqa: SLF001
+    methods = [methods] if isinstance(methods, str) else methods
+
+    def score(estimator: Any, X: Any, y: Any) -> float:
+        method = next(name for name in methods if hasattr(estimator, name))
+        answers = getattr(estimator, method)(X)[:, columns]
+        targets = labels.targets(y)[:, columns]
+        if targets.shape[1] == 1:
+            answers, targets = answers[:, 0], targets[:, 0]
+        value = scorer._score_func(targets, answers, **options, **given)  # noqa: SLF001
+        return float(scorer._sign * value)  # noqa: SLF001
+
+    return score
+
+
+def _silenced(scorer: Any, y: Any) -> RowScorer:
+    """Return the scorer without the warning that y, of many classes, may be a regression's."""
+    many = np.ndim(y) == 1 and len(np.unique(y)) > round(0.5 * np.shape(y)[0])
+    if not many:
+        return lambda estimator, X, y: float(scorer(estimator, X, y))
+
+    def score(estimator: Any, X: Any, y: Any) -> float:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
+            return float(scorer(estimator, X, y))
+
+    return score
