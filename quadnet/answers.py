@@ -270,7 +270,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         )
         network = trained.in_double()
         y = y if self._labels.multilabel else column_or_1d(y)
-        Labels.with_part(y, self.classes_, multilabel=self._labels.multilabel)
+        self._labels.check_part(y)
         objective = Objective(
             network,
             rows,

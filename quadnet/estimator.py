@@ -14,7 +14,7 @@ from quadnet.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from quadnet.fitting import Fit
 from quadnet.history import History
 from quadnet.holdout import HeldOut
-from quadnet.labels import Labels
+from quadnet.labels import Labels, distinct
 from quadnet.preparation import Preparation
 from quadnet.weights import refuse_nothing
 
@@ -371,7 +371,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         known = getattr(self, "classes_", None)
         if known is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        if not (known is None or classes is None or np.array_equal(np.unique(classes), known)):
+        if not (known is None or classes is None or np.array_equal(distinct(classes), known)):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{known!r}"
@@ -380,12 +380,11 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         columns = self._columns()
         try:
             rows, y = self._validated(X, y, going_on=going_on)
-            before = getattr(self, "_labels", None)
-            labels = Labels.with_part(
-                y,
-                classes if known is None else known,
-                multilabel=None if before is None else before.multilabel,
-            )
+            labels = getattr(self, "_labels", None)
+            if labels is None:
+                labels = Labels.among(classes if known is None else known, y)
+            else:
+                labels.check_part(y)
             weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
             rng = getattr(self, "_random_state", None) if going_on else None
             rng = check_random_state(self.random_state) if rng is None else rng

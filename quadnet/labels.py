@@ -34,47 +34,39 @@ class Labels:
         ValueError
             If y holds anything but classes, or more than one output that is no indicator.
         """
-        multilabel = cls._is_multilabel(y)
+        multilabel = _is_multilabel(y)
         return cls(np.arange(y.shape[1]) if multilabel else np.unique(y), multilabel=multilabel)
 
     @classmethod
-    def with_part(cls, y: Any, classes: Any, *, multilabel: bool | None = None) -> "Labels":
-        """Return the labels `classes`, of which y has some.
+    def among(cls, classes: Any, y: Any) -> "Labels":
+        """Return the labels that a caller lists in `classes`, of which y has some.
 
         Raises
         ------
         ValueError
-            As `of`; or if y has others, or does not say one or several of them for each row as
-            `multilabel` says it must.
+            If `classes` is not a list of classes, or as `check_part`.
         """
-        labels = cls(np.unique(np.asarray(classes)), multilabel=cls._is_multilabel(y))
-        if multilabel not in (None, labels.multilabel):
-            expected = "a column for each label" if multilabel else "one label a row"
-            raise ValueError(f"y must have {expected}, as before. Got the shape {y.shape}.")
-        if labels.multilabel and y.shape[1] != len(labels.classes):
-            raise ValueError(
-                f"y must have a column for each of the {len(labels.classes)} classes. "
-                f"Got {y.shape[1]} columns."
-            )
-        present = labels.classes if labels.multilabel else np.unique(y)
-        if len(np.setdiff1d(present, labels.classes)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {labels.classes}. "
-                f"'y' has {present}."
-            )
+        multilabel = _is_multilabel(y, classes_known=True)
+        labels = cls(distinct(classes), multilabel=multilabel)
+        labels.check_part(y)
         return labels
 
-    @staticmethod
-    def _is_multilabel(y: Any) -> bool:
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
-        if kind == "multiclass-multioutput":
+    def check_part(self, y: Any) -> None:
+        """Raise ValueError if y has other labels, or of another kind: one or several a row."""
+        if self.multilabel != _is_multilabel(y, classes_known=True):
+            expected = "a column for each label" if self.multilabel else "one label a row"
+            raise ValueError(f"y must have {expected}, as before. Got the shape {np.shape(y)}.")
+        if self.multilabel and y.shape[1] != len(self.classes):
             raise ValueError(
-                "y has several columns with more than two values each. Several columns must be "
-                "0/1 indicators, one a label; for several outputs of many classes wrap the "
-                "estimator in sklearn.multioutput.MultiOutputClassifier."
+                f"y must have a column for each of the {len(self.classes)} classes. "
+                f"Got {y.shape[1]} columns."
             )
-        return bool(kind.startswith("multilabel"))
+        present = self.classes if self.multilabel else np.unique(y)
+        if len(np.setdiff1d(present, self.classes)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
+                f"'y' has {present}."
+            )
 
     @property
     def n_outputs(self) -> int:
@@ -116,3 +108,63 @@ class Labels:
     def decide(self, Z: FloatArray) -> NDArray[np.generic]:
         """Return each row's label, or its 0/1 row of labels, from the network's logits."""
         return decide(Z, self.classes, multilabel=self.multilabel)
+
+
+def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
+    """Whether y has a column for each label.
+
+    Raises
+    ------
+    ValueError
+        If y holds anything but classes, or several columns of anything but 0 and 1.
+    """
+    # scikit-learn warns that y could be a regression's if it has more classes than half the rows,
+    # which says nothing when y is a mini-batch of known classes. Two rows a class never warn.
+    twice_each = np.tile(np.unique(y), 2) if np.ndim(y) == 1 else y
+    check_classification_targets(twice_each if classes_known else y)
+    kind = type_of_target(twice_each, input_name="y")
+    if kind == "multiclass-multioutput":
+        raise ValueError(
+            "y has several columns with more than two values each. Several columns must be "
+            "0/1 indicators, one a label; for several outputs of many classes wrap the "
+            "estimator in sklearn.multioutput.MultiOutputClassifier."
+        )
+    if not kind.startswith("multilabel"):
+        return False
+    values = y.tocsr().data if hasattr(y, "toarray") else np.asarray(y)
+    if ((values != 0) & (values != 1)).any():
+        values = np.unique(values)
+        raise ValueError(
+            "y with several columns must say with 0 and 1 which labels a row has. Got the values "
+            f"{values.tolist()}; pass y == {values.max().item()!r} if that value stands for 1."
+        )
+    return True
+
+
+def distinct(classes: Any) -> NDArray[np.generic]:
+    """Return the sorted, distinct classes of a caller's list.
+
+    Raises
+    ------
+    ValueError
+        If it is not a list of labels of one kind.
+    """
+    given = np.asarray(classes)
+    if given.ndim != 1 or not len(given):
+        raise ValueError(
+            "`classes` must be a list or one-dimensional array of all labels, such as "
+            f"np.unique(y). Got {classes!r}."
+        )
+    # NumPy turns the numbers of a list that holds strings too into strings.
+    mixed = given.dtype.kind == "U" and not all(isinstance(label, str) for label in classes)
+    if mixed:
+        given = np.asarray(classes, dtype=object)
+    try:
+        found = np.unique(given)
+        with np.errstate(invalid="ignore"):  # NaN is refused below in words
+            check_classification_targets(np.tile(found, 2))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`classes` must hold labels of one kind: strings, integers or booleans. {error}"
+        ) from None
+    return found

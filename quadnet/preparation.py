@@ -84,7 +84,7 @@ class Preparation(Answers):
         if not hasattr(y, "toarray"):
             y = np.asarray(y) if labels.multilabel else column_or_1d(y)
         try:
-            Labels.with_part(y, labels.classes, multilabel=labels.multilabel)
+            labels.check_part(y)
         except ValueError as error:
             raise ValueError(f"y_val: {error}") from None
         weights = self._weights(sample_weight, rows, y, labels, "sample_weight_val")

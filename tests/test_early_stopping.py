@@ -177,6 +177,17 @@ def test_a_rare_class_stops_no_fit(scoring):
             assert np.isfinite(net.best_validation_score_)
 
 
+def test_many_classes_in_few_held_out_rows_are_no_regression():
+    rng = np.random.default_rng(0)
+    rows, y = rng.normal(size=(300, 3)), np.arange(300) % 100
+    net = NeuralNetworkClassifier(
+        early_stopping=True, scoring="neg_log_loss", max_iter=1, random_state=0
+    )
+    fit(net, rows, y)  # the tests make errors of warnings
+    fit(net, rows, y, X_val=rows[:60], y_val=y[:60])
+    assert np.isfinite(net.best_validation_score_)
+
+
 def test_a_score_of_minus_infinity_in_every_epoch_is_refused():
     net = NeuralNetworkClassifier(
         early_stopping=True, scoring=lambda net, X, y: -np.inf, max_iter=3, random_state=0

@@ -1,6 +1,8 @@
 """Training that goes on from where it was: warm starts, partial fits, and failures in between."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from quadnet import NeuralNetworkClassifier
 from tests.oracle import fit
+from tests.serving import ROOT
 
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -424,3 +427,39 @@ def test_balance_is_among_the_classes_that_have_weight():
     balanced = fit(new(class_weight="balanced", alpha=5.0), X, Y, weights)
     by_hand = weights * np.where(Y == 0, 120 / (2 * 70), 120 / (2 * 50))
     np.testing.assert_allclose(balanced.coefs_[0], fit(new(alpha=5.0), X, Y, by_hand).coefs_[0])
+
+
+@pytest.mark.parametrize("n_rows", [1, 32])
+def test_a_mini_batch_of_known_classes_is_no_regression(n_rows):
+    rng = np.random.default_rng(0)
+    rows, y = rng.normal(size=(n_rows, 5)), rng.permutation(100)[:n_rows]
+    net = new().partial_fit(rows, y, classes=range(100))  # the tests make errors of warnings
+    net.partial_fit(rows, y[::-1]).check_gradients(rows, y)
+    named = new().partial_fit(rows, y.astype(str), classes=np.arange(100).astype(str))
+    assert named.predict(rows).dtype.kind == "U"
+    with pytest.warns(UserWarning, match="could represent a regression problem"):
+        fit(new(max_iter=2), rng.normal(size=(32, 5)), np.arange(32))
+
+
+MANY_CLASSES = """
+import resource
+import numpy as np
+from quadnet import NeuralNetworkClassifier
+X = np.random.default_rng(0).normal(size=(64, 5))
+net = NeuralNetworkClassifier((5,), max_iter=1, batch_size=64)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+net.partial_fit(X[:8], np.arange(8), classes=np.arange(10))
+before = peak()
+net = NeuralNetworkClassifier((5,), max_iter=1)
+net.partial_fit(X, np.arange(64), classes=np.arange(30_000))
+print(peak() - before)
+"""
+
+
+def test_memory_grows_with_rows_times_classes():
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_CLASSES], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    # 64 x 30,000 outputs are 15 MB in float64; a square of the classes is 900 MB in bytes.
+    assert float(done.stdout) < 300

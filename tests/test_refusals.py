@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification
 from sklearn.exceptions import NotFittedError
@@ -167,3 +168,58 @@ def test_bad_rows_are_refused_when_predicting_too():
     named = fit(clone(net), pd.DataFrame(X_IRIS, columns=list("abcd")), Y_IRIS)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         named.predict_proba(X_IRIS)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda on: np.where(on, 1, -1),
+        lambda on: np.where(on, 2.0, 1.0),
+        lambda on: np.where(on, 0, 5).astype(np.uint8),
+        lambda on: csr_array(np.where(on, 3, 0)),
+        lambda on: np.full(on.shape, 2),
+    ],
+)
+def test_several_columns_of_other_values_than_0_and_1_are_refused(encode):
+    on = X_IRIS[:, :3] > np.median(X_IRIS[:, :3], axis=0)
+    said = "y with several columns must say with 0 and 1 which labels a row has. Got the values"
+    with pytest.raises(ValueError, match=said):
+        NeuralNetworkClassifier(max_iter=2).fit(X_IRIS, encode(on))
+    with pytest.raises(ValueError, match=said):
+        NeuralNetworkClassifier().partial_fit(X_IRIS, encode(on), classes=["a", "b", "c"])
+    net = fit(NeuralNetworkClassifier((3,), max_iter=2), X_IRIS, on.astype(int))
+    with pytest.raises(ValueError, match=said):
+        net.check_gradients(X_IRIS, encode(on))
+    with pytest.raises(ValueError, match=f"y_val: {said}"):
+        fit(net, X_IRIS, on.astype(int), X_val=X_IRIS, y_val=encode(on))
+    for same in (on, on.astype(float), csr_array(on.astype(int)), on.astype(np.uint8).tolist()):
+        fit(net, X_IRIS, same)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ({"a", "b"}, r"`classes` must be a list .* Got \{'"),
+        ({"a": 1, "b": 2}.keys(), r"`classes` must be a list .* Got dict_keys"),
+        ((label for label in "ab"), "`classes` must be a list .* Got <generator"),
+        ("ab", "`classes` must be a list .* Got 'ab'"),
+        (2, "`classes` must be a list .* Got 2"),
+        ([], r"`classes` must be a list .* Got \[\]"),
+        ([["a", "b"]], r"`classes` must be a list .* Got \[\['a', 'b'\]\]"),
+        (["a", "b", 1], "`classes` must hold labels of one kind"),
+        (["a", "b", None], "`classes` must hold labels of one kind"),
+        ([b"a", b"b"], "`classes` must hold labels of one kind"),
+        ([0.5, 1.5], "`classes` must hold labels of one kind"),
+        ([0, 1, np.nan], "`classes` must hold labels of one kind"),
+    ],
+)
+def test_classes_that_are_no_list_of_labels_are_named(classes, said):
+    net = NeuralNetworkClassifier((2,))
+    with pytest.raises(ValueError, match=said):
+        net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=classes)
+    net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=np.array(["b", "a"], dtype=object))
+    for same in (("a", "b"), np.array(["a", "b"]), pd.Series(["b", "a"]), pd.Index(["a", "b"])):
+        net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=same)
+    if not hasattr(classes, "send"):  # the generator is used up
+        with pytest.raises(ValueError, match=said):
+            net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=classes)
