@@ -112,8 +112,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         Whether units have biases.
     class_weight : dict, 'balanced' or None, default=None
         Weights that multiply the `sample_weight` of each class's rows, 1 for a class that the
-        dict does not name; 'balanced' gives every class the same sum of weights. They count in the
-        validation score too; with `X_val`, 'balanced' there balances the rows of `X_val`.
+        dict does not name. Names of classes that no row has are ignored, unless all are. 'balanced'
+        gives every class the same sum of weights. They count in the validation score too; with
+        `X_val`, 'balanced' there balances the rows of `X_val`.
     dropout : float, default=0.0
         The share of each hidden layer's units that is silenced, at random, in each update.
     warmup_epochs : float, default=0

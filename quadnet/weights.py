@@ -1,6 +1,7 @@
 """Row weights: what the caller gives, and what `class_weight` makes of it."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def refuse_nothing(weights: FloatArray, name: str) -> None:
 
 def with_class_weights(
     weights: FloatArray | None,
-    class_weight: str | Mapping[Any, float] | None,
+    class_weight: str | Mapping[Any, Any] | None,
     y: Any,
     labels: Labels,
     dtype: np.dtype[np.floating],
@@ -91,22 +92,24 @@ def _balanced(weights: FloatArray | None, y: Any, labels: Labels) -> NDArray[np.
     return np.asarray(shares[codes])
 
 
-def _by_class(class_weight: Mapping[Any, float], y: Any, labels: Labels) -> NDArray[np.float64]:
+def _by_class(class_weight: Mapping[Any, Any], y: Any, labels: Labels) -> NDArray[np.float64]:
     if labels.multilabel:
         raise ValueError(
             "class_weight must be 'balanced' or None for multilabel y, whose rows can be of "
             "several classes at once. Got a dict; use sample_weight."
         )
-    unknown = [key for key in class_weight if key not in set(labels.classes.tolist())]
-    if unknown:
+    for label, weight in class_weight.items():
+        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+            raise ValueError(
+                "class_weight must have values that are numbers, finite and not negative. "
+                f"Got {weight!r} for the class {label!r}."
+            )
+    classes = labels.classes.tolist()
+    # The rows of a fold or a site may lack classes of the problem: their names are passed over.
+    if class_weight and class_weight.keys().isdisjoint(classes):
         raise ValueError(
-            f"class_weight must have keys from the classes {labels.classes.tolist()}. "
-            f"Got {unknown}."
+            f"class_weight must have keys from the classes {classes}. Got {[*class_weight]}."
         )
     # Classes that are not named weigh 1.
-    each = np.array([class_weight.get(label, 1.0) for label in labels.classes.tolist()], float)
-    if not (np.isfinite(each).all() and (each >= 0).all()):
-        raise ValueError(
-            f"class_weight must have values that are finite and not negative. Got {class_weight}."
-        )
-    return np.asarray(each[np.searchsorted(labels.classes, y)])
+    each = np.array([class_weight.get(label, 1.0) for label in classes], float)
+    return np.asarray(each[labels.indices(y)])

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 
 from quadnet import NeuralNetworkClassifier
 from tests.oracle import fit
@@ -285,7 +286,11 @@ def test_a_class_weight_goes_for_rows_of_which_a_class_is_missing():
         ({0: 0.0}, {"sample_weight": (Y == 0).astype(float)}, "All weights are zero"),
         ({0: -1.0}, {}, "finite and not negative"),
         ({0: np.nan}, {}, "finite and not negative"),
+        ({0: 1.0, 7: -1.0}, {}, "Got -1.0 for the class 7"),
+        ({0: "2"}, {}, "Got '2' for the class 0"),
+        ({0: None}, {}, "Got None for the class 0"),
         ({7: 1.0}, {}, r"keys from the classes \[0, 1, 2\]. Got \[7\]"),
+        ({"0": 1.0, "1": 2.0}, {}, r"keys from the classes \[0, 1, 2\]. Got \['0', '1'\]"),
     ],
 )
 def test_class_weights_that_mean_nothing_are_refused(class_weight, options, message):
@@ -293,6 +298,22 @@ def test_class_weights_that_mean_nothing_are_refused(class_weight, options, mess
         new(class_weight=class_weight).fit(X, Y, **options)
     with pytest.raises(ValueError, match="multilabel"):
         new(class_weight=class_weight).fit(X, np.eye(3, dtype=int)[Y])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_class_weights_name_the_classes_of_the_problem_and_not_only_those_of_the_rows():
+    named = new(class_weight={"a": 1.0, "b": 2.0, "c": 9.0})
+    pair = np.array(["a", "b"])[np.arange(150) % 2]
+    fit(named, X, pair)
+    by_hand = fit(new(), X, pair, np.where(pair == "b", 2.0, 1.0))
+    np.testing.assert_allclose(named.coefs_[0], by_hand.coefs_[0])
+    # Also in rows to validate on, and where each fold lacks a class.
+    letters = np.array(["a", "b", "c"])[Y]
+    fit(new(class_weight={"a": 2.0, "z": 1.0}), X, letters, X_val=X[:99], y_val=letters[:99])
+    scores = cross_val_score(named, X, letters, groups=Y, cv=LeaveOneGroupOut())
+    assert np.isfinite(scores).all()
+    sites = cross_val_score(named, X, letters, groups=np.arange(150) < 60, cv=LeaveOneGroupOut())
+    assert np.isfinite(sites).all()
 
 
 def test_a_plain_scorer_is_called_without_weights_and_may_not_answer_nan():
