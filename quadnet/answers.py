@@ -14,7 +14,7 @@ from quadnet.labels import Labels
 from quadnet.lbfgs import Objective
 from quadnet.network import Network
 from quadnet.plain import Plain
-from quadnet.predictor import Predictor
+from quadnet.predictor import Predictor, underflow_is_zero
 from quadnet.types import FloatArray
 from quadnet.weights import row_weights
 
@@ -96,6 +96,7 @@ class Answers(ClassifierMixin, Hyperparameters):
             self, X, accept_sparse=("csr", "csc"), dtype=(np.float64, np.float32), reset=False
         )
 
+    @underflow_is_zero
     def predict(self, X: ArrayLike) -> NDArray[np.generic]:
         """Return the most probable class of each row.
 
@@ -126,6 +127,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         network = self._fitted_network()
         return self._labels.decide(network.logits(self._rows(X)))
 
+    @underflow_is_zero
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return each row's class probabilities.
 
@@ -153,6 +155,7 @@ class Answers(ClassifierMixin, Hyperparameters):
             return np.ones_like(probabilities[:, :1])
         return probabilities
 
+    @underflow_is_zero
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Return the logarithm of each row's class probabilities.
 
@@ -181,6 +184,7 @@ class Answers(ClassifierMixin, Hyperparameters):
             return np.zeros_like(logarithms[:, :1])
         return logarithms
 
+    @underflow_is_zero
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the logits: the output layer's values before its softmax or sigmoids.
 
@@ -204,6 +208,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         Z = self._fitted_network().logits(self._rows(X))
         return Z[:, 0] if Z.shape[1] == 1 and not self._labels.multilabel else Z
 
+    @underflow_is_zero
     def activations(self, X: ArrayLike) -> list[FloatArray]:
         """Return the values of every layer behind the inputs.
 
@@ -229,6 +234,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         network.loss.link(values[-1].T)
         return values
 
+    @underflow_is_zero
     def check_gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:

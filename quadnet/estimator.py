@@ -15,6 +15,7 @@ from quadnet.fitting import Fit
 from quadnet.history import History
 from quadnet.holdout import HeldOut
 from quadnet.labels import Labels, distinct
+from quadnet.predictor import underflow_is_zero
 from quadnet.preparation import Preparation
 from quadnet.weights import refuse_nothing
 
@@ -203,6 +204,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     """
 
     @with_callbacks
+    @underflow_is_zero
     def fit(
         self,
         X: Any,
@@ -328,6 +330,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         return None
 
     @unless(_why_no_partial_fit)
+    @underflow_is_zero
     def partial_fit(
         self,
         X: Any,

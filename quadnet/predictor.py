@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from quadnet.network import Network
 from quadnet.types import FloatArray
 
+underflow_is_zero = np.errstate(under="ignore")
+"""A decorator: what lies too near to 0 for a float is 0, whatever the caller's np.errstate."""
+
 
 def decide(Z: FloatArray, classes: NDArray[np.generic], *, multilabel: bool) -> NDArray[np.generic]:
     """Return each row's class, or its 0/1 row of labels, from logits of shape (n_rows, n_outputs).
@@ -58,6 +61,7 @@ class Predictor:
         """How many columns an input row has."""
         return self.network.layer_sizes[0]
 
+    @underflow_is_zero
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), for X (n_rows, n_features)."""
         X = np.asarray(X, dtype=self.dtype)
@@ -65,6 +69,7 @@ class Predictor:
             return np.ones((len(X), 1), self.dtype)
         return self.network.probabilities(X)
 
+    @underflow_is_zero
     def probabilities_by_class(self, X: FloatArray) -> FloatArray:
         """Return the same with each class's in one row, equal but for rounding."""
         X = np.asarray(X, dtype=self.dtype)
@@ -72,6 +77,7 @@ class Predictor:
             return np.ones((1, len(X)), self.dtype)
         return self.network.probabilities_by_class(X)
 
+    @underflow_is_zero
     def predict(self, X: FloatArray) -> NDArray[np.generic]:
         """Return the most probable class of each row, or which labels each row has (0 or 1)."""
         Z = self.network.logits(np.asarray(X, dtype=self.dtype))

@@ -99,7 +99,7 @@ def _by_class(class_weight: Mapping[Any, Any], y: Any, labels: Labels) -> NDArra
             "several classes at once. Got a dict; use sample_weight."
         )
     for label, weight in class_weight.items():
-        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
             raise ValueError(
                 "class_weight must have values that are numbers, finite and not negative. "
                 f"Got {weight!r} for the class {label!r}."

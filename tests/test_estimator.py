@@ -496,6 +496,29 @@ def test_a_frozen_answer_is_the_estimators_whatever_the_kind_of_rows(n_rows):
     np.testing.assert_array_equal(net.freeze().probabilities(X_IRIS[:n_rows]), expected)
 
 
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("targets", [Y_IRIS > 0, Y_IRIS, np.eye(3, dtype=int)[Y_IRIS]])
+def test_underflow_is_zero_whatever_numpy_is_told_to_raise(activation, loss, targets):
+    for X in (1e4 * X_SCALED, np.float32(1e4) * X_SCALED.astype(np.float32)):
+        weights = np.linspace(1e-60, 1.0, 150)
+        net = NeuralNetworkClassifier((5,), activation, loss=loss, max_iter=2, random_state=0)
+        with np.errstate(all="raise"):
+            fit(net, X, targets, weights, X_val=X, y_val=targets)
+            net.partial_fit(X, targets, weights)
+            net.score(X, targets)
+            net.predict_log_proba(X)
+            net.decision_function(X)
+            net.activations(X)
+            net.check_gradients(X[:3], targets[:3])
+            frozen = net.freeze()
+            frozen.predict(X)
+            frozen.probabilities_by_class(X)
+            P = net.predict_proba(X)
+        np.testing.assert_array_equal(P, frozen.probabilities(X))
+        assert np.isfinite(P).all()
+
+
 def test_a_temperature_can_be_fitted_to_the_logits():
     net = NeuralNetworkClassifier((30,), solver="lbfgs", random_state=0, max_iter=100)
     X, y = make_classification(400, 10, n_informative=4, flip_y=0.2, random_state=0)
