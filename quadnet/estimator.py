@@ -14,7 +14,7 @@ from quadnet.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from quadnet.fitting import Fit
 from quadnet.history import History
 from quadnet.holdout import HeldOut
-from quadnet.labels import Labels, distinct
+from quadnet.labels import Labels, distinct, warn_if_one_hot
 from quadnet.predictor import underflow_is_zero
 from quadnet.preparation import Preparation
 from quadnet.weights import refuse_nothing
@@ -87,7 +87,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         `X_val`; without, it ignores this parameter. Rows are drawn one by one, as MLPClassifier
         draws them, whatever their weights: with early stopping a row of weight 2 is not the same
         as the row given twice, because one copy may be held out and the other trained on. Give
-        `X_val` to keep copies of a row together.
+        `X_val` to keep copies of a row together. Below some 100 held-out rows 'accuracy' moves in
+        steps so coarse that training often ends too early: a ConvergenceWarning says so where it
+        happened, and ``scoring='loss'`` is the better choice.
     validation_fraction : float, default=0.1
         The share of rows to hold out, if `fit` is not given `X_val`. Stratified for two classes,
         as MLPClassifier does; for more classes with any other `scoring` than 'accuracy', if each
@@ -225,9 +227,13 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             the end), anything else in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels of any one kind: strings, integers, booleans; or a matrix of 0 and 1 that says
-            which labels each row has.
+            which labels each row has. A one-hot matrix brings a warning: each of its columns is
+            learned as a label of its own.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts. A weight of 2 is the row twice, a weight of 0 is no row.
+            Negative weights, which MLPClassifier takes, are refused: a row of negative weight has
+            a loss without lower bound. The penalty `alpha` is divided by the weights; where they
+            are so small that it outweighs the rows, a warning says so.
         X_val, y_val : as X and y, default=None
             Rows to score after each epoch: those by which early stopping decides, instead of a
             part of X; without it they only make the validation curves.
@@ -265,6 +271,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             labels = Labels.of(y)
             if going_on:
                 self._check_same_classes(labels)
+            else:
+                warn_if_one_hot(y, labels)
             weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
             held_out = self._given_rows(X_val, y_val, sample_weight_val, labels)
             rng = check_random_state(self.random_state)
@@ -313,6 +321,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             raise
         self._take_over(fit, labels, rng)
         tasks.end_fit(fitted)
+        fit.warn_of_light_weights()
         fit.warn()
         return self
 
@@ -387,6 +396,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             labels = getattr(self, "_labels", None)
             if labels is None:
                 labels = Labels.among(classes if known is None else known, y)
+                warn_if_one_hot(y, labels)
             else:
                 labels.check_part(y)
             weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
@@ -414,6 +424,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             fit.stop_reason = "partial_fit"
         fit.history.shorten(_LONGEST_CURVE)
         self._take_over(fit, labels, rng)
+        fit.warn_of_light_weights()
         if interrupted:
             fit.warn()
         return self

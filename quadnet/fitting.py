@@ -1,14 +1,14 @@
 """One call of `fit` or `partial_fit`: a network, its data, and the loop around its training."""
 
-import warnings
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
-from quadnet import lbfgs
+from quadnet import diagnosis, lbfgs
 from quadnet.callbacks import EpochTasks
 from quadnet.history import History
 from quadnet.holdout import HeldOut, Scorer
@@ -295,9 +295,8 @@ class Fit:
         if size == "auto":
             return min(200, n_rows)
         if size > n_rows:
-            warnings.warn(
-                f"Got batch_size={size} for {n_rows} training rows. It is going to be clipped.",
-                stacklevel=6,
+            diagnosis.warn(
+                f"Got batch_size={size} for {n_rows} training rows. It is going to be clipped."
             )
         return int(min(size, n_rows))
 
@@ -340,15 +339,34 @@ class Fit:
         )
 
     def warn(self) -> None:
-        """Warn if training ended before it had converged."""
-        p = self._parameters
+        """Warn if training ended before it had converged, or went wrong."""
         if self.stop_reason == "interrupted":
-            warnings.warn(
+            diagnosis.warn(
                 f"Training interrupted by user after {self.n_iter} epochs; the network trained so "
-                "far is kept.",
-                stacklevel=4,
+                "far is kept."
             )
             return
+        with np.errstate(all="ignore"):
+            sentences = [*self._unfinished(), *self._signs()]
+        for sentence in sentences:
+            diagnosis.warn(sentence, ConvergenceWarning)
+
+    def warn_of_light_weights(self) -> None:
+        """Warn if the penalty outweighs the rows, whose weights are small."""
+        p = self._parameters
+        if self._weights is None or p["solver"] == "adamw":
+            return
+        by_batch = p["solver"] != "lbfgs" and p["alpha_scaling"] == "batch"
+        n_rows = self._X.shape[0]
+        size = 200 if p["batch_size"] == "auto" else p["batch_size"]
+        n_batches = math.ceil(n_rows / min(size, n_rows)) if by_batch else 1
+        for sentence in diagnosis.signs_of_light_weights(
+            p["alpha"], n_rows, self._weights, n_batches
+        ):
+            diagnosis.warn(sentence)
+
+    def _unfinished(self) -> Iterator[str]:
+        p = self._parameters
         if p["learning_rate"] == "cosine" and p["solver"] != "lbfgs":
             return  # its last epoch is where it is meant to end
         kind = "lbfgs" if p["solver"] == "lbfgs" else "Stochastic Optimizer"
@@ -361,4 +379,25 @@ class Fit:
             "Scale X, or increase tol if this is good enough.",
         }.get(self.stop_reason)
         if sentence:
-            warnings.warn(f"{kind}: {sentence}", ConvergenceWarning, stacklevel=4)
+            yield f"{kind}: {sentence}"
+
+    def _signs(self) -> Iterator[str]:
+        p, history = self._parameters, self.history
+        if self.stop_reason == "callback":
+            return
+        yield from diagnosis.signs_of_scale(
+            history.loss_curve[-1],
+            diagnosis.loss_of_shares(self.network.loss, self._Y, self._weights),
+            self._X,
+            ended=self.stop_reason not in {"max_iter", "max_fun"},
+            remedy="Start from smaller weights (init)."
+            if p["solver"] == "lbfgs"
+            else f"Lower learning_rate_init (now {p['learning_rate_init']}).",
+        )
+        if history.early_stopping and self.stop_reason == "no_improvement":
+            assert self._held_out is not None
+            yield from diagnosis.signs_of_few_rows(
+                self._held_out.n_rows,
+                history.validation_losses[-self.n_iter :],
+                history.best_iteration - self._epochs_before - 1,
+            )

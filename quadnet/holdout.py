@@ -36,6 +36,11 @@ class HeldOut:
         self.X, self.y, self.labels, self.weights = X, y, labels, weights
         self._targets = labels.targets(y)
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows are held out."""
+        return len(self._targets)
+
     def loss(self, network: Network) -> float:
         """Return the mean loss, without penalty."""
 

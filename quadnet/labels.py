@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from quadnet.diagnosis import warn
 from quadnet.predictor import decide
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -139,6 +140,18 @@ def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
             f"{values.tolist()}; pass y == {values.max().item()!r} if that value stands for 1."
         )
     return True
+
+
+def warn_if_one_hot(y: Any, labels: Labels) -> None:
+    """Warn if several labels a row may be learned from rows that all have exactly one."""
+    if not labels.multilabel or y.shape[0] < 2 or y.shape[1] < 2:
+        return
+    if (np.asarray(y.sum(axis=1)) == 1).all():
+        warn(
+            "y looks one-hot: it has a column for each label, and every row has exactly one. The "
+            "network learns each label by itself and may answer with none or several. For one "
+            "class a row pass y.argmax(axis=1)."
+        )
 
 
 def distinct(classes: Any) -> NDArray[np.generic]:

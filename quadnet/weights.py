@@ -38,7 +38,8 @@ def row_weights(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArra
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise ValueError(
-            f"{name} must be finite and not negative. Got {weights[wrong[0]]} in row {wrong[0]}."
+            f"{name} must be finite and not negative, in {X.dtype} too. Got {given.flat[wrong[0]]} "
+            f"in row {wrong[0]}."
         )
     refuse_nothing(weights, name)
     return weights

@@ -498,7 +498,7 @@ def test_a_frozen_answer_is_the_estimators_whatever_the_kind_of_rows(n_rows):
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "squared_error"])
-@pytest.mark.parametrize("targets", [Y_IRIS > 0, Y_IRIS, np.eye(3, dtype=int)[Y_IRIS]])
+@pytest.mark.parametrize("targets", [Y_IRIS > 0, Y_IRIS, np.tri(3, dtype=int)[Y_IRIS]])
 def test_underflow_is_zero_whatever_numpy_is_told_to_raise(activation, loss, targets):
     for X in (1e4 * X_SCALED, np.float32(1e4) * X_SCALED.astype(np.float32)):
         weights = np.linspace(1e-60, 1.0, 150)

@@ -266,6 +266,7 @@ def test_a_constant_rate_after_a_cosine_is_the_initial_one():
     assert net.learning_rate_curve_[-1] == 0.02
 
 
+@pytest.mark.filterwarnings("ignore:y looks one-hot")
 def test_a_warm_start_keeps_to_one_label_or_several_a_row():
     net = fit(new(warm_start=True), X, np.eye(3, dtype=int)[Y])
     with pytest.raises(ValueError, match="a column for each label"):
@@ -297,7 +298,7 @@ def test_class_weights_that_mean_nothing_are_refused(class_weight, options, mess
     with pytest.raises(ValueError, match=message):
         new(class_weight=class_weight).fit(X, Y, **options)
     with pytest.raises(ValueError, match="multilabel"):
-        new(class_weight=class_weight).fit(X, np.eye(3, dtype=int)[Y])
+        new(class_weight=class_weight).fit(X, np.tri(3, dtype=int)[Y])
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -410,6 +411,7 @@ def test_a_gradient_check_of_other_data_is_refused(arguments, message):
         fit(new(), X, Y).check_gradients(X, **arguments)
 
 
+@pytest.mark.filterwarnings("ignore:y looks one-hot")
 def test_a_list_of_lists_can_be_validated_on():
     targets = np.eye(3, dtype=int)[Y]
     net = new(early_stopping=True)

@@ -119,7 +119,12 @@ def test_arrays_that_do_not_fit_together_are_refused(change, message):
         ({"X": [[1.0], [2.0]], "y": [[0, 2], [3, 1]]}, "MultiOutputClassifier"),
         ({"X": [[1.0], [2.0]], "y": None}, "requires y to be passed"),
         ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1]}, r"Got the shape \(1,\)"),
-        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1, -2]}, "Got -2.0 in row 1"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1, -2]}, "Got -2 in row 1"),
+        ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1, -0.1]}, "Got -0.1 in row 1"),
+        (
+            {"X": np.float32([[1.0], [2.0]]), "y": [0, 1], "sample_weight": [1, 1e40]},
+            r"finite and not negative, in float32 too. Got 1e\+40 in row 1",
+        ),
         ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [np.nan, 1]}, "Got nan in row 0"),
         ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [0, 0]}, "weights are zero"),
     ],
