@@ -14,8 +14,9 @@ import numpy as np
 from quadnet.losses import Loss
 from quadnet.types import BoolArray, FloatArray
 
-_FEW_ROWS = 100
-"""Below this, a score that counts rows moves in steps of more than one percent."""
+_FEW_ROWS = range(10, 100)
+"""So few that a score that counts rows moves in steps of more than one percent, and enough for a
+change of their mean loss to mean something."""
 
 _UNSCALED = 50.0
 """A column's root mean square from which on starting weights make saturated units."""
@@ -107,7 +108,7 @@ def signs_of_few_rows(n_held_out: int, losses: list[float], best: int) -> Iterat
     best : int
         The index of the epoch with the best score.
     """
-    if n_held_out < _FEW_ROWS and losses[-1] < 0.9 * losses[best]:
+    if n_held_out in _FEW_ROWS and losses[-1] < 0.9 * losses[best]:
         yield (
             f"Early stopping ended training while the loss on the held-out rows still fell, from "
             f"{losses[best]:.3g} in the best epoch to {losses[-1]:.3g}: the score of only "
