@@ -404,6 +404,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             rng = check_random_state(self.random_state) if rng is None else rng
             network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
             history = getattr(self, "_history", None) or History()
+            optimizer = getattr(self, "_optimizer", None)
             fit = Fit(
                 parameters,
                 network,
@@ -412,7 +413,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
                 weights=weights,
                 history=history.continued(early_stopping=False),
                 rng=rng,
-                optimizer=copy.deepcopy(getattr(self, "_optimizer", None)),
+                optimizer=optimizer.successor() if optimizer else None,
+                decay=getattr(self, "_decay", None),
                 epochs_done=history.epochs,
             )
             fit.run(1)
@@ -433,6 +435,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         """Become what the fit has made."""
         self._adopt(fit.network, labels)
         self._history, self._optimizer, self._random_state = fit.history, fit.optimizer, rng
+        self._decay = fit.decay
         self._keep_record(fit)
 
     def _keep_record(self, fit: Fit) -> None:

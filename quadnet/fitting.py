@@ -15,17 +15,13 @@ from quadnet.holdout import HeldOut, Scorer
 from quadnet.network import Network
 from quadnet.optimizers import SGD, Adam, Optimizer
 from quadnet.schedules import Schedule
-from quadnet.training import MiniBatches, Penalty, train
+from quadnet.training import Decay, MiniBatches, Penalty, train
 from quadnet.types import BoolArray, FloatArray
 
 
-def _alike(one: Optimizer, other: Optimizer) -> bool:
-    """Whether both are of one kind, for parameters of one number and type."""
-    return (
-        type(one) is type(other)
-        and one.gradient.shape == other.gradient.shape
-        and one.gradient.dtype == other.gradient.dtype
-    )
+def _all_finite(values: FloatArray) -> bool:
+    # Their sum says so in a fifth of the time, unless they are so large that it overflows.
+    return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 
 
 class Fit:
@@ -50,6 +46,8 @@ class Fit:
         Draws the shuffles.
     optimizer : Optimizer, optional
         Continued; by default a new one.
+    decay : Decay, optional
+        That of an earlier call, used again.
     epochs_done : int, default=0
         Where the learning-rate schedule goes on.
     on_epoch : callable, optional
@@ -74,6 +72,7 @@ class Fit:
         history: History,
         rng: RandomState,
         optimizer: Optimizer | None = None,
+        decay: Decay | None = None,
         epochs_done: int = 0,
         on_epoch: Callable[[History], object] | None = None,
     ) -> None:
@@ -81,7 +80,7 @@ class Fit:
         self._X, self._Y, self._weights = X, Y, weights
         self._held_out, self._scorer = held_out, scorer
         self.history, self._rng = history, rng
-        self.optimizer, self._epochs_done = optimizer, epochs_done
+        self.optimizer, self.decay, self._epochs_done = optimizer, decay, epochs_done
         self._on_epoch = on_epoch
         self._epochs_before = history.epochs
         self.stop_reason = "max_iter"
@@ -119,7 +118,7 @@ class Fit:
             )
         if self.history.best_theta is not None:
             self.network.parameters.flat[:] = self.history.best_theta
-        elif not np.isfinite(self.network.parameters.flat).all():
+        elif not _all_finite(self.network.parameters.flat):
             raise self._diverged(f"weights that are not finite after epoch {self.n_iter}")
 
     def _epochs(
@@ -129,11 +128,10 @@ class Fit:
         n_rows = self._X.shape[0]
         schedule, history = self._schedule(), self.history
         varies = schedule.kind in {"cosine", "step"} or schedule.warmup_epochs > 0
-        fresh = self._new_optimizer()
-        if self.optimizer is None or not _alike(self.optimizer, fresh):
-            self.optimizer = fresh
+        if self.optimizer is None or not self._can_continue(self.optimizer):
+            self.optimizer = self._new_optimizer()
         else:
-            self.optimizer.decay = fresh.decay
+            self.optimizer.decay = self._weight_decay()
             if schedule.kind in {"invscaling", "adaptive"} and history.base_rate is not None:
                 schedule.rate = history.base_rate
         self.optimizer.learning_rate = schedule.rate
@@ -154,7 +152,9 @@ class Fit:
             max_gradient_norm=p["max_grad_norm"],
             dropout=p["dropout"],
             dropout_rng=dropout_rng,
+            decay=self.decay,
         )
+        self.decay = batches.decay
         epochs = train(
             batches,
             shuffle=p["shuffle"],
@@ -326,16 +326,31 @@ class Fit:
                 momentum=p["momentum"],
                 nesterov=p["nesterovs_momentum"],
             )
-        decay = None
-        if p["solver"] == "adamw":
-            decay = self.network.parameters.weights_only(p["alpha"])
         return Adam(
             theta,
             learning_rate=rate,
             beta_1=p["beta_1"],
             beta_2=p["beta_2"],
             epsilon=p["epsilon"],
-            decay=decay,
+            decay=self._weight_decay(),
+        )
+
+    def _weight_decay(self) -> FloatArray | None:
+        p = self._parameters
+        if p["solver"] != "adamw":
+            return None
+        return self.network.parameters.weights_only(p["alpha"])
+
+    def _can_continue(self, optimizer: Optimizer) -> bool:
+        """Whether it is of the right kind, for parameters of this number and type."""
+        theta, kind = (
+            self.network.parameters.flat,
+            SGD if self._parameters["solver"] == "sgd" else Adam,
+        )
+        return (
+            type(optimizer) is kind
+            and optimizer.gradient.shape == theta.shape
+            and optimizer.gradient.dtype == theta.dtype
         )
 
     def warn(self) -> None:

@@ -14,6 +14,7 @@ from numpy.random import RandomState
 from quadnet.backpropagation import Workspace
 from quadnet.network import Network
 from quadnet.optimizers import Optimizer
+from quadnet.parameters import Parameters
 from quadnet.schedules import Schedule
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -44,6 +45,32 @@ class Penalty:
     per_sample: bool = False
 
 
+class Decay:
+    """The penalty's gradient, and the arrays that it takes: as long as the parameters.
+
+    One call of training may leave it to the next, which then need not make them.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._shape = (parameters.layer_sizes, parameters.bias, parameters.flat.dtype)
+        self.product = np.empty_like(parameters.flat)
+        self._vectors: dict[tuple[float, float], FloatArray] = {}
+
+    def fits(self, parameters: Parameters) -> bool:
+        """Whether it can serve these parameters."""
+        return self._shape == (parameters.layer_sizes, parameters.bias, parameters.flat.dtype)
+
+    def vector(self, parameters: Parameters, alpha: float, divisor: float) -> FloatArray:
+        """Return the vector whose product with the parameters is the penalty's gradient."""
+        key = (alpha, divisor)
+        if key not in self._vectors:
+            if len(self._vectors) > 1:  # a pass has mini-batches of two sizes at most
+                self._vectors.clear()
+            self._vectors[key] = parameters.weights_only(alpha)
+            self._vectors[key] /= divisor
+        return self._vectors[key]
+
+
 class MiniBatches:
     """One pass over mini-batches: the inner loop of training, and the owner of its buffers.
 
@@ -62,6 +89,8 @@ class MiniBatches:
         Longer gradients are scaled down to this Euclidean norm (Pascanu et al., 2013).
     dropout, dropout_rng
         As for `Workspace`.
+    decay : Decay, optional
+        That of an earlier call.
     """
 
     # Rows, targets and outputs are held for as many mini-batches at a time as fit into this many
@@ -81,14 +110,16 @@ class MiniBatches:
         max_gradient_norm: float | None = None,
         dropout: float = 0.0,
         dropout_rng: np.random.Generator | None = None,
+        decay: Decay | None = None,
     ) -> None:
         self.network, self.optimizer, self.weights = network, optimizer, weights
+        reusable = decay is not None and decay.fits(network.parameters)
+        self.decay = decay if decay and reusable else Decay(network.parameters)
         self._X = X
         # One label a row, so that a chunk's targets come out with their examples side by side.
         self._Y = np.ascontiguousarray(Y.T)
         self._penalty, self._max_norm = penalty, max_gradient_norm
         self._gradient = network.parameters.like(optimizer.gradient)
-        self._decayed = np.empty_like(optimizer.gradient)
         self.n_rows = X.shape[0]
         self.total = float(self.n_rows if weights is None else weights.sum())
 
@@ -111,19 +142,16 @@ class MiniBatches:
             stop = start + shape[0] * shape[1]
             self._pass.append((chunks[shape], slice(start, stop)))
             start = stop
-        self._decays = {n: self._decay(n) for n in workspaces}
+        self._decays = {n: self._decay_for(n) for n in workspaces}
         self.n_batches = n_batches + bool(rest)
 
-    def _decay(self, n_rows: int) -> FloatArray | None:
-        """Return the vector whose product with the parameters is the penalty's gradient."""
+    def _decay_for(self, n_rows: int) -> FloatArray | None:
         if not self._penalty.alpha:
             return None
-        decay = self.network.parameters.weights_only(self._penalty.alpha)
+        divisor = 1.0 if self.weights is not None else float(n_rows)
         if self._penalty.per_sample:
-            decay /= self.total
-        elif self.weights is None:
-            decay /= n_rows
-        return decay
+            divisor = self.total
+        return self.decay.vector(self.network.parameters, self._penalty.alpha, divisor)
 
     def run(self, order: IntArray, rates: Iterator[float] | None = None) -> tuple[float, int]:
         """Make one update a mini-batch, taking rows in `order`.
@@ -132,7 +160,7 @@ class MiniBatches:
         Returns the mean loss of a row and the number of updates.
         """
         theta, gradient, optimizer = self.network.parameters.flat, self._gradient, self.optimizer
-        decayed = self._decayed
+        decayed = self.decay.product
         total, updates = 0.0, 0
         for chunk, part in self._pass:
             chunk.fill(self._X, self._Y, self.weights, order[part])

@@ -97,3 +97,38 @@ def test_a_pickled_optimizer_goes_on_where_it_was(make):
             optimizer.gradient[:] = gradient
             optimizer.step(parameters)
     np.testing.assert_array_equal(theta, expected)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda theta: SGD(theta, learning_rate=0.1),
+        lambda theta: SGD(theta, learning_rate=0.1, nesterov=False),
+        lambda theta: SGD(theta, learning_rate=0.1, momentum=0.0),
+        lambda theta: Adam(theta, learning_rate=0.1),
+    ],
+)
+def test_a_successor_leaves_its_predecessors_moments_as_they_are(make, steps):
+    def step(optimizer, theta, times):
+        rng = np.random.default_rng(1)
+        for _ in range(times):
+            optimizer.gradient[:] = rng.normal(size=5)
+            optimizer.step(theta)
+
+    theta, alone = np.ones(5), np.ones(5)
+    first, plain = make(theta), make(alone)
+    step(first, theta, 2)
+    step(plain, alone, 2)
+    before, updates = first.moments.copy(), vars(first).get("_t")
+    step(first.successor(), np.ones(5), steps)  # given up, as after an error
+    np.testing.assert_array_equal(first.moments, before)
+    assert vars(first).get("_t") == updates
+    second = first.successor()
+    step(second, theta, steps)
+    third = second.successor()
+    step(third, theta, 2)
+    step(plain, alone, steps)
+    step(plain, alone, 2)
+    np.testing.assert_array_equal(theta, alone)
+    np.testing.assert_array_equal(third.moments, plain.moments)

@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.sparse import random_array
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -119,7 +120,7 @@ def report(name: str, times: dict[str, float], n: int, target: float) -> None:
     ours, theirs = times["quadnet"], times["sklearn"]
     torch_ratio = f"{times['torch'] / ours:7.1f} x" if "torch" in times else "        -"
     print(
-        f"{name:46s} {ours / n * 1e6:10.1f} {theirs / n * 1e6:10.1f} {theirs / ours:8.2f} x "
+        f"{name:54s} {ours / n * 1e6:10.1f} {theirs / n * 1e6:10.1f} {theirs / ours:8.2f} x "
         f"{target:6.1f} x {torch_ratio}",
         flush=True,
     )
@@ -170,15 +171,36 @@ def predicting(repeat: int, dtype: type) -> None:
         report(f"{name}, {np.dtype(dtype)}", medians(calls, repeat), n, target)
 
 
+def continuing(repeat: int, dtype: type) -> None:
+    """Print the table of partial fits: one mini-batch a call."""
+    rng, n = np.random.default_rng(0), 5
+    rows = rng.normal(size=(32, 784)).astype(dtype)
+    sparse_row = random_array((1, 50_000), density=1e-3, format="csr", rng=rng, dtype=dtype)
+    for name, X, hidden, solver in (
+        ("32 rows, 784-128-10, adam", rows, (128,), "adam"),
+        ("32 rows, 784-128-10, sgd", rows, (128,), "sgd"),
+        ("32 rows, 20-100-10, adam", rows[:, :20].copy(), (100,), "adam"),
+        ("1 sparse row, 50000-100-10, adam", sparse_row, (100,), "adam"),
+    ):
+        y = rng.integers(10, size=X.shape[0])
+        nets = {"quadnet": NeuralNetworkClassifier, "sklearn": MLPClassifier}
+        calls: dict[str, Callable[[], object]] = {}
+        for who, estimator in nets.items():
+            net = estimator(hidden, solver=solver, random_state=0)
+            net.partial_fit(X, y, classes=range(10))
+            calls[who] = lambda net=net, X=X, y=y: [net.partial_fit(X, y) for _ in range(n)]
+        report(f"partial_fit, {name}, {np.dtype(dtype)}", medians(calls, 2 * repeat), n, 1)
+
+
 def main() -> None:
-    """Print both tables in both dtypes."""
+    """Print the tables in both dtypes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5, help="runs of each, the median counts")
     repeat = parser.parse_args().repeat
     warnings.simplefilter("ignore", ConvergenceWarning)
     versions = f"Python {sys.version.split()[0]}, NumPy {np.__version__}"
     print(f"{versions}, PyTorch {torch.__version__ if torch else 'not installed'}, one thread")
-    print(f"{'microseconds an update or a call':46s} {'quadnet':>10s} {'sklearn':>10s} "
+    print(f"{'microseconds an update or a call':54s} {'quadnet':>10s} {'sklearn':>10s} "
           f"{'ratio':>10s} {'target':>8s} {'torch':>9s}")  # fmt: skip
     if torch is not None:
         torch.set_num_threads(1)
@@ -186,6 +208,7 @@ def main() -> None:
         for dtype in (np.float64, np.float32):
             training(repeat, dtype)
             predicting(repeat, dtype)
+            continuing(repeat, dtype)
 
 
 if __name__ == "__main__":
