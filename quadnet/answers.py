@@ -8,11 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from quadnet import gradients
+from quadnet import gradients, optimizers
+from quadnet.history import History
 from quadnet.hyperparameters import Hyperparameters
 from quadnet.labels import Labels
 from quadnet.lbfgs import Objective
 from quadnet.network import Network
+from quadnet.optimizers import Optimizer
 from quadnet.plain import Plain
 from quadnet.predictor import Predictor, underflow_is_zero
 from quadnet.types import FloatArray
@@ -27,6 +29,8 @@ class Answers(ClassifierMixin, Hyperparameters):
     coefs_: list[FloatArray]
     intercepts_: list[FloatArray]
     _network: Network | None
+    _history: History
+    _optimizer: Optimizer | None
     _labels: Labels
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -39,21 +43,36 @@ class Answers(ClassifierMixin, Hyperparameters):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # The lists are the network's; each array would be stored a second time.
+        # Arrays, numbers and names alone, so that a pickle, and a skops file, of an estimator
+        # names one class: its own. Each weight once: the lists are the network's.
         state = dict(super().__getstate__())
+        state.pop("_decay", None)
         if state.get("_network") is not None:
-            self._fitted_network()
+            state["_network"] = self._fitted_network().__getstate__()
+            state["_labels"] = {"multilabel": self._labels.multilabel}
             del state["coefs_"], state["intercepts_"]
+        if state.get("_history") is not None:
+            state["_history"] = state["_history"].to_dict()
+        if state.get("_optimizer") is not None:
+            state["_optimizer"] = optimizers.to_dict(state["_optimizer"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        network, labels = state.pop("_network", None), state.pop("_labels", None)
+        history, optimizer = state.pop("_history", None), state.get("_optimizer")
         super().__setstate__(state)
-        network = getattr(self, "_network", None)
+        # Copies of the arrays: joblib may hand out read-only memory maps, and a shallow copy of an
+        # estimator must not train the original's.
         if network is not None:
-            # A shallow copy shares the arrays, as it would with any estimator, and not the lists.
-            parameters = network.parameters
-            self._network = network.predicting_from([*parameters.weights], [*parameters.biases])
+            self._network = Network.__new__(Network)
+            self._network.__setstate__(dict(network))
+            self._labels = Labels(self.classes_, **labels)
             self._show(self._network)
+        if history is not None:
+            self._history = History.from_dict(history)
+        if optimizer is not None:
+            self._optimizer = optimizers.from_dict(optimizer)
 
     def _show(self, network: Network) -> None:
         """Let `coefs_` and `intercepts_` be the lists that the network predicts from."""

@@ -1,6 +1,7 @@
 """The record of training, and the rule by which it has gone on for long enough."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,18 @@ class History:
     rows_seen: int = 0
     updates: int = 0
     base_rate: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return numbers and lists alone, without the best parameters: the network has them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"best_theta": None}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "History":
+        """Return the record that `to_dict` was called on, with lists of its own."""
+        copied: dict[str, Any] = {
+            name: [*value] if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**copied)
 
     def continued(self, *, early_stopping: bool) -> "History":
         """Return a copy for another fit to go on from.

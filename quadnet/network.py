@@ -6,6 +6,7 @@ live in a `quadnet.backpropagation.Workspace`, which belongs to whoever trains.
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
@@ -77,10 +78,32 @@ class Network:
 
     def predicting_from(self, weights: list[FloatArray], biases: list[FloatArray]) -> "Network":
         """Return a network that is this one but for the lists that it predicts from."""
-        other = copy.copy(self)
-        other.parameters = self.parameters.like(self.parameters.flat)
-        other.parameters.weights, other.parameters.biases = weights, biases
+        parameters = self.parameters.like(self.parameters.flat)
+        parameters.weights, parameters.biases = weights, biases
+        return self._with(parameters)
+
+    def _with(self, parameters: Parameters) -> "Network":
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), parameters=parameters)
         return other
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Network":
+        return self._with(copy.deepcopy(self.parameters, memo))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Names and numbers alone: a pickle then depends on no function or class in here.
+        return {
+            "layer_sizes": list(self.layer_sizes),
+            "activations": list(self.activation_names),
+            "loss": self.loss_name,
+            "bias": self.parameters.bias,
+            "parameters": copy.deepcopy(self.parameters).flat,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        flat = state.pop("parameters")
+        self.__init__(dtype=flat.dtype, **state)  # type: ignore[misc]
+        self.parameters.flat[:] = flat
 
     def layers(self, X: FloatArray) -> Iterator[FloatArray]:
         """Yield each layer's values, (n_rows, n_units): the hidden ones' activations, the logits.
