@@ -217,6 +217,14 @@ class Answers(ClassifierMixin, Hyperparameters):
             For two classes one number a row, above 0 for `classes_[1]`; otherwise a column a
             class, the highest of which `predict` chooses.
 
+        Notes
+        -----
+        MLPClassifier has no such method. scikit-learn's meta-estimators prefer it to
+        `predict_proba`, and where they predict across folds they need all classes in the training
+        part of each: on sorted labels ``CalibratedClassifierCV(net, cv=KFold(3), ensemble=False)``
+        is refused, as it is for `LogisticRegression`. Use `StratifiedKFold`, the default for
+        classifiers.
+
         Examples
         --------
         >>> from quadnet import NeuralNetworkClassifier

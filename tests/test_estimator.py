@@ -15,8 +15,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -528,6 +529,19 @@ def test_a_temperature_can_be_fitted_to_the_logits():
     assert log_loss(y[1::2], calibrated.predict_proba(X[1::2])) < log_loss(
         y[1::2], plain.predict_proba(X[1::2])
     )
+
+
+@pytest.mark.filterwarnings("ignore:Number of classes in training fold:RuntimeWarning")
+def test_calibration_across_folds_needs_all_classes_in_each():
+    net = NeuralNetworkClassifier((5,), solver="lbfgs", random_state=0)
+    for estimator in (net, LogisticRegression()):
+        sorted_folds = CalibratedClassifierCV(estimator, cv=KFold(3), ensemble=False)
+        with pytest.raises(ValueError, match="Only 2 class/es in training fold"):
+            fit(sorted_folds, X_SCALED, Y_IRIS)
+    for folds in (StratifiedKFold(3), 3):
+        calibrated = CalibratedClassifierCV(net, cv=folds, ensemble=False)
+        assert fit(calibrated, X_SCALED, Y_IRIS).score(X_SCALED, Y_IRIS) > 0.9
+    assert "StratifiedKFold" in NeuralNetworkClassifier.decision_function.__doc__
 
 
 def test_every_epoch_is_printed_when_asked(capsys):
