@@ -263,6 +263,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         True
         """
         parameters = self._checked_parameters()
+        if not (on_epoch is None or callable(on_epoch)):
+            raise TypeError(f"on_epoch must be a callable or None. Got {on_epoch!r}.")
         tasks = EpochTasks(self, self.max_iter, X=X, y=y, sample_weight=sample_weight)
         going_on = self.warm_start and self._has_weights()
         columns = self._columns()
@@ -435,7 +437,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         """Become what the fit has made."""
         self._adopt(fit.network, labels)
         self._history, self._optimizer, self._random_state = fit.history, fit.optimizer, rng
-        self._decay = fit.decay
+        # As long as the parameters: kept only for the next mini-batch.
+        self._decay = fit.decay if fit.stop_reason == "partial_fit" else None
         self._keep_record(fit)
 
     def _keep_record(self, fit: Fit) -> None:

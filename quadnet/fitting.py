@@ -404,7 +404,8 @@ class Fit:
             history.loss_curve[-1],
             diagnosis.loss_of_shares(self.network.loss, self._Y, self._weights),
             self._X,
-            ended=self.stop_reason not in {"max_iter", "max_fun"},
+            # With dropout the training loss is not the loss of the network that is kept.
+            ended=self.stop_reason not in {"max_iter", "max_fun"} and not p["dropout"],
             remedy="Start from smaller weights (init)."
             if p["solver"] == "lbfgs"
             else f"Lower learning_rate_init (now {p['learning_rate_init']}).",

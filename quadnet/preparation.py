@@ -1,6 +1,7 @@
 """What comes before training: data, labels, weights and a network to begin with, all checked."""
 
 import copy
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -139,10 +140,13 @@ class Preparation(Answers):
 
         def score(network: Network, held: HeldOut) -> float:
             shown = self._copy_with(copy.deepcopy(network), held.labels)
-            value = float(score_rows(shown, held.X, held.y))
-            if np.isnan(value):
-                raise ValueError(f"scoring must return a number. Got nan from {self.scoring!r}.")
-            return value
+            value = score_rows(shown, held.X, held.y)
+            number = np.asarray(float(value) if isinstance(value, Real) else value)
+            if number.ndim or number.dtype.kind not in "biuf" or np.isnan(number):
+                raise ValueError(
+                    f"scoring must return a number. Got {value!r} from {self.scoring!r}."
+                )
+            return float(number)
 
         return score
 

@@ -3,8 +3,9 @@
 import copy
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn import metrics
@@ -12,8 +13,8 @@ from sklearn import metrics
 from quadnet.labels import Labels
 from quadnet.types import BoolArray, FloatArray
 
-RowScorer = Callable[[Any, Any, Any], float]
-"""A function of a fitted estimator, rows and their labels."""
+RowScorer = Callable[[Any, Any, Any], Any]
+"""A function of a fitted estimator, rows and their labels, which returns a number."""
 
 _COMPARISONS_OF_CLASSES = {
     "average_precision_score",
@@ -49,19 +50,23 @@ def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) 
     """
     # scikit-learn has no public way to read what a scorer was made from. Without these attributes
     # the scorer is called as it is.
-    metric, options = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", None)
+    metric: Any = getattr(scorer, "_score_func", None)
+    options: Any = getattr(scorer, "_kwargs", None)
+    if isinstance(metric, partial) and isinstance(options, Mapping):
+        metric, options = metric.func, {**metric.keywords, **options}
     if metric is None or not isinstance(options, Mapping):
         given = _weights_for(scorer, weights)
         return lambda estimator, X, y: scorer(estimator, X, y, **given)
 
+    name = getattr(metric, "__name__", "")
     single_label = not labels.multilabel and labels.n_outputs > 1
     multi_class = options.get("multi_class") if single_label else None
     # scikit-learn refuses weights for the area under the curves of pairs of classes.
     given = {} if multi_class == "ovo" else _weights_for(metric, weights)
     has, lacks = labels.coverage(y, given.get("sample_weight"))
-    if has.sum() == 1 and not lacks[has].any() and metric.__name__ in _COMPARISONS_OF_CLASSES:
+    if has.sum() == 1 and not lacks[has].any() and name in _COMPARISONS_OF_CLASSES:
         raise ValueError(
-            f"scoring with {metric.__name__} compares classes, but all held-out rows have the "
+            f"scoring with {name} compares classes, but all held-out rows have the "
             f"class {labels.classes[has].tolist()[0]!r}. Hold out rows of several classes, or use "
             "scoring='loss'."
         )
@@ -104,14 +109,14 @@ def _mean_over(columns: BoolArray, scorer: Any, labels: Labels, given: dict[str,
     methods = scorer._response_method  # noqa: SLF001
     methods = [methods] if isinstance(methods, str) else methods
 
-    def score(estimator: Any, X: Any, y: Any) -> float:
+    def score(estimator: Any, X: Any, y: Any) -> Any:
         method = next(name for name in methods if hasattr(estimator, name))
         answers = getattr(estimator, method)(X)[:, columns]
         targets = labels.targets(y)[:, columns]
         if targets.shape[1] == 1:
             answers, targets = answers[:, 0], targets[:, 0]
         value = scorer._score_func(targets, answers, **options, **given)  # noqa: SLF001
-        return float(scorer._sign * value)  # noqa: SLF001
+        return scorer._sign * value  # noqa: SLF001
 
     return score
 
@@ -120,11 +125,11 @@ def _silenced(scorer: Any, y: Any) -> RowScorer:
     """Return the scorer without the warning that y, of many classes, may be a regression's."""
     many = np.ndim(y) == 1 and len(np.unique(y)) > round(0.5 * np.shape(y)[0])
     if not many:
-        return lambda estimator, X, y: float(scorer(estimator, X, y))
+        return cast("RowScorer", scorer)
 
-    def score(estimator: Any, X: Any, y: Any) -> float:
+    def score(estimator: Any, X: Any, y: Any) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
-            return float(scorer(estimator, X, y))
+            return scorer(estimator, X, y)
 
     return score

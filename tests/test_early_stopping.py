@@ -1,6 +1,7 @@
 """Early stopping's held-out rows, where they lack classes or are few, and its scorers."""
 
 import inspect
+from functools import partial
 
 import numpy as np
 import pytest
@@ -186,6 +187,22 @@ def test_many_classes_in_few_held_out_rows_are_no_regression():
     fit(net, rows, y)  # the tests make errors of warnings
     fit(net, rows, y, X_val=rows[:60], y_val=y[:60])
     assert np.isfinite(net.best_validation_score_)
+
+
+@pytest.mark.parametrize("value", [None, "high", np.nan, [0.5, 0.6], np.array([0.5, 0.6]), 1j])
+def test_a_score_must_be_a_number(value):
+    with pytest.raises(ValueError, match=r"scoring must return a number\. Got"):
+        scored(lambda net, X, y: value, Y, Y[:40])
+    for number in (1, np.float32(0.5), True, np.True_, np.array(0.5)):
+        assert scored(lambda net, X, y, number=number: number, Y, Y[:40])[1] == number
+
+
+def test_a_metric_may_be_a_partial_function():
+    y_val = np.array(["a", "c", "d"])[np.arange(40) % 3]
+    for name, fixed in (("roc_auc_ovr", {"multi_class": "ovr"}), ("roc_auc_ovo", {})):
+        metric = partial(metrics.roc_auc_score, **({"multi_class": "ovo"} | fixed))
+        own = make_scorer(metric, response_method="predict_proba")
+        assert scored(own, Y, y_val)[1] == scored(name, Y, y_val)[1]
 
 
 def test_a_score_of_minus_infinity_in_every_epoch_is_refused():

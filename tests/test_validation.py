@@ -70,3 +70,10 @@ def test_what_on_epoch_raises_ends_the_fit_and_leaves_the_estimator_as_it_was():
         net.fit(X, Y, on_epoch=on_epoch)
     for a, b in zip(net.coefs_, before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_cannot_be_called_is_refused_before_training():
+    net = NeuralNetworkClassifier((4,), max_iter=3, random_state=0)
+    with pytest.raises(TypeError, match=r"on_epoch must be a callable or None\. Got 3"):
+        net.fit(X, Y, on_epoch=3)
+    assert not hasattr(net, "n_features_in_")
