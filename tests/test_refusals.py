@@ -213,7 +213,6 @@ def test_several_columns_of_other_values_than_0_and_1_are_refused(encode):
         ([["a", "b"]], r"`classes` must be a list .* Got \[\['a', 'b'\]\]"),
         (["a", "b", 1], "`classes` must hold labels of one kind"),
         (["a", "b", None], "`classes` must hold labels of one kind"),
-        ([b"a", b"b"], "`classes` must hold labels of one kind"),
         ([0.5, 1.5], "`classes` must hold labels of one kind"),
         ([0, 1, np.nan], "`classes` must hold labels of one kind"),
     ],

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.sparse import random_array
+from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -175,7 +175,7 @@ def continuing(repeat: int, dtype: type) -> None:
     """Print the table of partial fits: one mini-batch a call."""
     rng, n = np.random.default_rng(0), 5
     rows = rng.normal(size=(32, 784)).astype(dtype)
-    sparse_row = random_array((1, 50_000), density=1e-3, format="csr", rng=rng, dtype=dtype)
+    sparse_row = sparse.random(1, 50_000, density=1e-3, format="csr", dtype=dtype)
     for name, X, hidden, solver in (
         ("32 rows, 784-128-10, adam", rows, (128,), "adam"),
         ("32 rows, 784-128-10, sgd", rows, (128,), "sgd"),
