@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -23,6 +25,9 @@ from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
 
 OnEpoch = Callable[[History], object]
+
+_SCORES = ("accuracy", "loss")
+"""Early stopping's scores that name no class."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,22 @@ class Candidate:
         """Return what the run's user wants to know first."""
         shape = "-".join(map(str, self.predictor.network.layer_sizes))
         return (
-            f"Trained a {shape} network on {len(self.parts.train.y):,} rows: "
+            f"Trained a {shape} network on {len(self.parts.train):,} rows: "
             f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."
         )
 
 
-def train(config: RunConfig, on_epoch: OnEpoch | None = None) -> Candidate:
+def train(
+    config: RunConfig, on_epoch: OnEpoch | None = None, *, data: Parts | None = None
+) -> Candidate:
     """Train a network as the configuration says; the test part stays sealed.
+
+    Parameters
+    ----------
+    config : RunConfig
+    on_epoch : callable, optional
+    data : Parts, optional
+        What the configuration's data are, if they have been read.
 
     Raises
     ------
@@ -74,7 +88,7 @@ def train(config: RunConfig, on_epoch: OnEpoch | None = None) -> Candidate:
         If a file of data is not as it must be.
     """
     config = resolved(config)
-    own = parts.of(config)
+    own = parts.of(config) if data is None else data
     parameters: dict[str, Any] = dict(config.network)
     network = NeuralNetworkClassifier(**parameters)
     start = time.perf_counter()
@@ -127,7 +141,7 @@ def fitted(
     size = network.batch_size
     if isinstance(size, int):
         # What the estimator would do with a warning.
-        network.set_params(batch_size=min(size, len(train.y)))
+        network.set_params(batch_size=min(size, len(train)))
     # On more threads the same sums come in another order, and no run could be repeated.
     with threadpool_limits(1), warnings.catch_warnings():
         # A run asks for a number of epochs; whether they were enough is the gate's business.
@@ -139,14 +153,22 @@ def fitted(
             X: FloatArray = part.X if scaler is None else scaler.transform(part.X)
             return X.astype(config.dtype)
 
+        # Indices, unless a class is asked for by its name: labels as text take the longest one's
+        # room in every row. Sorted as the names are, they train the same network.
+        classes = train.classes[np.unique(train.codes)]
+        by_name = isinstance(network.class_weight, dict) or network.scoring not in _SCORES
+
+        def labels(part: Dataset) -> NDArray[np.generic]:
+            return part.y if by_name else part.indices(classes)
+
         held_out: dict[str, Any] = {}
         if validation is not None:
-            held_out = {"X_val": rows(validation), "y_val": validation.y}
-        network.fit(rows(train), train.y, **held_out, on_epoch=on_epoch)
+            held_out = {"X_val": rows(validation), "y_val": labels(validation)}
+        network.fit(rows(train), labels(train), **held_out, on_epoch=on_epoch)
         if network.stop_reason_ == "interrupted":
             # Of a run the half is nothing: it could not be repeated.
             raise KeyboardInterrupt
-        predictor = network.freeze()
+        predictor = Predictor(network.freeze().network, classes)
         if scaler is not None:
             predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_)
         temperature = 1.0

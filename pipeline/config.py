@@ -56,7 +56,9 @@ class FileData(_Section):
     """Relative to the directory that the command is run in."""
     label: str
     features: Annotated[list[str], Field(min_length=1)] | None = None
-    """Unset: every column but the label."""
+    """Unset: every column that has a name, but the label."""
+    strip_labels: bool = True
+    """Whether spaces around a label are dropped."""
 
 
 class TestPart(_Section):

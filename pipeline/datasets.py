@@ -1,35 +1,83 @@
 """Datasets: rows and labels, from a generator, from scikit-learn, or from a file of one's own."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DigitsData, FileData, QuadrantsData
+from pipeline.report.wording import Sentence
 from quadnet import quadrants
-from quadnet.types import FloatArray
+from quadnet.types import FloatArray, IntArray
 
 
-@dataclass(frozen=True)
 class Dataset:
-    """Rows X of shape (n_rows, n_features) and their labels y."""
+    """Rows X of shape (n_rows, n_features), and the class of each.
 
-    features: tuple[str, ...]
-    X: FloatArray
-    y: NDArray[np.str_]
+    Labels are held as indices: an array of their texts takes the longest one's room in every row.
+
+    Parameters
+    ----------
+    features : tuple of str
+    X : ndarray of shape (n_rows, n_features)
+    labels : ndarray of str, shape (n_rows,)
+        With `classes`, indices into those instead.
+    classes : ndarray of str, optional
+        Sorted and distinct; some may have no row here.
+    notices : tuple of sentences
+        What may not be as the user thinks.
+
+    Attributes
+    ----------
+    codes : ndarray of int, shape (n_rows,)
+        Each row's class, as an index into `classes`.
+    """
+
+    def __init__(
+        self,
+        features: tuple[str, ...],
+        X: FloatArray,
+        labels: NDArray[np.str_] | IntArray,
+        classes: NDArray[np.str_] | None = None,
+        *,
+        notices: tuple[Sentence, ...] = (),
+    ) -> None:
+        self.features, self.X, self.notices = features, X, notices
+        if classes is None:
+            classes, labels = np.unique(labels.astype(str), return_inverse=True)
+        self.classes: NDArray[np.str_] = classes
+        self.codes: IntArray = labels.astype(np.intp, copy=False)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """The label of each row, as text."""
+        return self.classes[self.codes]
+
+    @property
+    def class_rows(self) -> dict[str, int]:
+        """How many rows each class has, of those that have any."""
+        counts = np.bincount(self.codes, minlength=len(self.classes)).tolist()
+        return {str(name): n for name, n in zip(self.classes, counts, strict=True) if n}
+
+    def indices(self, names: NDArray[np.generic]) -> IntArray:
+        """Return each row's class as an index into other sorted names, which have all of these."""
+        return np.searchsorted(names.astype(str), self.classes)[self.codes]
 
     def sha256(self) -> str:
         """Return a digest over the content, independent of the machine's byte order."""
         digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
         digest.update(self.X.astype("<f8").tobytes())
-        digest.update("\n".join(self.y.tolist()).encode())
+        names = self.classes.tolist()
+        digest.update("\n".join(names[code] for code in self.codes.tolist()).encode())
         return digest.hexdigest()
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
         """Return the chosen rows."""
-        return Dataset(self.features, self.X[chosen], self.y[chosen])
+        return Dataset(self.features, self.X[chosen], self.codes[chosen], self.classes)
 
 
 def stored(data: DigitsData | FileData) -> Dataset:
@@ -46,8 +94,13 @@ def stored(data: DigitsData | FileData) -> Dataset:
         from pipeline.tables.parquet import read
     else:
         from pipeline.tables.table import read
-    table = read(Path(data.path), label=data.label, features=data.features)
-    return Dataset(table.features, table.X, table.y)
+    table = read(
+        Path(data.path),
+        label=data.label,
+        features=data.features,
+        strip_labels=data.strip_labels,
+    )
+    return Dataset(table.features, table.X, table.codes, table.classes, notices=table.notices)
 
 
 def _digits() -> Dataset:

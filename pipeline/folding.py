@@ -51,7 +51,7 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
     n_rows, n_classes = len(Z), len(predictor.classes)
     doubt = 1.0 / (n_rows + 2.0)
     targets = np.full((n_rows, n_classes), doubt / (n_classes - 1))
-    targets[np.arange(n_rows), np.searchsorted(predictor.classes, part.y)] = 1.0 - doubt
+    targets[np.arange(n_rows), part.indices(predictor.classes)] = 1.0 - doubt
 
     def loss(log_temperature: float) -> float:
         log_P = network.loss.log_probabilities((Z / np.exp(log_temperature)).T).T

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from pipeline import candidate
 from pipeline.candidate import Candidate
-from pipeline.config import RunConfig
+from pipeline.config import FileData, RunConfig
 from pipeline.datasets import Dataset
 from quadnet import artifact
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, InvalidSetting
-from quadnet.manifest import Part
+from quadnet.manifest import Part, Signature
 
 _SAME = 1e-6
 """Probabilities that differ by no more are the same prediction, if the answer is the same."""
@@ -54,7 +54,7 @@ def retrain(model: Model) -> Retrained:
             f"otherwise, at {where}",
         )
     try:
-        again = candidate.train(config)
+        again = candidate.train(_as_published(config, manifest.signature))
     except (InvalidInput, InvalidSetting) as error:  # a file that is gone, most often
         reason = str(error).rstrip(".")
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {reason}")
@@ -67,6 +67,20 @@ def retrain(model: Model) -> Retrained:
     if _same_predictions(model, again, test):
         return Retrained(Outcome.SAME_PREDICTIONS, cause)
     return Retrained(Outcome.DIFFERENT, cause)
+
+
+def _as_published(config: RunConfig, signature: Signature) -> RunConfig:
+    """Return the configuration with the columns and the labels that the version was trained on.
+
+    What a file gives by default may be another since: older releases took columns without a name
+    for features, and kept the spaces around labels.
+    """
+    if not isinstance(config.data, FileData):
+        return config
+    changes: dict[str, object] = {"features": [feature.name for feature in signature.features]}
+    if any(name != name.strip() for name in signature.classes):
+        changes["strip_labels"] = False
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})
 
 
 def _same_predictions(model: Model, again: Candidate, test: Dataset) -> bool:
@@ -88,7 +102,7 @@ def _data_causes(model: Model, again: Candidate, test: Dataset) -> Iterator[str]
         ("to validate by", recorded.validation, parts.validation),
         ("to test by", recorded.test, test),
     ):
-        part = None if now is None else Part(rows=len(now.y), sha256=now.sha256())
+        part = None if now is None else Part(rows=len(now), sha256=now.sha256())
         if then != part:
             rows = [f"{p.rows:,} rows" if p else "none" for p in (then, part)]
             changed = "another content" if rows[0] == rows[1] else f"{rows[0]}, now {rows[1]}"

@@ -26,7 +26,7 @@ SCHEMA_VERSION: Literal[1] = 1
 
 _CHECKSUM_LINE = re.compile(rb'^ "checksum": "([0-9a-f]{64})",\n', re.MULTILINE)
 
-_MAX_VALUES = 2**16
+MAX_VALUES = 2**16
 
 Sealed = TypeVar("Sealed", bound=BaseModel)
 
@@ -242,8 +242,8 @@ def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     if hashlib.sha256(rest).hexdigest() != line[1].decode():
         raise ValueError("checksum: it is not that of the other lines: a byte was changed")
     # What is wrong with each of them is remembered, which takes a hundred times their room.
-    if rest.count(b",") > _MAX_VALUES:
-        raise ValueError(f"its text holds more than {_MAX_VALUES:,} values")
+    if rest.count(b",") > MAX_VALUES:
+        raise ValueError(f"its text holds more than {MAX_VALUES:,} values")
     try:
         json.loads(rest, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
         return kind.model_validate_json(rest)

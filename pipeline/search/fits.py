@@ -86,7 +86,9 @@ def run(
         # scikit-learn's, of candidates that failed, which the table says.
         warnings.simplefilter("ignore")
         try:
-            search.fit(folds.rows.X, folds.rows.y, held_out=folds.held_out, fold_of=folds.fold_of)
+            search.fit(
+                folds.rows.X, folds.rows.codes, held_out=folds.held_out, fold_of=folds.fold_of
+            )
         except BrokenProcessPool as error:
             raise QuadnetError(
                 "A process of the search was killed, perhaps for want of memory. What is finished "
@@ -113,6 +115,7 @@ def _search(
         searched=tuple(sorted(search.space)),
         header=made_for,
         ledger=ledger.path,
+        classes=folds.rows.classes,
     )
     options: dict[str, Any] = {
         "scoring": scores,

@@ -74,7 +74,8 @@ def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> l
     """
     seen: set[str] = set()
     for name in columns:
-        if name in seen:
+        # Columns without a name are not to be told apart, and need not be.
+        if name in seen and (name or name in wanted):
             raise wrong(path, repr(name), "expected each column once, got this one twice")
         seen.add(name)
     for name in wanted:

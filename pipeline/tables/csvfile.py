@@ -173,9 +173,12 @@ class _Part:
         self.n_bytes += n_bytes
         self.line += n_lines
 
-    def refuse(self, raw: bytes, column: str | None, problem: str) -> None:
-        """Add the fault of the row that is next."""
-        self.faults.append(Fault(self.line, column, problem, raw.rstrip(b"\r\n")))
+    def refuse(
+        self, raw: bytes, column: str | None, problem: str, *, lines_before: int = 0
+    ) -> None:
+        """Add the fault of the row that is next, of which so many lines come before the fault."""
+        line = self.line + lines_before
+        self.faults.append(Fault(line, column, problem, raw.rstrip(b"\r\n")))
 
     def _read_at_once(self, data: bytes) -> bool:
         """Add all rows if nothing about them is suspicious; say whether that was so."""
@@ -199,7 +202,7 @@ class _Part:
             if b'"' in text:
                 return False
             labels = [row.split(b",")[self._label].decode() for row in rows]
-            if not all(map(str.strip, labels)):
+            if not all(0 < len(name) <= cells.LONGEST_LABEL and name.strip() for name in labels):
                 return False
             self.labels += labels
         self.X.append(X)
@@ -230,7 +233,9 @@ class _Part:
                 at = [self._label]
                 self.labels.append(cells.label(record[self._label]))
         except cells.BadCell as error:
-            self.refuse(raw, self._columns[at[error.index]], str(error))
+            i = at[error.index]
+            lines_before = sum(cell.count("\n") for cell in record[:i])
+            self.refuse(raw, self._columns[i], str(error), lines_before=lines_before)
             return
         values += row
         self.rows.append(raw.rstrip(b"\r\n"))
