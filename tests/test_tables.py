@@ -150,6 +150,21 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
             "iris.csv, line 4: expected every quote to be closed, got one that is not",
         ),
         (
+            IRIS + b'1,"2\n","x""\n3,4,y\n',
+            {},
+            "iris.csv, line 5: expected every quote to be closed, got one that is not",
+        ),
+        (
+            IRIS + b'"1,2,x\n3,4,y\n5",6,x\n',
+            {},
+            "iris.csv, line 4, column petal: expected a number, got '1,2,x\\n3,4,y\\n5'",
+        ),
+        (
+            IRIS + b'"1,2,x\n3,4,y"\n',
+            {},
+            "iris.csv, line 4: expected 3 cells, got 1 over 2 lines: is a closing quote missing?",
+        ),
+        (
             IRIS + b'1,2,"x"y\n',
             {},
             "iris.csv, line 4: expected a comma after a closing quote, got something else",

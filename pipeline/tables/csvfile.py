@@ -128,7 +128,7 @@ class CsvFile:
     def _refuse_endless(self, part: "_Part", data: bytes, offset: int) -> None:
         """Refuse the line that the chunk begins with: its row does not end in the chunk."""
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        length = data.find(b"\n") + 1
+        length = data.find(b"\n", records.open_quote(data)) + 1
         problem = records.UNCLOSED
         if not length:
             length = len(data)
@@ -137,8 +137,10 @@ class CsvFile:
         while not ended and (more := self._read(offset + length)):
             ended = b"\n" in more
             length += more.find(b"\n") + 1 or len(more)
-        part.refuse(data[:length], None, problem)
-        part.advance(length, int(ended))
+        n_lines = data[:length].count(b"\n") + int(ended and data[length - 1 : length] != b"\n")
+        lines_before = max(0, n_lines - 1) if problem == records.UNCLOSED else 0
+        part.refuse(data[:length], None, problem, lines_before=lines_before)
+        part.advance(length, n_lines)
 
 
 class _Part:
@@ -214,7 +216,8 @@ class _Part:
         values: list[float] = []
         for raw, record in records.read(data, final=final):
             if problem := records.problem(raw, record):
-                self.refuse(raw, None, problem)
+                inside = raw.rstrip(b"\r\n").count(b"\n") if problem == records.UNCLOSED else 0
+                self.refuse(raw, None, problem, lines_before=inside)
             elif record:
                 self._read_row(raw, record, values)
             self.advance(len(raw), raw.count(b"\n"))
@@ -224,7 +227,9 @@ class _Part:
         n_columns = len(self._columns)
         if len(record) != n_columns:
             noun = "cell" if n_columns == 1 else "cells"
-            self.refuse(raw, None, f"expected {n_columns} {noun}, got {len(record)}")
+            lines = raw.rstrip(b"\r\n").count(b"\n") + 1
+            hint = f" over {lines:,} lines: is a closing quote missing?" if lines > 1 else ""
+            self.refuse(raw, None, f"expected {n_columns} {noun}, got {len(record)}{hint}")
             return
         at = self._wanted
         try:

@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -108,8 +109,8 @@ def choose(
     find_columns(path, columns, [label, *features])
     if label in features:
         raise wrong(path, label, "expected a label or a feature, got both in one column")
-    for name in features:
-        if features.count(name) > 1:
+    for name, n in Counter(features).items():
+        if n > 1:
             raise wrong(path, name, "expected each feature once, got this one twice")
     if not features:
         raise wrong(path, None, f"expected a column of numbers beside {label}, got none")
