@@ -3,8 +3,8 @@
 import json
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pipeline import folding, lineage, parts
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
-from quadnet import NeuralNetworkClassifier
+from quadnet import NeuralNetworkClassifier, artifact
 from quadnet.errors import InvalidSetting
 from quadnet.history import History
 from quadnet.manifest import Feature, Folded, Lineage, Signature, Training
@@ -45,6 +45,8 @@ class Candidate:
     training: Training
     epochs: list[dict[str, float]]
     lineage: Lineage
+    scaler: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What was folded into the first layer, by the names in the weights file; may be empty."""
 
     @property
     def signature(self) -> Signature:
@@ -93,14 +95,14 @@ def train(
     network = NeuralNetworkClassifier(**parameters)
     start = time.perf_counter()
     try:
-        predictor, folded = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
+        found = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
     except ValueError as error:  # a parameter out of its range, or training that diverged
         raise InvalidSetting(f"The network cannot be trained so. {error}") from error
     return Candidate(
         config=config,
-        predictor=predictor,
+        predictor=found.predictor,
         parts=own,
-        folded=folded,
+        folded=Folded(temperature=found.temperature),
         training=Training(
             epochs=network.n_iter_,
             updates=network.n_updates_,
@@ -111,7 +113,17 @@ def train(
         ),
         epochs=_epochs(network),
         lineage=lineage.here(),
+        scaler=found.scaler,
     )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A predictor with the scaler and the temperature folded in, and what those were."""
+
+    predictor: Predictor
+    scaler: Mapping[str, FloatArray]
+    temperature: float
 
 
 def fitted(
@@ -121,7 +133,7 @@ def fitted(
     config: RunConfig,
     *,
     on_epoch: OnEpoch | None = None,
-) -> tuple[Predictor, Folded]:
+) -> Fitted:
     """Fit the network, and return it with the scaler and the temperature folded in.
 
     Parameters
@@ -175,11 +187,8 @@ def fitted(
         if config.calibrate and validation is not None:
             temperature = folding.fit_temperature(predictor, validation)
             predictor = folding.fold_temperature(predictor, temperature)
-    return predictor, Folded(
-        mean=None if scaler is None else scaler.mean_.tolist(),
-        scale=None if scaler is None else scaler.scale_.tolist(),
-        temperature=temperature,
-    )
+    scaled = () if scaler is None else (scaler.mean_, scaler.scale_)
+    return Fitted(predictor, dict(zip(artifact.SCALER, scaled, strict=False)), temperature)
 
 
 def resolved(config: RunConfig) -> RunConfig:

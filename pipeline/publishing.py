@@ -13,6 +13,7 @@ from quadnet.artifact import Model
 from quadnet.errors import Conflict, GateFailed
 from quadnet.manifest import Record
 from quadnet.names import CHAMPION
+from quadnet.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.types import FloatArray
 
@@ -47,7 +48,7 @@ def publish(
         missed = [v.metric for v in trial.gate if not v.passed]
         raise GateFailed(
             f"{name} was not published: it failed its gate on {', '.join(missed)}, measured on "
-            f"{len(trial.test.y):,} held-out rows. Train it longer, change its settings, lower "
+            f"{len(trial.test):,} held-out rows. Train it longer, change its settings, lower "
             "the limit in [gate], or publish it all the same with --force --reason TEXT."
         )
     record = trial.record(None if trial.passed else forced)
@@ -55,18 +56,23 @@ def publish(
         name,
         trial.candidate.predictor,
         record,
-        _self_test_inputs(trial.candidate.parts.train),
+        _self_test_inputs(trial.candidate.parts.train, trial.candidate.predictor),
         attachments=lambda version: _attachments(trial, record, version),
+        scaler=trial.candidate.scaler,
     )
     reason = "passed its gate" if trial.passed else f"forced: {forced}"
     _promote(trial, registry, model.manifest.version, alias, reason)
     return model
 
 
-def _self_test_inputs(part: Dataset) -> FloatArray:
+def _self_test_inputs(part: Dataset, predictor: Predictor) -> FloatArray:
     """Return rows whose answers every reader checks: trained on, in the middle, and far outside."""
     low, high = part.X.min(axis=0), part.X.max(axis=0)
-    special = np.array([low, high, (low + high) / 2, 100 * low, 100 * high])
+    with np.errstate(all="ignore"):
+        special = np.array([low, high, low / 2 + high / 2, 100 * low, 100 * high])
+        # Far outside, the largest features are beyond the type's numbers, and so are answers.
+        special = special[np.isfinite(special.astype(predictor.dtype)).all(axis=1)]
+        special = special[np.isfinite(predictor.probabilities(special)).all(axis=1)]
     return np.vstack([part.X[:32], special])
 
 

@@ -90,9 +90,10 @@ class Training(Frozen):
 
 
 class Folded(Frozen):
-    """What was fitted beside the network and folded into its weights.
+    """What was fitted with the network and folded into its weights.
 
     The first layer's weights hold (x - mean) / scale, the last layer's a division by temperature.
+    Mean and scale are here in old versions only: those of newer ones are in the weights file.
     """
 
     mean: list[float] | None = None
@@ -231,6 +232,12 @@ def seal(record: BaseModel) -> bytes:
     values = record.model_dump(mode="json")
     checksum = hashlib.sha256(_canonical(values)).hexdigest()
     return _canonical({**values, "checksum": checksum})
+
+
+def measure(record: BaseModel) -> tuple[int, int]:
+    """Return how many bytes the record's canonical JSON has, and how many values at most."""
+    content = _canonical(record.model_dump(mode="json"))
+    return len(content), content.count(b",")
 
 
 def unseal(kind: type[Sealed], content: bytes) -> Sealed:

@@ -69,7 +69,10 @@ def training(trial: Trial, record: Record) -> Table:
         ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
         ("Training loss", number(went.loss)),
         ("Seconds", f"{went.seconds:.2f}"),
-        ("Scaler", "none" if folded.mean is None else "folded into the first layer"),
+        (
+            "Scaler",
+            "folded into the first layer" if trial.candidate.config.scale else "none",
+        ),
         (
             "Temperature",
             "none"

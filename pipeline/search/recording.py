@@ -81,9 +81,9 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
             try:
-                self.predictor_, _ = candidate.fitted(
+                self.predictor_ = candidate.fitted(
                     clone(self.network), rows.rows(~held_out), validation, config
-                )
+                ).predictor
             except (ValueError, MemoryError) as error:
                 # One candidate that cannot be trained must not end the search for the others.
                 self._record(failed=str(error))
