@@ -182,7 +182,10 @@ def fitted(
             raise KeyboardInterrupt
         predictor = Predictor(network.freeze().network, classes)
         if scaler is not None:
-            predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_)
+            coarse = folding.coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
+            # Trained on small numbers, it must answer from large ones.
+            dtype = np.float64 if coarse else predictor.dtype
+            predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_, dtype=dtype)
         temperature = 1.0
         if config.calibrate and validation is not None:
             temperature = folding.fit_temperature(predictor, validation)
