@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.artifact import Model
-from quadnet.errors import InvalidSetting
+from quadnet.errors import InvalidSetting, listing
 from quadnet.manifest import Metrics
 from quadnet.types import BoolArray, FloatArray
 
@@ -61,7 +61,7 @@ class Changes:
 
 
 def changes(a: Model, b: Model) -> Changes:
-    """Ask both versions the same points.
+    """Ask both versions the same points, each with its columns in its own order.
 
     Raises
     ------
@@ -69,24 +69,27 @@ def changes(a: Model, b: Model) -> Changes:
         If they do not take the same features.
     """
     names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
-    if names[0] != names[1]:
+    if sorted(names[0]) != sorted(names[1]):
         raise InvalidSetting(
-            f"The two cannot be compared: {_called(a)} takes {', '.join(names[0])}, and "
-            f"{_called(b)} takes {', '.join(names[1])}."
+            f"The two cannot be compared: {_called(a)} takes {listing(names[0])}, and "
+            f"{_called(b)} takes {listing(names[1])}."
         )
-    low, high = _ranges(a, b)
+    place = {name: i for i, name in enumerate(names[0])}
+    # Where in a row of the first each column of the second stands.
+    order = [place[name] for name in names[1]]
+    low, high = _ranges(a, b, order)
     if len(low) != 2:
         X = np.random.default_rng(0).uniform(low, high, (_ROWS, len(low)))
-        X = np.vstack([a.selftest_inputs, b.selftest_inputs, X])
+        X = np.vstack([a.selftest_inputs, b.selftest_inputs[:, np.argsort(order)], X])
         where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
-        return Changes(where, _answers(a, b, X), _certainty(a, b, X))
+        return Changes(where, _answers(a, b, X, order), _certainty(a, b, X, order))
     steps = (np.arange(_CELLS) + 0.5) / _CELLS
     x, y = (low[i] + steps * (high[i] - low[i]) for i in (0, 1))
     X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
     return Changes(
         f"{len(X):,} points of the plane",
-        _answers(a, b, X),
-        _certainty(a, b, X),
+        _answers(a, b, X, order),
+        _certainty(a, b, X, order),
         (float(low[0]), float(high[0])),
         (float(low[1]), float(high[1])),
     )
@@ -138,20 +141,21 @@ def _called(model: Model) -> str:
     return f"{model.manifest.model} version {model.manifest.version}"
 
 
-def _ranges(a: Model, b: Model) -> tuple[FloatArray, FloatArray]:
+def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
     """Return the lowest and highest value of each feature that either has seen in training."""
-    bounds = [
-        [(f.min, f.max) for f in model.manifest.signature.features] for model in (a, b)
-    ]  # (2 models, n_features, 2)
-    both = np.array(bounds)
+    one, other = (
+        np.array([(f.min, f.max) for f in model.manifest.signature.features]) for model in (a, b)
+    )
+    both = np.stack([one, other[np.argsort(order)]])  # (2 models, n_features, 2)
     return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
 
 
-def _answers(a: Model, b: Model, X: FloatArray) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    one, other = (model.predictor.predict(X).astype(str) for model in (a, b))
-    return one, other
+def _answers(
+    a: Model, b: Model, X: FloatArray, order: list[int]
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    return a.predictor.predict(X).astype(str), b.predictor.predict(X[:, order]).astype(str)
 
 
-def _certainty(a: Model, b: Model, X: FloatArray) -> float:
-    one, other = (model.predictor.probabilities(X).max(axis=1) for model in (a, b))
-    return float((other - one).mean())
+def _certainty(a: Model, b: Model, X: FloatArray, order: list[int]) -> float:
+    one = a.predictor.probabilities(X).max(axis=1)
+    return float((b.predictor.probabilities(X[:, order]).max(axis=1) - one).mean())
