@@ -1,6 +1,8 @@
 """The verb `train`: settings in, a report on standard output, an exit code out."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import presets, runfile
 from pipeline.config import RunConfig
@@ -9,6 +11,9 @@ from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
+
+if TYPE_CHECKING:
+    from pipeline.parts import Parts
 
 
 def train(settings: TrainSettings) -> int:
@@ -32,17 +37,30 @@ def execute(
     *,
     alias: str = CHAMPION,
     forced: str | None = None,
+    data: "Parts | None" = None,
 ) -> None:
-    """Train, judge and publish, and say so as each is done."""
+    """Train, judge and publish, and print what was done after each step.
+
+    Parameters
+    ----------
+    config : RunConfig
+    registry : Registry
+    alias : str
+    forced : str, optional
+        Why to publish it even if it fails its gate.
+    data : Parts, optional
+        From `read_data`, if that was called.
+    """
     registry.prepare(config.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
     from pipeline import candidate, progress, publishing, trial
 
     resolved = candidate.resolved(config)
+    data = data or read_data(resolved, registry, forced)
     network = resolved.network
     with progress.shown("Training", float(str(network["max_iter"]))) as show:
         on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
-        trained = candidate.train(resolved, on_epoch)
+        trained = candidate.train(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
     judged = trial.judge(trained, _champion(registry, config.name, forced))
     print(judged.summary(), flush=True)
@@ -53,6 +71,27 @@ def execute(
         f"Published {manifest.model} version {manifest.version} in {registry.root}, alias {alias}.",
         flush=True,
     )
+
+
+def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Parts":
+    """Make or read the run's data, and refuse now what could not be published after the training.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Resolved.
+    registry : Registry
+    forced : str or None
+        Why to publish it even if it fails its gate.
+    """
+    from pipeline import parts, trial
+    from pipeline.report.wording import plain
+
+    data = parts.of(config)
+    champion = _champion(registry, config.name, forced)
+    for notice in trial.check(config, data, champion, forced=forced is not None):
+        print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
+    return data
 
 
 def _champion(registry: Registry, name: str, forced: str | None) -> Model | None:

@@ -112,6 +112,9 @@ def _data_causes(model: Model, again: Candidate, test: Dataset) -> Iterator[str]
 def _causes(model: Model, again: Candidate) -> Iterator[str]:
     """Yield what this machine has otherwise than that which made the version."""
     then, now = model.manifest.lineage, again.lineage
+    dtype = model.manifest.architecture.dtype
+    if dtype != again.predictor.dtype.name:
+        yield f"the type that it computes in: {dtype}, now {again.predictor.dtype.name}"
     for library in sorted(then.libraries.keys() | now.libraries.keys()):
         versions = then.libraries.get(library), now.libraries.get(library)
         if versions[0] != versions[1]:
