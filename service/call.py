@@ -108,4 +108,12 @@ async def read_message(context: Context) -> Any:
     would cancel that coroutine, and 100 bytes would be lost (grpc issue 43360). In a task of its
     own the read ends by itself, which it does as soon as the call has ended.
     """
-    return await asyncio.shield(asyncio.ensure_future(context.read()))
+    reading = asyncio.ensure_future(context.read())
+    reading.add_done_callback(_retrieve_error)
+    return await asyncio.shield(reading)
+
+
+def _retrieve_error(reading: "asyncio.Future[Any]") -> None:
+    """Look at the error of a read that is no longer waited for, or asyncio logs it."""
+    if not reading.cancelled():
+        reading.exception()

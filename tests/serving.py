@@ -239,6 +239,8 @@ def long_call(server, registry, metadata=()):
     publish_wide(registry)
     zeros = np.zeros(500_000)
     model = pb.ModelRef(name="wide", version=1)
+    # While it loads a version, a call has no slot.
+    server.stub.Classify(pb.ClassifyRequest(model=model), timeout=60, metadata=metadata)
     call = server.stub.Classify.future(
         pb.ClassifyRequest(model=model, x=zeros, y=zeros), timeout=120, metadata=metadata
     )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import urllib.request
 from contextlib import closing, contextmanager, suppress
@@ -28,6 +29,16 @@ def pages_answer(port):
     with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as page:
         return page.status == 200
     return False
+
+
+def answers(stub):
+    try:
+        answer = stub.Classify(POINTS, timeout=120, wait_for_ready=True)
+    except grpc.RpcError as error:
+        # It listens before it has loaded a version.
+        assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        return False
+    return list(answer.quadrants) == [pb.QUADRANT_I] * 3
 
 
 @contextmanager
@@ -91,8 +102,7 @@ def started(verb, registry, *, redirection="", **streams):
                 options = [("grpc.max_reconnect_backoff_ms", 500)]
                 with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
                     stub = quadrant_pb2_grpc.QuadrantServiceStub(channel)
-                    answer = stub.Classify(POINTS, timeout=120, wait_for_ready=True)
-                assert list(answer.quadrants) == [pb.QUADRANT_I] * 3
+                    until(lambda: answers(stub), seconds=120)
             assert process.poll() is None
             yield process
         finally:
@@ -132,13 +142,13 @@ def test_it_serves_and_stops_whoever_reads_what_it_says(registry, verb, pipe):
 def test_a_server_that_cannot_say_why_it_ends_ends(registry):
     publish(registry)
     with (
-        address.reserved("127.0.0.1", 0) as port,
+        socket.create_server(("127.0.0.1", 0)) as taken,
         a_full_pipe() as file,
-        subprocess.Popen(
-            [*QUADNET, "serve", "--registry", registry.root, "--port", str(port)], stderr=file
-        ) as process,
     ):
-        assert process.wait(60) == 1
+        port = taken.getsockname()[1]
+        command = [*QUADNET, "serve", "--registry", registry.root, "--port", str(port)]
+        done = subprocess.run(command, stderr=file, timeout=60, check=False)
+    assert done.returncode == 1
 
 
 def test_what_is_said_arrives_whole_through_a_non_blocking_pipe(registry):
