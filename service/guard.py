@@ -283,6 +283,11 @@ class Guard:
         metadata = (*trailing_metadata(error, status), (REQUEST_ID, call.request_id))
         try:
             await call.context.abort(call.status, status.message, metadata)
+        except grpc.aio.AbortError as aborted:
+            # gRPC keeps this error with the call. What it refers to refers to the call: each call
+            # that was refused would live until the garbage collector runs.
+            aborted.__traceback__ = aborted.__context__ = None
+            raise asyncio.CancelledError("The call is refused.") from None
         except grpc.aio.InternalError:
             raise self._connection_lost(call) from None
 
@@ -320,6 +325,8 @@ def _work(policies: Sequence[Policy], call: Call) -> Iterator[None]:
         yield
     finally:
         slot.release()
+        # Else the two refer to each other, and live until the garbage collector runs.
+        call.slot = None
 
 
 class _Slot:

@@ -9,12 +9,19 @@ import grpc
 import pytest
 
 from quadnet.registry import Registry
+from service.policies.access_log import AccessLog
+from service.policies.accounting import Accounting
 from service.policies.admission import Admission
 from service.policies.deadline import Deadline
+from service.policies.measurement import Measurement
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.abandoning import abandoning, message
 from tests.exact import publish
 from tests.loading import CLASSIFY
 from tests.serving import served_here, until
+
+POINT = pb.ClassifyRequest(x=[1], y=[1])
+TWO_AND_ONE = pb.ClassifyRequest(x=[1, 2], y=[1])
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -75,3 +82,29 @@ def test_abandoned_calls_leave_nothing_in_memory(tmp_path, kind, method):
         abandoned = abandon(channel.target, CALLS)
         assert abandoned > CALLS / 10
         until(lambda: grown() < MOST_BYTES * CALLS)
+
+
+@pytest.mark.parametrize("request_", [POINT, TWO_AND_ONE], ids=["answered", "refused"])
+def test_a_call_is_freed_when_it_ends_and_not_when_garbage_is_collected(registry, request_):
+    publish(registry)
+    policies = [Accounting(AccessLog(), Measurement()), Admission(64), Deadline()]
+    with served_here(registry, policies) as channel:
+        classify = channel.unary_unary(CLASSIFY)
+
+        def call(n):
+            for _ in range(n):
+                classify.future(request_.SerializeToString(), timeout=60).exception()
+
+        call(10)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            call(50)
+            gc.collect()
+            kept = {type(each).__name__ for each in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert not kept & {"Call", "RPCState", "_ServicerContext"}
