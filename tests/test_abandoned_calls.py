@@ -18,14 +18,14 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.abandoning import abandoning, message
 from tests.exact import publish
 from tests.loading import CLASSIFY
-from tests.serving import served_here, until
+from tests.serving import served_here
 
 POINT = pb.ClassifyRequest(x=[1], y=[1])
 TWO_AND_ONE = pb.ClassifyRequest(x=[1, 2], y=[1])
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
-CALLS, WARM_UP, RATE = 6_000, 1_000, 1_000
+CALLS, WARM_UP, RATE, ROUNDS = 6_000, 1_000, 1_000, 3
 
 MOST_BYTES = 40
 """What may stay of a call on average. grpcio leaks some 400 bytes of each call that ends
@@ -69,19 +69,23 @@ def test_abandoned_calls_leave_nothing_in_memory(tmp_path, kind, method):
     with served_here(registry, [Admission(64), Deadline()]) as channel:
         classify = channel.unary_unary(CLASSIFY)
 
-        def grown():
+        def in_use():
             # Calls that still wait for the server take memory, too. This one waits behind them, and
             # is answered or refused.
             with suppress(grpc.RpcError):
                 classify(message(CLASSIFY), timeout=60)
-            return bytes_in_use() - before
+            return bytes_in_use()
 
-        before = 0
+        def leaves_nothing():
+            before = in_use()
+            abandoned = abandon(channel.target, CALLS)
+            assert abandoned > CALLS / 10
+            # The last calls may still be on their way.
+            return any(in_use() - before < MOST_BYTES * CALLS for _ in range(200))
+
         abandon(channel.target, WARM_UP)
-        before = grown()
-        abandoned = abandon(channel.target, CALLS)
-        assert abandoned > CALLS / 10
-        until(lambda: grown() < MOST_BYTES * CALLS)
+        # gRPC's own buffers and threads grow now and then; a leak shows in every round.
+        assert any(leaves_nothing() for _ in range(ROUNDS))
 
 
 @pytest.mark.parametrize("request_", [POINT, TWO_AND_ONE], ids=["answered", "refused"])
