@@ -67,7 +67,9 @@ def stop_under_load(registry, stops, kind, *, options, **load_options):
 @pytest.mark.parametrize(
     "stops", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"]
 )
-def test_no_call_is_lost(registry, stops, delay, workers, connections, leave, stream, capsys):
+def test_no_call_is_lost(
+    registry, stops, delay, workers, connections, leave, stream, record_property
+):
     publish(registry)
     ended, unexpected = stop_under_load(
         registry,
@@ -78,10 +80,7 @@ def test_no_call_is_lost(registry, stops, delay, workers, connections, leave, st
         connections=connections,
         leave=leave,
     )
-    if stops == LONG:
-        with capsys.disabled():
-            counts = ", ".join(f"{code.name} {n}" for code, n in ended.most_common())
-            kind = ("stream" if stream else "unary", "leave" if leave else "again")
-            print(f"\n| {delay} | {workers} | {connections} | {' | '.join(kind)} | {counts} |")
+    # For a table of the long form: pytest -m long tests/test_drain.py --junitxml=FILE
+    record_property("ended", ", ".join(f"{code.name} {n}" for code, n in ended.most_common()))
     assert ended[OK] >= 50 * stops
     assert set(ended) <= {OK, UNAVAILABLE}, unexpected
