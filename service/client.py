@@ -12,7 +12,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import InvalidInput, QuadnetError, Unreachable
+from quadnet.errors import InvalidInput, NotFound, QuadnetError, Unreachable
 from quadnet.types import FloatArray
 from service import arguments, codec, raised
 from service.channel import authorization, connect
@@ -232,7 +232,10 @@ class QuadrantClient:
         request = health_pb2.HealthCheckRequest(service=arguments.text("service", service))
         try:
             response = self._call(self._health.Check, request)
+        except NotFound:
+            return "SERVICE_UNKNOWN"
         except Refused as error:
+            # Of a server that is not ours.
             if error.code is grpc.StatusCode.NOT_FOUND:
                 return "SERVICE_UNKNOWN"
             raise

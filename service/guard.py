@@ -42,7 +42,10 @@ _SECONDS_FOR_STREAM_TO_BE_CANCELLED = 0.002
 _PATIENCE = 1.0
 """Seconds that a message has to arrive even while many others wait for theirs."""
 
-_HEALTH_CALLS = 1024
+_HEALTH_CALLS = 64
+_HEALTH_SECONDS = 2.0
+"""Calls that ask for health need no token and compete with no others. Their messages have a few
+bytes, so many of them that take long to arrive are an attack on memory."""
 
 UNKNOWN = "unknown"
 """The method of calls that ask for a method that does not exist, in the log and the metrics."""
@@ -87,24 +90,25 @@ class Guard:
         self._backlog = backlog
         self._unary = MessageWaits(2 * limit, patience=_PATIENCE, timeout=message_timeout)
         self._streams = MessageWaits(16 * limit, patience=0.0, timeout=None)
-        # Calls that ask for health never compete with others, nor with one another for long.
-        self._health = MessageWaits(_HEALTH_CALLS, patience=0.0, timeout=message_timeout)
+        # A check whose message is there waits for one turn of the event loop, in which gRPC hands
+        # over one more: so those that make room are always others.
+        self._health = MessageWaits(
+            _HEALTH_CALLS, patience=0.0, timeout=min(_HEALTH_SECONDS, message_timeout)
+        )
 
     def unary(self, method: str, respond: Unary, *, is_health: bool = False) -> Handler:
         """Return the handler of a method with one message in and one out."""
-        policies = self._policies_of_health if is_health else self._policies
-        waits = self._health if is_health else self._unary
+        if is_health:
+            return self._unary_handler(method, respond, self._health, self._policies_of_health)
+        return self._unary_handler(method, respond, self._unary, self._policies)
 
-        async def read_and_respond(call: Call) -> bytes:
-            content = await self._first(waits, call)
-            with _work(policies, call):
-                return self._checked(await respond(content, call))
+    def probe(self, method: str, respond: Unary) -> Handler:
+        """Return the handler of a unary method without policies: not even a line in the log."""
+        return self._unary_handler(method, respond, self._health, ())
 
-        async def handle(_requests: object, context: Context) -> bytes:
-            return await self._run(method, context, policies, read_and_respond)
-
-        # To the library it is a stream: it reads a unary call's message before it asks anybody.
-        return grpc.stream_unary_rpc_method_handler(handle)
+    def watch(self, method: str, respond: ServerStream) -> Handler:
+        """Return the handler of a method without policies, with one message in and a stream out."""
+        return self._stream_out(method, respond, self._health, ())
 
     def stream(self, method: str, respond: Unary) -> Handler:
         """Return the handler of a method that answers each message of a stream with one.
@@ -124,21 +128,14 @@ class Guard:
             # are enough.
             await asyncio.sleep(_SECONDS_FOR_STREAM_TO_BE_CANCELLED)
 
-        return self._streaming(method, relay)
+        return self._streaming(method, relay, self._policies)
 
     def server_stream(self, method: str, respond: ServerStream) -> Handler:
         """Return the handler of a method with one message in and a stream out.
 
         It works until its last message is written.
         """
-
-        async def relay(call: Call) -> None:
-            content = await self._first(self._unary, call)
-            with _work(self._policies, call):
-                async for reply in respond(content, call):
-                    await call.context.write(self._checked(reply))
-
-        return self._streaming(method, relay)
+        return self._stream_out(method, respond, self._unary, self._policies)
 
     async def refuse_unknown(self, context: Context, services: Iterable[str]) -> None:
         """End a call of a method that is none of these services'.
@@ -168,9 +165,36 @@ class Guard:
         for policy in self._policies:
             policy.close()
 
-    def _streaming(self, method: str, relay: Callable[[Call], Awaitable[None]]) -> Handler:
+    def _unary_handler(
+        self, method: str, respond: Unary, waits: MessageWaits, policies: Sequence[Policy]
+    ) -> Handler:
+        async def read_and_respond(call: Call) -> bytes:
+            content = await self._first(waits, call)
+            with _work(policies, call):
+                return self._checked(await respond(content, call))
+
+        async def handle(_requests: object, context: Context) -> bytes:
+            return await self._run(method, context, policies, read_and_respond)
+
+        # To the library it is a stream: it reads a unary call's message before it asks anybody.
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    def _stream_out(
+        self, method: str, respond: ServerStream, waits: MessageWaits, policies: Sequence[Policy]
+    ) -> Handler:
+        async def relay(call: Call) -> None:
+            content = await self._first(waits, call)
+            with _work(policies, call):
+                async for reply in respond(content, call):
+                    await call.context.write(self._checked(reply))
+
+        return self._streaming(method, relay, policies)
+
+    def _streaming(
+        self, method: str, relay: Callable[[Call], Awaitable[None]], policies: Sequence[Policy]
+    ) -> Handler:
         async def handle(_requests: object, context: Context) -> None:
-            await self._run(method, context, self._policies, relay, is_unary=False)
+            await self._run(method, context, policies, relay, is_unary=False)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
@@ -308,12 +332,14 @@ class Guard:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Return whether gRPC says more than that an answer found no caller any more.
+    """Return whether a message of gRPC's own is more than a remark on a caller, with a traceback.
 
-    It says so, with a traceback, where the call ends after the method has returned and before the
-    event loop has heard of it.
+    One is that an answer found no caller any more, where the call ends after the method has
+    returned and before the event loop has heard of it. The other is that metadata are not UTF-8.
     """
-    return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
+    return not str(record.msg).startswith(
+        ("ExecuteBatchError raised in core by servicer method", "Invalid encoding on ")
+    )
 
 
 @contextmanager

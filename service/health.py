@@ -3,21 +3,19 @@
 A further name, `LIVENESS`, is SERVING from the start: it says only that the process answers, for
 those who would end one that does not.
 
-A client that watches keeps its call open for good; without an end to that, a server that stops
-would wait for it until its grace is over.
+The servicer of grpcio-health-checking was rejected: it writes to one watching client after another
+under a lock, so a client that does not read holds up every report of a new status.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-import grpc
-import grpc.aio
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
-from service.backlog import Backlog
-from service.call import Context, read_message
-from service.guard import SECONDS_TO_BE_CANCELLED, Handler
+from quadnet.errors import NotFound, listing
+from service.call import Call
+from service.codec import parse
+from service.guard import Guard, Handler
 from service.open_calls import OpenCalls
 
 NAME = health.SERVICE_NAME
@@ -40,82 +38,73 @@ class Health:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._servicer = health.aio.HealthServicer()
-        self._serving: bool | None = None
+        self._statuses = {LIVENESS: Status.SERVING} | dict.fromkeys(names, Status.NOT_SERVING)
+        self._changed = asyncio.Event()
         self._stopping = False
+        self._ended = False
         self._watches = OpenCalls()
-        self._ended = asyncio.Event()
 
-    def handlers(self, backlog: Backlog) -> dict[str, Handler]:
-        """Return the service's methods, by name; their calls are counted in `backlog`."""
-
-        async def check(_requests: object, context: Context) -> health_pb2.HealthCheckResponse:
-            backlog.begin()
-            request = await _request(context)
-            return await self._servicer.Check(request, context)
-
-        async def watch(_requests: object, context: Context) -> None:
-            backlog.begin()
-            self._watches.add()
-            await self._watch(await _request(context), context)
-
-        # As streams, because gRPC's own reading of unary calls leaks: see `read_message`.
-        write = health_pb2.HealthCheckResponse.SerializeToString
+    def handlers(self, guard: Guard) -> dict[str, Handler]:
+        """Return the service's methods, by name."""
         return {
-            "Check": grpc.stream_unary_rpc_method_handler(check, None, write),
-            "Watch": grpc.stream_stream_rpc_method_handler(watch, None, write),
+            "Check": guard.probe(f"{NAME}/Check", self._check),
+            "Watch": guard.watch(f"{NAME}/Watch", self._watch),
         }
 
     @property
     def serving(self) -> bool:
         """Whether the status is SERVING."""
-        return bool(self._serving) and not self._stopping
+        return bool(self._statuses[self._names[0]] == Status.SERVING)
 
-    async def report(self, *, serving: bool) -> None:
-        """Tell whether the server is serving; only changes are sent to those who watch."""
-        if serving is self._serving:
-            return
-        if self._serving is None:
-            await self._servicer.set(LIVENESS, Status.SERVING)
-        self._serving = serving
-        for name in self._names:
-            await self._servicer.set(name, Status.SERVING if serving else Status.NOT_SERVING)
+    def report(self, *, serving: bool) -> None:
+        """Set the status, unless the server is stopping."""
+        if not self._stopping:
+            self._set(Status.SERVING if serving else Status.NOT_SERVING, self._names)
 
-    async def report_stopping(self) -> None:
-        """Say NOT_SERVING from now on, whatever is reported later."""
+    def report_stopping(self) -> None:
+        """Set NOT_SERVING for every name, whatever is reported later."""
         self._stopping = True
-        await self._servicer.enter_graceful_shutdown()
+        self._set(Status.NOT_SERVING, list(self._statuses))
 
     async def end_watches(self) -> None:
         """End every watch, and wait until the clients have been sent the end."""
-        self._ended.set()
+        self._ended = True
+        self._notify()
         await self._watches.wait_for_none()
 
-    async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """Send the status now and whenever it changes, until the caller or the server ends it."""
-        watching = asyncio.ensure_future(self._servicer.Watch(request, context))
-        ending = asyncio.ensure_future(self._ended.wait())
-        try:
-            await asyncio.wait((watching, ending), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.cancel()
-            ending.cancel()
+    def _set(self, status: int, names: Sequence[str]) -> None:
+        self._statuses |= dict.fromkeys(names, status)
+        self._notify()
+
+    def _notify(self) -> None:
+        """Wake every watch; each then waits for the next change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _check(self, content: bytes, call: Call) -> bytes:
+        service = parse(health_pb2.HealthCheckRequest, content).service
+        if service not in self._statuses:
+            raise NotFound(
+                f"The server has no health for a service of this name. It has: "
+                f"{listing([name or repr(name) for name in self._statuses])}."
+            )
+        return _response(self._statuses[service])
+
+    async def _watch(self, content: bytes, call: Call) -> AsyncIterator[bytes]:
+        """Yield the status now and whenever it changes, until the caller or the server ends it."""
+        service = parse(health_pb2.HealthCheckRequest, content).service
+        self._watches.add()
+        last = None
+        while not self._ended:
+            changed = self._changed
+            status = self._statuses.get(service, Status.SERVICE_UNKNOWN)
+            if status != last:
+                last = status
+                yield _response(status)
+            else:
+                await changed.wait()
 
 
-async def _request(context: Context) -> health_pb2.HealthCheckRequest:
-    """Return the request, or end the call if there is none."""
-    content = await read_message(context)
-    if content is grpc.aio.EOF:
-        # The caller may have gone away: then gRPC cancels this in a moment.
-        await asyncio.sleep(SECONDS_TO_BE_CANCELLED)
-        await context.abort(
-            grpc.StatusCode.INVALID_ARGUMENT, "request: expected one message, got none"
-        )
-    try:
-        return health_pb2.HealthCheckRequest.FromString(content)
-    except DecodeError:
-        await context.abort(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "request: expected the bytes of a grpc.health.v1.HealthCheckRequest, got others",
-        )
-        raise AssertionError("abort raises") from None
+def _response(status: int) -> bytes:
+    content: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return content

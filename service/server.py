@@ -136,7 +136,7 @@ class Server:
         services = {
             codec.SERVICE: quadrant.handlers(guard),
             inference.SERVICE: tensors.handlers(guard),
-            health.NAME: self._health.handlers(self._backlog),
+            health.NAME: self._health.handlers(guard),
         }
         if not settings.no_reflection:
             services |= reflection.services(guard, services)
@@ -159,7 +159,7 @@ class Server:
 
     async def serve(self, on_start: Callable[[], None] = lambda: None) -> None:
         """Do so until `ask_to_stop` is called; signals are the caller's."""
-        await self._health.report(serving=False)
+        self._health.report(serving=False)
         # What overflows on the way shows in the answer. The calls' tasks inherit this.
         with np.errstate(all="ignore"):
             await self._server.start()
@@ -188,7 +188,7 @@ class Server:
         """
         settings = self._settings
         _log.info("stopping", drain_delay=settings.drain_delay, grace=settings.grace)
-        await self._health.report_stopping()
+        self._health.report_stopping()
         another = asyncio.create_task(self._signals.get())
         await asyncio.wait((another,), timeout=settings.drain_delay)
         finishing = asyncio.create_task(self._finish())
@@ -252,7 +252,7 @@ class Server:
             await refresh
         except Exception:  # noqa: BLE001 - whatever it is, watching goes on
             _log.exception("the registry could not be looked at")
-        await self._health.report(serving=self._live.current is not None)
+        self._health.report(serving=self._live.current is not None)
 
     async def _refuse_unknown(self, context: Context) -> None:
         await self._guard.refuse_unknown(context, self._services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,9 +71,25 @@ class ServerFiles:
             return configuration
 
         reloaded = Reloaded(paths, read)
+        first = shown = reloaded.value
+        changing = threading.Lock()
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            """Return what the files say if it is new; gRPC asks at each connection.
+
+            gRPC replaces its TLS context by whatever is returned. Doing so at each connection ended
+            the process within some hundred concurrent handshakes.
+            """
+            nonlocal shown
+            with changing:
+                if reloaded.value is shown:
+                    return None
+                shown = reloaded.value
+                return shown
+
         return grpc.dynamic_ssl_server_credentials(
-            reloaded.value,
-            lambda: reloaded.value,
+            first,
+            changed,  # type: ignore[arg-type]  # None means no change
             require_client_authentication=self.client_ca is not None,
         )
 

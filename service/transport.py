@@ -9,7 +9,7 @@ document; the tests send such a path.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from grpc.aio import _server as grpc_server
 from service.call import Context
 
 Options = Sequence[tuple[str, Any]]
-Refuse = Callable[[Context], Awaitable[None]]
+Refuse = Callable[[Context], Coroutine[Any, Any, None]]
 
 
 def make_server(options: Options, refuse_unknown: Refuse) -> grpc.aio.Server:
@@ -67,11 +67,15 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]
     async def _take_unknown(self) -> None:
         while True:
             state = await self._request_call()
-            context = cygrpc._ServicerContext(state, None, None, self._event_loop)  # noqa: SLF001
-            refusal = self._event_loop.create_task(self._refuse(context))
+            refusal = self._event_loop.create_task(self._refuse(state))
             self._refusals.add(refusal)
             refusal.add_done_callback(self._refusals.discard)
 
-    async def _refuse(self, context: Context) -> None:
-        with suppress(grpc.aio.AbortError):
-            await self._refuse_unknown(context)
+    async def _refuse(self, state: Any) -> None:
+        loop = self._event_loop
+        context = cygrpc._ServicerContext(state, None, None, loop)  # noqa: SLF001
+        refusal = loop.create_task(self._refuse_unknown(context))
+        # As grpcio itself does it for each call: without it gRPC counts the call as open for ever.
+        await cygrpc._handle_cancellation_from_core(refusal, state, loop)  # noqa: SLF001
+        with suppress(asyncio.CancelledError):
+            await refusal

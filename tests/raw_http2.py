@@ -9,6 +9,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import h2.settings
 
 CLASSIFY = "/quadrant.v1.QuadrantService/Classify"
 _CANCEL = 8
@@ -17,17 +18,24 @@ _CANCEL = 8
 class RawConnection:
     """A connection to a server, closed when left.
 
+    Parameters
+    ----------
+    address : str
+    window : int, default=65535
+        How many bytes of a stream the server may send before we read them.
+
     Attributes
     ----------
     max_streams : int
         How many streams the server allows.
     """
 
-    def __init__(self, address):
+    def __init__(self, address, *, window=2**16 - 1):
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), timeout=60)
         self._http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=False))
         self._http2.initiate_connection()
+        self._http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self._trailers = {}
         self.max_streams = None
         self._send_all()

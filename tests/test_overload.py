@@ -21,11 +21,12 @@ from tests.exact import publish
 from tests.inference import InferenceStub
 from tests.loading import CLASSIFY
 from tests.raw_http2 import RawConnection, message
-from tests.serving import ServerProcess, details_of, open_stream, served_here, until
+from tests.serving import ServerProcess, details_of, open_stream, refused, served_here, until
 
 POINT = pb.ClassifyRequest(x=[1], y=[1])
 BATCH = message(pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20).SerializeToString())
 DEFAULT_LIMIT = 64
+HEALTH = "/grpc.health.v1.Health/Check"
 SLOW_SECONDS = 0.03
 
 
@@ -189,3 +190,61 @@ def test_of_calls_that_have_waited_too_long_one_in_four_is_answered():
     assert answered == 25
     # While few calls wait, the machine is slow, and a refusal makes nothing faster.
     admission.begin(Call("Classify", None, {}, "an-id", waited=60.0, queued=64))
+
+
+def test_calls_of_unknown_methods_do_not_count_as_waiting(server):
+    for _ in range(2 * DEFAULT_LIMIT):
+        error = refused(server.channel.unary_unary("/a/b"), b"")
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    for _ in range(20):
+        assert server.stub.Classify(POINT, timeout=30).model.version == 1
+    until(lambda: server.scrape()["quadnet_calls_waiting",] == 0)
+
+
+@pytest.mark.parametrize("method", [HEALTH, "/inference.GRPCInferenceService/ServerLive"])
+def test_unfinished_messages_to_health_are_limited_in_time_and_number(server, method):
+    with ExitStack() as opened:
+        calls = []
+        for _ in range(2):
+            connection = opened.enter_context(RawConnection(server.address))
+            for _ in range(100):
+                stream = connection.begin(method)
+                connection.send(stream, message(bytes(100))[:50], end=False)
+                calls.append((connection, stream))
+        check_health(server.channel)
+        statuses = {connection.status(stream) for connection, stream in calls}
+    assert statuses <= {
+        grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+    }  # fmt: skip
+
+
+def test_a_client_that_watches_health_and_does_not_read_delays_no_other(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--grace", "3600", "--log-level", "error") as server,
+        RawConnection(server.address, window=0) as connection,
+    ):
+        stream = connection.begin("/grpc.health.v1.Health/Watch")
+        connection.send(stream, message(b""))
+        check_health(server.channel)
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=60
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.process.terminate()
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.process.wait(60) == 0
+
+
+def test_metadata_that_are_no_text_leave_no_traceback(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root) as server,
+        RawConnection(server.address) as connection,
+    ):
+        for method, content in ((CLASSIFY, POINT.SerializeToString()), (HEALTH, b"")):
+            stream = connection.begin(method, (b"x-foo", b"\xff\xfe\x80"))
+            connection.send(stream, message(content))
+            assert connection.status(stream) == 0
+        server.calls(1)
+        assert {line["event"] for line in server.log()} == {"live", "call"}

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -383,4 +384,23 @@ def test_a_token_file_that_does_not_answer_holds_up_no_call(registry, tmp_path):
             assert server.stub.Classify(POINT, timeout=30, metadata=metadata).model.version == 1
         os.close(writers.pop())
         server.logged("not reloaded")
+        assert server.stop()[0] == 0
+
+
+def test_many_handshakes_at_once_do_not_end_the_server(registry, authority):
+    publish(registry)
+    context = ssl.create_default_context(cafile=authority.file)
+    context.set_alpn_protocols(["h2"])
+    with ServerProcess(registry.root, *authority.serve_with()) as server:
+
+        def shake(_):
+            with (
+                socket.create_connection(("127.0.0.1", int(server.port)), timeout=60) as connection,
+                context.wrap_socket(connection, server_hostname="localhost"),
+            ):
+                return True
+
+        with ThreadPoolExecutor(16) as pool:
+            assert all(pool.map(shake, range(2000)))
+        assert answers(server.address, tls_ca=authority.file)
         assert server.stop()[0] == 0
