@@ -5,8 +5,6 @@ from pathlib import Path
 from pipeline import presets, runfile
 from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
-from quadnet.artifact import Model
-from quadnet.errors import CorruptVersion
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
 
@@ -44,7 +42,9 @@ def execute(
         on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
         trained = candidate.train(resolved, on_epoch)
     print(trained.summary(), flush=True)
-    judged = trial.judge(trained, _champion(registry, config.name, forced))
+    standing = registry.aliases(config.name)
+    champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
+    judged = trial.judge(trained, champion)
     print(judged.summary(), flush=True)
     manifest = publishing.publish(judged, registry, alias=alias, forced=forced).manifest
     if manifest.forced is not None:
@@ -53,15 +53,3 @@ def execute(
         f"Published {manifest.model} version {manifest.version} in {registry.root}, alias {alias}.",
         flush=True,
     )
-
-
-def _champion(registry: Registry, name: str, forced: str | None) -> Model | None:
-    """Return the version to be compared with; None if there is none."""
-    if CHAMPION not in registry.aliases(name).aliases:
-        return None
-    try:
-        return registry.load(name, registry.target(name).version)
-    except CorruptVersion:
-        if forced is None:
-            raise
-        return None  # --force must be able to replace it

@@ -1,11 +1,12 @@
 """A trial: a candidate judged on the sealed test part, beside the champion of the day."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import evaluation, gate
 from pipeline.candidate import Candidate
 from pipeline.datasets import Dataset
 from pipeline.evaluation import Evaluation
+from quadnet.aliases import AliasTarget
 from quadnet.artifact import Model
 from quadnet.errors import InvalidSetting
 from quadnet.manifest import Baseline, Data, Part, Record, Verdict
@@ -26,6 +27,35 @@ class Trial:
     def passed(self) -> bool:
         """Whether every limit of the gate was met."""
         return all(verdict.passed for verdict in self.gate)
+
+    @property
+    def missed(self) -> list[str]:
+        """The metrics whose limits were not met."""
+        return [verdict.metric for verdict in self.gate if not verdict.passed]
+
+    @property
+    def judged_against(self) -> AliasTarget | None:
+        """The champion that the candidate was compared with; None if there was no champion."""
+        if self.baseline is None:
+            return None
+        return AliasTarget(
+            version=self.baseline.version, manifest_sha256=self.baseline.manifest_sha256
+        )
+
+    def against(self, champion: Model | None) -> "Trial":
+        """Return the trial judged again, on the same test rows, against this champion.
+
+        Raises
+        ------
+        InvalidSetting
+            If the champion takes other features, or answers other classes.
+        """
+        config = self.candidate.config.gate
+        baseline = None
+        if champion is not None and config.champion:
+            baseline = _baseline(champion, self.candidate, self.test)
+        verdicts = gate.judge(config, self.evaluations["test"].metrics, baseline)
+        return replace(self, baseline=baseline, gate=verdicts)
 
     def summary(self) -> str:
         """Return how well it did, and each limit of the gate with what was measured."""
@@ -74,16 +104,10 @@ def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
         for name, part in [*measured.items(), ("test", test)]
         if part is not None
     }
-    baseline = None
-    if champion is not None and candidate.config.gate.champion:
-        baseline = _baseline(champion, candidate, test)
-    return Trial(
-        candidate=candidate,
-        test=test,
-        evaluations=evaluations,
-        baseline=baseline,
-        gate=gate.judge(candidate.config.gate, evaluations["test"].metrics, baseline),
+    unjudged = Trial(
+        candidate=candidate, test=test, evaluations=evaluations, baseline=None, gate=[]
     )
+    return unjudged.against(champion)
 
 
 def _part(part: Dataset) -> Part:

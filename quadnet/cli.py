@@ -170,6 +170,7 @@ def main() -> None:
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
     from pipeline import commands, presets
+    from quadnet.errors import Conflict
     from quadnet.names import CHAMPION
     from quadnet.registry import Registry
     from service.serve import serve_with_page
@@ -178,7 +179,11 @@ def up(settings: "UpSettings") -> int:
     if settings.alias == CHAMPION and CHAMPION not in registry.aliases(settings.model).aliases:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
-        commands.execute(presets.load(settings.model), registry)
+        try:
+            commands.execute(presets.load(settings.model), registry)
+        except Conflict as error:
+            # Another process has published a better one meanwhile: that is what is served.
+            print(f"{error}", flush=True)
     return serve_with_page(settings)
 
 

@@ -1,7 +1,9 @@
 """Runs: trained, judged, published; and the presets."""
 
 import json
+import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,9 +11,9 @@ from sklearn.datasets import load_iris
 
 from pipeline import candidate, presets, publishing, runfile, trial
 from quadnet import promotion, quadrants
-from quadnet.errors import Conflict, GateFailed, InvalidSetting
+from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
 from quadnet.registry import Registry
-from tests.serving import quadnet
+from tests.serving import QUADNET, ROOT, quadnet
 
 SMALL = [
     "data.points=400",
@@ -133,14 +135,144 @@ def test_just_as_good_as_the_champion_is_good_enough(registry):
     assert publishing.publish(again, registry).manifest.baseline.version == 1
 
 
-def test_another_champion_meanwhile_is_not_replaced(registry):
+def test_another_champion_meanwhile_is_judged_against_before_it_is_replaced(registry):
     champion = publishing.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
+    worse = attempt(small("network.max_iter=45", "gate.tolerance=0.1"), champion)
+    assert worse.passed
     publishing.publish(attempt(small(), champion), registry)
-    with pytest.raises(Conflict, match=r"version 3 is published, but the champion is no longer"):
-        publishing.publish(judged, registry)
+    # As good as the new champion, by the same rows: it follows.
+    publishing.publish(judged, registry)
+    assert registry.target("quadrants").version == 3
+    assert registry.aliases("quadrants").reason == "passed its gate, against version 2"
+
+
+def better_and_worse(first_champion=None):
+    """Return two trials that were judged against the same champion, the second one worse."""
+    better = attempt(small(), first_champion)
+    worse = attempt(small("network.max_iter=15", "gate.accuracy=0"), first_champion)
+    assert accuracy(worse) < accuracy(better)
+    return better, worse
+
+
+def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_before_it_came(registry):
+    better, worse = better_and_worse()
+    assert better.passed
+    assert worse.passed
+    publishing.publish(better, registry)
+    with pytest.raises(Conflict) as caught:
+        publishing.publish(worse, registry)
+    assert re.fullmatch(
+        r"quadrants version 2 is published, but the champion was changed after the version was "
+        r"judged \(now version 1\)\. Judged again, it failed its gate on accuracy \(champion: "
+        r"version 1\), .*, and no alias was moved\. To make it champion anyway: quadnet models "
+        r"alias quadrants champion=2",
+        str(caught.value),
+    )
+    assert registry.target("quadrants").version == 1
+    assert registry.versions("quadrants") == [1, 2]
+    # Forced, or without a comparison in its gate, it moves, and the history says why.
+    publishing.publish(worse, registry, forced="a test")
+    assert registry.target("quadrants").version == 3
+    assert registry.aliases("quadrants").reason == "forced: a test"
+    publishing.publish(attempt(small("gate.champion=false")), registry)
+    assert registry.target("quadrants").version == 4
+
+
+def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    judged = attempt(small(), champion)
+    promotion.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
+    publishing.publish(judged, registry)
     assert registry.target("quadrants").version == 2
-    assert registry.versions("quadrants") == [1, 2, 3]
+    assert registry.aliases("quadrants").reason == "passed its gate"
+
+
+def test_a_new_champion_that_cannot_be_compared_with_is_a_conflict(registry):
+    judged = attempt(small())
+    trained = attempt(presets.load("digits", ["name='quadrants'", "network.max_iter=20"]))
+    publishing.publish(trained, registry, forced="another signature")
+    with pytest.raises(Conflict, match=r"version 2 is published, but .* has other features than"):
+        publishing.publish(judged, registry)
+    assert registry.target("quadrants").version == 1
+
+
+def test_a_damaged_champion_can_be_replaced_by_force(registry):
+    publishing.publish(attempt(small()), registry)
+    weights = registry.path("quadrants", 1) / "weights.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"")
+    with pytest.raises(CorruptVersion):
+        publishing.publish(attempt(small()), registry)
+    publishing.publish(attempt(small()), registry, forced="the old one is damaged")
+    assert registry.target("quadrants").version == 3
+
+
+RACE = """
+import sys
+from pathlib import Path
+
+from pipeline import candidate, presets, publishing, trial
+from quadnet.errors import Conflict
+from quadnet.registry import Registry
+
+# As `quadnet train`, but waiting for the other process between the verdict and the publication.
+judged = trial.judge(candidate.train(presets.load("quadrants", sys.argv[2:])))
+print("judged", flush=True)
+sys.stdin.readline()
+try:
+    publishing.publish(judged, Registry(Path(sys.argv[1])))
+except Conflict as error:
+    sys.exit(f"conflict: {error}")
+"""
+
+
+def test_two_first_trainings_at_once_leave_the_better_one_as_champion(tmp_path):
+    for round_ in range(4):
+        registry = Registry(tmp_path / str(round_))
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", RACE, registry.root, *SMALL, *changes],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+            for changes in ([], ["network.max_iter=15", "gate.accuracy=0"])
+        ]
+        for process in processes:
+            assert process.stdout.readline() == "judged\n", process.communicate()
+        # Which of the two comes first must not matter.
+        for process in processes[:: 1 if round_ % 2 else -1]:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        better, worse = ((p.communicate(timeout=120)[1], p.returncode) for p in processes)
+        assert better == ("", 0)
+        assert worse[1] == 0 or worse[0].startswith("conflict: quadrants version"), worse
+        manifest = registry.load("quadrants", registry.target("quadrants").version).manifest
+        assert manifest.config["network"]["max_iter"] == 60
+        assert registry.versions("quadrants") == [1, 2]
+
+
+def test_two_first_trainings_by_command_at_once_leave_the_better_one_as_champion(tmp_path):
+    for round_ in range(2):
+        root = tmp_path / str(round_)
+        words = [*QUADNET, "train", "quadrants", "--registry", str(root)]
+        words += [word for change in SMALL for word in ("--set", change)]
+        worse = ["--set", "network.max_iter=15", "--set", "gate.accuracy=0"]
+        processes = [
+            subprocess.Popen(
+                [*words, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            for more in ([], worse)
+        ]
+        for process in processes:
+            process.communicate(timeout=120)
+        assert processes[0].returncode == 0
+        registry = Registry(root)
+        manifest = registry.load("quadrants", registry.target("quadrants").version).manifest
+        assert manifest.config["network"]["max_iter"] == 60
 
 
 def test_an_alias_moved_meanwhile_does_not_matter(registry):
