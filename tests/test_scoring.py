@@ -656,6 +656,94 @@ def test_a_million_rows_take_little_memory_and_a_kill_loses_little(tmp_path, mod
     with source.open("wb") as file:
         file.write(b"id,x,y\n")
         for _ in range(100):
+OTHER_BATCHES = """
+import os, signal, sys
+from pathlib import Path
+
+from pipeline.scoring import job
+from pipeline.tables import parquet
+from quadnet.registry import Registry
+
+# As another release, or another pyarrow, that reads its batches in another length.
+parquet._BATCH_ROWS = parquet._MOST_ROWS = int(sys.argv[3])
+calls = iter(range(int(sys.argv[4])))
+
+
+def progress(*_):
+    if next(calls, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+model = Registry(Path(sys.argv[1])).load("quadrants", 1)
+source = Path(sys.argv[2])
+job.score(model, source, source.with_name("out.parquet"), progress=progress, checkpoint_bytes=1)
+"""
+
+
+@pytest.mark.parametrize("rows_a_batch", [1, 777, 4096, 8191, 9000, 30_001])
+@pytest.mark.parametrize("rows_a_group", [5000, 24_000, 200_000])
+def test_parquet_resumed_off_a_batch_boundary_keeps_every_row_once(
+    tmp_path, in_memory, model, registry, rows_a_batch, rows_a_group
+):
+    n, source = 100_000, in_memory / "in.parquet"
+    X = points(n)
+    table = pa.table({"x": X[:, 0], "y": X[:, 1], "id": np.arange(n)})
+    pq.write_table(table, source, row_group_size=rows_a_group)
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_BATCHES, registry.root, source, str(rows_a_batch), "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    summary = job.score(model, source, in_memory / "out.parquet", resume=True)
+    assert 0 < summary.rows_before < n
+    assert summary.rows == n
+    read = pq.read_table(in_memory / "out.parquet")
+    assert read["id"].to_pylist() == list(range(n))
+    assert read["label"].to_pylist() == model.predictor.predict(X).tolist()
+
+
+@pytest.mark.parametrize("row", [0, 1, 8191, 8192, 8193, 19_999, 20_000])
+def test_parquet_rows_from_any_place_are_the_rest_of_the_file(tmp_path, row):
+    from pipeline.tables.parquet import ParquetSource
+
+    X = points(20_000)
+    table = pa.table({"x": X[:, 0], "y": X[:, 1]})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=20_000)
+    source = ParquetSource(tmp_path / "in.parquet", chunk_bytes=2**20)
+    chunks = list(source.chunks(["x", "y"], {"group": 0, "row": row}))
+    read = np.concatenate([np.empty((0, 2)), *(chunk.X for chunk in chunks)])
+    np.testing.assert_array_equal(read, X[row:])
+    with pytest.raises(InvalidInput, match=r"expected row 20001 in row group 0, got row groups"):
+        next(source.chunks(["x", "y"], {"group": 0, "row": 20_001}))
+    source.close()
+
+
+def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
+    X, path = points(40_000), tmp_path / "in.parquet"
+    table = pa.table({"x": X[:, 0], "y": X[:, 1]})
+
+    pq.write_table(table, path, row_group_size=3000)
+    interrupted(shared, path, after=2)
+    status = path.stat()
+    pq.write_table(table, path, row_group_size=4000, compression="zstd")
+    # To the system it is the same file: as long, and of the same time.
+    with path.open("r+b") as file:
+        content = file.read()
+        length = int.from_bytes(content[-8:-4], "little") + 8
+        body, footer = content[:-length], content[-length:]
+        assert len(content) < status.st_size
+        file.seek(0)
+        file.write(body + b"\0" * (status.st_size - len(content)) + footer)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    message = "cannot be gone on with: the input's header was"
+    with pytest.raises(InvalidSetting, match=message):
+        score(shared, path, resume=True, chunk_bytes=5000)
+
+
             file.write(block)
     assert megabytes(registry, source, tmp_path / "whole.csv") < 150
     whole = (tmp_path / "whole.csv").read_bytes()

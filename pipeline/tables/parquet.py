@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pipeline.tables import cells, footer
 from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
 from pipeline.tables.table import Table, choose, collect
-from quadnet.errors import Unsupported
-from quadnet.types import FloatArray, IntArray
+from quadnet.errors import Unsupported, listing, shorten
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 try:
     import pyarrow as pa
@@ -82,7 +82,9 @@ class ParquetSource:
             )
             self.types = self._file.schema_arrow
         self.columns = tuple(self.types.names)
-        self.schema = self.types.serialize().to_pybytes()
+        # The row groups belong to it: a place in the file is a row group and a row in it.
+        lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self.schema = self.types.serialize().to_pybytes() + json.dumps(lengths).encode()
         leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
         self.in_dictionary = [
             leaf.path for leaf in leaves if leaf.physical_type not in {"DOUBLE", "FLOAT"}
@@ -112,9 +114,19 @@ class ParquetSource:
         wanted = find_columns(self.path, self.columns, features)
         self._check_types(features, label)
         metadata = self._file.metadata
+        lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         begin = at or {"group": 0, "row": 0}
-        for group in range(begin["group"], metadata.num_row_groups):
-            before = sum(metadata.row_group(i).num_rows for i in range(group))
+        if lengths and not (
+            0 <= begin["group"] < len(lengths) and 0 <= begin["row"] <= lengths[begin["group"]]
+        ):
+            raise wrong(
+                self.path,
+                None,
+                f"expected row {begin['row']} in row group {begin['group']}, got row groups of "
+                f"{listing([f'{length:,}' for length in lengths])} rows",
+            )
+        for group in range(begin["group"], len(lengths)):
+            before = sum(lengths[:group])
             row = begin["row"] if group == begin["group"] else 0
             for table in self._tables(group, row):
                 chunk = _Columns(table, features, wanted, before + row + 1)
@@ -123,6 +135,12 @@ class ParquetSource:
                 rows, X, faults = chunk.sorted_out()
                 bytes_done = self._size * (before + row) // metadata.num_rows
                 yield Chunk(rows, X, labels, faults, {"group": group, "row": row}, bytes_done)
+            if row != lengths[group]:
+                raise wrong(
+                    self.path,
+                    None,
+                    f"expected {lengths[group]:,} rows in row group {group}, got {row:,}",
+                )
 
     def _tables(self, group: int, skipped: int) -> Iterator[pa.Table]:
         """Yield a row group's rows after the first so many, a chunk at a time."""
@@ -139,9 +157,12 @@ class ParquetSource:
                 batch = next(batches, None)
             if batch is None:
                 break
-            if skipped:
+            if skipped and skipped >= len(batch):
                 skipped -= len(batch)
                 continue
+            # Another release of pyarrow, or of Quadnet, may have cut its batches elsewhere.
+            batch = batch.slice(skipped)
+            skipped = 0
             held.append(batch)
             n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
             if n_rows >= _MOST_ROWS or n_bytes >= self._most_bytes:
