@@ -26,8 +26,9 @@ from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.network import Network
 from quadnet.predictor import Predictor
 from quadnet.registry import Registry
+from tests import inference
 from tests.exact import SELF_TEST_INPUTS, publish, record
-from tests.serving import QUADNET, ROOT, quadnet
+from tests.serving import QUADNET, ROOT, ServerProcess, quadnet
 
 
 @pytest.fixture
@@ -210,6 +211,64 @@ def test_a_file_without_rows_gives_one_without_rows(tmp_path, shared):
     pd.DataFrame({"x": [], "y": []}).to_parquet(tmp_path / "in.parquet")
     read = pq.read_table(score(shared, tmp_path / "in.parquet"))
     assert (len(read), read.column_names) == (0, ["x", "y", "label", "certainty", "version"])
+
+
+def overflowing(registry, loss, dtype="float64"):
+    """Publish a relu network in which large values overflow; return the model."""
+    classes, outputs = ["low", "mid", "high"], 3
+    if loss == "sigmoid_cross_entropy, one output":
+        classes, outputs, loss = ["no", "yes"], 1, "sigmoid_cross_entropy"
+    network = Network([2, 8, outputs], activations=["relu"], loss=loss, dtype=dtype)
+    network.parameters.flat[:] = np.random.default_rng(1).normal(
+        size=len(network.parameters.flat), scale=3.0
+    )
+    predictor = Predictor(network, classes)
+    return registry.publish("m", predictor, record(predictor), SELF_TEST_INPUTS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "loss",
+    ["softmax_cross_entropy", "sigmoid_cross_entropy", "sigmoid_cross_entropy, one output"],
+)
+def test_a_row_that_overflows_in_the_network_gets_no_label_as_from_the_server(
+    tmp_path, registry, loss, dtype
+):
+    model = overflowing(registry, loss, dtype)
+    X = points(2000)
+    huge = {0: (1e308, 1e308), 7: (1e308, -1e308), 1999: (-1.7e308, 1.7e308)}
+    for row, values in huge.items():
+        X[row] = values
+    frame = pd.DataFrame(X, columns=["x", "y"])
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    frame.to_parquet(tmp_path / "in.parquet")
+    publish(registry)  # what the server answers by default
+    with ServerProcess(registry.root) as server:
+        request = inference.raw(X, model="m", model_version="1")
+        answer = inference.InferenceStub(server.channel).ModelInfer(request)
+    labels = [name.decode() for name in inference.outputs(answer)["label"]]
+    unanswered = [row for row in huge if labels[row] == ""]
+    assert unanswered, labels[:8]
+    assert {row for row, label in enumerate(labels) if not label} <= huge.keys()
+
+    done = quadnet(
+        "score", "m:1", tmp_path / "in.csv", tmp_path / "out.csv", "--registry", registry.root
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith(f"{len(unanswered)} of them have no label")
+    scored = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert scored["label"].tolist() == labels
+    assert [row for row, cell in enumerate(scored["certainty"]) if cell == ""] == unanswered
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert all(lines[row + 1].endswith(",,,1") for row in unanswered)
+    certainties = pd.to_numeric(scored["certainty"]).dropna()
+    assert certainties.between(0, 1).all()
+
+    read = pq.read_table(score(model, tmp_path / "in.parquet", suffix="-p"))
+    assert read["label"].to_pylist() == [label or None for label in labels]
+    assert read["label"].null_count == read["certainty"].null_count == len(unanswered)
+    assert not np.isnan(read["certainty"].drop_null().to_numpy()).any()
+    assert set(read["version"].to_pylist()) == {1}
 
 
 BAD = b'x,y,note\n1,1,a\nabc,1,"b, ""c"""\n-1,1,d\n1,,e\n1,2\n-1,-1,caf\xe9\n1,-1,"f\n2,2,g\n'
@@ -597,65 +656,6 @@ def test_killed_anywhere_it_goes_on_to_the_very_same_bytes(
         assert read["label"].to_pylist() == model.predictor.predict(X).tolist()
 
 
-def on_a_small_disk(directory, size):
-    return subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", directory], capture_output=True, check=False
-    ).returncode == 0  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
-    source, disk = tmp_path / f"in.{kind}", tmp_path / "disk"
-    disk.mkdir()
-    frame = pd.DataFrame(points(60_000), columns=["x", "y"])
-    getattr(frame, f"to_{kind}")(source, index=False)
-    sizes = {"chunk_bytes": 10_000, "checkpoint_bytes": 100_000}
-    whole = score(shared, source, suffix="-whole", **sizes).read_bytes()
-    if not on_a_small_disk(disk, "size=1m"):
-        pytest.skip("a small disk can be made by root only")
-    try:
-        with pytest.raises(InvalidSetting) as caught:
-            job.score(shared, source, disk / source.name, **sizes)
-        assert str(caught.value) == (
-            f"{disk / source.name} cannot be written: No space left on device. Mend that, and add "
-            "--resume to go on."
-        )
-        assert not (disk / source.name).exists()
-        subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
-        summary = job.score(shared, source, disk / source.name, resume=True, **sizes)
-        assert (disk / source.name).read_bytes() == whole
-        assert 0 < summary.rows_before < summary.rows == 60_000
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
-MEASURED = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
-sys.exit(code)
-"""
-
-
-def megabytes(registry, source, target):
-    """Score in a process of its own and return its largest resident memory."""
-    words = [*QUADNET, "score", "quadrants", source, target, "--registry", registry.root]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return int(done.stdout.split()[-1])
-
-
-def test_a_million_rows_take_little_memory_and_a_kill_loses_little(tmp_path, model, registry):
-    source = tmp_path / "in.csv"
-    block = lines(10_000).partition(b"\n")[2]
-    with source.open("wb") as file:
-        file.write(b"id,x,y\n")
-        for _ in range(100):
 OTHER_BATCHES = """
 import os, signal, sys
 from pathlib import Path
@@ -744,6 +744,65 @@ def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
         score(shared, path, resume=True, chunk_bytes=5000)
 
 
+def on_a_small_disk(directory, size):
+    return subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", directory], capture_output=True, check=False
+    ).returncode == 0  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
+    source, disk = tmp_path / f"in.{kind}", tmp_path / "disk"
+    disk.mkdir()
+    frame = pd.DataFrame(points(60_000), columns=["x", "y"])
+    getattr(frame, f"to_{kind}")(source, index=False)
+    sizes = {"chunk_bytes": 10_000, "checkpoint_bytes": 100_000}
+    whole = score(shared, source, suffix="-whole", **sizes).read_bytes()
+    if not on_a_small_disk(disk, "size=1m"):
+        pytest.skip("a small disk can be made by root only")
+    try:
+        with pytest.raises(InvalidSetting) as caught:
+            job.score(shared, source, disk / source.name, **sizes)
+        assert str(caught.value) == (
+            f"{disk / source.name} cannot be written: No space left on device. Mend that, and add "
+            "--resume to go on."
+        )
+        assert not (disk / source.name).exists()
+        subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+        summary = job.score(shared, source, disk / source.name, resume=True, **sizes)
+        assert (disk / source.name).read_bytes() == whole
+        assert 0 < summary.rows_before < summary.rows == 60_000
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+def megabytes(registry, source, target):
+    """Score in a process of its own and return its largest resident memory."""
+    words = [*QUADNET, "score", "quadrants", source, target, "--registry", registry.root]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return int(done.stdout.split()[-1])
+
+
+def test_a_million_rows_take_little_memory_and_a_kill_loses_little(tmp_path, model, registry):
+    source = tmp_path / "in.csv"
+    block = lines(10_000).partition(b"\n")[2]
+    with source.open("wb") as file:
+        file.write(b"id,x,y\n")
+        for _ in range(100):
             file.write(block)
     assert megabytes(registry, source, tmp_path / "whole.csv") < 150
     whole = (tmp_path / "whole.csv").read_bytes()

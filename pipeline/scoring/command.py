@@ -40,3 +40,9 @@ def score(settings: ScoreSettings) -> int:
         flush=True,
     )
     return 0
+    if summary.unanswered:
+        print(
+            f"{summary.unanswered:,} of them have no label and no certainty: their values are so "
+            "large that they overflow in the network.",
+            flush=True,
+        )

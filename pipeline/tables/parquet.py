@@ -274,10 +274,14 @@ class ParquetOutput:
         return self._file(None)
 
     def encode(self, rows: pa.Table, winners: IntArray, certainties: FloatArray) -> bytes:
-        """Return the rows, given the index of each one's class and that class's probability."""
+        """Return the rows, given the index of each one's class and that class's probability.
+
+        A row whose probability is NaN gets a null as label and as certainty.
+        """
+        answered = ~np.isnan(certainties)
         added = (
-            self._classes.take(_array(winners)),
-            _array(certainties.astype(np.float64)),
+            self._classes.take(_array(winners, answered)),
+            _array(certainties.astype(np.float64), answered),
             _array(np.full(len(winners), self._version)),
         )
         return self._file(pa.Table.from_arrays([*rows.columns, *added], schema=self._types))
@@ -337,9 +341,13 @@ def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
 # is installed, which takes more time and memory than most files do.
 
 
-def _array(values: NDArray[np.generic]) -> pa.Array:
+def _array(values: NDArray[np.generic], valid: BoolArray | None = None) -> pa.Array:
+    """Return the values as an array of pyarrow's, with a null wherever one is not valid."""
     kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    bits = None
+    if valid is not None and not valid.all():
+        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values)])
 
 
 def _floats(column: pa.ChunkedArray) -> FloatArray:
@@ -356,6 +364,44 @@ def _floats(column: pa.ChunkedArray) -> FloatArray:
 def _is_whole(kind: pa.DataType) -> bool:
     whole: bool = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     return whole
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values are text, or bytes, which older writers store text as."""
+    return any(
+        is_such(kind)
+        for is_such in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        )
+    )
+
+
+def _decoded(value: object) -> object:
+    """Return a label as text; raise BadCell if it is bytes that are not."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise cells.BadCell(f"expected a label in UTF-8, got {shorten(repr(value))}") from None
+
+
+def _rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
+    """Return the chosen rows of the table."""
+    places = np.flatnonzero(chosen)
+    try:
+        return table.take(_array(places))
+    except pa.ArrowNotImplementedError:
+        # Such as of views of text, which can only be cut.
+        runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+        cut = [table.slice(int(run[0]), len(run)) for run in runs if len(run)]
+        return pa.concat_tables(cut) if cut else table.slice(0, 0)
+
+
 
 
 def _width(kind: pa.DataType) -> int:
