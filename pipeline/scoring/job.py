@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.scoring.csvoutput import cell, quoted
 from pipeline.scoring.partial import Partial, rejected_rows
 from pipeline.tables.chunks import Chunk, Fault, Position, refusal, wrong
-from quadnet import __version__
+from quadnet import __version__, durable
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.predictor import Predictor, decide
@@ -139,6 +139,7 @@ def score(
         If the files are Parquet and pyarrow is not installed.
     """
     reader_class, output_class = _format(source, target)
+    target = durable.follow(target)
     reader: Source = reader_class(source, chunk_bytes=chunk_bytes)
     try:
         _refuse_overwriting(source, (target, rejected_rows(target)))
@@ -218,8 +219,8 @@ class _Run:
         if len(chunk.X):
             winners, certainties = answer(self._model.predictor, chunk.X)
             self._partial.write(self._output.encode(chunk.rows, winners, certainties))
-        self._rows += len(chunk.X)
             self._unanswered += int(np.count_nonzero(winners < 0))
+        self._rows += len(chunk.X)
         self._position = chunk.end
 
     def _reject(self, faults: Sequence[Fault]) -> None:
