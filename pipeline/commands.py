@@ -7,6 +7,7 @@ from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
+from quadnet.settings import expand_user
 
 
 def train(settings: TrainSettings) -> int:
@@ -20,7 +21,7 @@ def train(settings: TrainSettings) -> int:
 def configuration(settings: TrainSettings) -> RunConfig:
     """Return what the preset or the run file says, changed by ``--set``."""
     if settings.run.endswith(".toml"):
-        return runfile.load(Path(settings.run), settings.set)
+        return runfile.load(expand_user(Path(settings.run)), settings.set)
     return presets.load(settings.run, settings.set)
 
 

@@ -2,23 +2,28 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DigitsData, FileData, QuadrantsData
 from quadnet import quadrants
-from quadnet.types import FloatArray
+from quadnet.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows X of shape (n_rows, n_features) and their labels y."""
+    """Rows X of shape (n_rows, n_features) and their labels y.
+
+    `places` says where each row stands in the file that it was read from, a line or a row as
+    `unit` says, from 1; where there is no file, rows go by their index.
+    """
 
     features: tuple[str, ...]
     X: FloatArray
     y: NDArray[np.str_]
+    places: IntArray | None = None
+    unit: str = "row"
 
     def sha256(self) -> str:
         """Return a digest over the content, independent of the machine's byte order."""
@@ -29,7 +34,12 @@ class Dataset:
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
         """Return the chosen rows."""
-        return Dataset(self.features, self.X[chosen], self.y[chosen])
+        places = None if self.places is None else self.places[chosen]
+        return Dataset(self.features, self.X[chosen], self.y[chosen], places, self.unit)
+
+    def place(self, row: int) -> int:
+        """Return where this row stands in its file, or its index if there is no file."""
+        return row if self.places is None else int(self.places[row])
 
 
 def stored(data: DigitsData | FileData) -> Dataset:
@@ -46,8 +56,8 @@ def stored(data: DigitsData | FileData) -> Dataset:
         from pipeline.tables.parquet import read
     else:
         from pipeline.tables.table import read
-    table = read(Path(data.path), label=data.label, features=data.features)
-    return Dataset(table.features, table.X, table.y)
+    table = read(data.file, label=data.label, features=data.features)
+    return Dataset(table.features, table.X, table.y, table.places, table.unit)
 
 
 def _digits() -> Dataset:

@@ -26,6 +26,7 @@ class Case(Frozen):
     """One row that went badly: its features, what it is, and what it was taken for."""
 
     row: int
+    """Where it stands in its file, a CSV's line or a Parquet file's row, from 1; else its index."""
     x: list[float]
     label: str
     answer: str
@@ -80,7 +81,7 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
         reliability=bins,
         worst=[
             Case(
-                row=int(i),
+                row=part.place(int(i)),
                 x=part.X[i].tolist(),
                 label=str(part.y[i]),
                 answer="" if unanswered[i] else classes[answers[i]],

@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+from pydantic import JsonValue
 
 from pipeline.datasets import Dataset
+from pipeline.evaluation import Evaluation
 from pipeline.report import card, page
 from pipeline.trial import Trial
 from quadnet import promotion
@@ -17,6 +19,9 @@ from quadnet.names import CHAMPION
 from quadnet.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.types import FloatArray
+
+_MOST_CLASSES, _MOST_CELLS = 50, 10_000
+"""Of how many classes evaluation.json holds every confusion, and how many of those of more."""
 
 _MOST_ATTEMPTS = 20
 """How often an alias is tried to be moved while other writers change the model's aliases."""
@@ -82,7 +87,7 @@ def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
 
 def _attachments(trial: Trial, record: Record, version: int) -> Mapping[str, bytes]:
     """Return what people read of a version, beside what servers do."""
-    evaluated = {name: e.model_dump(mode="json") for name, e in trial.evaluations.items()}
+    evaluated = {name: _evaluated(e) for name, e in trial.evaluations.items()}
     files = {
         "evaluation.json": json.dumps(evaluated, allow_nan=False, indent=1).encode() + b"\n",
         "history.jsonl": b"".join(json.dumps(e).encode() + b"\n" for e in trial.candidate.epochs),
@@ -90,6 +95,22 @@ def _attachments(trial: Trial, record: Record, version: int) -> Mapping[str, byt
     }
     html = page.render(trial, record, version)
     return files if html is None else {**files, "report.html": html.encode()}
+
+
+def _evaluated(measured: Evaluation) -> dict[str, JsonValue]:
+    """Return the evaluation for its file.
+
+    The confusions of many classes are nearly all 0, and their number grows with the square: of
+    those the largest are kept, each as [class, taken for, rows] by the classes' places.
+    """
+    values: dict[str, JsonValue] = measured.model_dump(mode="json")
+    if len(measured.confusion) > _MOST_CLASSES:
+        confusion = np.array(measured.confusion)
+        cells = np.argwhere(confusion)
+        counts = confusion[tuple(cells.T)]
+        largest = np.argsort(-counts, kind="stable")[:_MOST_CELLS]
+        values["confusion"] = np.column_stack([cells, counts])[largest].tolist()
+    return values
 
 
 def champion_of(

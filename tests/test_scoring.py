@@ -198,6 +198,46 @@ def test_parquet_columns_of_every_kind_come_out_as_they_went_in(tmp_path, shared
     assert filtered["id"].to_pylist() == list(range(49_990, 50_000))
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view(), pa.large_string()])
+def test_columns_of_views_come_out_as_they_went_in_with_rows_put_aside_too(tmp_path, shared, kind):
+    X = points(20_000)
+    X[[0, 1, 5000, 19_999], 0] = np.nan
+    text = pa.array([None if i % 5 == 0 else f"Zürich {i}".encode() for i in range(len(X))])
+    text = text.cast(pa.string()) if kind != pa.binary_view() else text
+    table = pa.table({"x": X[:, 0], "y": X[:, 1], "text": text.cast(kind)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=9000)
+    read = pq.read_table(score(shared, tmp_path / "in.parquet", on_error="skip"))
+    good = np.isfinite(X).all(axis=1)
+    assert read.schema.field("text").type == kind
+    expected = [value for value, kept in zip(text.to_pylist(), good, strict=True) if kept]
+    assert read["text"].to_pylist() == expected
+    assert read["label"].to_pylist() == shared.predictor.predict(X[good]).tolist()
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
+def test_an_output_that_is_a_link_stays_one_and_its_file_is_written(tmp_path, shared, name):
+    path = tmp_path / name
+    frame = pd.DataFrame(points(100), columns=["x", "y"])
+    (frame.to_csv if path.suffix == ".csv" else frame.to_parquet)(path, index=False)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    link, real = tmp_path / f"out{path.suffix}", elsewhere / f"answered{path.suffix}"
+    link.symlink_to(real)  # which is not there yet
+    score(shared, path)
+    whole = real.read_bytes()
+    real.write_bytes(b"old")
+    with pytest.raises(InvalidSetting, match="exists already"):
+        score(shared, path)
+    score(shared, path, overwrite=True)
+    assert link.is_symlink()
+    assert real.read_bytes() == whole
+    assert [p.name for p in elsewhere.iterdir()] == [real.name]
+    # An input by another name is still the input.
+    link.unlink()
+    link.symlink_to(path)
+    with pytest.raises(InvalidSetting, match="is the input: the output needs another name"):
+        score(shared, path, overwrite=True)
+
+
 def test_rows_labels_of_pandas_survive(tmp_path, shared):
     frame = pd.DataFrame(points(10), columns=["x", "y"], index=pd.Index(range(5, 15), name="id"))
     frame.to_parquet(tmp_path / "in.parquet")

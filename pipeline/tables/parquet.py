@@ -52,7 +52,7 @@ class ParquetSource:
     Attributes
     ----------
     schema : bytes
-        The columns' names and types.
+        The columns' names and types, and how many rows each row group has.
     columns : tuple of str
     types : pyarrow.Schema
     index : list of str
@@ -133,8 +133,10 @@ class ParquetSource:
                 labels = [] if label is None else chunk.labels(label)
                 row += len(table)
                 rows, X, faults = chunk.sorted_out()
+                places = None if label is None else chunk.places()
                 bytes_done = self._size * (before + row) // metadata.num_rows
-                yield Chunk(rows, X, labels, faults, {"group": group, "row": row}, bytes_done)
+                end = {"group": group, "row": row}
+                yield Chunk(rows, X, labels, faults, end, bytes_done, places)
             if row != lengths[group]:
                 raise wrong(
                     self.path,
@@ -179,9 +181,7 @@ class ParquetSource:
         if label is not None:
             kind = self.types.field(label).type
             values = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not (
-                _is_whole(values) or pa.types.is_string(values) or pa.types.is_large_string(values)
-            ):
+            if not (_is_whole(values) or _is_text(values)):
                 raise wrong(
                     self.path, label, f"expected text or integers, got values of type {kind}"
                 )
@@ -217,10 +217,15 @@ class _Columns:
         labels = {}
         for row, value in enumerate(self._table.column(name).to_pylist()):
             try:
-                labels[row] = cells.label(value)
+                labels[row] = cells.label(_decoded(value))
             except cells.BadCell as error:
                 self._faults.setdefault(row, (name, str(error)))
         return [text for row, text in labels.items() if row not in self._faults]
+
+    def places(self) -> IntArray:
+        """Return the numbers of the good rows, as they are counted in the file."""
+        numbers = np.arange(self._place, self._place + len(self._X))
+        return np.delete(numbers, list(self._faults))
 
     def sorted_out(self) -> tuple[pa.Table, FloatArray, list[Fault]]:
         """Return the good rows, their features, and the faults of the others."""
@@ -233,7 +238,7 @@ class _Columns:
             values = self._table.slice(row, 1).to_pylist()[0]
             text = json.dumps(values, default=str, ensure_ascii=False).encode()
             faults.append(Fault(self._place + row, column, description, text))
-        return self._table.take(_array(np.flatnonzero(good))), self._X[good], faults
+        return _rows(self._table, good), self._X[good], faults
 
 
 class ParquetOutput:
@@ -364,6 +369,8 @@ def _floats(column: pa.ChunkedArray) -> FloatArray:
 def _is_whole(kind: pa.DataType) -> bool:
     whole: bool = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     return whole
+
+
 def _is_text(kind: pa.DataType) -> bool:
     """Whether values are text, or bytes, which older writers store text as."""
     return any(
@@ -400,8 +407,6 @@ def _rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
         runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
         cut = [table.slice(int(run[0]), len(run)) for run in runs if len(run)]
         return pa.concat_tables(cut) if cut else table.slice(0, 0)
-
-
 
 
 def _width(kind: pa.DataType) -> int:

@@ -12,18 +12,23 @@ from numpy.typing import NDArray
 from pipeline.tables.chunks import Chunk, Fault, find_columns, refusal, wrong
 from pipeline.tables.csvfile import CsvFile
 from quadnet.errors import InvalidInput, shorten
-from quadnet.types import FloatArray
+from quadnet.types import FloatArray, IntArray
 
 _CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows X of shape (n_rows, n_features), in float64, and their labels y, (n_rows,)."""
+    """Rows X of shape (n_rows, n_features), in float64, and their labels y, (n_rows,).
+
+    `places` are their lines or rows in the file, as `unit` says, from 1.
+    """
 
     features: tuple[str, ...]
     X: FloatArray
     y: NDArray[np.str_]
+    places: IntArray
+    unit: str
 
 
 def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
@@ -82,11 +87,14 @@ def collect(
     """
     X: list[FloatArray] = []
     labels: list[str] = []
+    places: list[IntArray] = []
     faults: list[Fault] = []
     n_faults = 0
     for chunk in chunks:
         X.append(chunk.X)
         labels += chunk.labels
+        if chunk.places is not None:
+            places.append(chunk.places)
         n_faults += len(chunk.faults)
         faults += chunk.faults[: InvalidInput.MAX_VIOLATIONS - len(faults)]
     if faults:
@@ -96,4 +104,4 @@ def collect(
     classes = sorted(set(labels))
     if len(classes) == 1:
         raise wrong(path, label, f"expected several classes, got only {shorten(classes[0])}")
-    return Table(tuple(features), np.concatenate(X), np.array(labels))
+    return Table(tuple(features), np.concatenate(X), np.array(labels), np.concatenate(places), unit)
