@@ -3,10 +3,12 @@
 import json
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -15,7 +17,7 @@ from pipeline import folding, lineage, parts
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
-from quadnet import NeuralNetworkClassifier, constraints
+from quadnet import NeuralNetworkClassifier, artifact, constraints
 from quadnet.errors import InvalidSetting
 from quadnet.history import History
 from quadnet.hyperparameters import CONSTRAINTS
@@ -24,6 +26,9 @@ from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
 
 OnEpoch = Callable[[History], object]
+
+_SCORES = ("accuracy", "loss")
+"""Early stopping's scores that name no class."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Candidate:
     training: Training
     epochs: list[dict[str, float]]
     lineage: Lineage
+    scaler: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What was folded into the first layer, by the names in the weights file; may be empty."""
 
     @property
     def signature(self) -> Signature:
@@ -58,13 +65,13 @@ class Candidate:
         """Return what the run's user wants to know first."""
         shape = "-".join(map(str, self.predictor.network.layer_sizes))
         return (
-            f"Trained a {shape} network on {len(self.parts.train.y):,} rows: "
+            f"Trained a {shape} network on {len(self.parts.train):,} rows: "
             f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."
         )
 
 
 def train(
-    config: RunConfig, on_epoch: OnEpoch | None = None, *, read: Parts | None = None
+    config: RunConfig, on_epoch: OnEpoch | None = None, *, data: Parts | None = None
 ) -> Candidate:
     """Train a network as the configuration says; the test part stays sealed.
 
@@ -72,8 +79,8 @@ def train(
     ----------
     config : RunConfig
     on_epoch : callable, optional
-    read : Parts, optional
-        The configuration's data, if they have been read already.
+    data : Parts, optional
+        What the configuration's data are, if they have been read.
 
     Raises
     ------
@@ -84,25 +91,25 @@ def train(
         If a file of data is not as it must be.
     """
     config = resolved(config)
-    own = parts.of(config) if read is None else read
+    own = parts.of(config) if data is None else data
     parameters: dict[str, Any] = dict(config.network)
     network = NeuralNetworkClassifier(**parameters)
     start = time.perf_counter()
     try:
-        predictor, folded = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
+        found = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
     except (ValueError, TypeError) as error:  # parameters that do not fit each other, divergence
         raise InvalidSetting(f"The network cannot be trained so. {error}") from error
     except (MemoryError, OverflowError) as error:
         sizes = config.network["hidden_layer_sizes"]
         raise InvalidSetting(
             f"The network cannot be trained so: with network.hidden_layer_sizes = {sizes} on "
-            f"{len(own.train.y):,} rows it does not fit into memory. Make its layers smaller."
+            f"{len(own.train):,} rows it does not fit into memory. Make its layers smaller."
         ) from error
     return Candidate(
         config=config,
-        predictor=predictor,
+        predictor=found.predictor,
         parts=own,
-        folded=folded,
+        folded=Folded(temperature=found.temperature),
         training=Training(
             epochs=network.n_iter_,
             updates=network.n_updates_,
@@ -113,7 +120,17 @@ def train(
         ),
         epochs=_epochs(network),
         lineage=lineage.here(),
+        scaler=found.scaler,
     )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A predictor with the scaler and the temperature folded in, and what those were."""
+
+    predictor: Predictor
+    scaler: Mapping[str, FloatArray]
+    temperature: float
 
 
 def fitted(
@@ -123,7 +140,7 @@ def fitted(
     config: RunConfig,
     *,
     on_epoch: OnEpoch | None = None,
-) -> tuple[Predictor, Folded]:
+) -> Fitted:
     """Fit the network, and return it with the scaler and the temperature folded in.
 
     Parameters
@@ -143,7 +160,7 @@ def fitted(
     size = network.batch_size
     if isinstance(size, int):
         # What the estimator would do with a warning.
-        network.set_params(batch_size=min(size, len(train.y)))
+        network.set_params(batch_size=min(size, len(train)))
     # On more threads the same sums come in another order, and no run could be repeated.
     with threadpool_limits(1), warnings.catch_warnings():
         # A run asks for a number of epochs; whether they were enough is the gate's business.
@@ -155,25 +172,33 @@ def fitted(
             X: FloatArray = part.X if scaler is None else scaler.transform(part.X)
             return X.astype(config.dtype)
 
+        # Indices, unless a class is asked for by its name: labels as text take the longest one's
+        # room in every row. Sorted as the names are, they train the same network.
+        classes = train.classes[np.unique(train.codes)]
+        by_name = isinstance(network.class_weight, dict) or network.scoring not in _SCORES
+
+        def labels(part: Dataset) -> NDArray[np.generic]:
+            return part.y if by_name else part.indices(classes)
+
         held_out: dict[str, Any] = {}
         if validation is not None:
-            held_out = {"X_val": rows(validation), "y_val": validation.y}
-        network.fit(rows(train), train.y, **held_out, on_epoch=on_epoch)
+            held_out = {"X_val": rows(validation), "y_val": labels(validation)}
+        network.fit(rows(train), labels(train), **held_out, on_epoch=on_epoch)
         if network.stop_reason_ == "interrupted":
             # Of a run the half is nothing: it could not be repeated.
             raise KeyboardInterrupt
-        predictor = network.freeze()
+        predictor = Predictor(network.freeze().network, classes)
         if scaler is not None:
-            predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_)
+            coarse = folding.coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
+            # Trained on small numbers, it must answer from large ones.
+            dtype = np.float64 if coarse else predictor.dtype
+            predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_, dtype=dtype)
         temperature = 1.0
         if config.calibrate and validation is not None:
             temperature = folding.fit_temperature(predictor, validation)
             predictor = folding.fold_temperature(predictor, temperature)
-    return predictor, Folded(
-        mean=None if scaler is None else scaler.mean_.tolist(),
-        scale=None if scaler is None else scaler.scale_.tolist(),
-        temperature=temperature,
-    )
+    scaled = () if scaler is None else (scaler.mean_, scaler.scale_)
+    return Fitted(predictor, dict(zip(artifact.SCALER, scaled, strict=False)), temperature)
 
 
 def resolved(config: RunConfig) -> RunConfig:

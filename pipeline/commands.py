@@ -1,6 +1,8 @@
 """The verb `train`: settings in, a report on standard output, an exit code out."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import presets, runfile
 from pipeline.config import RunConfig
@@ -8,6 +10,9 @@ from pipeline.settings import TrainSettings
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
 from quadnet.settings import expand_user
+
+if TYPE_CHECKING:
+    from pipeline.parts import Parts
 
 
 def train(settings: TrainSettings) -> int:
@@ -31,17 +36,30 @@ def execute(
     *,
     alias: str = CHAMPION,
     forced: str | None = None,
+    data: "Parts | None" = None,
 ) -> None:
-    """Train, judge and publish, and say so as each is done."""
+    """Train, judge and publish, and print what was done after each step.
+
+    Parameters
+    ----------
+    config : RunConfig
+    registry : Registry
+    alias : str
+    forced : str, optional
+        Why to publish it even if it fails its gate.
+    data : Parts, optional
+        From `read_data`, if that was called.
+    """
     registry.prepare(config.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
     from pipeline import candidate, progress, publishing, trial
 
     resolved = candidate.resolved(config)
+    data = data or read_data(resolved, registry, forced)
     network = resolved.network
     with progress.shown("Training", float(str(network["max_iter"]))) as show:
         on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
-        trained = candidate.train(resolved, on_epoch)
+        trained = candidate.train(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
     standing = registry.aliases(config.name)
     champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
@@ -54,3 +72,25 @@ def execute(
         f"Published {manifest.model} version {manifest.version} in {registry.root}, alias {alias}.",
         flush=True,
     )
+
+
+def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Parts":
+    """Make or read the run's data, and refuse now what could not be published after the training.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Resolved.
+    registry : Registry
+    forced : str or None
+        Why to publish it even if it fails its gate.
+    """
+    from pipeline import parts, publishing, trial
+    from pipeline.report.wording import plain
+
+    data = parts.of(config)
+    standing = registry.aliases(config.name)
+    champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
+    for notice in trial.check(config, data, champion, forced=forced is not None):
+        print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
+    return data

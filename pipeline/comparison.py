@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.artifact import Model
-from quadnet.errors import InvalidSetting
+from quadnet.errors import InvalidSetting, listing
 from quadnet.manifest import Metrics
 from quadnet.types import BoolArray, FloatArray
 
@@ -65,7 +65,7 @@ class Changes:
 
 
 def changes(a: Model, b: Model) -> Changes:
-    """Ask both versions the same points.
+    """Ask both versions the same points, each with its columns in its own order.
 
     Raises
     ------
@@ -73,24 +73,27 @@ def changes(a: Model, b: Model) -> Changes:
         If they do not take the same features.
     """
     names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
-    if names[0] != names[1]:
+    if sorted(names[0]) != sorted(names[1]):
         raise InvalidSetting(
-            f"The two cannot be compared: {_called(a)} takes {', '.join(names[0])}, and "
-            f"{_called(b)} takes {', '.join(names[1])}."
+            f"The two cannot be compared: {_called(a)} takes {listing(names[0])}, and "
+            f"{_called(b)} takes {listing(names[1])}."
         )
-    low, high = _ranges(a, b)
+    place = {name: i for i, name in enumerate(names[0])}
+    # Where in a row of the first each column of the second stands.
+    order = [place[name] for name in names[1]]
+    low, high = _ranges(a, b, order)
     if len(low) != 2:
         # Not `uniform`, whose high - low may overflow.
         share = np.random.default_rng(0).random((_ROWS, len(low)))
         X = low * (1.0 - share) + high * share
-        X = np.vstack([a.selftest_inputs, b.selftest_inputs, X])
+        X = np.vstack([a.selftest_inputs, b.selftest_inputs[:, np.argsort(order)], X])
         where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
-        answers, certainty = _ask(a, b, X)
+        answers, certainty = _ask(a, b, X, order)
         return Changes(where, answers, certainty)
     steps = (np.arange(_CELLS) + 0.5) / _CELLS
     x, y = (low[i] * (1.0 - steps) + high[i] * steps for i in (0, 1))
     X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
-    answers, certainty = _ask(a, b, X)
+    answers, certainty = _ask(a, b, X, order)
     return Changes(
         f"{len(X):,} points of the plane",
         answers,
@@ -146,26 +149,27 @@ def _called(model: Model) -> str:
     return f"{model.manifest.model} version {model.manifest.version}"
 
 
-def _ranges(a: Model, b: Model) -> tuple[FloatArray, FloatArray]:
+def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
     """Return the lowest and highest value of each feature that either has seen in training."""
-    bounds = [
-        [(f.min, f.max) for f in model.manifest.signature.features] for model in (a, b)
-    ]  # (2 models, n_features, 2)
-    both = np.array(bounds)
+    one, other = (
+        np.array([(f.min, f.max) for f in model.manifest.signature.features]) for model in (a, b)
+    )
+    both = np.stack([one, other[np.argsort(order)]])  # (2 models, n_features, 2)
     return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
 
 
-def _ask(a: Model, b: Model, X: FloatArray) -> tuple[Answers, float]:
+def _ask(a: Model, b: Model, X: FloatArray, order: list[int]) -> tuple[Answers, float]:
     """Return both versions' answers, and the mean change of their certainty.
 
+    The rows have the columns of the first; `order` says where in them those of the second stand.
     A row whose values overflow in a network has no answer, shown as NO_ANSWER, and every class is
     equally probable there, as the server answers it.
     """
     answers, certainties = [], []
-    for model in (a, b):
+    for model, rows in ((a, X), (b, X[:, order])):
         with np.errstate(all="ignore"):
-            P = model.predictor.probabilities(X)
-            names = model.predictor.predict(X).astype(object)
+            P = model.predictor.probabilities(rows)
+            names = model.predictor.predict(rows).astype(object)
         unanswered = np.isnan(P).any(axis=1)
         names[unanswered] = NO_ANSWER
         answers.append(names.astype(str))

@@ -58,7 +58,9 @@ class FileData(_Section):
     """Relative to the directory that the command is run in; ``~`` is the home directory."""
     label: str
     features: Annotated[list[str], Field(min_length=1)] | None = None
-    """Unset: every column but the label."""
+    """Unset: every column that has a name, but the label."""
+    strip_labels: bool = True
+    """Whether spaces around a label are dropped."""
 
     @property
     def file(self) -> Path:
@@ -76,6 +78,13 @@ class TestPart(_Section):
     points: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Seed = 1
+    stratify: bool = False
+    """Whether the test and the validation part get their share of each class's rows, as nearly as
+    equal rows can stay together. For tables with rare classes, or with many copies of few rows. A
+    row of which there are more copies than the part has room for is trained on; few rows change
+    their part when others are added."""
+    allow_small: bool = False
+    """Whether to judge by a test part that lacks a class, or has fewer than 30 distinct rows."""
 
 
 class Gate(_Section):
@@ -95,6 +104,9 @@ class Gate(_Section):
     class's recall."""
     tolerance: Share = 0.0
     """By how much less than the champion's is still not worse."""
+    better_than_majority: bool = True
+    """Whether it must do better than always giving the most frequent class: be right more often, or
+    have a smaller log loss than the classes' shares as probabilities have."""
 
 
 class Range(_Section):

@@ -1,41 +1,97 @@
 """Datasets: rows and labels, from a generator, from scikit-learn, or from a file of one's own."""
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DigitsData, FileData, QuadrantsData
+from pipeline.report.wording import Sentence
 from quadnet import quadrants
 from quadnet.types import FloatArray, IntArray
 
 
-@dataclass(frozen=True)
 class Dataset:
-    """Rows X of shape (n_rows, n_features) and their labels y.
+    """Rows X of shape (n_rows, n_features), and the class of each.
 
-    `places` says where each row stands in the file that it was read from, a line or a row as
-    `unit` says, from 1; where there is no file, rows go by their index.
+    Labels are held as indices: an array of their texts takes the longest one's room in every row.
+
+    Parameters
+    ----------
+    features : tuple of str
+    X : ndarray of shape (n_rows, n_features)
+    labels : ndarray of str, shape (n_rows,)
+        With `classes`, indices into those instead.
+    classes : ndarray of str, optional
+        Sorted and distinct; some may have no row here.
+    notices : tuple of sentences
+        What may not be as the user thinks.
+    places : ndarray of int, shape (n_rows,), optional
+        Where each row stands in the file that it was read from, from 1; where there is no file,
+        rows go by their index.
+    unit : str
+        What `places` count: "line" or "row".
+
+    Attributes
+    ----------
+    codes : ndarray of int, shape (n_rows,)
+        Each row's class, as an index into `classes`.
     """
 
-    features: tuple[str, ...]
-    X: FloatArray
-    y: NDArray[np.str_]
-    places: IntArray | None = None
-    unit: str = "row"
+    def __init__(
+        self,
+        features: tuple[str, ...],
+        X: FloatArray,
+        labels: NDArray[np.str_] | IntArray,
+        classes: NDArray[np.str_] | None = None,
+        *,
+        notices: tuple[Sentence, ...] = (),
+        places: IntArray | None = None,
+        unit: str = "row",
+    ) -> None:
+        self.features, self.X, self.notices = features, X, notices
+        self.places, self.unit = places, unit
+        if classes is None:
+            classes, labels = np.unique(labels.astype(str), return_inverse=True)
+        self.classes: NDArray[np.str_] = classes
+        self.codes: IntArray = labels.astype(np.intp, copy=False)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """The label of each row, as text."""
+        return self.classes[self.codes]
+
+    @property
+    def class_rows(self) -> dict[str, int]:
+        """How many rows each class has, of those that have any."""
+        counts = np.bincount(self.codes, minlength=len(self.classes)).tolist()
+        return {str(name): n for name, n in zip(self.classes, counts, strict=True) if n}
+
+    def indices(self, names: NDArray[np.generic]) -> IntArray:
+        """Return each row's class as an index into other sorted names, which have all of these."""
+        return np.searchsorted(names.astype(str), self.classes)[self.codes]
 
     def sha256(self) -> str:
         """Return a digest over the content, independent of the machine's byte order."""
         digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
         digest.update(self.X.astype("<f8").tobytes())
-        digest.update("\n".join(self.y.tolist()).encode())
+        names = self.classes.tolist()
+        digest.update("\n".join(names[code] for code in self.codes.tolist()).encode())
         return digest.hexdigest()
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
         """Return the chosen rows."""
-        places = None if self.places is None else self.places[chosen]
-        return Dataset(self.features, self.X[chosen], self.y[chosen], places, self.unit)
+        return Dataset(
+            self.features,
+            self.X[chosen],
+            self.codes[chosen],
+            self.classes,
+            places=None if self.places is None else self.places[chosen],
+            unit=self.unit,
+        )
 
     def place(self, row: int) -> int:
         """Return where this row stands in its file, or its index if there is no file."""
@@ -56,8 +112,21 @@ def stored(data: DigitsData | FileData) -> Dataset:
         from pipeline.tables.parquet import read
     else:
         from pipeline.tables.table import read
-    table = read(data.file, label=data.label, features=data.features)
-    return Dataset(table.features, table.X, table.y, table.places, table.unit)
+    table = read(
+        data.file,
+        label=data.label,
+        features=data.features,
+        strip_labels=data.strip_labels,
+    )
+    return Dataset(
+        table.features,
+        table.X,
+        table.codes,
+        table.classes,
+        notices=table.notices,
+        places=table.places,
+        unit=table.unit,
+    )
 
 
 def _digits() -> Dataset:

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
 from pipeline.datasets import Dataset
+from pipeline.parts import row_hashes
 from quadnet.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.predictor import Predictor
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -18,6 +19,7 @@ class Bin(Frozen):
     low: float
     high: float
     rows: int
+    distinct_rows: int
     certainty: float
     accuracy: float
 
@@ -40,6 +42,7 @@ class Evaluation(Frozen):
     """A predictor measured on one part; row i, column j of the confusion: class i taken for j."""
 
     metrics: Metrics
+    distinct_rows: int
     confusion: list[list[int]]
     reliability: list[Bin]
     worst: list[Case]
@@ -59,11 +62,12 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
     unanswered: BoolArray = np.isnan(P.sum(axis=1))
     P[unanswered], answers[unanswered] = 1.0, -1
     P /= P.sum(axis=1, keepdims=True)  # float32's sum to 1 only in float32
-    truth = np.searchsorted(predictor.classes, part.y)
+    truth = part.indices(predictor.classes)
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
     confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))
-    bins = _reliability(certainty, right)
+    hashes = row_hashes(part.X, 0)
+    bins = _reliability(certainty, right, hashes)
     metrics = Metrics(
         accuracy=float(right.mean()),
         log_loss=float(log_loss(truth, P, labels=np.arange(len(classes))))
@@ -77,13 +81,14 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
     )
     return Evaluation(
         metrics=metrics,
+        distinct_rows=len(np.unique(hashes)),
         confusion=confusion.tolist(),
         reliability=bins,
         worst=[
             Case(
                 row=part.place(int(i)),
                 x=part.X[i].tolist(),
-                label=str(part.y[i]),
+                label=classes[truth[i]],
                 answer="" if unanswered[i] else classes[answers[i]],
                 certainty=float(certainty[i]),
                 probability=float(P[i, truth[i]]),
@@ -102,7 +107,7 @@ def _class_metrics(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
     )
 
 
-def _reliability(certainty: FloatArray, right: BoolArray) -> list[Bin]:
+def _reliability(certainty: FloatArray, right: BoolArray, hashes: FloatArray) -> list[Bin]:
     """Return the bins of equal width that hold an answer; see Guo et al., 2017, section 2.
 
     Their mean difference between certainty and accuracy, by rows, is the expected calibration
@@ -115,6 +120,7 @@ def _reliability(certainty: FloatArray, right: BoolArray) -> list[Bin]:
             low=float(edges[i]),
             high=float(edges[i + 1]),
             rows=int(inside.sum()),
+            distinct_rows=len(np.unique(hashes[inside])),
             certainty=float(certainty[inside].mean()),
             accuracy=float(right[inside].mean()),
         )

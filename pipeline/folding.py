@@ -4,31 +4,102 @@ A scaler goes into the first layer, since W'(x - m)/s is affine in x; a temperat
 since softmax and sigmoids see only z / T.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.optimize import minimize_scalar
 
+from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
+from pipeline.report.wording import Name, Sentence, listed
+from quadnet.errors import InvalidSetting, shorten
 from quadnet.network import Network
 from quadnet.predictor import Predictor
-from quadnet.types import FloatArray
+from quadnet.types import BoolArray, FloatArray
+
+_COARSE = 1e-4
+"""How large an error, in standard deviations of a feature, its rounding may make."""
 
 _LIMIT = 100.0
 """No temperature is above this, or below its inverse."""
 
 
-def fold_scaler(predictor: Predictor, mean: FloatArray, scale: FloatArray) -> Predictor:
+def coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
+    """Return which features vary by too few of the digits that a floating-point type has.
+
+    A time stamp in seconds is around 1.7e9, where the values of float32 are 128 apart. Folded in
+    that type, x W / scale and mean W / scale are two large numbers whose difference is left with
+    hardly a digit. So are features whose values, or whose inverse scale, it cannot hold.
+
+    Parameters
+    ----------
+    mean, scale : ndarray of shape (n_features,)
+    dtype : dtype
+    """
+    kind = np.finfo(np.dtype(dtype))
+    with np.errstate(all="ignore"):
+        far = np.abs(mean) / scale * float(kind.eps) > _COARSE
+        largest = float(kind.max) ** 0.75
+        unbounded = (np.maximum(np.abs(mean), scale) > largest) | (scale < 1.0 / largest)
+    found: BoolArray = far | unbounded
+    return found
+
+
+def of_the_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
+    """Yield what is to be said of features whose values have too few digits in the run's type.
+
+    Raises
+    ------
+    InvalidSetting
+        If the values are too large to be scaled.
+    """
+    with np.errstate(all="ignore"):
+        mean, deviation = train.X.mean(axis=0), train.X.std(axis=0)
+    if config.scale and not np.isfinite(deviation).all():
+        name = train.features[int(np.flatnonzero(~np.isfinite(deviation))[0])]
+        raise InvalidSetting(
+            f"The values of column {shorten(name)} are too large to be scaled: their variance is "
+            "beyond the largest float64. Divide them by a constant."
+        )
+    # As the scaler has it: what never varies is not divided.
+    scale = np.where(deviation > 0, deviation, 1.0)
+    coarse = coarse_features(mean, scale, config.dtype)
+    if not config.scale:
+        coarse &= deviation > 0
+    if not coarse.any():
+        return
+    names = listed([Name(train.features[i]) for i in np.flatnonzero(coarse)])
+    digits = f"{config.dtype} has too few digits for the values of "
+    if config.dtype == "float32" and config.scale:
+        yield (digits, *names, ": the network is trained in it and published in float64.")
+    elif config.dtype == "float32":
+        yield (digits, *names, ': set scale = true, or dtype = "float64".')
+    else:
+        yield (digits, *names, ": subtract from them what they have in common.")
+
+
+def fold_scaler(
+    predictor: Predictor,
+    mean: FloatArray,
+    scale: FloatArray,
+    *,
+    dtype: DTypeLike | None = None,
+) -> Predictor:
     """Return a predictor that takes x where this one takes (x - mean) / scale.
 
     Parameters
     ----------
     predictor : Predictor
     mean, scale : ndarray of shape (n_features,)
+    dtype : dtype, optional
+        In which the new one computes; this one's, if not given.
     """
     weights, biases = _parameters(predictor)
     weights[0] /= scale[:, np.newaxis]
     biases[0] -= mean @ weights[0]
     # The first layer has biases now, whether or not it was trained with some.
-    return _rebuilt(predictor, weights, biases, bias=True)
+    return _rebuilt(predictor, weights, biases, bias=True, dtype=dtype)
 
 
 def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
@@ -51,13 +122,13 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
         Z = network.logits(part.X.astype(predictor.dtype)).astype(np.float64)
     # A row whose values overflow in the network says nothing about any temperature.
     finite = np.isfinite(Z).all(axis=1)
-    Z, y = Z[finite], part.y[finite]
+    Z, codes = Z[finite], part.indices(predictor.classes)[finite]
     if not len(Z):
         return 1.0
     n_rows, n_classes = len(Z), len(predictor.classes)
     doubt = 1.0 / (n_rows + 2.0)
     targets = np.full((n_rows, n_classes), doubt / (n_classes - 1))
-    targets[np.arange(n_rows), np.searchsorted(predictor.classes, y)] = 1.0 - doubt
+    targets[np.arange(n_rows), codes] = 1.0 - doubt
 
     def loss(log_temperature: float) -> float:
         log_P = network.loss.log_probabilities((Z / np.exp(log_temperature)).T).T
@@ -78,7 +149,12 @@ def _parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray
 
 
 def _rebuilt(
-    predictor: Predictor, weights: list[FloatArray], biases: list[FloatArray], *, bias: bool
+    predictor: Predictor,
+    weights: list[FloatArray],
+    biases: list[FloatArray],
+    *,
+    bias: bool,
+    dtype: DTypeLike | None = None,
 ) -> Predictor:
     old = predictor.network
     network = Network(
@@ -86,7 +162,7 @@ def _rebuilt(
         activations=old.activation_names,
         loss=old.loss_name,
         bias=bias,
-        dtype=predictor.dtype,
+        dtype=predictor.dtype if dtype is None else dtype,
     )
     network.parameters.adopt(weights, biases)
     return Predictor(network, predictor.classes)

@@ -1,8 +1,10 @@
 """The gate: what a model must show on the test part before anybody is served by it."""
 
+import math
 from collections.abc import Iterator, Sequence
 
-from pipeline.config import Gate
+from pipeline.config import Gate, TestPart
+from pipeline.parts import FEWEST_DISTINCT_ROWS, Size
 from quadnet.manifest import Baseline, Metrics, Verdict
 
 
@@ -12,6 +14,43 @@ def judge(gate: Gate, metrics: Metrics, champion: Baseline | None) -> list[Verdi
     if gate.champion and champion is not None:
         verdicts += _against(champion, metrics, gate.tolerance)
     return verdicts
+
+
+def judge_test_part(test: TestPart, size: Size) -> list[Verdict]:
+    """Return the verdicts on the test part itself: whether anything can be judged by it."""
+    if test.allow_small:
+        return []
+    n_present = size.n_classes - len(size.missing_classes)
+    return [
+        _at_least("distinct test rows", FEWEST_DISTINCT_ROWS, size.distinct_rows),
+        _at_least("classes with test rows", size.n_classes, n_present),
+    ]
+
+
+def compare_with_majority(gate: Gate, metrics: Metrics) -> list[Verdict]:
+    """Return the verdict on whether it does better than always giving the most frequent class.
+
+    A network of a rare class may never answer it, and still say more than the class's share does:
+    then the log loss counts.
+    """
+    rows = [measured.rows for measured in metrics.classes.values() if measured.rows]
+    if not gate.better_than_majority or len(rows) < 2:
+        return []
+    # One more right than the most frequent class has rows.
+    accuracy = _at_least(
+        "accuracy (better_than_majority)", (max(rows) + 1) / sum(rows), metrics.accuracy
+    )
+    entropy = class_entropy(metrics)
+    if accuracy.passed or metrics.log_loss >= entropy:
+        return [accuracy]
+    return [_at_most("log loss (better_than_majority)", entropy, metrics.log_loss)]
+
+
+def class_entropy(metrics: Metrics) -> float:
+    """Return the log loss of always giving each class its share of the rows as probability."""
+    rows = [measured.rows for measured in metrics.classes.values() if measured.rows]
+    total = sum(rows)
+    return sum(n / total * math.log(total / n) for n in rows)
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

@@ -1,5 +1,6 @@
 """The parts of a run's data: what is trained on, what is tuned on, and the sealed rest."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +9,51 @@ from numpy.typing import NDArray
 from pipeline import datasets
 from pipeline.config import QuadrantsData, RunConfig
 from pipeline.datasets import Dataset
-from quadnet.errors import InvalidSetting
-from quadnet.types import FloatArray
+from pipeline.report.wording import Name, Sentence, counted, listed
+from quadnet.errors import InvalidSetting, shorten
+from quadnet.types import FloatArray, IntArray
+
+FEWEST_DISTINCT_ROWS = 30
+"""Fewer distinct rows are too few to judge a model by."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a part of the data can tell.
+
+    `wanted_share` is the share of the rows that it was to have; None where rows were generated.
+    """
+
+    rows: int
+    distinct_rows: int
+    n_classes: int
+    missing_classes: tuple[str, ...]
+    share: float = 1.0
+    wanted_share: float | None = None
+
+    @property
+    def is_far_off(self) -> bool:
+        """Whether the part's share of the rows is not even roughly the one that was asked for."""
+        wanted = self.wanted_share
+        return wanted is not None and not 0.5 * wanted <= self.share <= 1.5 * wanted
+
+    @property
+    def has_many_copies(self) -> bool:
+        """Whether it seems to be of a useful size, and is not."""
+        return self.distinct_rows < FEWEST_DISTINCT_ROWS <= self.rows
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what is measured on it means little."""
+        return self.distinct_rows < FEWEST_DISTINCT_ROWS or bool(self.missing_classes)
 
 
 class Sealed:
-    """The test part, to be read once, for the final judgement."""
+    """The test part, to be read once, for the final judgement; its size may be known before."""
 
-    def __init__(self, part: Dataset) -> None:
+    def __init__(self, part: Dataset, size: Size | None = None) -> None:
         self._part: Dataset | None = part
+        self.size = size or measure(part, part.class_rows)
 
     def open(self) -> Dataset:
         """Return the part. A second time is a fault of ours: nothing may be tuned on it."""
@@ -27,11 +64,15 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run trains on, chooses the epoch and the temperature by, and is judged by."""
+    """What a run trains on, chooses the epoch and the temperature by, and is judged by.
+
+    `notices` are sentences on what may not be as the user thinks.
+    """
 
     train: Dataset
     validation: Dataset | None
     test: Sealed
+    notices: tuple[Sentence, ...] = ()
 
 
 def of(config: RunConfig) -> Parts:
@@ -44,24 +85,154 @@ def of(config: RunConfig) -> Parts:
     InvalidInput
         If a file is not as it must be.
     """
-    data, seed = config.data, config.test.seed
+    data, seed, stratify = config.data, config.test.seed, config.test.stratify
+    notices: tuple[Sentence, ...] = ()
     if isinstance(data, QuadrantsData):
         rest = datasets.training_points(data)
         assert config.test.points is not None
         test = datasets.test_points(data, config.test.points, seed)
+        n_rows, share = len(test), None
         places = row_hashes(rest.X, seed)
     else:
         everything = datasets.stored(data)
-        share = config.test.share
+        notices = everything.notices
+        n_rows, share = len(everything), config.test.share
         assert share is not None
         places = row_hashes(everything.X, seed)
-        test, rest = everything.rows(places < share), everything.rows(places >= share)
-        # What is left of the unit interval is the whole of it for the next cut.
-        places = (places[places >= share] - share) / (1.0 - share)
-    train = rest.rows(places >= config.validation)
-    validation = rest.rows(places < config.validation) if config.validation else None
+        chosen = stratified(everything, places, share) if stratify else places < share
+        test, rest = everything.rows(chosen), everything.rows(~chosen)
+        places = places[~chosen]
+        if not stratify:
+            # What is left of the unit interval is the whole of it for the next cut.
+            places = (places - share) / (1.0 - share)
+    chosen = np.zeros(len(rest), np.bool_)
+    if config.validation:
+        held = stratified(rest, places, config.validation) if stratify else None
+        chosen = places < config.validation if held is None else held
+    train = rest.rows(~chosen)
+    validation = rest.rows(chosen) if config.validation else None
     _check(train, validation, test)
-    return Parts(train, validation, Sealed(test))
+    size = measure(test, train.class_rows, len(test) / n_rows, share)
+    notices += tuple(_of_the_size("test", size))
+    if validation is not None:
+        held_out = measure(
+            validation, train.class_rows, len(validation) / len(rest), config.validation
+        )
+        notices += tuple(_of_the_size("validation", held_out))
+    return Parts(train, validation, Sealed(test, size), notices)
+
+
+def measure(
+    part: Dataset,
+    classes: Iterable[str],
+    share: float = 1.0,
+    wanted_share: float | None = None,
+) -> Size:
+    """Return the size of a part of data that have these classes."""
+    names, rows = list(classes), part.class_rows
+    missing = tuple(name for name in names if name not in rows)
+    return Size(len(part), distinct_rows(part.X), len(names), missing, share, wanted_share)
+
+
+def distinct_rows(X: FloatArray) -> int:
+    """Return how many rows of X (n_rows, n_features) there are without their copies."""
+    return len(np.unique(row_hashes(X, 0)))
+
+
+def distinct_rows_by_class(part: Dataset) -> dict[str, int]:
+    """Return the same for the rows of each class that has any."""
+    n_classes = len(part.classes)
+    _, group_of = np.unique(row_hashes(part.X, 0), return_inverse=True)
+    pairs = np.unique(group_of * n_classes + part.codes)
+    counts = np.bincount(pairs % n_classes, minlength=n_classes).tolist()
+    return {str(name): n for name, n in zip(part.classes, counts, strict=True) if n}
+
+
+def stratified(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
+    """Choose the share of each class's rows, as nearly as equal rows can stay together.
+
+    Groups of equal rows are looked at in the order of their hashes. A group is chosen whole if that
+    brings the classes nearer to their shares, by the sum of squared distances over expected
+    counts. So the labels decide how many rows of each class are chosen, never which of two
+    equal rows. Of each class at least one group is left, and one is chosen if there are two.
+
+    Parameters
+    ----------
+    part : Dataset
+    places : ndarray of shape (n_rows,)
+        Each row's hash, from `row_hashes`.
+    share : float
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+    """
+    _, group_of = np.unique(places, return_inverse=True)
+    groups = _Groups(part, group_of, share)
+    for group in range(len(groups.chosen)):
+        if groups.gain(group) > 0:
+            groups.choose(group)
+    groups.choose_of_absent_classes()
+    return groups.chosen[group_of]
+
+
+class _Groups:
+    """Groups of equal rows, and which of them were chosen for a part."""
+
+    def __init__(self, part: Dataset, group_of: IntArray, share: float) -> None:
+        n_classes = len(part.classes)
+        pairs, counts = np.unique(group_of * n_classes + part.codes, return_counts=True)
+        groups, classes = np.divmod(pairs, n_classes)
+        self._rows_of: list[list[tuple[int, int]]] = [[] for _ in range(groups[-1] + 1)]
+        for group, code, n in zip(groups.tolist(), classes.tolist(), counts.tolist(), strict=True):
+            self._rows_of[group].append((code, n))
+        self.chosen = np.zeros(len(self._rows_of), np.bool_)
+        totals = np.bincount(part.codes, minlength=n_classes)
+        self._totals: list[int] = totals.tolist()
+        self._lacking: list[float] = (share * totals).tolist()
+        # In how many groups each class is that were not chosen.
+        self._left: list[int] = np.bincount(classes, minlength=n_classes).tolist()
+        self._absent = {code for code, total in enumerate(self._totals) if total}
+        self._with_class = groups, classes
+
+    def gain(self, group: int) -> float:
+        """Return by how much nearer to its shares the part would be with this group."""
+        return sum(
+            n * (2.0 * self._lacking[code] - n) / self._totals[code]
+            for code, n in self._rows_of[group]
+        )
+
+    def choose(self, group: int) -> None:
+        """Choose the group, unless it is the last with one of its classes."""
+        if any(self._left[code] < 2 for code, _ in self._rows_of[group]):
+            return
+        self.chosen[group] = True
+        for code, n in self._rows_of[group]:
+            self._lacking[code] -= n
+            self._left[code] -= 1
+            self._absent.discard(code)
+
+    def choose_of_absent_classes(self) -> None:
+        """Choose a group of each class that has none yet, the one that does the least harm."""
+        groups, classes = self._with_class
+        for code in sorted(self._absent):
+            for group in sorted(groups[classes == code].tolist(), key=self.gain, reverse=True):
+                if code in self._absent:
+                    self.choose(group)
+
+
+def _of_the_size(name: str, size: Size) -> Iterator[Sentence]:
+    """Yield what makes a part say less than its number of rows does."""
+    if size.is_far_off:
+        text = f"The {name} part has {size.share:.1%} of the rows, not {size.wanted_share:.1%}: "
+        distinct = counted(size.distinct_rows, "distinct row")
+        yield (f"{text}equal rows stay together, and it has {distinct}.",)
+    elif size.distinct_rows < FEWEST_DISTINCT_ROWS and (name == "test" or size.has_many_copies):
+        text = f"The {name} part has {counted(size.distinct_rows, 'distinct row')}"
+        yield (f"{text} ({size.rows:,} with copies): what is measured on it is uncertain.",)
+    if size.missing_classes:
+        names = [Name(each) for each in size.missing_classes]
+        yield (f"The {name} part has no row of ", *listed(names), ".")
 
 
 def row_hashes(X: FloatArray, seed: int) -> FloatArray:
@@ -88,17 +259,19 @@ def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
     named = {"train": train, "validation": validation, "test": test}
     parts = {name: part for name, part in named.items() if part is not None}
     for name, part in parts.items():
-        if not len(part.y):
-            sizes = ", ".join(f"{len(other.y):,} {what}" for what, other in parts.items())
+        if not len(part):
+            sizes = ", ".join(f"{len(other):,} {what}" for what, other in parts.items())
             raise InvalidSetting(
                 f"There are too few rows: the {name} part has none ({sizes}). Give more data, or "
-                "other shares in `validation` and `test.share`."
+                "other shares in `validation` and `test.share`; where there are many copies of few "
+                "rows, set test.stratify = true."
             )
-        unseen = sorted(set(part.y) - set(train.y))
+        unseen = sorted(part.class_rows.keys() - train.class_rows.keys())
         if unseen:
             raise InvalidSetting(
-                f"The {name} part has rows of class {unseen[0]!r} and the part to train on "
-                f"({len(train.y):,} rows) has none: give more data, or another test.seed."
+                f"The {name} part has rows of class {shorten(unseen[0])} and the part to train on "
+                f"({len(train):,} rows) has none: give more data, set test.stratify = true, or try "
+                "another test.seed."
             )
     for name in ("validation", "test"):
         common = _common_rows(train, parts[name]) if name in parts else 0

@@ -56,7 +56,7 @@ def publish(
     if not trial.passed and forced is None:
         raise GateFailed(
             f"{name} was not published: it failed its gate on {', '.join(trial.missed)}, measured "
-            f"on {len(trial.test.y):,} held-out rows. Train it longer, change its settings, lower "
+            f"on {len(trial.test):,} held-out rows. Train it longer, change its settings, lower "
             "the limit in [gate], or publish it all the same with --force --reason TEXT."
         )
     record = trial.record(None if trial.passed else forced)
@@ -66,6 +66,7 @@ def publish(
         record,
         _self_test_inputs(trial.candidate.predictor, trial.candidate.parts.train),
         attachments=lambda version: _attachments(trial, record, version),
+        scaler=trial.candidate.scaler,
     )
     _promote(trial, registry, model.manifest.version, alias, forced)
     return model

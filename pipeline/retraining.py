@@ -18,7 +18,7 @@ from pipeline.tables.chunks import open_regular
 from quadnet import artifact
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
-from quadnet.manifest import Part
+from quadnet.manifest import Part, Signature
 
 _SAME = 1e-6
 """Probabilities that differ by no more are the same prediction, if the answer is the same."""
@@ -57,6 +57,7 @@ def retrain(model: Model) -> Retrained:
     manifest = model.manifest
     try:
         config = candidate.resolved(RunConfig.model_validate(manifest.config))
+        config = _as_published(config, manifest.signature)
         _check_reachable(config)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
@@ -81,7 +82,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
     if recorded is not None:
         return Retrained(Outcome.DIFFERENT, recorded)
     try:
-        again = candidate.train(config, read=read)
+        again = candidate.train(config, data=read)
     except InvalidSetting as error:
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
     if artifact.tensor_digest(again.predictor) == model.manifest.tensor_digest:
@@ -106,6 +107,20 @@ def _clause(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
+def _as_published(config: RunConfig, signature: Signature) -> RunConfig:
+    """Return the configuration with the columns and the labels that the version was trained on.
+
+    What a file gives by default may be another since: older releases took columns without a name
+    for features, and kept the spaces around labels.
+    """
+    if not isinstance(config.data, FileData):
+        return config
+    changes: dict[str, object] = {"features": [feature.name for feature in signature.features]}
+    if any(name != name.strip() for name in signature.classes):
+        changes["strip_labels"] = False
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})
+
+
 def _same_predictions(model: Model, again: Candidate, test: Dataset) -> bool:
     old, new = model.predictor, again.predictor
     if old.classes.tolist() != new.classes.tolist() or old.n_features != new.n_features:
@@ -125,7 +140,7 @@ def _recorded_causes(model: Model, read: Parts, test: Dataset) -> Iterator[str]:
         ("to validate by", recorded.validation, read.validation),
         ("to test by", recorded.test, test),
     ):
-        part = None if now is None else Part(rows=len(now.y), sha256=now.sha256())
+        part = None if now is None else Part(rows=len(now), sha256=now.sha256())
         if then != part:
             rows = [f"{p.rows:,} rows" if p else "none" for p in (then, part)]
             changed = "another content" if rows[0] == rows[1] else f"{rows[0]}, now {rows[1]}"
@@ -139,6 +154,9 @@ def _recorded_causes(model: Model, read: Parts, test: Dataset) -> Iterator[str]:
 def _causes(model: Model, again: Candidate) -> Iterator[str]:
     """Yield what this machine has otherwise than that which made the version."""
     then, now = model.manifest.lineage, again.lineage
+    dtype = model.manifest.architecture.dtype
+    if dtype != again.predictor.dtype.name:
+        yield f"the type that it computes in: {dtype}, now {again.predictor.dtype.name}"
     for library in sorted(then.libraries.keys() | now.libraries.keys()):
         versions = then.libraries.get(library), now.libraries.get(library)
         if versions[0] != versions[1]:

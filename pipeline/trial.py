@@ -1,15 +1,41 @@
 """A trial: a candidate judged on the sealed test part, beside the champion of the day."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import evaluation, gate
+from pipeline import evaluation, folding, gate
 from pipeline.candidate import Candidate
+from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.evaluation import Evaluation
+from pipeline.parts import FEWEST_DISTINCT_ROWS, Parts, Size
+from pipeline.report.wording import Sentence, counted, interval, percent
+from quadnet import artifact
 from quadnet.aliases import AliasTarget
 from quadnet.artifact import Model
-from quadnet.errors import InvalidSetting
-from quadnet.manifest import Baseline, Data, Part, Record, Verdict
+from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
+from quadnet.manifest import (
+    Baseline,
+    ClassMetrics,
+    Data,
+    Feature,
+    Folded,
+    Lineage,
+    Metrics,
+    Part,
+    Record,
+    Signature,
+    Training,
+    Verdict,
+)
+
+_SELF_TEST_ROWS = 40
+"""No fewer than a version's self-test has."""
+
+_REORDERED = (
+    "Who sends values by place must send them in the new order, unless data.features lists them in "
+    "the old one."
+)
 
 
 @dataclass(frozen=True)
@@ -50,18 +76,25 @@ class Trial:
         InvalidSetting
             If the champion takes other features, or answers other classes.
         """
-        config = self.candidate.config.gate
+        config, metrics = self.candidate.config, self.evaluations["test"].metrics
         baseline = None
-        if champion is not None and config.champion:
+        if champion is not None and config.gate.champion:
             baseline = _baseline(champion, self.candidate, self.test)
-        verdicts = gate.judge(config, self.evaluations["test"].metrics, baseline)
+        verdicts = [
+            *gate.judge_test_part(config.test, self.candidate.parts.test.size),
+            *gate.judge(config.gate, metrics, baseline),
+            *gate.compare_with_majority(config.gate, metrics),
+        ]
         return replace(self, baseline=baseline, gate=verdicts)
 
     def summary(self) -> str:
         """Return how well it did, and each limit of the gate with what was measured."""
-        metrics = self.evaluations["test"].metrics
+        measured = self.evaluations["test"]
+        metrics, distinct = measured.metrics, measured.distinct_rows
+        low, high = interval(metrics.accuracy, distinct)
         return (
-            f"{metrics.accuracy:.2%} right on {len(self.test.y):,} held-out rows, "
+            f"{metrics.accuracy:.2%} right on {len(self.test):,} held-out rows, "
+            f"{distinct:,} of them distinct (95% confidence: {percent(low)} to {percent(high)}), "
             f"log loss {metrics.log_loss:.4g}, calibration error {metrics.calibration_error:.2%}.\n"
             f"The gate:\n{gate.table(self.gate)}"
         )
@@ -89,6 +122,128 @@ class Trial:
         )
 
 
+def check(
+    config: RunConfig, parts: Parts, champion: Model | None = None, *, forced: bool = False
+) -> Iterator[Sentence]:
+    """Refuse before the training what could not be published after it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Resolved.
+    parts : Parts
+    champion : Model, optional
+    forced : bool
+        Whether the version is to be published even if it fails its gate.
+
+    Yields
+    ------
+    tuple of str
+        Sentences on what may not be as the user thinks.
+
+    Raises
+    ------
+    GateFailed
+        If the test part is too small to judge by.
+    InvalidSetting
+        If the champion has other columns or classes, or no reader would take so large a version.
+    """
+    yield from parts.notices
+    _check_size(config, parts, champion if config.gate.champion else None)
+    yield from folding.of_the_digits(config, parts.train)
+    missed = [v for v in gate.judge_test_part(config.test, parts.test.size) if not v.passed]
+    if missed and not forced:
+        raise GateFailed(_too_small(parts.test.size))
+    if champion is not None and config.gate.champion:
+        features, classes = parts.train.features, sorted(parts.train.class_rows)
+        _check_comparable(champion, features, classes)
+        theirs = [feature.name for feature in champion.manifest.signature.features]
+        if theirs != list(features):
+            version = f"version {champion.manifest.version}"
+            yield (f"The champion, {version}, has the same columns in another order. {_REORDERED}",)
+
+
+def _check_size(config: RunConfig, parts: Parts, champion: Model | None) -> None:
+    """Refuse a version that would be larger than readers accept."""
+    hidden = config.network["hidden_layer_sizes"]
+    sizes = hidden if isinstance(hidden, list) else [hidden]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        return  # the estimator says what they must be
+    features, classes = parts.train.features, sorted(parts.train.class_rows)
+    n_outputs = 1 if len(classes) == 2 else len(classes)
+    layer_sizes = [len(features), *map(int, map(str, sizes)), n_outputs]
+    # In which type it is published, the scaler decides: the larger is assumed.
+    problem = artifact.unreadable(
+        _draft(config, parts, champion), layer_sizes, "float64", _SELF_TEST_ROWS
+    )
+    if problem is not None:
+        raise InvalidSetting(
+            f"A version of this run could not be published: {problem}. The data have "
+            f"{counted(len(features), 'feature')} and {len(classes):,} classes. Nothing was "
+            "trained: choose fewer columns in data.features, or use data with fewer classes, or a "
+            "smaller network."
+        )
+
+
+def _draft(config: RunConfig, parts: Parts, champion: Model | None) -> Record:
+    """Return a record with as many values as the run's own will have, none shorter than those."""
+    share, number, digest = 0.12345678901234567, -2.2250738585072014e-308, "0" * 64
+    count = len(parts.train) + parts.test.size.rows + 10**9
+    each = ClassMetrics(rows=count, precision=share, recall=share)
+    names = sorted(parts.train.class_rows)
+    metrics = Metrics(
+        accuracy=share,
+        log_loss=-number,
+        calibration_error=share,
+        classes=dict.fromkeys(names, each),
+    )
+    baseline = None
+    if champion is not None:
+        baseline = Baseline(version=10**9, manifest_sha256=digest, metrics=metrics)
+    part = Part(rows=count, sha256=digest)
+    return Record(
+        signature=Signature(
+            features=[Feature(name=n, min=number, max=number) for n in parts.train.features],
+            classes=names,
+        ),
+        training=Training(
+            epochs=count,
+            updates=count,
+            best_epoch=count,
+            stop_reason="no_improvement",
+            loss=number,
+            seconds=number,
+        ),
+        folded=Folded(temperature=number),
+        data=Data(train=part, validation=part, test=part),
+        metrics=dict.fromkeys(("train", "validation", "test"), metrics),
+        gate=[
+            *gate.judge_test_part(config.test, parts.test.size),
+            *gate.judge(config.gate, metrics, baseline),
+            *gate.compare_with_majority(config.gate, metrics),
+        ],
+        baseline=baseline,
+        forced="",
+        config=config.model_dump(mode="json"),
+        config_sha256=digest,
+        lineage=Lineage(
+            quadnet="", python="", platform="", cpu="", libraries={}, blas=[], threads=1, git=None
+        ),
+    )
+
+
+def _too_small(size: Size) -> str:
+    lacks = f"It has {counted(size.distinct_rows, 'distinct row')} ({size.rows:,} with copies)"
+    if size.missing_classes:
+        lacks += f" and none of the class {shorten(size.missing_classes[0])}"
+    return (
+        "The test part is too small to judge by: expected at least "
+        f"{FEWEST_DISTINCT_ROWS} distinct rows, and one of each class. {lacks}. Nothing was "
+        "trained. Give more data, set test.stratify = true to choose rows by class, or a larger "
+        "test.share or test.points; to judge by it all the same, set test.allow_small = true."
+    )
+
+
 def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
     """Open the test part, and measure the candidate and the champion on it.
 
@@ -111,23 +266,45 @@ def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
 
 
 def _part(part: Dataset) -> Part:
-    return Part(rows=len(part.y), sha256=part.sha256())
+    return Part(rows=len(part), sha256=part.sha256())
 
 
 def _baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
-    theirs, ours = champion.manifest.signature, candidate.signature
-    for what, one, other in (
-        ("features", [f.name for f in theirs.features], [f.name for f in ours.features]),
-        ("classes", theirs.classes, ours.classes),
-    ):
-        if one != other:
-            raise InvalidSetting(
-                f"The champion, version {champion.manifest.version}, has other {what} than this "
-                "run, and cannot be compared with it. Publish under another name, or set "
-                "gate.champion=false."
-            )
+    signature = candidate.signature
+    ours = [feature.name for feature in signature.features]
+    _check_comparable(champion, ours, signature.classes)
+    place = {name: i for i, name in enumerate(ours)}
+    places = [place[feature.name] for feature in champion.manifest.signature.features]
+    ordered = Dataset(test.features, test.X[:, places], test.codes, test.classes)
     return Baseline(
         version=champion.manifest.version,
         manifest_sha256=champion.digest,
-        metrics=evaluation.evaluate(champion.predictor, test).metrics,
+        metrics=evaluation.evaluate(champion.predictor, ordered).metrics,
     )
+
+
+def _check_comparable(champion: Model, features: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse other columns or classes than the champion's; their order does not matter."""
+    signature = champion.manifest.signature
+    compared = {
+        "features": ([feature.name for feature in signature.features], features),
+        "classes": (signature.classes, classes),
+    }
+    found = {what: _difference(what, *names) for what, names in compared.items()}
+    differences = {what: text for what, text in found.items() if text}
+    if differences:
+        raise InvalidSetting(
+            f"The champion, version {champion.manifest.version}, has other "
+            f"{next(iter(differences))} than this run, and cannot be compared with it: "
+            f"{'; '.join(differences.values())}. Publish under another name, or set "
+            "gate.champion=false."
+        )
+
+
+def _difference(what: str, theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Return which names only one side has; empty if both have the same ones, in any order."""
+    sides = (
+        (f"only the champion has the {what}", set(theirs) - set(ours)),
+        (f"only this run has the {what}", set(ours) - set(theirs)),
+    )
+    return ", ".join(f"{side} {listing(sorted(names))}" for side, names in sides if names)

@@ -7,19 +7,28 @@ every other reader share this one definition of "this model still works".
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import DTypeLike
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from quadnet import durable
 from quadnet.errors import CorruptVersion, listing
-from quadnet.manifest import LINE_ENDS_CHANGED, Architecture, FileRecord, Manifest
+from quadnet.manifest import (
+    LINE_ENDS_CHANGED,
+    MAX_VALUES,
+    Architecture,
+    FileRecord,
+    Manifest,
+    Record,
+    measure,
+)
 from quadnet.network import Network
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
@@ -28,11 +37,17 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 SELFTEST = "selftest.safetensors"
 
+SCALER = ("scaler.mean", "scaler.scale")
+"""Vectors that a weights file may hold for the record: they are folded into the first layer."""
+
 # What a reader will hold in memory, whatever a manifest says: nobody's file may take the machine.
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _MAX_FILE_BYTES = 2**30
 _MAX_LAYERS = 1000
 _CHUNK_BYTES = 2**20
+
+# What publishing adds to a run's record: the files, the machine, the libraries.
+_ADDED_VALUES, _ADDED_BYTES = 256, 2**16
 
 Tensors = dict[str, FloatArray]
 
@@ -147,11 +162,47 @@ def selftest_atol(predictor: Predictor) -> float:
     return 1e-9 if predictor.dtype.itemsize == 8 else 1e-5
 
 
-def pack(predictor: Predictor, selftest_inputs: FloatArray) -> dict[str, bytes]:
-    """Return the version's files, by name."""
+def unreadable(
+    record: Record, layer_sizes: Sequence[int], dtype: DTypeLike, n_selftest_rows: int
+) -> str | None:
+    """Return why no reader would take such a version; None if readers would.
+
+    For a run that is about to begin: the record need only have as many values as the run's own.
+
+    Parameters
+    ----------
+    record : Record
+    layer_sizes : sequence of int
+    dtype : dtype
+        What the predictor computes in.
+    n_selftest_rows : int
+    """
+    n_bytes, n_values = measure(record)
+    n_layers, itemsize = len(layer_sizes), np.dtype(dtype).itemsize
+    # Of a layer the manifest names its size and its activation.
+    n_values += _ADDED_VALUES + 2 * n_layers
+    n_weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
+    weights = n_weights * itemsize + 2 * layer_sizes[0] * 8
+    answers = n_selftest_rows * max(layer_sizes) * itemsize
+    for what, needed, most, unit in (
+        (MANIFEST, n_values, MAX_VALUES, "values"),
+        (MANIFEST, n_bytes + _ADDED_BYTES, _MAX_MANIFEST_BYTES, "bytes"),
+        ("the network", n_layers, _MAX_LAYERS, "layers"),
+        (WEIGHTS, weights + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
+        (SELFTEST, answers + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
+    ):
+        if needed > most:
+            return f"{what} would have {needed:,} {unit}, and readers take {most:,}"
+    return None
+
+
+def pack(
+    predictor: Predictor, selftest_inputs: FloatArray, scaler: Tensors | None = None
+) -> dict[str, bytes]:
+    """Return the version's files, by name; the scaler's vectors are kept with the weights."""
     X = np.asarray(selftest_inputs, dtype=predictor.dtype)
     return {
-        WEIGHTS: _to_bytes(tensors(predictor)),
+        WEIGHTS: _to_bytes(tensors(predictor) | (scaler or {})),
         SELFTEST: _to_bytes({"inputs": X, "probabilities": _answers(predictor, X)}),
     }
 
@@ -180,6 +231,10 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, F
     )
     stored = _from_bytes(WEIGHTS, files[WEIGHTS])
     parameters = _parameters(network)
+    scaler = {name: stored.pop(name) for name in SCALER if name in stored}
+    if scaler:
+        n_features = shape.layer_sizes[0]
+        _check_tensors(WEIGHTS, scaler, dict.fromkeys(SCALER, (n_features,)), "float64")
     _check_tensors(WEIGHTS, stored, {n: a.shape for n, a in parameters.items()}, shape.dtype)
     for name, values in parameters.items():
         values[:] = stored[name]

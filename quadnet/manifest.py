@@ -26,7 +26,7 @@ SCHEMA_VERSION: Literal[1] = 1
 
 _CHECKSUM_LINE = re.compile(rb'^ "checksum": "([0-9a-f]{64})",\n', re.MULTILINE)
 
-_MAX_VALUES = 2**16
+MAX_VALUES = 2**16
 
 LINE_ENDS_CHANGED = (
     "its line ends were changed to CRLF, as git does where core.autocrlf is on. Put the line "
@@ -95,9 +95,10 @@ class Training(Frozen):
 
 
 class Folded(Frozen):
-    """What was fitted beside the network and folded into its weights.
+    """What was fitted with the network and folded into its weights.
 
     The first layer's weights hold (x - mean) / scale, the last layer's a division by temperature.
+    Mean and scale are here in old versions only: those of newer ones are in the weights file.
     """
 
     mean: list[float] | None = None
@@ -238,6 +239,12 @@ def seal(record: BaseModel) -> bytes:
     return _canonical({**values, "checksum": checksum})
 
 
+def measure(record: BaseModel) -> tuple[int, int]:
+    """Return how many bytes the record's canonical JSON has, and how many values at most."""
+    content = _canonical(record.model_dump(mode="json"))
+    return len(content), content.count(b",")
+
+
 def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     """Return the record; raise ValueError, with one line, if it is none or a byte was changed."""
     if b"\r\n" in content:  # which JSON escapes
@@ -249,8 +256,8 @@ def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     if hashlib.sha256(rest).hexdigest() != line[1].decode():
         raise ValueError("checksum: it is not that of the other lines: a byte was changed")
     # What is wrong with each of them is remembered, which takes a hundred times their room.
-    if rest.count(b",") > _MAX_VALUES:
-        raise ValueError(f"its text holds more than {_MAX_VALUES:,} values")
+    if rest.count(b",") > MAX_VALUES:
+        raise ValueError(f"its text holds more than {MAX_VALUES:,} values")
     try:
         json.loads(rest, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
         return kind.model_validate_json(rest)

@@ -230,8 +230,12 @@ class Registry:
         selftest_inputs: FloatArray,
         *,
         attachments: Attachments | None = None,
+        scaler: Mapping[str, FloatArray] | None = None,
     ) -> Model:
         """Publish the predictor as the model's next version and return it as a reader sees it.
+
+        The vectors of a scaler that is folded into it, by the names in `artifact.SCALER`, are kept
+        with its weights.
 
         Nothing is visible before everything is; success is returned only once the disk has it.
         Concurrent publishers get different numbers, and no number is given twice.
@@ -243,7 +247,7 @@ class Registry:
         RegistryError
             If the registry's directory cannot be written or holds something else.
         """
-        packed = artifact.pack(predictor, selftest_inputs)
+        packed = artifact.pack(predictor, selftest_inputs, dict(scaler or {}))
         with self.writing():
             while True:
                 # Those that were removed count too. Another publisher may take the number first.

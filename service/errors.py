@@ -104,7 +104,7 @@ TABLE = (
               _Violations),
     Situation("a request larger than --max-message-bytes", TooLarge, _Code.RESOURCE_EXHAUSTED,
               f"{_ErrorInfo}; `{_PUSHBACK}` of {_NEVER}, against retries"),
-    Situation("a request of more than twice --max-message-bytes and 4 MiB", None,
+    Situation("a request larger still, by 4 MiB (by 1 MiB under a limit of 1 MiB)", None,
               _Code.RESOURCE_EXHAUSTED,
               "none: gRPC's own, which log and metrics count as CANCELLED"),
     Situation("a message that cannot be decompressed", None, _Code.INTERNAL,

@@ -39,6 +39,7 @@ from service.transport import make_server
 SERVICES = (codec.SERVICE, inference.SERVICE)
 
 _LARGE = 2**31 - 1
+_MIB = 2**20
 
 _STREAMS = 128
 """The least limit of calls in progress on one connection. A client delays the others itself."""
@@ -272,14 +273,20 @@ class Server:
             ) from error
 
 
+def _margin(limit: int) -> int:
+    """Return by how many bytes a message may exceed the limit and still be refused in words."""
+    return max(_MIB, min(limit, 4 * _MIB))
+
+
 def _options(settings: ServeSettings, *, shared_port: bool) -> list[tuple[str, int]]:
     age = int(settings.connection_age * 1000)
     return [
-        # The guard refuses what is above the limit, in words that the log has, too. What is far
-        # above it gRPC refuses, from the length that precedes it.
+        # The guard refuses what is above the limit, in words, and the log has the status. What is
+        # far above it gRPC refuses, from the length that precedes it. The margin costs memory: so
+        # much more each message may hold while it arrives.
         (
             "grpc.max_receive_message_length",
-            min(_LARGE, settings.max_message_bytes + max(settings.max_message_bytes, 2**22)),
+            min(_LARGE, settings.max_message_bytes + _margin(settings.max_message_bytes)),
         ),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # By default a second server on the same port starts, silently, and gets some of the

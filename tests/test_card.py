@@ -172,7 +172,7 @@ def test_what_was_forced_says_why_and_who_was_better(registry):
     row = cells(text)["Metrics"][-1]
     assert row[:2] == ["test part, champion (version 1)", f"{theirs:.2%}"]
     passed = card_of(trial.judge(candidate.train(presets.load("quadrants", SMALL))))
-    assert "It passed its gate, 1 of 1 limits met." in passed
+    assert "It passed its gate, 4 of 4 limits met." in passed
     assert "It was not compared with a champion." in passed
 
 

@@ -1,7 +1,10 @@
 """Data and its parts: what is trained on is never what is judged by."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from pipeline import datasets, parts, presets
 from pipeline.datasets import Dataset
@@ -90,6 +93,72 @@ def test_the_same_hashes_on_every_machine():
 
     bits = int(np.array(0.5).view(np.uint64))
     assert parts.row_hashes(np.array([[0.5]]), seed=7)[0] == mixed(mixed(7) ^ bits) / 2.0**64
+
+
+def table(seed, rows=2000, kinds=6, rare=0.05):
+    """Return rows of which few are distinct, of two classes in each, and of a rare third."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, kinds, (rows, 3)).astype(float)
+    y = np.where(rng.random(rows) < 0.2 + 0.1 * X[:, 0], "yes", "no")
+    y[rng.random(rows) < rare] = "rare"
+    return Dataset(("a", "b", "c"), X, y)
+
+
+def as_rows(part):
+    return {tuple(x) for x in part.X}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.6])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, share):
+    data = table(seed)
+    chosen = parts.stratified(data, parts.row_hashes(data.X, seed), share)
+    one, other = data.rows(chosen), data.rows(~chosen)
+    assert as_rows(one).isdisjoint(as_rows(other))
+    assert len(one) / len(data) == pytest.approx(share, abs=0.02)
+    for name, n in data.class_rows.items():
+        assert one.class_rows[name] / n == pytest.approx(share, abs=0.08)
+    # By the rows' values alone: neither their order nor the labels' names count.
+    order = np.random.default_rng(9).permutation(len(data))
+    again = Dataset(data.features, data.X[order], np.char.add("k-", data.y[order]))
+    found = parts.stratified(again, parts.row_hashes(again.X, seed), share)
+    np.testing.assert_array_equal(found, chosen[order])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
+def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    y = np.array(["a"] * 100 + ["b"] * 17 + ["c"] * 2 + ["d"])
+    data = Dataset(("x", "y"), X, y)
+    chosen = parts.stratified(data, parts.row_hashes(X, 0), share)
+    assert {"a", "b", "c"} <= set(y[chosen])
+    assert {"a", "b", "c", "d"} == set(y[~chosen])
+
+
+def test_distinct_rows_are_as_evenly_split_as_scikit_learn_splits_them():
+    X = np.random.default_rng(0).normal(size=(1000, 3))
+    y = np.repeat(["a", "b", "c"], [700, 280, 20])
+    chosen = parts.stratified(Dataset(tuple("xyz"), X, y), parts.row_hashes(X, 0), 0.2)
+    _, test = train_test_split(y, test_size=0.2, stratify=y, random_state=0)
+    assert Counter(y[chosen].tolist()) == Counter(test.tolist())
+
+
+def test_a_huge_group_of_equal_rows_stays_on_the_larger_side():
+    X = np.r_[np.zeros(600), np.arange(1.0, 401)][:, np.newaxis]
+    data = Dataset(("x",), X, np.tile(["a", "b"], 500))
+    for seed in range(10):
+        chosen = parts.stratified(data, parts.row_hashes(X, seed), 0.1)
+        assert not chosen[:600].any()
+        assert chosen.sum() == 100
+
+
+def test_a_parts_size_counts_distinct_rows_and_missing_classes():
+    part = Dataset(("x",), np.array([[1.0], [1.0], [-0.0], [0.0]]), np.array(["a", "b", "a", "a"]))
+    size = parts.measure(part, ["a", "b", "c"], 0.01, 0.2)
+    assert (size.rows, size.distinct_rows, size.missing_classes) == (4, 2, ("c",))
+    assert (size.is_small, size.is_far_off) == (True, True)
+    assert parts.distinct_rows_by_class(part) == {"a": 2, "b": 1}
 
 
 def test_the_margin_keeps_points_to_train_on_away_from_the_axes():

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from quadnet import artifact, promotion, retention, verification
 from quadnet.errors import CorruptVersion, NotFound, RegistryError
@@ -286,3 +287,36 @@ def test_reading_a_registry_that_is_not_there_finds_nothing_and_makes_nothing(re
     with pytest.raises(NotFound, match="It holds: none"):
         registry.target("quadrants")
     assert not registry.root.exists()
+
+
+SCALER = {"scaler.mean": np.array([1.5, -2.0]), "scaler.scale": np.array([3.0, 0.25])}
+
+
+def test_a_scalers_vectors_are_kept_with_the_weights(registry):
+    predictor = exact_predictor()
+    published = registry.publish(
+        "quadrants", predictor, record(predictor), SELF_TEST_INPUTS, scaler=SCALER
+    )
+    kept = load_file(registry.path("quadrants", 1) / artifact.WEIGHTS)
+    for name, vector in SCALER.items():
+        np.testing.assert_array_equal(kept[name], vector)
+    assert published.manifest.tensor_digest == artifact.tensor_digest(predictor)
+    checks = verification.check(registry, "quadrants")
+    assert {checked.problem for checked in checks} == {None}
+
+
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        {"scaler.mean": SCALER["scaler.mean"]},
+        {**SCALER, "scaler.scale": np.ones(3)},
+        {**SCALER, "scaler.scale": np.array([1.0, np.inf])},
+        {**SCALER, "scaler.mean": np.ones(2, np.float32)},
+        {"scaler.other": np.ones(2)},
+    ],
+)
+def test_no_other_vectors_are_accepted_in_a_weights_file(registry, scaler):
+    predictor = exact_predictor()
+    with pytest.raises(CorruptVersion, match=r"weights\.safetensors"):
+        registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS, scaler=scaler)
+    assert registry.versions("quadrants") == []

@@ -133,7 +133,7 @@ def test_the_numbers_are_scikit_learns(published, name):
     bins = found["Calibration, by certainty of the answer"][1:]
     assert sum(int(row[1]) for row in bins) == len(y)
     error = sum(
-        int(row[1]) * abs(float(row[2].rstrip("%")) - float(row[3].rstrip("%"))) for row in bins
+        int(row[1]) * abs(float(row[3].rstrip("%")) - float(row[4].rstrip("%"))) for row in bins
     )
     assert float(tiles[2].rstrip("%")) == pytest.approx(error / len(y), abs=0.01)
 
@@ -401,7 +401,7 @@ def test_everything_that_was_set_is_on_the_page(published):
         assert config["network"].keys() >= {
             key.partition(".")[2] for key in said if key.startswith("network.")
         }
-        digests = [row[3] for row in found["The parts of the data"][1:]]
+        digests = [row[4] for row in found["The parts of the data"][1:]]
         assert model.manifest.data.train.sha256 in digests
         assert model.manifest.data.test.sha256 in digests
         made = {row[0]: row[1] for row in found["Code, libraries and machine"][1:]}

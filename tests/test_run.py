@@ -1,5 +1,6 @@
 """Runs: trained, judged, published; and the presets."""
 
+import csv
 import json
 import re
 import subprocess
@@ -10,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
 from pipeline import candidate, parts, presets, publishing, runfile, trial
-from quadnet import promotion, quadrants
+from quadnet import cli, promotion, quadrants
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
 from quadnet.registry import Registry
 from tests.serving import QUADNET, ROOT, quadnet
@@ -134,7 +136,8 @@ def test_just_as_good_as_the_champion_is_good_enough(registry):
     champion = publishing.publish(attempt(small()), registry)
     again = attempt(small(), champion)
     assert again.passed
-    assert len(again.gate) == 1 + 1 + 4
+    # Its own limit, the champion's five, the test part's two, and the most frequent class.
+    assert len(again.gate) == 1 + 5 + 2 + 1
     assert publishing.publish(again, registry).manifest.baseline.version == 1
 
 
@@ -440,6 +443,8 @@ features = ["petal length (cm)", "petal width (cm)"]
 hidden_layer_sizes = [5]
 max_iter = 60
 learning_rate_init = 0.05
+[test]
+share = 0.4
 [gate]
 accuracy = 0.8
 """
@@ -505,6 +510,289 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     done = quadnet(*words, cwd=tmp_path)
     assert done.returncode == 0
     assert "not checked, irises.csv cannot be read: it is a directory" in done.stdout
+
+
+# ---- what is judged, and by how much
+
+
+OWN = """
+name = "own"
+{top}
+[data]
+kind = "csv"
+path = "own.csv"
+label = "k"
+[network]
+hidden_layer_sizes = [6]
+max_iter = {epochs}
+learning_rate_init = 0.02
+[test]
+share = 0.2
+[gate]
+accuracy = 0.0
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, capsys):
+    """Return a function that writes a table, trains on it, and returns what the command said."""
+    monkeypatch.chdir(tmp_path)
+
+    def trained(columns, *changes, top="", epochs=20, words=()):
+        names, values = list(columns), zip(*columns.values(), strict=True)
+        rows = "".join(",".join(map(str, row)) + "\n" for row in values)
+        (tmp_path / "own.csv").write_text(",".join(names) + "\n" + rows)
+        (tmp_path / "own.toml").write_text(OWN.format(top=top, epochs=epochs))
+        sets = [word for change in changes for word in ("--set", change)]
+        return command("train", "own.toml", *sets, *words)
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["quadnet", *words, "--registry", "registry"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, ended.value.code, said.out, said.err)
+
+    trained.command, trained.registry = command, Registry(tmp_path / "registry")
+    return trained
+
+
+def card(own, version):
+    return own.registry.attachment(own.registry.load("own", version), "card.md").decode()
+
+
+def few_distinct_rows(n=2000):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (n, 3))
+    p = np.where(X[:, 0] == 1, 0.8, 0.3)
+    p[(X == [1, 0, 1]).all(axis=1)] = 1.0
+    labels = np.where(rng.random(n) < p, "yes", "no")
+    return {**dict(zip("abc", X.T, strict=True)), "k": labels}
+
+
+def test_a_test_part_of_few_distinct_rows_is_refused_before_the_training(own):
+    done = own(few_distinct_rows())
+    assert (done.returncode, done.stdout) == (1, "")
+    refused = done.stderr.splitlines()[-1]
+    assert "The test part is too small to judge by: expected at least 30 distinct rows" in refused
+    assert "It has 1 distinct row (241 with copies) and none of the class 'no'" in refused
+    assert "test.stratify = true" in refused
+    assert "test.allow_small = true" in refused
+    assert own.registry.models() == []
+    # Stratified, both parts have both classes; the distinct rows are as few as they are.
+    done = own(few_distinct_rows(), "test.stratify=true")
+    assert done.returncode == 1
+    assert "none of the class" not in done.stderr
+
+
+def test_a_small_test_part_that_is_allowed_is_shown_as_what_it_is(own):
+    done = own(few_distinct_rows(), "test.allow_small=true")
+    assert done.returncode == 0, done.stderr
+    # Wilson's interval for one right of one, by hand: 1 / (1 + 1.96**2) is 20.65%.
+    assert "241 held-out rows, 1 of them distinct (95% confidence: 20.65% to 100%)" in done.stdout
+    assert "Warning: The test part has no row of 'no'." in done.stderr.splitlines()
+    text = card(own, 1)
+    assert "The test part is too small to judge by: see the limits." in text
+    assert "The test part has no row of no." in text
+    assert "lies between 20.65% and 100%" in text
+    report = own.registry.attachment(own.registry.load("own", 1), "report.html").decode()
+    assert "on a test part too small to judge by" in report
+    assert "241 test rows, 1 of them distinct" in report
+    assert "✓ Passed" not in report
+
+
+def test_a_version_forced_past_a_small_test_part_keeps_the_reason(own):
+    done = own(few_distinct_rows(), words=["--force", "--reason", "a try"])
+    assert done.returncode == 0, done.stderr
+    verdicts = {v.metric: v.passed for v in own.registry.load("own", 1).manifest.gate}
+    assert verdicts["distinct test rows"] is False
+    assert verdicts["classes with test rows"] is False
+
+
+def test_a_part_whose_share_is_far_off_is_said(own):
+    rng = np.random.default_rng(1)
+    x = np.r_[np.zeros(1500), rng.normal(size=500)]
+    labels = np.where(x + rng.normal(size=2000) > 0, "a", "b")
+    columns, any_accuracy = {"x": x, "k": labels}, "gate.better_than_majority=false"
+    done = own(columns, any_accuracy, top="validation = 0.1")
+    assert done.returncode == 0
+    share = own.registry.load("own", 1).manifest.data.test.rows / 2000
+    assert (
+        f"Warning: The test part has {share:.1%} of the rows, not 20.0%: equal rows" in done.stderr
+    )
+    assert "the test part has" in card(own, 1).lower()
+    done = own(
+        columns, any_accuracy, "test.stratify=true", "gate.champion=false", top="validation = 0.1"
+    )
+    assert done.returncode == 0
+    data = own.registry.load("own", 2).manifest.data
+    assert data.test.rows == pytest.approx(400, abs=5)
+    assert data.validation.rows == pytest.approx(100, abs=65)
+
+
+def test_noise_is_not_better_than_the_most_frequent_class(own):
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(2000) < 0.05, "rare", "usual")
+    columns = {"x": rng.normal(size=2000), "y": rng.normal(size=2000), "k": labels}
+    done = own(columns, top="validation = 0.1")
+    assert done.returncode == 1
+    assert "FAILED  accuracy (better_than_majority)" in done.stdout
+    done = own(columns, "gate.better_than_majority=false")
+    assert done.returncode == 0
+    model = own.registry.load("own", 1)
+    rows = model.manifest.metrics["test"].classes
+    p = rows["rare"].rows / model.manifest.data.test.rows
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    report = own.registry.attachment(model, "report.html").decode()
+    assert f"{entropy:.4g} for always giving each class its share" in report
+    assert f"the log loss {entropy:.4g}." in card(own, 1)
+    assert "It does no better than always giving the most frequent class." in card(own, 1)
+
+
+def test_a_network_that_knows_a_rare_classs_probability_passes_without_answering_it(own):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=3000)
+    labels = np.where(rng.random(3000) < 0.4 * (x > 1.0), "rare", "usual")
+    done = own({"x": x, "k": labels}, "gate.champion=false", epochs=60)
+    assert done.returncode == 0, done.stdout
+    assert "passed  log loss (better_than_majority)" in done.stdout
+
+
+def test_a_champion_is_compared_by_its_columns_names(own):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 800))
+    labels = np.where(a > 3 * b, "up", "down")
+    assert own({"a": a, "b": b, "k": labels}, epochs=60).returncode == 0
+    done = own({"k": labels, "b": b, "a": a}, "gate.tolerance=0.1", epochs=60)
+    assert done.returncode == 0, done.stderr
+    assert "has the same columns in another order" in done.stderr
+    first, second = (own.registry.load("own", n) for n in (1, 2))
+    assert [f.name for f in second.manifest.signature.features] == ["b", "a"]
+    measured = second.manifest.baseline.metrics.accuracy
+    # The champion's answers to its own order of columns, by hand.
+    answers = first.predictor.predict(np.column_stack([a, b]))
+    assert measured == pytest.approx((answers == labels).mean(), abs=0.05)
+    # And so are two versions: each is asked in its own order.
+    differ = own.command("models", "diff", "own:1", "own:2").stdout
+    X = np.random.default_rng(1).uniform(-2, 2, (4000, 2))
+    changed = first.predictor.predict(X) != second.predictor.predict(X[:, ::-1])
+    share = float(re.search(r"([0-9.]+)% of answers change", differ)[1]) / 100
+    assert share == pytest.approx(changed.mean(), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"c": np.arange(800) % 7}, "has other features than this run"),
+        ({"k": np.tile(["up", "down", "left", "up"], 200)}, "has other classes than this run"),
+    ],
+)
+def test_what_cannot_be_compared_with_the_champion_is_said_before_the_training(own, changed, said):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 800))
+    columns = {"a": a, "b": b, "k": np.where(a > 3 * b, "up", "down")}
+    assert own(columns, epochs=60).returncode == 0
+    done = own({**columns, **changed})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert "only this run has the" in done.stderr
+
+
+# ---- what readers take, and which digits are kept
+
+
+def wide(n_features, n_rows=60):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 9, (n_rows, n_features))
+    X[:, 0] = np.arange(n_rows) % 5
+    labels = np.where(np.arange(n_rows) % 2, "a", "b")
+    return {**{f"c{i}": column for i, column in enumerate(X.T)}, "k": labels}
+
+
+SMALL_TEST = ["test.allow_small=true", "gate.better_than_majority=false"]
+
+
+def test_a_table_of_many_scaled_columns_is_published(own):
+    done = own(wide(13_200), *SMALL_TEST, "network.max_iter=2", top="scale = true")
+    assert done.returncode == 0, done.stderr
+    model = own.registry.load("own", 1)
+    assert model.manifest.folded.mean is None
+    kept = load_file(own.registry.path("own", 1) / "weights.safetensors")
+    assert kept["scaler.mean"].shape == kept["scaler.scale"].shape == (13_200,)
+    assert 1.5 < kept["scaler.mean"][0] < 2.5
+
+
+@pytest.mark.parametrize(
+    ("columns", "changes", "said"),
+    [
+        (wide(25_000), [], "manifest.json would have"),
+        (wide(2), ["network.hidden_layer_sizes=[20_000, 20_000]"], "weights.safetensors would"),
+        (wide(2), [f"network.hidden_layer_sizes={[1] * 1000}"], "would have 1,002 layers"),
+    ],
+    ids=["features", "weights", "layers"],
+)
+def test_what_no_reader_takes_is_refused_before_the_training(own, columns, changes, said):
+    done = own(columns, *SMALL_TEST, *changes)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "A version of this run could not be published: " in done.stderr
+    assert said in done.stderr
+    assert "Nothing was trained" in done.stderr
+
+
+@pytest.mark.parametrize("value", [1e150, 5e38])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_largest_numbers_are_published(own, value, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 500)
+    columns = {"x": x * value, "k": np.where(x > 0.1, "a", "b")}
+    done = own(columns, f'dtype="{dtype}"', top="scale = true", epochs=60)
+    assert done.returncode == 0, done.stderr
+    model = own.registry.load("own", 1)
+    assert (model.predictor.predict(columns["x"][:, np.newaxis]) == columns["k"]).mean() > 0.95
+
+
+def test_values_too_large_to_be_scaled_are_refused_before_the_training(own):
+    x = np.random.default_rng(0).uniform(-1, 1, 500) * 1e307
+    done = own({"x": x, "k": np.where(x > 0, "a", "b")}, top="scale = true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The values of column 'x' are too large to be scaled" in done.stderr
+
+
+def test_time_stamps_in_float32_are_told_apart(own, tmp_path):
+    rng = np.random.default_rng(0)
+    seconds = rng.uniform(0, 4000, 2000)
+    # A column that never varies is as far from 0.
+    columns = {
+        "t": [f"{1.7e9 + s:.3f}" for s in seconds],
+        "constant": np.full(2000, 1_700_000_000),
+        "k": np.where(np.sin(seconds / 300) > 0, "up", "down"),
+    }
+    done = own(
+        columns,
+        "network.hidden_layer_sizes=[40]",
+        "network.activation=tanh",
+        "network.solver=lbfgs",
+        "gate.accuracy=0.97",
+        top='scale = true\ndtype = "float32"',
+        epochs=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the network is trained in it and published in float64" in done.stderr
+    model = own.registry.load("own", 1)
+    assert model.predictor.dtype == np.float64
+    scored = own.command("score", "own:1", "own.csv", "out.csv")
+    assert scored.returncode == 0, scored.stderr
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert np.mean([row["k"] == row["label"] for row in rows]) > 0.97
+    verified = own.command("models", "verify", "own:1", "--retrain")
+    assert "bit-identical" in verified.stdout
+
+
+def test_float32_without_a_scaler_is_said_to_have_too_few_digits(own):
+    seconds = np.random.default_rng(0).uniform(0, 4000, 400)
+    columns = {"t": 1.7e9 + seconds, "k": np.where(seconds > 1000, "a", "b")}
+    done = own(columns, 'dtype="float32"')
+    assert "float32 has too few digits for the values of 't': set scale = true" in done.stderr
 
 
 @pytest.mark.parametrize(

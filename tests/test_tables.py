@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
+from pipeline.report import wording
 from pipeline.tables import decimals, parquet
 from pipeline.tables import table as tables
 from quadnet.errors import InvalidInput, InvalidSetting
@@ -24,10 +26,10 @@ from tests.serving import ROOT
 IRIS = b"petal,sepal,species\n1.5,2,setosa\n-3e-2,.5,virginica\n"
 
 
-def read(tmp_path, content, *, label="species", features=None):
+def read(tmp_path, content, *, label="species", features=None, **options):
     path = tmp_path / "iris.csv"
     path.write_bytes(content)
-    return tables.read(path, label=label, features=features)
+    return tables.read(path, label=label, features=features, **options)
 
 
 def refused(tmp_path, content, **options):
@@ -148,6 +150,21 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
             "iris.csv, line 4: expected every quote to be closed, got one that is not",
         ),
         (
+            IRIS + b'1,"2\n","x""\n3,4,y\n',
+            {},
+            "iris.csv, line 5: expected every quote to be closed, got one that is not",
+        ),
+        (
+            IRIS + b'"1,2,x\n3,4,y\n5",6,x\n',
+            {},
+            "iris.csv, line 4, column petal: expected a number, got '1,2,x\\n3,4,y\\n5'",
+        ),
+        (
+            IRIS + b'"1,2,x\n3,4,y"\n',
+            {},
+            "iris.csv, line 4: expected 3 cells, got 1 over 2 lines: is a closing quote missing?",
+        ),
+        (
             IRIS + b'1,2,"x"y\n',
             {},
             "iris.csv, line 4: expected a comma after a closing quote, got something else",
@@ -172,6 +189,129 @@ def test_a_bad_file_is_one_sentence_with_the_line_and_the_column(
     said = refused(tmp_path, content, **options)
     assert said == message or (not message.startswith("iris.csv") and message in said)
     assert "\n" not in said
+
+
+def said_of(table):
+    return [wording.plain(notice) for notice in table.notices]
+
+
+def as_parquet(tmp_path, columns):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_a_label_has_a_longest_length_and_the_line_of_its_quote_is_named(tmp_path):
+    rows = b"".join(b"%d,%d.5,k%d\n" % (i % 7, i, i % 2) for i in range(3000))
+    content = b'a,b,species\n1,2,"yes\n' + rows + b'1,2,no"\n' + rows
+    said = refused(tmp_path, content)
+    assert re.fullmatch(
+        r"iris.csv, line 2, column species: expected a label of at most 256 characters, got "
+        r"[0-9,]+, over 3,002 lines: is a closing quote missing\?",
+        said,
+    )
+    assert refused(tmp_path, IRIS + b'1,"2\n",x\n1,"2\n","' + b"x" * 257 + b'"\n') == (
+        "iris.csv, line 7, column species: expected a label of at most 256 characters, got 257"
+    )
+    longest = b"\xc3\xa4" * 256
+    assert read(tmp_path, IRIS + b"1,2," + longest + b"\n").y[2] == longest.decode()
+    assert "line 4, column species" in refused(tmp_path, IRIS + b"1,2,x" + longest + b"\n")
+
+
+def test_a_long_label_in_a_parquet_file_is_refused_with_its_row(tmp_path):
+    path = as_parquet(tmp_path, {"a": [1.0, 2.0, 3.0], "k": ["x", "y" * 257, "z"]})
+    with pytest.raises(InvalidInput, match="row 2, column k: expected a label of at most 256"):
+        parquet.read(path, label="k", features=None)
+
+
+def test_memory_does_not_grow_with_rows_times_the_longest_label(tmp_path):
+    lines = [b"%d,%d,k%d" % (i % 5, i % 7, i % 2) for i in range(100_000)]
+    content = b"a,b,species\n" + b"\n".join([*lines, b"1,2," + b"x" * 256]) + b"\n"
+    path = tmp_path / "iris.csv"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        table = tables.read(path, label="species", features=None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert table.classes.tolist() == ["k0", "k1", "x" * 256]
+    # As text the labels alone would take 100 MB.
+    assert peak < 40e6
+
+
+def test_more_different_labels_than_a_version_can_name_are_refused(tmp_path):
+    content = b"a,species\n" + b"".join(b"1,%d\n" % i for i in range(70_000))
+    assert "column species: expected at most 65,536 different labels" in refused(tmp_path, content)
+
+
+def test_spaces_around_labels_are_dropped_unless_they_are_to_be_kept(tmp_path):
+    content = b'a,species\n1,yes\n2,yes \n3, yes\n4,no\n5,"\tyes"\n'
+    assert read(tmp_path, content).y.tolist() == ["yes", "yes", "yes", "no", "yes"]
+    kept = read(tmp_path, content, strip_labels=False)
+    assert kept.y.tolist() == ["yes", "yes ", " yes", "no", "\tyes"]
+    path = as_parquet(tmp_path, {"a": [1.0, 2.0, 3.0], "k": ["yes", " yes ", "no"]})
+    assert parquet.read(path, label="k", features=None).y.tolist() == ["yes", "yes", "no"]
+    kept = parquet.read(path, label="k", features=None, strip_labels=False)
+    assert kept.y.tolist() == ["yes", " yes ", "no"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1", "1.0"), ("yes", "Yes"), ("a b", "a  b"), ("1e0", "1"), ("\ufb01", "fi")],
+)
+def test_labels_that_differ_only_in_spelling_are_said(tmp_path, one, other):
+    first, second = sorted([one, other])
+    table = read(tmp_path, f"a,species\n1,{one}\n2,{other}\n3,q\n".encode())
+    assert len(table.classes) == 3
+    (said,) = said_of(table)
+    assert said == (
+        f"In column 'species', the labels {first!r} and {second!r} are two classes, though they "
+        "differ only in how they are written."
+    )
+
+
+def test_a_column_without_a_name_is_no_feature(tmp_path):
+    table = read(tmp_path, b",x,,k\n0,5,u,a\n1,6,v,b\n", label="k")
+    assert (table.features, table.X.tolist()) == (("x",), [[5.0], [6.0]])
+    assert said_of(table) == [
+        "Columns 1, 3 have no name in the header, and so no part in the training."
+    ]
+    listed = read(tmp_path, b",x,k\n0,5,a\n1,6,b\n", label="k", features=["", "x"])
+    assert (listed.X.tolist(), said_of(listed)) == ([[0.0, 5.0], [1.0, 6.0]], [])
+    unnamed = read(tmp_path, b"x,\n5,a\n6,b\n", label="")
+    assert (unnamed.features, unnamed.y.tolist()) == (("x",), ["a", "b"])
+    path = as_parquet(tmp_path, {"": [0, 1], "x": [5.0, 6.0], "k": ["a", "b"]})
+    table = parquet.read(path, label="k", features=None)
+    assert table.features == ("x",)
+    assert said_of(table) == ["Column 1 has no name in the header, and so no part in the training."]
+    assert refused(tmp_path, b",k\n0,a\n1,b\n", label="k").endswith(
+        "expected a column of numbers beside k, got none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        (range(20), True),
+        (range(100, 140, 2), True),
+        (range(20, 0, -1), True),
+        ([i * i for i in range(20)], True),  # an index of which rows were left out
+        (np.random.default_rng(0).permutation(20), True),
+        ([i // 2 for i in range(20)], False),
+        ([i + 0.5 for i in range(20)], False),
+        ([1, *range(19)], False),
+        (np.random.default_rng(0).choice(100, 20, replace=False), False),
+    ],
+)
+def test_a_column_that_only_numbers_the_rows_is_said(tmp_path, values, counts):
+    rows = "".join(f"{value},{i % 3},{'ab'[i > 9]}\n" for i, value in enumerate(values))
+    table = read(tmp_path, f"Unnamed: 0,x,k\n{rows}".encode(), label="k")
+    assert table.features == ("Unnamed: 0", "x")
+    said = said_of(table)
+    assert [text.startswith("Column 'Unnamed: 0' only numbers the rows") for text in said] == (
+        [True] * counts
+    )
 
 
 def test_a_file_that_cannot_be_opened_is_said(tmp_path):
@@ -228,7 +368,7 @@ def test_every_file_of_the_csv_module_is_read_as_it_reads_it(
     table = read(tmp_path_factory.mktemp("csv"), text.getvalue().encode(), features=["a", "b"])
     expected = [(float(row[1]), float(row[3])) for row in rows]
     assert table.X.tobytes() == np.array(expected).tobytes()
-    assert table.y.tolist() == np.array(labels).tolist()
+    assert table.y.tolist() == [label.strip() for label in labels]
 
 
 def between(value, digits):

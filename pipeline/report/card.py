@@ -24,7 +24,7 @@ def render(trial: Trial, record: Record, version: int) -> str:
     sections = [
         f"# {escape(trial.candidate.config.name)}, version {version}",
         _paragraph(limits.purpose(trial, record)),
-        _paragraph(_verdict(record)),
+        _paragraph(_verdict(trial, record)),
         "## What it takes and gives",
         _table(facts.features(record)),
         f"Its classes: {', '.join(escape(name) for name in record.signature.classes)}.",
@@ -68,13 +68,15 @@ def _code(text: str) -> str:
     return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
 
 
-def _verdict(record: Record) -> Iterator[Sentence]:
+def _verdict(trial: Trial, record: Record) -> Iterator[Sentence]:
     limits_met = f"{sum(v.passed for v in record.gate)} of {len(record.gate)} limits met"
     if record.forced is None:
         yield (f"It passed its gate, {limits_met}.",)
     else:
         failed = f"It FAILED its gate, {limits_met}, and was published all the same, because: "
         yield (failed, Name(record.forced), ".")
+    if trial.candidate.parts.test.size.is_small:
+        yield ("The test part is too small to judge by: see the limits.",)
     if record.baseline is None:
         yield ("It was not compared with a champion.",)
     else:

@@ -44,7 +44,7 @@ def parts(trial: Trial, record: Record) -> Table:
         if was
     ]
     rows = [
-        (name, use, f"{part.rows:,}", part.sha256)
+        (name, use, f"{part.rows:,}", f"{trial.evaluations[name].distinct_rows:,}", part.sha256)
         for name, use, part in (
             ("train", "to fit the weights", data.train),
             ("validation", f"to choose {' and '.join(chosen) or 'nothing'}", data.validation),
@@ -52,7 +52,8 @@ def parts(trial: Trial, record: Record) -> Table:
         )
         if part is not None
     ]
-    return Table("The parts of the data", ("Part", "For", "Rows", "SHA-256"), rows, numbers=(2,))
+    columns = ("Part", "For", "Rows", "Distinct rows", "SHA-256")
+    return Table("The parts of the data", columns, rows, numbers=(2, 3))
 
 
 def training(trial: Trial, record: Record) -> Table:
@@ -69,7 +70,10 @@ def training(trial: Trial, record: Record) -> Table:
         ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
         ("Training loss", number(went.loss)),
         ("Seconds", f"{went.seconds:.2f}"),
-        ("Scaler", "none" if folded.mean is None else "folded into the first layer"),
+        (
+            "Scaler",
+            "folded into the first layer" if trial.candidate.config.scale else "none",
+        ),
         (
             "Temperature",
             "none"

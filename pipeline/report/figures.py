@@ -120,7 +120,7 @@ def reliability(bins: Sequence[Bin]) -> str:
     The bars around a point hold the share of right answers with a confidence of 95%.
     """
     certainty, accuracy = ([getattr(b, name) for b in bins] for name in ("certainty", "accuracy"))
-    bounds = np.array([interval(b.accuracy, b.rows) for b in bins])
+    bounds = np.array([interval(b.accuracy, b.distinct_rows) for b in bins])
     with _styled():
         figure = Figure(figsize=(5.2, 4.6))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])

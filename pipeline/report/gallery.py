@@ -78,9 +78,10 @@ def _typical(trial: Trial) -> list[tuple[int, FloatArray, str, str, float]]:
     predictor, test = trial.candidate.predictor, trial.test
     P = predictor.probabilities(test.X)
     answers = predictor.predict(test.X).astype(str)
+    truth = test.indices(predictor.classes)
     found = []
     for i, name in enumerate(predictor.classes[:_MOST_TYPICAL]):
-        rows = np.flatnonzero(test.y == str(name))
+        rows = np.flatnonzero(truth == i)
         if len(rows):
             row = rows[np.argsort(P[rows, i], kind="stable")[len(rows) // 2]]
             column = np.flatnonzero(predictor.classes.astype(str) == answers[row])[0]

@@ -1,7 +1,6 @@
 """How a version was judged, in the tables that its card and its report both show."""
 
 import math
-from collections import Counter
 
 from pipeline.report.wording import DASH, Table, interval, number, percent
 from pipeline.trial import Trial
@@ -35,14 +34,14 @@ def classes(trial: Trial, record: Record) -> Table:
     if len(names) > _MOST_CLASSES:
         names = sorted(names, key=lambda name: _or_one(measured[name].recall))[:_MOST_CLASSES]
         caption = f"The {len(names)} of {len(measured):,} classes with the least recall"
-    trained_on = Counter(trial.candidate.parts.train.y.tolist())
+    trained_on = trial.candidate.parts.train.class_rows
     columns: tuple[str, ...] = ("Class", "Rows in training", "Rows in test", "Precision", "Recall")
     if record.baseline is not None:
         columns += ("Champion's precision", "Champion's recall")
     rows = []
     for name in names:
         ours = measured[name]
-        row: tuple[str, ...] = (name, f"{trained_on[name]:,}", f"{ours.rows:,}")
+        row: tuple[str, ...] = (name, f"{trained_on.get(name, 0):,}", f"{ours.rows:,}")
         row += (percent(ours.precision), percent(ours.recall))
         if record.baseline is not None:
             theirs = record.baseline.metrics.classes[name]
@@ -113,14 +112,15 @@ def bins(trial: Trial) -> Table:
         (
             f"{100 * b.low:.3g}{DASH}{100 * b.high:.3g}%",
             f"{b.rows:,}",
+            f"{b.distinct_rows:,}",
             percent(b.certainty),
             percent(b.accuracy),
-            _outwards(*interval(b.accuracy, b.rows)),
+            _outwards(*interval(b.accuracy, b.distinct_rows)),
         )
         for b in trial.evaluations["test"].reliability
     ]
-    columns = ("Certainty", "Rows", "Mean certainty", "Right", "95% confidence")
-    return Table("Calibration, by certainty of the answer", columns, rows, (0, 1, 2, 3, 4))
+    columns = ("Certainty", "Rows", "Distinct", "Mean certainty", "Right", "95% confidence")
+    return Table("Calibration, by certainty of the answer", columns, rows, tuple(range(6)))
 
 
 def _outwards(low: float, high: float) -> str:

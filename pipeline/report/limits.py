@@ -6,14 +6,15 @@ import numpy as np
 
 from pipeline.config import DigitsData, QuadrantsData, RunConfig
 from pipeline.datasets import Dataset
-from pipeline.parts import row_hashes
-from pipeline.report.wording import Name, Sentence, interval, number, percent
+from pipeline.folding import of_the_digits
+from pipeline.gate import class_entropy
+from pipeline.parts import distinct_rows_by_class, row_hashes
+from pipeline.report.wording import Name, Sentence, counted, interval, listed, number, percent
 from pipeline.trial import Trial
 from quadnet.manifest import Record
 from quadnet.types import FloatArray
 
 _FEW_ROWS = 30
-_MOST_NAMES = 5
 _FAR = 10.0
 _ROWS_ASKED = 2000
 _MISCALIBRATED = 0.02
@@ -25,7 +26,7 @@ def purpose(trial: Trial, record: Record) -> list[Sentence]:
     n_features, n_classes = len(record.signature.features), len(record.signature.classes)
     return [
         _sentence(
-            f"A neural network that takes {_counted(n_features, 'number')} and gives the "
+            f"A neural network that takes {counted(n_features, 'number')} and gives the "
             f"probability of each of {n_classes:,} classes.",
         ),
         (*_origin(trial.candidate.config), " It is meant for rows that come from there too."),
@@ -35,9 +36,11 @@ def purpose(trial: Trial, record: Record) -> list[Sentence]:
 def known(trial: Trial, record: Record) -> Iterator[Sentence]:
     """Yield what its data say against relying on it."""
     train = trial.candidate.parts.train
+    yield from trial.candidate.parts.notices
+    yield from of_the_digits(trial.candidate.config, train)
     yield from _of_the_labels(trial.candidate.config, train)
     yield from _of_the_range(trial, record)
-    yield from _of_the_classes(record)
+    yield from _of_the_classes(trial, record)
     yield from _of_the_measures(trial, record)
     yield _sentence(
         "The test part comes from where the part to train on comes from: how the model fares on "
@@ -77,16 +80,16 @@ def _of_the_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
         return
     # Equal rows have equal hashes, and a table of rows would be too large to sort.
     places, numbers = np.unique(row_hashes(train.X, 0), return_inverse=True)
-    _, labels = np.unique(train.y, return_inverse=True)
-    lowest = np.full(len(places), len(train.y))
+    labels = train.codes
+    lowest = np.full(len(places), len(train.classes))
     highest = np.full(len(places), -1)
     np.minimum.at(lowest, numbers, labels)
     np.maximum.at(highest, numbers, labels)
     contradicted = int((lowest != highest)[numbers].sum())
     if contradicted:
         yield _sentence(
-            f"{_counted(contradicted, 'row')} to train on "
-            f"({percent(contradicted / len(train.y))}) have the features of another row that is "
+            f"{counted(contradicted, 'row')} to train on "
+            f"({percent(contradicted / len(train))}) have the features of another row that is "
             "labelled otherwise: no answer can be right for both.",
         )
 
@@ -100,7 +103,7 @@ def _of_the_range(trial: Trial, record: Record) -> Iterator[Sentence]:
     constant = [Name(f.name) for f in features if f.min == f.max]
     if constant:
         yield _sentence(
-            *_listed(constant),
+            *listed(constant),
             " never varied in training: what another value of it means was not learnt.",
         )
 
@@ -120,35 +123,40 @@ def _far_away(trial: Trial) -> str:
     )
 
 
-def _of_the_classes(record: Record) -> Iterator[Sentence]:
+def _of_the_classes(trial: Trial, record: Record) -> Iterator[Sentence]:
     classes = record.metrics["test"].classes
+    distinct = distinct_rows_by_class(trial.test)
     unseen = [Name(name) for name, measured in classes.items() if not measured.rows]
     if unseen:
         yield _sentence(
-            "No test row is of ", *_listed(unseen), ": how it is recognised was not measured."
+            "No test row is of ", *listed(unseen), ": how it is recognised was not measured."
         )
-    small = [(m.rows, Name(name)) for name, m in classes.items() if 0 < m.rows < _FEW_ROWS]
+    small = [(n, Name(name)) for name, n in distinct.items() if 0 < n < _FEW_ROWS]
     if small:
         fewest = min(small)[0]
         yield _sentence(
             f"Fewer than {_FEW_ROWS} test rows are of ",
-            *_listed([name for _, name in sorted(small)]),
-            f": with {_counted(fewest, 'row')}, one more mistake lowers a recall by "
+            *listed([name for _, name in sorted(small)]),
+            f", without copies: with {counted(fewest, 'row')}, one more mistake lowers a recall by "
             f"{100 / fewest:.3g} points.",
         )
 
 
 def _of_the_measures(trial: Trial, record: Record) -> Iterator[Sentence]:
     test, rows = record.metrics["test"], record.data.test.rows
-    low, high = interval(test.accuracy, rows)
+    distinct = trial.evaluations["test"].distinct_rows
+    low, high = interval(test.accuracy, distinct)
     yield _sentence(
-        f"Measured on {_counted(rows, 'row')}, its accuracy on further ones lies between "
-        f"{percent(low)} and {percent(high)} with a confidence of 95%.",
+        f"Measured on {counted(rows, 'row')}, {distinct:,} of them distinct, its accuracy on "
+        f"further ones lies between {percent(low)} and {percent(high)} with a confidence of 95%.",
     )
     most = max(m.rows for m in test.classes.values())
     yield _sentence(
-        f"Always giving the most frequent class would be right on {percent(most / rows)} of them.",
+        f"Always giving the most frequent class would be right on {percent(most / rows)} of them; "
+        f"always giving each class its share of them, the log loss {number(class_entropy(test))}.",
     )
+    if test.accuracy <= most / rows and test.log_loss >= class_entropy(test):
+        yield _sentence("It does no better than always giving the most frequent class.")
     train = record.metrics.get("train")
     if train is not None and train.accuracy - test.accuracy > _OVERFITTED:
         yield _sentence(
@@ -168,17 +176,3 @@ def _of_the_measures(trial: Trial, record: Record) -> Iterator[Sentence]:
 
 def _sentence(*parts: str) -> Sentence:
     return parts
-
-
-def _listed(names: list[Name]) -> Sentence:
-    """Return the names with commas between; of many, the first ones and how many more."""
-    shown = names[:_MOST_NAMES]
-    words: list[str] = [shown[0]]
-    for name in shown[1:]:
-        words += [", ", name]
-    more = len(names) - len(shown)
-    return (*words, f" and {more:,} more") if more else tuple(words)
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

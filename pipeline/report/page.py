@@ -1,11 +1,11 @@
 """The report of a version: one self-contained HTML page, which asks no other host for anything."""
 
-import math
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from string import Template
 from types import ModuleType
 
+from pipeline.gate import class_entropy
 from pipeline.report import facts, gallery, judgement, limits, markup, plane
 from pipeline.report.gallery import Gallery, Scan
 from pipeline.report.markup import Html, element, join
@@ -56,7 +56,11 @@ def _sections(
 
 def _header(trial: Trial, record: Record, version: int, contents: list[tuple[str, str]]) -> Html:
     met = f"{sum(v.passed for v in record.gate):,} of {len(record.gate):,} limits met"
-    if record.forced is None:
+    size = trial.candidate.parts.test.size
+    if record.forced is None and size.is_small:
+        few = f"Passed its gate: {met}, on a test part too small to judge by"
+        verdict = element("p", few, class_="verdict failed")
+    elif record.forced is None:
         verdict = element("p", f"✓ Passed its gate: {met}", class_="verdict passed")
     else:
         verdict = join(
@@ -69,22 +73,23 @@ def _header(trial: Trial, record: Record, version: int, contents: list[tuple[str
         element("h1", trial.candidate.config.name, " ", element("small", f"version {version}")),
         verdict,
         _paragraph(limits.purpose(trial, record)),
-        _tiles(record),
+        _tiles(trial, record),
         element(
             "nav", *(element("a", t, href=f"#{key}") for key, t in contents), aria_label="Contents"
         ),
     )
 
 
-def _tiles(record: Record) -> Html:
+def _tiles(trial: Trial, record: Record) -> Html:
     """Return the three measures that count most, and what they are beside."""
     test, rows = record.metrics["test"], record.data.test.rows
-    low, high = interval(test.accuracy, rows)
-    n_classes = len(record.signature.classes)
+    distinct = trial.evaluations["test"].distinct_rows
+    low, high = interval(test.accuracy, distinct)
+    guessing = f"{number(class_entropy(test))} for always giving each class its share"
     made = []
     for name, said, value, more in (
         ("Accuracy", percent, "accuracy", f"{percent(low)} to {percent(high)} with 95% confidence"),
-        ("Log loss", number, "log_loss", f"{number(math.log(n_classes))} for guessing"),
+        ("Log loss", number, "log_loss", guessing),
         ("Calibration error", percent, "calibration_error", "by which certainties are off"),
     ):
         beside = ""
@@ -94,7 +99,7 @@ def _tiles(record: Record) -> Html:
         made.append(
             element(
                 "div",
-                element("dt", f"{name} on {rows:,} test rows"),
+                element("dt", f"{name} on {rows:,} test rows, {distinct:,} of them distinct"),
                 element("dd", said(getattr(test, value)), class_="value"),
                 *(element("dd", line) for line in (beside, more) if line),
             )

@@ -161,13 +161,13 @@ def _darker(colour: str, by: float) -> str:
 
 def _sample(trial: Trial) -> Sample:
     predictor, test = trial.candidate.predictor, trial.test
-    X, y = test.X[:_ROWS_ASKED], test.y[:_ROWS_ASKED]
-    right = predictor.predict(X).astype(str) == y
+    X, y = test.X[:_ROWS_ASKED], test.indices(predictor.classes)[:_ROWS_ASKED]
+    right = np.searchsorted(predictor.classes, predictor.predict(X)) == y
     misses = np.flatnonzero(~right)
     return Sample(
         hits=X[right][:_HITS],
         misses=X[misses[:_MISSES]],
-        labels=np.searchsorted(predictor.classes, y[misses[:_MISSES]]),
+        labels=y[misses[:_MISSES]],
         n_hits=int(right.sum()),
         n_misses=len(misses),
     )

@@ -8,10 +8,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from quadnet.errors import shorten
+
 DASH = "\N{EN DASH}"
 """From one number to another; alone, where there is nothing to measure."""
 
 _MOST_DIGITS = 3
+_MOST_NAMES = 5
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 
@@ -48,6 +51,11 @@ def visible(text: str) -> str:
     )
 
 
+def plain(sentence: Sentence) -> str:
+    """Return the sentence for a terminal, with users' texts in quotes."""
+    return "".join(shorten(part) if isinstance(part, Name) else part for part in sentence)
+
+
 def percent(share: float | None) -> str:
     """Return the share in percent, which is 100 only if it is all, and 0 only if it is nothing."""
     if share is None:
@@ -68,9 +76,10 @@ def number(value: float) -> str:
 
 
 def interval(share: float, rows: int) -> tuple[float, float]:
-    """Return where the share lies with a confidence of 95%, measured on so many rows.
+    """Return where the share lies with a confidence of 95%, measured on so many distinct rows.
 
-    After Wilson, 1927, which holds for few rows and for shares near 0 and 1 too.
+    Copies of a row are no further measurements. After Wilson, 1927, which holds for few rows and
+    for shares near 0 and 1 too.
     """
     z2 = 1.96**2
     middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
@@ -78,3 +87,18 @@ def interval(share: float, rows: int) -> tuple[float, float]:
     low = 0.0 if share == 0.0 else middle - half
     high = 1.0 if share == 1.0 else middle + half
     return low, high
+
+
+def listed(names: list[Name]) -> Sentence:
+    """Return the names with commas between; of many, the first ones and how many more."""
+    shown = names[:_MOST_NAMES]
+    words: list[str] = [shown[0]]
+    for name in shown[1:]:
+        words += [", ", name]
+    more = len(names) - len(shown)
+    return (*words, f" and {more:,} more") if more else tuple(words)
+
+
+def counted(n: int, what: str) -> str:
+    """Return the number and the noun, in the plural if it must be."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

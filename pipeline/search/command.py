@@ -3,11 +3,16 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import commands
 from pipeline.config import RunConfig
 from pipeline.settings import SearchSettings
 from quadnet.registry import Registry
+
+if TYPE_CHECKING:
+    from pipeline.parts import Parts
+    from pipeline.search.plan import Plan
 
 _SHOWN = 10
 
@@ -21,9 +26,14 @@ def search(settings: SearchSettings) -> int:
         return 0
     registry = Registry(settings.registry)
     registry.prepare(configuration.name)
-    best = _best(configuration, path, settings)
+    # Here, because they load scikit-learn, which takes seconds: a mistake is said without it.
+    from pipeline.search import plan
+
+    planned = plan.of(configuration)
     forced = settings.reason if settings.force else None
-    commands.execute(best, registry, alias=settings.alias, forced=forced)
+    data = commands.read_data(planned.config, registry, forced)
+    best = _best(planned, data, path, settings)
+    commands.execute(best, registry, alias=settings.alias, forced=forced, data=data)
     return 0
 
 
@@ -40,18 +50,17 @@ def _report(configuration: RunConfig, path: Path) -> None:
     print(f"{result.note()}.\n{result.table()}")
 
 
-def _best(configuration: RunConfig, path: Path, settings: SearchSettings) -> RunConfig:
-    """Search, say so, and return the configuration with the best parameters in it."""
-    # Here, because they load scikit-learn, which takes seconds: a mistake is said without it.
+def _best(planned: "Plan", own: "Parts", path: Path, settings: SearchSettings) -> RunConfig:
+    """Search, print the best candidates, and return the configuration with the best one in it."""
     from pipeline import progress
-    from pipeline.search import fits, folds, plan, space, standings
+    from pipeline.search import fits, folds, space, standings
     from pipeline.search.ledger import Ledger
 
-    planned, ledger = plan.of(configuration), Ledger(path)
-    data = folds.of(planned.config, planned.search.folds, planned.search.seed)
+    ledger = Ledger(path)
+    data = folds.of(planned.config, planned.search.folds, planned.search.seed, own=own)
     header = fits.header(planned, data)
     ledger.begin(header, resume=settings.resume)
-    print(f"Searching on {len(data.rows.y):,} rows: {planned.summary()}", flush=True)
+    print(f"Searching on {len(data.rows):,} rows: {planned.summary()}", flush=True)
     begun = standings.of(planned, header, ledger.lines())
     if begun.n_finished:
         print(f"{begun.n_finished:,} of them are in {path} and are not repeated.", flush=True)

@@ -23,7 +23,7 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
 )
 
-from pipeline.config import RunConfig
+from pipeline.config import FileData, RunConfig
 from pipeline.progress import Show
 from pipeline.search import space, standings
 from pipeline.search.folds import Folds
@@ -43,7 +43,13 @@ def settings_sha256(config: RunConfig) -> str:
 
     So another gate, or a wider space, repeats no fit.
     """
-    tree = config.model_dump(mode="json", exclude={"name", "gate", "search"})
+    exclude: dict[str, Any] = dict.fromkeys(("name", "gate", "search"), True)
+    # Newer keys count where they are not their default, so that older ledgers can be resumed; the
+    # rows themselves have a digest of their own.
+    exclude["test"] = {"allow_small"} | (set() if config.test.stratify else {"stratify"})
+    if isinstance(config.data, FileData) and config.data.strip_labels:
+        exclude["data"] = {"strip_labels"}
+    tree = config.model_dump(mode="json", exclude=exclude)
     return hashlib.sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
@@ -86,7 +92,9 @@ def run(
         # scikit-learn's, of candidates that failed, which the table says.
         warnings.simplefilter("ignore")
         try:
-            search.fit(folds.rows.X, folds.rows.y, held_out=folds.held_out, fold_of=folds.fold_of)
+            search.fit(
+                folds.rows.X, folds.rows.codes, held_out=folds.held_out, fold_of=folds.fold_of
+            )
         except BrokenProcessPool as error:
             raise QuadnetError(
                 "A process of the search was killed, perhaps for want of memory. What is finished "
@@ -113,6 +121,7 @@ def _search(
         searched=tuple(sorted(search.space)),
         header=made_for,
         ledger=ledger.path,
+        classes=folds.rows.classes,
     )
     options: dict[str, Any] = {
         "scoring": scores,

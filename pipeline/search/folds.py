@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 from pipeline import parts
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
+from pipeline.parts import Parts
 from quadnet.errors import InvalidSetting
 from quadnet.types import BoolArray, IntArray
 
@@ -29,8 +30,8 @@ class Folds:
         return digest.hexdigest()
 
 
-def of(config: RunConfig, n_folds: int, seed: int) -> Folds:
-    """Make or read the data, and part the rows to train and validate on into folds.
+def of(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) -> Folds:
+    """Part the run's rows to train and validate on, read here unless given, into folds.
 
     Equal rows are in one fold, or a network would be measured on what it has been shown.
 
@@ -41,24 +42,26 @@ def of(config: RunConfig, n_folds: int, seed: int) -> Folds:
     InvalidInput
         If a file is not as it must be.
     """
-    own = parts.of(config)
-    rows, held_out = own.train, np.zeros(len(own.train.y), bool)
+    own = own or parts.of(config)
+    rows, held_out = own.train, np.zeros(len(own.train), bool)
     if own.validation is not None:
         rows = Dataset(
             rows.features,
             np.concatenate([rows.X, own.validation.X]),
-            np.concatenate([rows.y, own.validation.y]),
+            np.concatenate([rows.codes, own.validation.codes]),
+            rows.classes,
         )
-        held_out = np.arange(len(rows.y)) >= len(own.train.y)
+        held_out = np.arange(len(rows)) >= len(own.train)
     fold_of = _fold_of(rows, n_folds, seed)
     for fold in range(n_folds):
         rest = fold_of != fold
         for others in (fold_of == fold, rest & held_out):
-            unseen = sorted(set(rows.y[others]) - set(rows.y[rest & ~held_out]))
-            if unseen:
+            unseen = np.setdiff1d(rows.codes[others], rows.codes[rest & ~held_out])
+            if len(unseen):
+                name = str(rows.classes[unseen[0]])
                 raise InvalidSetting(
-                    f"Fold {fold + 1} has rows of class {unseen[0]!r} and those to train on have "
-                    "none: give more data, or fewer folds in search.folds."
+                    f"Fold {fold + 1} has rows of class {name!r} and those to train on have none:"
+                    " give more data, or fewer folds in search.folds."
                 )
     return Folds(rows, held_out, fold_of)
 
@@ -68,7 +71,7 @@ def _fold_of(rows: Dataset, n_folds: int, seed: int) -> IntArray:
     _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
     # The distinct rows, in the order in which they first come up.
     order = np.argsort(first)
-    labels = rows.y[first[order]]
+    labels = rows.codes[first[order]]
     smallest = min(np.unique(labels, return_counts=True)[1])
     if smallest < n_folds:
         raise InvalidSetting(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
@@ -31,6 +32,8 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         The parameters that make a candidate.
     header : Header
     ledger : path
+    classes : ndarray of str
+        Sorted; what the labels are indices into.
 
     Attributes
     ----------
@@ -49,10 +52,12 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         searched: tuple[str, ...],
         header: Header,
         ledger: Path,
+        classes: NDArray[np.str_],
     ) -> None:
         self.network = network
         self.scale, self.config = scale, config
         self.searched, self.header, self.ledger = searched, header, ledger
+        self.classes = classes
 
     def fit(self, X: FloatArray, y: Any, *, held_out: BoolArray, fold_of: IntArray) -> Self:
         """Train on these rows, unless that has been done.
@@ -61,7 +66,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ----------
         X : ndarray of shape (n_rows, n_features)
             All rows but one fold's.
-        y : ndarray of str, shape (n_rows,)
+        y : ndarray of int, shape (n_rows,)
         held_out : ndarray of bool, shape (n_rows,)
             The rows that the run would hold out from training, for validation.
         fold_of : ndarray of int, shape (n_rows,)
@@ -72,13 +77,13 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.line_ = Ledger(self.ledger).find(self._key())
         self.start_ = time.perf_counter()
         if self.line_ is None:
-            validation = Dataset((), X[held_out], y[held_out]) if held_out.any() else None
+            rows = Dataset((), X, y, self.classes)
+            validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
-            train = Dataset((), X[~held_out], y[~held_out])
             try:
-                self.predictor_, _ = candidate.fitted(
-                    clone(self.network), train, validation, config
-                )
+                self.predictor_ = candidate.fitted(
+                    clone(self.network), rows.rows(~held_out), validation, config
+                ).predictor
             except (ValueError, MemoryError) as error:
                 # One candidate that cannot be trained must not end the search for the others.
                 self._record(failed=str(error))
@@ -89,7 +94,9 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if self.line_ is None:
             try:
                 with threadpool_limits(1):
-                    metrics = evaluation.evaluate(self.predictor_, Dataset((), X, y)).metrics
+                    metrics = evaluation.evaluate(
+                        self.predictor_, Dataset((), X, y, self.classes)
+                    ).metrics
             except ValueError as error:  # logits that are no longer finite
                 return self._record(failed=str(error))
             return self._record(

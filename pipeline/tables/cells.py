@@ -1,13 +1,16 @@
 """What a cell of a user's file may hold: one rule for CSV and Parquet, training and scoring.
 
 A number is what Python's `float` reads, spaces around it included, but finite, in ASCII, and
-without the underscores of program text. A label is any text that is not blank.
+without the underscores of program text. A label is any text that is not blank, of at most
+`LONGEST_LABEL` characters: a longer one most often means that a closing quote is missing.
 """
 
 import math
 from collections.abc import Sequence
 
 from quadnet.errors import shorten
+
+LONGEST_LABEL = 256
 
 
 class BadCell(Exception):
@@ -53,6 +56,12 @@ def label(value: object) -> str:
         raise BadCell("expected a label, got an empty cell")
     if "\0" in text:
         raise BadCell(f"expected a label without NUL bytes, got {shorten(text)}")
+    if len(text) > LONGEST_LABEL:
+        lines = text.count("\n")
+        hint = f", over {lines + 1:,} lines: is a closing quote missing?" if lines else ""
+        raise BadCell(
+            f"expected a label of at most {LONGEST_LABEL} characters, got {len(text):,}{hint}"
+        )
     return text
 
 

@@ -73,16 +73,17 @@ def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> l
     InvalidInput
         If one is not there, or a name is there twice.
     """
-    seen: set[str] = set()
-    for name in columns:
-        if name in seen:
+    places: dict[str, int] = {}
+    for i, name in enumerate(columns):
+        # Columns without a name are not to be told apart, and need not be.
+        if name in places and (name or name in wanted):
             raise wrong(path, repr(name), "expected each column once, got this one twice")
-        seen.add(name)
+        places[name] = i
     for name in wanted:
-        if name not in seen:
+        if name not in places:
             there = listing(columns)
             raise wrong(path, name, f"expected such a column, got none; those there are: {there}")
-    return [columns.index(name) for name in wanted]
+    return [places[name] for name in wanted]
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -129,7 +129,7 @@ class CsvFile:
     def _refuse_endless(self, part: "_Part", data: bytes, offset: int) -> None:
         """Refuse the line that the chunk begins with: its row does not end in the chunk."""
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        length = data.find(b"\n") + 1
+        length = data.find(b"\n", records.open_quote(data)) + 1
         problem = records.UNCLOSED
         if not length:
             length = len(data)
@@ -138,8 +138,10 @@ class CsvFile:
         while not ended and (more := self._read(offset + length)):
             ended = b"\n" in more
             length += more.find(b"\n") + 1 or len(more)
-        part.refuse(data[:length], None, problem)
-        part.advance(length, int(ended))
+        n_lines = data[:length].count(b"\n") + int(ended and data[length - 1 : length] != b"\n")
+        lines_before = max(0, n_lines - 1) if problem == records.UNCLOSED else 0
+        part.refuse(data[:length], None, problem, lines_before=lines_before)
+        part.advance(length, n_lines)
 
 
 class _Part:
@@ -175,9 +177,12 @@ class _Part:
         self.n_bytes += n_bytes
         self.line += n_lines
 
-    def refuse(self, raw: bytes, column: str | None, problem: str) -> None:
-        """Add the fault of the row that is next."""
-        self.faults.append(Fault(self.line, column, problem, raw.rstrip(b"\r\n")))
+    def refuse(
+        self, raw: bytes, column: str | None, problem: str, *, lines_before: int = 0
+    ) -> None:
+        """Add the fault of the row that is next, of which so many lines come before the fault."""
+        line = self.line + lines_before
+        self.faults.append(Fault(line, column, problem, raw.rstrip(b"\r\n")))
 
     def _read_at_once(self, data: bytes) -> bool:
         """Add all rows if nothing about them is suspicious; say whether that was so."""
@@ -201,7 +206,7 @@ class _Part:
             if b'"' in text:
                 return False
             labels = [row.split(b",")[self._label].decode() for row in rows]
-            if not all(map(str.strip, labels)):
+            if not all(0 < len(name) <= cells.LONGEST_LABEL and name.strip() for name in labels):
                 return False
             self.labels += labels
             # Without quotes and blank lines, a row is a line.
@@ -215,7 +220,8 @@ class _Part:
         values: list[float] = []
         for raw, record in records.read(data, final=final):
             if problem := records.problem(raw, record):
-                self.refuse(raw, None, problem)
+                inside = raw.rstrip(b"\r\n").count(b"\n") if problem == records.UNCLOSED else 0
+                self.refuse(raw, None, problem, lines_before=inside)
             elif record:
                 self._read_row(raw, record, values)
             self.advance(len(raw), raw.count(b"\n"))
@@ -225,7 +231,9 @@ class _Part:
         n_columns = len(self._columns)
         if len(record) != n_columns:
             noun = "cell" if n_columns == 1 else "cells"
-            self.refuse(raw, None, f"expected {n_columns} {noun}, got {len(record)}")
+            lines = raw.rstrip(b"\r\n").count(b"\n") + 1
+            hint = f" over {lines:,} lines: is a closing quote missing?" if lines > 1 else ""
+            self.refuse(raw, None, f"expected {n_columns} {noun}, got {len(record)}{hint}")
             return
         at = self._wanted
         try:
@@ -235,7 +243,9 @@ class _Part:
                 self.labels.append(cells.label(record[self._label]))
                 self.places.append(self.line)
         except cells.BadCell as error:
-            self.refuse(raw, self._columns[at[error.index]], str(error))
+            i = at[error.index]
+            lines_before = sum(cell.count("\n") for cell in record[:i])
+            self.refuse(raw, self._columns[i], str(error), lines_before=lines_before)
             return
         values += row
         self.rows.append(raw.rstrip(b"\r\n"))

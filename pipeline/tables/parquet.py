@@ -6,6 +6,7 @@ The only module that needs pyarrow.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.tables import cells, footer
 from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
-from pipeline.tables.table import Table, choose, collect
+from pipeline.tables.table import Table, choose, collect, unnamed_columns
 from quadnet.errors import Unsupported, listing, shorten
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -312,7 +313,9 @@ class ParquetOutput:
         return content
 
 
-def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
+def read(
+    path: Path, *, label: str, features: Sequence[str] | None, strip_labels: bool = True
+) -> Table:
     """Read a Parquet file to train on.
 
     Parameters
@@ -321,8 +324,10 @@ def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
     label : str
         The column of labels: text, integers or truth values.
     features : sequence of str, optional
-        The columns of numbers; without them, every other one, in the file's order, but not the
-        row labels that pandas stores.
+        The columns of numbers; without them, every other one that has a name, in the file's order,
+        but not the row labels that pandas stores.
+    strip_labels : bool
+        Whether spaces around a label are dropped.
 
     Returns
     -------
@@ -336,10 +341,19 @@ def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
         If it is not as it must be. Says the row and the column.
     """
     with closing(ParquetSource(path, chunk_bytes=_CHUNK_BYTES)) as file:
+        unnamed = [] if features else unnamed_columns(file.columns, label)
         if features is None:
-            features = [name for name in file.columns if name not in {label, *file.index}]
+            features = [name for name in file.columns if name and name not in {label, *file.index}]
         names = choose(path, file.columns, label=label, features=features)
-        return collect(path, file.unit, label, names, file.chunks(names, label=label))
+        table = collect(
+            path,
+            file.unit,
+            label,
+            names,
+            file.chunks(names, label=label),
+            strip_labels=strip_labels,
+        )
+        return replace(table, notices=(*unnamed, *table.notices))
 
 
 # Below, arrays go by their memory: pyarrow's own ways from and to NumPy import pandas wherever it

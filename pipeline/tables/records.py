@@ -48,9 +48,24 @@ def read(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]
         if not final:
             return
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        end = data.find(b"\n", begin) + 1 or len(data)
+        end = data.find(b"\n", begin + open_quote(data[begin:])) + 1 or len(data)
         yield data[begin:end], UNCLOSED
         begin = end
+
+
+def open_quote(row: bytes) -> int:
+    """Return where in this row, which does not end, the quote stands that is not closed."""
+    opening, at = -1, row.find(b'"')
+    while at >= 0:
+        opening = at
+        # Two that stand for one do not close the cell.
+        closing = row.find(b'"', at + 1)
+        while closing >= 0 and row[closing + 1 : closing + 2] == b'"':
+            closing = row.find(b'"', closing + 2)
+        if closing < 0:
+            break
+        at = row.find(b'"', closing + 1)
+    return max(opening, 0)
 
 
 def _complaint(error: csv.Error) -> str:

@@ -1,37 +1,61 @@
 """A table to train on, read from a user's file, and what every such file must hold."""
 
-from collections.abc import Iterable, Sequence
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.report.wording import Name, Sentence
 from pipeline.tables.chunks import Chunk, Fault, find_columns, refusal, wrong
 from pipeline.tables.csvfile import CsvFile
-from quadnet.errors import InvalidInput, shorten
+from quadnet.errors import InvalidInput, listing, shorten
+from quadnet.manifest import MAX_VALUES
 from quadnet.types import FloatArray, IntArray
 
 _CHUNK_BYTES = 2**20
 
+_FEWEST_COUNTED = 10
+"""Fewer rows than these may be numbered by chance."""
+
+_ONLY_NUMBERS = (
+    " only numbers the rows: what is learnt by it means nothing for further rows. Leave it out of "
+    "data.features, unless it is a measurement."
+)
+
 
 @dataclass(frozen=True)
 class Table:
-    """Rows X of shape (n_rows, n_features), in float64, and their labels y, (n_rows,).
+    """Rows X of shape (n_rows, n_features), in float64, and the class of each.
 
-    `places` are their lines or rows in the file, as `unit` says, from 1.
+    `classes` are the labels, sorted; `codes`, of shape (n_rows,), are indices into them; `places`
+    are the rows' lines or rows in the file, as `unit` says, from 1; `notices` are sentences on
+    what may not be as the user thinks.
     """
 
     features: tuple[str, ...]
     X: FloatArray
-    y: NDArray[np.str_]
+    codes: IntArray
+    classes: NDArray[np.str_]
     places: IntArray
     unit: str
+    notices: tuple[Sentence, ...] = ()
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """The label of each row, as text."""
+        return self.classes[self.codes]
 
 
-def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
+def read(
+    path: Path, *, label: str, features: Sequence[str] | None, strip_labels: bool = True
+) -> Table:
     """Read a CSV file: UTF-8, with a header, cells separated by commas.
 
     Parameters
@@ -40,7 +64,9 @@ def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
     label : str
         The column of labels.
     features : sequence of str, optional
-        The columns of numbers; without them, every other one, in the file's order.
+        The columns of numbers; without them, every other one that has a name, in the file's order.
+    strip_labels : bool
+        Whether spaces around a label are dropped.
 
     Returns
     -------
@@ -55,7 +81,25 @@ def read(path: Path, *, label: str, features: Sequence[str] | None) -> Table:
     """
     with closing(CsvFile(path, chunk_bytes=_CHUNK_BYTES)) as file:
         names = choose(path, file.columns, label=label, features=features)
-        return collect(path, file.unit, label, names, file.chunks(names, label=label))
+        table = collect(
+            path,
+            file.unit,
+            label,
+            names,
+            file.chunks(names, label=label),
+            strip_labels=strip_labels,
+        )
+        unnamed = [] if features else unnamed_columns(file.columns, label)
+        return replace(table, notices=(*unnamed, *table.notices))
+
+
+def unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
+    """Return what is to be said of columns without a name, which are not taken for features."""
+    places = [str(i) for i, name in enumerate(columns, 1) if not name and name != label]
+    if not places:
+        return []
+    which = f"Column {places[0]} has" if len(places) == 1 else f"Columns {listing(places)} have"
+    return [(f"{which} no name in the header, and so no part in the training.",)]
 
 
 def choose(
@@ -63,12 +107,13 @@ def choose(
 ) -> tuple[str, ...]:
     """Return the names of the columns of numbers; raise InvalidInput if they cannot be those."""
     if features is None:
-        features = [name for name in columns if name != label]
+        # A data frame's index is written without a name: it numbers the rows.
+        features = [name for name in columns if name and name != label]
     find_columns(path, columns, [label, *features])
     if label in features:
         raise wrong(path, label, "expected a label or a feature, got both in one column")
-    for name in features:
-        if features.count(name) > 1:
+    for name, n in Counter(features).items():
+        if n > 1:
             raise wrong(path, name, "expected each feature once, got this one twice")
     if not features:
         raise wrong(path, None, f"expected a column of numbers beside {label}, got none")
@@ -76,32 +121,105 @@ def choose(
 
 
 def collect(
-    path: Path, unit: str, label: str, features: Sequence[str], chunks: Iterable[Chunk[Any]]
+    path: Path,
+    unit: str,
+    label: str,
+    features: Sequence[str],
+    chunks: Iterable[Chunk[Any]],
+    *,
+    strip_labels: bool,
 ) -> Table:
-    """Put the chunks together.
+    """Put the chunks together, their labels as indices.
 
     Raises
     ------
     InvalidInput
-        If a row is bad, there is none, or all are of one class.
+        If a row is bad, there is none, all are of one class, or there are too many classes.
     """
     X: list[FloatArray] = []
-    labels: list[str] = []
+    parts: list[IntArray] = []
+    code_of: dict[str, int] = {}
     places: list[IntArray] = []
     faults: list[Fault] = []
     n_faults = 0
     for chunk in chunks:
         X.append(chunk.X)
-        labels += chunk.labels
+        parts.append(
+            np.fromiter((code_of.setdefault(t, len(code_of)) for t in chunk.labels), np.intp)
+        )
+        if len(code_of) > MAX_VALUES:
+            raise wrong(
+                path,
+                label,
+                f"expected at most {MAX_VALUES:,} different labels, got more: is it a column of "
+                "numbers, or of names that occur once?",
+            )
         if chunk.places is not None:
             places.append(chunk.places)
         n_faults += len(chunk.faults)
         faults += chunk.faults[: InvalidInput.MAX_VIOLATIONS - len(faults)]
     if faults:
         raise refusal(path, unit, faults, n_faults)
-    if not labels:
+    if not code_of:
         raise wrong(path, None, "expected rows, got none")
-    classes = sorted(set(labels))
+    texts = [text.strip() for text in code_of] if strip_labels else list(code_of)
+    classes, new_codes = np.unique(np.array(texts), return_inverse=True)
     if len(classes) == 1:
-        raise wrong(path, label, f"expected several classes, got only {shorten(classes[0])}")
-    return Table(tuple(features), np.concatenate(X), np.array(labels), np.concatenate(places), unit)
+        raise wrong(path, label, f"expected several classes, got only {shorten(str(classes[0]))}")
+    together = np.concatenate(X)
+    notices = (*_counters(features, together), *_spellings(label, classes.tolist()))
+    return Table(
+        tuple(features),
+        together,
+        new_codes[np.concatenate(parts)],
+        classes,
+        np.concatenate(places),
+        unit,
+        notices,
+    )
+
+
+def _counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
+    """Yield what is to be said of columns that only number the rows.
+
+    Where rows are in the order of their labels, such a column alone tells them apart.
+    """
+    if len(X) < _FEWEST_COUNTED:
+        return
+    for name, column in zip(features, X.T, strict=True):
+        # Most columns are found out by their first values.
+        if not (column[:100] == np.rint(column[:100])).all() or len(column) - 1 > np.ptp(column):
+            continue
+        if not (column == np.rint(column)).all():
+            continue
+        steps = np.diff(column)
+        in_order = bool((steps > 0).all() or (steps < 0).all())
+        if in_order or (np.ptp(column) == len(column) - 1 == len(np.unique(column)) - 1):
+            yield "Column ", Name(name), _ONLY_NUMBERS
+
+
+def _spellings(label: str, classes: Sequence[str]) -> Iterator[Sentence]:
+    """Yield what is to be said of labels that differ only in how they are written."""
+    alike: dict[object, list[str]] = {}
+    for name in classes:
+        alike.setdefault(_meaning(name), []).append(name)
+    for first, second, *_ in (names for names in alike.values() if len(names) > 1):
+        yield (
+            "In column ",
+            Name(label),
+            ", the labels ",
+            Name(first),
+            " and ",
+            Name(second),
+            " are two classes, though they differ only in how they are written.",
+        )
+
+
+def _meaning(text: str) -> object:
+    """Return the same for two labels that a reader would take for one."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    try:
+        number = float(folded)
+    except ValueError:
+        return folded
+    return folded if math.isnan(number) else number
