@@ -17,9 +17,10 @@ from pipeline import folding, lineage, parts
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
-from quadnet import NeuralNetworkClassifier, artifact
+from quadnet import NeuralNetworkClassifier, artifact, constraints
 from quadnet.errors import InvalidSetting
 from quadnet.history import History
+from quadnet.hyperparameters import CONSTRAINTS
 from quadnet.manifest import Feature, Folded, Lineage, Signature, Training
 from quadnet.predictor import Predictor
 from quadnet.types import FloatArray
@@ -96,8 +97,14 @@ def train(
     start = time.perf_counter()
     try:
         found = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
-    except ValueError as error:  # a parameter out of its range, or training that diverged
+    except (ValueError, TypeError) as error:  # parameters that do not fit each other, divergence
         raise InvalidSetting(f"The network cannot be trained so. {error}") from error
+    except (MemoryError, OverflowError) as error:
+        sizes = config.network["hidden_layer_sizes"]
+        raise InvalidSetting(
+            f"The network cannot be trained so: with network.hidden_layer_sizes = {sizes} on "
+            f"{len(own.train):,} rows it does not fit into memory. Make its layers smaller."
+        ) from error
     return Candidate(
         config=config,
         predictor=found.predictor,
@@ -205,8 +212,12 @@ def resolved(config: RunConfig) -> RunConfig:
         raise InvalidSetting(
             f"There is no key network.{unknown[0]}. The keys there are: {', '.join(known)}."
         )
-    # What each may be is the estimator's to say, when it is fitted.
     network = known | {"random_state": 0} | config.network
+    # Here, and not when it is fitted: the data may take long to read.
+    try:
+        constraints.check(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
+    except ValueError as error:
+        raise InvalidSetting(f"The network cannot be trained so. {error}") from error
     # Through JSON, where tuples become the lists that a manifest gives back.
     network = json.loads(json.dumps(network))
     return RunConfig.model_validate(config.model_dump() | {"network": network})

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from pipeline import presets, runfile
 from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
-from quadnet.artifact import Model
-from quadnet.errors import CorruptVersion
 from quadnet.names import CHAMPION
 from quadnet.registry import Registry
+from quadnet.settings import expand_user
 
 if TYPE_CHECKING:
     from pipeline.parts import Parts
@@ -27,7 +26,7 @@ def train(settings: TrainSettings) -> int:
 def configuration(settings: TrainSettings) -> RunConfig:
     """Return what the preset or the run file says, changed by ``--set``."""
     if settings.run.endswith(".toml"):
-        return runfile.load(Path(settings.run), settings.set)
+        return runfile.load(expand_user(Path(settings.run)), settings.set)
     return presets.load(settings.run, settings.set)
 
 
@@ -62,7 +61,9 @@ def execute(
         on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
         trained = candidate.train(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
-    judged = trial.judge(trained, _champion(registry, config.name, forced))
+    standing = registry.aliases(config.name)
+    champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
+    judged = trial.judge(trained, champion)
     print(judged.summary(), flush=True)
     manifest = publishing.publish(judged, registry, alias=alias, forced=forced).manifest
     if manifest.forced is not None:
@@ -84,23 +85,12 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Par
     forced : str or None
         Why to publish it even if it fails its gate.
     """
-    from pipeline import parts, trial
+    from pipeline import parts, publishing, trial
     from pipeline.report.wording import plain
 
     data = parts.of(config)
-    champion = _champion(registry, config.name, forced)
+    standing = registry.aliases(config.name)
+    champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
     for notice in trial.check(config, data, champion, forced=forced is not None):
         print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
     return data
-
-
-def _champion(registry: Registry, name: str, forced: str | None) -> Model | None:
-    """Return the version to be compared with; None if there is none."""
-    if CHAMPION not in registry.aliases(name).aliases:
-        return None
-    try:
-        return registry.load(name, registry.target(name).version)
-    except CorruptVersion:
-        if forced is None:
-            raise
-        return None  # --force must be able to replace it

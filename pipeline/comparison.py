@@ -15,7 +15,11 @@ from quadnet.types import BoolArray, FloatArray
 _CELLS = 400
 """Cells along each side of the plane: 160,000 answers of each version."""
 _ROWS = 10_000
+NO_ANSWER = "(no answer)"
 _DIGITS = "123456789" + "?" * 1000
+
+Answers = tuple[NDArray[np.str_], NDArray[np.str_]]
+"""What each of two versions answers to the same rows."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Changes:
     """
 
     where: str
-    answers: tuple[NDArray[np.str_], NDArray[np.str_]]
+    answers: Answers
     certainty: float
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
@@ -79,17 +83,21 @@ def changes(a: Model, b: Model) -> Changes:
     order = [place[name] for name in names[1]]
     low, high = _ranges(a, b, order)
     if len(low) != 2:
-        X = np.random.default_rng(0).uniform(low, high, (_ROWS, len(low)))
+        # Not `uniform`, whose high - low may overflow.
+        share = np.random.default_rng(0).random((_ROWS, len(low)))
+        X = low * (1.0 - share) + high * share
         X = np.vstack([a.selftest_inputs, b.selftest_inputs[:, np.argsort(order)], X])
         where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
-        return Changes(where, _answers(a, b, X, order), _certainty(a, b, X, order))
+        answers, certainty = _ask(a, b, X, order)
+        return Changes(where, answers, certainty)
     steps = (np.arange(_CELLS) + 0.5) / _CELLS
-    x, y = (low[i] + steps * (high[i] - low[i]) for i in (0, 1))
+    x, y = (low[i] * (1.0 - steps) + high[i] * steps for i in (0, 1))
     X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
+    answers, certainty = _ask(a, b, X, order)
     return Changes(
         f"{len(X):,} points of the plane",
-        _answers(a, b, X, order),
-        _certainty(a, b, X, order),
+        answers,
+        certainty,
         (float(low[0]), float(high[0])),
         (float(low[1]), float(high[1])),
     )
@@ -150,12 +158,20 @@ def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArra
     return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
 
 
-def _answers(
-    a: Model, b: Model, X: FloatArray, order: list[int]
-) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    return a.predictor.predict(X).astype(str), b.predictor.predict(X[:, order]).astype(str)
+def _ask(a: Model, b: Model, X: FloatArray, order: list[int]) -> tuple[Answers, float]:
+    """Return both versions' answers, and the mean change of their certainty.
 
-
-def _certainty(a: Model, b: Model, X: FloatArray, order: list[int]) -> float:
-    one = a.predictor.probabilities(X).max(axis=1)
-    return float((b.predictor.probabilities(X[:, order]).max(axis=1) - one).mean())
+    The rows have the columns of the first; `order` says where in them those of the second stand.
+    A row whose values overflow in a network has no answer, shown as NO_ANSWER, and every class is
+    equally probable there, as the server answers it.
+    """
+    answers, certainties = [], []
+    for model, rows in ((a, X), (b, X[:, order])):
+        with np.errstate(all="ignore"):
+            P = model.predictor.probabilities(rows)
+            names = model.predictor.predict(rows).astype(object)
+        unanswered = np.isnan(P).any(axis=1)
+        names[unanswered] = NO_ANSWER
+        answers.append(names.astype(str))
+        certainties.append(np.where(unanswered, 1.0 / P.shape[1], P.max(axis=1)))
+    return (answers[0], answers[1]), float((certainties[1] - certainties[0]).mean())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
 )
 
 from quadnet.names import ModelName
+from quadnet.settings import expand_user
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -53,12 +55,17 @@ class FileData(_Section):
 
     kind: Literal["csv", "parquet"]
     path: Annotated[str, Field(min_length=1)]
-    """Relative to the directory that the command is run in."""
+    """Relative to the directory that the command is run in; ``~`` is the home directory."""
     label: str
     features: Annotated[list[str], Field(min_length=1)] | None = None
     """Unset: every column that has a name, but the label."""
     strip_labels: bool = True
     """Whether spaces around a label are dropped."""
+
+    @property
+    def file(self) -> Path:
+        """The file's path, with the home directory in it."""
+        return expand_user(Path(self.path))
 
 
 class TestPart(_Section):

@@ -1,7 +1,6 @@
 """Datasets: rows and labels, from a generator, from scikit-learn, or from a file of one's own."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,11 @@ class Dataset:
         Sorted and distinct; some may have no row here.
     notices : tuple of sentences
         What may not be as the user thinks.
+    places : ndarray of int, shape (n_rows,), optional
+        Where each row stands in the file that it was read from, from 1; where there is no file,
+        rows go by their index.
+    unit : str
+        What `places` count: "line" or "row".
 
     Attributes
     ----------
@@ -42,8 +46,11 @@ class Dataset:
         classes: NDArray[np.str_] | None = None,
         *,
         notices: tuple[Sentence, ...] = (),
+        places: IntArray | None = None,
+        unit: str = "row",
     ) -> None:
         self.features, self.X, self.notices = features, X, notices
+        self.places, self.unit = places, unit
         if classes is None:
             classes, labels = np.unique(labels.astype(str), return_inverse=True)
         self.classes: NDArray[np.str_] = classes
@@ -77,7 +84,18 @@ class Dataset:
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
         """Return the chosen rows."""
-        return Dataset(self.features, self.X[chosen], self.codes[chosen], self.classes)
+        return Dataset(
+            self.features,
+            self.X[chosen],
+            self.codes[chosen],
+            self.classes,
+            places=None if self.places is None else self.places[chosen],
+            unit=self.unit,
+        )
+
+    def place(self, row: int) -> int:
+        """Return where this row stands in its file, or its index if there is no file."""
+        return row if self.places is None else int(self.places[row])
 
 
 def stored(data: DigitsData | FileData) -> Dataset:
@@ -95,12 +113,20 @@ def stored(data: DigitsData | FileData) -> Dataset:
     else:
         from pipeline.tables.table import read
     table = read(
-        Path(data.path),
+        data.file,
         label=data.label,
         features=data.features,
         strip_labels=data.strip_labels,
     )
-    return Dataset(table.features, table.X, table.codes, table.classes, notices=table.notices)
+    return Dataset(
+        table.features,
+        table.X,
+        table.codes,
+        table.classes,
+        notices=table.notices,
+        places=table.places,
+        unit=table.unit,
+    )
 
 
 def _digits() -> Dataset:

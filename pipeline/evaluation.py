@@ -28,11 +28,12 @@ class Case(Frozen):
     """One row that went badly: its features, what it is, and what it was taken for."""
 
     row: int
+    """Where it stands in its file, a CSV's line or a Parquet file's row, from 1; else its index."""
     x: list[float]
     label: str
     answer: str
     certainty: float
-    """Of the answer."""
+    """Of the answer, which is empty if the row's values overflow in the network."""
     probability: float
     """Of the label."""
 
@@ -48,13 +49,20 @@ class Evaluation(Frozen):
 
 
 def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
-    """Measure the predictor on this part, whose labels are all among its classes."""
+    """Measure the predictor on this part, whose labels are all among its classes.
+
+    A row whose values overflow in the network has no answer: it counts as wrong, and every class
+    as equally probable, as the server answers it.
+    """
     classes = [str(name) for name in predictor.classes]
-    P = predictor.probabilities(part.X).astype(np.float64)
+    with np.errstate(all="ignore"):
+        P = predictor.probabilities(part.X).astype(np.float64)
+        # By the logits, which still differ where probabilities are both 1.
+        answers = np.searchsorted(predictor.classes, predictor.predict(part.X))
+    unanswered: BoolArray = np.isnan(P.sum(axis=1))
+    P[unanswered], answers[unanswered] = 1.0, -1
     P /= P.sum(axis=1, keepdims=True)  # float32's sum to 1 only in float32
     truth = part.indices(predictor.classes)
-    # By the logits, which still differ where probabilities are both 1.
-    answers = np.searchsorted(predictor.classes, predictor.predict(part.X))
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
     confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))
@@ -66,7 +74,10 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
         if P.shape[1] > 1
         else 0.0,
         calibration_error=sum(b.rows * abs(b.accuracy - b.certainty) for b in bins) / len(P),
-        classes={name: _class_metrics(confusion, i) for i, name in enumerate(classes)},
+        classes={
+            name: _class_metrics(confusion, i, rows=int(np.count_nonzero(truth == i)))
+            for i, name in enumerate(classes)
+        },
     )
     return Evaluation(
         metrics=metrics,
@@ -75,10 +86,10 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
         reliability=bins,
         worst=[
             Case(
-                row=int(i),
+                row=part.place(int(i)),
                 x=part.X[i].tolist(),
                 label=classes[truth[i]],
-                answer=classes[answers[i]],
+                answer="" if unanswered[i] else classes[answers[i]],
                 certainty=float(certainty[i]),
                 probability=float(P[i, truth[i]]),
             )
@@ -87,10 +98,10 @@ def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
     )
 
 
-def _class_metrics(confusion: IntArray, i: int) -> ClassMetrics:
-    hits, rows, answers = confusion[i, i], confusion[i].sum(), confusion[:, i].sum()
+def _class_metrics(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
+    hits, answers = confusion[i, i], confusion[:, i].sum()
     return ClassMetrics(
-        rows=int(rows),
+        rows=rows,
         precision=float(hits / answers) if answers else None,
         recall=float(hits / rows) if rows else None,
     )

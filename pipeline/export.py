@@ -7,7 +7,6 @@ No file is written before its own answers to the version's self-test are the ver
 
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -274,15 +273,16 @@ def check(content: bytes, model: Model) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
+    path = durable.follow(path)
     temporary = path.with_name(f"{durable.TEMPORARY}{uuid.uuid4()}")
     try:
-        # Not `durable.write`, whose files nobody may change: this one is its user's.
+        # Not `durable.write`, whose files are read-only: this one is its user's.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            durable.sync(file.fileno(), temporary)
         temporary.replace(path)
-        durable.sync_directory(path.parent)
+        durable.sync_renamed(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

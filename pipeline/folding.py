@@ -118,11 +118,17 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
     every answer certain.
     """
     network = predictor.network
-    Z = network.logits(part.X.astype(predictor.dtype)).astype(np.float64)
+    with np.errstate(all="ignore"):
+        Z = network.logits(part.X.astype(predictor.dtype)).astype(np.float64)
+    # A row whose values overflow in the network says nothing about any temperature.
+    finite = np.isfinite(Z).all(axis=1)
+    Z, codes = Z[finite], part.indices(predictor.classes)[finite]
+    if not len(Z):
+        return 1.0
     n_rows, n_classes = len(Z), len(predictor.classes)
     doubt = 1.0 / (n_rows + 2.0)
     targets = np.full((n_rows, n_classes), doubt / (n_classes - 1))
-    targets[np.arange(n_rows), part.indices(predictor.classes)] = 1.0 - doubt
+    targets[np.arange(n_rows), codes] = 1.0 - doubt
 
     def loss(log_temperature: float) -> float:
         log_P = network.loss.log_probabilities((Z / np.exp(log_temperature)).T).T

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import Field, model_validator
 
 from quadnet.names import CHAMPION, AliasName
-from quadnet.settings import POSITIONAL, RegistrySettings
+from quadnet.settings import POSITIONAL, RegistrySettings, variable
 
 S = TypeVar("S", bound=RegistrySettings)
 
@@ -27,7 +27,11 @@ class ShowSettings(RegistrySettings):
     """Show what a version is, how it was made and how it was judged."""
 
     model: str = _word(_VERSION)
-    file: str = Field("", description="Print this file of it instead, such as report.html.")
+    file: str = Field(
+        "",
+        description="Print this file of it instead, such as report.html.",
+        json_schema_extra=variable("SHOW_FILE"),
+    )
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:
@@ -92,11 +96,17 @@ class RollbackSettings(RegistrySettings):
 
 
 class VerifySettings(RegistrySettings):
-    """Verify every byte and every self-test: of the whole registry, a model, or a version."""
+    """Verify every byte and every self-test: of the whole registry, a model, or a version.
+
+    Exit codes: 0 if nothing is wrong, 1 if something is. With --retrain, a version whose data
+    cannot be reached from here is "not checked", which changes neither.
+    """
 
     model: str = _word("NAME, NAME:7 or NAME:alias; everything if not given.")
     retrain: bool = Field(
-        False, description="Rebuild each version from its manifest alone, and compare."
+        False,
+        description="Rebuild each version from its manifest alone, and compare it and the digests "
+        "of its data.",
     )
 
 
@@ -114,7 +124,11 @@ class GcSettings(RegistrySettings):
         20, description="Keep what any alias pointed to in so many last changes."
     )
     grace: Annotated[float, Field(ge=0)] = Field(
-        3600.0, description="Leave unfinished files alone for so many seconds: they may be in work."
+        3600.0,
+        description="Seconds for which unfinished files are left alone: a publisher may still be "
+        "writing them.",
+        # Not QUADNET_GRACE, which is how long a server waits for its calls.
+        json_schema_extra=variable("GC_GRACE"),
     )
 
 
@@ -126,7 +140,11 @@ class ExportSettings(RegistrySettings):
         None, description="The file to write; it ends in .onnx.", json_schema_extra=POSITIONAL
     )
     onnx: bool = Field(False, description="As ONNX: the only format there is.")
-    overwrite: bool = Field(False, description="Replace the file if it exists.")
+    overwrite: bool = Field(
+        False,
+        description="Replace the file if it exists.",
+        json_schema_extra=variable("EXPORT_OVERWRITE"),
+    )
 
     @model_validator(mode="after")
     def _check_file(self) -> Self:

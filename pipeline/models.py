@@ -134,9 +134,13 @@ def rollback(settings: RollbackSettings) -> int:
 
 
 def verify(settings: VerifySettings) -> int:
-    """Print what was verified and what is wrong with it; exit with 1 if anything is."""
+    """Print what was verified and what is wrong with it.
+
+    Returns 1 if anything is wrong, else 0. What could not be retrained here is neither right nor
+    wrong: it is counted as not checked.
+    """
     registry = Registry(settings.registry)
-    wrong = count = 0
+    wrong = count = unchecked = 0
     for checked in _checked(registry, settings.model):
         problem, line = checked.problem, checked.what
         if settings.retrain and checked.loaded is not None:
@@ -146,9 +150,11 @@ def verify(settings: VerifySettings) -> int:
             line += f", retrained: {retrained}"
             if retrained.outcome is retraining.Outcome.DIFFERENT:
                 problem = "its manifest does not lead back to it"
+            unchecked += retrained.outcome is retraining.Outcome.NOT_CHECKED
         count, wrong = count + 1, wrong + (problem is not None)
         print(f"WRONG  {line}: {problem}" if problem else f"ok     {line}", flush=True)
-    print(f"{count} looked at, {wrong} wrong.")
+    rest = f", {unchecked} not checked" if unchecked else ""
+    print(f"{count} looked at, {wrong} wrong{rest}.")
     return 1 if wrong else 0
 
 

@@ -1,5 +1,7 @@
-"""How far long work has come: a bar on a terminal, a line every few seconds anywhere else."""
+"""How far long work has come: a bar on a terminal that can draw one, else a line now and then."""
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,10 @@ Show = Callable[[float, str], None]
 @contextmanager
 def shown(what: str, total: float) -> Iterator[Show]:
     """Show on standard output how much of `total` is done, until the work ends."""
-    if not sys.stdout.isatty():
+    # Not rich's own, which takes COLUMNS=0 for a width and fails.
+    size = shutil.get_terminal_size()
+    console = Console(width=size.columns, height=size.lines)
+    if not sys.stdout.isatty() or console.is_dumb_terminal or not os.environ.get("TERM"):
         yield _Lines(what, total)
         return
     columns = (
@@ -30,7 +35,7 @@ def shown(what: str, total: float) -> Iterator[Show]:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(), transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total, note="")
         due = 0.0
 

@@ -4,18 +4,27 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+from pydantic import JsonValue
 
 from pipeline.datasets import Dataset
+from pipeline.evaluation import Evaluation
 from pipeline.report import card, page
 from pipeline.trial import Trial
 from quadnet import promotion
+from quadnet.aliases import AliasMap
 from quadnet.artifact import Model
-from quadnet.errors import Conflict, GateFailed
+from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting, NotFound
 from quadnet.manifest import Record
 from quadnet.names import CHAMPION
 from quadnet.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.types import FloatArray
+
+_MOST_CLASSES, _MOST_CELLS = 50, 10_000
+"""Of how many classes evaluation.json holds every confusion, and how many of those of more."""
+
+_MOST_ATTEMPTS = 20
+"""How often an alias is tried to be moved while other writers change the model's aliases."""
 
 
 def publish(
@@ -40,15 +49,14 @@ def publish(
     GateFailed
         If the trial did not pass its gate and is not forced; nothing is published.
     Conflict
-        If another version has become champion since this one was judged against the champion; the
-        version is published, and no alias points to it.
+        If the champion has changed since the trial was judged, and the candidate, judged again
+        against the new one, fails its gate. The version is published, and no alias points to it.
     """
     name = trial.candidate.config.name
     if not trial.passed and forced is None:
-        missed = [v.metric for v in trial.gate if not v.passed]
         raise GateFailed(
-            f"{name} was not published: it failed its gate on {', '.join(missed)}, measured on "
-            f"{len(trial.test):,} held-out rows. Train it longer, change its settings, lower "
+            f"{name} was not published: it failed its gate on {', '.join(trial.missed)}, measured "
+            f"on {len(trial.test):,} held-out rows. Train it longer, change its settings, lower "
             "the limit in [gate], or publish it all the same with --force --reason TEXT."
         )
     record = trial.record(None if trial.passed else forced)
@@ -56,29 +64,31 @@ def publish(
         name,
         trial.candidate.predictor,
         record,
-        _self_test_inputs(trial.candidate.parts.train, trial.candidate.predictor),
+        _self_test_inputs(trial.candidate.predictor, trial.candidate.parts.train),
         attachments=lambda version: _attachments(trial, record, version),
         scaler=trial.candidate.scaler,
     )
-    reason = "passed its gate" if trial.passed else f"forced: {forced}"
-    _promote(trial, registry, model.manifest.version, alias, reason)
+    _promote(trial, registry, model.manifest.version, alias, forced)
     return model
 
 
-def _self_test_inputs(part: Dataset, predictor: Predictor) -> FloatArray:
-    """Return rows whose answers every reader checks: trained on, in the middle, and far outside."""
+def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
+    """Return rows whose answers every reader checks: trained on, in the middle, and far outside.
+
+    Rows whose values overflow in the network are left out: their answers cannot be compared.
+    """
     low, high = part.X.min(axis=0), part.X.max(axis=0)
     with np.errstate(all="ignore"):
         special = np.array([low, high, low / 2 + high / 2, 100 * low, 100 * high])
-        # Far outside, the largest features are beyond the type's numbers, and so are answers.
-        special = special[np.isfinite(special.astype(predictor.dtype)).all(axis=1)]
-        special = special[np.isfinite(predictor.probabilities(special)).all(axis=1)]
-    return np.vstack([part.X[:32], special])
+        X = np.vstack([part.X[:32], special])
+        finite = np.isfinite(X.astype(predictor.dtype)).all(axis=1)
+        finite &= np.isfinite(predictor.probabilities(X)).all(axis=1)
+    return X[finite]
 
 
 def _attachments(trial: Trial, record: Record, version: int) -> Mapping[str, bytes]:
     """Return what people read of a version, beside what servers do."""
-    evaluated = {name: e.model_dump(mode="json") for name, e in trial.evaluations.items()}
+    evaluated = {name: _evaluated(e) for name, e in trial.evaluations.items()}
     files = {
         "evaluation.json": json.dumps(evaluated, allow_nan=False, indent=1).encode() + b"\n",
         "history.jsonl": b"".join(json.dumps(e).encode() + b"\n" for e in trial.candidate.epochs),
@@ -88,29 +98,110 @@ def _attachments(trial: Trial, record: Record, version: int) -> Mapping[str, byt
     return files if html is None else {**files, "report.html": html.encode()}
 
 
-def _promote(trial: Trial, registry: Registry, version: int, alias: str, reason: str) -> None:
-    """Point the alias at the version, if the champion is still the one it was judged against."""
+def _evaluated(measured: Evaluation) -> dict[str, JsonValue]:
+    """Return the evaluation for its file.
+
+    The confusions of many classes are nearly all 0, and their number grows with the square: of
+    those the largest are kept, each as [class, taken for, rows] by the classes' places.
+    """
+    values: dict[str, JsonValue] = measured.model_dump(mode="json")
+    if len(measured.confusion) > _MOST_CLASSES:
+        confusion = np.array(measured.confusion)
+        cells = np.argwhere(confusion)
+        counts = confusion[tuple(cells.T)]
+        largest = np.argsort(-counts, kind="stable")[:_MOST_CELLS]
+        values["confusion"] = np.column_stack([cells, counts])[largest].tolist()
+    return values
+
+
+def champion_of(
+    registry: Registry, name: str, standing: AliasMap, *, forced: bool = False
+) -> Model | None:
+    """Return the version that these aliases call the champion; None if there is none.
+
+    A damaged champion cannot be compared with. When forced it counts as none, so that it can be
+    replaced.
+    """
+    target = standing.aliases.get(CHAMPION)
+    if target is None:
+        return None
+    try:
+        return registry.load(name, target.version)
+    except CorruptVersion:
+        if not forced:
+            raise
+        return None
+
+
+def _promote(
+    trial: Trial, registry: Registry, version: int, alias: str, forced: str | None
+) -> None:
+    """Point the alias at the version, once it has been judged against the present champion.
+
+    Another publisher may have changed the champion since the trial was judged, or set the first
+    one. The candidate is then judged again, on the same test rows. A forced version moves whatever
+    the new verdict is.
+    """
     name = trial.candidate.config.name
-    judged_against = None if trial.baseline is None else trial.baseline.version
-    while True:
+    judged_against = trial.judged_against
+    for _ in range(_MOST_ATTEMPTS):
         standing = registry.aliases(name)
         champion = standing.aliases.get(CHAMPION)
-        if judged_against is not None and (champion is None or champion.version != judged_against):
-            raise Conflict(
-                f"{name} version {version} is published, but the champion is no longer version "
-                f"{judged_against}, which it was judged against. To make it {alias} all the same: "
-                f"quadnet models alias {name} {alias}={version}"
-            )
         try:
+            if trial.candidate.config.gate.champion and champion != judged_against:
+                present = champion_of(registry, name, standing, forced=forced is not None)
+                trial = _judged_again(trial, present, version, alias, forced)
+                judged_against = champion
             promotion.set_aliases(
                 registry,
                 name,
                 {alias: version},
-                reason=reason,
+                reason=_reason(trial, forced),
                 expected_generation=standing.generation,
             )
-        except Conflict:
+        except (Conflict, NotFound, CorruptVersion):
             if registry.aliases(name).generation == standing.generation:
                 raise
-            continue  # some alias was moved meanwhile: look which
+            continue  # The aliases were changed meanwhile: read them again.
         return
+    raise Conflict(
+        f"{name} version {version} is published, but its aliases were changed {_MOST_ATTEMPTS} "
+        f"times while it was judged, and {alias} was left as it is. "
+        f"{_by_hand(name, version, alias)}"
+    )
+
+
+def _judged_again(
+    trial: Trial, champion: Model | None, version: int, alias: str, forced: str | None
+) -> Trial:
+    """Return the trial judged against this champion; raise Conflict if it failed."""
+    name = trial.candidate.config.name
+    present = "there is none" if champion is None else f"now version {champion.manifest.version}"
+    published = (
+        f"{name} version {version} is published, but the champion was changed after the version "
+        f"was judged ({present})"
+    )
+    by_hand = _by_hand(name, version, alias)
+    try:
+        trial = trial.against(champion)
+    except InvalidSetting as error:
+        raise Conflict(f"{published}. {error} {by_hand}") from error
+    if not trial.passed and forced is None:
+        raise Conflict(
+            f"{published}. Judged again, it failed its gate on {', '.join(trial.missed)}, and no "
+            f"alias was moved. {by_hand}"
+        )
+    return trial
+
+
+def _by_hand(name: str, version: int, alias: str) -> str:
+    return f"To make it {alias} anyway: quadnet models alias {name} {alias}={version}"
+
+
+def _reason(trial: Trial, forced: str | None) -> str:
+    """Return why the alias moves, for the history."""
+    if not trial.passed:
+        return f"forced: {forced}"
+    if trial.baseline is None:
+        return "passed its gate"
+    return f"passed its gate, against version {trial.baseline.version}"

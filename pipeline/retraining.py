@@ -1,5 +1,7 @@
-"""Building a version again from its manifest alone, and saying what came of it."""
+"""Building a version again from its manifest alone, and comparing the two."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -7,13 +9,15 @@ from enum import Enum
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline import candidate
+from pipeline import candidate, parts
 from pipeline.candidate import Candidate
 from pipeline.config import FileData, RunConfig
 from pipeline.datasets import Dataset
+from pipeline.parts import Parts
+from pipeline.tables.chunks import open_regular
 from quadnet import artifact
 from quadnet.artifact import Model
-from quadnet.errors import InvalidInput, InvalidSetting
+from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
 from quadnet.manifest import Part, Signature
 
 _SAME = 1e-6
@@ -26,11 +30,12 @@ class Outcome(Enum):
     BIT_IDENTICAL = "bit-identical"
     SAME_PREDICTIONS = "same predictions"
     DIFFERENT = "different"
+    NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of it, and the first cause of a difference, in words."""
+    """The outcome, and the first cause of a difference, or why nothing could be compared."""
 
     outcome: Outcome
     cause: str = ""
@@ -38,35 +43,68 @@ class Retrained:
     def __str__(self) -> str:
         if not self.cause:
             return self.outcome.value
+        if self.outcome is Outcome.NOT_CHECKED:
+            return f"{self.outcome.value}, {self.cause}"
         return f"{self.outcome.value}; the first cause of difference: {self.cause}"
 
 
 def retrain(model: Model) -> Retrained:
-    """Train as the manifest says, with this machine's libraries, and compare."""
+    """Train as the manifest says, with this machine's libraries, and compare.
+
+    Every digest that the manifest records of its run is compared, of the data first: equal weights
+    say nothing about the rows that the version was judged by.
+    """
     manifest = model.manifest
     try:
-        config = RunConfig.model_validate(manifest.config)
+        config = candidate.resolved(RunConfig.model_validate(manifest.config))
+        config = _as_published(config, manifest.signature)
+        _check_reachable(config)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         return Retrained(
-            Outcome.DIFFERENT,
+            Outcome.NOT_CHECKED,
             f"quadnet {manifest.lineage.quadnet} wrote a configuration that this release reads "
             f"otherwise, at {where}",
         )
+    except (InvalidSetting, Unsupported) as error:
+        return Retrained(Outcome.NOT_CHECKED, _clause(error))
+    return _compared(model, config)
+
+
+def _compared(model: Model, config: RunConfig) -> Retrained:
+    """Compare the data with what the manifest records, then train and compare the networks."""
     try:
-        again = candidate.train(_as_published(config, manifest.signature))
-    except (InvalidInput, InvalidSetting) as error:  # a file that is gone, most often
-        reason = str(error).rstrip(".")
-        return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {reason}")
-    test = again.parts.test.open()
-    if artifact.tensor_digest(again.predictor) == manifest.tensor_digest:
+        read = parts.of(config)
+    except (InvalidInput, InvalidSetting) as error:
+        return Retrained(Outcome.DIFFERENT, f"the data: {_clause(error)}")
+    test = read.test.open()
+    recorded = next(_recorded_causes(model, read, test), None)
+    if recorded is not None:
+        return Retrained(Outcome.DIFFERENT, recorded)
+    try:
+        again = candidate.train(config, data=read)
+    except InvalidSetting as error:
+        return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
+    if artifact.tensor_digest(again.predictor) == model.manifest.tensor_digest:
         return Retrained(Outcome.BIT_IDENTICAL)
-    cause = next(_data_causes(model, again, test), None) or next(
-        _causes(model, again), "nothing that the manifest records"
-    )
+    cause = next(_causes(model, again), "nothing that the manifest records")
     if _same_predictions(model, again, test):
         return Retrained(Outcome.SAME_PREDICTIONS, cause)
     return Retrained(Outcome.DIFFERENT, cause)
+
+
+def _check_reachable(config: RunConfig) -> None:
+    """Raise InvalidSetting or Unsupported if the run's file cannot be opened here."""
+    data = config.data
+    if not isinstance(data, FileData):
+        return
+    if data.kind == "parquet":
+        from pipeline.tables import parquet  # noqa: F401 - it says which package is missing
+    open_regular(data.file).close()
+
+
+def _clause(error: Exception) -> str:
+    return str(error).rstrip(".")
 
 
 def _as_published(config: RunConfig, signature: Signature) -> RunConfig:
@@ -94,12 +132,12 @@ def _same_predictions(model: Model, again: Candidate, test: Dataset) -> bool:
     )
 
 
-def _data_causes(model: Model, again: Candidate, test: Dataset) -> Iterator[str]:
+def _recorded_causes(model: Model, read: Parts, test: Dataset) -> Iterator[str]:
+    """Yield what is not as the manifest's digests record it."""
     recorded = model.manifest.data
-    parts = again.parts
     for name, then, now in (
-        ("to train on", recorded.train, parts.train),
-        ("to validate by", recorded.validation, parts.validation),
+        ("to train on", recorded.train, read.train),
+        ("to validate by", recorded.validation, read.validation),
         ("to test by", recorded.test, test),
     ):
         part = None if now is None else Part(rows=len(now), sha256=now.sha256())
@@ -107,6 +145,10 @@ def _data_causes(model: Model, again: Candidate, test: Dataset) -> Iterator[str]
             rows = [f"{p.rows:,} rows" if p else "none" for p in (then, part)]
             changed = "another content" if rows[0] == rows[1] else f"{rows[0]}, now {rows[1]}"
             yield f"the data: the part {name} had {changed}"
+    # As it was written, whatever this release makes of it.
+    content = json.dumps(model.manifest.config, sort_keys=True, allow_nan=False)
+    if hashlib.sha256(content.encode()).hexdigest() != model.manifest.config_sha256:
+        yield "the configuration: its digest is not the recorded one"
 
 
 def _causes(model: Model, again: Candidate) -> Iterator[str]:

@@ -23,7 +23,8 @@ def load(path: Path, changes: Sequence[str] = ()) -> RunConfig:
         If the file cannot be read or parsed, or a key or a value is wrong.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Some editors put a byte-order mark in front.
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidSetting(f"The run file {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # no UTF-8, or no TOML

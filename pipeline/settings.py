@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from quadnet.names import CHAMPION, AliasName
-from quadnet.settings import POSITIONAL, RegistrySettings
+from quadnet.settings import POSITIONAL, RegistrySettings, variable
 
 
 class TrainSettings(RegistrySettings):
@@ -22,9 +22,18 @@ class TrainSettings(RegistrySettings):
         description="Change one key of the run file, as in data.points=1000; may be repeated.",
     )
 
-    alias: AliasName = Field(CHAMPION, description="The alias to point at the new version.")
+    alias: AliasName = Field(
+        CHAMPION,
+        description="The alias to point at the new version.",
+        # Not QUADNET_ALIAS, which says what a server serves.
+        json_schema_extra=variable("TRAIN_ALIAS"),
+    )
     force: bool = Field(False, description="Publish it even if it fails its gate.")
-    reason: str = Field("", description="Why, for the manifest; needed with --force.")
+    reason: str = Field(
+        "",
+        description="Why, for the manifest; needed with --force.",
+        json_schema_extra=variable("FORCE_REASON"),
+    )
 
     @model_validator(mode="after")
     def _check_changes(self) -> Self:
@@ -68,9 +77,12 @@ class ScoreSettings(RegistrySettings):
         False,
         description="Go on from where an interrupted run's output was last safe on the disk; "
         "from the beginning if there is none.",
+        json_schema_extra=variable("SCORE_RESUME"),
     )
     overwrite: bool = Field(
-        False, description="Replace an output that exists, or one that was begun and not finished."
+        False,
+        description="Replace an output that exists, or one that was begun and not finished.",
+        json_schema_extra=variable("SCORE_OVERWRITE"),
     )
 
     @model_validator(mode="after")
@@ -95,7 +107,11 @@ class SearchSettings(TrainSettings):
         json_schema_extra=POSITIONAL,
     )
     jobs: int = Field(1, ge=1, le=1024, description="How many processes fit at once.")
-    resume: bool = Field(False, description="Go on with the ledger: repeat no finished fit.")
+    resume: bool = Field(
+        False,
+        description="Go on with the ledger: repeat no finished fit.",
+        json_schema_extra=variable("SEARCH_RESUME"),
+    )
     report: bool = Field(False, description="Only show what the ledger says so far.")
     ledger: Path | None = Field(
         None, description="The ledger's file; by default NAME.search.jsonl in this directory."

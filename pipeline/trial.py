@@ -1,7 +1,7 @@
 """A trial: a candidate judged on the sealed test part, beside the champion of the day."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import evaluation, folding, gate
 from pipeline.candidate import Candidate
@@ -11,6 +11,7 @@ from pipeline.evaluation import Evaluation
 from pipeline.parts import FEWEST_DISTINCT_ROWS, Parts, Size
 from pipeline.report.wording import Sentence, counted, interval, percent
 from quadnet import artifact
+from quadnet.aliases import AliasTarget
 from quadnet.artifact import Model
 from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
 from quadnet.manifest import (
@@ -52,6 +53,39 @@ class Trial:
     def passed(self) -> bool:
         """Whether every limit of the gate was met."""
         return all(verdict.passed for verdict in self.gate)
+
+    @property
+    def missed(self) -> list[str]:
+        """The metrics whose limits were not met."""
+        return [verdict.metric for verdict in self.gate if not verdict.passed]
+
+    @property
+    def judged_against(self) -> AliasTarget | None:
+        """The champion that the candidate was compared with; None if there was no champion."""
+        if self.baseline is None:
+            return None
+        return AliasTarget(
+            version=self.baseline.version, manifest_sha256=self.baseline.manifest_sha256
+        )
+
+    def against(self, champion: Model | None) -> "Trial":
+        """Return the trial judged again, on the same test rows, against this champion.
+
+        Raises
+        ------
+        InvalidSetting
+            If the champion takes other features, or answers other classes.
+        """
+        config, metrics = self.candidate.config, self.evaluations["test"].metrics
+        baseline = None
+        if champion is not None and config.gate.champion:
+            baseline = _baseline(champion, self.candidate, self.test)
+        verdicts = [
+            *gate.judge_test_part(config.test, self.candidate.parts.test.size),
+            *gate.judge(config.gate, metrics, baseline),
+            *gate.compare_with_majority(config.gate, metrics),
+        ]
+        return replace(self, baseline=baseline, gate=verdicts)
 
     def summary(self) -> str:
         """Return how well it did, and each limit of the gate with what was measured."""
@@ -218,28 +252,17 @@ def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
     InvalidSetting
         If the champion takes other features, or answers other classes.
     """
-    config, test = candidate.config, candidate.parts.test.open()
+    test = candidate.parts.test.open()
     measured = {"train": candidate.parts.train, "validation": candidate.parts.validation}
     evaluations = {
         name: evaluation.evaluate(candidate.predictor, part)
         for name, part in [*measured.items(), ("test", test)]
         if part is not None
     }
-    metrics = evaluations["test"].metrics
-    baseline = None
-    if champion is not None and config.gate.champion:
-        baseline = _baseline(champion, candidate, test)
-    return Trial(
-        candidate=candidate,
-        test=test,
-        evaluations=evaluations,
-        baseline=baseline,
-        gate=[
-            *gate.judge_test_part(config.test, candidate.parts.test.size),
-            *gate.judge(config.gate, metrics, baseline),
-            *gate.compare_with_majority(config.gate, metrics),
-        ],
+    unjudged = Trial(
+        candidate=candidate, test=test, evaluations=evaluations, baseline=None, gate=[]
     )
+    return unjudged.against(champion)
 
 
 def _part(part: Dataset) -> Part:

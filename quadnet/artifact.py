@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,6 +21,7 @@ from safetensors.numpy import load, save
 from quadnet import durable
 from quadnet.errors import CorruptVersion, listing
 from quadnet.manifest import (
+    LINE_ENDS_CHANGED,
     MAX_VALUES,
     Architecture,
     FileRecord,
@@ -117,6 +119,8 @@ def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
         with durable.opened(path) as file:
             actual = os.fstat(file.fileno()).st_size
             if actual != expected.size:
+                if _has_other_line_ends(file, expected):
+                    raise CorruptVersion(f"{path.name}: {LINE_ENDS_CHANGED}.")
                 raise CorruptVersion(f"{path.name}: expected {expected.size} bytes, got {actual}.")
             while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
                 digest.update(chunk)
@@ -126,6 +130,14 @@ def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
         raise CorruptVersion(f"{path.name}: {error.strerror}.") from error
     if left or digest.hexdigest() != expected.sha256:
         raise CorruptVersion(f"{path.name}: its sha256 is not the one in the manifest.")
+
+
+def _has_other_line_ends(file: BinaryIO, expected: FileRecord) -> bool:
+    """Whether only the line ends of a text file, small enough to hold, differ."""
+    if expected.size > _MAX_MANIFEST_BYTES:
+        return False
+    content = file.read(2 * expected.size + 1).replace(b"\r\n", b"\n")
+    return hashlib.sha256(content).hexdigest() == expected.sha256
 
 
 def architecture(predictor: Predictor) -> Architecture:

@@ -9,6 +9,8 @@ import importlib
 import io
 import os
 import sys
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ class Verb:
     settings: str
     run: str
     serves: bool = False
+    outlives_reader: bool = False
+    """Whether its work goes on when the reader of its output, such as `head`, has left."""
 
 
 VERBS = {
@@ -41,16 +45,19 @@ VERBS = {
         "data -> fit -> evaluate -> gate -> publish",
         "pipeline.settings:TrainSettings",
         "pipeline.commands:train",
+        outlives_reader=True,
     ),
     "search": Verb(
         "try parameters of the network, then train with the best",
         "pipeline.settings:SearchSettings",
         "pipeline.search.command:search",
+        outlives_reader=True,
     ),
     "score": Verb(
         "answer every row of a CSV or Parquet file of any size",
         "pipeline.settings:ScoreSettings",
         "pipeline.scoring.command:score",
+        outlives_reader=True,
     ),
     "models list": Verb(
         "list the published versions and their aliases",
@@ -71,11 +78,13 @@ VERBS = {
         "show the aliases' history, or change several at once",
         "pipeline.model_settings:AliasSettings",
         "pipeline.models:alias",
+        outlives_reader=True,
     ),
     "models rollback": Verb(
         "point an alias at what it pointed to before",
         "pipeline.model_settings:RollbackSettings",
         "pipeline.models:rollback",
+        outlives_reader=True,
     ),
     "models verify": Verb(
         "verify every byte and self-test; --retrain rebuilds",
@@ -86,11 +95,13 @@ VERBS = {
         "remove old versions and litter (a dry run unless --apply)",
         "pipeline.model_settings:GcSettings",
         "pipeline.models:gc",
+        outlives_reader=True,
     ),
     "models export": Verb(
         "write a version as an ONNX file",
         "pipeline.model_settings:ExportSettings",
         "pipeline.models:export",
+        outlives_reader=True,
     ),
     "serve": Verb(
         "answer gRPC calls from a published version",
@@ -120,6 +131,77 @@ VERBS = {
         "service.commands:health",
     ),
 }
+
+
+class _LastingOutput(io.RawIOBase):
+    """An output whose failure ends no work: what cannot be written any more is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, content: Any) -> int | None:
+        try:
+            return os.write(self._descriptor, content)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            _discard(self._descriptor)
+            if not isinstance(error, BrokenPipeError):
+                print(
+                    f"quadnet: warning: standard output cannot be written: {error.strerror}.",
+                    file=sys.stderr,
+                )
+            return len(content)
+
+
+def _discard(descriptor: int) -> None:
+    """Send what is written to this descriptor nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _outlive_reader() -> None:
+    """Let nothing end with the reader of standard output."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        return
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # an output in memory, which has no reader that could leave
+        return
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_LastingOutput(descriptor)),
+        encoding=sys.stdout.encoding,
+        errors=sys.stdout.errors,
+        line_buffering=sys.stdout.line_buffering,
+    )
+
+
+def _show_file_system_warnings(program: str) -> None:
+    """Show what a file system lacks as a sentence, once, and other warnings as Python does."""
+    from quadnet.durable import FileSystemWarning
+
+    shown: set[str] = set()
+    show_as_ever = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **others: Any) -> None:
+        if category is not FileSystemWarning:
+            show_as_ever(message, category, *where, **others)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            with suppress(OSError):
+                print(f"{program}: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
 
 
 def main() -> None:
@@ -162,7 +244,7 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output, such as `head`, has had enough. What is still buffered must go
         # somewhere, or the interpreter complains of it at exit.
-        _discard_output()
+        _discard(sys.stdout.fileno())
         code = 1
     sys.exit(code)
 
@@ -170,6 +252,7 @@ def main() -> None:
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
     from pipeline import commands, presets
+    from quadnet.errors import Conflict
     from quadnet.names import CHAMPION
     from quadnet.registry import Registry
     from service.serve import serve_with_page
@@ -178,7 +261,11 @@ def up(settings: "UpSettings") -> int:
     if settings.alias == CHAMPION and CHAMPION not in registry.aliases(settings.model).aliases:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
-        commands.execute(presets.load(settings.model), registry)
+        try:
+            commands.execute(presets.load(settings.model), registry)
+        except Conflict as error:
+            # Another process has published a better one meanwhile: that is what is served.
+            print(f"{error}", flush=True)
     return serve_with_page(settings)
 
 
@@ -230,14 +317,9 @@ def _flush_output() -> bool:
         raise
     except OSError as error:
         print(f"quadnet: standard output cannot be written: {error.strerror}.", file=sys.stderr)
-        _discard_output()
+        _discard(sys.stdout.fileno())
         return False
     return True
-
-
-def _discard_output() -> None:
-    """Send what is still buffered for standard output to the null device."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(name: str, words: list[str]) -> int:
@@ -245,6 +327,9 @@ def _run(name: str, words: list[str]) -> int:
 
     verb = VERBS[name]
     settings = commandline.parse(_find(verb.settings), f"quadnet {name}", words)
+    if verb.outlives_reader:
+        _outlive_reader()
+    _show_file_system_warnings(f"quadnet {name}")
     if not verb.serves:
         return _run_verb(name, verb, settings)
     from service.logs import background_output

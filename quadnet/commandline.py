@@ -8,16 +8,16 @@ command line is not used because it splits list items at commas (``--set a=[6,8]
 import argparse
 import difflib
 import inspect
+import os
 import re
 import sys
-import typing
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from quadnet.settings import Settings
+from quadnet.settings import Settings, is_list, is_positional, service_link, variable_of
 
 S = TypeVar("S", bound=Settings)
 
@@ -29,16 +29,18 @@ def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
     """
     parser = _Parser(prog=program, description=inspect.getdoc(settings), add_help=True)
     for name, field in settings.model_fields.items():
-        _add_argument(parser, name, field, prefix=settings.model_config["env_prefix"])
+        _add_argument(parser, name, field)
     given = vars(parser.parse_intermixed_args(words))
-    # Said here, so that no variable of that name is looked for.
-    without_variable = {
-        name: field.get_default(call_default_factory=True)
-        for name, field in settings.model_fields.items()
-        if not _has_variable(field)
-    }
+    for name in settings.model_fields.keys() - given.keys():
+        if link := service_link(settings, name):
+            print(
+                f"{program}: warning: {link} is {os.environ[link]!r}, which Kubernetes sets for a "
+                "Service of that name, and is ignored. Set enableServiceLinks: false in the pod's "
+                f"spec, and the setting itself with {_flag(name)}.",
+                file=sys.stderr,
+            )
     try:
-        return settings(**{**without_variable, **given})
+        return settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         parser.error(_sentence(settings, given, first["loc"], first["msg"], first.get("input")))
@@ -65,44 +67,30 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def _add_argument(
-    parser: argparse.ArgumentParser, name: str, field: FieldInfo, *, prefix: str
-) -> None:
+def _add_argument(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     description = field.description or ""
     default = field.get_default(call_default_factory=True)
-    is_list = _is_list(field)
+    several = is_list(field)
     # A flag that is not given leaves no trace, so that the environment variable can speak.
     options: dict[str, Any] = {"default": argparse.SUPPRESS}
-    if _is_positional(field):
-        options |= {"nargs": "*" if is_list else "?", "metavar": name.upper()}
-        suffix = f" (default: {default})" if default and not is_list else ""
+    if is_positional(field):
+        options |= {"nargs": "*" if several else "?", "metavar": name.upper()}
+        suffix = f" (default: {default})" if default and not several else ""
         parser.add_argument(name, help=_escape(description + suffix), **options)
         return
     if field.annotation is bool:
         options["action"] = "store_true"
-    elif is_list:
+    elif several:
         options["action"] = "append"
     else:
         options["metavar"] = name.upper()
-    notes = [f"{prefix}{name.upper()}"] if _has_variable(field) else []
+    variable = variable_of(name, field)
+    notes = [variable] if variable else []
     if default not in (None, False, "") and default != []:
         notes.append(f"default: {default}")
     if notes:
         description += f" ({', '.join(notes)})"
     parser.add_argument(_flag(name), dest=name, help=_escape(description), **options)
-
-
-def _is_list(field: FieldInfo) -> bool:
-    return typing.get_origin(field.annotation) is list
-
-
-def _is_positional(field: FieldInfo) -> bool:
-    extra = field.json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("positional"))
-
-
-def _has_variable(field: FieldInfo) -> bool:
-    return not (_is_list(field) or _is_positional(field))
 
 
 def _flag(name: str) -> str:
@@ -126,10 +114,11 @@ def _sentence(
         return message
     name = str(location[0])
     field = settings.model_fields[name]
-    if _is_positional(field):
+    variable = variable_of(name, field)
+    if is_positional(field):
         where = name.upper()
-    elif name in given or not _has_variable(field):
+    elif name in given or variable is None:
         where = _flag(name)
     else:
-        where = f"{settings.model_config['env_prefix']}{name.upper()}"
+        where = variable
     return f"{where}: {message[0].lower()}{message[1:]}, got {value!r}"

@@ -78,7 +78,10 @@ def real(
     def accepts(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond the largest float
+            return False
         above = low < number if open_low else low <= number
         return above and (number <= high if closed_high else number < high)
 
@@ -107,8 +110,14 @@ def function() -> Constraint:
 
 
 def mapping() -> Constraint:
-    """Accept a dict."""
-    return Constraint(lambda value: isinstance(value, Mapping), "an instance of 'dict'")
+    """Accept a dict of numbers."""
+    return Constraint(
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(isinstance(number, (Real, np.bool_)) for number in value.values())
+        ),
+        "a dict of numbers",
+    )
 
 
 def random_state() -> Constraint:
@@ -132,7 +141,12 @@ def layer_sizes() -> Constraint:
         sizes: Any = [value] if isinstance(value, Integral) else value
         if not isinstance(sizes, (Sequence, np.ndarray)) and not hasattr(sizes, "__array__"):
             return False
-        if isinstance(sizes, (str, bytes)) or np.ndim(sizes) != 1:
+        if isinstance(sizes, (str, bytes)):
+            return False
+        try:
+            if np.ndim(sizes) != 1:
+                return False
+        except ValueError:  # lists of different lengths in a list
             return False
         return all(
             not isinstance(n, bool) and isinstance(n, Integral) and int(n) > 0 for n in sizes

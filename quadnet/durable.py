@@ -2,18 +2,31 @@
 
 What is published is there to be read, whatever the umask of who publishes it: files are readable
 by all and writable by none, directories can be entered by all.
+
+Not every file system can do all of this; FUSE and network file systems often cannot. One without
+fsync or chmod is used with a warning: complete files appear there all the same. One without hard
+links is refused, as two publishers could not be told apart there.
 """
 
 import errno
 import os
 import stat
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from quadnet.errors import RegistryError
+
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+"""What the system answers to a call that a file system does not have."""
+
+
+class FileSystemWarning(UserWarning):
+    """The file system lacks something; what cannot be relied upon there is in the message."""
+
 
 TEMPORARY = ".new-"
 """How the name of a file begins that is not yet whole, and of a directory not yet in place."""
@@ -87,8 +100,50 @@ def write(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
         file.flush()
-        os.fchmod(file.fileno(), 0o444)
-        os.fsync(file.fileno())
+        with optional("chmod", path, "Other users may not be able to read what is written."):
+            os.fchmod(file.fileno(), 0o444)
+        sync(file.fileno(), path)
+
+
+def sync(descriptor: int, path: Path) -> None:
+    """Flush a file's content to the disk."""
+    with optional("fsync", path, "What was written last may be lost if the machine crashes."):
+        os.fsync(descriptor)
+
+
+def follow(path: Path) -> Path:
+    """Return where a symbolic link leads, or the path itself if it is none.
+
+    A rename to the link's own name would replace the link, not the file that its user means.
+    """
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+@contextmanager
+def optional(operation: str, path: Path, consequence: str) -> Iterator[None]:
+    """Turn an operation that the file system does not have into a warning; name any other."""
+    try:
+        yield
+    except OSError as error:
+        # FAT has no modes at all, and says EPERM to an owner.
+        denied = operation == "chmod" and error.errno == errno.EPERM
+        if error.errno not in _UNSUPPORTED and not denied:
+            raise _named(error, operation, path) from error
+        # Without the path: Python then shows it once, not for each file.
+        warnings.warn(
+            f"The file system does not support {operation} ({_code(error)}). {consequence}",
+            FileSystemWarning,
+            stacklevel=2,
+        )
+
+
+def _named(error: OSError, operation: str, path: Path) -> OSError:
+    """Return the error with the name of the operation, which the system leaves out."""
+    return OSError(error.errno, f"{operation}: {error.strerror} ({_code(error)})", str(path))
+
+
+def _code(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error.errno))
 
 
 def write_if_absent(
@@ -103,14 +158,30 @@ def write_if_absent(
     try:
         write(temporary, content)
         check()
-        # A link, unlike a rename, fails if the name is taken.
-        os.link(temporary, path)
+        _link(temporary, path)
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
     return True
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give the file its second name; a link, unlike a rename, fails if the name is taken."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED | {errno.EPERM, errno.EMLINK}:
+            raise _named(error, "link", target) from error
+        raise RegistryError(
+            f"The registry cannot be in {target.parent}: its file system does not support hard "
+            f"links (link: {_code(error)}), by which one of several writers comes first. Name a "
+            "directory on another file system with --registry; a copy of a registry can be read "
+            "from any."
+        ) from error
 
 
 def rename_exclusively(source: Path, target: Path) -> bool:
@@ -128,15 +199,33 @@ def sync_directory(path: Path) -> None:
     """Flush the directory's entries to the disk: until then a crash may undo a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        consequence = "What was published last may be lost if the machine crashes."
+        with optional("fsync of a directory", path, consequence):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_renamed(path: Path) -> None:
+    """Flush the directory in which a complete file has just got its name.
+
+    The file is there whatever the disk answers, so a failure is a warning.
+    """
+    try:
+        sync_directory(path.parent)
+    except OSError as error:
+        warnings.warn(
+            f"{path} is written, but may be lost if the machine crashes: {error.strerror}.",
+            FileSystemWarning,
+            stacklevel=2,
+        )
 
 
 def make_directory(path: Path) -> None:
     """Create one directory, which all may enter."""
     path.mkdir()
-    path.chmod(path.stat().st_mode | 0o555)
+    with optional("chmod", path, "Other users may not be able to read what is written."):
+        path.chmod(path.stat().st_mode | 0o555)
 
 
 def make_directories(path: Path) -> None:

@@ -119,7 +119,8 @@ class _Sigmoid:
         P, total = Z, np.sum(Z, axis=0)
         # All outputs can underflow to 0 far from the data; the example then favours no class.
         shares = np.full_like(P, 1.0 / len(P))
-        np.divide(P, total, out=shares, where=total > 0)
+        # A total that is NaN is no such case: it must show as NaN.
+        np.divide(P, total, out=shares, where=total != 0)
         return shares
 
     def log_probabilities(self, Z: FloatArray) -> FloatArray:

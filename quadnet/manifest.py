@@ -28,6 +28,11 @@ _CHECKSUM_LINE = re.compile(rb'^ "checksum": "([0-9a-f]{64})",\n', re.MULTILINE)
 
 MAX_VALUES = 2**16
 
+LINE_ENDS_CHANGED = (
+    "its line ends were changed to CRLF, as git does where core.autocrlf is on. Put the line "
+    "`* -text` into a file .gitattributes in the registry, and check the files out again"
+)
+
 Sealed = TypeVar("Sealed", bound=BaseModel)
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -242,6 +247,8 @@ def measure(record: BaseModel) -> tuple[int, int]:
 
 def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     """Return the record; raise ValueError, with one line, if it is none or a byte was changed."""
+    if b"\r\n" in content:  # which JSON escapes
+        raise ValueError(LINE_ENDS_CHANGED)
     line = _CHECKSUM_LINE.search(content)
     if line is None:
         raise ValueError("checksum: there is none")

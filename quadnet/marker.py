@@ -14,6 +14,9 @@ NAME = "registry.json"
 
 _MAX_BYTES = 2**16
 
+_HARMLESS = {"lost+found", "README", "README.md", "README.txt", "Thumbs.db", "desktop.ini"}
+"""What a directory may hold before it becomes a registry, besides hidden files such as .gitkeep."""
+
 
 class Marker(Frozen):
     """What registry.json says: the format of everything below it, and a name for this registry."""
@@ -47,9 +50,7 @@ def initialize(root: Path) -> None:
     durable.make_directories(root)
     path = root / NAME
     strangers = sorted(
-        name
-        for name in durable.entries(root)
-        if name != "lost+found" and not name.startswith(durable.TEMPORARY)
+        name for name in durable.entries(root) if name not in _HARMLESS and not name.startswith(".")
     )
     # Looked for again: another publisher may have made the registry just now.
     if strangers and not path.exists():

@@ -217,6 +217,9 @@ class Registry:
                 for path in (staging, probe):
                     with suppress(FileNotFoundError):
                         path.rmdir()
+            # And a file exclusively, as an alias does.
+            durable.write_if_absent(probe, b"")
+            probe.unlink(missing_ok=True)
         self.aliases(model)
 
     def publish(
@@ -321,7 +324,7 @@ class Registry:
         except OSError as error:
             raise RegistryError(
                 f"The registry {self.root} cannot be written: {error.filename or self.root}: "
-                f"{error.strerror}. Mend that, or name another directory with --registry."
+                f"{error.strerror}. Correct that, or name another directory with --registry."
             ) from error
 
 

@@ -165,10 +165,11 @@ def _litter(
     prefix: str = durable.TEMPORARY,
     what: str = "unfinished file",
 ) -> Iterator[Removable]:
-    """Yield what somebody died writing, or sweeping."""
+    """Yield what a process left unfinished when it died; hidden files of others are not ours."""
     for name in durable.entries(directory):
         path = directory / name
-        if name.startswith(prefix) and _is_abandoned(path, policy.grace):
+        ours = name.startswith(prefix) if prefix else not name.startswith(".")
+        if ours and _is_abandoned(path, policy.grace):
             yield Removable(path, what, _size(path))
 
 

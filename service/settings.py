@@ -13,6 +13,7 @@ from quadnet.settings import (
     Host,
     RegistrySettings,
     Settings,
+    variable,
 )
 from service import address
 
@@ -156,15 +157,24 @@ class ClassifySettings(ClientSettings):
         description="Pairs of coordinates, as in 0.5 0.5 -0.3 0.8.",
         json_schema_extra=POSITIONAL,
     )
-    file: Path | None = Field(None, description="A CSV file with columns x and y.")
+    file: Path | None = Field(
+        None,
+        description="A CSV file with columns x and y.",
+        json_schema_extra=variable("CLASSIFY_FILE"),
+    )
     points_a_call: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         10_000, description="The most points to send in one call; one version answers all."
     )
     model: ModelName | None = Field(
-        None, description="The model to ask; else the server's default."
+        None,
+        description="The model to ask; else the server's default.",
+        json_schema_extra=variable("CLIENT_MODEL"),
     )
     version: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = Field(
-        None, description="The version to ask; else the server's default alias."
+        None,
+        description="The version to ask; else the server's default alias.",
+        # Not QUADNET_VERSION, by which images and packages name a release.
+        json_schema_extra=variable("CLIENT_VERSION"),
     )
 
     @model_validator(mode="after")
@@ -204,7 +214,9 @@ class BenchSettings(ClientSettings):
     seconds: PositiveSeconds = Field(5.0, description="Seconds to measure.")
     warm_up: Seconds = Field(1.0, description="Seconds to call before it is measured.")
     model: ModelName | None = Field(
-        None, description="The model to ask; else the server's default."
+        None,
+        description="The model to ask; else the server's default.",
+        json_schema_extra=variable("CLIENT_MODEL"),
     )
 
 

@@ -3,6 +3,7 @@
 import importlib
 
 from quadnet.cli import VERBS
+from quadnet.settings import is_list, is_positional, variable_of
 from service import metrics
 from service.errors import TABLE
 from service.errors import reasons as errors_by_reason
@@ -26,13 +27,13 @@ def table(*rows):
 def options(settings):
     """Yield a row for each field: as it is typed, its variable, its default, what it means."""
     for name, field in settings.model_fields.items():
-        positional = (field.json_schema_extra or {}).get("positional", False)
-        is_list = str(field.annotation).startswith("list")
+        positional, several = is_positional(field), is_list(field)
+        variable = variable_of(name, field)
         default = field.get_default(call_default_factory=True)
         yield (
             f"`{name.upper()}`" if positional else f"`--{name.replace('_', '-')}`",
-            "" if positional or is_list else f"`QUADNET_{name.upper()}`",
-            "" if default in (None, False, "") or is_list else f"`{default}`",
+            f"`{variable}`" if variable else "",
+            "" if default in (None, False, "") or several else f"`{default}`",
             field.description,
         )
 

@@ -265,7 +265,7 @@ def quadnet(*words, env=None, cwd=None):
         [*QUADNET, *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         env={**os.environ, **(env or {})},
         cwd=cwd,

@@ -1,5 +1,6 @@
 """The command: help, messages and exit codes, as its user sees them."""
 
+import importlib
 import json
 import os
 import re
@@ -8,9 +9,10 @@ import subprocess
 
 import pytest
 
-from quadnet import promotion
+from quadnet import commandline, promotion
 from quadnet.cli import VERBS, main
 from quadnet.registry import Registry
+from quadnet.settings import variable_of
 from service.client import QuadrantClient
 from tests.exact import publish
 from tests.serving import QUADNET, ServerProcess, quadnet
@@ -104,6 +106,102 @@ def test_a_wrong_variable_is_called_by_its_name():
     done = quadnet("serve", env={"QUADNET_PORT": "x"})
     assert done.returncode == 2
     assert done.stderr.startswith("quadnet serve: QUADNET_PORT: input should be a valid integer")
+
+
+@pytest.mark.parametrize(
+    ("verb", "variable"),
+    [
+        ("serve", "QUADNET_PORT"),
+        ("health", "QUADNET_PORT"),
+        ("serve", "QUADNET_METRICS_PORT"),
+        ("playground", "QUADNET_PAGE_PORT"),
+    ],
+)
+def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
+    monkeypatch, capsys, verb, variable
+):
+    settings = importlib.import_module("service.settings")
+    kind = getattr(settings, VERBS[verb].settings.partition(":")[2])
+    name = variable.removeprefix("QUADNET_").lower()
+    default = kind.model_fields[name].default
+    # All that a Service called quadnet gets, on a port called grpc.
+    for suffix, value in {
+        "SERVICE_HOST": "10.0.0.7",
+        "SERVICE_PORT": "50051",
+        "SERVICE_PORT_GRPC": "50051",
+        "PORT_50051_TCP": "tcp://10.0.0.7:50051",
+        "PORT_50051_TCP_PROTO": "tcp",
+        "PORT_50051_TCP_PORT": "50051",
+        "PORT_50051_TCP_ADDR": "10.0.0.7",
+        "VERSION": "1.2.3",
+    }.items():
+        monkeypatch.setenv(f"QUADNET_{suffix}", value)
+    monkeypatch.setenv(variable, "tcp://10.0.0.7:50051")
+    flag = f"--{name.replace('_', '-')}"
+    assert getattr(commandline.parse(kind, f"quadnet {verb}", []), name) == default
+    assert capsys.readouterr().err == (
+        f"quadnet {verb}: warning: {variable} is 'tcp://10.0.0.7:50051', which Kubernetes sets for "
+        "a Service of that name, and is ignored. Set enableServiceLinks: false in the pod's spec, "
+        f"and the setting itself with {flag}.\n"
+    )
+    # What is typed counts, and a wrong value of our own is still one.
+    assert getattr(commandline.parse(kind, f"quadnet {verb}", [flag, "7"]), name) == 7
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv(variable, "10.0.0.7:50051")
+    with pytest.raises(SystemExit):
+        commandline.parse(kind, f"quadnet {verb}", [])
+    assert f"{variable}: input should be a valid integer" in capsys.readouterr().err
+
+
+SHARED = {"QUADNET_HOST", "QUADNET_PORT", "QUADNET_TOKEN_FILE", "QUADNET_LOG_LEVEL"}
+"""Said in other words by a server and by what calls it, or is beside it, and the same thing."""
+
+
+def test_no_variable_has_two_meanings():
+    meanings = {}
+    for verb in VERBS.values():
+        module, attribute = verb.settings.split(":")
+        fields = getattr(importlib.import_module(module), attribute).model_fields
+        for name, field in fields.items():
+            if variable := variable_of(name, field):
+                meanings.setdefault(variable, set()).add((name, field.description))
+    assert {variable for variable, each in meanings.items() if len(each) > 1} <= SHARED
+    assert all(len({name for name, _ in each}) == 1 for each in meanings.values())
+
+
+def test_a_servers_variables_do_not_reach_the_verbs_that_change_a_registry(registry, monkeypatch):
+    publish(registry)
+    (staging := registry.home("quadrants") / ".staging" / "unfinished").mkdir()
+    # As a pod's environment may be, in which an operator types a command.
+    for name, value in {
+        "GRACE": "0",
+        "ALIAS": "candidate",
+        "REASON": "x",
+        "FORCE": "",
+        "VERSION": "1.2.3",
+        "RESUME": "true",
+        "OVERWRITE": "true",
+        "FILE": "/nonesuch",
+        "MODEL": "digits",
+    }.items():
+        monkeypatch.setenv(f"QUADNET_{name}", value)
+    done = quadnet("models", "gc", "--apply", "--registry", registry.root)
+    assert (done.returncode, done.stdout) == (0, "0 things, 0 bytes removed.\n")
+    assert staging.is_dir()
+    small = ["data.points=400", "network.max_iter=30", "gate.accuracy=0.5", "gate.champion=false"]
+    words = [word for change in small for word in ("--set", change)]
+    done = quadnet("train", "quadrants", *words, "--registry", registry.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "alias champion" in done.stdout
+    assert quadnet("models", "show", "quadrants", "--registry", registry.root).returncode == 0
+    # By its own name it is heard.
+    monkeypatch.setenv("QUADNET_GC_GRACE", "0")
+    done = quadnet("models", "gc", "--apply", "--registry", registry.root)
+    assert "removed: unfinished version" in done.stdout
+    assert not staging.exists()
+    assert "(QUADNET_GC_GRACE, default: 3600.0)" in " ".join(
+        quadnet("models", "gc", "--help").stdout.split()
+    )
 
 
 def test_what_has_no_variable_is_not_looked_for_in_the_environment():

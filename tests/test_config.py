@@ -1,9 +1,16 @@
 """Run files: what is read, what is refused, and how it is said."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
+from pipeline import config as sections
 from pipeline import presets, runfile
+from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting, NotFound
+from tests.serving import ROOT, quadnet
 
 GOOD = """
 name = "mine"
@@ -83,6 +90,114 @@ def test_a_wrong_file_is_said(tmp_path, text, message):
     with pytest.raises(InvalidSetting) as caught:
         load(tmp_path, text)
     assert message in str(caught.value)
+
+
+def test_a_byte_order_mark_in_front_of_a_file_is_no_part_of_it(tmp_path):
+    assert load(tmp_path, b"\xef\xbb\xbf" + GOOD.encode()) == load(tmp_path)
+
+
+FUZZ = """
+import contextlib, io, json, sys
+
+from quadnet import cli
+
+registry, *words = sys.argv[1:]
+base = [
+    "data.points=8", "test.points=20", "network.max_iter=2", "network.hidden_layer_sizes=[2]",
+    "network.solver=adam", "validation=0", "calibrate=false", "gate.log_loss=0",
+]
+found = {}
+for change in json.load(sys.stdin):
+    sets = [word for each in [*base, change] for word in ("--set", each)]
+    sys.argv = ["quadnet", "train", "quadrants", "--registry", registry, *sets]
+    out, err = io.StringIO(), io.StringIO()
+    code = None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        except BaseException as error:
+            code = repr(error)
+    found[change] = code, err.getvalue()
+print(json.dumps(found))
+"""
+
+VALUES = [
+    "abc", "", "0", "-1", "1.5", "1e400", "nan", "-inf", "true", "[]", "[1]", "[[1],[2,3]]",
+    "['a']", "{}", "{a=1}", "{I='b'}", "1" + "0" * 400, "1979-05-27", "[1,'a']", "[-1]",
+    "[1000000000000]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("section", ["network", "data, test, gate", "the run"])
+def test_no_value_of_any_key_is_an_unexpected_fault(tmp_path, section):
+    network = NeuralNetworkClassifier().get_params()
+    data = {
+        "data": sections.QuadrantsData, "test": sections.TestPart, "gate": sections.Gate,
+    }  # fmt: skip
+    keys = {
+        "network": [f"network.{name}" for name in network],
+        "data, test, gate": [
+            f"{name}.{k}" for name, kind in data.items() for k in kind.model_fields
+        ],
+        "the run": [
+            *sections.RunConfig.model_fields,
+            "foo",
+            "network.foo.bar",
+            "a..b",
+            "data.kind.x",
+        ],
+    }[section]
+    changes = [f"{key}={value}" for key in keys for value in VALUES]
+    done = subprocess.run(
+        [sys.executable, "-c", FUZZ, tmp_path / "registry"],
+        input=json.dumps(changes),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found.keys() == set(changes)
+    # Nearly all are refused, or miss a limit that no network can meet: that is one sentence.
+    bad = {
+        change: (code, text)
+        for change, (code, text) in found.items()
+        if "unexpected fault" in text or (code, text.count("\n")) not in {(0, 0), (1, 1), (2, 1)}
+    }
+    assert bad == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "max_iter=abc",
+            "The 'max_iter' parameter of NeuralNetworkClassifier must be an int in the",
+        ),
+        (
+            "max_iter=[3]",
+            "The 'max_iter' parameter of NeuralNetworkClassifier must be an int in the",
+        ),
+        ("scoring=3", "The 'scoring' parameter of NeuralNetworkClassifier must be an instance of"),
+        ("alpha=1" + "0" * 400, "The 'alpha' parameter of NeuralNetworkClassifier must be a float"),
+        ("hidden_layer_sizes=[[1],[2,3]]", "The 'hidden_layer_sizes' parameter of Neural"),
+        (
+            "hidden_layer_sizes=[1000000000000]",
+            "it does not fit into memory. Make its layers small",
+        ),
+        ("class_weight={I='b'}", "class_weight"),
+    ],
+)
+def test_a_value_that_the_estimator_refuses_is_said_in_its_own_sentence(tmp_path, change, message):
+    words = ["train", "quadrants", "--set", f"network.{change}", "--registry", tmp_path / "r"]
+    done = quadnet(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("quadnet train: The network cannot be trained so")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_missing_file_is_said(tmp_path):

@@ -90,6 +90,11 @@ def test_a_pod_has_time_to_answer_what_is_in_flight(name):
 
 
 @NAMES
+def test_kubernetes_sets_no_variable_of_ours_for_the_service_of_the_same_name(name):
+    assert PODS[name]["enableServiceLinks"] is False
+
+
+@NAMES
 def test_ports_are_those_that_are_listened_on(name):
     found = settings(name)
     ports = {port["name"]: port["containerPort"] for port in container(name)["ports"]}

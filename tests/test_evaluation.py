@@ -72,6 +72,26 @@ def test_the_calibration_error_by_hand():
     assert (c.rows, c.recall, c.precision) == (0, None, 0.0)
 
 
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+def test_rows_that_overflow_in_the_network_are_wrong_and_every_class_as_probable(loss):
+    network = Network([1, 2, 3], activations=["relu"], loss=loss)
+    network.parameters.weights[0][:] = [[1e9, -1e9]]
+    network.parameters.weights[1][:] = [[1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]]
+    predictor = Predictor(network, ["a", "b", "c"])
+    X = np.array([[1.0], [1e308], [-1.0], [-1e308]])
+    part = Dataset(("x",), X, np.array(["a", "a", "c", "b"]))
+    measured = evaluation.evaluate(predictor, part)
+    assert measured.metrics.accuracy == 0.5
+    assert measured.metrics.log_loss == pytest.approx(np.log(3) / 2, rel=0.4)
+    assert np.isfinite(measured.metrics.calibration_error)
+    assert measured.confusion == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+    of_class = measured.metrics.classes
+    assert [(c.rows, c.recall) for c in of_class.values()] == [(2, 0.5), (1, 0.0), (1, 1.0)]
+    unanswered = [case for case in measured.worst if case.row in {1, 3}]
+    assert [case.answer for case in unanswered] == ["", ""]
+    assert [case.probability for case in unanswered] == [pytest.approx(1 / 3)] * 2
+
+
 def test_every_limit_of_the_gate():
     P = np.array([[0.9, 0.1, 0.0001], [0.9, 0.1, 0.0001], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
     P /= P.sum(axis=1, keepdims=True)

@@ -122,6 +122,18 @@ def test_a_network_without_hidden_layers_does_too(registry, loss, n_classes):
         check_same_answers(published(registry, loss, n_classes, dtype=dtype, bias=bias))
 
 
+def test_a_link_stays_one_and_its_file_is_written(registry, tmp_path):
+    model = publish(registry)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "q.onnx"
+    link.symlink_to(elsewhere / "real.onnx")
+    for overwrite in (False, True):
+        export.export(model, link, overwrite=overwrite)
+        assert link.is_symlink()
+        assert (elsewhere / "real.onnx").stat().st_size > 500
+        assert [path.name for path in elsewhere.iterdir()] == ["real.onnx"]
+
+
 def test_equal_logits_go_to_the_earlier_class(registry):
     model = publish(registry)
     X = np.array([[0.0, 0.0], [0.0, 0.5], [0.0, -0.5], [-0.5, 0.0]])

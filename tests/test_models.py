@@ -1,5 +1,6 @@
 """`quadnet models ...`, as its user types it, on a registry with a history."""
 
+import hashlib
 import json
 import shutil
 
@@ -305,6 +306,14 @@ def test_retraining_on_other_data_says_so(registry):
 def test_retraining_from_other_settings_is_different_for_no_recorded_reason(registry, tmp_path):
     model = changed(registry, lambda m: m["config"]["network"].update(max_iter=3))
     retrained = retraining.retrain(model)
+    assert retrained.outcome is Outcome.DIFFERENT
+    assert retrained.cause == "the configuration: its digest is not the recorded one"
+
+    def with_its_digest(manifest):
+        config = json.dumps(manifest["config"], sort_keys=True)
+        manifest["config_sha256"] = hashlib.sha256(config.encode()).hexdigest()
+
+    retrained = retraining.retrain(changed(registry, with_its_digest))
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "nothing that the manifest records"
     done = models(registry, "verify", "quadrants:1", "--retrain")

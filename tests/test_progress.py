@@ -12,14 +12,14 @@ from quadnet.history import History
 from tests.serving import QUADNET
 
 
-def test_on_a_terminal_there_is_a_bar_with_epoch_loss_accuracy_and_time_left(tmp_path):
+def on_a_terminal(*words, **variables):
+    """Run the command on a terminal, and return all that it has written there."""
     controller, terminal = pty.openpty()
-    words = ["train", "digits", "--registry", tmp_path / "r", "--set", "validation=0.1"]
     with subprocess.Popen(
         [*QUADNET, *map(str, words)],
         stdout=terminal,
         stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        env={**os.environ, **variables},
     ) as process:
         os.close(terminal)
         seen = b""
@@ -31,14 +31,45 @@ def test_on_a_terminal_there_is_a_bar_with_epoch_loss_accuracy_and_time_left(tmp
             if not chunk:
                 break
             seen += chunk
-        assert process.wait(60) == 0
+        assert process.wait(60) == 0, seen.decode()
     os.close(controller)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    return seen.decode()
+
+
+def plain(text):
+    """Return the text without what moves the cursor, and colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+def test_on_a_terminal_there_is_a_bar_with_epoch_loss_accuracy_and_time_left(tmp_path):
+    words = ["train", "digits", "--registry", tmp_path / "r", "--set", "validation=0.1"]
+    text = plain(on_a_terminal(*words, TERM="xterm", COLUMNS="120"))
     assert re.search(
         r"Training .*\d+% epoch \d+, loss [\d.e-]+, validation accuracy 0\.\d+ *\d:\d\d:\d\d", text
     )
     # The bar is gone when it is done; what came of it stays.
     assert "Published digits version 1" in text.splitlines()[-1]
+
+
+SHORT = ["data.points=400", "network.max_iter=30", "gate.accuracy=0.5"]
+SHORT = ["train", "quadrants", *(word for change in SHORT for word in ("--set", change))]
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown", ""])
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path, term):
+    text = on_a_terminal(*SHORT, "--registry", tmp_path / "r", TERM=term)
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0].startswith("Trained a 2-6-4 network on ")
+    assert lines[-1].startswith("Published quadrants version 1")
+
+
+@pytest.mark.parametrize("columns", ["0", "-3", "abc", "²", "", "1", "100000"])
+def test_any_width_that_a_terminal_claims_is_survived(tmp_path, columns):
+    words = [*SHORT, "--registry", tmp_path / "r"]
+    text = plain(on_a_terminal(*words, TERM="xterm", COLUMNS=columns, LINES=columns))
+    assert "Published quadrants version 1" in text
+    assert "unexpected fault" not in text
 
 
 class Clock:

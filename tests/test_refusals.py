@@ -29,7 +29,7 @@ X_IRIS, Y_IRIS = load_iris(return_X_y=True)
         ("loss", "hinge", "a str among {'binary_cross_entropy', 'log_loss', 'squared_error'}"),
         ("dropout", 1.0, "a float in the range [0.0, 1.0)"),
         ("step_factor", 0, "a float in the range (0.0, 1.0]"),
-        ("class_weight", "even", "a str among {'balanced'} or an instance of 'dict' or None"),
+        ("class_weight", "even", "a str among {'balanced'} or a dict of numbers or None"),
         ("max_grad_norm", -1, "a float in the range (0.0, inf) or None"),
         ("n_iter_no_change", 0.5, "an int in the range [1, inf) or inf"),
     ],

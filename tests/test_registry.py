@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from quadnet import artifact, promotion, verification
+from quadnet import artifact, promotion, retention, verification
 from quadnet.errors import CorruptVersion, NotFound, RegistryError
 from quadnet.network import Network
 from quadnet.predictor import Predictor
@@ -205,6 +206,73 @@ def test_a_directory_of_other_things_is_not_made_a_registry(tmp_path):
     with pytest.raises(RegistryError, match=r"is no registry and not empty: it holds 'thesis.tex'"):
         publish(Registry(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_people_and_tools_leave_in_a_folder_is_no_obstacle(tmp_path):
+    for name in (".gitkeep", ".gitignore", ".DS_Store", "README.md", "Thumbs.db", "lost+found"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".git").mkdir()
+    registry = Registry(tmp_path)
+    publish(registry)
+    home = registry.home("quadrants")
+    places = [tmp_path / "models", home, home / "versions", home / "aliases", home / ".staging"]
+    for place in (*places, registry.path("quadrants", 1)):
+        (place / ".gitkeep").write_text("")
+        (place / "notes.txt").write_text("x")
+    (tmp_path / "models" / "notes").mkdir()
+    (home / "versions" / "000007.bak").mkdir()
+    assert registry.models() == ["quadrants"]
+    assert registry.versions("quadrants") == [1]
+    assert publish(registry, alias="candidate").manifest.version == 2
+    assert {checked.problem for checked in verification.check(registry)} == {None}
+    policy = retention.Policy(newest=1, days=0, generations=0, grace=0)
+    for item in list(retention.removable(registry, policy)):
+        assert retention.remove(registry, item, policy)
+    assert all((place / ".gitkeep").exists() for place in places)
+
+
+def git(directory, *words):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    return subprocess.run(
+        ["git", *identity, *words], cwd=directory, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_path):
+    predictor = exact_predictor()
+    registry.publish(
+        "quadrants",
+        predictor,
+        record(predictor),
+        SELF_TEST_INPUTS,
+        attachments=lambda version: {"card.md": b"# Card\n\nText.\n"},
+    )
+    promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="test")
+    git(registry.root, "init")
+    git(registry.root, "add", ".")
+    git(registry.root, "commit", "-m", "first")
+    for crlf, advice in ((True, None), (True, "* -text\n")):
+        if advice:
+            (registry.root / ".gitattributes").write_text(advice)
+            git(registry.root, "add", ".gitattributes")
+            git(registry.root, "commit", "-m", "as advised")
+        copy = tmp_path / ("advised" if advice else "copy")
+        git(tmp_path, "clone", "-c", f"core.autocrlf={str(crlf).lower()}", registry.root, copy)
+        problems = [checked.problem for checked in verification.check(Registry(copy))]
+        if advice:
+            assert problems == [None, None]
+            continue
+        said = "its line ends were changed to CRLF, as git does where core.autocrlf is on. Put the"
+        assert f"manifest.json: {said}" in problems[0]
+        assert said in problems[1]
+        assert "`* -text` into a file .gitattributes" in problems[0]
+        # With the manifest as it was, the text beside it is named too.
+        manifest = copy / "models/quadrants/versions/000001/manifest.json"
+        manifest.write_bytes(manifest.read_bytes().replace(b"\r\n", b"\n"))
+        log = copy / "models/quadrants/aliases/00000001.json"
+        log.write_bytes(log.read_bytes().replace(b"\r\n", b"\n"))
+        (problem, _) = [checked.problem for checked in verification.check(Registry(copy))]
+        assert f"card.md: {said}" in problem
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):

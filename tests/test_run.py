@@ -5,17 +5,20 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline import candidate, presets, publishing, runfile, trial
+from pipeline import candidate, parts, presets, publishing, runfile, trial
 from quadnet import cli, promotion, quadrants
-from quadnet.errors import Conflict, GateFailed, InvalidSetting
+from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
 from quadnet.registry import Registry
-from tests.serving import quadnet
+from tests.serving import QUADNET, ROOT, quadnet
 
 SMALL = [
     "data.points=400",
@@ -138,14 +141,144 @@ def test_just_as_good_as_the_champion_is_good_enough(registry):
     assert publishing.publish(again, registry).manifest.baseline.version == 1
 
 
-def test_another_champion_meanwhile_is_not_replaced(registry):
+def test_another_champion_meanwhile_is_judged_against_before_it_is_replaced(registry):
     champion = publishing.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
+    worse = attempt(small("network.max_iter=45", "gate.tolerance=0.1"), champion)
+    assert worse.passed
     publishing.publish(attempt(small(), champion), registry)
-    with pytest.raises(Conflict, match=r"version 3 is published, but the champion is no longer"):
-        publishing.publish(judged, registry)
+    # As good as the new champion, by the same rows: it follows.
+    publishing.publish(judged, registry)
+    assert registry.target("quadrants").version == 3
+    assert registry.aliases("quadrants").reason == "passed its gate, against version 2"
+
+
+def better_and_worse(first_champion=None):
+    """Return two trials that were judged against the same champion, the second one worse."""
+    better = attempt(small(), first_champion)
+    worse = attempt(small("network.max_iter=15", "gate.accuracy=0"), first_champion)
+    assert accuracy(worse) < accuracy(better)
+    return better, worse
+
+
+def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_before_it_came(registry):
+    better, worse = better_and_worse()
+    assert better.passed
+    assert worse.passed
+    publishing.publish(better, registry)
+    with pytest.raises(Conflict) as caught:
+        publishing.publish(worse, registry)
+    assert re.fullmatch(
+        r"quadrants version 2 is published, but the champion was changed after the version was "
+        r"judged \(now version 1\)\. Judged again, it failed its gate on accuracy \(champion: "
+        r"version 1\), .*, and no alias was moved\. To make it champion anyway: quadnet models "
+        r"alias quadrants champion=2",
+        str(caught.value),
+    )
+    assert registry.target("quadrants").version == 1
+    assert registry.versions("quadrants") == [1, 2]
+    # Forced, or without a comparison in its gate, it moves, and the history says why.
+    publishing.publish(worse, registry, forced="a test")
+    assert registry.target("quadrants").version == 3
+    assert registry.aliases("quadrants").reason == "forced: a test"
+    publishing.publish(attempt(small("gate.champion=false")), registry)
+    assert registry.target("quadrants").version == 4
+
+
+def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
+    champion = publishing.publish(attempt(small()), registry)
+    judged = attempt(small(), champion)
+    promotion.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
+    publishing.publish(judged, registry)
     assert registry.target("quadrants").version == 2
-    assert registry.versions("quadrants") == [1, 2, 3]
+    assert registry.aliases("quadrants").reason == "passed its gate"
+
+
+def test_a_new_champion_that_cannot_be_compared_with_is_a_conflict(registry):
+    judged = attempt(small())
+    trained = attempt(presets.load("digits", ["name='quadrants'", "network.max_iter=20"]))
+    publishing.publish(trained, registry, forced="another signature")
+    with pytest.raises(Conflict, match=r"version 2 is published, but .* has other features than"):
+        publishing.publish(judged, registry)
+    assert registry.target("quadrants").version == 1
+
+
+def test_a_damaged_champion_can_be_replaced_by_force(registry):
+    publishing.publish(attempt(small()), registry)
+    weights = registry.path("quadrants", 1) / "weights.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"")
+    with pytest.raises(CorruptVersion):
+        publishing.publish(attempt(small()), registry)
+    publishing.publish(attempt(small()), registry, forced="the old one is damaged")
+    assert registry.target("quadrants").version == 3
+
+
+RACE = """
+import sys
+from pathlib import Path
+
+from pipeline import candidate, presets, publishing, trial
+from quadnet.errors import Conflict
+from quadnet.registry import Registry
+
+# As `quadnet train`, but waiting for the other process between the verdict and the publication.
+judged = trial.judge(candidate.train(presets.load("quadrants", sys.argv[2:])))
+print("judged", flush=True)
+sys.stdin.readline()
+try:
+    publishing.publish(judged, Registry(Path(sys.argv[1])))
+except Conflict as error:
+    sys.exit(f"conflict: {error}")
+"""
+
+
+def test_two_first_trainings_at_once_leave_the_better_one_as_champion(tmp_path):
+    for round_ in range(4):
+        registry = Registry(tmp_path / str(round_))
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", RACE, registry.root, *SMALL, *changes],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+            for changes in ([], ["network.max_iter=15", "gate.accuracy=0"])
+        ]
+        for process in processes:
+            assert process.stdout.readline() == "judged\n", process.communicate()
+        # Which of the two comes first must not matter.
+        for process in processes[:: 1 if round_ % 2 else -1]:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        better, worse = ((p.communicate(timeout=120)[1], p.returncode) for p in processes)
+        assert better == ("", 0)
+        assert worse[1] == 0 or worse[0].startswith("conflict: quadrants version"), worse
+        manifest = registry.load("quadrants", registry.target("quadrants").version).manifest
+        assert manifest.config["network"]["max_iter"] == 60
+        assert registry.versions("quadrants") == [1, 2]
+
+
+def test_two_first_trainings_by_command_at_once_leave_the_better_one_as_champion(tmp_path):
+    for round_ in range(2):
+        root = tmp_path / str(round_)
+        words = [*QUADNET, "train", "quadrants", "--registry", str(root)]
+        words += [word for change in SMALL for word in ("--set", change)]
+        worse = ["--set", "network.max_iter=15", "--set", "gate.accuracy=0"]
+        processes = [
+            subprocess.Popen(
+                [*words, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            for more in ([], worse)
+        ]
+        for process in processes:
+            process.communicate(timeout=120)
+        assert processes[0].returncode == 0
+        registry = Registry(root)
+        manifest = registry.load("quadrants", registry.target("quadrants").version).manifest
+        assert manifest.config["network"]["max_iter"] == 60
 
 
 def test_an_alias_moved_meanwhile_does_not_matter(registry):
@@ -183,6 +316,118 @@ def test_the_command_prints_the_verdicts_and_forces_with_a_reason(registry):
     assert registry.target("quadrants").version == 1
 
 
+def test_the_reader_of_the_output_may_leave_and_the_version_is_published(registry):
+    words = ["train", "quadrants", "--registry", registry.root]
+    words += [word for change in SMALL for word in ("--set", change)]
+    with subprocess.Popen(
+        [*QUADNET, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().startswith("Trained a ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(120) == 0
+    assert registry.target("quadrants").version == 1
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*QUADNET, *map(str, words)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        0,
+        "quadnet: warning: standard output cannot be written: No space left on device.\n",
+    )
+    assert registry.versions("quadrants") == [1, 2]
+
+
+def test_a_tilde_that_no_shell_has_replaced_is_the_home_directory(tmp_path):
+    (tmp_path / "points.csv").write_text("x,y\n0.5,0.5\n")
+    home = {"HOME": str(tmp_path)}
+    words = ["train", "quadrants", "--registry=~/m", *(f"--set={change}" for change in SMALL)]
+    assert quadnet(*words, cwd=tmp_path, env=home).returncode == 0
+    done = quadnet(
+        "score", "quadrants", "~/points.csv", "~/out.csv",
+        cwd=tmp_path, env={**home, "QUADNET_REGISTRY": "~/m"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    # Libraries keep hidden files in a home.
+    names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+    assert names == ["m", "out.csv", "points.csv"]
+    # Nobody's home is a name like any other.
+    done = quadnet("models", "list", "--registry=~nonesuch/m", cwd=tmp_path, env=home)
+    assert done.stdout == "There is no model in ~nonesuch/m yet. `quadnet train` publishes one.\n"
+
+
+def test_the_evaluation_of_very_many_classes_is_small(tmp_path):
+    n_classes, rng = 2000, np.random.default_rng(0)
+    X = rng.normal(size=(24_000, 3)).round(4)
+    rows = [f"{x},{y},{z},k{i % n_classes}" for i, (x, y, z) in enumerate(X.tolist())]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,z,k", *rows, ""]))
+    (tmp_path / "t.toml").write_text(
+        'name = "many"\n[data]\nkind = "csv"\npath = "t.csv"\nlabel = "k"\n'
+        "[network]\nmax_iter = 1\nhidden_layer_sizes = [4]\n[gate]\naccuracy = 0\n"
+    )
+    registry = Registry(tmp_path / "registry")
+    done = quadnet("train", "t.toml", "--registry", registry.root, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    model = registry.load("many", 1)
+    content = registry.attachment(model, "evaluation.json")
+    assert len(content) < 4e6
+    measured = json.loads(content)["test"]
+    rows = sum(c["rows"] for c in measured["metrics"]["classes"].values())
+    assert (
+        sum(count for _, _, count in measured["confusion"]) == rows == model.manifest.data.test.rows
+    )
+    right = sum(count for truth, answer, count in measured["confusion"] if truth == answer)
+    assert right / rows == pytest.approx(measured["metrics"]["accuracy"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_row_that_went_badly_is_named_by_its_place_in_the_file(tmp_path, kind):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(400, 2)).round(5)
+    labels = np.where(X[:, 0] > 0, "right", "left")
+    labels[::17] = "left"
+    # Lines that are no rows, and rows of two lines, move what comes after them.
+    places, lines = [], ["x,y,note,side"]
+    for i, (x, y) in enumerate(X.tolist()):
+        if i % 23 == 5:
+            lines.append("")
+        places.append(len(lines) + 1)
+        note = '"two' if i % 31 == 7 else "one"
+        lines.append(f"{x},{y},{note}" + (f",{labels[i]}" if note == "one" else ""))
+        if note != "one":
+            lines.append(f'lines",{labels[i]}')
+    path = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        path.write_text("\n".join([*lines, ""]))
+    else:
+        places = list(range(1, 401))
+        columns = {"x": X[:, 0], "y": X[:, 1], "note": ["one"] * 400, "side": labels.tolist()}
+        parquet.write_table(pa.table(columns), path, row_group_size=90)
+    (tmp_path / "t.toml").write_text(
+        f'name = "sides"\n[data]\nkind = "{kind}"\npath = "t.{kind}"\nlabel = "side"\n'
+        'features = ["x", "y"]\n[network]\nmax_iter = 50\n[gate]\naccuracy = 0\n'
+    )
+    registry = Registry(tmp_path / "registry")
+    done = quadnet("train", "t.toml", "--registry", registry.root, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    model = registry.load("sides", 1)
+    measured = json.loads(registry.attachment(model, "evaluation.json"))
+    by_place = dict(zip(places, X.tolist(), strict=True))
+    for part in ("train", "test"):
+        worst = measured[part]["worst"]
+        assert worst[0]["answer"] == "right"
+        assert worst[0]["label"] == "left"
+        assert [case["x"] for case in worst] == [by_place[case["row"]] for case in worst]
+    report = re.sub(r"<[^>]+>", " ", registry.attachment(model, "report.html").decode())
+    unit, first = "Line" if kind == "csv" else "Row", measured["test"]["worst"][0]["row"]
+    assert re.search(rf"{unit}\s+Label\s+Answer", report)
+    assert re.search(rf"{first}\s+left\s+right", report)
+
+
 RUN_FILE = """
 name = "irises"
 scale = true
@@ -205,7 +450,7 @@ accuracy = 0.8
 """
 
 
-def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_path):
+def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_path, monkeypatch):
     irises = load_iris(as_frame=True)
     frame = irises.data.assign(species=irises.target_names[irises.target])
     frame.to_csv(tmp_path / "irises.csv", index=False)
@@ -231,8 +476,40 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     done = quadnet(*words, cwd=tmp_path)
     assert "irises version 1, retrained: bit-identical" in done.stdout
     done = quadnet(*words, cwd="/")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "ok     irises version 1, retrained: not checked, irises.csv cannot be read: No such file "
+        "or directory\n1 looked at, 0 wrong, 1 not checked.\n"
+    )
+    # What it was judged by is recorded too: with the same weights, all test labels are others.
+    path = tmp_path / "irises.csv"
+    monkeypatch.chdir(tmp_path)
+    read = parts.of(candidate.resolved(runfile.load(tmp_path / "csv.toml")))
+    test = {tuple(row) for row in read.test.open().X.tolist()}
+    moved = {"setosa": "virginica", "virginica": "versicolor", "versicolor": "setosa"}
+    names = ["petal length (cm)", "petal width (cm)"]
+    in_test = [tuple(row) in test for row in frame[names].to_numpy().tolist()]
+    frame["species"] = frame["species"].astype(str)
+    frame.assign(species=frame["species"].where(~np.array(in_test), frame["species"].map(moved)))[
+        frame.columns
+    ].to_csv(path, index=False)
+    done = quadnet(*words, cwd=tmp_path)
     assert done.returncode == 1
-    assert "it cannot be trained here, irises.csv cannot be read: No such file" in done.stdout
+    assert done.stdout.splitlines()[0] == (
+        "WRONG  irises version 1, retrained: different; the first cause of difference: the data: "
+        "the part to test by had another content: its manifest does not lead back to it"
+    )
+    # A file that is there and no longer holds the columns is other data; one that may not be read
+    # is not checked.
+    path.write_text("a,b\n1,2\n")
+    done = quadnet(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the first cause of difference: the data: irises.csv, column species" in done.stdout
+    path.unlink()
+    path.mkdir()
+    done = quadnet(*words, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "not checked, irises.csv cannot be read: it is a directory" in done.stdout
 
 
 # ---- what is judged, and by how much

@@ -26,8 +26,9 @@ from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.network import Network
 from quadnet.predictor import Predictor
 from quadnet.registry import Registry
+from tests import inference
 from tests.exact import SELF_TEST_INPUTS, publish, record
-from tests.serving import QUADNET, ROOT, quadnet
+from tests.serving import QUADNET, ROOT, ServerProcess, quadnet
 
 
 @pytest.fixture
@@ -197,6 +198,46 @@ def test_parquet_columns_of_every_kind_come_out_as_they_went_in(tmp_path, shared
     assert filtered["id"].to_pylist() == list(range(49_990, 50_000))
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view(), pa.large_string()])
+def test_columns_of_views_come_out_as_they_went_in_with_rows_put_aside_too(tmp_path, shared, kind):
+    X = points(20_000)
+    X[[0, 1, 5000, 19_999], 0] = np.nan
+    text = pa.array([None if i % 5 == 0 else f"Zürich {i}".encode() for i in range(len(X))])
+    text = text.cast(pa.string()) if kind != pa.binary_view() else text
+    table = pa.table({"x": X[:, 0], "y": X[:, 1], "text": text.cast(kind)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=9000)
+    read = pq.read_table(score(shared, tmp_path / "in.parquet", on_error="skip"))
+    good = np.isfinite(X).all(axis=1)
+    assert read.schema.field("text").type == kind
+    expected = [value for value, kept in zip(text.to_pylist(), good, strict=True) if kept]
+    assert read["text"].to_pylist() == expected
+    assert read["label"].to_pylist() == shared.predictor.predict(X[good]).tolist()
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
+def test_an_output_that_is_a_link_stays_one_and_its_file_is_written(tmp_path, shared, name):
+    path = tmp_path / name
+    frame = pd.DataFrame(points(100), columns=["x", "y"])
+    (frame.to_csv if path.suffix == ".csv" else frame.to_parquet)(path, index=False)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    link, real = tmp_path / f"out{path.suffix}", elsewhere / f"answered{path.suffix}"
+    link.symlink_to(real)  # which is not there yet
+    score(shared, path)
+    whole = real.read_bytes()
+    real.write_bytes(b"old")
+    with pytest.raises(InvalidSetting, match="exists already"):
+        score(shared, path)
+    score(shared, path, overwrite=True)
+    assert link.is_symlink()
+    assert real.read_bytes() == whole
+    assert [p.name for p in elsewhere.iterdir()] == [real.name]
+    # An input by another name is still the input.
+    link.unlink()
+    link.symlink_to(path)
+    with pytest.raises(InvalidSetting, match="is the input: the output needs another name"):
+        score(shared, path, overwrite=True)
+
+
 def test_rows_labels_of_pandas_survive(tmp_path, shared):
     frame = pd.DataFrame(points(10), columns=["x", "y"], index=pd.Index(range(5, 15), name="id"))
     frame.to_parquet(tmp_path / "in.parquet")
@@ -210,6 +251,64 @@ def test_a_file_without_rows_gives_one_without_rows(tmp_path, shared):
     pd.DataFrame({"x": [], "y": []}).to_parquet(tmp_path / "in.parquet")
     read = pq.read_table(score(shared, tmp_path / "in.parquet"))
     assert (len(read), read.column_names) == (0, ["x", "y", "label", "certainty", "version"])
+
+
+def overflowing(registry, loss, dtype="float64"):
+    """Publish a relu network in which large values overflow; return the model."""
+    classes, outputs = ["low", "mid", "high"], 3
+    if loss == "sigmoid_cross_entropy, one output":
+        classes, outputs, loss = ["no", "yes"], 1, "sigmoid_cross_entropy"
+    network = Network([2, 8, outputs], activations=["relu"], loss=loss, dtype=dtype)
+    network.parameters.flat[:] = np.random.default_rng(1).normal(
+        size=len(network.parameters.flat), scale=3.0
+    )
+    predictor = Predictor(network, classes)
+    return registry.publish("m", predictor, record(predictor), SELF_TEST_INPUTS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "loss",
+    ["softmax_cross_entropy", "sigmoid_cross_entropy", "sigmoid_cross_entropy, one output"],
+)
+def test_a_row_that_overflows_in_the_network_gets_no_label_as_from_the_server(
+    tmp_path, registry, loss, dtype
+):
+    model = overflowing(registry, loss, dtype)
+    X = points(2000)
+    huge = {0: (1e308, 1e308), 7: (1e308, -1e308), 1999: (-1.7e308, 1.7e308)}
+    for row, values in huge.items():
+        X[row] = values
+    frame = pd.DataFrame(X, columns=["x", "y"])
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    frame.to_parquet(tmp_path / "in.parquet")
+    publish(registry)  # what the server answers by default
+    with ServerProcess(registry.root) as server:
+        request = inference.raw(X, model="m", model_version="1")
+        answer = inference.InferenceStub(server.channel).ModelInfer(request)
+    labels = [name.decode() for name in inference.outputs(answer)["label"]]
+    unanswered = [row for row in huge if labels[row] == ""]
+    assert unanswered, labels[:8]
+    assert {row for row, label in enumerate(labels) if not label} <= huge.keys()
+
+    done = quadnet(
+        "score", "m:1", tmp_path / "in.csv", tmp_path / "out.csv", "--registry", registry.root
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith(f"{len(unanswered)} of them have no label")
+    scored = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert scored["label"].tolist() == labels
+    assert [row for row, cell in enumerate(scored["certainty"]) if cell == ""] == unanswered
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert all(lines[row + 1].endswith(",,,1") for row in unanswered)
+    certainties = pd.to_numeric(scored["certainty"]).dropna()
+    assert certainties.between(0, 1).all()
+
+    read = pq.read_table(score(model, tmp_path / "in.parquet", suffix="-p"))
+    assert read["label"].to_pylist() == [label or None for label in labels]
+    assert read["label"].null_count == read["certainty"].null_count == len(unanswered)
+    assert not np.isnan(read["certainty"].drop_null().to_numpy()).any()
+    assert set(read["version"].to_pylist()) == {1}
 
 
 BAD = b'x,y,note\n1,1,a\nabc,1,"b, ""c"""\n-1,1,d\n1,,e\n1,2\n-1,-1,caf\xe9\n1,-1,"f\n2,2,g\n'
@@ -595,6 +694,94 @@ def test_killed_anywhere_it_goes_on_to_the_very_same_bytes(
         X = X[np.isfinite(X).all(axis=1)]
         read = pq.read_table(whole)
         assert read["label"].to_pylist() == model.predictor.predict(X).tolist()
+
+
+OTHER_BATCHES = """
+import os, signal, sys
+from pathlib import Path
+
+from pipeline.scoring import job
+from pipeline.tables import parquet
+from quadnet.registry import Registry
+
+# As another release, or another pyarrow, that reads its batches in another length.
+parquet._BATCH_ROWS = parquet._MOST_ROWS = int(sys.argv[3])
+calls = iter(range(int(sys.argv[4])))
+
+
+def progress(*_):
+    if next(calls, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+model = Registry(Path(sys.argv[1])).load("quadrants", 1)
+source = Path(sys.argv[2])
+job.score(model, source, source.with_name("out.parquet"), progress=progress, checkpoint_bytes=1)
+"""
+
+
+@pytest.mark.parametrize("rows_a_batch", [1, 777, 4096, 8191, 9000, 30_001])
+@pytest.mark.parametrize("rows_a_group", [5000, 24_000, 200_000])
+def test_parquet_resumed_off_a_batch_boundary_keeps_every_row_once(
+    tmp_path, in_memory, model, registry, rows_a_batch, rows_a_group
+):
+    n, source = 100_000, in_memory / "in.parquet"
+    X = points(n)
+    table = pa.table({"x": X[:, 0], "y": X[:, 1], "id": np.arange(n)})
+    pq.write_table(table, source, row_group_size=rows_a_group)
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_BATCHES, registry.root, source, str(rows_a_batch), "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    summary = job.score(model, source, in_memory / "out.parquet", resume=True)
+    assert 0 < summary.rows_before < n
+    assert summary.rows == n
+    read = pq.read_table(in_memory / "out.parquet")
+    assert read["id"].to_pylist() == list(range(n))
+    assert read["label"].to_pylist() == model.predictor.predict(X).tolist()
+
+
+@pytest.mark.parametrize("row", [0, 1, 8191, 8192, 8193, 19_999, 20_000])
+def test_parquet_rows_from_any_place_are_the_rest_of_the_file(tmp_path, row):
+    from pipeline.tables.parquet import ParquetSource
+
+    X = points(20_000)
+    table = pa.table({"x": X[:, 0], "y": X[:, 1]})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=20_000)
+    source = ParquetSource(tmp_path / "in.parquet", chunk_bytes=2**20)
+    chunks = list(source.chunks(["x", "y"], {"group": 0, "row": row}))
+    read = np.concatenate([np.empty((0, 2)), *(chunk.X for chunk in chunks)])
+    np.testing.assert_array_equal(read, X[row:])
+    with pytest.raises(InvalidInput, match=r"expected row 20001 in row group 0, got row groups"):
+        next(source.chunks(["x", "y"], {"group": 0, "row": 20_001}))
+    source.close()
+
+
+def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
+    X, path = points(40_000), tmp_path / "in.parquet"
+    table = pa.table({"x": X[:, 0], "y": X[:, 1]})
+
+    pq.write_table(table, path, row_group_size=3000)
+    interrupted(shared, path, after=2)
+    status = path.stat()
+    pq.write_table(table, path, row_group_size=4000, compression="zstd")
+    # To the system it is the same file: as long, and of the same time.
+    with path.open("r+b") as file:
+        content = file.read()
+        length = int.from_bytes(content[-8:-4], "little") + 8
+        body, footer = content[:-length], content[-length:]
+        assert len(content) < status.st_size
+        file.seek(0)
+        file.write(body + b"\0" * (status.st_size - len(content)) + footer)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    message = "cannot be gone on with: the input's header was"
+    with pytest.raises(InvalidSetting, match=message):
+        score(shared, path, resume=True, chunk_bytes=5000)
 
 
 def on_a_small_disk(directory, size):

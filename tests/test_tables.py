@@ -428,7 +428,11 @@ def test_parquet_is_read_like_csv_whatever_the_kind_of_number(tmp_path):
 
 @pytest.mark.parametrize(
     "labels", [pa.array(["a", "b"]), pa.array(["a", "b"], pa.large_string()),
-               pa.array(["a", "b"]).dictionary_encode()],
+               pa.array(["a", "b"]).dictionary_encode(), pa.array(["a", "b"], pa.string_view()),
+               pa.array(["a", "b"], pa.large_string()).dictionary_encode(),
+               pa.array([b"a", b"b"]).dictionary_encode(),
+               *(pa.array([b"a", b"b"], kind) for kind in (
+                   pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(1)))],
 )  # fmt: skip
 def test_parquet_labels_are_text_of_any_kind(tmp_path, labels):
     path = write(tmp_path, {"x": [1.0, 2.0], "k": labels})
@@ -460,6 +464,10 @@ def test_row_labels_of_pandas_are_no_features(tmp_path):
         ),
         ({"x": [1.0, 2.0], "k": ["a", " "]}, "row 2, column k: expected a label, got an empty"),
         ({"x": [1.0, 2.0], "k": ["a", "b\0"]}, "row 2, column k: expected a label without NUL"),
+        (
+            {"x": [1.0, 2.0], "k": [b"a", b"\xff"]},
+            "row 2, column k: expected a label in UTF-8, got",
+        ),
         ({"x": [1.0, 2.0], "k": [0.5, 1.5]}, "column k: expected text or integers, got values of"),
         ({"x": [1.0, 2.0], "k": ["a", "a"]}, "column k: expected several classes, got only 'a'"),
         ({}, ": expected a column of numbers beside k, got none"),

@@ -15,7 +15,10 @@ _MOST_PIXELS = 64 * 64
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan of shape (height, width): what it is, what it was taken for, and how surely."""
+    """One scan of shape (height, width): what it is, what it was taken for, and how surely.
+
+    `row` is its place in the file, as `Dataset.place` counts it.
+    """
 
     row: int
     pixels: FloatArray
@@ -26,12 +29,13 @@ class Scan:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The scans that went worst, typical ones, and the range of their pixels."""
+    """The scans that went worst, typical ones, the range of their pixels, and what a row is."""
 
     worst: list[Scan]
     typical: list[Scan]
     low: float
     high: float
+    unit: str
 
 
 def of(trial: Trial) -> Gallery | None:
@@ -55,6 +59,7 @@ def of(trial: Trial) -> Gallery | None:
         typical=[scan(*found) for found in _typical(trial)],
         low=float(train.min()),
         high=float(train.max()),
+        unit=trial.test.unit,
     )
 
 
@@ -81,5 +86,5 @@ def _typical(trial: Trial) -> list[tuple[int, FloatArray, str, str, float]]:
             row = rows[np.argsort(P[rows, i], kind="stable")[len(rows) // 2]]
             column = np.flatnonzero(predictor.classes.astype(str) == answers[row])[0]
             certainty = float(P[row, column])
-            found.append((int(row), test.X[row], str(name), answers[row], certainty))
+            found.append((test.place(int(row)), test.X[row], str(name), answers[row], certainty))
     return found

@@ -98,7 +98,8 @@ def worst(trial: Trial) -> Table:
         )
         for case in trial.evaluations["test"].worst
     ]
-    columns = ("Row", "Label", "Answer", "Certainty of the answer", "Probability of the label")
+    place = trial.test.unit.capitalize()
+    columns = (place, "Label", "Answer", "Certainty of the answer", "Probability of the label")
     caption = "The test rows whose label was given the least probability"
     if rest := len(trial.test.features) - len(names):
         caption += f" (without {rest:,} further features)"

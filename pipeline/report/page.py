@@ -167,7 +167,8 @@ def _map(shown: Plane, record: Record, figures: ModuleType) -> list[Html]:
 def _gallery(scans: Gallery, figures: ModuleType) -> list[Html]:
     def drawn(scan: Scan) -> Html:
         wrong = scan.answer != scan.label
-        alternative = f"Row {scan.row}, a scan of {scan.label}, answered {scan.answer}"
+        place = f"{scans.unit.capitalize()} {scan.row}"
+        alternative = f"{place}, a scan of {scan.label}, answered {scan.answer}"
         return element(
             "figure",
             element(

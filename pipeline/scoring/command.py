@@ -8,13 +8,14 @@ from pipeline import progress
 from pipeline.scoring import job
 from pipeline.settings import ScoreSettings
 from quadnet.registry import Registry
+from quadnet.settings import expand_user
 
 
 def score(settings: ScoreSettings) -> int:
     """Score a file and say how many rows it had and how fast it went."""
     registry = Registry(settings.registry)
     model = registry.load(*registry.resolve(settings.model))
-    source, target = Path(settings.input), Path(settings.output)
+    source, target = (expand_user(Path(name)) for name in (settings.input, settings.output))
     start = time.perf_counter()
     with progress.shown(f"Scoring {source.name}", 1.0) as show:
         try:
@@ -39,4 +40,10 @@ def score(settings: ScoreSettings) -> int:
         f"{rows:,} rows scored{before}, {skipped:,} skipped{aside}, {speed:,.0f} rows/s: {target}",
         flush=True,
     )
+    if summary.unanswered:
+        print(
+            f"{summary.unanswered:,} of them have no label and no certainty: their values are so "
+            "large that they overflow in the network.",
+            flush=True,
+        )
     return 0

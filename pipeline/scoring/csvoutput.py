@@ -17,7 +17,8 @@ _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
 class CsvOutput:
     """A CSV file that is written: each row as it stands, then label, certainty and version.
 
-    Certainties have 6 decimals, rows end with a line feed.
+    Certainties have 6 decimals, rows end with a line feed. Label and certainty of a row without an
+    answer are empty.
 
     Parameters
     ----------
@@ -34,7 +35,9 @@ class CsvOutput:
     ) -> None:
         self._header = b",".join([source.schema, *map(cell, added)])
         labels = [cell(name) for name in classes]
-        self._endings = np.array([b",%s,0.000000,%d\n" % (label, version) for label in labels])
+        endings = [b",%s,0.000000,%d\n" % (label, version) for label in labels]
+        # The last one is for rows without an answer, whose class is -1.
+        self._endings = np.array([*endings, b",,,%d\n" % version])
         # Where each label's certainty begins.
         self._certainty = np.array([len(label) + 2 for label in labels], np.intp)
 
@@ -43,7 +46,10 @@ class CsvOutput:
         return self._header + b"\n"
 
     def encode(self, rows: list[bytes], winners: IntArray, certainties: FloatArray) -> bytes:
-        """Return the rows, given the index of each one's class and that class's probability."""
+        """Return the rows, given the index of each one's class and that class's probability.
+
+        The index of a row without an answer is -1.
+        """
         pieces = [b""] * (2 * len(rows))
         pieces[::2] = rows
         pieces[1::2] = self._ends(winners, certainties)
@@ -55,10 +61,13 @@ class CsvOutput:
 
     def _ends(self, winners: IntArray, certainties: FloatArray) -> list[bytes]:
         ends = self._endings[winners]
+        rows = np.flatnonzero(winners >= 0)
+        if len(rows) < len(winners):
+            winners, certainties = winners[rows], certainties[rows]
         characters = ends.view(np.uint8).reshape(len(ends), ends.itemsize)
         ones, millionths = np.divmod(_millionths(certainties), 1_000_000)
         thousands, units = np.divmod(millionths, 1000)
-        rows, at = np.arange(len(ends)), self._certainty[winners]
+        at = self._certainty[winners]
         characters[rows, at] += ones.astype(np.uint8)
         for i in range(3):
             characters[rows, at + 2 + i] = _DIGITS[thousands, i]

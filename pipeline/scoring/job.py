@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.scoring.csvoutput import cell, quoted
 from pipeline.scoring.partial import Partial, rejected_rows
 from pipeline.tables.chunks import Chunk, Fault, Position, refusal, wrong
-from quadnet import __version__
+from quadnet import __version__, durable
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.predictor import Predictor, decide
@@ -61,7 +61,10 @@ class Output(Protocol):
         """Return what comes before all rows."""
 
     def encode(self, rows: Any, winners: IntArray, certainties: FloatArray) -> bytes:
-        """Return the rows, given the index of each one's class and that class's probability."""
+        """Return the rows, given the index of each one's class and that class's probability.
+
+        The index of a row without an answer is -1, and its probability NaN.
+        """
 
     def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
         """Return what comes after all rows, given how to read a piece of what was written."""
@@ -75,12 +78,16 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """How many rows were written, and put aside where; how many of both a run before this did."""
+    """How many rows were written, and put aside where; how many of both a run before this did.
+
+    `unanswered` rows are among those written: the network gave no number for them.
+    """
 
     rows: int
     skipped: int
     rejected: Path
     rows_before: int
+    unanswered: int
 
 
 def score(
@@ -132,6 +139,7 @@ def score(
         If the files are Parquet and pyarrow is not installed.
     """
     reader_class, output_class = _format(source, target)
+    target = durable.follow(target)
     reader: Source = reader_class(source, chunk_bytes=chunk_bytes)
     try:
         _refuse_overwriting(source, (target, rejected_rows(target)))
@@ -180,7 +188,8 @@ class _Run:
     ) -> None:
         self._model, self._source, self._reader = model, source, reader
         self._output, self._partial, self._skip = output, partial, skip
-        self._rows, self._skipped = (partial.state.get(name, 0) for name in ("rows", "skipped"))
+        counts = ("rows", "skipped", "unanswered")
+        self._rows, self._skipped, self._unanswered = (partial.state.get(n, 0) for n in counts)
         self._before = self._rows + self._skipped
         self._position: Position | None = partial.state.get("position")
 
@@ -200,7 +209,9 @@ class _Run:
                 next_checkpoint = chunk.bytes_done + checkpoint_bytes
         self._checkpoint()
         self._partial.write(self._output.end(self._partial.read, self._partial.n_bytes))
-        return Summary(self._rows, self._skipped, self._partial.rejected, self._before)
+        return Summary(
+            self._rows, self._skipped, self._partial.rejected, self._before, self._unanswered
+        )
 
     def _write(self, chunk: Chunk[Any]) -> None:
         if chunk.faults:
@@ -208,6 +219,7 @@ class _Run:
         if len(chunk.X):
             winners, certainties = answer(self._model.predictor, chunk.X)
             self._partial.write(self._output.encode(chunk.rows, winners, certainties))
+            self._unanswered += int(np.count_nonzero(winners < 0))
         self._rows += len(chunk.X)
         self._position = chunk.end
 
@@ -225,27 +237,36 @@ class _Run:
 
     def _checkpoint(self) -> None:
         self._partial.checkpoint(
-            {"position": self._position, "rows": self._rows, "skipped": self._skipped}
+            {
+                "position": self._position,
+                "rows": self._rows,
+                "skipped": self._skipped,
+                "unanswered": self._unanswered,
+            }
         )
 
 
 def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
     """Return each row's class, by its index, and that class's probability.
 
-    The class is the predictor's own choice, by the logits, and the network runs only once.
+    The class is the predictor's own choice, by the logits, and the network runs only once. Where
+    a value overflows on its way through the network there is no answer: the index is -1 and the
+    probability NaN.
     """
     network, n_classes = predictor.network, len(predictor.classes)
     step = max(1, _BATCH_VALUES // max(network.layer_sizes))
     winners, certainties = np.empty(len(X), np.intp), np.ones(len(X), predictor.dtype)
     for begin in range(0, len(X), step):
         part = slice(begin, begin + step)
-        Z = network.logits(X[part].astype(predictor.dtype))
-        chosen = decide(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
-        winners[part] = chosen
-        if n_classes > 1:
-            # In rows of memory, which the losses work on several times faster than in columns.
-            P = network.loss.probabilities(np.ascontiguousarray(Z.T))
-            certainties[part] = P[chosen, np.arange(len(chosen))]
+        with np.errstate(all="ignore"):
+            Z = network.logits(X[part].astype(predictor.dtype))
+            chosen = decide(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
+            winners[part] = chosen
+            if n_classes > 1:
+                # In rows of memory, which the losses work on several times faster than in columns.
+                P = network.loss.probabilities(np.ascontiguousarray(Z.T))
+                certainties[part] = P[chosen, np.arange(len(chosen))]
+    winners[np.isnan(certainties)] = -1
     return winners, certainties
 
 

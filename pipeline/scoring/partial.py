@@ -62,7 +62,7 @@ class Partial:
     """
 
     def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
-        self.target, self.rejected = target, rejected_rows(target)
+        self.target, self.rejected = target, durable.follow(rejected_rows(target))
         self._path, self._rejected_path = (_beside(p, "partial") for p in (target, self.rejected))
         self._checkpoint = _beside(target, "checkpoint")
         self._facts, self._overwrite = dict(facts), overwrite
@@ -112,11 +112,15 @@ class Partial:
         temporary = _beside(self._checkpoint, "new")
         with self._writing():
             self._flush()
-            with temporary.open("wb") as file:
-                file.write(json.dumps(content, indent=1).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._checkpoint)
+            try:
+                with temporary.open("wb") as file:
+                    file.write(json.dumps(content, indent=1).encode())
+                    file.flush()
+                    durable.sync(file.fileno(), temporary)
+                temporary.replace(self._checkpoint)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
             durable.sync_directory(self.target.parent)
         self.state = dict(state)
 
@@ -133,7 +137,7 @@ class Partial:
                 self._rejected_path.unlink()
                 self.rejected.unlink(missing_ok=True)
             self._path.replace(self.target)
-            durable.sync_directory(self.target.parent)
+            durable.sync_renamed(self.target)
             self._checkpoint.unlink()
         self.close()
 
@@ -172,7 +176,8 @@ class Partial:
     def _lock(self) -> None:
         """Keep other processes out until the file is closed."""
         try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with durable.optional("flock", self._path, "Let no other process write this output."):
+                fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it may have given it its final name meanwhile.
             ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except (BlockingIOError, FileNotFoundError):
@@ -225,8 +230,8 @@ class Partial:
         )
 
     def _flush(self) -> None:
-        os.fsync(self._file.fileno())
-        os.fsync(self._rejected_file.fileno())
+        durable.sync(self._file.fileno(), self._path)
+        durable.sync(self._rejected_file.fileno(), self._rejected_path)
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -148,7 +148,8 @@ class Ledger:
             descriptor = os.open(self.path, flags, 0o666)
             try:
                 # Gone with the process, however it ends.
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                with durable.optional("flock", self.path, "Let no other search use this ledger."):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield descriptor, self._whole()
             finally:
                 os.close(descriptor)
@@ -162,7 +163,7 @@ class Ledger:
         row = entry.model_dump_json().encode() + b"\n"
         if os.write(descriptor, row) < len(row):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(descriptor)
+        durable.sync(descriptor, self.path)
 
     def _whole(self) -> bytes:
         """Return the content up to its last newline; nothing if there is no file."""

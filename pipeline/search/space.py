@@ -15,6 +15,7 @@ from quadnet.errors import InvalidSetting
 from quadnet.hyperparameters import CONSTRAINTS
 
 _LARGEST_GRID = 100_000
+_MOST_WHOLE = 2**63 - 1
 _OWNER = "NeuralNetworkClassifier"
 
 
@@ -40,11 +41,6 @@ def check(config: RunConfig, search: Search) -> None:
         raise InvalidSetting(
             f"There is no key search.space.{unknown[0]}. The keys there are: {', '.join(known)}."
         )
-    fixed = {name: rule for name, rule in CONSTRAINTS.items() if name not in search.space}
-    try:
-        constraints.check(_OWNER, fixed, config.network)
-    except ValueError as error:
-        raise InvalidSetting(f"The network cannot be trained so. {error}") from error
     for name, choices in search.space.items():
         if isinstance(choices, Range):
             _check_range(name, choices, search)
@@ -131,6 +127,11 @@ def _check_range(name: str, numbers: Range, search: Search) -> None:
     if numbers.low >= numbers.high:
         raise InvalidSetting(
             f"{where}: expected low below high, got low = {numbers.low}, high = {numbers.high}."
+        )
+    if _whole(numbers) and max(abs(numbers.low), abs(numbers.high)) >= _MOST_WHOLE:
+        raise InvalidSetting(
+            f"{where}: expected whole numbers below 2**63, got low = {numbers.low}, "
+            f"high = {numbers.high}."
         )
     if numbers.log and numbers.low <= 0:
         raise InvalidSetting(f"{where}: with log = true, low must be above 0, got {numbers.low}.")

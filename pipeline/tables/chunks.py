@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
 from quadnet.errors import InvalidInput, InvalidSetting, Violation, listing
-from quadnet.types import FloatArray
+from quadnet.types import FloatArray, IntArray
 
 Rows = TypeVar("Rows")
 
@@ -34,8 +34,8 @@ class Chunk(Generic[Rows]):
     """Some rows of a file, one after the other.
 
     `rows` are the good ones as they stand, X (n_good_rows, n_features) their features, `labels`
-    their labels if those were asked for, `end` where the next chunk begins, and `bytes_done` about
-    how much of the file lies before that.
+    their labels and `places` their lines or rows in the file if labels were asked for, `end` where
+    the next chunk begins, and `bytes_done` about how much of the file lies before that.
     """
 
     rows: Rows
@@ -44,6 +44,7 @@ class Chunk(Generic[Rows]):
     faults: list[Fault]
     end: Position
     bytes_done: int
+    places: IntArray | None = None
 
 
 def refusal(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> InvalidInput:

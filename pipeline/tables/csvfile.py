@@ -95,7 +95,8 @@ class CsvFile:
             offset, line = offset + part.n_bytes, part.line
             X = np.concatenate(part.X) if part.X else np.empty((0, len(wanted)))
             end = {"offset": offset, "line": line}
-            yield Chunk(part.rows, X, part.labels, part.faults, end, offset)
+            places = None if label is None else np.array(part.places, np.intp)
+            yield Chunk(part.rows, X, part.labels, part.faults, end, offset, places)
 
     def _read(self, offset: int) -> bytes:
         try:
@@ -152,6 +153,7 @@ class _Part:
         self._columns, self._wanted, self._label = columns, wanted, label
         self.rows: list[bytes] = []
         self.labels: list[str] = []
+        self.places: list[int] = []
         self.X: list[FloatArray] = []
         self.faults: list[Fault] = []
         self.n_bytes, self.line = 0, line
@@ -207,6 +209,8 @@ class _Part:
             if not all(0 < len(name) <= cells.LONGEST_LABEL and name.strip() for name in labels):
                 return False
             self.labels += labels
+            # Without quotes and blank lines, a row is a line.
+            self.places += range(self.line, self.line + len(rows))
         self.X.append(X)
         self.rows += rows
         self.advance(len(data), data.count(b"\n"))
@@ -237,6 +241,7 @@ class _Part:
             if self._label is not None:
                 at = [self._label]
                 self.labels.append(cells.label(record[self._label]))
+                self.places.append(self.line)
         except cells.BadCell as error:
             i = at[error.index]
             lines_before = sum(cell.count("\n") for cell in record[:i])

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pipeline.tables import cells, footer
 from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
 from pipeline.tables.table import Table, choose, collect, unnamed_columns
-from quadnet.errors import Unsupported
-from quadnet.types import FloatArray, IntArray
+from quadnet.errors import Unsupported, listing, shorten
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 try:
     import pyarrow as pa
@@ -53,7 +53,7 @@ class ParquetSource:
     Attributes
     ----------
     schema : bytes
-        The columns' names and types.
+        The columns' names and types, and how many rows each row group has.
     columns : tuple of str
     types : pyarrow.Schema
     index : list of str
@@ -83,7 +83,9 @@ class ParquetSource:
             )
             self.types = self._file.schema_arrow
         self.columns = tuple(self.types.names)
-        self.schema = self.types.serialize().to_pybytes()
+        # The row groups belong to it: a place in the file is a row group and a row in it.
+        lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self.schema = self.types.serialize().to_pybytes() + json.dumps(lengths).encode()
         leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
         self.in_dictionary = [
             leaf.path for leaf in leaves if leaf.physical_type not in {"DOUBLE", "FLOAT"}
@@ -113,17 +115,35 @@ class ParquetSource:
         wanted = find_columns(self.path, self.columns, features)
         self._check_types(features, label)
         metadata = self._file.metadata
+        lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         begin = at or {"group": 0, "row": 0}
-        for group in range(begin["group"], metadata.num_row_groups):
-            before = sum(metadata.row_group(i).num_rows for i in range(group))
+        if lengths and not (
+            0 <= begin["group"] < len(lengths) and 0 <= begin["row"] <= lengths[begin["group"]]
+        ):
+            raise wrong(
+                self.path,
+                None,
+                f"expected row {begin['row']} in row group {begin['group']}, got row groups of "
+                f"{listing([f'{length:,}' for length in lengths])} rows",
+            )
+        for group in range(begin["group"], len(lengths)):
+            before = sum(lengths[:group])
             row = begin["row"] if group == begin["group"] else 0
             for table in self._tables(group, row):
                 chunk = _Columns(table, features, wanted, before + row + 1)
                 labels = [] if label is None else chunk.labels(label)
                 row += len(table)
                 rows, X, faults = chunk.sorted_out()
+                places = None if label is None else chunk.places()
                 bytes_done = self._size * (before + row) // metadata.num_rows
-                yield Chunk(rows, X, labels, faults, {"group": group, "row": row}, bytes_done)
+                end = {"group": group, "row": row}
+                yield Chunk(rows, X, labels, faults, end, bytes_done, places)
+            if row != lengths[group]:
+                raise wrong(
+                    self.path,
+                    None,
+                    f"expected {lengths[group]:,} rows in row group {group}, got {row:,}",
+                )
 
     def _tables(self, group: int, skipped: int) -> Iterator[pa.Table]:
         """Yield a row group's rows after the first so many, a chunk at a time."""
@@ -140,9 +160,12 @@ class ParquetSource:
                 batch = next(batches, None)
             if batch is None:
                 break
-            if skipped:
+            if skipped and skipped >= len(batch):
                 skipped -= len(batch)
                 continue
+            # Another release of pyarrow, or of Quadnet, may have cut its batches elsewhere.
+            batch = batch.slice(skipped)
+            skipped = 0
             held.append(batch)
             n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
             if n_rows >= _MOST_ROWS or n_bytes >= self._most_bytes:
@@ -159,9 +182,7 @@ class ParquetSource:
         if label is not None:
             kind = self.types.field(label).type
             values = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not (
-                _is_whole(values) or pa.types.is_string(values) or pa.types.is_large_string(values)
-            ):
+            if not (_is_whole(values) or _is_text(values)):
                 raise wrong(
                     self.path, label, f"expected text or integers, got values of type {kind}"
                 )
@@ -197,10 +218,15 @@ class _Columns:
         labels = {}
         for row, value in enumerate(self._table.column(name).to_pylist()):
             try:
-                labels[row] = cells.label(value)
+                labels[row] = cells.label(_decoded(value))
             except cells.BadCell as error:
                 self._faults.setdefault(row, (name, str(error)))
         return [text for row, text in labels.items() if row not in self._faults]
+
+    def places(self) -> IntArray:
+        """Return the numbers of the good rows, as they are counted in the file."""
+        numbers = np.arange(self._place, self._place + len(self._X))
+        return np.delete(numbers, list(self._faults))
 
     def sorted_out(self) -> tuple[pa.Table, FloatArray, list[Fault]]:
         """Return the good rows, their features, and the faults of the others."""
@@ -213,7 +239,7 @@ class _Columns:
             values = self._table.slice(row, 1).to_pylist()[0]
             text = json.dumps(values, default=str, ensure_ascii=False).encode()
             faults.append(Fault(self._place + row, column, description, text))
-        return self._table.take(_array(np.flatnonzero(good))), self._X[good], faults
+        return _rows(self._table, good), self._X[good], faults
 
 
 class ParquetOutput:
@@ -254,10 +280,14 @@ class ParquetOutput:
         return self._file(None)
 
     def encode(self, rows: pa.Table, winners: IntArray, certainties: FloatArray) -> bytes:
-        """Return the rows, given the index of each one's class and that class's probability."""
+        """Return the rows, given the index of each one's class and that class's probability.
+
+        A row whose probability is NaN gets a null as label and as certainty.
+        """
+        answered = ~np.isnan(certainties)
         added = (
-            self._classes.take(_array(winners)),
-            _array(certainties.astype(np.float64)),
+            self._classes.take(_array(winners, answered)),
+            _array(certainties.astype(np.float64), answered),
             _array(np.full(len(winners), self._version)),
         )
         return self._file(pa.Table.from_arrays([*rows.columns, *added], schema=self._types))
@@ -330,9 +360,13 @@ def read(
 # is installed, which takes more time and memory than most files do.
 
 
-def _array(values: NDArray[np.generic]) -> pa.Array:
+def _array(values: NDArray[np.generic], valid: BoolArray | None = None) -> pa.Array:
+    """Return the values as an array of pyarrow's, with a null wherever one is not valid."""
     kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    bits = None
+    if valid is not None and not valid.all():
+        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values)])
 
 
 def _floats(column: pa.ChunkedArray) -> FloatArray:
@@ -349,6 +383,44 @@ def _floats(column: pa.ChunkedArray) -> FloatArray:
 def _is_whole(kind: pa.DataType) -> bool:
     whole: bool = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     return whole
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values are text, or bytes, which older writers store text as."""
+    return any(
+        is_such(kind)
+        for is_such in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        )
+    )
+
+
+def _decoded(value: object) -> object:
+    """Return a label as text; raise BadCell if it is bytes that are not."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise cells.BadCell(f"expected a label in UTF-8, got {shorten(repr(value))}") from None
+
+
+def _rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
+    """Return the chosen rows of the table."""
+    places = np.flatnonzero(chosen)
+    try:
+        return table.take(_array(places))
+    except pa.ArrowNotImplementedError:
+        # Such as of views of text, which can only be cut.
+        runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+        cut = [table.slice(int(run[0]), len(run)) for run in runs if len(run)]
+        return pa.concat_tables(cut) if cut else table.slice(0, 0)
 
 
 def _width(kind: pa.DataType) -> int:

@@ -34,14 +34,17 @@ _ONLY_NUMBERS = (
 class Table:
     """Rows X of shape (n_rows, n_features), in float64, and the class of each.
 
-    `classes` are the labels, sorted; `codes`, of shape (n_rows,), are indices into them;
-    `notices` are sentences on what may not be as the user thinks.
+    `classes` are the labels, sorted; `codes`, of shape (n_rows,), are indices into them; `places`
+    are the rows' lines or rows in the file, as `unit` says, from 1; `notices` are sentences on
+    what may not be as the user thinks.
     """
 
     features: tuple[str, ...]
     X: FloatArray
     codes: IntArray
     classes: NDArray[np.str_]
+    places: IntArray
+    unit: str
     notices: tuple[Sentence, ...] = ()
 
     @property
@@ -135,34 +138,45 @@ def collect(
     """
     X: list[FloatArray] = []
     parts: list[IntArray] = []
-    places: dict[str, int] = {}
+    code_of: dict[str, int] = {}
+    places: list[IntArray] = []
     faults: list[Fault] = []
     n_faults = 0
     for chunk in chunks:
         X.append(chunk.X)
         parts.append(
-            np.fromiter((places.setdefault(t, len(places)) for t in chunk.labels), np.intp)
+            np.fromiter((code_of.setdefault(t, len(code_of)) for t in chunk.labels), np.intp)
         )
-        if len(places) > MAX_VALUES:
+        if len(code_of) > MAX_VALUES:
             raise wrong(
                 path,
                 label,
                 f"expected at most {MAX_VALUES:,} different labels, got more: is it a column of "
                 "numbers, or of names that occur once?",
             )
+        if chunk.places is not None:
+            places.append(chunk.places)
         n_faults += len(chunk.faults)
         faults += chunk.faults[: InvalidInput.MAX_VIOLATIONS - len(faults)]
     if faults:
         raise refusal(path, unit, faults, n_faults)
-    if not places:
+    if not code_of:
         raise wrong(path, None, "expected rows, got none")
-    texts = [text.strip() for text in places] if strip_labels else list(places)
-    classes, new_places = np.unique(np.array(texts), return_inverse=True)
+    texts = [text.strip() for text in code_of] if strip_labels else list(code_of)
+    classes, new_codes = np.unique(np.array(texts), return_inverse=True)
     if len(classes) == 1:
         raise wrong(path, label, f"expected several classes, got only {shorten(str(classes[0]))}")
     together = np.concatenate(X)
     notices = (*_counters(features, together), *_spellings(label, classes.tolist()))
-    return Table(tuple(features), together, new_places[np.concatenate(parts)], classes, notices)
+    return Table(
+        tuple(features),
+        together,
+        new_codes[np.concatenate(parts)],
+        classes,
+        np.concatenate(places),
+        unit,
+        notices,
+    )
 
 
 def _counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
