@@ -103,7 +103,7 @@ from quadnet import cli
 
 registry, *words = sys.argv[1:]
 base = [
-    "data.points=8", "test.points=20", "network.max_iter=2", "network.hidden_layer_sizes=[2]",
+    "data.points=8", "test.points=40", "network.max_iter=2", "network.hidden_layer_sizes=[2]",
     "network.solver=adam", "validation=0", "calibrate=false", "gate.log_loss=0",
 ]
 found = {}
@@ -184,10 +184,6 @@ def test_no_value_of_any_key_is_an_unexpected_fault(tmp_path, section):
         ("scoring=3", "The 'scoring' parameter of NeuralNetworkClassifier must be an instance of"),
         ("alpha=1" + "0" * 400, "The 'alpha' parameter of NeuralNetworkClassifier must be a float"),
         ("hidden_layer_sizes=[[1],[2,3]]", "The 'hidden_layer_sizes' parameter of Neural"),
-        (
-            "hidden_layer_sizes=[1000000000000]",
-            "it does not fit into memory. Make its layers small",
-        ),
         ("class_weight={I='b'}", "class_weight"),
     ],
 )
@@ -198,6 +194,22 @@ def test_a_value_that_the_estimator_refuses_is_said_in_its_own_sentence(tmp_path
     assert done.stderr.startswith("quadnet train: The network cannot be trained so")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path):
+    words = ["train", "quadrants", "--registry", tmp_path / "r"]
+    done = quadnet(*words, "--set", "network.hidden_layer_sizes=[1000000000000]")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "could not be published: weights.safetensors would have 56,0" in done.stderr
+    # A version of 56 MB, trained on batches that would need 2.4 TB.
+    changes = [
+        "network.hidden_layer_sizes=[1000000]", "network.solver=adam", "data.points=300000",
+        "network.batch_size=300000", "validation=0", "calibrate=false",
+    ]  # fmt: skip
+    done = quadnet(*words, *(word for change in changes for word in ("--set", change)))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("quadnet train: The network cannot be trained so: with network.")
+    assert "it does not fit into memory. Make its layers smaller." in done.stderr
 
 
 def test_a_missing_file_is_said(tmp_path):
