@@ -263,16 +263,17 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
             assert problems == [None, None]
             continue
         said = "its line ends were changed to CRLF, as git does where core.autocrlf is on. Put the"
-        assert f"manifest.json: {said}" in problems[0]
-        assert said in problems[1]
+        assert all(f"aliases point to: {said}" in problem for problem in problems)
         assert "`* -text` into a file .gitattributes" in problems[0]
-        # With the manifest as it was, the text beside it is named too.
-        manifest = copy / "models/quadrants/versions/000001/manifest.json"
-        manifest.write_bytes(manifest.read_bytes().replace(b"\r\n", b"\n"))
-        log = copy / "models/quadrants/aliases/00000001.json"
-        log.write_bytes(log.read_bytes().replace(b"\r\n", b"\n"))
-        (problem, _) = [checked.problem for checked in verification.check(Registry(copy))]
-        assert f"card.md: {said}" in problem
+        # With the log as it was, the manifest is named; with the manifest as it was, the card.
+        home = copy / "models/quadrants"
+        for restored, named in (
+            (home / "aliases/00000001.json", "manifest.json"),
+            (home / "versions/000001/manifest.json", "card.md"),
+        ):
+            restored.write_bytes(restored.read_bytes().replace(b"\r\n", b"\n"))
+            problem = next(verification.check(Registry(copy))).problem
+            assert f"{named}: {said}" in problem
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
