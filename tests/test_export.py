@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import subprocess
 import sys
 
@@ -287,8 +288,8 @@ def test_a_full_disk_leaves_nothing(registry, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     model = publish(registry)
-    monkeypatch.setattr(export.os, "fsync", fail)
-    with pytest.raises(InvalidSetting, match=r"model\.onnx cannot be written: No space left"):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(InvalidSetting, match=r"model\.onnx cannot be written: fsync: No space"):
         export.export(model, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["registry"]
 

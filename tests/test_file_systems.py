@@ -179,6 +179,7 @@ def test_a_ledger_without_fsync_or_locks_is_written_with_a_warning(registry, tmp
     path = tmp_path / "run.toml"
     path.write_text(
         'name = "q"\n[data]\nkind = "quadrants"\npoints = 200\n[gate]\naccuracy = 0\n'
+        "better_than_majority = false\n"
         "[network]\nmax_iter = 5\nhidden_layer_sizes = [2]\n[search]\nfolds = 2\n"
         "space = { alpha = [0.0, 0.1] }\n"
     )
