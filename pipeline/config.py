@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -20,6 +21,12 @@ from quadnet.settings import expand_user
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("expected a path without NUL characters")
+    return path
 
 
 class _Section(BaseModel):
@@ -54,7 +61,7 @@ class FileData(_Section):
     """A file of one's own: a row an example, numbers in the feature columns, a label column."""
 
     kind: Literal["csv", "parquet"]
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
     """Relative to the directory that the command is run in; ``~`` is the home directory."""
     label: str
     features: Annotated[list[str], Field(min_length=1)] | None = None

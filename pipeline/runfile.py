@@ -44,8 +44,10 @@ def _apply(tree: dict[str, Any], change: str) -> None:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
-    *sections, last = key.strip().split(".")
-    if not last or parsed.keys() != {"value"}:
+    except ValueError as error:
+        raise InvalidSetting(f"--set {key.strip()}: the number has too many digits.") from error
+    *sections, last = names = key.strip().split(".")
+    if not all(names) or parsed.keys() != {"value"}:
         raise InvalidSetting(f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000.")
     value = parsed["value"]
     for section in sections:

@@ -351,6 +351,13 @@ def _run_verb(name: str, verb: Verb, settings: Any) -> int:
     except Exception as error:
         if settings.debug or isinstance(error, BrokenPipeError):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            # Of the machine, not of ours: a name that is too long, a disk that fails.
+            print(
+                f"quadnet {name}: {os.fspath(error.filename)!r} cannot be used: {error.strerror}.",
+                file=sys.stderr,
+            )
+            return 1
         print(
             f"quadnet {name}: an unexpected fault, {type(error).__name__}: {error}. "
             "Run it again with --debug to see where.",

@@ -78,10 +78,15 @@ def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) 
     if labels.n_outputs > 1 and mean_of_columns and not defined.all():
         return _mean_over(defined, scorer, labels, given)
     from_labels = getattr(scorer, "_response_method", "predict") == "predict"
-    taken = {} if from_labels or labels.multilabel else _taken(metric)
-    if "labels" in taken and not has.all():
+    if labels.multilabel and not from_labels:
+        # scikit-learn takes two labels for two classes, and would score one column of the two.
+        return _mean_over(np.full(labels.n_outputs, True), scorer, labels, given)
+    taken = {} if labels.multilabel else _taken(metric)
+    if "labels" in taken and not from_labels and not has.all():
         given |= {"labels": labels.classes}
-    if "pos_label" in taken and taken["pos_label"].default not in labels.classes.tolist():
+    is_binary = labels.n_outputs == 1 and options.get("average", "binary") == "binary"
+    takes_positive = "pos_label" in taken and (is_binary or not from_labels)
+    if takes_positive and taken["pos_label"].default not in labels.classes.tolist():
         given |= {"pos_label": labels.classes[-1]}  # the class that the scorer takes the column of
     made = copy.copy(scorer)
     made._kwargs = {**given, **options}  # noqa: SLF001

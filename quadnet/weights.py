@@ -93,6 +93,13 @@ def _balanced(weights: FloatArray | None, y: Any, labels: Labels) -> NDArray[np.
     return np.asarray(shares[codes])
 
 
+def _is_finite_and_not_negative(number: Real) -> bool:
+    try:
+        return 0 <= float(number) < np.inf
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
 def _by_class(class_weight: Mapping[Any, Any], y: Any, labels: Labels) -> NDArray[np.float64]:
     if labels.multilabel:
         raise ValueError(
@@ -100,7 +107,7 @@ def _by_class(class_weight: Mapping[Any, Any], y: Any, labels: Labels) -> NDArra
             "several classes at once. Got a dict; use sample_weight."
         )
     for label, weight in class_weight.items():
-        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+        if not (isinstance(weight, Real) and _is_finite_and_not_negative(weight)):
             raise ValueError(
                 "class_weight must have values that are numbers, finite and not negative. "
                 f"Got {weight!r} for the class {label!r}."

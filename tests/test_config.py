@@ -230,3 +230,21 @@ def test_presets_are_found_by_name():
         assert presets.load(name).name == name
     with pytest.raises(NotFound, match="The presets: article-1, article-2, digits, quadrants"):
         presets.load("article-3")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ('data.path="a\\u0000b"', "data.path: value error, expected a path without NUL"),
+        (f"network.max_iter={'9' * 5000}", "--set network.max_iter: the number has too many"),
+        ("..a=1", "expected one KEY=VALUE"),
+        ("network.=1", "expected one KEY=VALUE"),
+    ],
+)
+def test_changes_that_cannot_be_read_are_refused_in_words(tmp_path, change, expected):
+    run_file = tmp_path / "run.toml"
+    run_file.write_text('name = "t"\n[data]\nkind = "csv"\npath = "t.csv"\nlabel = "y"\n')
+    done = quadnet("train", run_file, "--registry", tmp_path / "models", "--set", change)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert "unexpected" not in done.stderr

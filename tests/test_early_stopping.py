@@ -1,6 +1,7 @@
 """Early stopping's held-out rows, where they lack classes or are few, and its scorers."""
 
 import inspect
+import warnings
 from functools import partial
 
 import numpy as np
@@ -211,3 +212,37 @@ def test_a_score_of_minus_infinity_in_every_epoch_is_refused():
     )
     with pytest.raises(ValueError, match=r"no epoch had a score above -inf"):
         fit(net, X, Y)
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr", "average_precision"])
+def test_two_labels_are_scored_as_two_labels_not_as_two_classes(scoring):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    Y = (X[:, :2] > [0, 0.5]).astype(int)
+    net = NeuralNetworkClassifier(
+        (4,), early_stopping=True, scoring=scoring, max_iter=1, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net.fit(X, Y, X_val=X, y_val=Y)
+        P = net.predict_proba(X)
+        expected = {
+            "neg_log_loss": lambda: -metrics.log_loss(Y, P),
+            "roc_auc_ovr": lambda: metrics.roc_auc_score(Y, P),
+            "average_precision": lambda: metrics.average_precision_score(Y, P),
+        }[scoring]()
+    assert net.validation_scores_ == pytest.approx([expected], rel=1e-12)
+
+
+@pytest.mark.parametrize("scoring", ["f1", "precision", "recall", "jaccard"])
+def test_scorers_of_one_class_take_the_second_of_two_named_classes(scoring):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    net = NeuralNetworkClassifier(
+        (3,), early_stopping=True, scoring=scoring, max_iter=3, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        named = net.fit(X, np.where(X[:, 0] > 0, "yes", "no")).validation_scores_
+        numbered = net.fit(X, (X[:, 0] > 0).astype(int)).validation_scores_
+    assert named == numbered
