@@ -1,8 +1,9 @@
 #!/bin/sh
 # Compiles protos/ into service/stubs/. Run it after every change of a .proto file.
 #
-# The oldest supported grpcio-tools makes the stubs: generated code runs on newer runtimes, but
-# refuses to be imported on older ones. Its setuptools must still have pkg_resources.
+# An old grpcio-tools makes the stubs, that of the oldest supported protobuf: generated code runs on
+# newer runtimes, but refuses to be imported on older ones. Its setuptools must still have
+# pkg_resources.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -83,7 +83,8 @@ class Benchmark:
         return ServerProcess(self.registry, *options)
 
     def load(self, port, n, **options):
-        return lambda: loading.calls_a_second(port, self.files[n], seconds=self.seconds, **options)
+        options = {"seconds": self.seconds, **options}
+        return lambda: loading.calls_a_second(port, self.files[n], **options)
 
     def beside_bare_servers(self):
         with self.serve() as server:
@@ -247,7 +248,8 @@ class Benchmark:
         """Calls of others, and memory, while one connection begins and resets 50,000 calls."""
         resets = [sys.executable, "-m", "tests.benchmarks.resets"]
         with self.serve("--log-level", "error") as server:
-            load = self.load(server.port, 100)
+            # Long enough for answers on a busy machine, too.
+            load = self.load(server.port, 100, seconds=max(self.seconds, 2.0))
             alone = statistics.median(load() for _ in range(self.repeat))
             before = server.resident()
             command = [*resets, server.port, "50000"]
