@@ -109,7 +109,7 @@ class SearchSettings(TrainSettings):
     jobs: int = Field(1, ge=1, le=1024, description="How many processes fit at once.")
     resume: bool = Field(
         False,
-        description="Go on with the ledger: repeat no finished fit.",
+        description="Resume from the ledger: repeat no finished fit.",
         json_schema_extra=variable("SEARCH_RESUME"),
     )
     report: bool = Field(False, description="Only show what the ledger says so far.")

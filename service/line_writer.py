@@ -1,6 +1,6 @@
 """A text stream that never makes its writer wait.
 
-Standard output and standard error may be pipes that nobody reads, full disks, or closed. What a
+Standard output and standard error may be pipes without a reader, full disks, or closed. What a
 server says there is a courtesy: it must neither stop the event loop nor change the exit code.
 """
 

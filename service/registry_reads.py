@@ -7,7 +7,7 @@ mount whose daemon is stopped. A thread that waits for it cannot be interrupted.
   event loop closes and when the process exits, which a hanging file system would hold up for ever.
 - A caller waits for a limited time. The thread keeps its place until it ends, and once all places
   are taken by reads that are over their time, further ones are refused at once.
-- A read whose callers have all left is never begun, or is told to stop.
+- A read whose callers have all left is never begun, or stops at its next step.
 """
 
 import asyncio

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 Hints = Callable[[int], str]
-"""Returns what to announce beside the server's address, given its port. It may take seconds."""
+"""Returns what to announce with the server's address, given its port. It may take seconds."""
 
 
 def serve_with_page(settings: UpSettings) -> int:

@@ -38,7 +38,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _work_for_supervisor(settings: ServeSettings, output: BinaryIO) -> None:
-    """Serve beside others on the port; report to the supervisor, and stop when it is gone."""
+    """Serve on a shared port; report to the supervisor, and stop when it is gone."""
     server, live = _assemble(settings, shared_port=True)
     loop = asyncio.get_running_loop()
     asked = asyncio.StreamReader()
@@ -49,7 +49,7 @@ async def _work_for_supervisor(settings: ServeSettings, output: BinaryIO) -> Non
         told.write(json.dumps(message).encode() + b"\n")
 
     async def report() -> None:
-        # Without a port for metrics nobody reads them, and a report is the worker's heartbeat only.
+        # Without a port for metrics, a report is the worker's heartbeat only.
         counted = settings.metrics_port is not None
         while line := await asked.readline():
             tell({"number": int(line), "metrics": metrics.report() if counted else []})
