@@ -22,7 +22,7 @@ from quadnet.errors import InvalidSetting
 from quadnet.history import History
 from quadnet.hyperparameters import CONSTRAINTS
 from quadnet.manifest import Feature, Folded, Lineage, Signature, Training
-from quadnet.predictor import Predictor
+from quadnet.nn.predictor import Predictor
 from quadnet.types import FloatArray
 
 OnEpoch = Callable[[History], object]

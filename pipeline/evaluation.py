@@ -6,7 +6,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 from pipeline.datasets import Dataset
 from pipeline.parts import row_hashes
 from quadnet.manifest import ClassMetrics, Frozen, Metrics
-from quadnet.predictor import Predictor
+from quadnet.nn.predictor import Predictor
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 N_BINS = 15

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet import __version__, artifact, durable
-from quadnet.activations import LEAK
 from quadnet.artifact import Model
 from quadnet.errors import InvalidSetting, Unsupported
+from quadnet.nn.activations import LEAK
 
 try:
     import onnx

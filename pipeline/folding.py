@@ -14,8 +14,8 @@ from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.report.wording import Name, Sentence, listed
 from quadnet.errors import InvalidSetting, shorten
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.types import BoolArray, FloatArray
 
 _COARSE = 1e-4

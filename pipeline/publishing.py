@@ -16,7 +16,7 @@ from quadnet.artifact import Model
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting, NotFound
 from quadnet.manifest import Record
 from quadnet.names import CHAMPION
-from quadnet.predictor import Predictor
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.types import FloatArray
 

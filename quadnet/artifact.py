@@ -29,8 +29,8 @@ from quadnet.manifest import (
     Record,
     measure,
 )
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.types import FloatArray
 
 MANIFEST = "manifest.json"

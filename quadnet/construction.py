@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from quadnet.initializers import INITIALIZERS, Initializer, checked, scikit_learn
 from quadnet.labels import Labels
-from quadnet.network import Network
+from quadnet.nn.initializers import INITIALIZERS, Initializer, checked, scikit_learn
+from quadnet.nn.network import Network
 
 
 def network_for(parameters: dict[str, Any], X: Any, labels: Labels) -> Network:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quadnet.losses import Loss
+from quadnet.nn.losses import Loss
 from quadnet.types import BoolArray, FloatArray
 
 _FEW_ROWS = range(10, 100)

@@ -15,7 +15,7 @@ from quadnet.fitting import Fit
 from quadnet.history import History
 from quadnet.holdout import HeldOut
 from quadnet.labels import Labels, distinct, warn_if_one_hot
-from quadnet.predictor import underflow_is_zero
+from quadnet.nn.predictor import underflow_is_zero
 from quadnet.preparation import Preparation
 from quadnet.weights import refuse_nothing
 

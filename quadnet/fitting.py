@@ -8,14 +8,15 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
-from quadnet import diagnosis, lbfgs
+from quadnet import diagnosis
 from quadnet.callbacks import EpochTasks
 from quadnet.history import History
 from quadnet.holdout import HeldOut, Scorer
-from quadnet.network import Network
-from quadnet.optimizers import SGD, Adam, Optimizer
-from quadnet.schedules import Schedule
-from quadnet.training import Decay, MiniBatches, Penalty, train
+from quadnet.nn import lbfgs
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import SGD, Adam, Optimizer
+from quadnet.nn.schedules import Schedule
+from quadnet.nn.training import Decay, MiniBatches, Penalty, train
 from quadnet.types import BoolArray, FloatArray
 
 

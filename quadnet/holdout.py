@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from quadnet.labels import Labels
-from quadnet.network import Network
+from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 Scorer = Callable[[Network, "HeldOut"], float]

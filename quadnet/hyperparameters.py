@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from quadnet import constraints
-from quadnet.activations import ACTIVATIONS
-from quadnet.initializers import INITIALIZERS, Initializer
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.initializers import INITIALIZERS, Initializer
 
 CONSTRAINTS = {
     "hidden_layer_sizes": constraints.layer_sizes(),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from quadnet.diagnosis import warn
-from quadnet.predictor import decide
+from quadnet.nn.predictor import decide
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.activations import ACTIVATIONS
 from quadnet.labels import Labels
-from quadnet.losses import LOSSES
-from quadnet.network import Network
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.losses import LOSSES
+from quadnet.nn.network import Network
 
 _FORMAT = 1
 

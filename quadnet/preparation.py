@@ -14,7 +14,7 @@ from quadnet.answers import Answers
 from quadnet.construction import initializer_for, network_for
 from quadnet.holdout import HeldOut, Scorer
 from quadnet.labels import Labels
-from quadnet.network import Network
+from quadnet.nn.network import Network
 from quadnet.scorers import row_scorer
 from quadnet.types import FloatArray
 from quadnet.weights import row_weights, with_class_weights

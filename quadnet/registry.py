@@ -26,7 +26,7 @@ from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
 from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record
 from quadnet.names import CHAMPION, LATEST, MODEL_NAME
-from quadnet.predictor import Predictor
+from quadnet.nn.predictor import Predictor
 from quadnet.types import FloatArray
 
 _VERSION_NAME = re.compile(r"[0-9]{6,}")

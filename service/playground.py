@@ -12,7 +12,7 @@ import grpc.aio
 import numpy as np
 
 from quadnet import quadrants
-from quadnet.explanation import trace
+from quadnet.nn.layer_trace import trace
 from quadnet.settings import DEFAULT_HOST
 from service import codec, description
 from service.call import Call

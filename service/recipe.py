@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from quadnet import quadrants
-from quadnet.activations import ACTIVATIONS
 from quadnet.errors import InvalidInput, Violation, shorten
-from quadnet.initializers import INITIALIZERS, Initializer, scikit_learn
-from quadnet.network import Network
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.initializers import INITIALIZERS, Initializer, scikit_learn
+from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 from service import codec
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quadnet.network import Network
-from quadnet.optimizers import SGD, Adam, Optimizer
-from quadnet.training import MiniBatches, Penalty, train
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import SGD, Adam, Optimizer
+from quadnet.nn.training import MiniBatches, Penalty, train
 from quadnet.types import FloatArray, IntArray
 from service.recipe import Points, Recipe, cells
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from quadnet import promotion, quadrants
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from tests.exact import SELF_TEST_INPUTS, record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

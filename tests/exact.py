@@ -20,8 +20,8 @@ from quadnet.manifest import (
     Verdict,
 )
 from quadnet.names import CHAMPION
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 
 SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5], [0.0, 0.0]])
 

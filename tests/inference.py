@@ -8,8 +8,8 @@ from google.protobuf import message_factory
 
 from quadnet import promotion
 from quadnet.names import CHAMPION
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests.exact import publish, record
 

@@ -8,8 +8,8 @@ from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts, Sealed
 from quadnet.manifest import Folded, Training
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 
 HOSTILE = [
     "<script>alert(1)</script>",

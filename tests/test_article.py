@@ -12,9 +12,9 @@ import pytest
 
 from pipeline import candidate, presets, trial
 from quadnet import quadrants
-from quadnet.network import Network
-from quadnet.optimizers import SGD
-from quadnet.training import MiniBatches, Penalty
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import SGD
+from quadnet.nn.training import MiniBatches, Penalty
 from tests.article import (
     CENTRES,
     DESCRIBED,

@@ -21,8 +21,8 @@ from safetensors.numpy import load, save
 
 from quadnet import artifact, durable, verification
 from quadnet.errors import CorruptVersion, RegistryError
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests import forking
 from tests.exact import SELF_TEST_INPUTS, record, signed

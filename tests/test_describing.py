@@ -9,8 +9,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from quadnet import promotion
 from quadnet.errors import InvalidInput
 from quadnet.manifest import Feature
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from service.client import QuadrantClient
 from service.stubs.inference.v2 import inference_pb2

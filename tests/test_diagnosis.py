@@ -11,7 +11,7 @@ from sklearn.preprocessing import scale
 
 from quadnet import NeuralNetworkClassifier
 from quadnet.diagnosis import loss_of_shares
-from quadnet.losses import LOSSES
+from quadnet.nn.losses import LOSSES
 from tests.oracle import fit
 
 

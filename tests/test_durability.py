@@ -13,8 +13,8 @@ import pytest
 
 from quadnet import durable, promotion, retention, verification
 from quadnet.errors import CorruptVersion, RegistryError
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests import forking
 from tests.exact import SELF_TEST_INPUTS, publish, record, signed

@@ -22,8 +22,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.activations import ACTIVATIONS, Activation
-from quadnet.initializers import INITIALIZERS
+from quadnet.nn.activations import ACTIVATIONS, Activation
+from quadnet.nn.initializers import INITIALIZERS
 from tests.oracle import fit
 from tests.serving import ROOT
 

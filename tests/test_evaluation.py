@@ -12,8 +12,8 @@ from pipeline.config import Gate
 from pipeline.datasets import Dataset
 from quadnet import NeuralNetworkClassifier
 from quadnet.manifest import Baseline
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import pytest
 from pipeline import export
 from pipeline.model_settings import ExportSettings
 from quadnet import __version__, commandline
-from quadnet.activations import ACTIVATIONS
 from quadnet.errors import InvalidSetting, Unsupported
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from tests.exact import publish, record
 
 # The output layers that a manifest allows: a loss with its number of classes. Of one class alone

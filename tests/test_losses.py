@@ -1,6 +1,6 @@
 """Links and losses against SciPy and scikit-learn, and their deltas against differences.
 
-One example is a column here, as it is in quadnet.losses.
+One example is a column here, as it is in quadnet.nn.losses.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import log_loss
 
-from quadnet.losses import LOSSES
+from quadnet.nn.losses import LOSSES
 
 Z = np.random.default_rng(0).normal(0, 3, (4, 7))
 Y = np.eye(4)[[0, 1, 2, 3, 0, 2, 1]].T

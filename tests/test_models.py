@@ -10,7 +10,7 @@ import pytest
 from pipeline import candidate, comparison, presets, publishing, retraining, trial
 from pipeline.retraining import Outcome
 from quadnet.manifest import Record
-from quadnet.predictor import Predictor
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests.exact import SELF_TEST_INPUTS, exact_predictor, publish, record, signed
 from tests.serving import quadnet

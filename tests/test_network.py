@@ -11,12 +11,12 @@ import pytest
 from numpy.random import RandomState
 from scipy.sparse import csr_array
 
-from quadnet.activations import ACTIVATIONS
-from quadnet.backpropagation import Workspace
-from quadnet.initializers import INITIALIZERS
-from quadnet.losses import LOSSES
-from quadnet.network import Network
-from quadnet.parameters import Parameters
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.backpropagation import Workspace
+from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.losses import LOSSES
+from quadnet.nn.network import Network
+from quadnet.nn.parameters import Parameters
 
 
 def random_network(layer_sizes, activation, loss, *, bias=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-from quadnet.optimizers import SGD, Adam
+from quadnet.nn.optimizers import SGD, Adam
 
 
 def two_steps(optimizer_class, **options):

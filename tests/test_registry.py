@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from quadnet import artifact, promotion, retention, verification
 from quadnet.errors import CorruptVersion, NotFound, RegistryError
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests.exact import SELF_TEST_INPUTS, exact_predictor, publish, record, signed
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from quadnet import quadrants
-from quadnet.initializers import uniform01
-from quadnet.network import Network
-from quadnet.optimizers import SGD
-from quadnet.training import MiniBatches, Penalty, train
+from quadnet.nn.initializers import uniform01
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import SGD
+from quadnet.nn.training import MiniBatches, Penalty, train
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.paging import PageProcess
 from tests.serving import refused

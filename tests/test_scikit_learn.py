@@ -20,9 +20,9 @@ from sklearn.utils.estimator_checks import (
 )
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.activations import ACTIVATIONS
 from quadnet.hyperparameters import CONSTRAINTS
-from quadnet.initializers import INITIALIZERS
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.initializers import INITIALIZERS
 from tests.oracle import MLP_TAKES_WEIGHTS, fit
 from tests.serving import ROOT
 

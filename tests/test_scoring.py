@@ -23,8 +23,8 @@ from pyarrow import parquet as pq
 from pipeline.scoring import job
 from quadnet import promotion
 from quadnet.errors import InvalidInput, InvalidSetting
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests import inference
 from tests.exact import SELF_TEST_INPUTS, publish, record

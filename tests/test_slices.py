@@ -4,8 +4,8 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet import promotion
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import record

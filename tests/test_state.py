@@ -86,8 +86,8 @@ def test_a_stored_pipeline_and_a_frozen_network_name_public_classes_only():
     frozen = FITTED["names"]().freeze()
     named = globals_in(pickle.dumps(frozen, protocol=0))
     assert {name for name in named if name.startswith("quadnet")} == {
-        "quadnet.network.Network",
-        "quadnet.predictor.Predictor",
+        "quadnet.nn.network.Network",
+        "quadnet.nn.predictor.Predictor",
     }
 
 

@@ -7,11 +7,11 @@ import pytest
 from numpy.random import RandomState
 from scipy.sparse import csr_array
 
-from quadnet.initializers import INITIALIZERS
-from quadnet.network import Network
-from quadnet.optimizers import SGD
-from quadnet.schedules import Schedule
-from quadnet.training import MiniBatches, Penalty, train
+from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import SGD
+from quadnet.nn.schedules import Schedule
+from quadnet.nn.training import MiniBatches, Penalty, train
 
 X = np.random.default_rng(0).normal(size=(10, 2))
 Y = np.eye(4, dtype=bool)[np.arange(10) % 4]

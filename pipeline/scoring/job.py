@@ -20,7 +20,7 @@ from pipeline.tables.chunks import Chunk, Fault, Position, refusal, wrong
 from quadnet import __version__, durable
 from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, InvalidSetting
-from quadnet.predictor import Predictor, decide
+from quadnet.nn.predictor import Predictor, decide
 from quadnet.types import FloatArray, IntArray
 
 CHUNK_BYTES = 2**20

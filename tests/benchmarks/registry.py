@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.predictor import Predictor
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests.exact import record
 

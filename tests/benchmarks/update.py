@@ -13,11 +13,11 @@ from numpy.random import RandomState
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from quadnet import backpropagation
-from quadnet.initializers import INITIALIZERS
-from quadnet.network import Network
-from quadnet.optimizers import SGD, Adam
-from quadnet.training import MiniBatches, Penalty
+from quadnet.nn import backpropagation
+from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import SGD, Adam
+from quadnet.nn.training import MiniBatches, Penalty
 
 ROUNDS = 10
 

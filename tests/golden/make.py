@@ -16,8 +16,8 @@ import numpy as np
 
 from quadnet import artifact, promotion, publisher, retention
 from quadnet.manifest import SCHEMA_VERSION, Publisher
-from quadnet.network import Network
-from quadnet.predictor import Predictor
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from tests.exact import record
 

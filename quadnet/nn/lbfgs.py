@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from quadnet.backpropagation import Workspace
-from quadnet.network import Network
+from quadnet.nn.backpropagation import Workspace
+from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
 

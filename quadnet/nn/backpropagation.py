@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from quadnet.network import Network
-from quadnet.parameters import Parameters
+from quadnet.nn.network import Network
+from quadnet.nn.parameters import Parameters
 from quadnet.types import BoolArray, FloatArray
 
 

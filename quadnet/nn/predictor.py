@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.network import Network
+from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
 underflow_is_zero = np.errstate(under="ignore")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quadnet.network import Network
+from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
 

@@ -1,7 +1,7 @@
 """The network: shapes and parameters, and the forward pass. Arrays in, arrays out.
 
 Nothing here keeps scratch, so any number of threads may share one network. Training's buffers
-live in a `quadnet.backpropagation.Workspace`, which belongs to whoever trains.
+live in a `quadnet.nn.backpropagation.Workspace`, which belongs to whoever trains.
 """
 
 import copy
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import DTypeLike
 
-from quadnet.activations import ACTIVATIONS
-from quadnet.initializers import Initializer
-from quadnet.losses import LOSSES
-from quadnet.parameters import Parameters
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.initializers import Initializer
+from quadnet.nn.losses import LOSSES
+from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
 
 

@@ -1,6 +1,6 @@
 """The gradient, checked against central differences."""
 
-from quadnet.lbfgs import Objective
+from quadnet.nn.lbfgs import Objective
 from quadnet.types import FloatArray
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from quadnet.backpropagation import Workspace
-from quadnet.network import Network
-from quadnet.optimizers import Optimizer
-from quadnet.parameters import Parameters
-from quadnet.schedules import Schedule
+from quadnet.nn.backpropagation import Workspace
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import Optimizer
+from quadnet.nn.parameters import Parameters
+from quadnet.nn.schedules import Schedule
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 
