@@ -17,10 +17,11 @@ from pipeline import folding, lineage, parts
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
-from quadnet import NeuralNetworkClassifier, artifact, constraints
+from quadnet import NeuralNetworkClassifier, artifact
 from quadnet.errors import InvalidSetting
-from quadnet.history import History
-from quadnet.hyperparameters import CONSTRAINTS
+from quadnet.estimator import constraints
+from quadnet.estimator.history import History
+from quadnet.estimator.hyperparameters import CONSTRAINTS
 from quadnet.manifest import Feature, Folded, Lineage, Signature, Training
 from quadnet.nn.predictor import Predictor
 from quadnet.types import FloatArray

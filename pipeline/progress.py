@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from quadnet.history import History
+from quadnet.estimator.history import History
 
 _SECONDS_A_LINE = 5.0
 _SECONDS_A_FRAME = 0.1

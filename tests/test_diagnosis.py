@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.diagnosis import loss_of_shares
+from quadnet.estimator.fit_warnings import loss_of_shares
 from quadnet.nn.losses import LOSSES
 from tests.oracle import fit
 

@@ -8,7 +8,7 @@ import pytest
 
 from quadnet import NeuralNetworkClassifier
 
-MODULES = ["quadnet.answers", "quadnet.estimator"]
+MODULES = ["quadnet.estimator.prediction", "quadnet.estimator.classifier"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from pipeline import progress
-from quadnet.history import History
+from quadnet.estimator.history import History
 from tests.serving import QUADNET
 
 

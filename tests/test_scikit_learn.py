@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.hyperparameters import CONSTRAINTS
+from quadnet.estimator.hyperparameters import CONSTRAINTS
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
 from tests.oracle import MLP_TAKES_WEIGHTS, fit

@@ -10,9 +10,9 @@ from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from pipeline.config import Range, RunConfig, Search
-from quadnet import constraints
 from quadnet.errors import InvalidSetting
-from quadnet.hyperparameters import CONSTRAINTS
+from quadnet.estimator import constraints
+from quadnet.estimator.hyperparameters import CONSTRAINTS
 
 _LARGEST_GRID = 100_000
 _MOST_WHOLE = 2**63 - 1

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.utils import check_random_state
 
-from quadnet import holdout
-from quadnet.availability import unless
-from quadnet.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from quadnet.fitting import Fit
-from quadnet.history import History
-from quadnet.holdout import HeldOut
-from quadnet.labels import Labels, distinct, warn_if_one_hot
+from quadnet.estimator import early_stopping
+from quadnet.estimator.availability import unless
+from quadnet.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from quadnet.estimator.early_stopping import HeldOut
+from quadnet.estimator.fit_loop import Fit
+from quadnet.estimator.history import History
+from quadnet.estimator.input_validation import Preparation
+from quadnet.estimator.sample_weights import refuse_nothing
+from quadnet.estimator.targets import Labels, distinct, warn_if_one_hot
 from quadnet.nn.predictor import underflow_is_zero
-from quadnet.preparation import Preparation
-from quadnet.weights import refuse_nothing
 
 _LONGEST_CURVE = 10_000
 """Epochs that the curves of a model trained by `partial_fit` remember."""
@@ -280,7 +280,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
             rng = check_random_state(self.random_state)
             network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
             if self.early_stopping and held_out is None and self.solver != "lbfgs":
-                train, held = holdout.split(
+                train, held = early_stopping.split(
                     y,
                     labels,
                     fraction=self.validation_fraction,

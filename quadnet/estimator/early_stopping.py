@@ -9,7 +9,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from quadnet.labels import Labels
+from quadnet.estimator.targets import Labels
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray, IntArray
 

@@ -9,15 +9,15 @@ from numpy.random import RandomState
 from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from quadnet import constraints
-from quadnet.answers import Answers
-from quadnet.construction import initializer_for, network_for
-from quadnet.holdout import HeldOut, Scorer
-from quadnet.labels import Labels
+from quadnet.estimator import constraints
+from quadnet.estimator.early_stopping import HeldOut, Scorer
+from quadnet.estimator.network_builder import initializer_for, network_for
+from quadnet.estimator.prediction import Answers
+from quadnet.estimator.sample_weights import row_weights, with_class_weights
+from quadnet.estimator.scorers import row_scorer
+from quadnet.estimator.targets import Labels
 from quadnet.nn.network import Network
-from quadnet.scorers import row_scorer
 from quadnet.types import FloatArray
-from quadnet.weights import row_weights, with_class_weights
 
 
 class Preparation(Answers):

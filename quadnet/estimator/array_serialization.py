@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.labels import Labels
+from quadnet.estimator.targets import Labels
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.network import Network

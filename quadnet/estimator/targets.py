@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from quadnet.diagnosis import warn
+from quadnet.estimator.fit_warnings import warn
 from quadnet.nn.predictor import decide
 from quadnet.types import BoolArray, FloatArray, IntArray
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from quadnet.labels import Labels
+from quadnet.estimator.targets import Labels
 from quadnet.nn.initializers import INITIALIZERS, Initializer, checked, scikit_learn
 from quadnet.nn.network import Network
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from sklearn import metrics
 
-from quadnet.labels import Labels
+from quadnet.estimator.targets import Labels
 from quadnet.types import BoolArray, FloatArray
 
 RowScorer = Callable[[Any, Any, Any], Any]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
-from quadnet import diagnosis
-from quadnet.callbacks import EpochTasks
-from quadnet.history import History
-from quadnet.holdout import HeldOut, Scorer
+from quadnet.estimator import fit_warnings
+from quadnet.estimator.callbacks import EpochTasks
+from quadnet.estimator.early_stopping import HeldOut, Scorer
+from quadnet.estimator.history import History
 from quadnet.nn import lbfgs
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD, Adam, Optimizer
@@ -296,7 +296,7 @@ class Fit:
         if size == "auto":
             return min(200, n_rows)
         if size > n_rows:
-            diagnosis.warn(
+            fit_warnings.warn(
                 f"Got batch_size={size} for {n_rows} training rows. It is going to be clipped."
             )
         return int(min(size, n_rows))
@@ -357,7 +357,7 @@ class Fit:
     def warn(self) -> None:
         """Warn if training ended before it had converged, or went wrong."""
         if self.stop_reason == "interrupted":
-            diagnosis.warn(
+            fit_warnings.warn(
                 f"Training interrupted by user after {self.n_iter} epochs; the network trained so "
                 "far is kept."
             )
@@ -365,7 +365,7 @@ class Fit:
         with np.errstate(all="ignore"):
             sentences = [*self._unfinished(), *self._signs()]
         for sentence in sentences:
-            diagnosis.warn(sentence, ConvergenceWarning)
+            fit_warnings.warn(sentence, ConvergenceWarning)
 
     def warn_of_light_weights(self) -> None:
         """Warn if the penalty outweighs the rows, whose weights are small."""
@@ -376,10 +376,10 @@ class Fit:
         n_rows = self._X.shape[0]
         size = 200 if p["batch_size"] == "auto" else p["batch_size"]
         n_batches = math.ceil(n_rows / min(size, n_rows)) if by_batch else 1
-        for sentence in diagnosis.signs_of_light_weights(
+        for sentence in fit_warnings.signs_of_light_weights(
             p["alpha"], n_rows, self._weights, n_batches
         ):
-            diagnosis.warn(sentence)
+            fit_warnings.warn(sentence)
 
     def _unfinished(self) -> Iterator[str]:
         p = self._parameters
@@ -401,9 +401,9 @@ class Fit:
         p, history = self._parameters, self.history
         if self.stop_reason == "callback":
             return
-        yield from diagnosis.signs_of_scale(
+        yield from fit_warnings.signs_of_scale(
             history.loss_curve[-1],
-            diagnosis.loss_of_shares(self.network.loss, self._Y, self._weights),
+            fit_warnings.loss_of_shares(self.network.loss, self._Y, self._weights),
             self._X,
             # With dropout the training loss is not the loss of the network that is kept.
             ended=self.stop_reason not in {"max_iter", "max_fun"} and not p["dropout"],
@@ -413,7 +413,7 @@ class Fit:
         )
         if history.early_stopping and self.stop_reason == "no_improvement":
             assert self._held_out is not None
-            yield from diagnosis.signs_of_few_rows(
+            yield from fit_warnings.signs_of_few_rows(
                 self._held_out.n_rows,
                 history.validation_losses[-self.n_iter :],
                 history.best_iteration - self._epochs_before - 1,

@@ -8,17 +8,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from quadnet.history import History
-from quadnet.hyperparameters import Hyperparameters
-from quadnet.labels import Labels
+from quadnet.estimator.array_serialization import Plain
+from quadnet.estimator.history import History
+from quadnet.estimator.hyperparameters import Hyperparameters
+from quadnet.estimator.sample_weights import row_weights
+from quadnet.estimator.targets import Labels
 from quadnet.nn import gradients, optimizers
 from quadnet.nn.lbfgs import Objective
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import Optimizer
 from quadnet.nn.predictor import Predictor, underflow_is_zero
-from quadnet.plain import Plain
 from quadnet.types import FloatArray
-from quadnet.weights import row_weights
 
 
 class Answers(ClassifierMixin, Hyperparameters):

@@ -1,0 +1,9 @@
+"""The scikit-learn estimator: from a constructor's parameters and a table to a fitted network.
+
+Imports `quadnet.nn` and scikit-learn; the pipeline imports it, the service never does. Start at
+`classifier`, whose `fit` names every step.
+"""
+
+from quadnet.estimator.classifier import NeuralNetworkClassifier
+
+__all__ = ["NeuralNetworkClassifier"]
