@@ -17,13 +17,14 @@ from pipeline import folding, lineage, parts
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
-from quadnet import NeuralNetworkClassifier, artifact
+from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting
 from quadnet.estimator import constraints
 from quadnet.estimator.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS
-from quadnet.manifest import Feature, Folded, Lineage, Signature, Training
 from quadnet.nn.predictor import Predictor
+from quadnet.registry import version_files
+from quadnet.registry.manifest import Feature, Folded, Lineage, Signature, Training
 from quadnet.types import FloatArray
 
 OnEpoch = Callable[[History], object]
@@ -199,7 +200,7 @@ def fitted(
             temperature = folding.fit_temperature(predictor, validation)
             predictor = folding.fold_temperature(predictor, temperature)
     scaled = () if scaler is None else (scaler.mean_, scaler.scale_)
-    return Fitted(predictor, dict(zip(artifact.SCALER, scaled, strict=False)), temperature)
+    return Fitted(predictor, dict(zip(version_files.SCALER, scaled, strict=False)), temperature)
 
 
 def resolved(config: RunConfig) -> RunConfig:

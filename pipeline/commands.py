@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline import presets, runfile
 from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
-from quadnet.names import CHAMPION
+from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 from quadnet.settings import expand_user
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.artifact import Model
 from quadnet.errors import InvalidSetting, listing
-from quadnet.manifest import Metrics
+from quadnet.registry.manifest import Metrics
+from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
 
 _CELLS = 400

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from quadnet.names import ModelName
+from quadnet.model_names import ModelName
 from quadnet.settings import expand_user
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]

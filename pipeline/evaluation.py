@@ -5,8 +5,8 @@ from sklearn.metrics import confusion_matrix, log_loss
 
 from pipeline.datasets import Dataset
 from pipeline.parts import row_hashes
-from quadnet.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.nn.predictor import Predictor
+from quadnet.registry.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 N_BINS = 15

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet import __version__, artifact, durable
-from quadnet.artifact import Model
+from quadnet import __version__
 from quadnet.errors import InvalidSetting, Unsupported
 from quadnet.nn.activations import LEAK
+from quadnet.registry import atomic_files, version_files
+from quadnet.registry.version_files import Model
 
 try:
     import onnx
@@ -159,7 +160,7 @@ def to_onnx(model: Model) -> bytes:
     predictor, shape = model.predictor, model.manifest.architecture
     classes = [str(name) for name in predictor.classes]
     graph = _Graph(predictor.dtype)
-    for name, array in artifact.tensors(predictor).items():
+    for name, array in version_files.tensors(predictor).items():
         graph.keep(name, array)
     values = "x"
     for i in range(len(shape.layer_sizes) - 1):
@@ -273,16 +274,16 @@ def check(content: bytes, model: Model) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path = durable.follow(path)
-    temporary = path.with_name(f"{durable.TEMPORARY}{uuid.uuid4()}")
+    path = atomic_files.follow(path)
+    temporary = path.with_name(f"{atomic_files.TEMPORARY}{uuid.uuid4()}")
     try:
         # Not `durable.write`, whose files are read-only: this one is its user's.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            durable.sync(file.fileno(), temporary)
+            atomic_files.sync(file.fileno(), temporary)
         temporary.replace(path)
-        durable.sync_renamed(path)
+        atomic_files.sync_renamed(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

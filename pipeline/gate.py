@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config import Gate, TestPart
 from pipeline.parts import FEWEST_DISTINCT_ROWS, Size
-from quadnet.manifest import Baseline, Metrics, Verdict
+from quadnet.registry.manifest import Baseline, Metrics, Verdict
 
 
 def judge(gate: Gate, metrics: Metrics, champion: Baseline | None) -> list[Verdict]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from quadnet import __version__
-from quadnet.manifest import Git, Lineage
+from quadnet.registry.manifest import Git, Lineage
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn")
 

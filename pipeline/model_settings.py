@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from quadnet.names import CHAMPION, AliasName
+from quadnet.model_names import CHAMPION, AliasName
 from quadnet.settings import POSITIONAL, RegistrySettings, variable
 
 S = TypeVar("S", bound=RegistrySettings)

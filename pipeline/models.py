@@ -13,13 +13,12 @@ from pipeline.model_settings import (
     ShowSettings,
     VerifySettings,
 )
-from quadnet import promotion, retention, verification
-from quadnet.aliases import AliasMap
-from quadnet.artifact import MANIFEST, Model
 from quadnet.errors import CorruptVersion, NotFound, listing
-from quadnet.manifest import Metrics
-from quadnet.registry import Registry
-from quadnet.verification import Checked
+from quadnet.registry import Registry, alias_changes, garbage_collection, integrity_check
+from quadnet.registry.alias_log import AliasMap
+from quadnet.registry.integrity_check import Checked
+from quadnet.registry.manifest import Metrics
+from quadnet.registry.version_files import MANIFEST, Model
 
 
 def list_versions(settings: ListSettings) -> int:
@@ -109,7 +108,7 @@ def alias(settings: AliasSettings) -> int:
         return 0
     pairs = [change.partition("=")[::2] for change in settings.changes]
     changes = {name: int(to) if to.isdecimal() else to or None for name, to in pairs}
-    written = promotion.set_aliases(
+    written = alias_changes.set_aliases(
         registry,
         settings.model,
         changes,
@@ -122,7 +121,7 @@ def alias(settings: AliasSettings) -> int:
 
 def rollback(settings: RollbackSettings) -> int:
     """Point an alias at what it pointed to before."""
-    written = promotion.rollback(
+    written = alias_changes.rollback(
         Registry(settings.registry),
         settings.model,
         settings.alias,
@@ -161,15 +160,15 @@ def verify(settings: VerifySettings) -> int:
 def gc(settings: GcSettings) -> int:
     """Print what may go, and with --apply remove it."""
     registry = Registry(settings.registry)
-    policy = retention.Policy(
+    policy = garbage_collection.Policy(
         newest=settings.keep,
         days=settings.days,
         generations=settings.generations,
         grace=settings.grace,
     )
     total = count = 0
-    for item in list(retention.removable(registry, policy)):
-        if settings.apply and not retention.remove(registry, item, policy):
+    for item in list(garbage_collection.removable(registry, policy)):
+        if settings.apply and not garbage_collection.remove(registry, item, policy):
             print(f"kept, because it is needed again: {item.what} ({item.path})")
             continue
         count, total = count + 1, total + item.size
@@ -206,10 +205,10 @@ def _check_known(registry: Registry, model: str) -> None:
 
 def _checked(registry: Registry, reference: str) -> Iterator[Checked]:
     if ":" in reference:
-        return iter([verification.check_version(registry, *registry.resolve(reference))])
+        return iter([integrity_check.check_version(registry, *registry.resolve(reference))])
     if reference:
         _check_known(registry, reference)
-    return verification.check(registry, reference or None)
+    return integrity_check.check(registry, reference or None)
 
 
 def _judged(model: Model) -> Metrics:

@@ -10,14 +10,13 @@ from pipeline.datasets import Dataset
 from pipeline.evaluation import Evaluation
 from pipeline.report import card, page
 from pipeline.trial import Trial
-from quadnet import promotion
-from quadnet.aliases import AliasMap
-from quadnet.artifact import Model
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting, NotFound
-from quadnet.manifest import Record
-from quadnet.names import CHAMPION
+from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
+from quadnet.registry.alias_log import AliasMap
+from quadnet.registry.manifest import Record
+from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 
 _MOST_CLASSES, _MOST_CELLS = 50, 10_000
@@ -152,7 +151,7 @@ def _promote(
                 present = champion_of(registry, name, standing, forced=forced is not None)
                 trial = _judged_again(trial, present, version, alias, forced)
                 judged_against = champion
-            promotion.set_aliases(
+            alias_changes.set_aliases(
                 registry,
                 name,
                 {alias: version},

@@ -15,10 +15,10 @@ from pipeline.config import FileData, RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
 from pipeline.tables.chunks import open_regular
-from quadnet import artifact
-from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
-from quadnet.manifest import Part, Signature
+from quadnet.registry import version_files
+from quadnet.registry.manifest import Part, Signature
+from quadnet.registry.version_files import Model
 
 _SAME = 1e-6
 """Probabilities that differ by no more are the same prediction, if the answer is the same."""
@@ -85,7 +85,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
         again = candidate.train(config, data=read)
     except InvalidSetting as error:
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
-    if artifact.tensor_digest(again.predictor) == model.manifest.tensor_digest:
+    if version_files.tensor_digest(again.predictor) == model.manifest.tensor_digest:
         return Retrained(Outcome.BIT_IDENTICAL)
     cause = next(_causes(model, again), "nothing that the manifest records")
     if _same_predictions(model, again, test):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from quadnet.names import CHAMPION, AliasName
+from quadnet.model_names import CHAMPION, AliasName
 from quadnet.settings import POSITIONAL, RegistrySettings, variable
 
 

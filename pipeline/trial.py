@@ -10,11 +10,10 @@ from pipeline.datasets import Dataset
 from pipeline.evaluation import Evaluation
 from pipeline.parts import FEWEST_DISTINCT_ROWS, Parts, Size
 from pipeline.report.wording import Sentence, counted, interval, percent
-from quadnet import artifact
-from quadnet.aliases import AliasTarget
-from quadnet.artifact import Model
 from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
-from quadnet.manifest import (
+from quadnet.registry import version_files
+from quadnet.registry.alias_log import AliasTarget
+from quadnet.registry.manifest import (
     Baseline,
     ClassMetrics,
     Data,
@@ -28,6 +27,7 @@ from quadnet.manifest import (
     Training,
     Verdict,
 )
+from quadnet.registry.version_files import Model
 
 _SELF_TEST_ROWS = 40
 """No fewer than a version's self-test has."""
@@ -173,7 +173,7 @@ def _check_size(config: RunConfig, parts: Parts, champion: Model | None) -> None
     n_outputs = 1 if len(classes) == 2 else len(classes)
     layer_sizes = [len(features), *map(int, map(str, sizes)), n_outputs]
     # In which type it is published, the scaler decides: the larger is assumed.
-    problem = artifact.unreadable(
+    problem = version_files.unreadable(
         _draft(config, parts, champion), layer_sizes, "float64", _SELF_TEST_ROWS
     )
     if problem is not None:

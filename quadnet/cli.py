@@ -188,7 +188,7 @@ def _outlive_reader() -> None:
 
 def _show_file_system_warnings(program: str) -> None:
     """Show what a file system lacks as a sentence, once, and other warnings as Python does."""
-    from quadnet.durable import FileSystemWarning
+    from quadnet.registry.atomic_files import FileSystemWarning
 
     shown: set[str] = set()
     show_as_ever = warnings.showwarning
@@ -253,7 +253,7 @@ def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
     from pipeline import commands, presets
     from quadnet.errors import Conflict
-    from quadnet.names import CHAMPION
+    from quadnet.model_names import CHAMPION
     from quadnet.registry import Registry
     from service.serve import serve_with_page
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.artifact import Model
+from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
 from service import packed
 from service.outputs import Output

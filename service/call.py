@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import grpc
 import grpc.aio
 
-from quadnet.artifact import Model
+from quadnet.registry.version_files import Model
 
 REQUEST_ID = "x-request-id"
 

@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from quadnet import quadrants
-from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, Unsupported, Violation, listing
+from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
 from service import packed
 from service.finite import check_finite

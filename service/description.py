@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quadnet.artifact import Model
 from quadnet.nn.layer_trace import LayerTrace, trace
 from quadnet.nn.network import Network
+from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 from service import packed
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotReady, RegistryError
+from quadnet.registry.version_files import Model
 from service import metadata, outputs, tensors
 from service.batch import Batch
 from service.call import Call

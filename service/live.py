@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import structlog
 
-from quadnet.aliases import Targets
-from quadnet.artifact import Model
 from quadnet.errors import (
     CorruptVersion,
     NotFound,
@@ -26,8 +24,10 @@ from quadnet.errors import (
     RegistryError,
     listing,
 )
-from quadnet.names import CHAMPION, LATEST
+from quadnet.model_names import CHAMPION, LATEST
 from quadnet.registry import Registry
+from quadnet.registry.alias_log import Targets
+from quadnet.registry.version_files import Model
 from service import metrics
 from service.registry_reads import RegistryReads
 from service.version_index import VersionIndex

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from quadnet import __version__
-from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, Violation, shorten
+from quadnet.registry.version_files import Model
 from service.outputs import DATATYPES, LABEL, PROBABILITIES
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2

@@ -12,8 +12,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.artifact import Model
 from quadnet.errors import InvalidInput, Violation, shorten
+from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
 from service import packed
 from service.stubs.inference.v2 import inference_pb2 as pb

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from quadnet.artifact import Model
 from quadnet.errors import NotReady, RegistryError
+from quadnet.registry.version_files import Model
 from service import codec, description
 from service.call import Call
 from service.catalogue import catalogue, catalogue_of_loaded, public_reason

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quadnet.names import CHAMPION, ModelName, ReadableAlias
+from quadnet.model_names import CHAMPION, ModelName, ReadableAlias
 from quadnet.settings import (
     DEFAULT_HOST,
     POSITIONAL,

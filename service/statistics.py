@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quadnet.artifact import Model
+from quadnet.registry.version_files import Model
 from service.stubs.inference.v2 import inference_pb2 as pb
 
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from quadnet import artifact, tombstones
 from quadnet.errors import CorruptVersion
-from quadnet.manifest import Manifest
-from quadnet.registry import Registry
+from quadnet.registry import Registry, tombstones, version_files
+from quadnet.registry.manifest import Manifest
 
 _SECONDS_UNTIL_SETTLED = 2.0
 """The age from which a directory's time of change says that it has not changed since.
@@ -90,7 +89,7 @@ class VersionIndex:
         versions = []
         for number in numbers:
             check()
-            path = f"{directory}/{number:06d}/{artifact.MANIFEST}"
+            path = f"{directory}/{number:06d}/{version_files.MANIFEST}"
             versions.append(self._version(model, number, path))
         with self._changing:
             known = self._manifests.get(model, {})
@@ -106,7 +105,7 @@ class VersionIndex:
     def digest(self, model: str, number: int) -> str:
         """Return what `Registry.digest` returns, and raise what it raises."""
         self._registry.check_version(model, number)
-        path = self._registry.path(model, number) / artifact.MANIFEST
+        path = self._registry.path(model, number) / version_files.MANIFEST
         version = self._version(model, number, str(path))
         if not version.digest:
             raise CorruptVersion(version.problem)
@@ -127,7 +126,7 @@ class VersionIndex:
     def _read(self, model: str, number: int) -> Version:
         digest, created, problem = "", None, ""
         try:
-            content = artifact.read_manifest(self._registry.path(model, number))
+            content = version_files.read_manifest(self._registry.path(model, number))
             digest = hashlib.sha256(content).hexdigest()
             # Not kept whole: a thousand manifests are 25 MB.
             created = Manifest.from_json(content).created

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from quadnet import promotion, quadrants
+from quadnet import quadrants
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.registry import alias_changes
 from tests.exact import SELF_TEST_INPUTS, record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -62,7 +63,7 @@ def publish_crooked(registry, seed=1):
     predictor = Predictor(network, quadrants.NAMES)
     published = registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
     version = published.manifest.version
-    promotion.set_aliases(registry, "quadrants", {"champion": version}, reason="test")
+    alias_changes.set_aliases(registry, "quadrants", {"champion": version}, reason="test")
     return version
 
 

@@ -5,8 +5,12 @@ import json
 
 import numpy as np
 
-from quadnet import promotion, quadrants
-from quadnet.manifest import (
+from quadnet import quadrants
+from quadnet.model_names import CHAMPION
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
+from quadnet.registry import alias_changes
+from quadnet.registry.manifest import (
     ClassMetrics,
     Data,
     Feature,
@@ -19,9 +23,6 @@ from quadnet.manifest import (
     Training,
     Verdict,
 )
-from quadnet.names import CHAMPION
-from quadnet.nn.network import Network
-from quadnet.nn.predictor import Predictor
 
 SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5], [0.0, 0.0]])
 
@@ -87,7 +88,9 @@ def publish(registry, model="quadrants", *, scale=10.0, alias=CHAMPION, **option
     predictor = exact_predictor(scale, **options)
     published = registry.publish(model, predictor, record(predictor), SELF_TEST_INPUTS)
     if alias:
-        promotion.set_aliases(registry, model, {alias: published.manifest.version}, reason="test")
+        alias_changes.set_aliases(
+            registry, model, {alias: published.manifest.version}, reason="test"
+        )
     return published
 
 

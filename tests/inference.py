@@ -6,10 +6,10 @@ The server that most tests call, and its models, are fixtures of `conftest`: one
 import numpy as np
 from google.protobuf import message_factory
 
-from quadnet import promotion
-from quadnet.names import CHAMPION
+from quadnet.model_names import CHAMPION
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.registry import alias_changes
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests.exact import publish, record
 
@@ -146,7 +146,7 @@ def publish_network(registry, name, layer_sizes, classes, dtype="float64"):
     n_features = layer_sizes[0]
     inputs = rng.normal(size=(5, n_features))
     published = registry.publish(name, predictor, record(predictor, n_features), inputs)
-    promotion.set_aliases(
+    alias_changes.set_aliases(
         registry, name, {CHAMPION: published.manifest.version}, reason="to be called"
     )
     return predictor

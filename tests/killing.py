@@ -26,15 +26,21 @@ from pathlib import Path
 
 import numpy as np
 
-from quadnet import durable, promotion, retention, tombstones, verification
-from quadnet.registry import Registry
+from quadnet.registry import (
+    Registry,
+    alias_changes,
+    atomic_files,
+    garbage_collection,
+    integrity_check,
+    tombstones,
+)
 from tests.exact import SELF_TEST_INPUTS, exact_predictor, record
 from tests.forking import forked, result
 
 MODEL = "quadrants"
 POINTS = np.random.default_rng(0).uniform(-1, 1, (20, 2))
 ANSWERS = exact_predictor().predict(POINTS)
-GC = retention.Policy(newest=1, days=0, generations=2, grace=0)
+GC = garbage_collection.Policy(newest=1, days=0, generations=2, grace=0)
 
 
 class Switch:
@@ -127,23 +133,23 @@ def publish(registry):
 
 def swap(registry):
     changes = {"champion": "candidate", "candidate": "champion"}
-    return promotion.set_aliases(registry, MODEL, changes, reason="swap")
+    return alias_changes.set_aliases(registry, MODEL, changes, reason="swap")
 
 
 def roll_back(registry):
-    return promotion.rollback(registry, MODEL, reason="back")
+    return alias_changes.rollback(registry, MODEL, reason="back")
 
 
 def sweep(registry):
-    for item in list(retention.removable(registry, GC)):
-        retention.remove(registry, item, GC)
+    for item in list(garbage_collection.removable(registry, GC)):
+        garbage_collection.remove(registry, item, GC)
 
 
 def begin(registry):
     """Make a registry with two versions that have an alias."""
     publish(registry)
     publish(registry)
-    promotion.set_aliases(registry, MODEL, {"champion": 1, "candidate": 2}, reason="begin")
+    alias_changes.set_aliases(registry, MODEL, {"champion": 1, "candidate": 2}, reason="begin")
     swap(registry)
 
 
@@ -153,9 +159,9 @@ def begin_with_litter(registry):
     publish(registry)
     publish(registry)
     litter = registry.home(MODEL) / ".staging" / "abandoned"
-    durable.make_directory(litter)
-    durable.write(litter / "weights.safetensors", b"half")
-    durable.write(registry.root / f"{durable.TEMPORARY}abandoned", b"half")
+    atomic_files.make_directory(litter)
+    atomic_files.write(litter / "weights.safetensors", b"half")
+    atomic_files.write(registry.root / f"{atomic_files.TEMPORARY}abandoned", b"half")
 
 
 # Whose work it is that is killed, and what he finds; None: the registry itself is not there yet.
@@ -263,7 +269,7 @@ def check(registry, allowed):
     if not (registry.root / "registry.json").exists():
         assert versions == []
         return aliases
-    looked_at = list(verification.check(registry, MODEL))
+    looked_at = list(integrity_check.check(registry, MODEL))
     assert [checked.problem for checked in looked_at] == [None] * (len(versions) + 1), looked_at
     assert all(whole(checked.loaded) for checked in looked_at if checked.loaded)
     return aliases
@@ -282,11 +288,13 @@ def leftovers(registry):
     """Return all that is neither of a version, nor a tombstone, nor a generation."""
     home = registry.home(MODEL)
     rubbish = [*home.glob(".staging/*"), *home.glob(".trash/*")]
-    for name in (f"{durable.TEMPORARY}*", f"{tombstones.MARK}*"):
+    for name in (f"{atomic_files.TEMPORARY}*", f"{tombstones.MARK}*"):
         rubbish += registry.root.rglob(name)
     for version in registry.numbers(MODEL):
         directory = registry.path(MODEL, version)
-        if tombstones.is_removed(directory) and durable.entries(directory) != [tombstones.NAME]:
+        if tombstones.is_removed(directory) and atomic_files.entries(directory) != [
+            tombstones.NAME
+        ]:
             rubbish.append(directory)
     return rubbish
 

@@ -10,13 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from quadnet import promotion, retention, verification
 from quadnet.errors import QuadnetError
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes, garbage_collection, integrity_check
 from tests import exact
 
 MODEL = "quadrants"
-POLICY = retention.Policy(newest=1, days=0, generations=0, grace=0)
+POLICY = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
 
 
 def said(work):
@@ -28,7 +27,8 @@ def said(work):
 
 def sweep(registry):
     return [
-        retention.remove(registry, item, POLICY) for item in retention.removable(registry, POLICY)
+        garbage_collection.remove(registry, item, POLICY)
+        for item in garbage_collection.removable(registry, POLICY)
     ]
 
 
@@ -42,10 +42,10 @@ def main():
         "read": said(
             lambda: registry.load(*registry.resolve(MODEL)).predictor.predict(points).tolist()
         ),
-        "verified": said(lambda: [checked.problem for checked in verification.check(registry)]),
+        "verified": said(lambda: [checked.problem for checked in integrity_check.check(registry)]),
         "prepare": said(lambda: registry.prepare(MODEL)),
         "publish": said(lambda: exact.publish(registry)),
-        "alias": said(lambda: promotion.set_aliases(registry, MODEL, {"other": 1}, reason="x")),
+        "alias": said(lambda: alias_changes.set_aliases(registry, MODEL, {"other": 1}, reason="x")),
         "gc": said(lambda: sweep(registry)),
         "elsewhere": said(lambda: exact.publish(Registry(registry.root.parent / "mine"))),
     }

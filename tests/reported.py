@@ -7,9 +7,9 @@ from pipeline.candidate import Candidate
 from pipeline.config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts, Sealed
-from quadnet.manifest import Folded, Training
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.registry.manifest import Folded, Training
 
 HOSTILE = [
     "<script>alert(1)</script>",

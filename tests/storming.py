@@ -16,15 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from quadnet import promotion, retention, verification
 from quadnet.errors import Conflict, NotFound
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes, garbage_collection, integrity_check
 from tests.exact import SELF_TEST_INPUTS, exact_predictor, record
 from tests.forking import forked, result
 
 MODEL = "quadrants"
 ALIASES = ("champion", "candidate", "canary")
-POLICY = retention.Policy(newest=2, days=0, generations=2)
+POLICY = garbage_collection.Policy(newest=2, days=0, generations=2)
 
 
 class Worker:
@@ -77,18 +76,22 @@ class Worker:
         assert self.report["generations"][-1] == present + 1
 
     def roll_back(self):
-        written = promotion.rollback(self.registry, MODEL, self.rng.choice(ALIASES), reason="storm")
+        written = alias_changes.rollback(
+            self.registry, MODEL, self.rng.choice(ALIASES), reason="storm"
+        )
         self.report["generations"].append(written.generation)
 
     def sweep(self):
-        for item in list(retention.removable(self.registry, POLICY)):
-            if not retention.remove(self.registry, item, POLICY):
+        for item in list(garbage_collection.removable(self.registry, POLICY)):
+            if not garbage_collection.remove(self.registry, item, POLICY):
                 self.report["kept"] += 1
             elif item.version:
                 self.report["removed"].append(item.version)
 
     def _set(self, changes, **options):
-        written = promotion.set_aliases(self.registry, MODEL, changes, reason="storm", **options)
+        written = alias_changes.set_aliases(
+            self.registry, MODEL, changes, reason="storm", **options
+        )
         self.report["generations"].append(written.generation)
 
 
@@ -121,7 +124,7 @@ def watch(registry, stopped):
         numbers = [each.generation for each in islice(registry.alias_log(MODEL).history(), 3)]
         assert numbers == sorted(numbers, reverse=True)
         if rounds % 10 == 0:
-            for checked in verification.check(registry):
+            for checked in integrity_check.check(registry):
                 assert checked.problem is None, checked
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import erf, expit
 
-from quadnet.manifest import Architecture
 from quadnet.nn.activations import ACTIVATIONS
+from quadnet.registry.manifest import Architecture
 
 Z = np.array([[-800.0, -30.0, -1.5, -1e-3], [1e-3, 0.7, 30.0, 800.0]])
 

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-from quadnet import commandline, promotion
+from quadnet import commandline
 from quadnet.cli import VERBS, main
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
 from quadnet.settings import variable_of
 from service.client import QuadrantClient
 from tests.exact import publish
@@ -442,7 +442,7 @@ def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
             file.write("x,y\n" + "0.5,0.5\n" * 10_500)
             file.flush()
             heading = process.stdout.readline()
-            promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+            alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
             with QuadrantClient(server.address) as client:
                 while client.classify([[1, 1]]).version != 2:
                     pass

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from google.rpc import status_pb2
 
-from quadnet import promotion
 from quadnet.errors import (
     CorruptVersion,
     InvalidInput,
@@ -25,7 +24,7 @@ from quadnet.errors import (
     Unreachable,
     Unsupported,
 )
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
 from service.client import QuadrantClient, Refused
 from tests.exact import exact_predictor, publish
 from tests.serving import SERVICE, ServerProcess, long_call
@@ -74,7 +73,7 @@ def test_one_version_answers_all_parts_whatever_is_published_meanwhile(registry)
             version = 1
             while not stop.is_set():
                 version = 3 - version
-                promotion.set_aliases(registry, "quadrants", {"champion": version}, reason="")
+                alias_changes.set_aliases(registry, "quadrants", {"champion": version}, reason="")
 
         swapping = threading.Thread(target=swap)
         swapping.start()

@@ -19,17 +19,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from quadnet import artifact, durable, verification
 from quadnet.errors import CorruptVersion, RegistryError
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import Registry, atomic_files, integrity_check, version_files
 from tests import forking
 from tests.exact import SELF_TEST_INPUTS, record, signed
 
 MODEL = "quadrants"
 CARD = "card.md"
-FILES = [artifact.MANIFEST, artifact.WEIGHTS, artifact.SELFTEST, CARD]
+FILES = [version_files.MANIFEST, version_files.WEIGHTS, version_files.SELFTEST, CARD]
 POINTS = np.random.default_rng(0).normal(size=(50, 2))
 
 
@@ -54,7 +53,7 @@ class Version:
         )  # fmt: skip
         self.directory = self.registry.path(MODEL, 1)
         self.content = {name: (self.directory / name).read_bytes() for name in FILES}
-        self.manifest = json.loads(self.content[artifact.MANIFEST])
+        self.manifest = json.loads(self.content[version_files.MANIFEST])
 
     def put(self, name, content):
         path = self.directory / name
@@ -72,7 +71,7 @@ class Version:
         self.put(name, content)
         said = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         files = {**self.manifest["files"], name: said}
-        self.put(artifact.MANIFEST, signed({**self.manifest, "files": files, **values}))
+        self.put(version_files.MANIFEST, signed({**self.manifest, "files": files, **values}))
 
     def refused(self, name, match=None):
         """Assert that the version is refused, that the file is named, and not at length."""
@@ -82,7 +81,7 @@ class Version:
         assert message.startswith("Version 1 of model 'quadrants' must not be used: "), message
         assert name in message
         assert len(message) < 600
-        (first, *_) = verification.check(self.registry, MODEL)
+        (first, *_) = integrity_check.check(self.registry, MODEL)
         assert first.problem == message
 
     def refused_or_right(self, names):
@@ -191,7 +190,7 @@ def test_two_bytes_swapped_or_a_part_repeated_are_found(version, name):
         (lambda path: path.symlink_to("nowhere"), "No such file"),
         (lambda path: path.symlink_to("/dev/zero"), "Not a plain file"),
         (lambda path: path.symlink_to("/dev/tty"), None),
-        (lambda path: path.symlink_to(f"{artifact.WEIGHTS}/x"), "Not a directory"),
+        (lambda path: path.symlink_to(f"{version_files.WEIGHTS}/x"), "Not a directory"),
         (lambda path: path.write_bytes(b""), None),
     ],
     ids=["nothing", "directory", "FIFO", "loop", "dangling", "endless", "tty", "under", "empty"],
@@ -199,7 +198,7 @@ def test_two_bytes_swapped_or_a_part_repeated_are_found(version, name):
 def test_whatever_is_in_its_place_is_refused_and_nobody_waits_for_it(version, name, make, told):
     path = version.directory / name
     path.unlink()
-    if name == artifact.WEIGHTS and told == "Not a directory":
+    if name == version_files.WEIGHTS and told == "Not a directory":
         told = "Too many levels of symbolic links"
     make(path)
     version.refused(name, told)
@@ -216,7 +215,7 @@ def test_whatever_is_in_the_directorys_place_is_refused(version, kind):
     }
     make[kind](version.directory)
     try:
-        version.refused(artifact.MANIFEST)
+        version.refused(version_files.MANIFEST)
         assert version.registry.versions(MODEL) == [1]
     finally:
         if kind == "empty directory":
@@ -247,8 +246,8 @@ def test_nobody_waits_for_a_marker_or_a_generation_that_is_no_file(registry, pla
 
 def test_a_symbolic_link_to_the_same_content_is_as_good(version):
     elsewhere = version.registry.root / "elsewhere"
-    (version.directory / artifact.WEIGHTS).rename(elsewhere)
-    (version.directory / artifact.WEIGHTS).symlink_to(elsewhere)
+    (version.directory / version_files.WEIGHTS).rename(elsewhere)
+    (version.directory / version_files.WEIGHTS).symlink_to(elsewhere)
     assert version.refused_or_right([])
 
 
@@ -331,7 +330,7 @@ def tensor_files(draw, content):
     return save(tensors)
 
 
-TENSOR_FILES = [artifact.WEIGHTS, artifact.SELFTEST]
+TENSOR_FILES = [version_files.WEIGHTS, version_files.SELFTEST]
 
 
 @pytest.mark.parametrize("name", TENSOR_FILES)
@@ -357,16 +356,16 @@ def test_any_bytes_that_the_manifest_vouches_for_are_refused_or_right(published,
 @FUZZ
 @given(data=st.data())
 def test_other_weights_fail_the_self_test_though_their_digest_fits(published, data):
-    content = data.draw(tensor_files(published.content[artifact.WEIGHTS]))
+    content = data.draw(tensor_files(published.content[version_files.WEIGHTS]))
     digest = hashlib.sha256()
     for name, array in sorted(load(content).items()):
         digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode() + array.tobytes())
     try:
-        published.fit(artifact.WEIGHTS, content, tensor_digest=digest.hexdigest())
+        published.fit(version_files.WEIGHTS, content, tensor_digest=digest.hexdigest())
         try:
             model = published.registry.load(MODEL, 1)
         except CorruptVersion as error:
-            assert artifact.WEIGHTS in str(error) or artifact.SELFTEST in str(error)
+            assert version_files.WEIGHTS in str(error) or version_files.SELFTEST in str(error)
         else:
             # What it answers to the self-test, at the least, is what was published.
             inputs = SELF_TEST_INPUTS
@@ -438,7 +437,7 @@ def test_any_manifest_that_is_signed_is_refused_or_right(published, part, data):
     manifest = data.draw(manifests(published.manifest))
     try:
         with in_memory_of(2**30):
-            published.put(artifact.MANIFEST, signed(manifest))
+            published.put(version_files.MANIFEST, signed(manifest))
             published.refused_or_right(FILES)
     finally:
         published.restore()
@@ -466,8 +465,8 @@ def text_of(manifest):
 @example(text=b"}")
 def test_any_text_that_is_sealed_is_refused_by_the_manifests_name(published, text):
     try:
-        published.put(artifact.MANIFEST, sealed(b"{\n" + text))
-        published.refused(artifact.MANIFEST)
+        published.put(version_files.MANIFEST, sealed(b"{\n" + text))
+        published.refused(version_files.MANIFEST)
     finally:
         published.restore()
 
@@ -483,10 +482,10 @@ def test_a_key_that_comes_twice_is_refused_whichever_counts(version, where):
         end += 1
     entry = text[start:end]
     doubled = text.replace(entry, f"{entry}, {entry}", 1).encode()
-    version.put(artifact.MANIFEST, sealed(text.encode()))
+    version.put(version_files.MANIFEST, sealed(text.encode()))
     assert version.refused_or_right([])
-    version.put(artifact.MANIFEST, sealed(doubled))
-    version.refused(artifact.MANIFEST, "a key comes twice in one object")
+    version.put(version_files.MANIFEST, sealed(doubled))
+    version.refused(version_files.MANIFEST, "a key comes twice in one object")
 
 
 def bomb(version, **values):
@@ -510,9 +509,9 @@ def test_a_manifest_of_any_length_is_refused_in_little_memory(version, name, siz
     values, unit = BOMBS[name]
     text = text_of({**version.manifest, **values})
     many = (unit * (size // len(unit))).rstrip(b",")
-    version.put(artifact.MANIFEST, sealed(text.replace(b'"@"', many)))
+    version.put(version_files.MANIFEST, sealed(text.replace(b'"@"', many)))
     with in_memory_of(2**30):
-        version.refused_or_right([artifact.MANIFEST])
+        version.refused_or_right([version_files.MANIFEST])
 
 
 def sparse(path, size):
@@ -527,9 +526,9 @@ def sparse(path, size):
 @pytest.mark.parametrize("said", [True, False])
 def test_a_huge_file_is_refused_at_once(version, name, size, said):
     sparse(version.directory / name, size)
-    if said and name != artifact.MANIFEST:
+    if said and name != version_files.MANIFEST:
         files = {**version.manifest["files"], name: {"size": size, "sha256": "0" * 64}}
-        version.put(artifact.MANIFEST, signed({**version.manifest, "files": files}))
+        version.put(version_files.MANIFEST, signed({**version.manifest, "files": files}))
     with in_memory_of(2**30):
         version.refused(name, "Longer than|more than a reader takes|expected .* bytes, got")
 
@@ -537,25 +536,25 @@ def test_a_huge_file_is_refused_at_once(version, name, size, said):
 @pytest.mark.parametrize(
     ("sizes", "name", "told"),
     [
-        ([2, 10**12, 4], artifact.WEIGHTS, "too small for the layers"),
-        ([2, 2**62, 4], artifact.WEIGHTS, "too small for the layers"),
-        ([2, 10**300, 4], artifact.WEIGHTS, "too small for the layers"),
-        ([2, *[1] * 2000, 4], artifact.MANIFEST, "more layers than the 1000"),
-        ([2, *[1] * 900, 4], artifact.WEIGHTS, None),
-        ([2, 0, 4], artifact.MANIFEST, "greater than or equal to 1"),
-        ([2, -3, 4], artifact.MANIFEST, "greater than or equal to 1"),
-        ([2, 3.0, 4], artifact.MANIFEST, "valid integer"),
-        ([2, True, 4], artifact.MANIFEST, "valid integer"),
-        ([2, "3", 4], artifact.MANIFEST, "valid integer"),
-        ([2, 3, 5], artifact.MANIFEST, "does not fit the signature"),
-        ([3, 3, 4], artifact.MANIFEST, "does not fit the signature"),
-        ([4], artifact.MANIFEST, "at least 2 items"),
+        ([2, 10**12, 4], version_files.WEIGHTS, "too small for the layers"),
+        ([2, 2**62, 4], version_files.WEIGHTS, "too small for the layers"),
+        ([2, 10**300, 4], version_files.WEIGHTS, "too small for the layers"),
+        ([2, *[1] * 2000, 4], version_files.MANIFEST, "more layers than the 1000"),
+        ([2, *[1] * 900, 4], version_files.WEIGHTS, None),
+        ([2, 0, 4], version_files.MANIFEST, "greater than or equal to 1"),
+        ([2, -3, 4], version_files.MANIFEST, "greater than or equal to 1"),
+        ([2, 3.0, 4], version_files.MANIFEST, "valid integer"),
+        ([2, True, 4], version_files.MANIFEST, "valid integer"),
+        ([2, "3", 4], version_files.MANIFEST, "valid integer"),
+        ([2, 3, 5], version_files.MANIFEST, "does not fit the signature"),
+        ([3, 3, 4], version_files.MANIFEST, "does not fit the signature"),
+        ([4], version_files.MANIFEST, "at least 2 items"),
     ],
 )  # fmt: skip
 def test_layers_that_cannot_be_are_refused_in_little_memory(version, sizes, name, told):
     shape = {**version.manifest["architecture"], "layer_sizes": sizes}
     shape["activations"] = ["tanh"] * (len(sizes) - 2)
-    version.put(artifact.MANIFEST, signed({**version.manifest, "architecture": shape}))
+    version.put(version_files.MANIFEST, signed({**version.manifest, "architecture": shape}))
     with in_memory_of(2**30):
         version.refused(name, told)
 
@@ -577,8 +576,8 @@ def test_layers_that_cannot_be_are_refused_in_little_memory(version, sizes, name
     ],
 )
 def test_a_self_test_that_tests_nothing_or_something_else_is_refused(version, tensors, told):
-    version.fit(artifact.SELFTEST, save(tensors))
-    version.refused(artifact.SELFTEST, told)
+    version.fit(version_files.SELFTEST, save(tensors))
+    version.refused(version_files.SELFTEST, told)
 
 
 def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path):
@@ -600,11 +599,14 @@ def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path)
         "inputs": np.zeros((10 * rows, 1), np.float32),
         "probabilities": np.zeros((10 * rows, 2), np.float32),
     })  # fmt: skip
-    manifest = json.loads((directory / artifact.MANIFEST).read_bytes())
-    manifest["files"][artifact.SELFTEST] = {
+    manifest = json.loads((directory / version_files.MANIFEST).read_bytes())
+    manifest["files"][version_files.SELFTEST] = {
         "size": len(content), "sha256": hashlib.sha256(content).hexdigest()
     }  # fmt: skip
-    for name, data in ((artifact.SELFTEST, content), (artifact.MANIFEST, signed(manifest))):
+    for name, data in (
+        (version_files.SELFTEST, content),
+        (version_files.MANIFEST, signed(manifest)),
+    ):
         (directory / name).unlink()
         (directory / name).write_bytes(data)
     with in_memory_of(2**30), pytest.raises(CorruptVersion, match="more rows than a reader asks"):
@@ -617,7 +619,7 @@ def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
     network = Network([2, 1], activations=[], loss="sigmoid_cross_entropy")
     two = Predictor(network, ["a", "b"])
     registry.publish(MODEL, two, record(two), SELF_TEST_INPUTS)
-    path = registry.path(MODEL, 1) / artifact.MANIFEST
+    path = registry.path(MODEL, 1) / version_files.MANIFEST
     manifest = json.loads(path.read_bytes())
     manifest["architecture"]["loss"] = "softmax_cross_entropy"
     path.unlink()
@@ -643,9 +645,12 @@ def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
         (lambda m: m.update(schema_version=2), "schema_version: Input should be 1"),
         (lambda m: m.update(selftest_atol=1.0), "selftest_atol: Input should be less"),
         (lambda m: m.update(selftest_atol=-1.0), "selftest_atol: Input should be greater"),
-        (lambda m: m["files"].pop(artifact.SELFTEST), "it does not list selftest"),
-        (lambda m: m["files"][artifact.WEIGHTS].update(size=-1), "greater than or equal to 0"),
-        (lambda m: m["files"][artifact.WEIGHTS].update(size=10**30), "more than a reader takes"),
+        (lambda m: m["files"].pop(version_files.SELFTEST), "it does not list selftest"),
+        (lambda m: m["files"][version_files.WEIGHTS].update(size=-1), "greater than or equal to 0"),
+        (
+            lambda m: m["files"][version_files.WEIGHTS].update(size=10**30),
+            "more than a reader takes",
+        ),
         (lambda m: m["architecture"].update(activations=["system"]), "activations.0: Input should"),
         (lambda m: m["architecture"].update(dtype="object"), "dtype: Input should be"),
     ],
@@ -655,22 +660,24 @@ def test_a_manifest_that_says_what_cannot_be_is_refused(version, change, told):
     try:
         manifest = json.loads(json.dumps(version.manifest))
         change(manifest)
-        version.put(artifact.MANIFEST, signed(manifest))
+        version.put(version_files.MANIFEST, signed(manifest))
     finally:
         sys.set_int_max_str_digits(4300)
-    version.refused(artifact.WEIGHTS if "reader takes" in told else artifact.MANIFEST, told)
+    version.refused(
+        version_files.WEIGHTS if "reader takes" in told else version_files.MANIFEST, told
+    )
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "A", ".hidden", "", "x" * 65, "TOMBSTONE.json"])
 def test_a_manifest_cannot_name_a_file_elsewhere_or_one_of_gcs_own(version, name):
     files = {**version.manifest["files"], name: {"size": 1, "sha256": "0" * 64}}
-    version.put(artifact.MANIFEST, signed({**version.manifest, "files": files}))
-    version.refused(artifact.MANIFEST, "files")
+    version.put(version_files.MANIFEST, signed({**version.manifest, "files": files}))
+    version.refused(version_files.MANIFEST, "files")
 
 
 def test_a_file_of_the_reader_is_opened_once_and_read_to_its_end(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"12345")
-    assert durable.read(path, 5) == b"12345"
+    assert atomic_files.read(path, 5) == b"12345"
     with pytest.raises(OSError, match="Longer than 4 bytes"):
-        durable.read(path, 4)
+        atomic_files.read(path, 4)

@@ -6,12 +6,11 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from quadnet import promotion
 from quadnet.errors import InvalidInput
-from quadnet.manifest import Feature
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
+from quadnet.registry.manifest import Feature
 from service.client import QuadrantClient
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -47,7 +46,7 @@ def registry(tmp_path_factory):
     for name, predictor in MODELS.items():
         X = np.random.default_rng(2).normal(size=(5, predictor.n_features))
         registry.publish(name, predictor, record(predictor, predictor.n_features), X)
-        promotion.set_aliases(registry, name, {"champion": 1, "best": 1}, reason="test")
+        alias_changes.set_aliases(registry, name, {"champion": 1, "best": 1}, reason="test")
     return registry
 
 
@@ -206,9 +205,9 @@ def test_other_models_aliases_are_followed_too(tmp_path):
         assert server.stub.Classify(request).model.version == 2
         # What its model no longer has is no longer answered.
         request = pb.ClassifyRequest(model=pb.ModelRef(name="other", alias="best"))
-        promotion.set_aliases(registry, "other", {"best": 1}, reason="")
+        alias_changes.set_aliases(registry, "other", {"best": 1}, reason="")
         assert server.stub.Classify(request).model.version == 1
-        promotion.set_aliases(registry, "other", {"best": 2}, reason="")
+        alias_changes.set_aliases(registry, "other", {"best": 2}, reason="")
         server.logged("live", model="other", alias="best", version=2)
         assert server.stub.Classify(request).model.version == 2
 
@@ -318,7 +317,7 @@ def test_a_refusal_fits_into_metadata_whatever_names_it_repeats(tmp_path, letter
         update={"signature": written.signature.model_copy(update={"features": features})}
     )
     registry.publish("names", predictor, written, np.zeros((1, 20)))
-    promotion.set_aliases(registry, "names", {"champion": 1}, reason="test")
+    alias_changes.set_aliases(registry, "names", {"champion": 1}, reason="test")
     with ServerProcess(registry.root) as server:
         error = refused(server.stub.Explain, pb.ExplainRequest(model=pb.ModelRef(name="names")))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error

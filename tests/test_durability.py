@@ -11,16 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quadnet import durable, promotion, retention, verification
 from quadnet.errors import CorruptVersion, RegistryError
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import (
+    Registry,
+    alias_changes,
+    atomic_files,
+    garbage_collection,
+    integrity_check,
+)
 from tests import forking
 from tests.exact import SELF_TEST_INPUTS, publish, record, signed
 
 MODEL = "quadrants"
-SWEEP = retention.Policy(newest=1, days=0, generations=0, grace=0)
+SWEEP = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
 
 
 @contextmanager
@@ -54,12 +59,12 @@ def unfinished(registry):
     return [
         path
         for path in registry.root.rglob("*")
-        if path.name.startswith(durable.TEMPORARY) or path.parent.name == ".staging"
+        if path.name.startswith(atomic_files.TEMPORARY) or path.parent.name == ".staging"
     ]
 
 
 def verified(registry):
-    return [checked.problem for checked in verification.check(registry)]
+    return [checked.problem for checked in integrity_check.check(registry)]
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2, 3])
@@ -84,21 +89,21 @@ def test_on_a_full_disk_aliases_stay_as_they_are_and_nothing_is_removed_half(tmp
         publish(registry, alias="")
         publish(registry)
         publish(registry, alias="")
-        (item,) = retention.removable(registry, SWEEP)
+        (item,) = garbage_collection.removable(registry, SWEEP)
         fill(disk, 0)
         for _ in range(2):
             with pytest.raises(RegistryError, match=r"cannot be written: .*No space left"):
-                promotion.set_aliases(registry, MODEL, {"champion": 3}, reason="full")
+                alias_changes.set_aliases(registry, MODEL, {"champion": 3}, reason="full")
         with pytest.raises(RegistryError, match=r"cannot be written: .*No space left"):
-            retention.remove(registry, item, SWEEP)
+            garbage_collection.remove(registry, item, SWEEP)
         assert registry.target(MODEL).version == 2
         assert registry.versions(MODEL) == [1, 2, 3]
         assert unfinished(registry) == []
         (disk / "ballast").unlink()
-        promotion.set_aliases(registry, MODEL, {"champion": 3}, reason="space again")
+        alias_changes.set_aliases(registry, MODEL, {"champion": 3}, reason="space again")
         assert registry.target(MODEL).version == 3
-        for left in list(retention.removable(registry, SWEEP)):
-            assert retention.remove(registry, left, SWEEP)
+        for left in list(garbage_collection.removable(registry, SWEEP)):
+            assert garbage_collection.remove(registry, left, SWEEP)
         assert registry.versions(MODEL) == [2, 3]
 
 
@@ -114,7 +119,7 @@ def test_a_read_only_disk_is_read_and_every_change_of_it_refused(tmp_path):
         registry = Registry(disk / "registry")
         publish(registry, alias="")
         publish(registry)
-        (item,) = retention.removable(registry, SWEEP)
+        (item,) = garbage_collection.removable(registry, SWEEP)
         read_only(disk)
         assert registry.load(*registry.resolve(MODEL))
         assert verified(registry) == [None] * 3
@@ -122,8 +127,8 @@ def test_a_read_only_disk_is_read_and_every_change_of_it_refused(tmp_path):
             lambda: publish(registry),
             lambda: registry.prepare(MODEL),
             lambda: registry.prepare("digits"),
-            lambda: promotion.set_aliases(registry, MODEL, {"champion": 1}, reason="x"),
-            lambda: retention.remove(registry, item, SWEEP),
+            lambda: alias_changes.set_aliases(registry, MODEL, {"champion": 1}, reason="x"),
+            lambda: garbage_collection.remove(registry, item, SWEEP),
         ):
             with pytest.raises(RegistryError, match=r"cannot be written: .*Read-only file system"):
                 refused()
@@ -235,7 +240,7 @@ def test_the_order_of_versions_and_generations_never_depends_on_a_clock(registry
         os.utime(path, (future.timestamp(), future.timestamp()))
     assert publish(registry, scale=2.0).manifest.version == 2
     assert registry.target(MODEL).version == registry.target(MODEL, "latest").version == 2
-    assert promotion.rollback(registry, MODEL, reason="back").aliases["champion"].version == 1
+    assert alias_changes.rollback(registry, MODEL, reason="back").aliases["champion"].version == 1
     assert set(verified(registry)) == {None}
 
 

@@ -11,9 +11,9 @@ from pipeline import evaluation, folding, gate
 from pipeline.config import Gate
 from pipeline.datasets import Dataset
 from quadnet import NeuralNetworkClassifier
-from quadnet.manifest import Baseline
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.registry.manifest import Baseline
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 
-from quadnet import verification
-from quadnet.registry import Registry
+from quadnet.registry import Registry, integrity_check
 from tests.exact import publish
 from tests.serving import QUADNET, ROOT
 
@@ -53,7 +52,7 @@ def test_without_fsync_a_version_is_published_with_a_warning(registry, tmp_path,
             r"was \w+ last may be lost if the machine crashes\.",
             line,
         ), line
-    assert [checked.problem for checked in verification.check(registry)] == [None, None]
+    assert [checked.problem for checked in integrity_check.check(registry)] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from quadnet import promotion, tombstones, verification
 from quadnet.errors import NotFound
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes, integrity_check, tombstones
 from tests.golden import make
 
 FORMATS = sorted(path for path in make.HERE.iterdir() if path.name.isdecimal())
@@ -47,7 +46,7 @@ class TestGolden:
         assert registry.resolve(f"{name}:candidate") == (name, 3)
         reasons = [each.reason for each in registry.alias_log(name).history()]
         assert reasons == ["it was not", "3 is good", "1 is good"]
-        assert [checked.problem for checked in verification.check(registry, name)] == [None] * 3
+        assert [checked.problem for checked in integrity_check.check(registry, name)] == [None] * 3
 
     def test_the_version_that_was_removed_is_still_known_to_have_been(self, root, name):
         registry = Registry(root)
@@ -68,4 +67,7 @@ def test_the_script_still_makes_such_a_registry_with_the_same_weights(tmp_path):
         )
     # It can be gone on with, too.
     registry = Registry(tmp_path / "1")
-    assert promotion.set_aliases(registry, "quadrants", {"champion": 3}, reason="x").generation == 4
+    assert (
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 3}, reason="x").generation
+        == 4
+    )

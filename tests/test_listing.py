@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from quadnet import tombstones
+from quadnet.registry import tombstones
 from service.live import LiveModels
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc

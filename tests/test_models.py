@@ -9,9 +9,9 @@ import pytest
 
 from pipeline import candidate, comparison, presets, publishing, retraining, trial
 from pipeline.retraining import Outcome
-from quadnet.manifest import Record
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
+from quadnet.registry.manifest import Record
 from tests.exact import SELF_TEST_INPUTS, exact_predictor, publish, record, signed
 from tests.serving import quadnet
 

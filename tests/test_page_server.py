@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from quadnet import NeuralNetworkClassifier, promotion
-from quadnet.registry import Registry
+from quadnet import NeuralNetworkClassifier
+from quadnet.registry import Registry, alias_changes
 from tests.browsing import (
     epoch,
     needs_chromium,
@@ -33,7 +33,7 @@ def test_5_a_new_version_is_shown_without_a_reload_and_a_rollback_too(tmp_path, 
         assert "serving v2" in page.text_content("#serving")
         assert (pixels(page) != before).any()
         assert page.text_content("#trace") != trace
-        promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="back")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="back")
         page.wait_for_selector('html[data-version="1"]')
         assert (pixels(page) == before).all()
         assert page.text_content("#trace") == trace
@@ -91,7 +91,7 @@ def test_digits_are_drawn_and_read_by_the_served_network(tmp_path, visit):
     )
     registry = Registry(tmp_path / "registry")
     registry.publish("digits", predictor, kept, X[:5])
-    promotion.set_aliases(registry, "digits", {"champion": 1}, reason="test")
+    alias_changes.set_aliases(registry, "digits", {"champion": 1}, reason="test")
     publish(registry)
     with ServerProcess(registry.root) as server, PageProcess(server.port) as own:
         page = visit("#model=digits", url=own.url)

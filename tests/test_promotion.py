@@ -4,9 +4,14 @@ import json
 
 import pytest
 
-from quadnet import promotion, retention, tombstones, verification
 from quadnet.errors import Conflict, CorruptVersion, InvalidSetting, NotFound, RegistryError
-from quadnet.registry import Registry
+from quadnet.registry import (
+    Registry,
+    alias_changes,
+    garbage_collection,
+    integrity_check,
+    tombstones,
+)
 from tests.exact import publish, signed
 
 MODEL = "quadrants"
@@ -21,7 +26,7 @@ def four(registry):
 
 
 def move(registry, reason="test", **changes):
-    return promotion.set_aliases(registry, MODEL, changes, reason=reason)
+    return alias_changes.set_aliases(registry, MODEL, changes, reason=reason)
 
 
 def pointing(registry):
@@ -48,7 +53,7 @@ def test_if_one_of_several_cannot_move_none_does(four):
         ({"champion": 2, "Candidate": 3}, InvalidSetting),
     ):
         with pytest.raises(kind):
-            promotion.set_aliases(four, MODEL, changes, reason="test")
+            alias_changes.set_aliases(four, MODEL, changes, reason="test")
         assert pointing(four) == {"champion": 1}
     assert four.aliases(MODEL).generation == 1
 
@@ -83,9 +88,11 @@ def test_who_expects_another_generation_is_told_what_there_is_and_changes_nothin
     with pytest.raises(
         Conflict, match=r"at generation 2, not at the expected 1: they now say champion=2\."
     ):
-        promotion.set_aliases(four, MODEL, {"champion": 3}, reason="test", expected_generation=1)
+        alias_changes.set_aliases(
+            four, MODEL, {"champion": 3}, reason="test", expected_generation=1
+        )
     assert pointing(four) == {"champion": 2}
-    promotion.set_aliases(four, MODEL, {"champion": 3}, reason="test", expected_generation=2)
+    alias_changes.set_aliases(four, MODEL, {"champion": 3}, reason="test", expected_generation=2)
     assert pointing(four) == {"champion": 3}
 
 
@@ -110,14 +117,16 @@ def test_of_two_writers_the_second_applies_its_change_to_what_the_first_wrote(fo
 def test_the_first_writer_can_be_expected_too(four, number):
     expected = {"expected_generation": number}
     if number == 0:
-        assert promotion.set_aliases(four, MODEL, {"a": 1}, reason="", **expected).generation == 1
+        assert (
+            alias_changes.set_aliases(four, MODEL, {"a": 1}, reason="", **expected).generation == 1
+        )
     else:
         with pytest.raises(Conflict, match=r"at generation 0, .* they now say none"):
-            promotion.set_aliases(four, MODEL, {"a": 1}, reason="", **expected)
+            alias_changes.set_aliases(four, MODEL, {"a": 1}, reason="", **expected)
 
 
 def back(registry, **options):
-    promotion.rollback(registry, MODEL, reason="it was bad", **options)
+    alias_changes.rollback(registry, MODEL, reason="it was bad", **options)
     return pointing(registry)["champion"]
 
 
@@ -156,7 +165,7 @@ def test_a_rollback_of_a_rollback_of_a_rollback_goes_on_from_where_it_led(four):
 def test_a_rollback_leaves_the_other_aliases_alone(four):
     move(four, champion=1, candidate=1)
     move(four, champion=2, candidate=2)
-    written = promotion.rollback(four, MODEL, "candidate", reason="back")
+    written = alias_changes.rollback(four, MODEL, "candidate", reason="back")
     assert pointing(four) == {"champion": 2, "candidate": 1}
     assert written.restored == {"candidate": 1}
 
@@ -177,7 +186,7 @@ def test_a_rollback_to_a_generation_goes_there_and_on_from_there(four):
 def test_an_alias_that_is_not_there_cannot_be_rolled_back(four):
     for alias in ("champion", "candidate", "x" * 10_000):
         with pytest.raises(NotFound, match="There is no alias") as caught:
-            promotion.rollback(four, MODEL, alias, reason="back")
+            alias_changes.rollback(four, MODEL, alias, reason="back")
         assert len(str(caught.value)) < 200
     move(four, champion=1)
     move(four, champion=None)
@@ -189,9 +198,9 @@ def test_a_version_that_was_removed_cannot_be_gone_back_to(four):
     move(four, champion=1)
     for version in (2, 3, 4):
         move(four, champion=version)
-    policy = retention.Policy(newest=1, days=0, generations=1)
-    for item in list(retention.removable(four, policy)):
-        assert retention.remove(four, item, policy)
+    policy = garbage_collection.Policy(newest=1, days=0, generations=1)
+    for item in list(garbage_collection.removable(four, policy)):
+        assert garbage_collection.remove(four, item, policy)
     assert four.versions(MODEL) == [3, 4]  # what a rollback would lead to stays
     with pytest.raises(NotFound, match="no version 1 any more: it was removed"):
         back(four, to=1)
@@ -206,7 +215,7 @@ def test_no_alias_is_ever_pointed_at_a_damaged_version(four):
     weights.write_bytes(b"")
     for change in ({"champion": 2}, {"candidate": 2}, {"champion": 3, "candidate": 2}):
         with pytest.raises(CorruptVersion, match=r"Version 2 .* weights\.safetensors"):
-            promotion.set_aliases(four, MODEL, change, reason="test")
+            alias_changes.set_aliases(four, MODEL, change, reason="test")
     assert pointing(four) == {"champion": 1}
 
 
@@ -226,7 +235,7 @@ def test_an_alias_gives_way_to_a_removal_under_way_and_says_what_to_do(four):
     mark = tombstones.mark(four.path(MODEL, 2), "test")
     for changes in ({"champion": 2}, {"candidate": 2}):
         with pytest.raises(Conflict, match=r"Version 2 .* is being removed .* left as it was"):
-            promotion.set_aliases(four, MODEL, changes, reason="test")
+            alias_changes.set_aliases(four, MODEL, changes, reason="test")
     assert pointing(four) == {"champion": 1}
     assert sorted(p.name for p in (four.home(MODEL) / "aliases").iterdir()) == ["00000001.json"]
     # What is pointed to already stays, whoever marks it: it can be pointed to once more.
@@ -256,23 +265,23 @@ def test_an_alias_gives_way_to_a_removal_under_way_and_says_what_to_do(four):
 )
 def test_names_that_no_alias_can_have(four, name):
     with pytest.raises(InvalidSetting, match="cannot be an alias: expected a lower-case letter"):
-        promotion.set_aliases(four, MODEL, {name: 1}, reason="test")
+        alias_changes.set_aliases(four, MODEL, {name: 1}, reason="test")
     assert not (four.home(MODEL) / "aliases").exists()
 
 
 @pytest.mark.parametrize("model", ["digits", "Quadrants", "../quadrants", ""])
 def test_aliases_of_a_model_that_is_not_there_leave_nothing_behind(four, model):
     with pytest.raises(NotFound):
-        promotion.set_aliases(four, model, {"champion": 1}, reason="test")
+        alias_changes.set_aliases(four, model, {"champion": 1}, reason="test")
     with pytest.raises(NotFound):
-        promotion.rollback(four, model, reason="test")
+        alias_changes.rollback(four, model, reason="test")
     assert [path.name for path in (four.root / "models").iterdir()] == [MODEL]
 
 
 def test_the_history_says_who_when_and_why_and_each_pins_the_one_before(four):
     move(four, reason="first", champion=1)
     move(four, reason="better", champion=2)
-    promotion.rollback(four, MODEL, reason="not better")
+    alias_changes.rollback(four, MODEL, reason="not better")
     newest, middle, oldest = four.alias_log(MODEL).history()
     assert [each.reason for each in (oldest, middle, newest)] == ["first", "better", "not better"]
     assert oldest.previous_sha256 is None
@@ -304,7 +313,7 @@ def test_history_that_was_rewritten_is_found_even_with_its_checksum(four, number
     for version in (1, 2, 3, 4):
         move(four, champion=version)
     rewritten(generation(four, number), change)
-    problem = list(verification.check(four, MODEL))[-1].problem
+    problem = list(integrity_check.check(four, MODEL))[-1].problem
     assert "quadrants/aliases/0000000" in problem
     assert "changed by hand" in problem or "says that it is generation 7" in problem
     with pytest.raises(RegistryError):
@@ -316,9 +325,9 @@ def test_history_that_lost_a_part_is_found(four):
         move(four, champion=version)
     whole = generation(four, 2).read_bytes()
     generation(four, 2).unlink()
-    assert "part of it is lost" in list(verification.check(four))[-1].problem
+    assert "part of it is lost" in list(integrity_check.check(four))[-1].problem
     generation(four, 1).unlink()
-    assert "lost the generations before number 3" in list(verification.check(four))[-1].problem
+    assert "lost the generations before number 3" in list(integrity_check.check(four))[-1].problem
     # What is served goes on being served, and changed.
     assert pointing(four) == {"champion": 3}
     move(four, champion=4)
@@ -345,7 +354,7 @@ def test_an_alias_of_a_version_that_is_not_there_is_found(four):
     move(four, champion=1)
     version = four.path(MODEL, 1)
     version.rename(four.root / "elsewhere")
-    assert [c.problem for c in verification.check(four)][:-1] == [None] * 3
+    assert [c.problem for c in integrity_check.check(four)][:-1] == [None] * 3
     assert "'champion': Model 'quadrants' has no version 1." in (
-        list(verification.check(four))[-1].problem
+        list(integrity_check.check(four))[-1].problem
     )

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from quadnet import artifact, promotion, retention, verification
 from quadnet.errors import CorruptVersion, NotFound, RegistryError
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import (
+    Registry,
+    alias_changes,
+    garbage_collection,
+    integrity_check,
+    version_files,
+)
 from tests.exact import SELF_TEST_INPUTS, exact_predictor, publish, record, signed
 
 
@@ -63,7 +68,7 @@ def test_an_alias_moves_and_its_history_stays(registry):
     publish(registry, scale=2.0, alias="candidate")
     assert registry.target("quadrants").version == 1
     assert registry.target("quadrants", "candidate").version == 2
-    promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="better")
+    alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="better")
     assert registry.target("quadrants").version == 2
     assert registry.aliases("quadrants").reason == "better"
     log = sorted(p.name for p in (registry.root / "models/quadrants/aliases").iterdir())
@@ -78,7 +83,9 @@ def test_a_damaged_alias_log_is_an_error_and_never_an_older_answer(registry):
         newest.write_bytes(content)
         for ask in (
             lambda: registry.target("quadrants"),
-            lambda: promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="back"),
+            lambda: alias_changes.set_aliases(
+                registry, "quadrants", {"champion": 1}, reason="back"
+            ),
             lambda: registry.prepare("quadrants"),
         ):
             with pytest.raises(RegistryError, match=r"00000002\.json cannot be read, and it says"):
@@ -153,7 +160,7 @@ def replace(path, content):
         (lambda m: m.update(schema_version=2), "manifest.json: schema_version"),
         (lambda m: m.update(version=2), "says that it is version 2"),
         (lambda m: m.update(extra=1), "manifest.json: extra"),
-        (lambda m: m["files"].pop(artifact.WEIGHTS), "does not list weights"),
+        (lambda m: m["files"].pop(version_files.WEIGHTS), "does not list weights"),
         (
             lambda m: m["files"].update({"../../x": {"size": 1, "sha256": "0" * 64}}),
             "manifest.json: files.../../x",
@@ -224,10 +231,10 @@ def test_what_people_and_tools_leave_in_a_folder_is_no_obstacle(tmp_path):
     assert registry.models() == ["quadrants"]
     assert registry.versions("quadrants") == [1]
     assert publish(registry, alias="candidate").manifest.version == 2
-    assert {checked.problem for checked in verification.check(registry)} == {None}
-    policy = retention.Policy(newest=1, days=0, generations=0, grace=0)
-    for item in list(retention.removable(registry, policy)):
-        assert retention.remove(registry, item, policy)
+    assert {checked.problem for checked in integrity_check.check(registry)} == {None}
+    policy = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
+    for item in list(garbage_collection.removable(registry, policy)):
+        assert garbage_collection.remove(registry, item, policy)
     assert all((place / ".gitkeep").exists() for place in places)
 
 
@@ -247,7 +254,7 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
         SELF_TEST_INPUTS,
         attachments=lambda version: {"card.md": b"# Card\n\nText.\n"},
     )
-    promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="test")
+    alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="test")
     git(registry.root, "init")
     git(registry.root, "add", ".")
     git(registry.root, "commit", "-m", "first")
@@ -258,7 +265,7 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
             git(registry.root, "commit", "-m", "as advised")
         copy = tmp_path / ("advised" if advice else "copy")
         git(tmp_path, "clone", "-c", f"core.autocrlf={str(crlf).lower()}", registry.root, copy)
-        problems = [checked.problem for checked in verification.check(Registry(copy))]
+        problems = [checked.problem for checked in integrity_check.check(Registry(copy))]
         if advice:
             assert problems == [None, None]
             continue
@@ -272,7 +279,7 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
             (home / "versions/000001/manifest.json", "card.md"),
         ):
             restored.write_bytes(restored.read_bytes().replace(b"\r\n", b"\n"))
-            problem = next(verification.check(Registry(copy))).problem
+            problem = next(integrity_check.check(Registry(copy))).problem
             assert f"{named}: {said}" in problem
 
 
@@ -298,11 +305,11 @@ def test_a_scalers_vectors_are_kept_with_the_weights(registry):
     published = registry.publish(
         "quadrants", predictor, record(predictor), SELF_TEST_INPUTS, scaler=SCALER
     )
-    kept = load_file(registry.path("quadrants", 1) / artifact.WEIGHTS)
+    kept = load_file(registry.path("quadrants", 1) / version_files.WEIGHTS)
     for name, vector in SCALER.items():
         np.testing.assert_array_equal(kept[name], vector)
-    assert published.manifest.tensor_digest == artifact.tensor_digest(predictor)
-    checks = verification.check(registry, "quadrants")
+    assert published.manifest.tensor_digest == version_files.tensor_digest(predictor)
+    checks = integrity_check.check(registry, "quadrants")
     assert {checked.problem for checked in checks} == {None}
 
 

@@ -15,9 +15,9 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
 from pipeline import candidate, parts, presets, publishing, runfile, trial
-from quadnet import cli, promotion, quadrants
+from quadnet import cli, quadrants
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
 from tests.serving import QUADNET, ROOT, quadnet
 
 SMALL = [
@@ -190,7 +190,7 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
 def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
     champion = publishing.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
-    promotion.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
+    alias_changes.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
     publishing.publish(judged, registry)
     assert registry.target("quadrants").version == 2
     assert registry.aliases("quadrants").reason == "passed its gate"
@@ -286,7 +286,7 @@ def test_two_first_trainings_by_command_at_once_leave_the_better_one_as_champion
 def test_an_alias_moved_meanwhile_does_not_matter(registry):
     champion = publishing.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
-    promotion.set_aliases(registry, "quadrants", {"candidate": 1}, reason="meanwhile")
+    alias_changes.set_aliases(registry, "quadrants", {"candidate": 1}, reason="meanwhile")
     publishing.publish(judged, registry)
     assert registry.target("quadrants").version == 2
 

@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from pipeline.scoring import job
-from quadnet import promotion
 from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
 from tests import inference
 from tests.exact import SELF_TEST_INPUTS, publish, record
 from tests.serving import QUADNET, ROOT, ServerProcess, quadnet
@@ -905,7 +904,7 @@ def test_the_command_says_what_it_did(tmp_path, model, registry):
 
 def test_the_model_may_be_a_version_or_an_alias(tmp_path, model, registry):
     second = publish(registry, scale=0.1, alias="")
-    promotion.set_aliases(
+    alias_changes.set_aliases(
         registry, "quadrants", {"candidate": second.manifest.version}, reason="test"
     )
     (tmp_path / "in.csv").write_bytes(b"x,y\n1,1\n")

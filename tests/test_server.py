@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from quadnet import promotion
+from quadnet.registry import alias_changes
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import append_aliases_by_hand, point_champion_by_hand, publish
 from tests.serving import SERVICE, ServerProcess, quadnet, refused, until
@@ -83,7 +83,7 @@ def test_an_alias_or_model_that_is_missing_at_the_start_is_named_and_waited_for(
         assert f"NOT_SERVING: {reason} Waiting for alias" in server.announcement[0]
         assert server.logged("not swapped")["reason"] == reason
         if "--alias" in options:
-            promotion.set_aliases(registry, "quadrants", {"champoin": 2}, reason="")
+            alias_changes.set_aliases(registry, "quadrants", {"champoin": 2}, reason="")
         else:
             publish(registry, "quadrant")
         server.logged("live")
@@ -103,7 +103,7 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
     with ServerProcess(registry.root, "--poll", "0.05") as server:
         publish(registry, scale=2.0)
         until(lambda: version_served(server) == 2)
-        promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="back")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="back")
         until(lambda: version_served(server) == 1)
 
         publish(registry, scale=4.0, alias="")

@@ -6,7 +6,7 @@ import signal
 import grpc
 import pytest
 
-from quadnet import promotion
+from quadnet.registry import alias_changes
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.disturbing import Disturbance
 from tests.exact import publish
@@ -59,7 +59,7 @@ def test_what_is_in_memory_is_answered_while_the_registry_hangs(registry, distur
         gate = disturbance.end()
         assert server.stub.Classify(SECOND, timeout=60).model.version == 2
         until(lambda: len(server.stub.ListModels(pb.ListModelsRequest()).models[0].versions) == 2)
-        promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
         server.logged("live", version=2, alias="champion")
         os.close(gate)
         code, _, _ = server.stop()
@@ -114,7 +114,7 @@ def test_calls_that_were_given_up_do_not_stop_the_alias_from_being_followed(regi
         until(lambda: disturbance.hung() == 2)
         for call in calls:
             call.cancel()
-        promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
         server.logged("live", version=2, alias="champion")
         # Others are loaded as well.
         first = pb.ClassifyRequest(model=pb.ModelRef(version=1), x=[1], y=[1])

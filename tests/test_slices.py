@@ -3,10 +3,10 @@
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from quadnet import promotion
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
+from quadnet.registry import alias_changes
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import record
 from tests.serving import ServerProcess, until
@@ -20,7 +20,7 @@ def test_small_calls_and_health_are_answered_while_a_large_one_is_computed(regis
     wide.parameters.flat[:] = np.random.default_rng(0).normal(size=wide.parameters.flat.size) / 16
     predictor = Predictor(wide, NAMES)
     registry.publish("quadrants", predictor, record(predictor), np.zeros((1, 2)))
-    promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="test")
+    alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="test")
     large = pb.ClassifyRequest(x=np.full(1_000_000, 0.5), y=np.full(1_000_000, 0.5))
     with ServerProcess(registry.root, "--metrics-port", "0") as server:
         health = health_pb2_grpc.HealthStub(server.channel)

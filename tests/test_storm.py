@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 
-from quadnet import tombstones, verification
-from quadnet.registry import Registry
+from quadnet.registry import Registry, integrity_check, tombstones
 from tests import forking, storming
 
 
@@ -45,7 +44,7 @@ def judge(registry, reports):
     # What the policy protects is there.
     protected = {to.version for each in history[:2] for to in each.aliases.values()}
     assert protected | set(sorted(published)[-2:]) <= set(versions)
-    assert [c.problem for c in verification.check(registry)] == [None] * (len(versions) + 1)
+    assert [c.problem for c in integrity_check.check(registry)] == [None] * (len(versions) + 1)
 
     # And the errors were those that the documentation speaks of.
     for refused in (text for report in reports for text in report["refused"]):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from quadnet import promotion
+from quadnet.registry import alias_changes
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.disturbing import Disturbance
 from tests.exact import point_champion_by_hand, publish, signed
@@ -76,7 +76,7 @@ def test_no_call_fails_while_fifty_versions_are_published_and_swapped(registry):
                 load.wait_for(300, beyond=len(load.outcomes))
                 if version % 3 == 0:
                     moves.append((time.time(), version - 2))
-                    promotion.set_aliases(
+                    alias_changes.set_aliases(
                         registry, "quadrants", {"champion": version - 2}, reason=""
                     )
                     load.wait_for(300, beyond=len(load.outcomes))
@@ -231,9 +231,9 @@ def test_a_version_that_takes_something_else_is_read_once(registry, tmp_path):
         # One that fits replaces the first, and then it is compared with that.
         publish(registry, scale=3.0)
         server.logged("live", version=3, alias="champion")
-        promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
         server.logged("not swapped", 2)
-        promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="")
         server.logged("live", 2, version=1, alias="champion")
         assert server.stub.Classify(REQUEST, timeout=60).model.version == 1
 
@@ -245,7 +245,7 @@ def test_a_version_that_cannot_be_loaded_is_tried_less_and_less_often(registry, 
     with ServerProcess(registry.root, "--poll", "0.02", env=disturbance.env) as server:
         # There is too little memory for it.
         disturbance.fail("versions/000002/weights.safetensors")
-        promotion.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
         reason = server.logged("not swapped")["reason"]
         assert reason == (
             "Version 2 of model 'quadrants' cannot be loaded at the moment; the server's log says "
@@ -309,7 +309,7 @@ def test_an_alias_that_is_taken_away_is_answered_no_longer(registry):
     publish(registry, scale=2.0, alias="candidate")
     with ServerProcess(registry.root, "--poll", "0.02") as server:
         assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
-        promotion.set_aliases(registry, "quadrants", {"candidate": None}, reason="done with")
+        alias_changes.set_aliases(registry, "quadrants", {"candidate": None}, reason="done with")
         until(lambda: is_unknown(server, CANDIDATE))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.report import facts, judgement, limits
 from pipeline.report.wording import Name, Sentence, Table, visible
 from pipeline.trial import Trial
-from quadnet.manifest import Record
+from quadnet.registry.manifest import Record
 
 # Text of which no Markdown reader makes anything but itself: no mark-up, and no address that
 # some of them make a link, for which a dot or a slash within a word would be needed.

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from pipeline.report.wording import DASH, Table, number
 from pipeline.trial import Trial
 from quadnet import NeuralNetworkClassifier, quadrants
-from quadnet.manifest import Record
+from quadnet.registry.manifest import Record
 
 _MOST_FEATURES = 20
 _STOPPED = {

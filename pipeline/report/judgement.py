@@ -4,7 +4,7 @@ import math
 
 from pipeline.report.wording import DASH, Table, interval, number, percent
 from pipeline.trial import Trial
-from quadnet.manifest import Metrics, Record
+from quadnet.registry.manifest import Metrics, Record
 
 _MOST_CLASSES = 200
 _MOST_CONFUSIONS = 20

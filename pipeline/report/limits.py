@@ -11,7 +11,7 @@ from pipeline.gate import class_entropy
 from pipeline.parts import distinct_rows_by_class, row_hashes
 from pipeline.report.wording import Name, Sentence, counted, interval, listed, number, percent
 from pipeline.trial import Trial
-from quadnet.manifest import Record
+from quadnet.registry.manifest import Record
 from quadnet.types import FloatArray
 
 _FEW_ROWS = 30

@@ -13,7 +13,7 @@ from pipeline.report.plane import Plane
 from pipeline.report.wording import Name, Sentence, Table, interval, number, percent
 from pipeline.trial import Trial
 from quadnet.errors import Unsupported
-from quadnet.manifest import Record
+from quadnet.registry.manifest import Record
 
 _WIDEST_MATRIX = 20
 

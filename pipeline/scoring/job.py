@@ -17,10 +17,11 @@ import numpy as np
 from pipeline.scoring.csvoutput import cell, quoted
 from pipeline.scoring.partial import Partial, rejected_rows
 from pipeline.tables.chunks import Chunk, Fault, Position, refusal, wrong
-from quadnet import __version__, durable
-from quadnet.artifact import Model
+from quadnet import __version__
 from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.nn.predictor import Predictor, decide
+from quadnet.registry import atomic_files
+from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
 
 CHUNK_BYTES = 2**20
@@ -139,7 +140,7 @@ def score(
         If the files are Parquet and pyarrow is not installed.
     """
     reader_class, output_class = _format(source, target)
-    target = durable.follow(target)
+    target = atomic_files.follow(target)
     reader: Source = reader_class(source, chunk_bytes=chunk_bytes)
     try:
         _refuse_overwriting(source, (target, rejected_rows(target)))

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from quadnet import durable
 from quadnet.errors import InvalidSetting
+from quadnet.registry import atomic_files
 
 _FORMAT = 1
 
@@ -62,7 +62,7 @@ class Partial:
     """
 
     def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
-        self.target, self.rejected = target, durable.follow(rejected_rows(target))
+        self.target, self.rejected = target, atomic_files.follow(rejected_rows(target))
         self._path, self._rejected_path = (_beside(p, "partial") for p in (target, self.rejected))
         self._checkpoint = _beside(target, "checkpoint")
         self._facts, self._overwrite = dict(facts), overwrite
@@ -116,12 +116,12 @@ class Partial:
                 with temporary.open("wb") as file:
                     file.write(json.dumps(content, indent=1).encode())
                     file.flush()
-                    durable.sync(file.fileno(), temporary)
+                    atomic_files.sync(file.fileno(), temporary)
                 temporary.replace(self._checkpoint)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            durable.sync_directory(self.target.parent)
+            atomic_files.sync_directory(self.target.parent)
         self.state = dict(state)
 
     def finish(self) -> None:
@@ -137,7 +137,7 @@ class Partial:
                 self._rejected_path.unlink()
                 self.rejected.unlink(missing_ok=True)
             self._path.replace(self.target)
-            durable.sync_renamed(self.target)
+            atomic_files.sync_renamed(self.target)
             self._checkpoint.unlink()
         self.close()
 
@@ -176,7 +176,9 @@ class Partial:
     def _lock(self) -> None:
         """Keep other processes out until the file is closed."""
         try:
-            with durable.optional("flock", self._path, "Let no other process write this output."):
+            with atomic_files.optional(
+                "flock", self._path, "Let no other process write this output."
+            ):
                 fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it may have given it its final name meanwhile.
             ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
@@ -230,8 +232,8 @@ class Partial:
         )
 
     def _flush(self) -> None:
-        durable.sync(self._file.fileno(), self._path)
-        durable.sync(self._rejected_file.fileno(), self._rejected_path)
+        atomic_files.sync(self._file.fileno(), self._path)
+        atomic_files.sync(self._rejected_file.fileno(), self._rejected_path)
 
 
 def _beside(path: Path, ending: str) -> Path:

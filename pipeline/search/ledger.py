@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from quadnet import durable
 from quadnet.errors import InvalidSetting
-from quadnet.manifest import Frozen, Sha256
+from quadnet.registry import atomic_files
+from quadnet.registry.manifest import Frozen, Sha256
 
 Parameters = Mapping[str, JsonValue]
 
@@ -79,7 +79,7 @@ class Ledger:
             if found is None:
                 os.ftruncate(descriptor, 0)
                 self._write(descriptor, header)
-                durable.sync_directory(self.path.parent)
+                atomic_files.sync_directory(self.path.parent)
                 return
             self.check(found, header)
             if not resume:
@@ -148,7 +148,9 @@ class Ledger:
             descriptor = os.open(self.path, flags, 0o666)
             try:
                 # Gone with the process, however it ends.
-                with durable.optional("flock", self.path, "Let no other search use this ledger."):
+                with atomic_files.optional(
+                    "flock", self.path, "Let no other search use this ledger."
+                ):
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield descriptor, self._whole()
             finally:
@@ -163,7 +165,7 @@ class Ledger:
         row = entry.model_dump_json().encode() + b"\n"
         if os.write(descriptor, row) < len(row):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        durable.sync(descriptor, self.path)
+        atomic_files.sync(descriptor, self.path)
 
     def _whole(self) -> bytes:
         """Return the content up to its last newline; nothing if there is no file."""

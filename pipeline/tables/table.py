@@ -16,7 +16,7 @@ from pipeline.report.wording import Name, Sentence
 from pipeline.tables.chunks import Chunk, Fault, find_columns, refusal, wrong
 from pipeline.tables.csvfile import CsvFile
 from quadnet.errors import InvalidInput, listing, shorten
-from quadnet.manifest import MAX_VALUES
+from quadnet.registry.manifest import MAX_VALUES
 from quadnet.types import FloatArray, IntArray
 
 _CHUNK_BYTES = 2**20

@@ -24,10 +24,10 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from quadnet.manifest import Feature, Signature
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
+from quadnet.registry.manifest import Feature, Signature
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))

@@ -20,11 +20,10 @@ import grpc
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from quadnet import promotion
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes
 from service import logs
 from service.call import Call
 from service.policies.draining import Draining
@@ -273,7 +272,7 @@ class Benchmark:
         registry = Registry(self.folder / "wide")
         predictor = Predictor(wide, NAMES)
         registry.publish("quadrants", predictor, record(predictor), np.zeros((1, 2)))
-        promotion.set_aliases(registry, "quadrants", {"champion": 1}, reason="benchmark")
+        alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="benchmark")
         _, request = request_of(n)
         with ServerProcess(registry.root, "--max-calls", str(limit)) as server:
             with Load(server.address, request, in_flight=limit) as load:

@@ -3,8 +3,8 @@
     uv run python -m tests.golden.make
 
 replaces tests/golden/1. Once a release has published in a format, its golden files are never made
-again; see quadnet/manifest.py. The answers do not come from Quadnet's network: the formulas are
-written out here, layer by layer.
+again; see quadnet/registry/manifest.py. The answers do not come from Quadnet's network: the
+formulas are written out here, layer by layer.
 """
 
 import json
@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from quadnet import artifact, promotion, publisher, retention
-from quadnet.manifest import SCHEMA_VERSION, Publisher
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry
+from quadnet.registry import Registry, alias_changes, garbage_collection, publisher, version_files
+from quadnet.registry.manifest import SCHEMA_VERSION, Publisher
 from tests.exact import record
 
 HERE = Path(__file__).parent
@@ -112,11 +111,11 @@ def make(root):
                 model = publish(registry, name)
             for version in (1, 3):
                 changes = {"champion": version, "candidate": 3}
-                promotion.set_aliases(registry, name, changes, reason=f"{version} is good")
-            promotion.rollback(registry, name, reason="it was not")
-            policy = retention.Policy(newest=1, days=0, generations=0)
-            for item in list(retention.removable(registry, policy)):
-                assert retention.remove(registry, item, policy)
+                alias_changes.set_aliases(registry, name, changes, reason=f"{version} is good")
+            alias_changes.rollback(registry, name, reason="it was not")
+            policy = garbage_collection.Policy(newest=1, days=0, generations=0)
+            for item in list(garbage_collection.removable(registry, policy)):
+                assert garbage_collection.remove(registry, item, policy)
             W, b = ([array.astype(np.float64) for array in arrays] for arrays in parameters(name))
             expected[name] = {
                 "digests": {
@@ -132,7 +131,7 @@ def make(root):
     # Git keeps no empty directories.
     for name in MODELS:
         (registry.home(name) / ".staging").rmdir()
-        assert artifact.read(registry.path(name, 1))
+        assert version_files.read(registry.path(name, 1))
     (root / EXPECTED).write_text(json.dumps(expected, indent=1) + "\n")
 
 

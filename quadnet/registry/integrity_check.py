@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quadnet import marker, tombstones
-from quadnet.aliases import AliasTarget
-from quadnet.artifact import Model
 from quadnet.errors import QuadnetError
-from quadnet.registry import Registry
+from quadnet.registry import registry_marker, tombstones
+from quadnet.registry.alias_log import AliasTarget
+from quadnet.registry.registry import Registry
+from quadnet.registry.version_files import Model
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Checked:
 def check(registry: Registry, model: str | None = None) -> Iterator[Checked]:
     """Yield what was looked at: all of the registry, or all of one model."""
     try:
-        if not marker.check(registry.root):
+        if not registry_marker.check(registry.root):
             yield Checked(str(registry.root), "There is no registry here.")
             return
         models = registry.places() if model is None else [model]

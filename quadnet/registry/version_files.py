@@ -18,9 +18,11 @@ from numpy.typing import DTypeLike
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from quadnet import durable
 from quadnet.errors import CorruptVersion, listing
-from quadnet.manifest import (
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
+from quadnet.registry import atomic_files
+from quadnet.registry.manifest import (
     LINE_ENDS_CHANGED,
     MAX_VALUES,
     Architecture,
@@ -29,8 +31,6 @@ from quadnet.manifest import (
     Record,
     measure,
 )
-from quadnet.nn.network import Network
-from quadnet.nn.predictor import Predictor
 from quadnet.types import FloatArray
 
 MANIFEST = "manifest.json"
@@ -95,7 +95,7 @@ def read(directory: Path) -> Model:
 def read_manifest(directory: Path) -> bytes:
     """Return the bytes of the version's manifest."""
     try:
-        return durable.read(directory / MANIFEST, _MAX_MANIFEST_BYTES)
+        return atomic_files.read(directory / MANIFEST, _MAX_MANIFEST_BYTES)
     except OSError as error:
         raise CorruptVersion(f"{MANIFEST}: {error.strerror}.") from error
 
@@ -116,7 +116,7 @@ def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
         raise CorruptVersion(f"{path.name}: {expected.size} bytes are more than a reader takes.")
     digest, left = hashlib.sha256(), expected.size
     try:
-        with durable.opened(path) as file:
+        with atomic_files.opened(path) as file:
             actual = os.fstat(file.fileno()).st_size
             if actual != expected.size:
                 if _has_other_line_ends(file, expected):

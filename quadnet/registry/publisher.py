@@ -3,7 +3,7 @@
 import getpass
 import socket
 
-from quadnet.manifest import Publisher
+from quadnet.registry.manifest import Publisher
 
 
 def here() -> Publisher:

@@ -20,13 +20,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadnet import artifact, durable, marker, publisher, tombstones
-from quadnet.aliases import AliasLog, AliasMap, AliasTarget
-from quadnet.artifact import Model
 from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
-from quadnet.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record
-from quadnet.names import CHAMPION, LATEST, MODEL_NAME
+from quadnet.model_names import CHAMPION, LATEST, MODEL_NAME
 from quadnet.nn.predictor import Predictor
+from quadnet.registry import atomic_files, publisher, registry_marker, tombstones, version_files
+from quadnet.registry.alias_log import AliasLog, AliasMap, AliasTarget
+from quadnet.registry.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record
+from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 
 _VERSION_NAME = re.compile(r"[0-9]{6,}")
@@ -55,7 +55,7 @@ class Registry:
     def places(self) -> list[str]:
         """Return the names that a model has a directory for, with a version in it or not."""
         models = self.root / "models"
-        names = [name for name in durable.entries(models) if MODEL_NAME.fullmatch(name)]
+        names = [name for name in atomic_files.entries(models) if MODEL_NAME.fullmatch(name)]
         return sorted(name for name in names if (models / name).is_dir())
 
     def versions(self, model: str) -> list[int]:
@@ -64,7 +64,7 @@ class Registry:
 
     def numbers(self, model: str) -> list[int]:
         """Return every number that was ever given to a version of the model, sorted."""
-        names = durable.entries(self.home(model) / "versions")
+        names = atomic_files.entries(self.home(model) / "versions")
         return sorted(
             int(name)
             for name in names
@@ -107,7 +107,7 @@ class Registry:
         if alias == LATEST:
             newest = self.latest(model)
             return AliasTarget(version=newest, manifest_sha256=self.digest(model, newest))
-        marker.check(self.root)
+        registry_marker.check(self.root)
         targets = self.aliases(model).aliases
         if alias not in targets:
             self._check_model(model)
@@ -131,7 +131,7 @@ class Registry:
 
     def latest(self, model: str) -> int:
         """Return the highest version there is; raise NotFound if there is none."""
-        marker.check(self.root)
+        registry_marker.check(self.root)
         newest = self._newest(model)
         if newest is None:
             raise self._no_such_model(model)
@@ -143,8 +143,8 @@ class Registry:
         The directories of the other versions are not listed: every poll of a server checks a
         version, and their number only grows.
         """
-        marker.check(self.root)
-        exists = version > 0 and durable.exists(self.path(model, version))
+        registry_marker.check(self.root)
+        exists = version > 0 and atomic_files.exists(self.path(model, version))
         if exists and not tombstones.is_removed(self.path(model, version)):
             return
         versions = self._check_model(model)
@@ -157,7 +157,7 @@ class Registry:
         """Return the sha256 of the version's manifest; raise NotFound if there is none."""
         self.check_version(model, version)
         with self._reading(model, version) as directory:
-            return hashlib.sha256(artifact.read_manifest(directory)).hexdigest()
+            return hashlib.sha256(version_files.read_manifest(directory)).hexdigest()
 
     def load(self, model: str, version: int) -> Model:
         """Read one version, verify every byte of it, and run its self-test.
@@ -174,16 +174,16 @@ class Registry:
         targets = self.aliases(model).aliases.values()
         pinned = {target.manifest_sha256 for target in targets if target.version == version}
         with self._reading(model, version) as directory:
-            loaded = artifact.read(directory)
+            loaded = version_files.read(directory)
             manifest = loaded.manifest
             if (manifest.model, manifest.version) != (model, version):
                 raise CorruptVersion(
-                    f"{artifact.MANIFEST} says that it is version {manifest.version} of "
+                    f"{version_files.MANIFEST} says that it is version {manifest.version} of "
                     f"{manifest.model!r}."
                 )
             if pinned and loaded.digest not in pinned:
                 raise CorruptVersion(
-                    f"{artifact.MANIFEST} is not the one that an alias was pointed at."
+                    f"{version_files.MANIFEST} is not the one that an alias was pointed at."
                 )
             return loaded
 
@@ -193,7 +193,7 @@ class Registry:
         if name not in manifest.files:
             return None
         with self._reading(manifest.model, manifest.version) as directory:
-            return artifact.read_file(directory, name, manifest)
+            return version_files.read_file(directory, name, manifest)
 
     def prepare(self, model: str) -> None:
         """Create the model's place if it is not there, and try that a version could appear in it.
@@ -209,7 +209,7 @@ class Registry:
         """
         with self.writing():
             staging = self._staging(model)
-            probe = self.home(model) / "versions" / f"{durable.TEMPORARY}{staging.name}"
+            probe = self.home(model) / "versions" / f"{atomic_files.TEMPORARY}{staging.name}"
             try:
                 staging.mkdir()
                 staging.rename(probe)
@@ -218,7 +218,7 @@ class Registry:
                     with suppress(FileNotFoundError):
                         path.rmdir()
             # And a file exclusively, as an alias does.
-            durable.write_if_absent(probe, b"")
+            atomic_files.write_if_absent(probe, b"")
             probe.unlink(missing_ok=True)
         self.aliases(model)
 
@@ -247,7 +247,7 @@ class Registry:
         RegistryError
             If the registry's directory cannot be written or holds something else.
         """
-        packed = artifact.pack(predictor, selftest_inputs, dict(scaler or {}))
+        packed = version_files.pack(predictor, selftest_inputs, dict(scaler or {}))
         with self.writing():
             while True:
                 # Those that were removed count too. Another publisher may take the number first.
@@ -258,17 +258,17 @@ class Registry:
                 try:
                     _stage(staging, files, manifest)
                     # As every reader will, which compares it with what the manifest was made for.
-                    published = artifact.read(staging)
-                    if durable.rename_exclusively(staging, self.path(model, version)):
+                    published = version_files.read(staging)
+                    if atomic_files.rename_exclusively(staging, self.path(model, version)):
                         break
                 finally:
                     shutil.rmtree(staging, ignore_errors=True)
-            durable.sync_directory(self.path(model, version).parent)
+            atomic_files.sync_directory(self.path(model, version).parent)
         return published
 
     def _check_model(self, model: str) -> list[int]:
         """Return the model's versions; raise NotFound if it has none."""
-        marker.check(self.root)
+        registry_marker.check(self.root)
         versions = self.versions(model)
         if not versions:
             raise self._no_such_model(model)
@@ -287,12 +287,12 @@ class Registry:
 
     def _staging(self, model: str) -> Path:
         """Return a new path to write a version of the model in, and make what lies around it."""
-        marker.initialize(self.root)
+        registry_marker.initialize(self.root)
         home = self.home(model)
         versions, staging = home / "versions", home / ".staging"
         # The parents, too: who made them may have died before they were flushed.
         for directory in (home.parent, home, versions, staging):
-            durable.make_directories(directory)
+            atomic_files.make_directories(directory)
         if versions.stat().st_dev != staging.stat().st_dev:
             raise RegistryError(
                 f"{staging} is on another file system than {versions}: a version could not appear "
@@ -337,9 +337,9 @@ def _manifest(
         version=version,
         created=datetime.now(UTC),
         publisher=publisher.here(),
-        architecture=artifact.architecture(predictor),
-        tensor_digest=artifact.tensor_digest(predictor),
-        selftest_atol=artifact.selftest_atol(predictor),
+        architecture=version_files.architecture(predictor),
+        tensor_digest=version_files.tensor_digest(predictor),
+        selftest_atol=version_files.selftest_atol(predictor),
         files={
             name: FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
             for name, content in files.items()
@@ -350,8 +350,8 @@ def _manifest(
 
 def _stage(staging: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
     """Write the version's directory, the manifest last, and flush all of it to the disk."""
-    durable.make_directory(staging)
+    atomic_files.make_directory(staging)
     for name, content in files.items():
-        durable.write(staging / name, content)
-    durable.write(staging / artifact.MANIFEST, manifest.to_json())
-    durable.sync_directory(staging)
+        atomic_files.write(staging / name, content)
+    atomic_files.write(staging / version_files.MANIFEST, manifest.to_json())
+    atomic_files.sync_directory(staging)

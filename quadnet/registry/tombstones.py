@@ -11,8 +11,8 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadnet import durable
-from quadnet.manifest import Frozen, seal
+from quadnet.registry import atomic_files
+from quadnet.registry.manifest import Frozen, seal
 
 NAME = "TOMBSTONE.json"
 """No file of a version can be called so: theirs are in lower case."""
@@ -31,7 +31,7 @@ class Tombstone(Frozen):
 def mark(directory: Path, reason: str) -> Path:
     """Mark the version in this directory, and return the mark."""
     path = directory / f"{MARK}{uuid.uuid4()}"
-    durable.write(path, seal(Tombstone(at=datetime.now(UTC), reason=reason)))
+    atomic_files.write(path, seal(Tombstone(at=datetime.now(UTC), reason=reason)))
     return path
 
 
@@ -41,7 +41,7 @@ def lay(mark: Path) -> bool:
         mark.rename(mark.with_name(NAME))
     except FileNotFoundError:
         return False
-    durable.sync_directory(mark.parent)
+    atomic_files.sync_directory(mark.parent)
     return True
 
 
@@ -56,5 +56,5 @@ def is_removed(directory: Path) -> bool:
 def is_going(directory: Path) -> bool:
     """Whether the version here was removed, or somebody is about to."""
     return is_removed(directory) or any(
-        name.startswith(MARK) for name in durable.entries(directory)
+        name.startswith(MARK) for name in atomic_files.entries(directory)
     )

@@ -17,9 +17,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from quadnet import durable, publisher
 from quadnet.errors import Conflict, NotFound, RegistryError, listing, shorten
-from quadnet.manifest import Frozen, Publisher, Sha256, seal, unseal
+from quadnet.registry import atomic_files, publisher
+from quadnet.registry.manifest import Frozen, Publisher, Sha256, seal, unseal
 
 _GENERATION_NAME = re.compile(r"[0-9]{8,}\.json")
 
@@ -98,8 +98,8 @@ class AliasLog:
 
     def pending(self) -> Iterator[AliasMap]:
         """Yield the generations that somebody is about to append, or died appending."""
-        for name in durable.entries(self.directory):
-            if name.startswith(durable.TEMPORARY):
+        for name in atomic_files.entries(self.directory):
+            if name.startswith(atomic_files.TEMPORARY):
                 # What is not whole yet, or no more there, needs no heed: see tombstones.py.
                 with suppress(RegistryError):
                     yield _parse(self.directory / name)[0]
@@ -166,10 +166,10 @@ class AliasLog:
                 reason=reason,
                 previous_sha256=digest,
             )
-            durable.make_directories(self.directory)
+            atomic_files.make_directories(self.directory)
             path = self.directory / _name(following.generation)
             confirm = partial(check, current.aliases, following.aliases)
-            if durable.write_if_absent(path, seal(following), check=confirm):
+            if atomic_files.write_if_absent(path, seal(following), check=confirm):
                 return following
 
     def _newest(self) -> tuple[AliasMap, str | None]:
@@ -179,7 +179,7 @@ class AliasLog:
 
     def _paths(self) -> list[Path]:
         """Return the generations' files, oldest first."""
-        names = [n for n in durable.entries(self.directory) if _GENERATION_NAME.fullmatch(n)]
+        names = [n for n in atomic_files.entries(self.directory) if _GENERATION_NAME.fullmatch(n)]
         return [self.directory / name for name in sorted(names, key=lambda name: (len(name), name))]
 
 
@@ -224,7 +224,7 @@ def _generation(path: Path) -> tuple[AliasMap, str]:
 def _parse(path: Path) -> tuple[AliasMap, str]:
     """Return the generation in a file, and the file's digest."""
     try:
-        content = durable.read(path, _MAX_BYTES)
+        content = atomic_files.read(path, _MAX_BYTES)
         generation = unseal(AliasMap, content)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

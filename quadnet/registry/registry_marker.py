@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from quadnet import durable
 from quadnet.errors import RegistryError
-from quadnet.manifest import SCHEMA_VERSION, Frozen
+from quadnet.registry import atomic_files
+from quadnet.registry.manifest import SCHEMA_VERSION, Frozen
 
 NAME = "registry.json"
 
@@ -28,7 +28,7 @@ class Marker(Frozen):
 def check(root: Path) -> bool:
     """Refuse a registry that other code has written; say whether there is one."""
     try:
-        content = durable.read(root / NAME, _MAX_BYTES)
+        content = atomic_files.read(root / NAME, _MAX_BYTES)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -47,10 +47,12 @@ def initialize(root: Path) -> None:
     """Make the directory a registry, if it is none yet and holds nothing else."""
     if check(root):
         return
-    durable.make_directories(root)
+    atomic_files.make_directories(root)
     path = root / NAME
     strangers = sorted(
-        name for name in durable.entries(root) if name not in _HARMLESS and not name.startswith(".")
+        name
+        for name in atomic_files.entries(root)
+        if name not in _HARMLESS and not name.startswith(".")
     )
     # Looked for again: another publisher may have made the registry just now.
     if strangers and not path.exists():
@@ -60,4 +62,4 @@ def initialize(root: Path) -> None:
         )
     content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
     # Another publisher may be first; either marker will do.
-    durable.write_if_absent(path, content.encode())
+    atomic_files.write_if_absent(path, content.encode())

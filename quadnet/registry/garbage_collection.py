@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from quadnet import artifact, durable, marker, tombstones
-from quadnet.aliases import previous, trail_of
 from quadnet.errors import CorruptVersion, RegistryError
-from quadnet.manifest import Manifest
-from quadnet.registry import Registry
+from quadnet.registry import atomic_files, registry_marker, tombstones, version_files
+from quadnet.registry.alias_log import previous, trail_of
+from quadnet.registry.manifest import Manifest
+from quadnet.registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def removable(registry: Registry, policy: Policy) -> Iterator[Removable]:
     RegistryError
         If the aliases of a model cannot be read: nobody knows what they protect.
     """
-    if not marker.check(registry.root):
+    if not registry_marker.check(registry.root):
         return
     for directory in (registry.root, registry.root / "models"):
         yield from _litter(directory, policy)
@@ -101,13 +101,13 @@ def remove(registry: Registry, item: Removable, policy: Policy) -> bool:
             return _remove_version(registry, item, policy)
         if not item.path.is_dir():
             item.path.unlink(missing_ok=True)
-        elif item.path.name.startswith(durable.TEMPORARY):
+        elif item.path.name.startswith(atomic_files.TEMPORARY):
             with suppress(FileNotFoundError):
                 item.path.rmdir()
         else:
             # Out of reach of who may still be writing it, before anything in it goes.
             trash = item.path.parent.parent / ".trash" / str(uuid.uuid4())
-            durable.make_directories(trash.parent)
+            atomic_files.make_directories(trash.parent)
             try:
                 item.path.rename(trash)
             except FileNotFoundError:
@@ -130,7 +130,7 @@ def _remove_version(registry: Registry, item: Removable, policy: Policy) -> bool
             return False
     for file in _payload(path):
         file.unlink(missing_ok=True)
-    durable.sync_directory(path)
+    atomic_files.sync_directory(path)
     return True
 
 
@@ -152,7 +152,7 @@ def _protected(registry: Registry, model: str, policy: Policy) -> set[int]:
 def _is_young(directory: Path, policy: Policy) -> bool:
     """Whether the version is too young to go; if that cannot be read, it stays to be looked at."""
     try:
-        created = Manifest.from_json(artifact.read_manifest(directory)).created.timestamp()
+        created = Manifest.from_json(version_files.read_manifest(directory)).created.timestamp()
     except (CorruptVersion, ValueError, OverflowError):
         return True
     return _age(created) < policy.days * 86_400
@@ -162,11 +162,11 @@ def _litter(
     directory: Path,
     policy: Policy,
     *,
-    prefix: str = durable.TEMPORARY,
+    prefix: str = atomic_files.TEMPORARY,
     what: str = "unfinished file",
 ) -> Iterator[Removable]:
     """Yield what a process left unfinished when it died; hidden files of others are not ours."""
-    for name in durable.entries(directory):
+    for name in atomic_files.entries(directory):
         path = directory / name
         ours = name.startswith(prefix) if prefix else not name.startswith(".")
         if ours and _is_abandoned(path, policy.grace):
@@ -190,7 +190,7 @@ def _age(moment: float) -> float:
 
 
 def _payload(directory: Path) -> list[Path]:
-    names = durable.entries(directory)
+    names = atomic_files.entries(directory)
     return [directory / name for name in names if name != tombstones.NAME]
 
 

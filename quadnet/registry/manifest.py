@@ -20,7 +20,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
-from quadnet.names import ModelName
+from quadnet.model_names import ModelName
 
 SCHEMA_VERSION: Literal[1] = 1
 

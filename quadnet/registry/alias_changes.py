@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from quadnet import tombstones
-from quadnet.aliases import AliasMap, AliasTarget, Targets
 from quadnet.errors import Conflict, CorruptVersion, InvalidSetting, NotFound, listing, shorten
-from quadnet.names import CHAMPION, check_alias
-from quadnet.registry import Registry
+from quadnet.model_names import CHAMPION, check_alias
+from quadnet.registry import tombstones
+from quadnet.registry.alias_log import AliasMap, AliasTarget, Targets
+from quadnet.registry.registry import Registry
 
 
 def set_aliases(
