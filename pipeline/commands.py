@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pipeline import presets, runfile
 from pipeline.config import RunConfig
 from pipeline.settings import TrainSettings
+from quadnet.cli.settings import expand_user
 from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
-from quadnet.settings import expand_user
 
 if TYPE_CHECKING:
     from pipeline.parts import Parts

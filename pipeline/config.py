@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from quadnet.cli.settings import expand_user
 from quadnet.model_names import ModelName
-from quadnet.settings import expand_user
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]

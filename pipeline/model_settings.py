@@ -5,8 +5,8 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from quadnet.cli.settings import POSITIONAL, RegistrySettings, variable
 from quadnet.model_names import CHAMPION, AliasName
-from quadnet.settings import POSITIONAL, RegistrySettings, variable
 
 S = TypeVar("S", bound=RegistrySettings)
 

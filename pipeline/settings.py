@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from quadnet.cli.settings import POSITIONAL, RegistrySettings, variable
 from quadnet.model_names import CHAMPION, AliasName
-from quadnet.settings import POSITIONAL, RegistrySettings, variable
 
 
 class TrainSettings(RegistrySettings):

@@ -8,6 +8,6 @@ from pathlib import Path
 if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
     del sys.path[0]
 
-from quadnet.cli import main
+from quadnet.cli.main import main
 
 main()

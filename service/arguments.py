@@ -16,8 +16,8 @@ from typing import TypeGuard
 
 import numpy as np
 
+from quadnet.cli.settings import check_host
 from quadnet.errors import InvalidInput, InvalidSetting, Violation
-from quadnet.settings import check_host
 from quadnet.types import FloatArray
 from service.channel import hosts
 from service.settings import MOST_SECONDS

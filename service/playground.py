@@ -12,8 +12,8 @@ import grpc.aio
 import numpy as np
 
 from quadnet import quadrants
+from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace
-from quadnet.settings import DEFAULT_HOST
 from service import codec, description
 from service.call import Call
 from service.guard import Guard, Handler

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import structlog
 
-from quadnet.settings import DEFAULT_HOST, DEFAULT_PORT
+from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
 from service import address, beside, logs, metrics
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
 from service.stop_signals import stop_signals

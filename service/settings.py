@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quadnet.model_names import CHAMPION, ModelName, ReadableAlias
-from quadnet.settings import (
+from quadnet.cli.settings import (
     DEFAULT_HOST,
     POSITIONAL,
     AddressSettings,
@@ -15,6 +14,7 @@ from quadnet.settings import (
     Settings,
     variable,
 )
+from quadnet.model_names import CHAMPION, ModelName, ReadableAlias
 from service import address
 
 # A day is more than anybody means, and far below what makes a clock overflow.

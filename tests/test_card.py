@@ -9,8 +9,8 @@ from sklearn import metrics
 
 from pipeline import candidate, presets, publishing, trial
 from pipeline.report import card, facts
-from quadnet import commandline
-from quadnet.cli import VERBS, _find
+from quadnet.cli import parser
+from quadnet.cli.main import VERBS, _find
 from tests.page import parse
 from tests.reported import HOSTILE, judged, shown
 
@@ -75,7 +75,7 @@ def test_its_commands_are_quadnets():
         assert f"    {shlex.join(words)}\n" in text
         n = 2 if words[1] == "models" else 1
         verb = VERBS[" ".join(words[1 : 1 + n])]
-        commandline.parse(_find(verb.settings), "test", words[1 + n :])
+        parser.parse(_find(verb.settings), "test", words[1 + n :])
     # A server answers only what it has a call for.
     assert "quadnet serve" not in card_of(judged("xyz", "ab"))
 

@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from quadnet import commandline
-from quadnet.cli import VERBS, main
+from quadnet.cli import parser
+from quadnet.cli.main import VERBS, main
+from quadnet.cli.settings import variable_of
 from quadnet.registry import Registry, alias_changes
-from quadnet.settings import variable_of
 from service.client import QuadrantClient
 from tests.exact import publish
 from tests.serving import QUADNET, ServerProcess, quadnet
@@ -138,18 +138,18 @@ def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
         monkeypatch.setenv(f"QUADNET_{suffix}", value)
     monkeypatch.setenv(variable, "tcp://10.0.0.7:50051")
     flag = f"--{name.replace('_', '-')}"
-    assert getattr(commandline.parse(kind, f"quadnet {verb}", []), name) == default
+    assert getattr(parser.parse(kind, f"quadnet {verb}", []), name) == default
     assert capsys.readouterr().err == (
         f"quadnet {verb}: warning: {variable} is 'tcp://10.0.0.7:50051', which Kubernetes sets for "
         "a Service of that name, and is ignored. Set enableServiceLinks: false in the pod's spec, "
         f"and the setting itself with {flag}.\n"
     )
     # What is typed counts, and a wrong value of our own is still one.
-    assert getattr(commandline.parse(kind, f"quadnet {verb}", [flag, "7"]), name) == 7
+    assert getattr(parser.parse(kind, f"quadnet {verb}", [flag, "7"]), name) == 7
     assert capsys.readouterr().err == ""
     monkeypatch.setenv(variable, "10.0.0.7:50051")
     with pytest.raises(SystemExit):
-        commandline.parse(kind, f"quadnet {verb}", [])
+        parser.parse(kind, f"quadnet {verb}", [])
     assert f"{variable}: input should be a valid integer" in capsys.readouterr().err
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from pipeline import export
 from pipeline.model_settings import ExportSettings
-from quadnet import __version__, commandline
+from quadnet import __version__
+from quadnet.cli import parser
 from quadnet.errors import InvalidSetting, Unsupported
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.network import Network
@@ -313,14 +314,14 @@ def test_without_the_library_one_sentence_says_how_to_get_it():
 )
 def test_wrong_usage_is_one_sentence(words, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        commandline.parse(ExportSettings, "quadnet models export", words)
+        parser.parse(ExportSettings, "quadnet models export", words)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_the_words_become_settings():
     words = ["quadrants:7", "q.onnx", "--onnx", "--overwrite"]
-    settings = commandline.parse(ExportSettings, "quadnet models export", words)
+    settings = parser.parse(ExportSettings, "quadnet models export", words)
     assert (settings.model, str(settings.file), settings.overwrite) == (
         "quadrants:7",
         "q.onnx",

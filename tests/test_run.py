@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
 from pipeline import candidate, parts, presets, publishing, runfile, trial
-from quadnet import cli, quadrants
+from quadnet import quadrants
+from quadnet.cli import main
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
 from quadnet.registry import Registry, alias_changes
 from tests.serving import QUADNET, ROOT, quadnet
@@ -552,7 +553,7 @@ def own(tmp_path, monkeypatch, capsys):
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["quadnet", *words, "--registry", "registry"])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return subprocess.CompletedProcess(words, ended.value.code, said.out, said.err)
 

@@ -22,7 +22,7 @@ X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
 NAMED = pd.DataFrame(X, columns=list("abcd"))
 LETTERS = np.array(["a", "b", "c"])[Y]
-OURS = "quadnet.estimator.NeuralNetworkClassifier"
+OURS = "quadnet.NeuralNetworkClassifier"
 
 FITTED = {
     "adam": lambda: fit(NeuralNetworkClassifier((5,), max_iter=5, random_state=0), X, Y),

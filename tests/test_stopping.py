@@ -25,7 +25,7 @@ LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
 # most, so that nothing is left behind if that ends nothing.
 HALTING = """
 import time
-from quadnet import cli
+from quadnet.cli import main as cli
 from service import address, logs
 
 def halt(*_):

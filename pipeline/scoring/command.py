@@ -7,8 +7,8 @@ from pathlib import Path
 from pipeline import progress
 from pipeline.scoring import job
 from pipeline.settings import ScoreSettings
+from quadnet.cli.settings import expand_user
 from quadnet.registry import Registry
-from quadnet.settings import expand_user
 
 
 def score(settings: ScoreSettings) -> int:

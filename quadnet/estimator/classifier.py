@@ -205,6 +205,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     array(['I', 'III'], dtype='<U3')
     """
 
+    # What pickles and skops files name: the public path, which no move of a module changes.
+    __module__ = "quadnet"
+
     @with_callbacks
     @underflow_is_zero
     def fit(

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from quadnet.settings import DEFAULT_HOST
+from quadnet.cli.settings import DEFAULT_HOST
 from service import address, beside, logs
 from service.channel import authorization, connect
 from service.handover import received

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from quadnet.settings import Settings, is_list, is_positional, service_link, variable_of
+from quadnet.cli.settings import Settings, is_list, is_positional, service_link, variable_of
 
 S = TypeVar("S", bound=Settings)
 

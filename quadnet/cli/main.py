@@ -38,7 +38,7 @@ VERBS = {
     "up": Verb(
         "train and publish the default model if there is none, then serve it",
         "service.settings:UpSettings",
-        "quadnet.cli:up",
+        "quadnet.cli.main:up",
         serves=True,
     ),
     "train": Verb(
@@ -323,10 +323,10 @@ def _flush_output() -> bool:
 
 
 def _run(name: str, words: list[str]) -> int:
-    from quadnet import commandline
+    from quadnet.cli import parser
 
     verb = VERBS[name]
-    settings = commandline.parse(_find(verb.settings), f"quadnet {name}", words)
+    settings = parser.parse(_find(verb.settings), f"quadnet {name}", words)
     if verb.outlives_reader:
         _outlive_reader()
     _show_file_system_warnings(f"quadnet {name}")
