@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline import folding, lineage, parts
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
 from quadnet import NeuralNetworkClassifier

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import presets, runfile
-from pipeline.config import RunConfig
+from pipeline.config import presets
+from pipeline.config.run_config import RunConfig
+from pipeline.config.run_file import load_run_file
 from pipeline.settings import TrainSettings
 from quadnet.cli.settings import expand_user
 from quadnet.model_names import CHAMPION
@@ -26,7 +27,7 @@ def train(settings: TrainSettings) -> int:
 def configuration(settings: TrainSettings) -> RunConfig:
     """Return what the preset or the run file says, changed by ``--set``."""
     if settings.run.endswith(".toml"):
-        return runfile.load(expand_user(Path(settings.run)), settings.set)
+        return load_run_file(expand_user(Path(settings.run)), settings.set)
     return presets.load(settings.run, settings.set)
 
 

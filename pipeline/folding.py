@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.optimize import minimize_scalar
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.report.wording import Name, Sentence, listed
 from quadnet.errors import InvalidSetting, shorten

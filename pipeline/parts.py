@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import datasets
-from pipeline.config import QuadrantsData, RunConfig
+from pipeline.config.run_config import QuadrantsData, RunConfig
 from pipeline.datasets import Dataset
 from pipeline.report.wording import Name, Sentence, counted, listed
 from quadnet.errors import InvalidSetting, shorten

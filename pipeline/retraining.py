@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline import candidate, parts
 from pipeline.candidate import Candidate
-from pipeline.config import FileData, RunConfig
+from pipeline.config.run_config import FileData, RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
 from pipeline.tables.chunks import open_regular

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline import evaluation, folding, gate
 from pipeline.candidate import Candidate
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.evaluation import Evaluation
 from pipeline.parts import FEWEST_DISTINCT_ROWS, Parts, Size

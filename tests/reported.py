@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline import candidate, lineage, trial
 from pipeline.candidate import Candidate
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts, Sealed
 from quadnet.nn.network import Network

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import candidate, presets, trial
+from pipeline import candidate, trial
+from pipeline.config import presets
 from quadnet import quadrants
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD

@@ -7,7 +7,8 @@ import pytest
 from markdown_it import MarkdownIt
 from sklearn import metrics
 
-from pipeline import candidate, presets, publishing, trial
+from pipeline import candidate, publishing, trial
+from pipeline.config import presets
 from pipeline.report import card, facts
 from quadnet.cli import parser
 from quadnet.cli.main import VERBS, _find

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from pipeline import config as sections
-from pipeline import presets, runfile
+from pipeline.config import presets
+from pipeline.config import run_config as sections
+from pipeline.config.run_file import load_run_file
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting, NotFound
 from tests.serving import ROOT, quadnet
@@ -27,7 +28,7 @@ accuracy = 0.9
 def load(tmp_path, text=GOOD, changes=()):
     path = tmp_path / "run.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return runfile.load(path, changes)
+    return load_run_file(path, changes)
 
 
 def test_what_is_left_out_has_its_default(tmp_path):
@@ -214,7 +215,7 @@ def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path)
 
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(InvalidSetting, match=r"no\.toml cannot be read: No such file"):
-        runfile.load(tmp_path / "no.toml")
+        load_run_file(tmp_path / "no.toml")
 
 
 def test_the_digest_follows_the_values_and_not_the_spelling(tmp_path):

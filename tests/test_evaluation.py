@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from pipeline import evaluation, folding, gate
-from pipeline.config import Gate
+from pipeline.config.run_config import Gate
 from pipeline.datasets import Dataset
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.network import Network

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline import candidate, comparison, presets, publishing, retraining, trial
+from pipeline import candidate, comparison, publishing, retraining, trial
+from pipeline.config import presets
 from pipeline.retraining import Outcome
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry

@@ -45,9 +45,10 @@ def test_the_wheel_holds_what_the_packages_read(wheel):
         "service/web/static/app.js",
     ):
         assert pattern in names
-    presets = {name for name in names if name.startswith("pipeline/presets/")}
+    presets = {name for name in names if name.startswith("pipeline/config/presets/")}
     assert {
-        f"pipeline/presets/{p}.toml" for p in ("quadrants", "article-1", "article-2", "digits")
+        f"pipeline/config/presets/{p}.toml"
+        for p in ("quadrants", "article-1", "article-2", "digits")
     } < presets
     tracked = {
         str(path.relative_to(ROOT))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from pipeline import datasets, parts, presets
+from pipeline import datasets, parts
+from pipeline.config import presets
 from pipeline.datasets import Dataset
 from quadnet import quadrants
 from quadnet.errors import InvalidSetting

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from pipeline import candidate, comparison, presets, publishing, trial
+from pipeline import candidate, comparison, publishing, trial
+from pipeline.config import presets
 from pipeline.report import figures, plane
 from pipeline.report.page import render
 from quadnet import quadrants

@@ -14,7 +14,9 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline import candidate, parts, presets, publishing, runfile, trial
+from pipeline import candidate, parts, publishing, trial
+from pipeline.config import presets, run_file
+from pipeline.config.run_file import load_run_file
 from quadnet import quadrants
 from quadnet.cli import main
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
@@ -103,7 +105,7 @@ def test_two_processes_give_the_same_weights_bit_for_bit(registry):
 def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(registry):
     tree = small().model_dump()
     del tree["network"]["random_state"]
-    config = runfile.RunConfig.model_validate(tree)
+    config = run_file.RunConfig.model_validate(tree)
     assert candidate.resolved(config).network["random_state"] == 0
     resolved = candidate.resolved(small())
     assert resolved.network["beta_1"] == 0.9
@@ -488,7 +490,7 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     # What it was judged by is recorded too: with the same weights, all test labels are others.
     path = tmp_path / "irises.csv"
     monkeypatch.chdir(tmp_path)
-    read = parts.of(candidate.resolved(runfile.load(tmp_path / "csv.toml")))
+    read = parts.of(candidate.resolved(load_run_file(tmp_path / "csv.toml")))
     test = {tuple(row) for row in read.test.open().X.tolist()}
     moved = {"setosa": "virginica", "virginica": "versicolor", "versicolor": "setosa"}
     names = ["petal length (cm)", "petal width (cm)"]

@@ -18,8 +18,9 @@ from sklearn.model_selection import GridSearchCV, ParameterSampler, StratifiedKF
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import candidate, datasets, parts, runfile
-from pipeline.config import RunConfig
+from pipeline import candidate, datasets, parts
+from pipeline.config.run_config import RunConfig
+from pipeline.config.run_file import load_run_file
 from pipeline.search import fits, folds, halving, plan, standings
 from pipeline.search.command import search as command
 from pipeline.search.ledger import Header, Ledger, Line
@@ -484,7 +485,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert set(Counter(line.key for line in lines).values()) == {1}
     assert len(lines) == N_FITS
     # It is as if nothing had happened.
-    configuration = runfile.load(run_file)
+    configuration = load_run_file(run_file)
     result, uninterrupted = searched(run_file.parent / "another", configuration)
     assert timeless(lines) == timeless(uninterrupted)
     # The best was fitted, judged and published as `train` does it.
@@ -517,7 +518,7 @@ def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     with pytest.raises(InvalidSetting, match=r"no ledger mine\.search\.jsonl: no such search has"):
         command(wanted)
     path = Path("mine.search.jsonl")
-    searched(path, runfile.load(run_file))
+    searched(path, load_run_file(run_file))
     rows = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(rows[:8]) + rows[8][:20])  # another process is writing it
     assert command(wanted) == 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.config import DigitsData, QuadrantsData, RunConfig
+from pipeline.config.run_config import DigitsData, QuadrantsData, RunConfig
 from pipeline.datasets import Dataset
 from pipeline.folding import of_the_digits
 from pipeline.gate import class_entropy

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import commands
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.settings import SearchSettings
 from quadnet.registry import Registry
 

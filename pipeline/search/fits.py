@@ -23,7 +23,7 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
 )
 
-from pipeline.config import FileData, RunConfig
+from pipeline.config.run_config import FileData, RunConfig
 from pipeline.progress import Show
 from pipeline.search import space, standings
 from pipeline.search.folds import Folds

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from pipeline import parts
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.parts import Parts
 from quadnet.errors import InvalidSetting

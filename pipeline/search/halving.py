@@ -17,7 +17,7 @@ from typing import Any
 
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
-from pipeline.config import Search
+from pipeline.config.run_config import Search
 from quadnet.errors import InvalidSetting
 
 Evaluate = Callable[[Sequence[dict[str, Any]]], object]

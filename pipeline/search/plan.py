@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from pipeline import candidate
-from pipeline.config import RunConfig, Search
+from pipeline.config.run_config import RunConfig, Search
 from pipeline.search import halving, space
 from pipeline.search.halving import Rung
 from quadnet.errors import InvalidSetting

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from pipeline import candidate, evaluation
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.datasets import Dataset
 from pipeline.search import space
 from pipeline.search.ledger import Header, Ledger, Line

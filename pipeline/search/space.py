@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from pipeline.config import Range, RunConfig, Search
+from pipeline.config.run_config import Range, RunConfig, Search
 from quadnet.errors import InvalidSetting
 from quadnet.estimator import constraints
 from quadnet.estimator.hyperparameters import CONSTRAINTS

@@ -251,7 +251,8 @@ def main() -> None:
 
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
-    from pipeline import commands, presets
+    from pipeline import commands
+    from pipeline.config import presets
     from quadnet.errors import Conflict
     from quadnet.model_names import CHAMPION
     from quadnet.registry import Registry

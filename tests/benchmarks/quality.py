@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from pipeline import candidate, presets, trial
+from pipeline import candidate, trial
+from pipeline.config import presets
 from quadnet import NeuralNetworkClassifier, quadrants
 
 FEW_POINTS = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 1000, "tol": 1e-9}

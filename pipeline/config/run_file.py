@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import KINDS, RunConfig
+from pipeline.config.run_config import KINDS, RunConfig
 from quadnet.errors import InvalidSetting
 
 _ALTERNATIVES = {*KINDS, "list", "range", "float"}
 
 
-def load(path: Path, changes: Sequence[str] = ()) -> RunConfig:
+def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
     """Read a run file, apply changes such as ``data.points=1000``, and validate the result.
 
     Raises

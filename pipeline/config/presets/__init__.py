@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import runfile
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
+from pipeline.config.run_file import load_run_file
 from quadnet.errors import NotFound
 
 _FILES = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
@@ -19,4 +19,4 @@ def load(name: str, changes: Sequence[str] = ()) -> RunConfig:
             f"There is no preset {name!r}. The presets: {', '.join(NAMES)}. "
             "A run file's path must end in .toml."
         )
-    return runfile.load(_FILES[name], changes)
+    return load_run_file(_FILES[name], changes)
