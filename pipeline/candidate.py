@@ -13,10 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from pipeline import folding, lineage, parts
+from pipeline import folding, lineage
 from pipeline.config.run_config import RunConfig
-from pipeline.datasets import Dataset
-from pipeline.parts import Parts
+from pipeline.data import splits
+from pipeline.data.datasets import Dataset
+from pipeline.data.splits import Parts
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting
 from quadnet.estimator import constraints
@@ -93,7 +94,7 @@ def train(
         If a file of data is not as it must be.
     """
     config = resolved(config)
-    own = parts.of(config) if data is None else data
+    own = splits.of(config) if data is None else data
     parameters: dict[str, Any] = dict(config.network)
     network = NeuralNetworkClassifier(**parameters)
     start = time.perf_counter()

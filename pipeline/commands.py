@@ -13,7 +13,7 @@ from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 
 if TYPE_CHECKING:
-    from pipeline.parts import Parts
+    from pipeline.data.splits import Parts
 
 
 def train(settings: TrainSettings) -> int:
@@ -86,10 +86,11 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Par
     forced : str or None
         Why to publish it even if it fails its gate.
     """
-    from pipeline import parts, publishing, trial
+    from pipeline import publishing, trial
+    from pipeline.data import splits
     from pipeline.report.wording import plain
 
-    data = parts.of(config)
+    data = splits.of(config)
     standing = registry.aliases(config.name)
     champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
     for notice in trial.check(config, data, champion, forced=forced is not None):

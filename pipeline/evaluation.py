@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
-from pipeline.datasets import Dataset
-from pipeline.parts import row_hashes
+from pipeline.data.datasets import Dataset
+from pipeline.data.splits import row_hashes
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.types import BoolArray, FloatArray, IntArray

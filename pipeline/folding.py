@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from scipy.optimize import minimize_scalar
 
 from pipeline.config.run_config import RunConfig
-from pipeline.datasets import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.report.wording import Name, Sentence, listed
 from quadnet.errors import InvalidSetting, shorten
 from quadnet.nn.network import Network

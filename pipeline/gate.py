@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from pipeline.config.run_config import Gate, TestPart
-from pipeline.parts import FEWEST_DISTINCT_ROWS, Size
+from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Size
 from quadnet.registry.manifest import Baseline, Metrics, Verdict
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import JsonValue
 
-from pipeline.datasets import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.evaluation import Evaluation
 from pipeline.report import card, page
 from pipeline.trial import Trial

@@ -9,12 +9,13 @@ from enum import Enum
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline import candidate, parts
+from pipeline import candidate
 from pipeline.candidate import Candidate
 from pipeline.config.run_config import FileData, RunConfig
-from pipeline.datasets import Dataset
-from pipeline.parts import Parts
-from pipeline.tables.chunks import open_regular
+from pipeline.data import splits
+from pipeline.data.chunks import open_regular
+from pipeline.data.datasets import Dataset
+from pipeline.data.splits import Parts
 from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Part, Signature
@@ -74,7 +75,7 @@ def retrain(model: Model) -> Retrained:
 def _compared(model: Model, config: RunConfig) -> Retrained:
     """Compare the data with what the manifest records, then train and compare the networks."""
     try:
-        read = parts.of(config)
+        read = splits.of(config)
     except (InvalidInput, InvalidSetting) as error:
         return Retrained(Outcome.DIFFERENT, f"the data: {_clause(error)}")
     test = read.test.open()
@@ -99,7 +100,7 @@ def _check_reachable(config: RunConfig) -> None:
     if not isinstance(data, FileData):
         return
     if data.kind == "parquet":
-        from pipeline.tables import parquet  # noqa: F401 - it says which package is missing
+        from pipeline.data import parquet  # noqa: F401 - it says which package is missing
     open_regular(data.file).close()
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pipeline import evaluation, folding, gate
 from pipeline.candidate import Candidate
 from pipeline.config.run_config import RunConfig
-from pipeline.datasets import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Parts, Size
 from pipeline.evaluation import Evaluation
-from pipeline.parts import FEWEST_DISTINCT_ROWS, Parts, Size
 from pipeline.report.wording import Sentence, counted, interval, percent
 from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
 from quadnet.registry import version_files

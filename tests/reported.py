@@ -5,8 +5,8 @@ import numpy as np
 from pipeline import candidate, lineage, trial
 from pipeline.candidate import Candidate
 from pipeline.config.run_config import RunConfig
-from pipeline.datasets import Dataset
-from pipeline.parts import Parts, Sealed
+from pipeline.data.datasets import Dataset
+from pipeline.data.splits import Parts, Sealed
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import Folded, Training

@@ -100,7 +100,7 @@ def test_a_byte_order_mark_in_front_of_a_file_is_no_part_of_it(tmp_path):
 FUZZ = """
 import contextlib, io, json, sys
 
-from quadnet import cli
+from quadnet.cli import main as cli
 
 registry, *words = sys.argv[1:]
 base = [

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline import evaluation, folding, gate
 from pipeline.config.run_config import Gate
-from pipeline.datasets import Dataset
+from pipeline.data.datasets import Dataset
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor

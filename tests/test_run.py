@@ -14,9 +14,10 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline import candidate, parts, publishing, trial
+from pipeline import candidate, publishing, trial
 from pipeline.config import presets, run_file
 from pipeline.config.run_file import load_run_file
+from pipeline.data import splits
 from quadnet import quadrants
 from quadnet.cli import main
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
@@ -490,7 +491,7 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     # What it was judged by is recorded too: with the same weights, all test labels are others.
     path = tmp_path / "irises.csv"
     monkeypatch.chdir(tmp_path)
-    read = parts.of(candidate.resolved(load_run_file(tmp_path / "csv.toml")))
+    read = splits.of(candidate.resolved(load_run_file(tmp_path / "csv.toml")))
     test = {tuple(row) for row in read.test.open().X.tolist()}
     moved = {"setosa": "virginica", "virginica": "versicolor", "versicolor": "setosa"}
     names = ["petal length (cm)", "petal width (cm)"]

@@ -586,7 +586,7 @@ from pathlib import Path
 import pyarrow.compute  # here, so that not every child must
 
 from pipeline.scoring import job
-from pipeline.tables import parquet
+from pipeline.data import parquet
 from quadnet.registry import Registry
 
 root, source, whole = map(Path, sys.argv[1:4])
@@ -700,7 +700,7 @@ import os, signal, sys
 from pathlib import Path
 
 from pipeline.scoring import job
-from pipeline.tables import parquet
+from pipeline.data import parquet
 from quadnet.registry import Registry
 
 # As another release, or another pyarrow, that reads its batches in another length.
@@ -746,7 +746,7 @@ def test_parquet_resumed_off_a_batch_boundary_keeps_every_row_once(
 
 @pytest.mark.parametrize("row", [0, 1, 8191, 8192, 8193, 19_999, 20_000])
 def test_parquet_rows_from_any_place_are_the_rest_of_the_file(tmp_path, row):
-    from pipeline.tables.parquet import ParquetSource
+    from pipeline.data.parquet import ParquetSource
 
     X = points(20_000)
     table = pa.table({"x": X[:, 0], "y": X[:, 1]})

@@ -18,9 +18,10 @@ from sklearn.model_selection import GridSearchCV, ParameterSampler, StratifiedKF
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import candidate, datasets, parts
+from pipeline import candidate
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
+from pipeline.data import datasets, splits
 from pipeline.search import fits, folds, halving, plan, standings
 from pipeline.search.command import search as command
 from pipeline.search.ledger import Header, Ledger, Line
@@ -137,7 +138,7 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
         {"space": {"alpha": [0.01]}}, {"early_stopping": True, "max_iter": 40}, **changes
     )
     _, lines = searched(tmp_path / "l", configuration)
-    own = parts.of(configuration)
+    own = splits.of(configuration)
     data = folds.of(configuration, 3, 0)
     assert data.held_out.sum() == len(own.validation.y)
     for line in lines:
@@ -161,7 +162,7 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
 
 def test_the_test_part_is_not_searched_on():
     configuration = config(validation=0.2)
-    own, data = parts.of(configuration), folds.of(configuration, 3, 0)
+    own, data = splits.of(configuration), folds.of(configuration, 3, 0)
     assert len(data.rows.y) == len(own.train.y) + len(own.validation.y)
     everything = {row.tobytes() for row in data.rows.X}
     assert not everything & {row.tobytes() for row in own.test.open().X}

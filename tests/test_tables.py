@@ -17,9 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
+from pipeline.data import decimals, parquet
+from pipeline.data import table as tables
 from pipeline.report import wording
-from pipeline.tables import decimals, parquet
-from pipeline.tables import table as tables
 from quadnet.errors import InvalidInput, InvalidSetting
 from tests.serving import ROOT
 
@@ -505,7 +505,7 @@ def test_a_file_that_is_no_parquet_or_is_cut_short_is_said(tmp_path):
 def test_without_pyarrow_the_extra_is_named(tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ImportError('broken')")
     done = subprocess.run(
-        [sys.executable, "-c", "from pipeline.tables import parquet"],
+        [sys.executable, "-c", "from pipeline.data import parquet"],
         capture_output=True,
         text=True,
         check=False,

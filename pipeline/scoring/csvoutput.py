@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tables.csvfile import CsvFile
+from pipeline.data.csv_file import CsvFile
 from quadnet.types import FloatArray, IntArray
 
 _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)

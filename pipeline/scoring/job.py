@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from pipeline.data.chunks import Chunk, Fault, Position, refusal, wrong
 from pipeline.scoring.csvoutput import cell, quoted
 from pipeline.scoring.partial import Partial, rejected_rows
-from pipeline.tables.chunks import Chunk, Fault, Position, refusal, wrong
 from quadnet import __version__
 from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.nn.predictor import Predictor, decide
@@ -72,8 +72,8 @@ class Output(Protocol):
 
 
 _FORMATS = {
-    ".csv": ("pipeline.tables.csvfile:CsvFile", "pipeline.scoring.csvoutput:CsvOutput"),
-    ".parquet": ("pipeline.tables.parquet:ParquetSource", "pipeline.tables.parquet:ParquetOutput"),
+    ".csv": ("pipeline.data.csv_file:CsvFile", "pipeline.scoring.csvoutput:CsvOutput"),
+    ".parquet": ("pipeline.data.parquet:ParquetSource", "pipeline.data.parquet:ParquetOutput"),
 }
 
 

@@ -11,7 +11,7 @@ from pipeline.settings import SearchSettings
 from quadnet.registry import Registry
 
 if TYPE_CHECKING:
-    from pipeline.parts import Parts
+    from pipeline.data.splits import Parts
     from pipeline.search.plan import Plan
 
 _SHOWN = 10

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from pipeline import parts
 from pipeline.config.run_config import RunConfig
-from pipeline.datasets import Dataset
-from pipeline.parts import Parts
+from pipeline.data import splits
+from pipeline.data.datasets import Dataset
+from pipeline.data.splits import Parts
 from quadnet.errors import InvalidSetting
 from quadnet.types import BoolArray, IntArray
 
@@ -42,7 +42,7 @@ def of(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) 
     InvalidInput
         If a file is not as it must be.
     """
-    own = own or parts.of(config)
+    own = own or splits.of(config)
     rows, held_out = own.train, np.zeros(len(own.train), bool)
     if own.validation is not None:
         rows = Dataset(

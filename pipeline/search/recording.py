@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline import candidate, evaluation
 from pipeline.config.run_config import RunConfig
-from pipeline.datasets import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.search import space
 from pipeline.search.ledger import Header, Ledger, Line
 from quadnet import NeuralNetworkClassifier

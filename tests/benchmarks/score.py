@@ -62,7 +62,7 @@ def work():
 
 QUADNET = """
 from pipeline.scoring import job
-from pipeline.tables import parquet
+from pipeline.data import parquet
 from quadnet.registry import Registry
 model = Registry(folder / "registry").load("bench", 1)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tables import cells, footer
-from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
-from pipeline.tables.table import Table, choose, collect, unnamed_columns
+from pipeline.data import cells, parquet_footer
+from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
+from pipeline.data.table import Table, choose, collect, unnamed_columns
 from quadnet.errors import Unsupported, listing, shorten
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -245,7 +245,7 @@ class _Columns:
 class ParquetOutput:
     """A Parquet file that is written: each row as it stands, then label, certainty and version.
 
-    It is many files in one (see `pipeline.tables.footer`): one without rows, then one a chunk.
+    It is many files in one (see `parquet_footer`): one without rows, then one a chunk.
 
     Parameters
     ----------
@@ -300,7 +300,9 @@ class ParquetOutput:
             end = n_bytes - _LENGTH_BYTES
             n_bytes = end - length
             files.append((n_bytes, end))
-        return footer.join((begin, footer.find(read, end)) for begin, end in reversed(files))
+        return parquet_footer.join(
+            (begin, parquet_footer.find(read, end)) for begin, end in reversed(files)
+        )
 
     def _file(self, table: pa.Table | None) -> bytes:
         """Return a Parquet file of one row group, or none, and its length."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pipeline.tables import decimals
+from pipeline.data import decimals
 from quadnet.types import FloatArray, IntArray
 
 # Hardly any number is written wider; those that are need not be read fast. No less than the margin

@@ -109,9 +109,9 @@ def stored(data: DigitsData | FileData) -> Dataset:
     if isinstance(data, DigitsData):
         return _digits()
     if data.kind == "parquet":
-        from pipeline.tables.parquet import read
+        from pipeline.data.parquet import read
     else:
-        from pipeline.tables.table import read
+        from pipeline.data.table import read
     table = read(
         data.file,
         label=data.label,

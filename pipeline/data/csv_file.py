@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.tables import cells, columns, records
-from pipeline.tables.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
+from pipeline.data import cells, csv_columns, csv_records
+from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
 from quadnet.errors import InvalidSetting
 from quadnet.types import FloatArray
 
@@ -112,9 +112,9 @@ class CsvFile:
         final = len(data) >= self._size
         offset, line = len(mark), 1
         text = data if final else _whole_lines(data)
-        for raw, record in records.read(text[len(mark) :], final=final):
+        for raw, record in csv_records.read(text[len(mark) :], final=final):
             offset, end = offset + len(raw), line + raw.count(b"\n")
-            if problem := records.problem(raw, record):
+            if problem := csv_records.problem(raw, record):
                 break
             if record:
                 names = tuple(name.strip() for name in record)
@@ -129,8 +129,8 @@ class CsvFile:
     def _refuse_endless(self, part: "_Part", data: bytes, offset: int) -> None:
         """Refuse the line that the chunk begins with: its row does not end in the chunk."""
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        length = data.find(b"\n", records.open_quote(data)) + 1
-        problem = records.UNCLOSED
+        length = data.find(b"\n", csv_records.open_quote(data)) + 1
+        problem = csv_records.UNCLOSED
         if not length:
             length = len(data)
             problem = f"expected a row of at most {self._chunk_bytes:,} bytes, got a longer one"
@@ -139,7 +139,7 @@ class CsvFile:
             ended = b"\n" in more
             length += more.find(b"\n") + 1 or len(more)
         n_lines = data[:length].count(b"\n") + int(ended and data[length - 1 : length] != b"\n")
-        lines_before = max(0, n_lines - 1) if problem == records.UNCLOSED else 0
+        lines_before = max(0, n_lines - 1) if problem == csv_records.UNCLOSED else 0
         part.refuse(data[:length], None, problem, lines_before=lines_before)
         part.advance(length, n_lines)
 
@@ -192,7 +192,7 @@ class _Part:
         is_as_read = text is data
         if not text.endswith(b"\n"):
             text += b"\n"
-        found = columns.cut(text, len(self._columns))
+        found = csv_columns.cut(text, len(self._columns))
         X = None if found is None else found.numbers(self._wanted)
         if found is None or X is None:
             return False
@@ -218,9 +218,9 @@ class _Part:
 
     def _read_one_by_one(self, data: bytes, *, final: bool) -> None:
         values: list[float] = []
-        for raw, record in records.read(data, final=final):
-            if problem := records.problem(raw, record):
-                inside = raw.rstrip(b"\r\n").count(b"\n") if problem == records.UNCLOSED else 0
+        for raw, record in csv_records.read(data, final=final):
+            if problem := csv_records.problem(raw, record):
+                inside = raw.rstrip(b"\r\n").count(b"\n") if problem == csv_records.UNCLOSED else 0
                 self.refuse(raw, None, problem, lines_before=inside)
             elif record:
                 self._read_row(raw, record, values)

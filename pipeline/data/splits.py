@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import datasets
 from pipeline.config.run_config import QuadrantsData, RunConfig
-from pipeline.datasets import Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset
 from pipeline.report.wording import Name, Sentence, counted, listed
 from quadnet.errors import InvalidSetting, shorten
 from quadnet.types import FloatArray, IntArray
