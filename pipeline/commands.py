@@ -53,14 +53,15 @@ def execute(
     """
     registry.prepare(config.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
-    from pipeline import candidate, progress, publishing, trial
+    from pipeline import publishing, trial
+    from pipeline.training import candidate_training, progress
 
-    resolved = candidate.resolved(config)
+    resolved = candidate_training.resolved(config)
     data = data or read_data(resolved, registry, forced)
     network = resolved.network
     with progress.shown("Training", float(str(network["max_iter"]))) as show:
         on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
-        trained = candidate.train(resolved, on_epoch, data=data)
+        trained = candidate_training.train(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
     standing = registry.aliases(config.name)
     champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)

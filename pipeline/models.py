@@ -143,7 +143,7 @@ def verify(settings: VerifySettings) -> int:
     for checked in _checked(registry, settings.model):
         problem, line = checked.problem, checked.what
         if settings.retrain and checked.loaded is not None:
-            from pipeline import retraining
+            from pipeline.training import retraining
 
             retrained = retraining.retrain(checked.loaded)
             line += f", retrained: {retrained}"

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import evaluation, folding, gate
-from pipeline.candidate import Candidate
+from pipeline import evaluation, gate
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Parts, Size
 from pipeline.evaluation import Evaluation
 from pipeline.report.wording import Sentence, counted, interval, percent
+from pipeline.training import weight_folding
+from pipeline.training.candidate_training import Candidate
 from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
@@ -150,7 +151,7 @@ def check(
     """
     yield from parts.notices
     _check_size(config, parts, champion if config.gate.champion else None)
-    yield from folding.of_the_digits(config, parts.train)
+    yield from weight_folding.of_the_digits(config, parts.train)
     missed = [v for v in gate.judge_test_part(config.test, parts.test.size) if not v.passed]
     if missed and not forced:
         raise GateFailed(_too_small(parts.test.size))

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from pipeline import candidate, lineage, trial
-from pipeline.candidate import Candidate
+from pipeline import trial
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts, Sealed
+from pipeline.training import candidate_training, provenance
+from pipeline.training.candidate_training import Candidate
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import Folded, Training
@@ -66,7 +67,7 @@ def judged(
     } | (changes or {})
     return trial.judge(
         Candidate(
-            config=candidate.resolved(RunConfig.model_validate(config)),
+            config=candidate_training.resolved(RunConfig.model_validate(config)),
             predictor=predictor,
             parts=Parts(train, None, Sealed(test)),
             folded=Folded(),
@@ -79,7 +80,7 @@ def judged(
                 seconds=0.1,
             ),
             epochs=list(epochs),
-            lineage=lineage.here(),
+            lineage=provenance.here(),
         )
     )
 

@@ -7,9 +7,10 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import evaluation, folding, gate
+from pipeline import evaluation, gate
 from pipeline.config.run_config import Gate
 from pipeline.data.datasets import Dataset
+from pipeline.training import weight_folding
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
@@ -154,9 +155,9 @@ def test_a_folded_scaler_and_temperature_change_nothing_else(iris, bias, hidden,
     )
     scaled = scaler.transform(X)
     net.fit(scaled, y) if hidden == () else _quietly(net, scaled, y)
-    folded = folding.fold_scaler(net.freeze(), scaler.mean_, scaler.scale_)
+    folded = weight_folding.fold_scaler(net.freeze(), scaler.mean_, scaler.scale_)
     np.testing.assert_allclose(folded.probabilities(X), net.predict_proba(scaled), atol=1e-12)
-    cooled = folding.fold_temperature(folded, 2.5)
+    cooled = weight_folding.fold_temperature(folded, 2.5)
     np.testing.assert_allclose(cooled.network.logits(X), folded.network.logits(X) / 2.5, atol=1e-12)
     if n_classes == 3 and loss == "log_loss":
         np.testing.assert_array_equal(cooled.predict(X), folded.predict(X))
@@ -173,7 +174,7 @@ def _quietly(net, X, y):
 def test_folding_in_float32_stays_float32(iris, predictor):
     network = Network([4, 3], activations=[], loss="softmax_cross_entropy", dtype=np.float32)
     network.parameters.flat[:] = 0.1
-    folded = folding.fold_scaler(
+    folded = weight_folding.fold_scaler(
         Predictor(network, ["a", "b", "c"]), iris.X.mean(axis=0), iris.X.std(axis=0)
     )
     assert folded.dtype == np.float32
@@ -189,9 +190,9 @@ def test_the_temperature_is_the_one_that_overconfidence_was_made_with():
     network.parameters.weights[0][:] = 3.0 * np.eye(3)
     sure = Predictor(network, list("abc"))
     part = Dataset(("x", "y", "z"), X, y)
-    temperature = folding.fit_temperature(sure, part)
+    temperature = weight_folding.fit_temperature(sure, part)
     assert temperature == pytest.approx(3.0, rel=0.05)
-    cooled = folding.fold_temperature(sure, temperature)
+    cooled = weight_folding.fold_temperature(sure, temperature)
     before, after = (evaluation.evaluate(p, part).metrics for p in (sure, cooled))
     assert before.calibration_error > 0.1
     assert after.calibration_error < 0.02

@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline import candidate, comparison, publishing, retraining, trial
+from pipeline import comparison, publishing, trial
 from pipeline.config import presets
-from pipeline.retraining import Outcome
+from pipeline.training import candidate_training, retraining
+from pipeline.training.retraining import Outcome
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.registry.manifest import Record
@@ -24,7 +25,7 @@ SMALL = [
 
 def run(registry, *changes):
     config = presets.load("quadrants", [*SMALL, *changes])
-    return publishing.publish(trial.judge(candidate.train(config)), registry)
+    return publishing.publish(trial.judge(candidate_training.train(config)), registry)
 
 
 @pytest.fixture(scope="module")

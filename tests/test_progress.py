@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pipeline import progress
+from pipeline.training import progress
 from quadnet.estimator.history import History
 from tests.serving import QUADNET
 

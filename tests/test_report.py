@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from pipeline import candidate, comparison, publishing, trial
+from pipeline import comparison, publishing, trial
 from pipeline.config import presets
 from pipeline.report import figures, plane
 from pipeline.report.page import render
+from pipeline.training import candidate_training
 from quadnet import quadrants
 from quadnet.errors import Unsupported
 from quadnet.registry import Registry
@@ -48,7 +49,7 @@ def published(registry):
     """Return, by preset, the trial, the version, its page, and the page's root."""
 
     def run(name):
-        done = trial.judge(candidate.train(presets.load(name, SMALL[name])))
+        done = trial.judge(candidate_training.train(presets.load(name, SMALL[name])))
         model = publishing.publish(done, registry)
         text = registry.attachment(model, "report.html").decode()
         return done, model, text, parse(text)
@@ -367,7 +368,8 @@ def test_what_was_forced_says_why_and_stands_beside_the_champion(registry, publi
     champion = registry.load("quadrants", 1)
     changes = ["network.max_iter=3", "gate.accuracy=0.99"]
     done = trial.judge(
-        candidate.train(presets.load("quadrants", [*SMALL["quadrants"], *changes])), champion
+        candidate_training.train(presets.load("quadrants", [*SMALL["quadrants"], *changes])),
+        champion,
     )
     assert not done.passed
     _, root = page(done, 2, forced="it is smaller")

@@ -14,10 +14,11 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline import candidate, publishing, trial
+from pipeline import publishing, trial
 from pipeline.config import presets, run_file
 from pipeline.config.run_file import load_run_file
 from pipeline.data import splits
+from pipeline.training import candidate_training
 from quadnet import quadrants
 from quadnet.cli import main
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
@@ -36,7 +37,7 @@ SMALL = [
 
 
 def attempt(config, champion=None):
-    return trial.judge(candidate.train(config), champion)
+    return trial.judge(candidate_training.train(config), champion)
 
 
 def accuracy(judged):
@@ -107,12 +108,12 @@ def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(
     tree = small().model_dump()
     del tree["network"]["random_state"]
     config = run_file.RunConfig.model_validate(tree)
-    assert candidate.resolved(config).network["random_state"] == 0
-    resolved = candidate.resolved(small())
+    assert candidate_training.resolved(config).network["random_state"] == 0
+    resolved = candidate_training.resolved(small())
     assert resolved.network["beta_1"] == 0.9
-    assert resolved == candidate.resolved(resolved)
+    assert resolved == candidate_training.resolved(resolved)
     # The digest is of what is done, not of how much of it was written down.
-    spelled_out = candidate.resolved(small("network.beta_1=0.9"))
+    spelled_out = candidate_training.resolved(small("network.beta_1=0.9"))
     assert spelled_out.sha256() == resolved.sha256()
 
 
@@ -298,7 +299,7 @@ def test_an_alias_moved_meanwhile_does_not_matter(registry):
 def test_a_champion_of_other_features_cannot_be_compared(registry):
     champion = publishing.publish(attempt(small()), registry)
     digits = presets.load("digits", ["network.max_iter=1"])
-    trained = candidate.train(digits)
+    trained = candidate_training.train(digits)
     with pytest.raises(InvalidSetting, match="has other features than this run"):
         trial.judge(trained, champion)
 
@@ -491,7 +492,7 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     # What it was judged by is recorded too: with the same weights, all test labels are others.
     path = tmp_path / "irises.csv"
     monkeypatch.chdir(tmp_path)
-    read = splits.of(candidate.resolved(load_run_file(tmp_path / "csv.toml")))
+    read = splits.of(candidate_training.resolved(load_run_file(tmp_path / "csv.toml")))
     test = {tuple(row) for row in read.test.open().X.tolist()}
     moved = {"setosa": "virginica", "virginica": "versicolor", "versicolor": "setosa"}
     names = ["petal length (cm)", "petal width (cm)"]

@@ -18,7 +18,6 @@ from sklearn.model_selection import GridSearchCV, ParameterSampler, StratifiedKF
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import candidate
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from pipeline.data import datasets, splits
@@ -26,6 +25,7 @@ from pipeline.search import fits, folds, halving, plan, standings
 from pipeline.search.command import search as command
 from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.settings import SearchSettings
+from pipeline.training import candidate_training
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import GateFailed, InvalidSetting
 from tests.serving import QUADNET
@@ -496,7 +496,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert {name: manifest.config["network"][name] for name in network} == network
     assert manifest.config["scale"] == best["scale"]
     assert manifest.config["search"]["space"]["alpha"] == [0.0, 0.01, 0.1]
-    trained = candidate.train(RunConfig.model_validate(manifest.config))
+    trained = candidate_training.train(RunConfig.model_validate(manifest.config))
     assert trained.training.loss == manifest.training.loss
 
 

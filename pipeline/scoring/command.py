@@ -4,9 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import progress
 from pipeline.scoring import job
 from pipeline.settings import ScoreSettings
+from pipeline.training import progress
 from quadnet.cli.settings import expand_user
 from quadnet.registry import Registry
 

@@ -52,9 +52,9 @@ def _report(configuration: RunConfig, path: Path) -> None:
 
 def _best(planned: "Plan", own: "Parts", path: Path, settings: SearchSettings) -> RunConfig:
     """Search, print the best candidates, and return the configuration with the best one in it."""
-    from pipeline import progress
     from pipeline.search import fits, folds, space, standings
     from pipeline.search.ledger import Ledger
+    from pipeline.training import progress
 
     ledger = Ledger(path)
     data = folds.of(planned.config, planned.search.folds, planned.search.seed, own=own)

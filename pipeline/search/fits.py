@@ -24,7 +24,6 @@ from sklearn.model_selection import (
 )
 
 from pipeline.config.run_config import FileData, RunConfig
-from pipeline.progress import Show
 from pipeline.search import space, standings
 from pipeline.search.folds import Folds
 from pipeline.search.halving import HalvingSearch, Rung
@@ -32,6 +31,7 @@ from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.search.plan import Plan
 from pipeline.search.recording import RecordedFit, scores
 from pipeline.search.standings import Standings
+from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting, QuadnetError
 

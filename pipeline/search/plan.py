@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from pipeline import candidate
 from pipeline.config.run_config import RunConfig, Search
 from pipeline.search import halving, space
 from pipeline.search.halving import Rung
+from pipeline.training import candidate_training
 from quadnet.errors import InvalidSetting
 
 _EXAMPLE = """
@@ -70,7 +70,7 @@ def of(config: RunConfig) -> Plan:
         raise InvalidSetting(
             f"The run {config.name!r} has no section [search]. Give it one, such as:{_EXAMPLE}"
         )
-    config = candidate.resolved(config)
+    config = candidate_training.resolved(config)
     space.check(config, search)
     candidates = space.candidates(search)
     rungs = halving.rungs(search, len(candidates), int(str(config.network["max_iter"])))

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
-from pipeline import candidate, evaluation
+from pipeline import evaluation
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.search import space
 from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.training import candidate_training
 from quadnet import NeuralNetworkClassifier
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -81,7 +82,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
             try:
-                self.predictor_ = candidate.fitted(
+                self.predictor_ = candidate_training.fitted(
                     clone(self.network), rows.rows(~held_out), validation, config
                 ).predictor
             except (ValueError, MemoryError) as error:

@@ -18,8 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from pipeline import candidate, trial
+from pipeline import trial
 from pipeline.config import presets
+from pipeline.training import candidate_training
 from quadnet import NeuralNetworkClassifier, quadrants
 
 FEW_POINTS = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 1000, "tol": 1e-9}
@@ -62,7 +63,7 @@ def preset(seeds: int) -> None:
     """Print what the preset `quadrants` reaches, whatever its seed, and how long it trains."""
     trials = [
         trial.judge(
-            candidate.train(
+            candidate_training.train(
                 presets.load(
                     "quadrants",
                     [f"data.seed={seed}", f"network.random_state={seed}", "test.points=100_000"],

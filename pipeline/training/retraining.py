@@ -9,13 +9,13 @@ from enum import Enum
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline import candidate
-from pipeline.candidate import Candidate
 from pipeline.config.run_config import FileData, RunConfig
 from pipeline.data import splits
 from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts
+from pipeline.training import candidate_training
+from pipeline.training.candidate_training import Candidate
 from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Part, Signature
@@ -57,7 +57,7 @@ def retrain(model: Model) -> Retrained:
     """
     manifest = model.manifest
     try:
-        config = candidate.resolved(RunConfig.model_validate(manifest.config))
+        config = candidate_training.resolved(RunConfig.model_validate(manifest.config))
         config = _as_published(config, manifest.signature)
         _check_reachable(config)
     except ValidationError as error:
@@ -83,7 +83,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
     if recorded is not None:
         return Retrained(Outcome.DIFFERENT, recorded)
     try:
-        again = candidate.train(config, data=read)
+        again = candidate_training.train(config, data=read)
     except InvalidSetting as error:
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
     if version_files.tensor_digest(again.predictor) == model.manifest.tensor_digest:

@@ -13,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from pipeline import folding, lineage
 from pipeline.config.run_config import RunConfig
 from pipeline.data import splits
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts
+from pipeline.training import provenance, weight_folding
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting
 from quadnet.estimator import constraints
@@ -122,7 +122,7 @@ def train(
             seconds=time.perf_counter() - start,
         ),
         epochs=_epochs(network),
-        lineage=lineage.here(),
+        lineage=provenance.here(),
         scaler=found.scaler,
     )
 
@@ -192,14 +192,16 @@ def fitted(
             raise KeyboardInterrupt
         predictor = Predictor(network.freeze().network, classes)
         if scaler is not None:
-            coarse = folding.coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
+            coarse = weight_folding.coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
             # Trained on small numbers, it must answer from large ones.
             dtype = np.float64 if coarse else predictor.dtype
-            predictor = folding.fold_scaler(predictor, scaler.mean_, scaler.scale_, dtype=dtype)
+            predictor = weight_folding.fold_scaler(
+                predictor, scaler.mean_, scaler.scale_, dtype=dtype
+            )
         temperature = 1.0
         if config.calibrate and validation is not None:
-            temperature = folding.fit_temperature(predictor, validation)
-            predictor = folding.fold_temperature(predictor, temperature)
+            temperature = weight_folding.fit_temperature(predictor, validation)
+            predictor = weight_folding.fold_temperature(predictor, temperature)
     scaled = () if scaler is None else (scaler.mean_, scaler.scale_)
     return Fitted(predictor, dict(zip(version_files.SCALER, scaled, strict=False)), temperature)
 
