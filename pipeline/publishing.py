@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import JsonValue
 
 from pipeline.data.datasets import Dataset
-from pipeline.evaluation import Evaluation
+from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.model_metrics import Evaluation
 from pipeline.report import card, page
-from pipeline.trial import Trial
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting, NotFound
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from pipeline import trial
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts, Sealed
+from pipeline.evaluation import candidate_evaluation
 from pipeline.training import candidate_training, provenance
 from pipeline.training.candidate_training import Candidate
 from quadnet.nn.network import Network
@@ -65,7 +65,7 @@ def judged(
         "data": {"kind": "csv", "path": "<b>|*a*|</b>.csv", "label": "$y$"},
         "gate": {"accuracy": 0.5, "recall": 0.0},
     } | (changes or {})
-    return trial.judge(
+    return candidate_evaluation.judge(
         Candidate(
             config=candidate_training.resolved(RunConfig.model_validate(config)),
             predictor=predictor,

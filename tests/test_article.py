@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import trial
 from pipeline.config import presets
+from pipeline.evaluation import candidate_evaluation
 from pipeline.training import candidate_training
 from quadnet import quadrants
 from quadnet.nn.network import Network
@@ -150,7 +150,7 @@ def test_the_readmes_numbers_are_those_measured():
     ours = {
         (f"`quadnet train {name}`", 1): 100 * judged.evaluations["test"].metrics.accuracy
         for name in ("article-1", "article-2", "quadrants")
-        if (judged := trial.judge(candidate_training.train(presets.load(name))))
+        if (judged := candidate_evaluation.judge(candidate_training.train(presets.load(name))))
     }
     expected = measured() | ours
     assert printed().keys() == expected.keys()

@@ -7,8 +7,9 @@ import pytest
 from markdown_it import MarkdownIt
 from sklearn import metrics
 
-from pipeline import publishing, trial
+from pipeline import publishing
 from pipeline.config import presets
+from pipeline.evaluation import candidate_evaluation
 from pipeline.report import card, facts
 from pipeline.training import candidate_training
 from quadnet.cli import parser
@@ -43,7 +44,7 @@ def cells(text):
 
 
 def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
-    done = trial.judge(candidate_training.train(presets.load("quadrants", SMALL)))
+    done = candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
     model = publishing.publish(done, registry)
     text = registry.attachment(model, "card.md").decode()
     assert text.startswith("# quadrants, version 1\n")
@@ -68,7 +69,7 @@ def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
 
 
 def test_its_commands_are_quadnets():
-    done = trial.judge(candidate_training.train(presets.load("quadrants", SMALL)))
+    done = candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
     typed = [row[1] for row in facts.commands(done.record(), 7).rows]
     text = card_of(done, 7)
     commands = [shlex.split(line) for line in typed if line.startswith("quadnet ")]
@@ -136,14 +137,14 @@ def test_the_limits_are_what_the_data_show():
         r"(\d+) rows to train on", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
     )
     assert int(contradicted[1]) == 100
-    noisy = trial.judge(
+    noisy = candidate_evaluation.judge(
         candidate_training.train(presets.load("quadrants", [*SMALL, "data.label_noise=0.25"]))
     )
     assert "25.00% of the points to train on were given a wrong label" in card_of(noisy)
 
 
 def test_a_gap_between_training_and_test_is_said():
-    done = trial.judge(
+    done = candidate_evaluation.judge(
         candidate_training.train(
             presets.load(
                 "quadrants",
@@ -161,10 +162,11 @@ def test_a_gap_between_training_and_test_is_said():
 
 def test_what_was_forced_says_why_and_who_was_better(registry):
     champion = publishing.publish(
-        trial.judge(candidate_training.train(presets.load("quadrants", SMALL))), registry
+        candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL))),
+        registry,
     )
     config = presets.load("quadrants", [*SMALL, "network.max_iter=3", "gate.accuracy=0.99"])
-    done = trial.judge(candidate_training.train(config), champion)
+    done = candidate_evaluation.judge(candidate_training.train(config), champion)
     text = card_of(done, 2, forced="it is smaller")
     met = sum(verdict.passed for verdict in done.gate)
     assert f"It FAILED its gate, {met} of {len(done.gate)} limits met" in text
@@ -173,7 +175,9 @@ def test_what_was_forced_says_why_and_who_was_better(registry):
     theirs = metrics.accuracy_score(done.test.y, champion.predictor.predict(done.test.X))
     row = cells(text)["Metrics"][-1]
     assert row[:2] == ["test part, champion (version 1)", f"{theirs:.2%}"]
-    passed = card_of(trial.judge(candidate_training.train(presets.load("quadrants", SMALL))))
+    passed = card_of(
+        candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
+    )
     assert "It passed its gate, 4 of 4 limits met." in passed
     assert "It was not compared with a champion." in passed
 

@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline import comparison, publishing, trial
+from pipeline import publishing
 from pipeline.config import presets
+from pipeline.evaluation import candidate_evaluation, version_diff
 from pipeline.training import candidate_training, retraining
 from pipeline.training.retraining import Outcome
 from quadnet.nn.predictor import Predictor
@@ -25,7 +26,9 @@ SMALL = [
 
 def run(registry, *changes):
     config = presets.load("quadrants", [*SMALL, *changes])
-    return publishing.publish(trial.judge(candidate_training.train(config)), registry)
+    return publishing.publish(
+        candidate_evaluation.judge(candidate_training.train(config)), registry
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +136,7 @@ def test_diff_names_the_moves_by_hand(tmp_path):
     network.parameters.weights[0][:] = mirrored
     predictor = Predictor(network, predictor.classes)
     registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
-    found = comparison.changes(registry.load("quadrants", 1), registry.load("quadrants", 2))
+    found = version_diff.changes(registry.load("quadrants", 1), registry.load("quadrants", 2))
     assert found.changed.mean() == 1
     assert {(a, b): share for a, b, share in found.moves()} == {
         ("I", "II"): 0.25, ("II", "I"): 0.25, ("III", "IV"): 0.25, ("IV", "III"): 0.25,

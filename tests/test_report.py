@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from pipeline import comparison, publishing, trial
+from pipeline import publishing
 from pipeline.config import presets
+from pipeline.evaluation import candidate_evaluation, version_diff
 from pipeline.report import figures, plane
 from pipeline.report.page import render
 from pipeline.training import candidate_training
@@ -49,7 +50,7 @@ def published(registry):
     """Return, by preset, the trial, the version, its page, and the page's root."""
 
     def run(name):
-        done = trial.judge(candidate_training.train(presets.load(name, SMALL[name])))
+        done = candidate_evaluation.judge(candidate_training.train(presets.load(name, SMALL[name])))
         model = publishing.publish(done, registry)
         text = registry.attachment(model, "report.html").decode()
         return done, model, text, parse(text)
@@ -367,7 +368,7 @@ def test_a_map_of_any_range_is_drawn_or_left_out(scale, offset, drawn):
 def test_what_was_forced_says_why_and_stands_beside_the_champion(registry, published):
     champion = registry.load("quadrants", 1)
     changes = ["network.max_iter=3", "gate.accuracy=0.99"]
-    done = trial.judge(
+    done = candidate_evaluation.judge(
         candidate_training.train(presets.load("quadrants", [*SMALL["quadrants"], *changes])),
         champion,
     )
@@ -444,7 +445,7 @@ def test_changes_between_versions_are_drawn(registry, tmp_path):
     for scale in (1.0, 10.0):
         publish(registry, "strange", scale=scale, classes=sorted(names))
     versions = [registry.load("strange", n) for n in (1, 2)]
-    found = comparison.changes(*versions)
+    found = version_diff.changes(*versions)
     for name in ("a.png", "a.svg", "b.png"):
         figures.draw_changes(found, ["strange:1", "strange:2"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -453,7 +454,7 @@ def test_changes_between_versions_are_drawn(registry, tmp_path):
 
 
 def test_changes_of_other_than_planes_are_not_drawn(tmp_path):
-    found = comparison.Changes("rows", (np.array(["a"]), np.array(["b"])), 0.0)
+    found = version_diff.Changes("rows", (np.array(["a"]), np.array(["b"])), 0.0)
     with pytest.raises(Unsupported, match="other than 2 features"):
         figures.draw_changes(found, ["a", "b"], tmp_path / "a.png")
 

@@ -14,10 +14,11 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline import publishing, trial
+from pipeline import publishing
 from pipeline.config import presets, run_file
 from pipeline.config.run_file import load_run_file
 from pipeline.data import splits
+from pipeline.evaluation import candidate_evaluation
 from pipeline.training import candidate_training
 from quadnet import quadrants
 from quadnet.cli import main
@@ -37,7 +38,7 @@ SMALL = [
 
 
 def attempt(config, champion=None):
-    return trial.judge(candidate_training.train(config), champion)
+    return candidate_evaluation.judge(candidate_training.train(config), champion)
 
 
 def accuracy(judged):
@@ -301,7 +302,7 @@ def test_a_champion_of_other_features_cannot_be_compared(registry):
     digits = presets.load("digits", ["network.max_iter=1"])
     trained = candidate_training.train(digits)
     with pytest.raises(InvalidSetting, match="has other features than this run"):
-        trial.judge(trained, champion)
+        candidate_evaluation.judge(trained, champion)
 
 
 def test_the_command_prints_the_verdicts_and_forces_with_a_reason(registry):

@@ -7,9 +7,9 @@ a picture, a formula or an element.
 import re
 from collections.abc import Iterable, Iterator
 
+from pipeline.evaluation.candidate_evaluation import Trial
 from pipeline.report import facts, judgement, limits
 from pipeline.report.wording import Name, Sentence, Table, visible
-from pipeline.trial import Trial
 from quadnet.registry.manifest import Record
 
 # Text of which no Markdown reader makes anything but itself: no mark-up, and no address that

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from pipeline.evaluation.candidate_evaluation import Trial
 from pipeline.report.wording import DASH, Table, number
-from pipeline.trial import Trial
 from quadnet import NeuralNetworkClassifier, quadrants
 from quadnet.registry.manifest import Record
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.comparison import Changes
-from pipeline.evaluation import Bin
+from pipeline.evaluation.model_metrics import Bin
+from pipeline.evaluation.version_diff import Changes
 from pipeline.report.plane import Plane, colours, rgb
 from pipeline.report.wording import interval, visible
 from quadnet.errors import Unsupported

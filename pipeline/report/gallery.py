@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.trial import Trial
+from pipeline.evaluation.candidate_evaluation import Trial
 from quadnet.types import FloatArray
 
 _PIXEL = re.compile(r"pixel_(0|[1-9]\d{0,3})_(0|[1-9]\d{0,3})")

@@ -2,8 +2,8 @@
 
 import math
 
+from pipeline.evaluation.candidate_evaluation import Trial
 from pipeline.report.wording import DASH, Table, interval, number, percent
-from pipeline.trial import Trial
 from quadnet.registry.manifest import Metrics, Record
 
 _MOST_CLASSES = 200

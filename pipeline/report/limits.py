@@ -7,10 +7,10 @@ import numpy as np
 from pipeline.config.run_config import DigitsData, QuadrantsData, RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import distinct_rows_by_class, row_hashes
-from pipeline.gate import class_entropy
+from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.gate import class_entropy
 from pipeline.report.wording import Name, Sentence, counted, interval, listed, number, percent
 from pipeline.training.weight_folding import of_the_digits
-from pipeline.trial import Trial
 from quadnet.registry.manifest import Record
 from quadnet.types import FloatArray
 

@@ -5,13 +5,13 @@ from importlib.resources import files
 from string import Template
 from types import ModuleType
 
-from pipeline.gate import class_entropy
+from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.gate import class_entropy
 from pipeline.report import facts, gallery, judgement, limits, markup, plane
 from pipeline.report.gallery import Gallery, Scan
 from pipeline.report.markup import Html, element, join
 from pipeline.report.plane import Plane
 from pipeline.report.wording import Name, Sentence, Table, interval, number, percent
-from pipeline.trial import Trial
 from quadnet.errors import Unsupported
 from quadnet.registry.manifest import Record
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from pipeline.trial import Trial
+from pipeline.evaluation.candidate_evaluation import Trial
 from quadnet import quadrants
 from quadnet.types import BoolArray, FloatArray, IntArray
 

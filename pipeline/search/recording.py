@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
-from pipeline import evaluation
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
+from pipeline.evaluation import model_metrics
 from pipeline.search import space
 from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.training import candidate_training
@@ -95,7 +95,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if self.line_ is None:
             try:
                 with threadpool_limits(1):
-                    metrics = evaluation.evaluate(
+                    metrics = model_metrics.evaluate(
                         self.predictor_, Dataset((), X, y, self.classes)
                     ).metrics
             except ValueError as error:  # logits that are no longer finite

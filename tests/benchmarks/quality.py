@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from pipeline import trial
 from pipeline.config import presets
+from pipeline.evaluation import candidate_evaluation
 from pipeline.training import candidate_training
 from quadnet import NeuralNetworkClassifier, quadrants
 
@@ -62,7 +62,7 @@ def few_points(seeds: int) -> None:
 def preset(seeds: int) -> None:
     """Print what the preset `quadrants` reaches, whatever its seed, and how long it trains."""
     trials = [
-        trial.judge(
+        candidate_evaluation.judge(
             candidate_training.train(
                 presets.load(
                     "quadrants",

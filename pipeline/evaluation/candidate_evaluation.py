@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import evaluation, gate
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Parts, Size
-from pipeline.evaluation import Evaluation
+from pipeline.evaluation import gate, model_metrics
+from pipeline.evaluation.model_metrics import Evaluation
 from pipeline.report.wording import Sentence, counted, interval, percent
 from pipeline.training import weight_folding
 from pipeline.training.candidate_training import Candidate
@@ -256,7 +256,7 @@ def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
     test = candidate.parts.test.open()
     measured = {"train": candidate.parts.train, "validation": candidate.parts.validation}
     evaluations = {
-        name: evaluation.evaluate(candidate.predictor, part)
+        name: model_metrics.evaluate(candidate.predictor, part)
         for name, part in [*measured.items(), ("test", test)]
         if part is not None
     }
@@ -280,7 +280,7 @@ def _baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
     return Baseline(
         version=champion.manifest.version,
         manifest_sha256=champion.digest,
-        metrics=evaluation.evaluate(champion.predictor, ordered).metrics,
+        metrics=model_metrics.evaluate(champion.predictor, ordered).metrics,
     )
 
 
