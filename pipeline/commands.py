@@ -53,8 +53,8 @@ def execute(
     """
     registry.prepare(config.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
-    from pipeline import publishing
     from pipeline.evaluation import candidate_evaluation
+    from pipeline.publishing import publish
     from pipeline.training import candidate_training, progress
 
     resolved = candidate_training.resolved(config)
@@ -65,10 +65,10 @@ def execute(
         trained = candidate_training.train(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
     standing = registry.aliases(config.name)
-    champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
+    champion = publish.champion_of(registry, config.name, standing, forced=forced is not None)
     judged = candidate_evaluation.judge(trained, champion)
     print(judged.summary(), flush=True)
-    manifest = publishing.publish(judged, registry, alias=alias, forced=forced).manifest
+    manifest = publish.publish(judged, registry, alias=alias, forced=forced).manifest
     if manifest.forced is not None:
         print(f"It failed its gate and is published all the same: {manifest.forced}.")
     print(
@@ -88,14 +88,14 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Par
     forced : str or None
         Why to publish it even if it fails its gate.
     """
-    from pipeline import publishing
     from pipeline.data import splits
     from pipeline.evaluation import candidate_evaluation
+    from pipeline.publishing import publish
     from pipeline.report.wording import plain
 
     data = splits.of(config)
     standing = registry.aliases(config.name)
-    champion = publishing.champion_of(registry, config.name, standing, forced=forced is not None)
+    champion = publish.champion_of(registry, config.name, standing, forced=forced is not None)
     for notice in candidate_evaluation.check(config, data, champion, forced=forced is not None):
         print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
     return data

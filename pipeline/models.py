@@ -181,7 +181,7 @@ def gc(settings: GcSettings) -> int:
 
 def export(settings: ExportSettings) -> int:
     """Write a version as an ONNX file."""
-    from pipeline import export as onnx_file  # which needs an extra
+    from pipeline.publishing import onnx_export as onnx_file  # which needs an extra
 
     assert settings.file is not None
     model = _load(Registry(settings.registry), settings.model)

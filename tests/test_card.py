@@ -7,9 +7,9 @@ import pytest
 from markdown_it import MarkdownIt
 from sklearn import metrics
 
-from pipeline import publishing
 from pipeline.config import presets
 from pipeline.evaluation import candidate_evaluation
+from pipeline.publishing import publish
 from pipeline.report import card, facts
 from pipeline.training import candidate_training
 from quadnet.cli import parser
@@ -45,7 +45,7 @@ def cells(text):
 
 def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
     done = candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
-    model = publishing.publish(done, registry)
+    model = publish.publish(done, registry)
     text = registry.attachment(model, "card.md").decode()
     assert text.startswith("# quadrants, version 1\n")
     found = cells(text)
@@ -161,7 +161,7 @@ def test_a_gap_between_training_and_test_is_said():
 
 
 def test_what_was_forced_says_why_and_who_was_better(registry):
-    champion = publishing.publish(
+    champion = publish.publish(
         candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL))),
         registry,
     )

@@ -12,8 +12,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from pipeline import export
 from pipeline.model_settings import ExportSettings
+from pipeline.publishing import onnx_export
 from quadnet import __version__
 from quadnet.cli import parser
 from quadnet.errors import InvalidSetting, Unsupported
@@ -70,8 +70,8 @@ def ask(content, X):
 
 def check_same_answers(model):
     """Hold onnxruntime's answers against ours, on rows from ordinary to far beyond saturation."""
-    predictor, content = model.predictor, export.to_onnx(model)
-    export.check(content, model)
+    predictor, content = model.predictor, onnx_export.to_onnx(model)
+    onnx_export.check(content, model)
     X = np.vstack([scale * ROWS[: 10_000 if scale == 1 else 1_000] for scale in SCALES])
     X = X.astype(predictor.dtype)
     P, labels = ask(content, X)
@@ -130,7 +130,7 @@ def test_a_link_stays_one_and_its_file_is_written(registry, tmp_path):
     link = tmp_path / "q.onnx"
     link.symlink_to(elsewhere / "real.onnx")
     for overwrite in (False, True):
-        export.export(model, link, overwrite=overwrite)
+        onnx_export.export(model, link, overwrite=overwrite)
         assert link.is_symlink()
         assert (elsewhere / "real.onnx").stat().st_size > 500
         assert [path.name for path in elsewhere.iterdir()] == ["real.onnx"]
@@ -139,10 +139,10 @@ def test_a_link_stays_one_and_its_file_is_written(registry, tmp_path):
 def test_equal_logits_go_to_the_earlier_class(registry):
     model = publish(registry)
     X = np.array([[0.0, 0.0], [0.0, 0.5], [0.0, -0.5], [-0.5, 0.0]])
-    _, labels = ask(export.to_onnx(model), X)
+    _, labels = ask(onnx_export.to_onnx(model), X)
     assert labels.tolist() == model.predictor.predict(X).tolist() == ["I", "I", "III", "II"]
     binary = published(registry, "sigmoid_cross_entropy", 2, bias=False)
-    _, labels = ask(export.to_onnx(binary), np.zeros((1, 3)))
+    _, labels = ask(onnx_export.to_onnx(binary), np.zeros((1, 3)))
     assert labels.tolist() == ["class 0"]
 
 
@@ -152,7 +152,7 @@ def test_the_label_is_of_the_logits_where_probabilities_are_all_the_same(registr
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[1.0], [-9.0]])
     model = registry.publish("saturated", predictor, record(predictor, 1), X)
-    P, labels = ask(export.to_onnx(model), X)
+    P, labels = ask(onnx_export.to_onnx(model), X)
     assert np.ptp(P, axis=1).tolist() == [0.0, 0.0]
     assert labels.tolist() == predictor.predict(X).tolist() == ["b", "a"]
 
@@ -169,7 +169,7 @@ def test_far_below_zero_units_are_off_or_not_as_ours_are(registry, activation, d
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[-1.0], [-40.0], [-600.0], [-1e30]], dtype)
     model = registry.publish("far", predictor, record(predictor, 1), X)
-    P, labels = ask(export.to_onnx(model), X)
+    P, labels = ask(onnx_export.to_onnx(model), X)
     np.testing.assert_allclose(P, predictor.probabilities(X), rtol=0, atol=1e-6)
     # Of the last row onnxruntime 1.20 says that exp is 2e-308, and not 0.
     assert labels[:3].tolist() == predictor.predict(X[:3]).tolist()
@@ -178,7 +178,7 @@ def test_far_below_zero_units_are_off_or_not_as_ours_are(registry, activation, d
 def test_small_probabilities_keep_their_digits(registry):
     model = published(registry, "sigmoid_cross_entropy", 2)
     X = ROWS * 100
-    P, _ = ask(export.to_onnx(model), X)
+    P, _ = ask(onnx_export.to_onnx(model), X)
     assert P.min() < 1e-200
     np.testing.assert_allclose(P, model.predictor.probabilities(X), rtol=1e-10)
 
@@ -187,7 +187,7 @@ def test_small_probabilities_keep_their_digits(registry):
 @pytest.mark.parametrize(("loss", "n_classes"), OUTPUTS)
 def test_no_rows_give_no_answers(registry, loss, n_classes, dtype):
     model = published(registry, loss, n_classes, hidden=(4,), dtype=dtype)
-    P, labels = ask(export.to_onnx(model), np.zeros((0, 3), dtype))
+    P, labels = ask(onnx_export.to_onnx(model), np.zeros((0, 3), dtype))
     assert (P.shape, P.dtype, labels.shape) == ((0, n_classes), dtype, (0,))
 
 
@@ -208,13 +208,13 @@ def hostile(registry):
 
 def test_any_name_can_be_a_label(hostile):
     X = hostile.selftest_inputs
-    _, labels = ask(export.to_onnx(hostile), X)
+    _, labels = ask(onnx_export.to_onnx(hostile), X)
     assert labels.tolist() == hostile.predictor.predict(X).tolist() == HOSTILE
 
 
 def test_names_and_origin_are_in_the_metadata(hostile, tmp_path):
     path = tmp_path / "hostile.onnx"
-    export.export(hostile, path)
+    onnx_export.export(hostile, path)
     document = onnx.load(path)
     assert (document.producer_name, document.producer_version) == ("quadnet", __version__)
     assert document.model_version == 1
@@ -234,26 +234,26 @@ def test_names_and_origin_are_in_the_metadata(hostile, tmp_path):
 def test_a_version_always_gives_the_same_bytes(registry, tmp_path):
     publish(registry)
     for name in ("one.onnx", "two.onnx"):
-        export.export(registry.load("quadrants", 1), tmp_path / name)
+        onnx_export.export(registry.load("quadrants", 1), tmp_path / name)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
 
 def test_a_file_that_answers_otherwise_is_not_written(registry, tmp_path, monkeypatch):
     model = published(registry, "softmax_cross_entropy", 3, hidden=(4,))
-    monkeypatch.setitem(export._ACTIVATIONS, "tanh", export._ACTIVATIONS["relu"])
+    monkeypatch.setitem(onnx_export._ACTIVATIONS, "tanh", onnx_export._ACTIVATIONS["relu"])
     with pytest.raises(Unsupported, match=r"random version 1 was not exported: in row 0 of its"):
-        export.export(model, tmp_path / "wrong.onnx")
+        onnx_export.export(model, tmp_path / "wrong.onnx")
     assert list(tmp_path.glob("*.onnx")) == []
 
 
 def test_right_probabilities_with_wrong_labels_are_refused(registry):
     model = publish(registry)
     renamed = Predictor(model.predictor.network, ["I", "II", "III", "5"])
-    content = export.to_onnx(dataclasses.replace(model, predictor=renamed))
+    content = onnx_export.to_onnx(dataclasses.replace(model, predictor=renamed))
     with pytest.raises(
         Unsupported, match=r"in row 3 of its self-test it says 'IV' and the file '5'"
     ):
-        export.check(content, model)
+        onnx_export.check(content, model)
 
 
 def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
@@ -261,10 +261,10 @@ def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
     path.write_text("mine")
     model = publish(registry)
     with pytest.raises(InvalidSetting, match=r"model\.onnx exists\. Name another file"):
-        export.export(model, path)
+        onnx_export.export(model, path)
     assert path.read_text() == "mine"
-    export.export(model, path, overwrite=True)
-    assert path.read_bytes() == export.to_onnx(model)
+    onnx_export.export(model, path, overwrite=True)
+    assert path.read_bytes() == onnx_export.to_onnx(model)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_path_that_cannot_be_written_is_said(registry, tmp_path, name, reason)
     (tmp_path / "file").touch()
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(InvalidSetting, match=f"onnx cannot be written: {reason}"):
-        export.export(publish(registry), tmp_path / name, overwrite=True)
+        onnx_export.export(publish(registry), tmp_path / name, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.onnx", "registry"]
 
 
@@ -291,12 +291,12 @@ def test_a_full_disk_leaves_nothing(registry, tmp_path, monkeypatch):
     model = publish(registry)
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(InvalidSetting, match=r"model\.onnx cannot be written: fsync: No space"):
-        export.export(model, tmp_path / "model.onnx")
+        onnx_export.export(model, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["registry"]
 
 
 def test_without_the_library_one_sentence_says_how_to_get_it():
-    code = "import sys; sys.modules['onnx'] = None\nimport pipeline.export"
+    code = "import sys; sys.modules['onnx'] = None\nimport pipeline.publishing.onnx_export"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]
     assert last.startswith("quadnet.errors.Unsupported: Exporting needs the onnx package")

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline import publishing
 from pipeline.config import presets
 from pipeline.evaluation import candidate_evaluation, version_diff
+from pipeline.publishing import publish
 from pipeline.training import candidate_training, retraining
 from pipeline.training.retraining import Outcome
 from quadnet.nn.predictor import Predictor
@@ -26,9 +26,7 @@ SMALL = [
 
 def run(registry, *changes):
     config = presets.load("quadrants", [*SMALL, *changes])
-    return publishing.publish(
-        candidate_evaluation.judge(candidate_training.train(config)), registry
-    )
+    return publish.publish(candidate_evaluation.judge(candidate_training.train(config)), registry)
 
 
 @pytest.fixture(scope="module")

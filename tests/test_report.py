@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from pipeline import publishing
 from pipeline.config import presets
 from pipeline.evaluation import candidate_evaluation, version_diff
+from pipeline.publishing import publish
 from pipeline.report import figures, plane
 from pipeline.report.page import render
 from pipeline.training import candidate_training
@@ -51,7 +51,7 @@ def published(registry):
 
     def run(name):
         done = candidate_evaluation.judge(candidate_training.train(presets.load(name, SMALL[name])))
-        model = publishing.publish(done, registry)
+        model = publish.publish(done, registry)
         text = registry.attachment(model, "report.html").decode()
         return done, model, text, parse(text)
 
@@ -213,7 +213,7 @@ def test_pictures_follow_the_readers_choice_of_dark_or_light(published):
 
 def test_the_same_run_gives_the_same_bytes(published, registry):
     for done, model, text, _ in published.values():
-        again = publishing.publish(done, registry)
+        again = publish.publish(done, registry)
         first, second = model.manifest.version, again.manifest.version
         other = registry.attachment(again, "report.html").decode()
         name = model.manifest.model

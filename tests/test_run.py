@@ -14,11 +14,11 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline import publishing
 from pipeline.config import presets, run_file
 from pipeline.config.run_file import load_run_file
 from pipeline.data import splits
 from pipeline.evaluation import candidate_evaluation
+from pipeline.publishing import publish
 from pipeline.training import candidate_training
 from quadnet import quadrants
 from quadnet.cli import main
@@ -51,7 +51,7 @@ def small(*changes):
 
 def test_a_run_publishes_what_it_judged(registry):
     judged = attempt(small())
-    model = publishing.publish(judged, registry)
+    model = publish.publish(judged, registry)
     assert registry.target("quadrants").version == 1
     manifest = registry.load("quadrants", 1).manifest
     assert manifest.metrics["test"] == judged.evaluations["test"].metrics
@@ -66,7 +66,7 @@ def test_a_run_publishes_what_it_judged(registry):
 
 
 def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
-    model = publishing.publish(
+    model = publish.publish(
         attempt(small("validation=0.25", "network.early_stopping=true")), registry
     )
     lines = registry.attachment(model, "history.jsonl").decode().splitlines()
@@ -86,14 +86,12 @@ def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
 
 def test_the_same_configuration_gives_the_same_weights_bit_for_bit(registry):
     config = small("validation=0.1", "calibrate=true", "scale=true")
-    digests = {
-        publishing.publish(attempt(config), registry).manifest.tensor_digest for _ in range(2)
-    }
+    digests = {publish.publish(attempt(config), registry).manifest.tensor_digest for _ in range(2)}
     assert len(digests) == 1
     # Other weights, which need not be as good as the champion's.
     changes = ("network.random_state=2", "gate.champion=false")
     other = small("validation=0.1", "calibrate=true", "scale=true", *changes)
-    assert publishing.publish(attempt(other), registry).manifest.tensor_digest not in digests
+    assert publish.publish(attempt(other), registry).manifest.tensor_digest not in digests
 
 
 def test_two_processes_give_the_same_weights_bit_for_bit(registry):
@@ -120,12 +118,12 @@ def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(
 
 def test_a_failed_gate_publishes_nothing(registry):
     with pytest.raises(GateFailed, match="not published: it failed its gate on accuracy, "):
-        publishing.publish(attempt(small("network.max_iter=1")), registry)
+        publish.publish(attempt(small("network.max_iter=1")), registry)
     assert not registry.root.exists()
 
 
 def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(registry):
-    champion = publishing.publish(attempt(small()), registry)
+    champion = publish.publish(attempt(small()), registry)
     worse = small("network.max_iter=15", "gate.accuracy=0.1")
     judged = attempt(worse, champion)
     assert judged.baseline.version == 1
@@ -133,30 +131,30 @@ def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(
     failed = {verdict.metric for verdict in judged.gate if not verdict.passed}
     assert "accuracy (champion: version 1)" in failed
     with pytest.raises(GateFailed, match=r"champion: version 1"):
-        publishing.publish(judged, registry)
+        publish.publish(judged, registry)
     assert registry.versions("quadrants") == [1]
-    forced = publishing.publish(judged, registry, forced="the old one is too slow")
+    forced = publish.publish(judged, registry, forced="the old one is too slow")
     assert forced.manifest.forced == "the old one is too slow"
     assert registry.aliases("quadrants").reason == "forced: the old one is too slow"
 
 
 def test_just_as_good_as_the_champion_is_good_enough(registry):
-    champion = publishing.publish(attempt(small()), registry)
+    champion = publish.publish(attempt(small()), registry)
     again = attempt(small(), champion)
     assert again.passed
     # Its own limit, the champion's five, the test part's two, and the most frequent class.
     assert len(again.gate) == 1 + 5 + 2 + 1
-    assert publishing.publish(again, registry).manifest.baseline.version == 1
+    assert publish.publish(again, registry).manifest.baseline.version == 1
 
 
 def test_another_champion_meanwhile_is_judged_against_before_it_is_replaced(registry):
-    champion = publishing.publish(attempt(small()), registry)
+    champion = publish.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
     worse = attempt(small("network.max_iter=45", "gate.tolerance=0.1"), champion)
     assert worse.passed
-    publishing.publish(attempt(small(), champion), registry)
+    publish.publish(attempt(small(), champion), registry)
     # As good as the new champion, by the same rows: it follows.
-    publishing.publish(judged, registry)
+    publish.publish(judged, registry)
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "passed its gate, against version 2"
 
@@ -173,9 +171,9 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
     better, worse = better_and_worse()
     assert better.passed
     assert worse.passed
-    publishing.publish(better, registry)
+    publish.publish(better, registry)
     with pytest.raises(Conflict) as caught:
-        publishing.publish(worse, registry)
+        publish.publish(worse, registry)
     assert re.fullmatch(
         r"quadrants version 2 is published, but the champion was changed after the version was "
         r"judged \(now version 1\)\. Judged again, it failed its gate on accuracy \(champion: "
@@ -186,18 +184,18 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
     assert registry.target("quadrants").version == 1
     assert registry.versions("quadrants") == [1, 2]
     # Forced, or without a comparison in its gate, it moves, and the history says why.
-    publishing.publish(worse, registry, forced="a test")
+    publish.publish(worse, registry, forced="a test")
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "forced: a test"
-    publishing.publish(attempt(small("gate.champion=false")), registry)
+    publish.publish(attempt(small("gate.champion=false")), registry)
     assert registry.target("quadrants").version == 4
 
 
 def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
-    champion = publishing.publish(attempt(small()), registry)
+    champion = publish.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
     alias_changes.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
-    publishing.publish(judged, registry)
+    publish.publish(judged, registry)
     assert registry.target("quadrants").version == 2
     assert registry.aliases("quadrants").reason == "passed its gate"
 
@@ -205,20 +203,20 @@ def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
 def test_a_new_champion_that_cannot_be_compared_with_is_a_conflict(registry):
     judged = attempt(small())
     trained = attempt(presets.load("digits", ["name='quadrants'", "network.max_iter=20"]))
-    publishing.publish(trained, registry, forced="another signature")
+    publish.publish(trained, registry, forced="another signature")
     with pytest.raises(Conflict, match=r"version 2 is published, but .* has other features than"):
-        publishing.publish(judged, registry)
+        publish.publish(judged, registry)
     assert registry.target("quadrants").version == 1
 
 
 def test_a_damaged_champion_can_be_replaced_by_force(registry):
-    publishing.publish(attempt(small()), registry)
+    publish.publish(attempt(small()), registry)
     weights = registry.path("quadrants", 1) / "weights.safetensors"
     weights.chmod(0o644)
     weights.write_bytes(b"")
     with pytest.raises(CorruptVersion):
-        publishing.publish(attempt(small()), registry)
-    publishing.publish(attempt(small()), registry, forced="the old one is damaged")
+        publish.publish(attempt(small()), registry)
+    publish.publish(attempt(small()), registry, forced="the old one is damaged")
     assert registry.target("quadrants").version == 3
 
 
@@ -290,15 +288,15 @@ def test_two_first_trainings_by_command_at_once_leave_the_better_one_as_champion
 
 
 def test_an_alias_moved_meanwhile_does_not_matter(registry):
-    champion = publishing.publish(attempt(small()), registry)
+    champion = publish.publish(attempt(small()), registry)
     judged = attempt(small(), champion)
     alias_changes.set_aliases(registry, "quadrants", {"candidate": 1}, reason="meanwhile")
-    publishing.publish(judged, registry)
+    publish.publish(judged, registry)
     assert registry.target("quadrants").version == 2
 
 
 def test_a_champion_of_other_features_cannot_be_compared(registry):
-    champion = publishing.publish(attempt(small()), registry)
+    champion = publish.publish(attempt(small()), registry)
     digits = presets.load("digits", ["network.max_iter=1"])
     trained = candidate_training.train(digits)
     with pytest.raises(InvalidSetting, match="has other features than this run"):
