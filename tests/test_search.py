@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from pipeline.data import datasets, splits
-from pipeline.search import fits, folds, halving, plan, standings
+from pipeline.search import cross_validation, halving, leaderboard, plan, search_run
 from pipeline.search.command import search as command
 from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.settings import SearchSettings
@@ -61,10 +61,10 @@ def config(search=None, network=None, **changes):
 def searched(path, configuration, *, jobs=1, resume=False):
     """Search, and return the standings and the ledger's lines."""
     planned = plan.of(configuration)
-    data = folds.of(planned.config, planned.search.folds, planned.search.seed)
+    data = cross_validation.of(planned.config, planned.search.folds, planned.search.seed)
     ledger = Ledger(path)
-    ledger.begin(fits.header(planned, data), resume=resume)
-    return fits.run(planned, data, ledger, jobs=jobs), ledger.lines()
+    ledger.begin(search_run.header(planned, data), resume=resume)
+    return search_run.run(planned, data, ledger, jobs=jobs), ledger.lines()
 
 
 def timeless(lines):
@@ -139,7 +139,7 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
     )
     _, lines = searched(tmp_path / "l", configuration)
     own = splits.of(configuration)
-    data = folds.of(configuration, 3, 0)
+    data = cross_validation.of(configuration, 3, 0)
     assert data.held_out.sum() == len(own.validation.y)
     for line in lines:
         rest = data.fold_of != line.fold
@@ -162,7 +162,7 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
 
 def test_the_test_part_is_not_searched_on():
     configuration = config(validation=0.2)
-    own, data = splits.of(configuration), folds.of(configuration, 3, 0)
+    own, data = splits.of(configuration), cross_validation.of(configuration, 3, 0)
     assert len(data.rows.y) == len(own.train.y) + len(own.validation.y)
     everything = {row.tobytes() for row in data.rows.X}
     assert not everything & {row.tobytes() for row in own.test.open().X}
@@ -170,11 +170,11 @@ def test_the_test_part_is_not_searched_on():
 
 def test_the_folds_hold_the_classes_in_equal_shares_and_equal_rows_together():
     drawn = config(data={"kind": "quadrants", "points": 60, "draws": 600})
-    data = folds.of(drawn, 3, 0)
+    data = cross_validation.of(drawn, 3, 0)
     fold_of_row = {}
     for row, fold in zip(data.rows.X, data.fold_of, strict=True):
         assert fold_of_row.setdefault(row.tobytes(), fold) == fold
-    once = folds.of(config(), 3, 0)
+    once = cross_validation.of(config(), 3, 0)
     for name, n_rows in Counter(once.rows.y).items():
         shares = [((once.fold_of == fold) & (once.rows.y == name)).sum() for fold in range(3)]
         assert max(shares) - min(shares) <= 1, n_rows
@@ -310,7 +310,7 @@ def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn
         )
         for fold, score in enumerate(own)
     ]
-    result = standings.of(planned, header, lines)
+    result = leaderboard.of(planned, header, lines)
     # What not every fold has measured comes after what they all have.
     assert [one.parameters["alpha"] for one in result.ranking] == [0.1, 0.2, 0.0, 0.3]
     assert result.note() == "11 of 12 fits, best accuracy 0.2000"
@@ -412,7 +412,7 @@ def test_a_run_without_a_search_is_shown_how_to_give_it_one():
 def test_too_few_rows_of_a_class_are_refused():
     few = {"kind": "quadrants", "points": 40, "seed": 3}
     with pytest.raises(InvalidSetting, match=r"search.folds: expected at most \d, because the rar"):
-        folds.of(config(data=few), 20, 0)
+        cross_validation.of(config(data=few), 20, 0)
 
 
 TOML = """

@@ -1,1 +1,5 @@
-"""Hyper-parameter search: which parameters of the network do best on rows held out in turn."""
+"""The search for a network's parameters: cross-validated fits, each a line of a ledger.
+
+Imports data, training and evaluation; only the commands import it. Start at `plan`, then
+`search_run`.
+"""

@@ -39,36 +39,36 @@ def search(settings: SearchSettings) -> int:
 
 def _report(configuration: RunConfig, path: Path) -> None:
     """Print the standings by the ledger alone, which another process may be writing."""
-    from pipeline.search import fits, plan, standings
+    from pipeline.search import leaderboard, plan, search_run
     from pipeline.search.ledger import Header, Ledger
 
     planned, ledger = plan.of(configuration), Ledger(path)
     found = ledger.header()
-    settings = fits.settings_sha256(planned.config)
+    settings = search_run.settings_sha256(planned.config)
     ledger.check(found, Header(name=configuration.name, config=settings, split=found.split))
-    result = standings.of(planned, found, ledger.lines())
+    result = leaderboard.of(planned, found, ledger.lines())
     print(f"{result.note()}.\n{result.table()}")
 
 
 def _best(planned: "Plan", own: "Parts", path: Path, settings: SearchSettings) -> RunConfig:
     """Search, print the best candidates, and return the configuration with the best one in it."""
-    from pipeline.search import fits, folds, space, standings
+    from pipeline.search import cross_validation, leaderboard, search_run, space
     from pipeline.search.ledger import Ledger
     from pipeline.training import progress
 
     ledger = Ledger(path)
-    data = folds.of(planned.config, planned.search.folds, planned.search.seed, own=own)
-    header = fits.header(planned, data)
+    data = cross_validation.of(planned.config, planned.search.folds, planned.search.seed, own=own)
+    header = search_run.header(planned, data)
     ledger.begin(header, resume=settings.resume)
     print(f"Searching on {len(data.rows):,} rows: {planned.summary()}", flush=True)
-    begun = standings.of(planned, header, ledger.lines())
+    begun = leaderboard.of(planned, header, ledger.lines())
     if begun.n_finished:
         print(f"{begun.n_finished:,} of them are in {path} and are not repeated.", flush=True)
     try:
         with progress.shown("Searching", planned.n_fits) as show:
-            result = fits.run(planned, data, ledger, jobs=settings.jobs, show=show)
+            result = search_run.run(planned, data, ledger, jobs=settings.jobs, show=show)
     except KeyboardInterrupt:
-        result = standings.of(planned, header, ledger.lines())
+        result = leaderboard.of(planned, header, ledger.lines())
         print(f"Interrupted after {result.note()}.\n{result.table(limit=_SHOWN)}")
         words = [word for word in sys.argv[1:] if word != "--resume"]
         print(f"To go on: {shlex.join(['quadnet', *words, '--resume'])}", flush=True)

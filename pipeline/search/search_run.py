@@ -24,13 +24,13 @@ from sklearn.model_selection import (
 )
 
 from pipeline.config.run_config import FileData, RunConfig
-from pipeline.search import space, standings
-from pipeline.search.folds import Folds
+from pipeline.search import leaderboard, space
+from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung
+from pipeline.search.leaderboard import Standings
 from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.search.plan import Plan
-from pipeline.search.recording import RecordedFit, scores
-from pipeline.search.standings import Standings
+from pipeline.search.recorded_fit import RecordedFit, scores
 from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting, QuadnetError
@@ -100,7 +100,7 @@ def run(
                 "A process of the search was killed, perhaps for want of memory. What is finished "
                 f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
             ) from error
-    result = standings.of(plan, made_for, ledger.lines())
+    result = leaderboard.of(plan, made_for, ledger.lines())
     best = result.ranking[0]
     if best.failed is not None:
         raise InvalidSetting(
@@ -139,8 +139,8 @@ def _search(
 
     def survivors(alive: list[dict[str, Any]], rung: Rung) -> list[dict[str, Any]]:
         own = [{space.plain_name(name): value for name, value in one.items()} for one in alive]
-        here = standings.ranked(plan, made_for, ledger.lines(), own, rung)
-        return [_nested(one) for one in standings.survivors(here)]
+        here = leaderboard.ranked(plan, made_for, ledger.lines(), own, rung)
+        return [_nested(one) for one in leaderboard.survivors(here)]
 
     grid = [{name: [value] for name, value in _nested(one).items()} for one in plan.candidates]
     return HalvingSearch(fit, grid, rungs=plan.rungs, survivors=survivors, **options)
@@ -172,7 +172,7 @@ def _watched(plan: Plan, made_for: Header, ledger: Ledger, show: Show | None) ->
                 lines += ledger.lines(len(lines))
             except QuadnetError:
                 return  # said by who needs the lines
-            now = standings.of(plan, made_for, lines)
+            now = leaderboard.of(plan, made_for, lines)
             show(now.n_finished, now.note())
             # With one process, what looking takes is taken from the fits.
             pause = max(_SECONDS_A_LOOK, 20.0 * (time.perf_counter() - start))
