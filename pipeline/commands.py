@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config import presets
+from pipeline.config.presets import load_preset
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from pipeline.settings import TrainSettings
@@ -28,7 +28,7 @@ def configuration(settings: TrainSettings) -> RunConfig:
     """Return what the preset or the run file says, changed by ``--set``."""
     if settings.run.endswith(".toml"):
         return load_run_file(expand_user(Path(settings.run)), settings.set)
-    return presets.load(settings.run, settings.set)
+    return load_preset(settings.run, settings.set)
 
 
 def execute(
@@ -53,22 +53,26 @@ def execute(
     """
     registry.prepare(config.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
-    from pipeline.evaluation import candidate_evaluation
-    from pipeline.publishing import publish
-    from pipeline.training import candidate_training, progress
+    from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+    from pipeline.publishing import candidate_publishing
+    from pipeline.publishing.candidate_publishing import publish_candidate
+    from pipeline.training.candidate_training import resolve_config, train_candidate
+    from pipeline.training.progress import show_epochs, show_progress
 
-    resolved = candidate_training.resolved(config)
+    resolved = resolve_config(config)
     data = data or read_data(resolved, registry, forced)
     network = resolved.network
-    with progress.shown("Training", float(str(network["max_iter"]))) as show:
-        on_epoch = progress.of_epochs(show, scoring=str(network["scoring"]))
-        trained = candidate_training.train(resolved, on_epoch, data=data)
+    with show_progress("Training", float(str(network["max_iter"]))) as show:
+        on_epoch = show_epochs(show, scoring=str(network["scoring"]))
+        trained = train_candidate(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
     standing = registry.aliases(config.name)
-    champion = publish.champion_of(registry, config.name, standing, forced=forced is not None)
-    judged = candidate_evaluation.judge(trained, champion)
+    champion = candidate_publishing.champion_of(
+        registry, config.name, standing, forced=forced is not None
+    )
+    judged = evaluate_candidate(trained, champion)
     print(judged.summary(), flush=True)
-    manifest = publish.publish(judged, registry, alias=alias, forced=forced).manifest
+    manifest = publish_candidate(judged, registry, alias=alias, forced=forced).manifest
     if manifest.forced is not None:
         print(f"It failed its gate and is published all the same: {manifest.forced}.")
     print(
@@ -88,14 +92,16 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Par
     forced : str or None
         Why to publish it even if it fails its gate.
     """
-    from pipeline.data import splits
-    from pipeline.evaluation import candidate_evaluation
-    from pipeline.publishing import publish
+    from pipeline.data.splits import make_splits
+    from pipeline.evaluation.candidate_evaluation import check_before_training
+    from pipeline.publishing import candidate_publishing
     from pipeline.report.wording import plain
 
-    data = splits.of(config)
+    data = make_splits(config)
     standing = registry.aliases(config.name)
-    champion = publish.champion_of(registry, config.name, standing, forced=forced is not None)
-    for notice in candidate_evaluation.check(config, data, champion, forced=forced is not None):
+    champion = candidate_publishing.champion_of(
+        registry, config.name, standing, forced=forced is not None
+    )
+    for notice in check_before_training(config, data, champion, forced=forced is not None):
         print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
     return data

@@ -63,22 +63,27 @@ def show(settings: ShowSettings) -> int:
 
 def diff(settings: DiffSettings) -> int:
     """Print what differs between two versions, and where their answers do."""
-    from pipeline.evaluation import version_diff
+    from pipeline.evaluation.version_diff import (
+        compare_metrics,
+        compare_predictions,
+        compare_settings,
+        sketch_changes,
+    )
 
     registry = Registry(settings.registry)
     a, b = _load(registry, settings.a), _load(registry, settings.b)
-    found = version_diff.changes(a, b)
+    found = compare_predictions(a, b)
     names = [f"{model.manifest.model}:{model.manifest.version}" for model in (a, b)]
     rows = [("", *names, "change")]
-    for metric, one, other in version_diff.metrics(_judged(a), _judged(b)):
+    for metric, one, other in compare_metrics(_judged(a), _judged(b)):
         change = "" if one is None or other is None else f"{other - one:+.6f}"
         rows.append((metric, _number(one), _number(other), change))
     print(_columns(rows))
     if a.manifest.data.test != b.manifest.data.test:
         print("They were measured on different test data: the columns compare loosely.")
-    for path, before, after in version_diff.settings(a.manifest.config, b.manifest.config):
+    for path, before, after in compare_settings(a.manifest.config, b.manifest.config):
         print(f"{path}: {before} -> {after}")
-    for path, before, after in version_diff.settings(
+    for path, before, after in compare_settings(
         a.manifest.lineage.model_dump(), b.manifest.lineage.model_dump(), "lineage"
     ):
         print(f"{path}: {before} -> {after}")
@@ -89,7 +94,7 @@ def diff(settings: DiffSettings) -> int:
         print(f"  {before} -> {after}: {share:.3%}")
     print(f"Certainty changes by {found.certainty:+.4f} on the average.")
     if found.x_range is not None:
-        print(version_diff.sketch(found))
+        print(sketch_changes(found))
     if settings.picture is not None:
         from pipeline.report import figures
 
@@ -144,8 +149,9 @@ def verify(settings: VerifySettings) -> int:
         problem, line = checked.problem, checked.what
         if settings.retrain and checked.loaded is not None:
             from pipeline.training import retraining
+            from pipeline.training.retraining import retrain_version
 
-            retrained = retraining.retrain(checked.loaded)
+            retrained = retrain_version(checked.loaded)
             line += f", retrained: {retrained}"
             if retrained.outcome is retraining.Outcome.DIFFERENT:
                 problem = "its manifest does not lead back to it"

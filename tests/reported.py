@@ -5,9 +5,9 @@ import numpy as np
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts, Sealed
-from pipeline.evaluation import candidate_evaluation
-from pipeline.training import candidate_training, provenance
-from pipeline.training.candidate_training import Candidate
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.training.candidate_training import Candidate, resolve_config
+from pipeline.training.provenance import current_lineage
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import Folded, Training
@@ -65,9 +65,9 @@ def judged(
         "data": {"kind": "csv", "path": "<b>|*a*|</b>.csv", "label": "$y$"},
         "gate": {"accuracy": 0.5, "recall": 0.0},
     } | (changes or {})
-    return candidate_evaluation.judge(
+    return evaluate_candidate(
         Candidate(
-            config=candidate_training.resolved(RunConfig.model_validate(config)),
+            config=resolve_config(RunConfig.model_validate(config)),
             predictor=predictor,
             parts=Parts(train, None, Sealed(test)),
             folded=Folded(),
@@ -80,7 +80,7 @@ def judged(
                 seconds=0.1,
             ),
             epochs=list(epochs),
-            lineage=provenance.here(),
+            lineage=current_lineage(),
         )
     )
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import presets
-from pipeline.evaluation import candidate_evaluation
-from pipeline.training import candidate_training
+from pipeline.config.presets import load_preset
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.training.candidate_training import train_candidate
 from quadnet import quadrants
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD
@@ -150,7 +150,7 @@ def test_the_readmes_numbers_are_those_measured():
     ours = {
         (f"`quadnet train {name}`", 1): 100 * judged.evaluations["test"].metrics.accuracy
         for name in ("article-1", "article-2", "quadrants")
-        if (judged := candidate_evaluation.judge(candidate_training.train(presets.load(name))))
+        if (judged := evaluate_candidate(train_candidate(load_preset(name))))
     }
     expected = measured() | ours
     assert printed().keys() == expected.keys()

@@ -7,11 +7,11 @@ import pytest
 from markdown_it import MarkdownIt
 from sklearn import metrics
 
-from pipeline.config import presets
-from pipeline.evaluation import candidate_evaluation
-from pipeline.publishing import publish
+from pipeline.config.presets import load_preset
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.report import card, facts
-from pipeline.training import candidate_training
+from pipeline.training.candidate_training import train_candidate
 from quadnet.cli import parser
 from quadnet.cli.main import VERBS, _find
 from tests.page import parse
@@ -44,8 +44,8 @@ def cells(text):
 
 
 def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
-    done = candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
-    model = publish.publish(done, registry)
+    done = evaluate_candidate(train_candidate(load_preset("quadrants", SMALL)))
+    model = publish_candidate(done, registry)
     text = registry.attachment(model, "card.md").decode()
     assert text.startswith("# quadrants, version 1\n")
     found = cells(text)
@@ -69,7 +69,7 @@ def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
 
 
 def test_its_commands_are_quadnets():
-    done = candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
+    done = evaluate_candidate(train_candidate(load_preset("quadrants", SMALL)))
     typed = [row[1] for row in facts.commands(done.record(), 7).rows]
     text = card_of(done, 7)
     commands = [shlex.split(line) for line in typed if line.startswith("quadnet ")]
@@ -137,16 +137,16 @@ def test_the_limits_are_what_the_data_show():
         r"(\d+) rows to train on", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
     )
     assert int(contradicted[1]) == 100
-    noisy = candidate_evaluation.judge(
-        candidate_training.train(presets.load("quadrants", [*SMALL, "data.label_noise=0.25"]))
+    noisy = evaluate_candidate(
+        train_candidate(load_preset("quadrants", [*SMALL, "data.label_noise=0.25"]))
     )
     assert "25.00% of the points to train on were given a wrong label" in card_of(noisy)
 
 
 def test_a_gap_between_training_and_test_is_said():
-    done = candidate_evaluation.judge(
-        candidate_training.train(
-            presets.load(
+    done = evaluate_candidate(
+        train_candidate(
+            load_preset(
                 "quadrants",
                 [
                     "data.points=60", "data.seed=3", "test.points=2000", "gate.accuracy=0",
@@ -161,12 +161,12 @@ def test_a_gap_between_training_and_test_is_said():
 
 
 def test_what_was_forced_says_why_and_who_was_better(registry):
-    champion = publish.publish(
-        candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL))),
+    champion = publish_candidate(
+        evaluate_candidate(train_candidate(load_preset("quadrants", SMALL))),
         registry,
     )
-    config = presets.load("quadrants", [*SMALL, "network.max_iter=3", "gate.accuracy=0.99"])
-    done = candidate_evaluation.judge(candidate_training.train(config), champion)
+    config = load_preset("quadrants", [*SMALL, "network.max_iter=3", "gate.accuracy=0.99"])
+    done = evaluate_candidate(train_candidate(config), champion)
     text = card_of(done, 2, forced="it is smaller")
     met = sum(verdict.passed for verdict in done.gate)
     assert f"It FAILED its gate, {met} of {len(done.gate)} limits met" in text
@@ -175,9 +175,7 @@ def test_what_was_forced_says_why_and_who_was_better(registry):
     theirs = metrics.accuracy_score(done.test.y, champion.predictor.predict(done.test.X))
     row = cells(text)["Metrics"][-1]
     assert row[:2] == ["test part, champion (version 1)", f"{theirs:.2%}"]
-    passed = card_of(
-        candidate_evaluation.judge(candidate_training.train(presets.load("quadrants", SMALL)))
-    )
+    passed = card_of(evaluate_candidate(train_candidate(load_preset("quadrants", SMALL))))
     assert "It passed its gate, 4 of 4 limits met." in passed
     assert "It was not compared with a champion." in passed
 

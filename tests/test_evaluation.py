@@ -9,7 +9,9 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import Gate
 from pipeline.data.datasets import Dataset
-from pipeline.evaluation import gate, model_metrics
+from pipeline.evaluation import gate
+from pipeline.evaluation.gate import judge_candidate
+from pipeline.evaluation.model_metrics import measure_model
 from pipeline.training import weight_folding
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.network import Network
@@ -32,7 +34,7 @@ def predictor(iris):
 
 
 def test_metrics_are_scikit_learns(iris, predictor):
-    measured = model_metrics.evaluate(predictor, iris)
+    measured = measure_model(predictor, iris)
     P, answers = predictor.probabilities(iris.X), predictor.predict(iris.X)
     ours = measured.metrics
     assert ours.accuracy == metrics.accuracy_score(iris.y, answers)
@@ -59,7 +61,7 @@ def constant(probabilities, classes):
 def test_the_calibration_error_by_hand():
     P = np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.1, 0.62, 0.28], [0.2, 0.18, 0.62]])
     part = Dataset(tuple("wxyz"), np.eye(4), np.array(["a", "b", "b", "a"]))
-    measured = model_metrics.evaluate(constant(P, ["a", "b", "c"]), part)
+    measured = measure_model(constant(P, ["a", "b", "c"]), part)
     # Two answers 0.9 sure, one right; two 0.62 sure, one right.
     assert measured.metrics.calibration_error == pytest.approx((2 * 0.4 + 2 * 0.12) / 4)
     assert [(b.rows, b.accuracy) for b in measured.reliability] == [(2, 0.5), (2, 0.5)]
@@ -81,7 +83,7 @@ def test_rows_that_overflow_in_the_network_are_wrong_and_every_class_as_probable
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[1.0], [1e308], [-1.0], [-1e308]])
     part = Dataset(("x",), X, np.array(["a", "a", "c", "b"]))
-    measured = model_metrics.evaluate(predictor, part)
+    measured = measure_model(predictor, part)
     assert measured.metrics.accuracy == 0.5
     assert measured.metrics.log_loss == pytest.approx(np.log(3) / 2, rel=0.4)
     assert np.isfinite(measured.metrics.calibration_error)
@@ -97,9 +99,9 @@ def test_every_limit_of_the_gate():
     P = np.array([[0.9, 0.1, 0.0001], [0.9, 0.1, 0.0001], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
     P /= P.sum(axis=1, keepdims=True)
     part = Dataset(tuple("wxyz"), np.eye(4), np.array(["a", "b", "b", "c"]))
-    measured = model_metrics.evaluate(constant(P, ["a", "b", "c"]), part).metrics
+    measured = measure_model(constant(P, ["a", "b", "c"]), part).metrics
     limits = Gate(accuracy=0.75, log_loss=0.5, calibration_error=0.9, recall=0.6, precision=0.5)
-    verdicts = {v.metric: v.passed for v in gate.judge(limits, measured, None)}
+    verdicts = {v.metric: v.passed for v in judge_candidate(limits, measured, None)}
     assert verdicts == {
         "accuracy": True,
         "log loss": False,
@@ -114,29 +116,29 @@ def test_every_limit_of_the_gate():
 
 
 def test_the_champion_sets_limits_that_a_tolerance_moves(iris, predictor):
-    measured = model_metrics.evaluate(predictor, iris).metrics
+    measured = measure_model(predictor, iris).metrics
     net = NeuralNetworkClassifier((), solver="lbfgs", max_iter=2000, alpha=0.01).fit(iris.X, iris.y)
     better = net.freeze()
     champion = Baseline(
         version=3,
         manifest_sha256="0" * 64,
-        metrics=model_metrics.evaluate(better, iris).metrics,
+        metrics=measure_model(better, iris).metrics,
     )
-    strict = gate.judge(Gate(accuracy=0), measured, champion)
+    strict = judge_candidate(Gate(accuracy=0), measured, champion)
     failed = [v for v in strict if not v.passed]
     assert "accuracy (champion: version 3)" in {v.metric for v in failed}
     gap = max(v.limit - v.value for v in failed)
-    lenient = gate.judge(Gate(accuracy=0, tolerance=gap + 1e-9), measured, champion)
+    lenient = judge_candidate(Gate(accuracy=0, tolerance=gap + 1e-9), measured, champion)
     assert all(v.passed for v in lenient)
-    assert len(gate.judge(Gate(accuracy=0, champion=False), measured, champion)) == 1
+    assert len(judge_candidate(Gate(accuracy=0, champion=False), measured, champion)) == 1
 
 
 def test_a_class_that_is_never_answered_meets_no_limit():
     P = np.array([[0.9, 0.1], [0.8, 0.2]])
     network = constant(np.column_stack([P, [1e-9, 1e-9]]), ["a", "b", "c"])
     part = Dataset(("x", "y"), np.eye(2), np.array(["a", "b"]))
-    measured = model_metrics.evaluate(network, part).metrics
-    verdicts = gate.judge(Gate(accuracy=0, precision=0.1), measured, None)
+    measured = measure_model(network, part).metrics
+    verdicts = judge_candidate(Gate(accuracy=0, precision=0.1), measured, None)
     (of_b,) = [v for v in verdicts if v.metric == "precision of b"]
     assert (of_b.value, of_b.passed) == (None, False)
     assert "nothing to measure" in gate.table(verdicts)
@@ -193,7 +195,7 @@ def test_the_temperature_is_the_one_that_overconfidence_was_made_with():
     temperature = weight_folding.fit_temperature(sure, part)
     assert temperature == pytest.approx(3.0, rel=0.05)
     cooled = weight_folding.fold_temperature(sure, temperature)
-    before, after = (model_metrics.evaluate(p, part).metrics for p in (sure, cooled))
+    before, after = (measure_model(p, part).metrics for p in (sure, cooled))
     assert before.calibration_error > 0.1
     assert after.calibration_error < 0.02
     assert after.log_loss < before.log_loss

@@ -7,11 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.config import presets
-from pipeline.evaluation import candidate_evaluation, version_diff
-from pipeline.publishing import publish
-from pipeline.training import candidate_training, retraining
-from pipeline.training.retraining import Outcome
+from pipeline.config.presets import load_preset
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.evaluation.version_diff import compare_predictions
+from pipeline.publishing.candidate_publishing import publish_candidate
+from pipeline.training.candidate_training import train_candidate
+from pipeline.training.retraining import Outcome, retrain_version
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.registry.manifest import Record
@@ -25,8 +26,8 @@ SMALL = [
 
 
 def run(registry, *changes):
-    config = presets.load("quadrants", [*SMALL, *changes])
-    return publish.publish(candidate_evaluation.judge(candidate_training.train(config)), registry)
+    config = load_preset("quadrants", [*SMALL, *changes])
+    return publish_candidate(evaluate_candidate(train_candidate(config)), registry)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_diff_names_the_moves_by_hand(tmp_path):
     network.parameters.weights[0][:] = mirrored
     predictor = Predictor(network, predictor.classes)
     registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
-    found = version_diff.changes(registry.load("quadrants", 1), registry.load("quadrants", 2))
+    found = compare_predictions(registry.load("quadrants", 1), registry.load("quadrants", 2))
     assert found.changed.mean() == 1
     assert {(a, b): share for a, b, share in found.moves()} == {
         ("I", "II"): 0.25, ("II", "I"): 0.25, ("III", "IV"): 0.25, ("IV", "III"): 0.25,
@@ -292,23 +293,23 @@ def test_retraining_names_the_first_cause_of_difference(registry, change, cause)
         manifest["version"] = 1
         change(manifest)
 
-    retrained = retraining.retrain(changed(registry, as_version_1))
+    retrained = retrain_version(changed(registry, as_version_1))
     assert retrained.outcome is Outcome.SAME_PREDICTIONS
     assert retrained.cause.startswith(cause)
 
 
 def test_retraining_on_other_data_says_so(registry):
     model = changed(registry, lambda m: m["config"]["data"].update(seed=9))
-    retrained = retraining.retrain(model)
+    retrained = retrain_version(model)
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "the data: the part to train on had another content"
     model = changed(registry, lambda m: m["config"]["data"].update(points=300))
-    assert "had 400 rows, now 300 rows" in retraining.retrain(model).cause
+    assert "had 400 rows, now 300 rows" in retrain_version(model).cause
 
 
 def test_retraining_from_other_settings_is_different_for_no_recorded_reason(registry, tmp_path):
     model = changed(registry, lambda m: m["config"]["network"].update(max_iter=3))
-    retrained = retraining.retrain(model)
+    retrained = retrain_version(model)
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "the configuration: its digest is not the recorded one"
 
@@ -316,7 +317,7 @@ def test_retraining_from_other_settings_is_different_for_no_recorded_reason(regi
         config = json.dumps(manifest["config"], sort_keys=True)
         manifest["config_sha256"] = hashlib.sha256(config.encode()).hexdigest()
 
-    retrained = retraining.retrain(changed(registry, with_its_digest))
+    retrained = retrain_version(changed(registry, with_its_digest))
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "nothing that the manifest records"
     done = models(registry, "verify", "quadrants:1", "--retrain")

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from pipeline.config import presets
+from pipeline.config.presets import load_preset
 from pipeline.data import datasets, splits
 from pipeline.data.datasets import Dataset
+from pipeline.data.splits import make_splits, measure_size, stratified_split
 from quadnet import quadrants
 from quadnet.errors import InvalidSetting
 
 
 def of(name, *changes):
-    return splits.of(presets.load(name, ["validation=0", "calibrate=false", *changes]))
+    return make_splits(load_preset(name, ["validation=0", "calibrate=false", *changes]))
 
 
 def test_centres_are_the_four_points_and_draws_pick_among_them():
@@ -113,7 +114,7 @@ def as_rows(part):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, share):
     data = table(seed)
-    chosen = splits.stratified(data, splits.row_hashes(data.X, seed), share)
+    chosen = stratified_split(data, splits.row_hashes(data.X, seed), share)
     one, other = data.rows(chosen), data.rows(~chosen)
     assert as_rows(one).isdisjoint(as_rows(other))
     assert len(one) / len(data) == pytest.approx(share, abs=0.02)
@@ -122,7 +123,7 @@ def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, sh
     # By the rows' values alone: neither their order nor the labels' names count.
     order = np.random.default_rng(9).permutation(len(data))
     again = Dataset(data.features, data.X[order], np.char.add("k-", data.y[order]))
-    found = splits.stratified(again, splits.row_hashes(again.X, seed), share)
+    found = stratified_split(again, splits.row_hashes(again.X, seed), share)
     np.testing.assert_array_equal(found, chosen[order])
 
 
@@ -132,7 +133,7 @@ def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
     X = rng.normal(size=(120, 2))
     y = np.array(["a"] * 100 + ["b"] * 17 + ["c"] * 2 + ["d"])
     data = Dataset(("x", "y"), X, y)
-    chosen = splits.stratified(data, splits.row_hashes(X, 0), share)
+    chosen = stratified_split(data, splits.row_hashes(X, 0), share)
     assert {"a", "b", "c"} <= set(y[chosen])
     assert {"a", "b", "c", "d"} == set(y[~chosen])
 
@@ -140,7 +141,7 @@ def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
 def test_distinct_rows_are_as_evenly_split_as_scikit_learn_splits_them():
     X = np.random.default_rng(0).normal(size=(1000, 3))
     y = np.repeat(["a", "b", "c"], [700, 280, 20])
-    chosen = splits.stratified(Dataset(tuple("xyz"), X, y), splits.row_hashes(X, 0), 0.2)
+    chosen = stratified_split(Dataset(tuple("xyz"), X, y), splits.row_hashes(X, 0), 0.2)
     _, test = train_test_split(y, test_size=0.2, stratify=y, random_state=0)
     assert Counter(y[chosen].tolist()) == Counter(test.tolist())
 
@@ -149,14 +150,14 @@ def test_a_huge_group_of_equal_rows_stays_on_the_larger_side():
     X = np.r_[np.zeros(600), np.arange(1.0, 401)][:, np.newaxis]
     data = Dataset(("x",), X, np.tile(["a", "b"], 500))
     for seed in range(10):
-        chosen = splits.stratified(data, splits.row_hashes(X, seed), 0.1)
+        chosen = stratified_split(data, splits.row_hashes(X, seed), 0.1)
         assert not chosen[:600].any()
         assert chosen.sum() == 100
 
 
 def test_a_parts_size_counts_distinct_rows_and_missing_classes():
     part = Dataset(("x",), np.array([[1.0], [1.0], [-0.0], [0.0]]), np.array(["a", "b", "a", "a"]))
-    size = splits.measure(part, ["a", "b", "c"], 0.01, 0.2)
+    size = measure_size(part, ["a", "b", "c"], 0.01, 0.2)
     assert (size.rows, size.distinct_rows, size.missing_classes) == (4, 2, ("c",))
     assert (size.is_small, size.is_far_off) == (True, True)
     assert splits.distinct_rows_by_class(part) == {"a": 2, "b": 1}

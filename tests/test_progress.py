@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from pipeline.training import progress
+from pipeline.training.progress import show_epochs, show_progress
 from quadnet.estimator.history import History
 from tests.serving import QUADNET
 
@@ -83,8 +84,8 @@ class Clock:
 def test_in_a_pipe_there_is_a_line_every_five_seconds(monkeypatch, capsys):
     clock = Clock(monkeypatch)
     history = History()
-    with progress.shown("Training", 100) as show:
-        on_epoch = progress.of_epochs(show)
+    with show_progress("Training", 100) as show:
+        on_epoch = show_epochs(show)
         for epoch in range(1, 51):
             clock.now += 0.25
             history.epochs = epoch
@@ -101,7 +102,7 @@ def test_in_a_pipe_there_is_a_line_every_five_seconds(monkeypatch, capsys):
 @pytest.mark.parametrize("seconds", [0.0, 4.9])
 def test_short_work_says_nothing(seconds, monkeypatch, capsys):
     clock = Clock(monkeypatch)
-    with progress.shown("Training", 10) as show:
+    with show_progress("Training", 10) as show:
         for done in range(11):
             show(done, "")
             clock.now += seconds / 11

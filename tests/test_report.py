@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from pipeline.config import presets
-from pipeline.evaluation import candidate_evaluation, version_diff
-from pipeline.publishing import publish
+from pipeline.config.presets import load_preset
+from pipeline.evaluation import version_diff
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.evaluation.version_diff import compare_predictions
+from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.report import figures, plane
 from pipeline.report.page import render
-from pipeline.training import candidate_training
+from pipeline.training.candidate_training import train_candidate
 from quadnet import quadrants
 from quadnet.errors import Unsupported
 from quadnet.registry import Registry
@@ -50,8 +52,8 @@ def published(registry):
     """Return, by preset, the trial, the version, its page, and the page's root."""
 
     def run(name):
-        done = candidate_evaluation.judge(candidate_training.train(presets.load(name, SMALL[name])))
-        model = publish.publish(done, registry)
+        done = evaluate_candidate(train_candidate(load_preset(name, SMALL[name])))
+        model = publish_candidate(done, registry)
         text = registry.attachment(model, "report.html").decode()
         return done, model, text, parse(text)
 
@@ -213,7 +215,7 @@ def test_pictures_follow_the_readers_choice_of_dark_or_light(published):
 
 def test_the_same_run_gives_the_same_bytes(published, registry):
     for done, model, text, _ in published.values():
-        again = publish.publish(done, registry)
+        again = publish_candidate(done, registry)
         first, second = model.manifest.version, again.manifest.version
         other = registry.attachment(again, "report.html").decode()
         name = model.manifest.model
@@ -368,8 +370,8 @@ def test_a_map_of_any_range_is_drawn_or_left_out(scale, offset, drawn):
 def test_what_was_forced_says_why_and_stands_beside_the_champion(registry, published):
     champion = registry.load("quadrants", 1)
     changes = ["network.max_iter=3", "gate.accuracy=0.99"]
-    done = candidate_evaluation.judge(
-        candidate_training.train(presets.load("quadrants", [*SMALL["quadrants"], *changes])),
+    done = evaluate_candidate(
+        train_candidate(load_preset("quadrants", [*SMALL["quadrants"], *changes])),
         champion,
     )
     assert not done.passed
@@ -445,7 +447,7 @@ def test_changes_between_versions_are_drawn(registry, tmp_path):
     for scale in (1.0, 10.0):
         publish(registry, "strange", scale=scale, classes=sorted(names))
     versions = [registry.load("strange", n) for n in (1, 2)]
-    found = version_diff.changes(*versions)
+    found = compare_predictions(*versions)
     for name in ("a.png", "a.svg", "b.png"):
         figures.draw_changes(found, ["strange:1", "strange:2"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -15,11 +15,12 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
 from pipeline.config import presets, run_file
+from pipeline.config.presets import load_preset
 from pipeline.config.run_file import load_run_file
-from pipeline.data import splits
-from pipeline.evaluation import candidate_evaluation
-from pipeline.publishing import publish
-from pipeline.training import candidate_training
+from pipeline.data.splits import make_splits
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.publishing.candidate_publishing import publish_candidate
+from pipeline.training.candidate_training import resolve_config, train_candidate
 from quadnet import quadrants
 from quadnet.cli import main
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
@@ -38,7 +39,7 @@ SMALL = [
 
 
 def attempt(config, champion=None):
-    return candidate_evaluation.judge(candidate_training.train(config), champion)
+    return evaluate_candidate(train_candidate(config), champion)
 
 
 def accuracy(judged):
@@ -46,12 +47,12 @@ def accuracy(judged):
 
 
 def small(*changes):
-    return presets.load("quadrants", [*SMALL, *changes])
+    return load_preset("quadrants", [*SMALL, *changes])
 
 
 def test_a_run_publishes_what_it_judged(registry):
     judged = attempt(small())
-    model = publish.publish(judged, registry)
+    model = publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 1
     manifest = registry.load("quadrants", 1).manifest
     assert manifest.metrics["test"] == judged.evaluations["test"].metrics
@@ -66,7 +67,7 @@ def test_a_run_publishes_what_it_judged(registry):
 
 
 def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
-    model = publish.publish(
+    model = publish_candidate(
         attempt(small("validation=0.25", "network.early_stopping=true")), registry
     )
     lines = registry.attachment(model, "history.jsonl").decode().splitlines()
@@ -86,12 +87,14 @@ def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
 
 def test_the_same_configuration_gives_the_same_weights_bit_for_bit(registry):
     config = small("validation=0.1", "calibrate=true", "scale=true")
-    digests = {publish.publish(attempt(config), registry).manifest.tensor_digest for _ in range(2)}
+    digests = {
+        publish_candidate(attempt(config), registry).manifest.tensor_digest for _ in range(2)
+    }
     assert len(digests) == 1
     # Other weights, which need not be as good as the champion's.
     changes = ("network.random_state=2", "gate.champion=false")
     other = small("validation=0.1", "calibrate=true", "scale=true", *changes)
-    assert publish.publish(attempt(other), registry).manifest.tensor_digest not in digests
+    assert publish_candidate(attempt(other), registry).manifest.tensor_digest not in digests
 
 
 def test_two_processes_give_the_same_weights_bit_for_bit(registry):
@@ -107,23 +110,23 @@ def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(
     tree = small().model_dump()
     del tree["network"]["random_state"]
     config = run_file.RunConfig.model_validate(tree)
-    assert candidate_training.resolved(config).network["random_state"] == 0
-    resolved = candidate_training.resolved(small())
+    assert resolve_config(config).network["random_state"] == 0
+    resolved = resolve_config(small())
     assert resolved.network["beta_1"] == 0.9
-    assert resolved == candidate_training.resolved(resolved)
+    assert resolved == resolve_config(resolved)
     # The digest is of what is done, not of how much of it was written down.
-    spelled_out = candidate_training.resolved(small("network.beta_1=0.9"))
+    spelled_out = resolve_config(small("network.beta_1=0.9"))
     assert spelled_out.sha256() == resolved.sha256()
 
 
 def test_a_failed_gate_publishes_nothing(registry):
     with pytest.raises(GateFailed, match="not published: it failed its gate on accuracy, "):
-        publish.publish(attempt(small("network.max_iter=1")), registry)
+        publish_candidate(attempt(small("network.max_iter=1")), registry)
     assert not registry.root.exists()
 
 
 def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(registry):
-    champion = publish.publish(attempt(small()), registry)
+    champion = publish_candidate(attempt(small()), registry)
     worse = small("network.max_iter=15", "gate.accuracy=0.1")
     judged = attempt(worse, champion)
     assert judged.baseline.version == 1
@@ -131,30 +134,30 @@ def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(
     failed = {verdict.metric for verdict in judged.gate if not verdict.passed}
     assert "accuracy (champion: version 1)" in failed
     with pytest.raises(GateFailed, match=r"champion: version 1"):
-        publish.publish(judged, registry)
+        publish_candidate(judged, registry)
     assert registry.versions("quadrants") == [1]
-    forced = publish.publish(judged, registry, forced="the old one is too slow")
+    forced = publish_candidate(judged, registry, forced="the old one is too slow")
     assert forced.manifest.forced == "the old one is too slow"
     assert registry.aliases("quadrants").reason == "forced: the old one is too slow"
 
 
 def test_just_as_good_as_the_champion_is_good_enough(registry):
-    champion = publish.publish(attempt(small()), registry)
+    champion = publish_candidate(attempt(small()), registry)
     again = attempt(small(), champion)
     assert again.passed
     # Its own limit, the champion's five, the test part's two, and the most frequent class.
     assert len(again.gate) == 1 + 5 + 2 + 1
-    assert publish.publish(again, registry).manifest.baseline.version == 1
+    assert publish_candidate(again, registry).manifest.baseline.version == 1
 
 
 def test_another_champion_meanwhile_is_judged_against_before_it_is_replaced(registry):
-    champion = publish.publish(attempt(small()), registry)
+    champion = publish_candidate(attempt(small()), registry)
     judged = attempt(small(), champion)
     worse = attempt(small("network.max_iter=45", "gate.tolerance=0.1"), champion)
     assert worse.passed
-    publish.publish(attempt(small(), champion), registry)
+    publish_candidate(attempt(small(), champion), registry)
     # As good as the new champion, by the same rows: it follows.
-    publish.publish(judged, registry)
+    publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "passed its gate, against version 2"
 
@@ -171,9 +174,9 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
     better, worse = better_and_worse()
     assert better.passed
     assert worse.passed
-    publish.publish(better, registry)
+    publish_candidate(better, registry)
     with pytest.raises(Conflict) as caught:
-        publish.publish(worse, registry)
+        publish_candidate(worse, registry)
     assert re.fullmatch(
         r"quadrants version 2 is published, but the champion was changed after the version was "
         r"judged \(now version 1\)\. Judged again, it failed its gate on accuracy \(champion: "
@@ -184,39 +187,39 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
     assert registry.target("quadrants").version == 1
     assert registry.versions("quadrants") == [1, 2]
     # Forced, or without a comparison in its gate, it moves, and the history says why.
-    publish.publish(worse, registry, forced="a test")
+    publish_candidate(worse, registry, forced="a test")
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "forced: a test"
-    publish.publish(attempt(small("gate.champion=false")), registry)
+    publish_candidate(attempt(small("gate.champion=false")), registry)
     assert registry.target("quadrants").version == 4
 
 
 def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
-    champion = publish.publish(attempt(small()), registry)
+    champion = publish_candidate(attempt(small()), registry)
     judged = attempt(small(), champion)
     alias_changes.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
-    publish.publish(judged, registry)
+    publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 2
     assert registry.aliases("quadrants").reason == "passed its gate"
 
 
 def test_a_new_champion_that_cannot_be_compared_with_is_a_conflict(registry):
     judged = attempt(small())
-    trained = attempt(presets.load("digits", ["name='quadrants'", "network.max_iter=20"]))
-    publish.publish(trained, registry, forced="another signature")
+    trained = attempt(load_preset("digits", ["name='quadrants'", "network.max_iter=20"]))
+    publish_candidate(trained, registry, forced="another signature")
     with pytest.raises(Conflict, match=r"version 2 is published, but .* has other features than"):
-        publish.publish(judged, registry)
+        publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 1
 
 
 def test_a_damaged_champion_can_be_replaced_by_force(registry):
-    publish.publish(attempt(small()), registry)
+    publish_candidate(attempt(small()), registry)
     weights = registry.path("quadrants", 1) / "weights.safetensors"
     weights.chmod(0o644)
     weights.write_bytes(b"")
     with pytest.raises(CorruptVersion):
-        publish.publish(attempt(small()), registry)
-    publish.publish(attempt(small()), registry, forced="the old one is damaged")
+        publish_candidate(attempt(small()), registry)
+    publish_candidate(attempt(small()), registry, forced="the old one is damaged")
     assert registry.target("quadrants").version == 3
 
 
@@ -224,16 +227,19 @@ RACE = """
 import sys
 from pathlib import Path
 
-from pipeline import candidate, presets, publishing, trial
+from pipeline.config.presets import load_preset
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.publishing.candidate_publishing import publish_candidate
+from pipeline.training.candidate_training import train_candidate
 from quadnet.errors import Conflict
 from quadnet.registry import Registry
 
 # As `quadnet train`, but waiting for the other process between the verdict and the publication.
-judged = trial.judge(candidate.train(presets.load("quadrants", sys.argv[2:])))
+judged = evaluate_candidate(train_candidate(load_preset("quadrants", sys.argv[2:])))
 print("judged", flush=True)
 sys.stdin.readline()
 try:
-    publishing.publish(judged, Registry(Path(sys.argv[1])))
+    publish_candidate(judged, Registry(Path(sys.argv[1])))
 except Conflict as error:
     sys.exit(f"conflict: {error}")
 """
@@ -288,19 +294,19 @@ def test_two_first_trainings_by_command_at_once_leave_the_better_one_as_champion
 
 
 def test_an_alias_moved_meanwhile_does_not_matter(registry):
-    champion = publish.publish(attempt(small()), registry)
+    champion = publish_candidate(attempt(small()), registry)
     judged = attempt(small(), champion)
     alias_changes.set_aliases(registry, "quadrants", {"candidate": 1}, reason="meanwhile")
-    publish.publish(judged, registry)
+    publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 2
 
 
 def test_a_champion_of_other_features_cannot_be_compared(registry):
-    champion = publish.publish(attempt(small()), registry)
-    digits = presets.load("digits", ["network.max_iter=1"])
-    trained = candidate_training.train(digits)
+    champion = publish_candidate(attempt(small()), registry)
+    digits = load_preset("digits", ["network.max_iter=1"])
+    trained = train_candidate(digits)
     with pytest.raises(InvalidSetting, match="has other features than this run"):
-        candidate_evaluation.judge(trained, champion)
+        evaluate_candidate(trained, champion)
 
 
 def test_the_command_prints_the_verdicts_and_forces_with_a_reason(registry):
@@ -491,7 +497,7 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     # What it was judged by is recorded too: with the same weights, all test labels are others.
     path = tmp_path / "irises.csv"
     monkeypatch.chdir(tmp_path)
-    read = splits.of(candidate_training.resolved(load_run_file(tmp_path / "csv.toml")))
+    read = make_splits(resolve_config(load_run_file(tmp_path / "csv.toml")))
     test = {tuple(row) for row in read.test.open().X.tolist()}
     moved = {"setosa": "virginica", "virginica": "versicolor", "versicolor": "setosa"}
     names = ["petal length (cm)", "petal width (cm)"]
@@ -845,7 +851,7 @@ def test_the_git_commit_is_recorded(tmp_path, registry):
 
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_each_preset_passes_its_gate(name):
-    judged = attempt(presets.load(name))
+    judged = attempt(load_preset(name))
     assert judged.passed
     floor = {"article-1": 0.98, "article-2": 0.95, "quadrants": 0.999, "digits": 0.97}[name]
     assert judged.candidate.config.gate.accuracy == floor
@@ -854,11 +860,11 @@ def test_each_preset_passes_its_gate(name):
 @pytest.mark.parametrize("seed", range(5))
 def test_network_1_reaches_its_gate_whatever_the_seed(seed):
     changes = [f"data.seed={seed}", f"network.random_state={seed}"]
-    assert accuracy(attempt(presets.load("article-1", changes))) >= 0.98
+    assert accuracy(attempt(load_preset("article-1", changes))) >= 0.98
 
 
 def test_the_articles_presets_are_its_settings():
-    first, second = presets.load("article-1"), presets.load("article-2")
+    first, second = load_preset("article-1"), load_preset("article-2")
     for config in (first, second):
         settings = config.network
         assert (settings["loss"], settings["solver"]) == ("squared_error", "sgd")
@@ -874,7 +880,7 @@ def test_the_articles_presets_are_its_settings():
 
 def test_the_pages_five_settings_are_adjustable():
     judged = attempt(
-        presets.load(
+        load_preset(
             "article-2",
             [
                 "data.points=500",

@@ -20,12 +20,17 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
-from pipeline.data import datasets, splits
-from pipeline.search import cross_validation, halving, leaderboard, plan, search_run
+from pipeline.data import datasets
+from pipeline.data.splits import make_splits
+from pipeline.search import halving, search_run
 from pipeline.search.command import search as command
+from pipeline.search.cross_validation import make_folds
+from pipeline.search.leaderboard import make_leaderboard
 from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.search.plan import make_plan
+from pipeline.search.search_run import run_search
 from pipeline.settings import SearchSettings
-from pipeline.training import candidate_training
+from pipeline.training.candidate_training import train_candidate
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import GateFailed, InvalidSetting
 from tests.serving import QUADNET
@@ -60,11 +65,11 @@ def config(search=None, network=None, **changes):
 
 def searched(path, configuration, *, jobs=1, resume=False):
     """Search, and return the standings and the ledger's lines."""
-    planned = plan.of(configuration)
-    data = cross_validation.of(planned.config, planned.search.folds, planned.search.seed)
+    planned = make_plan(configuration)
+    data = make_folds(planned.config, planned.search.folds, planned.search.seed)
     ledger = Ledger(path)
     ledger.begin(search_run.header(planned, data), resume=resume)
-    return search_run.run(planned, data, ledger, jobs=jobs), ledger.lines()
+    return run_search(planned, data, ledger, jobs=jobs), ledger.lines()
 
 
 def timeless(lines):
@@ -138,8 +143,8 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
         {"space": {"alpha": [0.01]}}, {"early_stopping": True, "max_iter": 40}, **changes
     )
     _, lines = searched(tmp_path / "l", configuration)
-    own = splits.of(configuration)
-    data = cross_validation.of(configuration, 3, 0)
+    own = make_splits(configuration)
+    data = make_folds(configuration, 3, 0)
     assert data.held_out.sum() == len(own.validation.y)
     for line in lines:
         rest = data.fold_of != line.fold
@@ -162,7 +167,7 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
 
 def test_the_test_part_is_not_searched_on():
     configuration = config(validation=0.2)
-    own, data = splits.of(configuration), cross_validation.of(configuration, 3, 0)
+    own, data = make_splits(configuration), make_folds(configuration, 3, 0)
     assert len(data.rows.y) == len(own.train.y) + len(own.validation.y)
     everything = {row.tobytes() for row in data.rows.X}
     assert not everything & {row.tobytes() for row in own.test.open().X}
@@ -170,11 +175,11 @@ def test_the_test_part_is_not_searched_on():
 
 def test_the_folds_hold_the_classes_in_equal_shares_and_equal_rows_together():
     drawn = config(data={"kind": "quadrants", "points": 60, "draws": 600})
-    data = cross_validation.of(drawn, 3, 0)
+    data = make_folds(drawn, 3, 0)
     fold_of_row = {}
     for row, fold in zip(data.rows.X, data.fold_of, strict=True):
         assert fold_of_row.setdefault(row.tobytes(), fold) == fold
-    once = cross_validation.of(config(), 3, 0)
+    once = make_folds(config(), 3, 0)
     for name, n_rows in Counter(once.rows.y).items():
         shares = [((once.fold_of == fold) & (once.rows.y == name)).sum() for fold in range(3)]
         assert max(shares) - min(shares) <= 1, n_rows
@@ -189,12 +194,12 @@ def test_several_processes_find_the_same(tmp_path, method):
     assert timeless(lines) == timeless(lines_of_two)
     assert places(one) == places(two)
     tried = {json.dumps(line.parameters, sort_keys=True) for line in lines}
-    candidates = plan.of(configuration).candidates
+    candidates = make_plan(configuration).candidates
     assert tried == {json.dumps(parameters, sort_keys=True) for parameters in candidates}
 
 
 def test_ranges_are_drawn_from_in_the_way_they_say():
-    candidates = plan.of(
+    candidates = make_plan(
         config({"method": "random", "space": RANGES, "candidates": 2000})
     ).candidates
     drawn = {name: [one[name] for one in candidates] for name in RANGES}
@@ -213,9 +218,9 @@ def test_ranges_are_drawn_from_in_the_way_they_say():
 def test_random_lists_are_drawn_as_scikit_learn_draws_them():
     space = {"alpha": [0.1, 0.2, 0.3, 0.4], "activation": ["relu", "tanh"]}
     random = {"method": "random", "space": space, "seed": 7}
-    candidates = plan.of(config(random | {"candidates": 5})).candidates
+    candidates = make_plan(config(random | {"candidates": 5})).candidates
     assert candidates == list(ParameterSampler(space, 5, random_state=7))
-    assert len(plan.of(config(random | {"candidates": 99})).candidates) == 8
+    assert len(make_plan(config(random | {"candidates": 99})).candidates) == 8
 
 
 @pytest.mark.parametrize(
@@ -289,7 +294,7 @@ def test_a_search_of_which_all_fails_says_why(tmp_path):
 
 
 def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn_first():
-    planned = plan.of(config({"space": {"alpha": [0.0, 0.1, 0.2, 0.3]}}))
+    planned = make_plan(config({"space": {"alpha": [0.0, 0.1, 0.2, 0.3]}}))
     header = Header(name="mine", config="1" * 64, split="2" * 64)
     # The first three differ in the order of the folds, in which plain sums would differ too.
     scores = [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.3, 0.1), (0.9, 0.9)]
@@ -310,7 +315,7 @@ def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn
         )
         for fold, score in enumerate(own)
     ]
-    result = leaderboard.of(planned, header, lines)
+    result = make_leaderboard(planned, header, lines)
     # What not every fold has measured comes after what they all have.
     assert [one.parameters["alpha"] for one in result.ranking] == [0.1, 0.2, 0.0, 0.3]
     assert result.note() == "11 of 12 fits, best accuracy 0.2000"
@@ -390,29 +395,29 @@ LIST = {"alpha": [0.1]}
 )
 def test_what_cannot_be_tried_is_refused_before_anything_is_fitted(changes, message):
     with pytest.raises(InvalidSetting) as caught:
-        plan.of(config(changes))
+        make_plan(config(changes))
     assert message in str(caught.value)
 
 
 def test_a_wrong_network_is_refused_before_anything_is_fitted():
     with pytest.raises(InvalidSetting, match="'tol' parameter"):
-        plan.of(config(network={"tol": -1.0}))
+        make_plan(config(network={"tol": -1.0}))
 
 
 def test_a_run_without_a_search_is_shown_how_to_give_it_one():
     with pytest.raises(InvalidSetting) as caught:
-        plan.of(config(search=None).model_copy(update={"search": None}))
+        make_plan(config(search=None).model_copy(update={"search": None}))
     message = str(caught.value)
     assert message.startswith("The run 'mine' has no section [search]. Give it one, such as:")
     # The example is one that works.
     tree = tomllib.loads(message.partition("such as:")[2])
-    assert len(plan.of(config(tree["search"])).candidates) == 30
+    assert len(make_plan(config(tree["search"])).candidates) == 30
 
 
 def test_too_few_rows_of_a_class_are_refused():
     few = {"kind": "quadrants", "points": 40, "seed": 3}
     with pytest.raises(InvalidSetting, match=r"search.folds: expected at most \d, because the rar"):
-        cross_validation.of(config(data=few), 20, 0)
+        make_folds(config(data=few), 20, 0)
 
 
 TOML = """
@@ -496,7 +501,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert {name: manifest.config["network"][name] for name in network} == network
     assert manifest.config["scale"] == best["scale"]
     assert manifest.config["search"]["space"]["alpha"] == [0.0, 0.01, 0.1]
-    trained = candidate_training.train(RunConfig.model_validate(manifest.config))
+    trained = train_candidate(RunConfig.model_validate(manifest.config))
     assert trained.training.loss == manifest.training.loss
 
 

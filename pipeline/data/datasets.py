@@ -98,7 +98,7 @@ class Dataset:
         return row if self.places is None else int(self.places[row])
 
 
-def stored(data: DigitsData | FileData) -> Dataset:
+def load_dataset(data: DigitsData | FileData) -> Dataset:
     """Return all rows of a dataset that is there.
 
     Raises

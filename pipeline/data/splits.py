@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.run_config import QuadrantsData, RunConfig
 from pipeline.data import datasets
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import Dataset, load_dataset
 from pipeline.report.wording import Name, Sentence, counted, listed
 from quadnet.errors import InvalidSetting, shorten
 from quadnet.types import FloatArray, IntArray
@@ -53,7 +53,7 @@ class Sealed:
 
     def __init__(self, part: Dataset, size: Size | None = None) -> None:
         self._part: Dataset | None = part
-        self.size = size or measure(part, part.class_rows)
+        self.size = size or measure_size(part, part.class_rows)
 
     def open(self) -> Dataset:
         """Return the part. A second time is a fault of ours: nothing may be tuned on it."""
@@ -75,7 +75,7 @@ class Parts:
     notices: tuple[Sentence, ...] = ()
 
 
-def of(config: RunConfig) -> Parts:
+def make_splits(config: RunConfig) -> Parts:
     """Make or read the data, and part them.
 
     Raises
@@ -94,12 +94,12 @@ def of(config: RunConfig) -> Parts:
         n_rows, share = len(test), None
         places = row_hashes(rest.X, seed)
     else:
-        everything = datasets.stored(data)
+        everything = load_dataset(data)
         notices = everything.notices
         n_rows, share = len(everything), config.test.share
         assert share is not None
         places = row_hashes(everything.X, seed)
-        chosen = stratified(everything, places, share) if stratify else places < share
+        chosen = stratified_split(everything, places, share) if stratify else places < share
         test, rest = everything.rows(chosen), everything.rows(~chosen)
         places = places[~chosen]
         if not stratify:
@@ -107,22 +107,22 @@ def of(config: RunConfig) -> Parts:
             places = (places - share) / (1.0 - share)
     chosen = np.zeros(len(rest), np.bool_)
     if config.validation:
-        held = stratified(rest, places, config.validation) if stratify else None
+        held = stratified_split(rest, places, config.validation) if stratify else None
         chosen = places < config.validation if held is None else held
     train = rest.rows(~chosen)
     validation = rest.rows(chosen) if config.validation else None
     _check(train, validation, test)
-    size = measure(test, train.class_rows, len(test) / n_rows, share)
+    size = measure_size(test, train.class_rows, len(test) / n_rows, share)
     notices += tuple(_of_the_size("test", size))
     if validation is not None:
-        held_out = measure(
+        held_out = measure_size(
             validation, train.class_rows, len(validation) / len(rest), config.validation
         )
         notices += tuple(_of_the_size("validation", held_out))
     return Parts(train, validation, Sealed(test, size), notices)
 
 
-def measure(
+def measure_size(
     part: Dataset,
     classes: Iterable[str],
     share: float = 1.0,
@@ -148,7 +148,7 @@ def distinct_rows_by_class(part: Dataset) -> dict[str, int]:
     return {str(name): n for name, n in zip(part.classes, counts, strict=True) if n}
 
 
-def stratified(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
+def stratified_split(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
     """Choose the share of each class's rows, as nearly as equal rows can stay together.
 
     Groups of equal rows are looked at in the order of their hashes. A group is chosen whole if that

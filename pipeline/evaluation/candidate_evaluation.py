@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Parts, Size
-from pipeline.evaluation import gate, model_metrics
-from pipeline.evaluation.model_metrics import Evaluation
+from pipeline.evaluation import gate
+from pipeline.evaluation.gate import judge_candidate
+from pipeline.evaluation.model_metrics import Evaluation, measure_model
 from pipeline.report.wording import Sentence, counted, interval, percent
-from pipeline.training import weight_folding
 from pipeline.training.candidate_training import Candidate
+from pipeline.training.weight_folding import describe_lost_digits
 from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
@@ -40,7 +41,7 @@ _REORDERED = (
 
 
 @dataclass(frozen=True)
-class Trial:
+class CandidateEvaluation:
     """A candidate, judged on the sealed test part beside the champion of the day."""
 
     candidate: Candidate
@@ -69,7 +70,7 @@ class Trial:
             version=self.baseline.version, manifest_sha256=self.baseline.manifest_sha256
         )
 
-    def against(self, champion: Model | None) -> "Trial":
+    def against(self, champion: Model | None) -> "CandidateEvaluation":
         """Return the trial judged again, on the same test rows, against this champion.
 
         Raises
@@ -83,7 +84,7 @@ class Trial:
             baseline = _baseline(champion, self.candidate, self.test)
         verdicts = [
             *gate.judge_test_part(config.test, self.candidate.parts.test.size),
-            *gate.judge(config.gate, metrics, baseline),
+            *judge_candidate(config.gate, metrics, baseline),
             *gate.compare_with_majority(config.gate, metrics),
         ]
         return replace(self, baseline=baseline, gate=verdicts)
@@ -123,7 +124,7 @@ class Trial:
         )
 
 
-def check(
+def check_before_training(
     config: RunConfig, parts: Parts, champion: Model | None = None, *, forced: bool = False
 ) -> Iterator[Sentence]:
     """Refuse before the training what could not be published after it.
@@ -151,7 +152,7 @@ def check(
     """
     yield from parts.notices
     _check_size(config, parts, champion if config.gate.champion else None)
-    yield from weight_folding.of_the_digits(config, parts.train)
+    yield from describe_lost_digits(config, parts.train)
     missed = [v for v in gate.judge_test_part(config.test, parts.test.size) if not v.passed]
     if missed and not forced:
         raise GateFailed(_too_small(parts.test.size))
@@ -220,7 +221,7 @@ def _draft(config: RunConfig, parts: Parts, champion: Model | None) -> Record:
         metrics=dict.fromkeys(("train", "validation", "test"), metrics),
         gate=[
             *gate.judge_test_part(config.test, parts.test.size),
-            *gate.judge(config.gate, metrics, baseline),
+            *judge_candidate(config.gate, metrics, baseline),
             *gate.compare_with_majority(config.gate, metrics),
         ],
         baseline=baseline,
@@ -245,7 +246,7 @@ def _too_small(size: Size) -> str:
     )
 
 
-def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
+def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> CandidateEvaluation:
     """Open the test part, and measure the candidate and the champion on it.
 
     Raises
@@ -256,11 +257,11 @@ def judge(candidate: Candidate, champion: Model | None = None) -> Trial:
     test = candidate.parts.test.open()
     measured = {"train": candidate.parts.train, "validation": candidate.parts.validation}
     evaluations = {
-        name: model_metrics.evaluate(candidate.predictor, part)
+        name: measure_model(candidate.predictor, part)
         for name, part in [*measured.items(), ("test", test)]
         if part is not None
     }
-    unjudged = Trial(
+    unjudged = CandidateEvaluation(
         candidate=candidate, test=test, evaluations=evaluations, baseline=None, gate=[]
     )
     return unjudged.against(champion)
@@ -280,7 +281,7 @@ def _baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
     return Baseline(
         version=champion.manifest.version,
         manifest_sha256=champion.digest,
-        metrics=model_metrics.evaluate(champion.predictor, ordered).metrics,
+        metrics=measure_model(champion.predictor, ordered).metrics,
     )
 
 

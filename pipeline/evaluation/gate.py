@@ -8,7 +8,7 @@ from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Size
 from quadnet.registry.manifest import Baseline, Metrics, Verdict
 
 
-def judge(gate: Gate, metrics: Metrics, champion: Baseline | None) -> list[Verdict]:
+def judge_candidate(gate: Gate, metrics: Metrics, champion: Baseline | None) -> list[Verdict]:
     """Return one verdict a limit: the absolute ones, then those that the champion sets."""
     verdicts = list(_absolute(gate, metrics))
     if gate.champion and champion is not None:

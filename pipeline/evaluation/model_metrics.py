@@ -48,7 +48,7 @@ class Evaluation(Frozen):
     worst: list[Case]
 
 
-def evaluate(predictor: Predictor, part: Dataset) -> Evaluation:
+def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
     """Measure the predictor on this part, whose labels are all among its classes.
 
     A row whose values overflow in the network has no answer: it counts as wrong, and every class

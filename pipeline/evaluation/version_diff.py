@@ -64,7 +64,7 @@ class Changes:
         return [(str(kinds[i, 0]), str(kinds[i, 1]), float(counts[i] / total)) for i in order]
 
 
-def changes(a: Model, b: Model) -> Changes:
+def compare_predictions(a: Model, b: Model) -> Changes:
     """Ask both versions the same points, each with its columns in its own order.
 
     Raises
@@ -103,7 +103,7 @@ def changes(a: Model, b: Model) -> Changes:
     )
 
 
-def metrics(a: Metrics, b: Metrics) -> Iterator[tuple[str, float | None, float | None]]:
+def compare_metrics(a: Metrics, b: Metrics) -> Iterator[tuple[str, float | None, float | None]]:
     """Yield each metric's name and its two values."""
     yield "accuracy", a.accuracy, b.accuracy
     yield "log loss", a.log_loss, b.log_loss
@@ -114,16 +114,16 @@ def metrics(a: Metrics, b: Metrics) -> Iterator[tuple[str, float | None, float |
             yield f"{what} of {name}", getattr(one, what, None), getattr(other, what, None)
 
 
-def settings(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+def compare_settings(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield the path of each setting in which two configurations differ, and its two values."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
-            yield from settings(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+            yield from compare_settings(a.get(key), b.get(key), f"{path}.{key}" if path else key)
     elif a != b:
         yield path, a, b
 
 
-def sketch(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
+def sketch_changes(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
     """Return the plane in characters: '#' where an answer changes, otherwise the class's number."""
     one, _ = found.grid
     changed = found.changed.reshape(one.shape)

@@ -7,7 +7,7 @@ a picture, a formula or an element.
 import re
 from collections.abc import Iterable, Iterator
 
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report import facts, judgement, limits
 from pipeline.report.wording import Name, Sentence, Table, visible
 from quadnet.registry.manifest import Record
@@ -17,7 +17,7 @@ from quadnet.registry.manifest import Record
 _PLAIN = re.compile(r"(?:[A-Za-z0-9 ,():%+\u2013-]|(?<=\d)\.(?=\d)){1,200}")
 
 
-def render(trial: Trial, record: Record, version: int) -> str:
+def render(trial: CandidateEvaluation, record: Record, version: int) -> str:
     """Return the card."""
     chosen, _ = facts.settings(record)
     commands = facts.commands(record, version)
@@ -68,7 +68,7 @@ def _code(text: str) -> str:
     return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
 
 
-def _verdict(trial: Trial, record: Record) -> Iterator[Sentence]:
+def _verdict(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     limits_met = f"{sum(v.passed for v in record.gate)} of {len(record.gate)} limits met"
     if record.forced is None:
         yield (f"It passed its gate, {limits_met}.",)

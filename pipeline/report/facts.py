@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report.wording import DASH, Table, number
 from quadnet import NeuralNetworkClassifier, quadrants
 from quadnet.registry.manifest import Record
@@ -32,7 +32,7 @@ def features(record: Record) -> Table:
     return Table("Features", columns, rows, numbers=(1, 2))
 
 
-def parts(trial: Trial, record: Record) -> Table:
+def parts(trial: CandidateEvaluation, record: Record) -> Table:
     """Return the parts of the data."""
     data = record.data
     chosen = [
@@ -56,7 +56,7 @@ def parts(trial: Trial, record: Record) -> Table:
     return Table("The parts of the data", columns, rows, numbers=(2, 3))
 
 
-def training(trial: Trial, record: Record) -> Table:
+def training(trial: CandidateEvaluation, record: Record) -> Table:
     """Return how the fit went."""
     went, folded = record.training, record.folded
     network = trial.candidate.predictor.network

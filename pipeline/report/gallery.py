@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from quadnet.types import FloatArray
 
 _PIXEL = re.compile(r"pixel_(0|[1-9]\d{0,3})_(0|[1-9]\d{0,3})")
@@ -38,7 +38,7 @@ class Gallery:
     unit: str
 
 
-def of(trial: Trial) -> Gallery | None:
+def of(trial: CandidateEvaluation) -> Gallery | None:
     """Return the scans; None if the features are not the pixels of a picture."""
     places = _places(trial.test.features)
     if places is None:
@@ -73,7 +73,7 @@ def _places(features: tuple[str, ...]) -> "np.ndarray[tuple[int, int], np.dtype[
     return places if len(set(map(tuple, places.tolist()))) == height * width else None
 
 
-def _typical(trial: Trial) -> list[tuple[int, FloatArray, str, str, float]]:
+def _typical(trial: CandidateEvaluation) -> list[tuple[int, FloatArray, str, str, float]]:
     """Return, of each of the first classes, the row that fares as its class does in the middle."""
     predictor, test = trial.candidate.predictor, trial.test
     P = predictor.probabilities(test.X)

@@ -2,7 +2,7 @@
 
 import math
 
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report.wording import DASH, Table, interval, number, percent
 from quadnet.registry.manifest import Metrics, Record
 
@@ -26,7 +26,7 @@ def metrics(record: Record) -> Table:
     return Table("Metrics", columns, rows, numbers=(1, 2, 3))
 
 
-def classes(trial: Trial, record: Record) -> Table:
+def classes(trial: CandidateEvaluation, record: Record) -> Table:
     """Return how each class fared; of very many, those whose rows are found least often."""
     measured = record.metrics["test"].classes
     names = list(measured)
@@ -64,7 +64,7 @@ def verdicts(record: Record) -> Table:
     return Table("The gate's verdicts", ("Metric", "Limit", "Measured", "Verdict"), rows, (1, 2))
 
 
-def confusions(trial: Trial) -> Table:
+def confusions(trial: CandidateEvaluation) -> Table:
     """Return which class was taken for which other, the most frequent first."""
     measured = trial.evaluations["test"]
     names = list(measured.metrics.classes)
@@ -84,7 +84,7 @@ def confusions(trial: Trial) -> Table:
     return Table(caption, ("Class", "Taken for", "Rows", "Share of the class"), rows, (2, 3))
 
 
-def worst(trial: Trial) -> Table:
+def worst(trial: CandidateEvaluation) -> Table:
     """Return the rows whose label was given the least probability."""
     names = trial.test.features[:_MOST_COLUMNS]
     rows = [
@@ -106,7 +106,7 @@ def worst(trial: Trial) -> Table:
     return Table(caption, (*columns, *names), rows, (3, 4, *range(5, 5 + len(names))))
 
 
-def bins(trial: Trial) -> Table:
+def bins(trial: CandidateEvaluation) -> Table:
     """Return the bins of the reliability diagram."""
     rows = [
         (

@@ -7,10 +7,10 @@ import numpy as np
 from pipeline.config.run_config import DigitsData, QuadrantsData, RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import distinct_rows_by_class, row_hashes
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import class_entropy
 from pipeline.report.wording import Name, Sentence, counted, interval, listed, number, percent
-from pipeline.training.weight_folding import of_the_digits
+from pipeline.training.weight_folding import describe_lost_digits
 from quadnet.registry.manifest import Record
 from quadnet.types import FloatArray
 
@@ -21,7 +21,7 @@ _MISCALIBRATED = 0.02
 _OVERFITTED = 0.02
 
 
-def purpose(trial: Trial, record: Record) -> list[Sentence]:
+def purpose(trial: CandidateEvaluation, record: Record) -> list[Sentence]:
     """Return what the model is, what it learnt from, and so what it is meant for."""
     n_features, n_classes = len(record.signature.features), len(record.signature.classes)
     return [
@@ -33,11 +33,11 @@ def purpose(trial: Trial, record: Record) -> list[Sentence]:
     ]
 
 
-def known(trial: Trial, record: Record) -> Iterator[Sentence]:
+def known(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     """Yield what its data say against relying on it."""
     train = trial.candidate.parts.train
     yield from trial.candidate.parts.notices
-    yield from of_the_digits(trial.candidate.config, train)
+    yield from describe_lost_digits(trial.candidate.config, train)
     yield from _of_the_labels(trial.candidate.config, train)
     yield from _of_the_range(trial, record)
     yield from _of_the_classes(trial, record)
@@ -94,7 +94,7 @@ def _of_the_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
         )
 
 
-def _of_the_range(trial: Trial, record: Record) -> Iterator[Sentence]:
+def _of_the_range(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     features = record.signature.features
     yield _sentence(
         "Outside the range seen in training an answer is a guess, and its certainty means nothing"
@@ -108,7 +108,7 @@ def _of_the_range(trial: Trial, record: Record) -> Iterator[Sentence]:
         )
 
 
-def _far_away(trial: Trial) -> str:
+def _far_away(trial: CandidateEvaluation) -> str:
     """Return how certain the network is where it has seen nothing."""
     X, train = trial.test.X[:_ROWS_ASKED], trial.candidate.parts.train.X
     low, high = train.min(axis=0), train.max(axis=0)
@@ -123,7 +123,7 @@ def _far_away(trial: Trial) -> str:
     )
 
 
-def _of_the_classes(trial: Trial, record: Record) -> Iterator[Sentence]:
+def _of_the_classes(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     classes = record.metrics["test"].classes
     distinct = distinct_rows_by_class(trial.test)
     unseen = [Name(name) for name, measured in classes.items() if not measured.rows]
@@ -142,7 +142,7 @@ def _of_the_classes(trial: Trial, record: Record) -> Iterator[Sentence]:
         )
 
 
-def _of_the_measures(trial: Trial, record: Record) -> Iterator[Sentence]:
+def _of_the_measures(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     test, rows = record.metrics["test"], record.data.test.rows
     distinct = trial.evaluations["test"].distinct_rows
     low, high = interval(test.accuracy, distinct)

@@ -5,7 +5,7 @@ from importlib.resources import files
 from string import Template
 from types import ModuleType
 
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import class_entropy
 from pipeline.report import facts, gallery, judgement, limits, markup, plane
 from pipeline.report.gallery import Gallery, Scan
@@ -18,7 +18,7 @@ from quadnet.registry.manifest import Record
 _WIDEST_MATRIX = 20
 
 
-def render(trial: Trial, record: Record, version: int) -> str | None:
+def render(trial: CandidateEvaluation, record: Record, version: int) -> str | None:
     """Return the page; None without the extra `report`, which is matplotlib."""
     try:
         from pipeline.report import figures
@@ -37,7 +37,7 @@ def render(trial: Trial, record: Record, version: int) -> str | None:
 
 
 def _sections(
-    trial: Trial, record: Record, version: int, figures: ModuleType
+    trial: CandidateEvaluation, record: Record, version: int, figures: ModuleType
 ) -> Iterator[tuple[str, str, list[Html]]]:
     """Yield each section's anchor, title and content."""
     chosen, default = facts.settings(record)
@@ -54,7 +54,9 @@ def _sections(
     yield "lineage", "What it was made with", [markup.table(facts.lineage(record))]
 
 
-def _header(trial: Trial, record: Record, version: int, contents: list[tuple[str, str]]) -> Html:
+def _header(
+    trial: CandidateEvaluation, record: Record, version: int, contents: list[tuple[str, str]]
+) -> Html:
     met = f"{sum(v.passed for v in record.gate):,} of {len(record.gate):,} limits met"
     size = trial.candidate.parts.test.size
     if record.forced is None and size.is_small:
@@ -80,7 +82,7 @@ def _header(trial: Trial, record: Record, version: int, contents: list[tuple[str
     )
 
 
-def _tiles(trial: Trial, record: Record) -> Html:
+def _tiles(trial: CandidateEvaluation, record: Record) -> Html:
     """Return the three measures that count most, and what they are beside."""
     test, rows = record.metrics["test"], record.data.test.rows
     distinct = trial.evaluations["test"].distinct_rows
@@ -108,7 +110,7 @@ def _tiles(trial: Trial, record: Record) -> Html:
 
 
 def _pictures(
-    trial: Trial, record: Record, figures: ModuleType
+    trial: CandidateEvaluation, record: Record, figures: ModuleType
 ) -> Iterator[tuple[str, str, list[Html]]]:
     """Yield what can be seen of this kind of data, and the cases that went worst."""
     shown = plane.of(trial)
@@ -198,7 +200,7 @@ def _gallery(scans: Gallery, figures: ModuleType) -> list[Html]:
     ]
 
 
-def _confusions(trial: Trial) -> Html:
+def _confusions(trial: CandidateEvaluation) -> Html:
     """Return the matrix or, of many classes, only the confusions."""
     measured = trial.evaluations["test"]
     found = judgement.confusions(trial)
@@ -235,7 +237,7 @@ def _cell(count: int, total: int, *, hit: bool) -> Html:
     return element("td", f"{count:,}", class_=kind, style=share)
 
 
-def _calibration(trial: Trial, figures: ModuleType) -> list[Html]:
+def _calibration(trial: CandidateEvaluation, figures: ModuleType) -> list[Html]:
     bins = trial.evaluations["test"].reliability
     picture = element(
         "figure",
@@ -254,7 +256,7 @@ def _calibration(trial: Trial, figures: ModuleType) -> list[Html]:
     return _side_by_side(picture, markup.table(judgement.bins(trial)))
 
 
-def _training(trial: Trial, record: Record, figures: ModuleType) -> list[Html]:
+def _training(trial: CandidateEvaluation, record: Record, figures: ModuleType) -> list[Html]:
     picture = figures.curves(trial.candidate.epochs, record.training.best_epoch)
     table = markup.table(facts.training(trial, record))
     if picture is None:
@@ -263,7 +265,7 @@ def _training(trial: Trial, record: Record, figures: ModuleType) -> list[Html]:
     return _side_by_side(figure, table)
 
 
-def _limits(trial: Trial, record: Record) -> list[Html]:
+def _limits(trial: CandidateEvaluation, record: Record) -> list[Html]:
     items = (element("li", _words(sentence)) for sentence in limits.known(trial, record))
     return [element("ul", *items, class_="limits")]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from quadnet import quadrants
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -102,7 +102,7 @@ class Plane:
         return borders
 
 
-def of(trial: Trial) -> Plane | None:
+def of(trial: CandidateEvaluation) -> Plane | None:
     """Return the plane; None if the model has other than two features, or no plane holds them."""
     train, predictor = trial.candidate.parts.train, trial.candidate.predictor
     if train.X.shape[1] != 2:
@@ -159,7 +159,7 @@ def _darker(colour: str, by: float) -> str:
     return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * by):02x}" for i in (1, 3, 5))
 
 
-def _sample(trial: Trial) -> Sample:
+def _sample(trial: CandidateEvaluation) -> Sample:
     predictor, test = trial.candidate.predictor, trial.test
     X, y = test.X[:_ROWS_ASKED], test.indices(predictor.classes)[:_ROWS_ASKED]
     right = np.searchsorted(predictor.classes, predictor.predict(X)) == y

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.scoring import job
 from pipeline.settings import ScoreSettings
-from pipeline.training import progress
+from pipeline.training.progress import show_progress
 from quadnet.cli.settings import expand_user
 from quadnet.registry import Registry
 
@@ -17,7 +17,7 @@ def score(settings: ScoreSettings) -> int:
     model = registry.load(*registry.resolve(settings.model))
     source, target = (expand_user(Path(name)) for name in (settings.input, settings.output))
     start = time.perf_counter()
-    with progress.shown(f"Scoring {source.name}", 1.0) as show:
+    with show_progress(f"Scoring {source.name}", 1.0) as show:
         try:
             summary = job.score(
                 model,

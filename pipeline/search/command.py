@@ -27,9 +27,9 @@ def search(settings: SearchSettings) -> int:
     registry = Registry(settings.registry)
     registry.prepare(configuration.name)
     # Here, because they load scikit-learn, which takes seconds: a mistake is said without it.
-    from pipeline.search import plan
+    from pipeline.search.plan import make_plan
 
-    planned = plan.of(configuration)
+    planned = make_plan(configuration)
     forced = settings.reason if settings.force else None
     data = commands.read_data(planned.config, registry, forced)
     best = _best(planned, data, path, settings)
@@ -39,36 +39,41 @@ def search(settings: SearchSettings) -> int:
 
 def _report(configuration: RunConfig, path: Path) -> None:
     """Print the standings by the ledger alone, which another process may be writing."""
-    from pipeline.search import leaderboard, plan, search_run
+    from pipeline.search import search_run
+    from pipeline.search.leaderboard import make_leaderboard
     from pipeline.search.ledger import Header, Ledger
+    from pipeline.search.plan import make_plan
 
-    planned, ledger = plan.of(configuration), Ledger(path)
+    planned, ledger = make_plan(configuration), Ledger(path)
     found = ledger.header()
     settings = search_run.settings_sha256(planned.config)
     ledger.check(found, Header(name=configuration.name, config=settings, split=found.split))
-    result = leaderboard.of(planned, found, ledger.lines())
+    result = make_leaderboard(planned, found, ledger.lines())
     print(f"{result.note()}.\n{result.table()}")
 
 
 def _best(planned: "Plan", own: "Parts", path: Path, settings: SearchSettings) -> RunConfig:
     """Search, print the best candidates, and return the configuration with the best one in it."""
-    from pipeline.search import cross_validation, leaderboard, search_run, space
+    from pipeline.search import search_run, space
+    from pipeline.search.cross_validation import make_folds
+    from pipeline.search.leaderboard import make_leaderboard
     from pipeline.search.ledger import Ledger
-    from pipeline.training import progress
+    from pipeline.search.search_run import run_search
+    from pipeline.training.progress import show_progress
 
     ledger = Ledger(path)
-    data = cross_validation.of(planned.config, planned.search.folds, planned.search.seed, own=own)
+    data = make_folds(planned.config, planned.search.folds, planned.search.seed, own=own)
     header = search_run.header(planned, data)
     ledger.begin(header, resume=settings.resume)
     print(f"Searching on {len(data.rows):,} rows: {planned.summary()}", flush=True)
-    begun = leaderboard.of(planned, header, ledger.lines())
+    begun = make_leaderboard(planned, header, ledger.lines())
     if begun.n_finished:
         print(f"{begun.n_finished:,} of them are in {path} and are not repeated.", flush=True)
     try:
-        with progress.shown("Searching", planned.n_fits) as show:
-            result = search_run.run(planned, data, ledger, jobs=settings.jobs, show=show)
+        with show_progress("Searching", planned.n_fits) as show:
+            result = run_search(planned, data, ledger, jobs=settings.jobs, show=show)
     except KeyboardInterrupt:
-        result = leaderboard.of(planned, header, ledger.lines())
+        result = make_leaderboard(planned, header, ledger.lines())
         print(f"Interrupted after {result.note()}.\n{result.table(limit=_SHOWN)}")
         words = [word for word in sys.argv[1:] if word != "--resume"]
         print(f"To go on: {shlex.join(['quadnet', *words, '--resume'])}", flush=True)

@@ -7,9 +7,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data import splits
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts
+from pipeline.data.splits import Parts, make_splits
 from quadnet.errors import InvalidSetting
 from quadnet.types import BoolArray, IntArray
 
@@ -30,7 +29,7 @@ class Folds:
         return digest.hexdigest()
 
 
-def of(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) -> Folds:
+def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) -> Folds:
     """Part the run's rows to train and validate on, read here unless given, into folds.
 
     Equal rows are in one fold, or a network would be measured on what it has been shown.
@@ -42,7 +41,7 @@ def of(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) 
     InvalidInput
         If a file is not as it must be.
     """
-    own = own or splits.of(config)
+    own = own or make_splits(config)
     rows, held_out = own.train, np.zeros(len(own.train), bool)
     if own.validation is not None:
         rows = Dataset(

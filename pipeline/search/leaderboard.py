@@ -38,7 +38,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Standings:
+class Leaderboard:
     """The candidates that have a finished fit, best first, and how many fits are finished."""
 
     plan: Plan
@@ -82,7 +82,7 @@ class Standings:
         )
 
 
-def ranked(
+def rank_candidates(
     plan: Plan,
     header: Header,
     lines: Sequence[Line],
@@ -112,14 +112,14 @@ def ranked(
     return sorted(begun, key=place)
 
 
-def of(plan: Plan, header: Header, lines: Sequence[Line]) -> Standings:
+def make_leaderboard(plan: Plan, header: Header, lines: Sequence[Line]) -> Leaderboard:
     """Return the standings: those of the last rung before others, those that failed at the end."""
     ranking: list[Standing] = []
     n_finished = 0
     alive = plan.candidates
     for rung in plan.rungs:
         alive = alive[: rung.candidates]
-        here = ranked(plan, header, lines, alive, rung)
+        here = rank_candidates(plan, header, lines, alive, rung)
         n_finished += sum(one.n_lines for one in here)
         climbed = [one.parameters for one in here]
         ranking = here + [one for one in ranking if one.parameters not in climbed]
@@ -127,7 +127,7 @@ def of(plan: Plan, header: Header, lines: Sequence[Line]) -> Standings:
             break  # who climbs on is not yet known
         alive = survivors(here)
     ranking.sort(key=lambda one: one.failed is not None)
-    return Standings(plan, ranking, n_finished)
+    return Leaderboard(plan, ranking, n_finished)
 
 
 def survivors(ranking: Sequence[Standing]) -> list[dict[str, JsonValue]]:

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 from pipeline.config.run_config import RunConfig, Search
 from pipeline.search import halving, space
 from pipeline.search.halving import Rung
-from pipeline.training import candidate_training
+from pipeline.search.space import check_space
+from pipeline.training.candidate_training import resolve_config
 from quadnet.errors import InvalidSetting
 
 _EXAMPLE = """
@@ -57,7 +58,7 @@ class Plan:
         return RunConfig.model_validate(tree)
 
 
-def of(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig) -> Plan:
     """Return what the run's search will try.
 
     Raises
@@ -70,8 +71,8 @@ def of(config: RunConfig) -> Plan:
         raise InvalidSetting(
             f"The run {config.name!r} has no section [search]. Give it one, such as:{_EXAMPLE}"
         )
-    config = candidate_training.resolved(config)
-    space.check(config, search)
+    config = resolve_config(config)
+    check_space(config, search)
     candidates = space.candidates(search)
     rungs = halving.rungs(search, len(candidates), int(str(config.network["max_iter"])))
     return Plan(config, search, candidates, rungs)

@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.evaluation import model_metrics
+from pipeline.evaluation.model_metrics import measure_model
 from pipeline.search import space
 from pipeline.search.ledger import Header, Ledger, Line
-from pipeline.training import candidate_training
+from pipeline.training.candidate_training import fit_network
 from quadnet import NeuralNetworkClassifier
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -82,7 +82,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
             try:
-                self.predictor_ = candidate_training.fitted(
+                self.predictor_ = fit_network(
                     clone(self.network), rows.rows(~held_out), validation, config
                 ).predictor
             except (ValueError, MemoryError) as error:
@@ -95,7 +95,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if self.line_ is None:
             try:
                 with threadpool_limits(1):
-                    metrics = model_metrics.evaluate(
+                    metrics = measure_model(
                         self.predictor_, Dataset((), X, y, self.classes)
                     ).metrics
             except ValueError as error:  # logits that are no longer finite
@@ -131,7 +131,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return {name: space.plain(values[space.nested(name)]) for name in self.searched}
 
 
-def scores(fit: RecordedFit, X: FloatArray, y: Any) -> dict[str, float]:
+def score_fit(fit: RecordedFit, X: FloatArray, y: Any) -> dict[str, float]:
     """Return both scores of a fit, as scikit-learn asks a scorer to; NaN if it failed."""
     line = fit.measure(X, y)
     return {

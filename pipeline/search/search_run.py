@@ -27,10 +27,10 @@ from pipeline.config.run_config import FileData, RunConfig
 from pipeline.search import leaderboard, space
 from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung
-from pipeline.search.leaderboard import Standings
+from pipeline.search.leaderboard import Leaderboard, make_leaderboard, rank_candidates
 from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.search.plan import Plan
-from pipeline.search.recorded_fit import RecordedFit, scores
+from pipeline.search.recorded_fit import RecordedFit, score_fit
 from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting, QuadnetError
@@ -58,9 +58,9 @@ def header(plan: Plan, folds: Folds) -> Header:
     return Header(name=plan.config.name, config=settings_sha256(plan.config), split=folds.sha256())
 
 
-def run(
+def run_search(
     plan: Plan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
-) -> Standings:
+) -> Leaderboard:
     """Make every fit that the ledger has not, and return what came of all of them.
 
     Parameters
@@ -100,7 +100,7 @@ def run(
                 "A process of the search was killed, perhaps for want of memory. What is finished "
                 f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
             ) from error
-    result = leaderboard.of(plan, made_for, ledger.lines())
+    result = make_leaderboard(plan, made_for, ledger.lines())
     best = result.ranking[0]
     if best.failed is not None:
         raise InvalidSetting(
@@ -124,7 +124,7 @@ def _search(
         classes=folds.rows.classes,
     )
     options: dict[str, Any] = {
-        "scoring": scores,
+        "scoring": score_fit,
         "refit": False,
         "cv": PredefinedSplit(folds.fold_of),
         "error_score": "raise",
@@ -139,7 +139,7 @@ def _search(
 
     def survivors(alive: list[dict[str, Any]], rung: Rung) -> list[dict[str, Any]]:
         own = [{space.plain_name(name): value for name, value in one.items()} for one in alive]
-        here = leaderboard.ranked(plan, made_for, ledger.lines(), own, rung)
+        here = rank_candidates(plan, made_for, ledger.lines(), own, rung)
         return [_nested(one) for one in leaderboard.survivors(here)]
 
     grid = [{name: [value] for name, value in _nested(one).items()} for one in plan.candidates]
@@ -172,7 +172,7 @@ def _watched(plan: Plan, made_for: Header, ledger: Ledger, show: Show | None) ->
                 lines += ledger.lines(len(lines))
             except QuadnetError:
                 return  # said by who needs the lines
-            now = leaderboard.of(plan, made_for, lines)
+            now = make_leaderboard(plan, made_for, lines)
             show(now.n_finished, now.note())
             # With one process, what looking takes is taken from the fits.
             pause = max(_SECONDS_A_LOOK, 20.0 * (time.perf_counter() - start))

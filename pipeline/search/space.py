@@ -19,7 +19,7 @@ _MOST_WHOLE = 2**63 - 1
 _OWNER = "NeuralNetworkClassifier"
 
 
-def check(config: RunConfig, search: Search) -> None:
+def check_space(config: RunConfig, search: Search) -> None:
     """See to it that every value is one that its parameter may have.
 
     What is wrong only together, such as dropout with L-BFGS, is found when it is fitted.

@@ -14,10 +14,10 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data import splits
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts
-from pipeline.training import provenance, weight_folding
+from pipeline.data.splits import Parts, make_splits
+from pipeline.training import weight_folding
+from pipeline.training.provenance import current_lineage
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import InvalidSetting
 from quadnet.estimator import constraints
@@ -73,7 +73,7 @@ class Candidate:
         )
 
 
-def train(
+def train_candidate(
     config: RunConfig, on_epoch: OnEpoch | None = None, *, data: Parts | None = None
 ) -> Candidate:
     """Train a network as the configuration says; the test part stays sealed.
@@ -93,13 +93,13 @@ def train(
     InvalidInput
         If a file of data is not as it must be.
     """
-    config = resolved(config)
-    own = splits.of(config) if data is None else data
+    config = resolve_config(config)
+    own = make_splits(config) if data is None else data
     parameters: dict[str, Any] = dict(config.network)
     network = NeuralNetworkClassifier(**parameters)
     start = time.perf_counter()
     try:
-        found = fitted(network, own.train, own.validation, config, on_epoch=on_epoch)
+        found = fit_network(network, own.train, own.validation, config, on_epoch=on_epoch)
     except (ValueError, TypeError) as error:  # parameters that do not fit each other, divergence
         raise InvalidSetting(f"The network cannot be trained so. {error}") from error
     except (MemoryError, OverflowError) as error:
@@ -122,13 +122,13 @@ def train(
             seconds=time.perf_counter() - start,
         ),
         epochs=_epochs(network),
-        lineage=provenance.here(),
+        lineage=current_lineage(),
         scaler=found.scaler,
     )
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedNetwork:
     """A predictor with the scaler and the temperature folded in, and what those were."""
 
     predictor: Predictor
@@ -136,14 +136,14 @@ class Fitted:
     temperature: float
 
 
-def fitted(
+def fit_network(
     network: NeuralNetworkClassifier,
     train: Dataset,
     validation: Dataset | None,
     config: RunConfig,
     *,
     on_epoch: OnEpoch | None = None,
-) -> Fitted:
+) -> FittedNetwork:
     """Fit the network, and return it with the scaler and the temperature folded in.
 
     Parameters
@@ -203,10 +203,12 @@ def fitted(
             temperature = weight_folding.fit_temperature(predictor, validation)
             predictor = weight_folding.fold_temperature(predictor, temperature)
     scaled = () if scaler is None else (scaler.mean_, scaler.scale_)
-    return Fitted(predictor, dict(zip(version_files.SCALER, scaled, strict=False)), temperature)
+    return FittedNetwork(
+        predictor, dict(zip(version_files.SCALER, scaled, strict=False)), temperature
+    )
 
 
-def resolved(config: RunConfig) -> RunConfig:
+def resolve_config(config: RunConfig) -> RunConfig:
     """Return the configuration with every parameter of the network in it.
 
     A run without a seed could not be repeated: it gets seed 0.

@@ -20,7 +20,7 @@ Show = Callable[[float, str], None]
 
 
 @contextmanager
-def shown(what: str, total: float) -> Iterator[Show]:
+def show_progress(what: str, total: float) -> Iterator[Show]:
     """Show on standard output how much of `total` is done, until the work ends."""
     # Not rich's own, which takes COLUMNS=0 for a width and fails.
     size = shutil.get_terminal_size()
@@ -67,7 +67,7 @@ class _Lines:
         sys.stdout.flush()
 
 
-def of_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[[History], None]:
+def show_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[[History], None]:
     """Return what a fit calls after each epoch; `scoring` is the estimator's."""
 
     def on_epoch(history: History) -> None:

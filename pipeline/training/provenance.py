@@ -14,7 +14,7 @@ from quadnet.registry.manifest import Git, Lineage
 _LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
-def here() -> Lineage:
+def current_lineage() -> Lineage:
     """Describe this process, this machine and, if the directory is in a git repository, that."""
     # As a run trains: see candidate.fitted.
     with threadpool_limits(1):

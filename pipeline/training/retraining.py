@@ -10,12 +10,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.config.run_config import FileData, RunConfig
-from pipeline.data import splits
 from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts
-from pipeline.training import candidate_training
-from pipeline.training.candidate_training import Candidate
+from pipeline.data.splits import Parts, make_splits
+from pipeline.training.candidate_training import Candidate, resolve_config, train_candidate
 from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Part, Signature
@@ -49,7 +47,7 @@ class Retrained:
         return f"{self.outcome.value}; the first cause of difference: {self.cause}"
 
 
-def retrain(model: Model) -> Retrained:
+def retrain_version(model: Model) -> Retrained:
     """Train as the manifest says, with this machine's libraries, and compare.
 
     Every digest that the manifest records of its run is compared, of the data first: equal weights
@@ -57,7 +55,7 @@ def retrain(model: Model) -> Retrained:
     """
     manifest = model.manifest
     try:
-        config = candidate_training.resolved(RunConfig.model_validate(manifest.config))
+        config = resolve_config(RunConfig.model_validate(manifest.config))
         config = _as_published(config, manifest.signature)
         _check_reachable(config)
     except ValidationError as error:
@@ -75,7 +73,7 @@ def retrain(model: Model) -> Retrained:
 def _compared(model: Model, config: RunConfig) -> Retrained:
     """Compare the data with what the manifest records, then train and compare the networks."""
     try:
-        read = splits.of(config)
+        read = make_splits(config)
     except (InvalidInput, InvalidSetting) as error:
         return Retrained(Outcome.DIFFERENT, f"the data: {_clause(error)}")
     test = read.test.open()
@@ -83,7 +81,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
     if recorded is not None:
         return Retrained(Outcome.DIFFERENT, recorded)
     try:
-        again = candidate_training.train(config, data=read)
+        again = train_candidate(config, data=read)
     except InvalidSetting as error:
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
     if version_files.tensor_digest(again.predictor) == model.manifest.tensor_digest:

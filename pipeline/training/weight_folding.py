@@ -46,7 +46,7 @@ def coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> Bo
     return found
 
 
-def of_the_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
+def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
     """Yield what is to be said of features whose values have too few digits in the run's type.
 
     Raises

@@ -252,7 +252,7 @@ def main() -> None:
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
     from pipeline import commands
-    from pipeline.config import presets
+    from pipeline.config.presets import load_preset
     from quadnet.errors import Conflict
     from quadnet.model_names import CHAMPION
     from quadnet.registry import Registry
@@ -263,7 +263,7 @@ def up(settings: "UpSettings") -> int:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
         try:
-            commands.execute(presets.load(settings.model), registry)
+            commands.execute(load_preset(settings.model), registry)
         except Conflict as error:
             # Another process has published a better one meanwhile: that is what is served.
             print(f"{error}", flush=True)

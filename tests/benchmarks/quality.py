@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from pipeline.config import presets
-from pipeline.evaluation import candidate_evaluation
-from pipeline.training import candidate_training
+from pipeline.config.presets import load_preset
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.training.candidate_training import train_candidate
 from quadnet import NeuralNetworkClassifier, quadrants
 
 FEW_POINTS = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 1000, "tol": 1e-9}
@@ -62,9 +62,9 @@ def few_points(seeds: int) -> None:
 def preset(seeds: int) -> None:
     """Print what the preset `quadrants` reaches, whatever its seed, and how long it trains."""
     trials = [
-        candidate_evaluation.judge(
-            candidate_training.train(
-                presets.load(
+        evaluate_candidate(
+            train_candidate(
+                load_preset(
                     "quadrants",
                     [f"data.seed={seed}", f"network.random_state={seed}", "test.points=100_000"],
                 )
@@ -85,7 +85,7 @@ def digits(seeds: int) -> None:
     """Print cross-validated accuracies on the digits."""
     X, y = load_digits(return_X_y=True)
     folds = StratifiedKFold(10, shuffle=True, random_state=0)
-    network: dict[str, Any] = dict(presets.load("digits").network)
+    network: dict[str, Any] = dict(load_preset("digits").network)
     makers = {
         "quadnet, preset digits": lambda seed: NeuralNetworkClassifier(
             **(network | {"random_state": seed})

@@ -12,7 +12,7 @@ _FILES = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
 NAMES = tuple(sorted(_FILES))
 
 
-def load(name: str, changes: Sequence[str] = ()) -> RunConfig:
+def load_preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
     """Return the preset of this name, changed as `runfile.load` does; raise NotFound if none."""
     if name not in _FILES:
         raise NotFound(

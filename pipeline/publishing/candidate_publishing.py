@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from pipeline.data.datasets import Dataset
-from pipeline.evaluation.candidate_evaluation import Trial
+from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.model_metrics import Evaluation
 from pipeline.report import card, page
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting, NotFound
@@ -26,8 +26,8 @@ _MOST_ATTEMPTS = 20
 """How often an alias is tried to be moved while other writers change the model's aliases."""
 
 
-def publish(
-    trial: Trial,
+def publish_candidate(
+    trial: CandidateEvaluation,
     registry: Registry,
     *,
     alias: str = CHAMPION,
@@ -85,7 +85,7 @@ def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
     return X[finite]
 
 
-def _attachments(trial: Trial, record: Record, version: int) -> Mapping[str, bytes]:
+def _attachments(trial: CandidateEvaluation, record: Record, version: int) -> Mapping[str, bytes]:
     """Return what people read of a version, beside what servers do."""
     evaluated = {name: _evaluated(e) for name, e in trial.evaluations.items()}
     files = {
@@ -133,7 +133,7 @@ def champion_of(
 
 
 def _promote(
-    trial: Trial, registry: Registry, version: int, alias: str, forced: str | None
+    trial: CandidateEvaluation, registry: Registry, version: int, alias: str, forced: str | None
 ) -> None:
     """Point the alias at the version, once it has been judged against the present champion.
 
@@ -171,8 +171,8 @@ def _promote(
 
 
 def _judged_again(
-    trial: Trial, champion: Model | None, version: int, alias: str, forced: str | None
-) -> Trial:
+    trial: CandidateEvaluation, champion: Model | None, version: int, alias: str, forced: str | None
+) -> CandidateEvaluation:
     """Return the trial judged against this champion; raise Conflict if it failed."""
     name = trial.candidate.config.name
     present = "there is none" if champion is None else f"now version {champion.manifest.version}"
@@ -197,7 +197,7 @@ def _by_hand(name: str, version: int, alias: str) -> str:
     return f"To make it {alias} anyway: quadnet models alias {name} {alias}={version}"
 
 
-def _reason(trial: Trial, forced: str | None) -> str:
+def _reason(trial: CandidateEvaluation, forced: str | None) -> str:
     """Return why the alias moves, for the history."""
     if not trial.passed:
         return f"forced: {forced}"
