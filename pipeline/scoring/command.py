@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.scoring import job
+from pipeline.scoring import scoring_job
 from pipeline.settings import ScoreSettings
 from pipeline.training.progress import show_progress
 from quadnet.cli.settings import expand_user
@@ -19,7 +19,7 @@ def score(settings: ScoreSettings) -> int:
     start = time.perf_counter()
     with show_progress(f"Scoring {source.name}", 1.0) as show:
         try:
-            summary = job.score(
+            summary = scoring_job.score(
                 model,
                 source,
                 target,

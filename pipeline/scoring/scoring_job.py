@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from pipeline.data.chunks import Chunk, Fault, Position, refusal, wrong
-from pipeline.scoring.csvoutput import cell, quoted
-from pipeline.scoring.partial import Partial, rejected_rows
+from pipeline.scoring.csv_output import cell, quoted
+from pipeline.scoring.partial_output import Partial, rejected_rows
 from quadnet import __version__
 from quadnet.errors import InvalidInput, InvalidSetting
 from quadnet.nn.predictor import Predictor, decide
@@ -72,7 +72,7 @@ class Output(Protocol):
 
 
 _FORMATS = {
-    ".csv": ("pipeline.data.csv_file:CsvFile", "pipeline.scoring.csvoutput:CsvOutput"),
+    ".csv": ("pipeline.data.csv_file:CsvFile", "pipeline.scoring.csv_output:CsvOutput"),
     ".parquet": ("pipeline.data.parquet:ParquetSource", "pipeline.data.parquet:ParquetOutput"),
 }
 
