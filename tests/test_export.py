@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from pipeline.model_settings import ExportSettings
+from pipeline.commands.model_settings import ExportSettings
 from pipeline.publishing import onnx_export
 from quadnet import __version__
 from quadnet.cli import parser

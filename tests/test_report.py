@@ -230,12 +230,12 @@ import sys
 sys.path.insert(0, ".")
 sys.modules["matplotlib"] = None
 from pathlib import Path
-from pipeline import publishing
+from pipeline.publishing.candidate_publishing import publish_candidate
 from quadnet.registry import Registry
 from tests.reported import judged
 done = judged("xy", "ab")
 for _ in range(2):
-    model = publishing.publish(done, Registry(Path({str(tmp_path)!r})))
+    model = publish_candidate(done, Registry(Path({str(tmp_path)!r})))
     print(*sorted(model.manifest.files))
     if sys.modules["matplotlib"] is None:
         del sys.modules["matplotlib"]

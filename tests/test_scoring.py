@@ -585,7 +585,7 @@ from pathlib import Path
 
 import pyarrow.compute  # here, so that not every child must
 
-from pipeline.scoring import job
+from pipeline.scoring import scoring_job as job
 from pipeline.data import parquet
 from quadnet.registry import Registry
 
@@ -699,7 +699,7 @@ OTHER_BATCHES = """
 import os, signal, sys
 from pathlib import Path
 
-from pipeline.scoring import job
+from pipeline.scoring import scoring_job as job
 from pipeline.data import parquet
 from quadnet.registry import Registry
 

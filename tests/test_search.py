@@ -18,18 +18,18 @@ from sklearn.model_selection import GridSearchCV, ParameterSampler, StratifiedKF
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.commands.search import search as command
+from pipeline.commands.settings import SearchSettings
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from pipeline.data import datasets
 from pipeline.data.splits import make_splits
 from pipeline.search import halving, search_run
-from pipeline.search.command import search as command
 from pipeline.search.cross_validation import make_folds
 from pipeline.search.leaderboard import make_leaderboard
 from pipeline.search.ledger import Header, Ledger, Line
 from pipeline.search.plan import make_plan
 from pipeline.search.search_run import run_search
-from pipeline.settings import SearchSettings
 from pipeline.training.candidate_training import train_candidate
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import GateFailed, InvalidSetting

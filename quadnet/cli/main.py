@@ -43,64 +43,64 @@ VERBS = {
     ),
     "train": Verb(
         "data -> fit -> evaluate -> gate -> publish",
-        "pipeline.settings:TrainSettings",
-        "pipeline.commands:train",
+        "pipeline.commands.settings:TrainSettings",
+        "pipeline.commands.train:train",
         outlives_reader=True,
     ),
     "search": Verb(
         "try parameters of the network, then train with the best",
-        "pipeline.settings:SearchSettings",
-        "pipeline.search.command:search",
+        "pipeline.commands.settings:SearchSettings",
+        "pipeline.commands.search:search",
         outlives_reader=True,
     ),
     "score": Verb(
         "answer every row of a CSV or Parquet file of any size",
-        "pipeline.settings:ScoreSettings",
-        "pipeline.scoring.command:score",
+        "pipeline.commands.settings:ScoreSettings",
+        "pipeline.commands.score:score",
         outlives_reader=True,
     ),
     "models list": Verb(
         "list the published versions and their aliases",
-        "pipeline.model_settings:ListSettings",
-        "pipeline.models:list_versions",
+        "pipeline.commands.model_settings:ListSettings",
+        "pipeline.commands.models:list_versions",
     ),
     "models show": Verb(
         "show what a version is, and how it was made and judged",
-        "pipeline.model_settings:ShowSettings",
-        "pipeline.models:show",
+        "pipeline.commands.model_settings:ShowSettings",
+        "pipeline.commands.models:show",
     ),
     "models diff": Verb(
         "compare two versions: metrics, settings, changed answers",
-        "pipeline.model_settings:DiffSettings",
-        "pipeline.models:diff",
+        "pipeline.commands.model_settings:DiffSettings",
+        "pipeline.commands.models:diff",
     ),
     "models alias": Verb(
         "show the aliases' history, or change several at once",
-        "pipeline.model_settings:AliasSettings",
-        "pipeline.models:alias",
+        "pipeline.commands.model_settings:AliasSettings",
+        "pipeline.commands.models:alias",
         outlives_reader=True,
     ),
     "models rollback": Verb(
         "point an alias at what it pointed to before",
-        "pipeline.model_settings:RollbackSettings",
-        "pipeline.models:rollback",
+        "pipeline.commands.model_settings:RollbackSettings",
+        "pipeline.commands.models:rollback",
         outlives_reader=True,
     ),
     "models verify": Verb(
         "verify every byte and self-test; --retrain rebuilds",
-        "pipeline.model_settings:VerifySettings",
-        "pipeline.models:verify",
+        "pipeline.commands.model_settings:VerifySettings",
+        "pipeline.commands.models:verify",
     ),
     "models gc": Verb(
         "remove old versions and litter (a dry run unless --apply)",
-        "pipeline.model_settings:GcSettings",
-        "pipeline.models:gc",
+        "pipeline.commands.model_settings:GcSettings",
+        "pipeline.commands.models:gc",
         outlives_reader=True,
     ),
     "models export": Verb(
         "write a version as an ONNX file",
-        "pipeline.model_settings:ExportSettings",
-        "pipeline.models:export",
+        "pipeline.commands.model_settings:ExportSettings",
+        "pipeline.commands.models:export",
         outlives_reader=True,
     ),
     "serve": Verb(
@@ -251,7 +251,7 @@ def main() -> None:
 
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
-    from pipeline import commands
+    from pipeline.commands import train
     from pipeline.config.presets import load_preset
     from quadnet.errors import Conflict
     from quadnet.model_names import CHAMPION
@@ -263,7 +263,7 @@ def up(settings: "UpSettings") -> int:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
         try:
-            commands.execute(load_preset(settings.model), registry)
+            train.execute(load_preset(settings.model), registry)
         except Conflict as error:
             # Another process has published a better one meanwhile: that is what is served.
             print(f"{error}", flush=True)

@@ -61,7 +61,7 @@ def work():
 """
 
 QUADNET = """
-from pipeline.scoring import job
+from pipeline.scoring import scoring_job as job
 from pipeline.data import parquet
 from quadnet.registry import Registry
 model = Registry(folder / "registry").load("bench", 1)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipeline.model_settings import (
+from pipeline.commands.model_settings import (
     AliasSettings,
     DiffSettings,
     ExportSettings,

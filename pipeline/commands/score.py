@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
+from pipeline.commands.settings import ScoreSettings
 from pipeline.scoring import scoring_job
-from pipeline.settings import ScoreSettings
 from pipeline.training.progress import show_progress
 from quadnet.cli.settings import expand_user
 from quadnet.registry import Registry

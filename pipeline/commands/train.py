@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.commands.settings import TrainSettings
 from pipeline.config.presets import load_preset
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
-from pipeline.settings import TrainSettings
 from quadnet.cli.settings import expand_user
 from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry

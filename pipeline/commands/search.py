@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import commands
+from pipeline.commands import train
+from pipeline.commands.settings import SearchSettings
 from pipeline.config.run_config import RunConfig
-from pipeline.settings import SearchSettings
 from quadnet.registry import Registry
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 def search(settings: SearchSettings) -> int:
     """Search, and then do as `train` does; or only report what a search has found so far."""
-    configuration = commands.configuration(settings)
+    configuration = train.configuration(settings)
     path = settings.ledger or Path(f"{configuration.name}.search.jsonl")
     if settings.report:
         _report(configuration, path)
@@ -31,9 +31,9 @@ def search(settings: SearchSettings) -> int:
 
     planned = make_plan(configuration)
     forced = settings.reason if settings.force else None
-    data = commands.read_data(planned.config, registry, forced)
+    data = train.read_data(planned.config, registry, forced)
     best = _best(planned, data, path, settings)
-    commands.execute(best, registry, alias=settings.alias, forced=forced, data=data)
+    train.execute(best, registry, alias=settings.alias, forced=forced, data=data)
     return 0
 
 
