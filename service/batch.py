@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
-from service import packed
 from service.outputs import Output
 from service.slices import Slices, rows_at_once
 from service.stubs.inference.v2 import inference_pb2 as pb
+from service.wire import packed_arrays
 
 _Response = pb.ModelInferResponse
 _Tensor = _Response.InferOutputTensor
@@ -75,16 +75,16 @@ class Batch:
         tensors = tuple(
             (output.name, output.datatype, (n_rows, *output.row_shape)) for output in self._outputs
         )
-        parts = [packed.write(_ID, request_id.encode())]
+        parts = [packed_arrays.write(_ID, request_id.encode())]
         if raw:
             parts.append(_without_values(manifest.model, manifest.version, tensors))
-            parts.extend(packed.write_one(_RAW, b"".join(slices)) for slices in self._values)
+            parts.extend(packed_arrays.write_one(_RAW, b"".join(slices)) for slices in self._values)
             return b"".join(parts)
         parts.append(_without_values(manifest.model, manifest.version, ()))
         for output, tensor, slices in zip(self._outputs, tensors, self._values, strict=True):
-            contents = packed.write_one(_CONTENTS, output.typed(b"".join(slices)))
+            contents = packed_arrays.write_one(_CONTENTS, output.typed(b"".join(slices)))
             parts.append(
-                packed.write_one(_OUTPUTS, _tensor(*tensor).SerializeToString() + contents)
+                packed_arrays.write_one(_OUTPUTS, _tensor(*tensor).SerializeToString() + contents)
             )
         return b"".join(parts)
 

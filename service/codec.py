@@ -15,9 +15,9 @@ from quadnet import quadrants
 from quadnet.errors import InvalidInput, Unsupported, Violation, listing
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
-from service import packed
-from service.finite import check_finite
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire import packed_arrays
+from service.wire.finite import check_finite
 
 M = TypeVar("M", bound=Message)
 
@@ -65,7 +65,7 @@ def decode_points(content: bytes, *, max_points: int) -> tuple[pb.ClassifyReques
         If the bytes are no such message, there are too many points, x and y differ in length, a
         coordinate is not finite, or min_certainty is not within 0 to 1.
     """
-    split = packed.read_doubles(content, (_X, _Y))
+    split = packed_arrays.read_doubles(content, (_X, _Y))
     if split is None:
         request = parse(pb.ClassifyRequest, content)
         x, y = np.array(request.x), np.array(request.y)
@@ -169,9 +169,9 @@ class Answers:
         return b"".join(
             (
                 _named(manifest.model, manifest.version, self._model.digest),
-                packed.write(_QUADRANTS, b"".join(self._quadrants)),
-                packed.write(_CERTAINTIES, b"".join(self._certainties)),
-                packed.write(_ALL_CERTAINTIES, b"".join(self._all)),
+                packed_arrays.write(_QUADRANTS, b"".join(self._quadrants)),
+                packed_arrays.write(_CERTAINTIES, b"".join(self._certainties)),
+                packed_arrays.write(_ALL_CERTAINTIES, b"".join(self._all)),
             )
         )
 
@@ -222,8 +222,8 @@ def encode_points(
     return b"".join(
         (
             rest.SerializeToString(),
-            packed.doubles(_X, X[:, 0]),
-            packed.doubles(_Y, X[:, 1]),
+            packed_arrays.doubles(_X, X[:, 0]),
+            packed_arrays.doubles(_Y, X[:, 1]),
         )
     )
 

@@ -8,8 +8,8 @@ from quadnet.nn.layer_trace import LayerTrace, trace
 from quadnet.nn.network import Network
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
-from service import packed
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire import packed_arrays
 
 _WEIGHTS = pb.Layer.WEIGHTS_FIELD_NUMBER
 _TERMS = pb.UnitTrace.TERMS_FIELD_NUMBER
@@ -88,7 +88,7 @@ def network_layers(network: Network) -> list[pb.Layer]:
 def _layer(activation: str, W: FloatArray, b: FloatArray) -> pb.Layer:
     inputs, units = W.shape
     described = pb.Layer(activation=activation, inputs=inputs, units=units, biases=b.tolist())
-    described.MergeFromString(packed.doubles(_WEIGHTS, W))
+    described.MergeFromString(packed_arrays.doubles(_WEIGHTS, W))
     return described
 
 
@@ -103,5 +103,5 @@ def layer_trace(traced: LayerTrace) -> pb.LayerTrace:
         strict=True,
     ):
         unit = described.units.add(bias=bias, pre_activation=z, activation=a)
-        unit.MergeFromString(packed.doubles(_TERMS, terms))
+        unit.MergeFromString(packed_arrays.doubles(_TERMS, terms))
     return described

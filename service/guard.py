@@ -23,7 +23,7 @@ from service.call import REQUEST_ID, Call, Context, read_message
 from service.errors import UnknownMethod, to_status, trailing_metadata
 from service.message_waits import MessageWaits
 from service.policies.policy import Policy
-from service.size import check_size
+from service.wire.size import check_size
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from service.guard import Guard, Handler
 from service.live import LiveModels
 from service.registry_reads import CheckCallers
 from service.settings import ServeSettings
-from service.size import check_size
 from service.slices import Slices
 from service.statistics import Statistics
 from service.stubs.inference.v2 import inference_pb2 as pb
+from service.wire.size import check_size
 
 T = TypeVar("T")
 

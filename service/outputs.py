@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
-from service import packed
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.tensors import refuse_shared_memory
+from service.wire import packed_arrays
 
 PROBABILITIES, LABEL = "probabilities", "label"
 
@@ -70,7 +70,7 @@ class Probabilities(Output):
 
     def typed(self, values: bytes) -> bytes:
         """Return the packed field of them."""
-        return packed.write(_TYPED[self.datatype], values)
+        return packed_arrays.write(_TYPED[self.datatype], values)
 
 
 class Label(Output):
@@ -174,7 +174,7 @@ def _element(*, raw: bool) -> Callable[[bytes], bytes]:
     """Return what writes one element of a BYTES tensor."""
     if raw:
         return lambda content: len(content).to_bytes(4, "little") + content
-    return lambda content: packed.write_one(_TYPED["BYTES"], content)
+    return lambda content: packed_arrays.write_one(_TYPED["BYTES"], content)
 
 
 @lru_cache(maxsize=64)

@@ -10,9 +10,9 @@ from service.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.codec import SERVICE
 from service.guard import Guard, Handler
 from service.live import LiveModels
-from service.size import check_size
 from service.slices import Slices, rows_at_once
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire.size import check_size
 
 
 class QuadrantServicer:

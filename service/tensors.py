@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, listing, shorten
-from service import packed
 from service.codec import parse
-from service.finite import check_finite
 from service.stubs.inference.v2 import inference_pb2 as pb
+from service.wire import packed_arrays
+from service.wire.finite import check_finite
 
 INPUT = "x"
 
@@ -67,14 +67,14 @@ def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffe
     InvalidInput
         If the bytes are no such message, or a large one of many parts.
     """
-    parted = packed.split(content, (_RAW,))
+    parted = packed_arrays.split(content, (_RAW,))
     if parted is None:
         if len(content) > _MAX_IN_PARTS:
             raise InvalidInput(
                 [
                     Violation(
                         "request",
-                        f"expected at most {packed.MAX_FIELDS} inputs, outputs, parameters and "
+                        f"expected at most {packed_arrays.MAX_FIELDS} inputs, outputs, parameters and "
                         f"other fields in a message of more than {_MAX_IN_PARTS} bytes, got more",
                     )
                 ]

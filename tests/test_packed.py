@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service import packed
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire import packed_arrays
 
 X, Y = 2, 3
 
@@ -26,7 +26,7 @@ def same(a, b):
 @given(x=doubles, y=doubles)
 def test_doubles_are_written_as_protobuf_writes_them(x, y):
     plain = pb.ClassifyRequest(x=x.tolist(), y=y.tolist()).SerializeToString()
-    assert packed.doubles(X, x) + packed.doubles(Y, y) == plain
+    assert packed_arrays.doubles(X, x) + packed_arrays.doubles(Y, y) == plain
 
 
 @given(numbers=quadrants, certainties=floats)
@@ -37,8 +37,8 @@ def test_an_answer_from_arrays_is_the_one_from_lists(numbers, certainties):
     )
     written = (
         pb.ClassifyResponse(model=model).SerializeToString()
-        + packed.write(2, numbers.tobytes())
-        + packed.write(3, certainties.tobytes())
+        + packed_arrays.write(2, numbers.tobytes())
+        + packed_arrays.write(3, certainties.tobytes())
     )
     assert same(pb.ClassifyResponse.FromString(written), plain)
     assert written == plain.SerializeToString()
@@ -49,7 +49,7 @@ def test_columns_are_read_in_place_and_the_rest_is_left(x, y, certainty, name):
     message = pb.ClassifyRequest(
         model=pb.ModelRef(name=name), x=x.tolist(), y=y.tolist(), min_certainty=certainty
     )
-    columns, rest = packed.read_doubles(message.SerializeToString(), (X, Y))
+    columns, rest = packed_arrays.read_doubles(message.SerializeToString(), (X, Y))
     empty = np.empty(0)
     np.testing.assert_array_equal(columns.get(X, empty), x)
     np.testing.assert_array_equal(columns.get(Y, empty), y)
@@ -59,7 +59,7 @@ def test_columns_are_read_in_place_and_the_rest_is_left(x, y, certainty, name):
 
 @given(content=st.binary(max_size=100))
 def test_whatever_the_bytes_are_it_agrees_with_protobuf_or_leaves_them_to_it(content):
-    split = packed.read_doubles(content, (X, Y))
+    split = packed_arrays.read_doubles(content, (X, Y))
     if split is None:
         return
     columns, rest = split
@@ -94,7 +94,7 @@ ONE = np.array([1.0]).tobytes()
     ],
 )
 def test_what_is_spelled_otherwise_is_left_to_protobuf(content):
-    assert packed.read_doubles(content, (X, Y)) is None
+    assert packed_arrays.read_doubles(content, (X, Y)) is None
     message = pb.ClassifyRequest.FromString(content)
     assert len(message.x) == len(message.y) > 0
 
@@ -112,7 +112,7 @@ def test_what_is_spelled_otherwise_is_left_to_protobuf(content):
     ],
 )
 def test_what_is_damaged_is_left_to_protobuf_which_refuses_it(content):
-    assert packed.read_doubles(content, (X, Y)) is None
+    assert packed_arrays.read_doubles(content, (X, Y)) is None
     with pytest.raises(DecodeError):
         pb.ClassifyRequest.FromString(content)
 
@@ -128,7 +128,7 @@ def test_splitting_a_message_loses_nothing(parts, id_, shape):
         id=id_, inputs=[{"name": "x", "shape": shape}], raw_input_contents=parts
     )
     content = request.SerializeToString()
-    places, rest = packed.split(content, (7,))
+    places, rest = packed_arrays.split(content, (7,))
     assert [content[start:end] for _, start, end in places] == parts
     request.ClearField("raw_input_contents")
     assert inference_pb2.ModelInferRequest.FromString(rest) == request
