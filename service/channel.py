@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from quadnet.errors import InvalidSetting
-from service import tls
-from service.address import is_here
 from service.codec import SERVICE
+from service.net import tls
+from service.net.address import is_here
+from service.net.tokens import read_tokens
 from service.settings import check_client_tls
-from service.tokens import read_tokens
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6):(//[^/]*)?/?")
 

@@ -18,8 +18,8 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-from service import address
-from service.address import CannotListen
+from service.net import address
+from service.net.address import CannotListen
 
 REGISTRY = CollectorRegistry()
 

@@ -11,15 +11,17 @@ import grpc.aio
 import numpy as np
 import structlog
 
-from service import address, codec, health, inference, reflection
-from service.address import CannotListen
+from service import codec, health, inference, reflection
 from service.backlog import Backlog
 from service.call import Context
-from service.connections import ServerSockets
 from service.guard import Guard
 from service.health import Health
 from service.inference import InferenceServicer
 from service.live import LiveModels
+from service.net import address
+from service.net.address import CannotListen
+from service.net.connections import ServerSockets
+from service.net.tls import ServerFiles
 from service.policies.access_log import AccessLog
 from service.policies.accounting import Accounting
 from service.policies.admission import Admission
@@ -33,7 +35,6 @@ from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
 from service.slices import Slices
 from service.stop_signals import stop_signals
-from service.tls import ServerFiles
 from service.transport import make_server
 
 SERVICES = (codec.SERVICE, inference.SERVICE)

@@ -15,7 +15,7 @@ from quadnet.cli.settings import (
     variable,
 )
 from quadnet.model_names import CHAMPION, ModelName, ReadableAlias
-from service import address
+from service.net import address
 
 # A day is more than anybody means, and far below what makes a clock overflow.
 MOST_SECONDS = 86_400

@@ -16,7 +16,8 @@ import structlog
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from service import address, metrics
+from service import metrics
+from service.net import address
 from service.settings import ServeSettings
 from service.stop_signals import stop_signals
 from service.worker import OnStart

@@ -11,9 +11,10 @@ import uvloop
 
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
-from service import address, logs, metrics
+from service import logs, metrics
 from service.handover import received
 from service.live import LiveModels
+from service.net import address
 from service.policies.draining import Draining
 from service.server import Server, policies
 from service.settings import ServeSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service import address
+from service.net import address
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 from tests.exact import publish

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from quadnet.errors import InvalidSetting, Unauthenticated, Unreachable
-from service.certificates import validities
 from service.client import QuadrantClient
+from service.net.certificates import validities
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.certificates import Authority
 from tests.exact import publish

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from quadnet.errors import Unauthenticated
 from service.call import Call
+from service.net.reloading import Reloaded
+from service.net.tokens import read_tokens
 from service.policies.policy import Policy
-from service.reloading import Reloaded
-from service.tokens import read_tokens
 
 
 class Authentication(Policy):

@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from quadnet.errors import InvalidSetting
-from service.reloading import Reloaded
+from service.net.reloading import Reloaded
 from service.settings import ServeSettings
 
 _log = structlog.get_logger(__name__)
@@ -113,7 +113,7 @@ def channel_credentials(
 
 def _ends(path: Path) -> list[datetime]:
     """Return when the certificates in a file expire; warn of those that are not valid now."""
-    from service.certificates import validities  # noqa: PLC0415 - it imports ssl: see below
+    from service.net.certificates import validities  # noqa: PLC0415 - it imports ssl: see below
 
     try:
         found = validities(_pem(path))

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import address
+from service.net import address
 from service.web import connect
 from service.web.connect import Failure
 
