@@ -11,8 +11,8 @@ from typing import NamedTuple
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import ChannelzServicer
 
-from service import metrics
 from service.open_calls import OpenCalls
+from service.telemetry import metrics
 
 _SECONDS_BETWEEN_SAMPLES = 0.05
 """To ask gRPC takes a third of a millisecond, so this costs less than 1 % of a busy server."""

@@ -28,8 +28,8 @@ from quadnet.model_names import CHAMPION, LATEST
 from quadnet.registry import Registry
 from quadnet.registry.alias_log import Targets
 from quadnet.registry.version_files import Model
-from service import metrics
 from service.registry_reads import RegistryReads
+from service.telemetry import metrics
 from service.version_index import VersionIndex
 
 LOADED_ON_DEMAND = 8

@@ -11,12 +11,13 @@ from contextlib import ExitStack
 import structlog
 
 from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
-from service import beside, logs, metrics
+from service import beside
 from service.net import address
 from service.net.tls import ServerFiles
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
 from service.stop_signals import stop_signals
 from service.supervisor import Supervisor
+from service.telemetry import logs, metrics
 from service.worker import work
 
 _log = structlog.get_logger(__name__)

@@ -16,10 +16,10 @@ import structlog
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from service import metrics
 from service.net import address
 from service.settings import ServeSettings
 from service.stop_signals import stop_signals
+from service.telemetry import metrics
 from service.worker import OnStart
 from service.worker_process import WorkerFailed, WorkerProcess
 

@@ -11,13 +11,13 @@ import uvloop
 
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
-from service import logs, metrics
 from service.handover import received
 from service.live import LiveModels
 from service.net import address
 from service.policies.draining import Draining
 from service.server import Server, policies
 from service.settings import ServeSettings
+from service.telemetry import logs, metrics
 
 OnStart = Callable[[str, int], None]
 """Told, in words, what is served, and the port that is listened on."""

@@ -17,9 +17,9 @@ from typing import Any, Self
 import structlog
 
 from quadnet.errors import QuadnetError
-from service import metrics
 from service.handover import command
 from service.settings import ServeSettings
+from service.telemetry import metrics
 
 _LONGEST_LINE = 2**24
 """Bytes. A report has some tens of thousands."""

@@ -4,9 +4,9 @@ import importlib
 
 from quadnet.cli.main import VERBS
 from quadnet.cli.settings import is_list, is_positional, variable_of
-from service import metrics
 from service.errors import TABLE
 from service.errors import reasons as errors_by_reason
+from service.telemetry import metrics
 
 HEAD = """# Reference
 

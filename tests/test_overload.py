@@ -9,7 +9,6 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet.errors import Overloaded
-from service import metrics
 from service.call import Call
 from service.policies.accounting import Accounting
 from service.policies.admission import LONGEST_WAIT, Admission
@@ -17,6 +16,7 @@ from service.policies.measurement import Measurement
 from service.policies.policy import Policy
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.telemetry import metrics
 from tests.exact import publish
 from tests.inference import InferenceStub
 from tests.loading import CLASSIFY

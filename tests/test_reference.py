@@ -1,6 +1,6 @@
 """The reference is what the code declares, and says nothing else."""
 
-from service import metrics
+from service.telemetry import metrics
 from tests.reference import reference
 from tests.serving import ROOT
 

@@ -333,7 +333,7 @@ def _run(name: str, words: list[str]) -> int:
     _show_file_system_warnings(f"quadnet {name}")
     if not verb.serves:
         return _run_verb(name, verb, settings)
-    from service.logs import background_output
+    from service.telemetry.logs import background_output
 
     with background_output():
         return _run_verb(name, verb, settings)

@@ -49,7 +49,7 @@ class ServerFiles:
 
         They are used all the same: the clock may be wrong, and no connection is worse.
         """
-        from service import metrics  # noqa: PLC0415 - clients import this module, and have none
+        from service.telemetry import metrics  # noqa: PLC0415 - clients import this module, and have none
 
         for path in (self.certificate, self.client_ca):
             if path is not None and (ends := _ends(path)):

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from service import metrics
 from service.call import Call
+from service.telemetry import metrics
 
 
 class Measurement:

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from quadnet.cli.settings import DEFAULT_HOST
-from service import beside, logs
+from service import beside
 from service.channel import authorization, connect
 from service.handover import received
 from service.net import address
@@ -21,6 +21,7 @@ from service.net.host_check import SECURITY_HEADERS, allowed_hosts
 from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
 from service.settings import PlaygroundSettings
 from service.stop_signals import stop_signals
+from service.telemetry import logs
 from service.web.gateway import Gateway, Target
 
 _log = structlog.get_logger(__name__)

@@ -15,11 +15,11 @@ import grpc
 import grpc.aio
 
 from quadnet.registry import Registry
-from service import logs
 from service.live import LiveModels
 from service.policies.draining import Draining
 from service.server import Server
 from service.settings import ServeSettings
+from service.telemetry import logs
 
 SERVICE = "quadrant.v1.QuadrantService"
 OPTIONS = [

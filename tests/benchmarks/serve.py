@@ -24,12 +24,12 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
 from quadnet.registry import Registry, alias_changes
-from service import logs
 from service.call import Call
 from service.policies.draining import Draining
 from service.server import policies
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.telemetry import logs
 from tests.benchmarks import infer, loading
 from tests.benchmarks.overload import HealthChecks, Offer
 from tests.exact import record

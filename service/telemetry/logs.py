@@ -13,9 +13,9 @@ from typing import Any
 
 import structlog
 
-from service import metrics
-from service.line_writer import LineWriter
 from service.settings import Level
+from service.telemetry import metrics
+from service.telemetry.line_writer import LineWriter
 
 
 @contextmanager
