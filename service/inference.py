@@ -9,11 +9,11 @@ from quadnet.registry.version_files import Model
 from service import metadata, outputs, tensors
 from service.batch import Batch
 from service.call import Call
-from service.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.codec import parse
 from service.guard import Guard, Handler
-from service.live import LiveModels
-from service.registry_reads import CheckCallers
+from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
+from service.models.live_models import LiveModels
+from service.models.registry_reads import CheckCallers
 from service.settings import ServeSettings
 from service.slices import Slices
 from service.statistics import Statistics

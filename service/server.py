@@ -17,7 +17,8 @@ from service.call import Context
 from service.guard import Guard
 from service.health import Health
 from service.inference import InferenceServicer
-from service.live import LiveModels
+from service.models.live_models import LiveModels
+from service.models.registry_reads import start_thread
 from service.net import address
 from service.net.address import CannotListen
 from service.net.connections import ServerSockets
@@ -30,7 +31,6 @@ from service.policies.deadline import Deadline
 from service.policies.draining import Draining, stopping
 from service.policies.measurement import Measurement
 from service.policies.policy import Policy
-from service.registry_reads import start_thread
 from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
 from service.slices import Slices

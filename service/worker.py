@@ -12,7 +12,7 @@ import uvloop
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
 from service.handover import received
-from service.live import LiveModels
+from service.models.live_models import LiveModels
 from service.net import address
 from service.policies.draining import Draining
 from service.server import Server, policies

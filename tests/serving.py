@@ -19,7 +19,7 @@ import pytest
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.live import LiveModels
+from service.models.live_models import LiveModels
 from service.policies.draining import Draining
 from service.server import Server
 from service.settings import ServeSettings

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from quadnet.registry import tombstones
-from service.live import LiveModels
+from service.models.live_models import LiveModels
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 from tests.exact import publish

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from quadnet.errors import NotReady, Overloaded
-from service.registry_reads import RegistryReads
+from service.models.registry_reads import RegistryReads
 
 SOON = 0.05
 LONG = 60

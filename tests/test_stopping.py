@@ -26,7 +26,8 @@ LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
 HALTING = """
 import time
 from quadnet.cli import main as cli
-from service import address, logs
+from service.net import address
+from service.telemetry import logs
 
 def halt(*_):
     print("halted", flush=True)

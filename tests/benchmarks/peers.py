@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from quadnet.registry import Registry
-from service.live import LiveModels
+from service.models.live_models import LiveModels
 from service.policies.draining import Draining
 from service.server import Server
 from service.settings import ServeSettings

@@ -28,9 +28,9 @@ from quadnet.model_names import CHAMPION, LATEST
 from quadnet.registry import Registry
 from quadnet.registry.alias_log import Targets
 from quadnet.registry.version_files import Model
-from service.registry_reads import RegistryReads
+from service.models.registry_reads import RegistryReads
+from service.models.version_index import VersionIndex
 from service.telemetry import metrics
-from service.version_index import VersionIndex
 
 LOADED_ON_DEMAND = 8
 """How many models, beside the default one, are kept loaded because calls asked for them."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 
 from quadnet.errors import QuadnetError, RegistryError
-from service.live import LiveModels
+from service.models.live_models import LiveModels
+from service.models.version_index import Version
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.version_index import Version
 
 _log = structlog.get_logger(__name__)
 
