@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 from grpc_health.v1 import health, health_pb2
 
 from quadnet.errors import NotFound, listing
-from service.call import Call
 from service.codec import parse
-from service.guard import Guard, Handler
-from service.open_calls import OpenCalls
+from service.rpc.call import Call
+from service.rpc.handlers import Guard, Handler
+from service.rpc.open_calls import OpenCalls
 
 NAME = health.SERVICE_NAME
 

@@ -8,14 +8,14 @@ from quadnet.errors import CorruptVersion, NotReady, RegistryError
 from quadnet.registry.version_files import Model
 from service import metadata, outputs, tensors
 from service.batch import Batch
-from service.call import Call
 from service.codec import parse
-from service.guard import Guard, Handler
 from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.models.live_models import LiveModels
 from service.models.registry_reads import CheckCallers
+from service.rpc.call import Call
+from service.rpc.compute_thread import Slices
+from service.rpc.handlers import Guard, Handler
 from service.settings import ServeSettings
-from service.slices import Slices
 from service.statistics import Statistics
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire.size import check_size

@@ -15,13 +15,13 @@ from quadnet import quadrants
 from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace
 from service import codec, description
-from service.call import Call
-from service.guard import Guard, Handler
-from service.policies.access_log import AccessLog
-from service.policies.accounting import Accounting
-from service.policies.admission import Admission
-from service.policies.deadline import Deadline
 from service.recipe import Recipe, inspected, train_recipe
+from service.rpc.call import Call
+from service.rpc.handlers import Guard, Handler
+from service.rpc.policies.access_log import AccessLog
+from service.rpc.policies.accounting import Accounting
+from service.rpc.policies.admission import Admission
+from service.rpc.policies.deadline import Deadline
 from service.sandbox import Sandbox, decision_map, judge, probabilities
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 

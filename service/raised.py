@@ -1,4 +1,4 @@
-"""The error that a server raised, from what travels of it: `service.errors` the other way round."""
+"""The error that a server raised, from what travels of it: `service.rpc.errors` the other way round."""
 
 import re
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from quadnet.errors import InvalidInput, NotReady, Overloaded, QuadnetError, Violation
-from service import errors
+from service.rpc import errors
 
 _TOO_MANY = re.compile(r"^(expected at most (\d+) points a call, got \d+);.*")
 """How a server says that a part is more than it takes in one call."""

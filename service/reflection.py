@@ -12,9 +12,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.call import Call
 from service.codec import parse
-from service.guard import Guard, Handler
+from service.rpc.call import Call
+from service.rpc.handlers import Guard, Handler
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
 

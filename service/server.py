@@ -12,9 +12,6 @@ import numpy as np
 import structlog
 
 from service import codec, health, inference, reflection
-from service.backlog import Backlog
-from service.call import Context
-from service.guard import Guard
 from service.health import Health
 from service.inference import InferenceServicer
 from service.models.live_models import LiveModels
@@ -23,17 +20,20 @@ from service.net import address
 from service.net.address import CannotListen
 from service.net.connections import ServerSockets
 from service.net.tls import ServerFiles
-from service.policies.access_log import AccessLog
-from service.policies.accounting import Accounting
-from service.policies.admission import Admission
-from service.policies.authentication import Authentication
-from service.policies.deadline import Deadline
-from service.policies.draining import Draining, stopping
-from service.policies.measurement import Measurement
-from service.policies.policy import Policy
+from service.rpc.backlog import Backlog
+from service.rpc.call import Context
+from service.rpc.compute_thread import Slices
+from service.rpc.handlers import Guard
+from service.rpc.policies.access_log import AccessLog
+from service.rpc.policies.accounting import Accounting
+from service.rpc.policies.admission import Admission
+from service.rpc.policies.authentication import Authentication
+from service.rpc.policies.deadline import Deadline
+from service.rpc.policies.draining import Draining, stopping
+from service.rpc.policies.measurement import Measurement
+from service.rpc.policies.policy import Policy
 from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
-from service.slices import Slices
 from service.stop_signals import stop_signals
 from service.transport import make_server
 

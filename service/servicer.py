@@ -5,12 +5,12 @@ from functools import partial
 from quadnet.errors import NotReady, RegistryError
 from quadnet.registry.version_files import Model
 from service import codec, description
-from service.call import Call
 from service.codec import SERVICE
-from service.guard import Guard, Handler
 from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.models.live_models import LiveModels
-from service.slices import Slices, rows_at_once
+from service.rpc.call import Call
+from service.rpc.compute_thread import Slices, rows_at_once
+from service.rpc.handlers import Guard, Handler
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire.size import check_size
 

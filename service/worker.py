@@ -14,7 +14,7 @@ from quadnet.registry import Registry
 from service.handover import received
 from service.models.live_models import LiveModels
 from service.net import address
-from service.policies.draining import Draining
+from service.rpc.policies.draining import Draining
 from service.server import Server, policies
 from service.settings import ServeSettings
 from service.telemetry import logs, metrics

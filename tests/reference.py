@@ -4,8 +4,8 @@ import importlib
 
 from quadnet.cli.main import VERBS
 from quadnet.cli.settings import is_list, is_positional, variable_of
-from service.errors import TABLE
-from service.errors import reasons as errors_by_reason
+from service.rpc.errors import TABLE
+from service.rpc.errors import reasons as errors_by_reason
 from service.telemetry import metrics
 
 HEAD = """# Reference

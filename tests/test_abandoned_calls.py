@@ -9,11 +9,11 @@ import grpc
 import pytest
 
 from quadnet.registry import Registry
-from service.policies.access_log import AccessLog
-from service.policies.accounting import Accounting
-from service.policies.admission import Admission
-from service.policies.deadline import Deadline
-from service.policies.measurement import Measurement
+from service.rpc.policies.access_log import AccessLog
+from service.rpc.policies.accounting import Accounting
+from service.rpc.policies.admission import Admission
+from service.rpc.policies.deadline import Deadline
+from service.rpc.policies.measurement import Measurement
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.abandoning import abandoning, message
 from tests.exact import publish

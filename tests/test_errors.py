@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quadnet.registry import Registry
-from service.errors import TABLE
-from service.policies.admission import Admission
-from service.policies.policy import Policy
+from service.rpc.errors import TABLE
+from service.rpc.policies.admission import Admission
+from service.rpc.policies.policy import Policy
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests import inference

@@ -9,11 +9,11 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet.errors import Overloaded
-from service.call import Call
-from service.policies.accounting import Accounting
-from service.policies.admission import LONGEST_WAIT, Admission
-from service.policies.measurement import Measurement
-from service.policies.policy import Policy
+from service.rpc.call import Call
+from service.rpc.policies.accounting import Accounting
+from service.rpc.policies.admission import LONGEST_WAIT, Admission
+from service.rpc.policies.measurement import Measurement
+from service.rpc.policies.policy import Policy
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.telemetry import metrics

@@ -3,12 +3,12 @@
 import pytest
 
 from quadnet.errors import DeadlinePassed
-from service.call import Call
-from service.policies.accounting import Accounting
-from service.policies.admission import Admission
-from service.policies.authentication import Authentication
-from service.policies.deadline import Deadline
-from service.policies.draining import Draining
+from service.rpc.call import Call
+from service.rpc.policies.accounting import Accounting
+from service.rpc.policies.admission import Admission
+from service.rpc.policies.authentication import Authentication
+from service.rpc.policies.deadline import Deadline
+from service.rpc.policies.draining import Draining
 from service.server import policies
 from service.settings import ServeSettings
 

@@ -19,9 +19,9 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service import playground
-from service.call import REQUEST_ID
 from service.codec import SERVICE
 from service.net.host_check import Fence, refusal
+from service.rpc.call import REQUEST_ID
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.web import connect
 from service.web.connect import Failure

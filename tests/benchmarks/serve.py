@@ -24,8 +24,8 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
 from quadnet.registry import Registry, alias_changes
-from service.call import Call
-from service.policies.draining import Draining
+from service.rpc.call import Call
+from service.rpc.policies.draining import Draining
 from service.server import policies
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb

@@ -3,8 +3,8 @@
 import random
 
 from quadnet.errors import Overloaded
-from service.call import Call
-from service.policies.policy import Policy
+from service.rpc.call import Call
+from service.rpc.policies.policy import Policy
 
 LONGEST_WAIT = 1.0
 """Seconds that a call may wait inside gRPC while more calls than the limit wait there."""

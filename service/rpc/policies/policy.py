@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from service.call import Call
+from service.rpc.call import Call
 
 
 class Policy:

@@ -17,11 +17,11 @@ import grpc
 import grpc.aio
 
 from quadnet.errors import InvalidInput, Overloaded, QuadnetError, TooLarge, Violation
-from service.backlog import Backlog
-from service.call import REQUEST_ID, Call, Context, read_message
-from service.errors import UnknownMethod, to_status, trailing_metadata
-from service.message_waits import MessageWaits
-from service.policies.policy import Policy
+from service.rpc.backlog import Backlog
+from service.rpc.call import REQUEST_ID, Call, Context, read_message
+from service.rpc.errors import UnknownMethod, to_status, trailing_metadata
+from service.rpc.message_waits import MessageWaits
+from service.rpc.policies.policy import Policy
 from service.telemetry import metrics
 from service.wire.size import check_size
 

@@ -1,6 +1,6 @@
 """Calls that wait for a message from their caller.
 
-Such a call does no work, so it holds no slot of `service.policies.admission`. What it may hold is
+Such a call does no work, so it holds no slot of `service.rpc.policies.admission`. What it may hold is
 memory: the part of its message that has arrived. Their number is therefore limited by itself, and
 what waits longest makes room for what has just come.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quadnet.errors import MessageTimeout, QuadnetError
-from service.call import Call, read_message
-from service.policies.admission import refusal
+from service.rpc.call import Call, read_message
+from service.rpc.policies.admission import refusal
 
 _SWEEP_SECONDS = 0.25
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from quadnet.errors import NotReady
-from service.call import Call
-from service.open_calls import OpenCalls
-from service.policies.policy import Policy
+from service.rpc.call import Call
+from service.rpc.open_calls import OpenCalls
+from service.rpc.policies.policy import Policy
 
 _SECONDS_TO_STAY_AWAY = 1.0
 

@@ -1,14 +1,14 @@
 """Work that nobody waits for is not begun."""
 
 from quadnet.errors import DeadlinePassed
-from service.call import Call
-from service.policies.policy import Policy
+from service.rpc.call import Call
+from service.rpc.policies.policy import Policy
 
 
 class Deadline(Policy):
     """Refuses calls whose deadline has passed before they are looked at.
 
-    Later, the library cancels them, and they end at their next turn: see `service.slices`.
+    Later, the library cancels them, and they end at their next turn: see `service.rpc.compute_thread`.
     """
 
     def begin(self, call: Call) -> None:

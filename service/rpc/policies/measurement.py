@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from service.call import Call
+from service.rpc.call import Call
 from service.telemetry import metrics
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import ChannelzServicer
 
-from service.open_calls import OpenCalls
+from service.rpc.open_calls import OpenCalls
 from service.telemetry import metrics
 
 _SECONDS_BETWEEN_SAMPLES = 0.05

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.call import Call
-from service.policies.policy import Policy
+from service.rpc.call import Call
+from service.rpc.policies.policy import Policy
 
 _SECONDS_BEHIND = 0.02
 

@@ -4,10 +4,10 @@ import hmac
 from pathlib import Path
 
 from quadnet.errors import Unauthenticated
-from service.call import Call
 from service.net.reloading import Reloaded
 from service.net.tokens import read_tokens
-from service.policies.policy import Policy
+from service.rpc.call import Call
+from service.rpc.policies.policy import Policy
 
 
 class Authentication(Policy):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from service.call import Call
+from service.rpc.call import Call
 
 _log = structlog.get_logger(__name__)
 
