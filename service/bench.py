@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import grpc.aio
 import numpy as np
 
-from service import codec
 from service.channel import authorization, connect
 from service.client import QuadrantClient
+from service.quadrant_v1 import codec
 from service.settings import BenchSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 

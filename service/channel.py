@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from quadnet.errors import InvalidSetting
-from service.codec import SERVICE
 from service.net import tls
 from service.net.address import is_here
 from service.net.tokens import read_tokens
+from service.quadrant_v1.codec import SERVICE
 from service.settings import check_client_tls
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6):(//[^/]*)?/?")

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from quadnet.errors import InvalidInput, NotFound, QuadnetError, Unreachable
 from quadnet.types import FloatArray
-from service import arguments, codec, raised
+from service import arguments, raised
 from service.channel import authorization, connect
-from service.codec import SERVICE
+from service.quadrant_v1 import codec
+from service.quadrant_v1.codec import SERVICE
 from service.raised import Refused
 from service.settings import ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb

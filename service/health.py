@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from grpc_health.v1 import health, health_pb2
 
 from quadnet.errors import NotFound, listing
-from service.codec import parse
+from service.quadrant_v1.codec import parse
 from service.rpc.call import Call
 from service.rpc.handlers import Guard, Handler
 from service.rpc.open_calls import OpenCalls

@@ -8,10 +8,10 @@ from quadnet.errors import CorruptVersion, NotReady, RegistryError
 from quadnet.registry.version_files import Model
 from service import metadata, outputs, tensors
 from service.batch import Batch
-from service.codec import parse
 from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.models.live_models import LiveModels
 from service.models.registry_reads import CheckCallers
+from service.quadrant_v1.codec import parse
 from service.rpc.call import Call
 from service.rpc.compute_thread import Slices
 from service.rpc.handlers import Guard, Handler

@@ -14,7 +14,7 @@ import numpy as np
 from quadnet import quadrants
 from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace
-from service import codec, description
+from service.quadrant_v1 import codec, description
 from service.recipe import Recipe, inspected, train_recipe
 from service.rpc.call import Call
 from service.rpc.handlers import Guard, Handler

@@ -15,7 +15,7 @@ from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS, Initializer, scikit_learn
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
-from service import codec
+from service.quadrant_v1 import codec
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 MAX_POINTS = 5_000

@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.codec import parse
+from service.quadrant_v1.codec import parse
 from service.rpc.call import Call
 from service.rpc.handlers import Guard, Handler
 from service.stubs.inference.v2 import inference_pb2

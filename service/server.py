@@ -11,7 +11,7 @@ import grpc.aio
 import numpy as np
 import structlog
 
-from service import codec, health, inference, reflection
+from service import health, inference, reflection
 from service.health import Health
 from service.inference import InferenceServicer
 from service.models.live_models import LiveModels
@@ -20,6 +20,8 @@ from service.net import address
 from service.net.address import CannotListen
 from service.net.connections import ServerSockets
 from service.net.tls import ServerFiles
+from service.quadrant_v1 import codec
+from service.quadrant_v1.servicer import QuadrantServicer
 from service.rpc.backlog import Backlog
 from service.rpc.call import Context
 from service.rpc.compute_thread import Slices
@@ -32,7 +34,6 @@ from service.rpc.policies.deadline import Deadline
 from service.rpc.policies.draining import Draining, stopping
 from service.rpc.policies.measurement import Measurement
 from service.rpc.policies.policy import Policy
-from service.servicer import QuadrantServicer
 from service.settings import ServeSettings
 from service.stop_signals import stop_signals
 from service.transport import make_server

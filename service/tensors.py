@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, listing, shorten
-from service.codec import parse
+from service.quadrant_v1.codec import parse
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays
 from service.wire.finite import check_finite

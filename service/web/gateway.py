@@ -19,8 +19,8 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service import playground
-from service.codec import SERVICE
 from service.net.host_check import Fence, refusal
+from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import REQUEST_ID
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.web import connect

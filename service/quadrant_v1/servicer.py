@@ -4,10 +4,10 @@ from functools import partial
 
 from quadnet.errors import NotReady, RegistryError
 from quadnet.registry.version_files import Model
-from service import codec, description
-from service.codec import SERVICE
 from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.models.live_models import LiveModels
+from service.quadrant_v1 import codec, description
+from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import Call
 from service.rpc.compute_thread import Slices, rows_at_once
 from service.rpc.handlers import Guard, Handler
