@@ -11,9 +11,10 @@ import grpc.aio
 import numpy as np
 import structlog
 
-from service import health, inference, reflection
+from service import health, reflection
 from service.health import Health
-from service.inference import InferenceServicer
+from service.inference_v2 import servicer
+from service.inference_v2.servicer import InferenceServicer
 from service.models.live_models import LiveModels
 from service.models.registry_reads import start_thread
 from service.net import address
@@ -38,7 +39,7 @@ from service.settings import ServeSettings
 from service.stop_signals import stop_signals
 from service.transport import make_server
 
-SERVICES = (codec.SERVICE, inference.SERVICE)
+SERVICES = (codec.SERVICE, servicer.SERVICE)
 
 _LARGE = 2**31 - 1
 _MIB = 2**20
@@ -137,7 +138,7 @@ class Server:
         tensors = InferenceServicer(live, slices, settings, lambda: self._health.serving)
         services = {
             codec.SERVICE: quadrant.handlers(guard),
-            inference.SERVICE: tensors.handlers(guard),
+            servicer.SERVICE: tensors.handlers(guard),
             health.NAME: self._health.handlers(guard),
         }
         if not settings.no_reflection:

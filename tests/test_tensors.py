@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import tensors
+from service.inference_v2 import inputs
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests.inference import DTYPES, FIELDS, Input, Output, outputs, raw, typed, with_contents
 
@@ -103,9 +103,9 @@ def test_any_tensor_gets_its_answer_or_is_refused(
 def test_raw_numbers_are_used_where_they_lie_if_they_are_aligned(before, rows, datatype):
     values = np.arange(2 * rows).reshape(rows, 2).astype(DTYPES[datatype])
     content = raw(values, datatype, id=before).SerializeToString()
-    request, parts = tensors.decode_request(content)
+    request, parts = inputs.decode_request(content)
     assert request.id == before
-    decoded = tensors.decode_input(request, parts, n_features=2, max_rows=10)
+    decoded = inputs.decode_input(request, parts, n_features=2, max_rows=10)
     np.testing.assert_array_equal(decoded, values)
     assert decoded.flags.aligned
     message = np.frombuffer(content, np.uint8)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
+from service.inference_v2.inputs import refuse_shared_memory
 from service.stubs.inference.v2 import inference_pb2 as pb
-from service.tensors import refuse_shared_memory
 from service.wire import packed_arrays
 
 PROBABILITIES, LABEL = "probabilities", "label"

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from quadnet.errors import CorruptVersion, NotReady, RegistryError
 from quadnet.registry.version_files import Model
-from service import metadata, outputs, tensors
-from service.batch import Batch
+from service.inference_v2 import inputs, metadata, outputs
+from service.inference_v2.computation import Batch
+from service.inference_v2.statistics import Statistics
 from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.models.live_models import LiveModels
 from service.models.registry_reads import CheckCallers
@@ -16,7 +17,6 @@ from service.rpc.call import Call
 from service.rpc.compute_thread import Slices
 from service.rpc.handlers import Guard, Handler
 from service.settings import ServeSettings
-from service.statistics import Statistics
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire.size import check_size
 
@@ -117,11 +117,11 @@ class InferenceServicer:
     async def model_infer(self, content: bytes, call: Call) -> bytes:
         """Answer a batch of rows."""
         began = time.perf_counter_ns()
-        request, raw = tensors.decode_request(content)
+        request, raw = inputs.decode_request(content)
         model = await self._get(request.model_name, request.model_version, call)
         counts = self._statistics.of(model)
         try:
-            X = tensors.decode_input(
+            X = inputs.decode_input(
                 request, raw, n_features=model.predictor.n_features, max_rows=self._max_rows
             )
             asked = outputs.asked_for(request, model, raw=bool(raw))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
-from service.outputs import Output
+from service.inference_v2.outputs import Output
 from service.rpc.compute_thread import Slices, rows_at_once
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from quadnet import __version__
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.registry.version_files import Model
-from service.outputs import DATATYPES, LABEL, PROBABILITIES
+from service.inference_v2.inputs import INPUT
+from service.inference_v2.outputs import DATATYPES, LABEL, PROBABILITIES
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2
-from service.tensors import INPUT
 
 EXTENSIONS = ("classification", "model_configuration", "statistics")
 """Only what is true: the model repository's, for one, promises that models can be unloaded."""

@@ -1,0 +1,5 @@
+"""The Open Inference Protocol, version 2: its methods, its tensors in and out, its metadata.
+
+Imports rpc, models and wire; only the server imports it. Start at `servicer`; the contract is
+protos/inference/v2/inference.proto.
+"""
