@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from quadnet.errors import InvalidSetting
-from service.handover import command
 from service.net import address
 from service.net.address import CannotListen
+from service.server.process_settings import command
 from service.settings import PageSettings, PlaygroundSettings
 
 DEFAULT_PORT = 8051

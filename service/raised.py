@@ -1,4 +1,4 @@
-"""The error that a server raised, from what travels of it: `service.rpc.errors` the other way round."""
+"""The error that a server raised, made again from its status: `service.rpc.errors` reversed."""
 
 import re
 from typing import Any, TypeVar

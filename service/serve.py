@@ -14,11 +14,11 @@ from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
 from service import beside
 from service.net import address
 from service.net.tls import ServerFiles
+from service.server.stop_signals import stop_signals
+from service.server.supervisor import Supervisor
+from service.server.worker import work
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
-from service.stop_signals import stop_signals
-from service.supervisor import Supervisor
 from service.telemetry import logs, metrics
-from service.worker import work
 
 _log = structlog.get_logger(__name__)
 

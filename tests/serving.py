@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.models.live_models import LiveModels
 from service.rpc.policies.draining import Draining
-from service.server import Server
+from service.server.server import Server
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.server import SERVICES
+from service.server.server import SERVICES
 from service.settings import ServeSettings
 from tests.exact import publish
 from tests.serving import ROOT, ServerProcess

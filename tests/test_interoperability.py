@@ -247,7 +247,7 @@ def beside(request, tmp_path_factory):
 def test_another_package_for_the_protocol_runs_in_the_servers_process(models, beside, first):
     package, programs = beside
     imports, call = PACKAGES[package]
-    ours = "import service.server"
+    ours = "import service.server.server"
     in_order = [ours, imports] if first == "ours" else [imports, ours]
     script = IN_ONE_PROCESS.format(imports="\n".join(in_order), call=call)
     printed = run(programs / "python", "-c", script, models[0].root)
@@ -260,7 +260,7 @@ def test_tritonclient_runs_in_the_servers_process_with_a_protobuf_that_it_exclud
     """Installed without its dependencies: it declares an older protobuf than this environment's."""
     install(triton, "--no-deps", "--target", tmp_path, "tritonclient", "python-rapidjson")
     imports, call = PACKAGES["tritonclient[grpc]"]
-    script = IN_ONE_PROCESS.format(imports=f"import service.server\n{imports}", call=call)
+    script = IN_ONE_PROCESS.format(imports=f"import service.server.server\n{imports}", call=call)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     printed = run(sys.executable, "-c", script, models[0].root, env={"PYTHONPATH": path})
     assert "[b'I', b'II']" in printed.splitlines()

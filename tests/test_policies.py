@@ -9,7 +9,7 @@ from service.rpc.policies.admission import Admission
 from service.rpc.policies.authentication import Authentication
 from service.rpc.policies.deadline import Deadline
 from service.rpc.policies.draining import Draining
-from service.server import policies
+from service.server.server import policies
 from service.settings import ServeSettings
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from service import supervisor
 from service.net import address
 from service.net.address import CannotListen
+from service.server import supervisor
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.exact import publish

@@ -75,7 +75,8 @@ def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffe
                     Violation(
                         "request",
                         f"expected at most {packed_arrays.MAX_FIELDS} inputs, outputs, parameters "
-                        f"and other fields in a message of more than {_MAX_IN_PARTS} bytes, got more",
+                        f"and other fields in a message of more than {_MAX_IN_PARTS} bytes, "
+                        "got more",
                     )
                 ]
             )

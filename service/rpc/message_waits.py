@@ -1,8 +1,8 @@
 """Calls that wait for a message from their caller.
 
-Such a call does no work, so it holds no slot of `service.rpc.policies.admission`. What it may hold is
-memory: the part of its message that has arrived. Their number is therefore limited by itself, and
-what waits longest makes room for what has just come.
+Such a call does no work, so it holds no slot of `policies.admission`. What it may hold is memory:
+the part of its message that has arrived. The number of such calls has a limit of its own, and the
+call that has waited longest makes room for one that has just come.
 """
 
 import asyncio

@@ -15,12 +15,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from quadnet.cli.settings import DEFAULT_HOST
 from service import beside
 from service.channel import authorization, connect
-from service.handover import received
 from service.net import address
 from service.net.host_check import SECURITY_HEADERS, allowed_hosts
 from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
+from service.server.process_settings import received
+from service.server.stop_signals import stop_signals
 from service.settings import PlaygroundSettings
-from service.stop_signals import stop_signals
 from service.telemetry import logs
 from service.web.gateway import Gateway, Target
 

@@ -17,7 +17,7 @@ import grpc.aio
 from quadnet.registry import Registry
 from service.models.live_models import LiveModels
 from service.rpc.policies.draining import Draining
-from service.server import Server
+from service.server.server import Server
 from service.settings import ServeSettings
 from service.telemetry import logs
 

@@ -26,7 +26,7 @@ from quadnet.quadrants import NAMES
 from quadnet.registry import Registry, alias_changes
 from service.rpc.call import Call
 from service.rpc.policies.draining import Draining
-from service.server import policies
+from service.server.server import policies
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.telemetry import logs

@@ -8,7 +8,7 @@ from service.rpc.policies.policy import Policy
 class Deadline(Policy):
     """Refuses calls whose deadline has passed before they are looked at.
 
-    Later, the library cancels them, and they end at their next turn: see `service.rpc.compute_thread`.
+    Later, the library cancels them, and they end at their next turn: see `compute_thread`.
     """
 
     def begin(self, call: Call) -> None:

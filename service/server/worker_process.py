@@ -17,7 +17,7 @@ from typing import Any, Self
 import structlog
 
 from quadnet.errors import QuadnetError
-from service.handover import command
+from service.server.process_settings import command
 from service.settings import ServeSettings
 from service.telemetry import metrics
 
@@ -63,7 +63,7 @@ class WorkerProcess:
         """
         try:
             process = await asyncio.create_subprocess_exec(
-                *command("service.worker"),
+                *command("service.server.worker"),
                 stdin=PIPE,
                 stdout=PIPE,
                 limit=_LONGEST_LINE,

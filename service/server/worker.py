@@ -11,11 +11,11 @@ import uvloop
 
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
-from service.handover import received
 from service.models.live_models import LiveModels
 from service.net import address
 from service.rpc.policies.draining import Draining
-from service.server import Server, policies
+from service.server.process_settings import received
+from service.server.server import Server, policies
 from service.settings import ServeSettings
 from service.telemetry import logs, metrics
 

@@ -11,8 +11,6 @@ import grpc.aio
 import numpy as np
 import structlog
 
-from service import health, reflection
-from service.health import Health
 from service.inference_v2 import servicer
 from service.inference_v2.servicer import InferenceServicer
 from service.models.live_models import LiveModels
@@ -35,9 +33,11 @@ from service.rpc.policies.deadline import Deadline
 from service.rpc.policies.draining import Draining, stopping
 from service.rpc.policies.measurement import Measurement
 from service.rpc.policies.policy import Policy
+from service.server import health, reflection
+from service.server.health import Health
+from service.server.stop_signals import stop_signals
+from service.server.transport import make_server
 from service.settings import ServeSettings
-from service.stop_signals import stop_signals
-from service.transport import make_server
 
 SERVICES = (codec.SERVICE, servicer.SERVICE)
 

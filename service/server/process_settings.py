@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from service.stop_signals import stop_signals
+from service.server.stop_signals import stop_signals
 
 
 def command(module: str) -> list[str]:

@@ -17,11 +17,11 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from service.net import address
+from service.server.stop_signals import stop_signals
+from service.server.worker import OnStart
+from service.server.worker_process import WorkerFailed, WorkerProcess
 from service.settings import ServeSettings
-from service.stop_signals import stop_signals
 from service.telemetry import metrics
-from service.worker import OnStart
-from service.worker_process import WorkerFailed, WorkerProcess
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
