@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import grpc.aio
 import numpy as np
 
-from service.channel import authorization, connect
 from service.client import QuadrantClient
+from service.client.channel import authorization, connect
 from service.quadrant_v1 import codec
 from service.settings import BenchSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import grpc.aio
 
-from service.channel import MAX_MESSAGE_BYTES, SERVICE_CONFIG
+from service.client.channel import MAX_MESSAGE_BYTES, SERVICE_CONFIG
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 CLASSIFY = "/quadrant.v1.QuadrantService/Classify"

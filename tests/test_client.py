@@ -25,7 +25,8 @@ from quadnet.errors import (
     Unsupported,
 )
 from quadnet.registry import Registry, alias_changes
-from service.client import QuadrantClient, Refused
+from service.client import QuadrantClient
+from service.client.client import Refused
 from tests.exact import exact_predictor, publish
 from tests.serving import SERVICE, ServerProcess, long_call
 

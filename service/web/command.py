@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from quadnet.cli.settings import DEFAULT_HOST
 from service import beside
-from service.channel import authorization, connect
+from service.client.channel import authorization, connect
 from service.net import address
 from service.net.host_check import SECURITY_HEADERS, allowed_hosts
 from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer

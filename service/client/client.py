@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from quadnet.errors import InvalidInput, NotFound, QuadnetError, Unreachable
 from quadnet.types import FloatArray
-from service import arguments, raised
-from service.channel import authorization, connect
+from service.client import arguments, errors
+from service.client.channel import authorization, connect
+from service.client.errors import Refused
 from service.quadrant_v1 import codec
 from service.quadrant_v1.codec import SERVICE
-from service.raised import Refused
 from service.settings import ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
@@ -185,7 +185,7 @@ class QuadrantClient:
             try:
                 part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
             except InvalidInput as error:
-                raise raised.of_the_whole(start, error) from error
+                raise errors.of_the_whole(start, error) from error
             parts.append(part)
             # The next part is answered by the version that answered the first.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)
@@ -271,7 +271,7 @@ class QuadrantClient:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
             return Unreachable(f"The server at {self.address} gave no answer {within}.")
-        error = raised.error_of(call)
+        error = errors.error_of(call)
         if error is not None:
             return error
         if code is grpc.StatusCode.UNAVAILABLE:

@@ -19,7 +19,7 @@ import numpy as np
 from quadnet.cli.settings import check_host
 from quadnet.errors import InvalidInput, InvalidSetting, Violation
 from quadnet.types import FloatArray
-from service.channel import hosts
+from service.client.channel import hosts
 from service.settings import MOST_SECONDS
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
