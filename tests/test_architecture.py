@@ -93,7 +93,7 @@ HEAVY = {
 
 
 def test_the_server_loads_nothing_that_serving_does_not_need():
-    loaded = loaded_after("import service.serve, service.commands")
+    loaded = loaded_after("import service.commands.serve, service.commands.classify")
     assert loaded & (HEAVY | {"pipeline"}) == set()
     assert {"grpc", "numpy"} <= loaded
 

@@ -41,8 +41,8 @@ def test_the_wheel_holds_what_the_packages_read(wheel):
     for pattern in (
         "quadnet/py.typed",
         "service/stubs/quadrant/v1/quadrant_pb2.pyi",
-        "service/web/static/index.html",
-        "service/web/static/app.js",
+        "service/playground/static/index.html",
+        "service/playground/static/app.js",
     ):
         assert pattern in names
     presets = {name for name in names if name.startswith("pipeline/config/presets/")}

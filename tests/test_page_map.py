@@ -26,7 +26,7 @@ from tests.serving import ROOT
 
 pytestmark = needs_chromium
 
-STATIC = ROOT / "service/web/static"
+STATIC = ROOT / "service/playground/static"
 
 CENTRES = {"III": (-0.5, -0.5), "IV": (0.5, -0.5), "II": (-0.5, 0.5), "I": (0.5, 0.5)}
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.serving import ROOT
 
-CSS = (ROOT / "service/web/static/style.css").read_text()
+CSS = (ROOT / "service/playground/static/style.css").read_text()
 TEAMS = ("purple", "green", "blue", "red")
 
 # Machado, Oliveira and Fernandes, 2009: full severity, on linear RGB.

@@ -124,7 +124,7 @@ def test_python_m_does_not_look_for_our_modules_in_the_current_folder(folder):
 def test_a_page_that_cannot_start_is_not_announced(registry, tmp_path):
     """Its process is ended by a module that Python imports at the start of each."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif 'service.web.command' in sys.orig_argv: os._exit(3)\n"
+        "import os, sys\nif 'service.playground.page_server' in sys.orig_argv: os._exit(3)\n"
     )
     publish(registry)
     env = {"PYTHONPATH": str(tmp_path)}
@@ -158,7 +158,7 @@ def test_the_page_ends_when_its_server_is_killed(registry):
 def test_a_signal_while_the_page_starts_ends_both(registry, tmp_path):
     """The page's process is held up by a module that Python imports at the start of each."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\nif 'service.web.command' in sys.orig_argv: time.sleep(60)\n"
+        "import sys, time\nif 'service.playground.page_server' in sys.orig_argv: time.sleep(60)\n"
     )
     publish(registry)
     words = [SCRIPT, "up", "--registry", registry.root, "--port", "0", "--page-port", "0"]

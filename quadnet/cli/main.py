@@ -106,29 +106,29 @@ VERBS = {
     "serve": Verb(
         "answer gRPC calls from a published version",
         "service.settings:ServeSettings",
-        "service.serve:serve",
+        "service.commands.serve:serve",
         serves=True,
     ),
     "playground": Verb(
         "show the page in front of a running server",
         "service.settings:PlaygroundSettings",
-        "service.beside:playground",
+        "service.playground.page_process:playground",
         serves=True,
     ),
     "classify": Verb(
         "ask a running server for the quadrants of points",
         "service.settings:ClassifySettings",
-        "service.commands:classify",
+        "service.commands.classify:classify",
     ),
     "bench": Verb(
         "load a running server and print its throughput and latency",
         "service.settings:BenchSettings",
-        "service.bench:bench",
+        "service.commands.bench:bench",
     ),
     "health": Verb(
         "ask a running server whether it is serving",
         "service.settings:HealthSettings",
-        "service.commands:health",
+        "service.commands.classify:health",
     ),
 }
 
@@ -256,7 +256,7 @@ def up(settings: "UpSettings") -> int:
     from quadnet.errors import Conflict
     from quadnet.model_names import CHAMPION
     from quadnet.registry import Registry
-    from service.serve import serve_with_page
+    from service.commands.serve import serve_with_page
 
     registry = Registry(settings.registry)
     if settings.alias == CHAMPION and CHAMPION not in registry.aliases(settings.model).aliases:

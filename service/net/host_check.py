@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.net import address
-from service.web import connect
-from service.web.connect import Failure
+from service.playground import connect_protocol
+from service.playground.connect_protocol import Failure
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
@@ -37,7 +37,7 @@ def allowed_hosts(host: str, port: int, others: Collection[str]) -> frozenset[st
 
 def refusal(failure: Failure) -> Response:
     """Return the response that reports the failure."""
-    return Response(failure.encoded(), failure.status, media_type=connect.UNARY)
+    return Response(failure.encoded(), failure.status, media_type=connect_protocol.UNARY)
 
 
 class Fence:

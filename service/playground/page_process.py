@@ -39,7 +39,7 @@ def playground(settings: PlaygroundSettings) -> int:
             "the page needs the extra 'playground': pip install 'quadnet[playground]', or "
             "uv run --extra playground quadnet playground."
         )
-    from service.web.command import run  # noqa: PLC0415 - the extra may be missing
+    from service.playground.page_server import run  # noqa: PLC0415 - the extra may be missing
 
     with listening(settings) as listener:
         return run(settings, listener)
@@ -101,7 +101,7 @@ class PageProcess:
 
     def _spawn(self, settings: PlaygroundSettings) -> subprocess.Popen[str]:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
-            command("service.web.command"),
+            command("service.playground.page_server"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,13 +18,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from service import playground
 from service.net.host_check import Fence, refusal
+from service.playground import connect_protocol, sandbox_server
+from service.playground.connect_protocol import Failure
 from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import REQUEST_ID
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.web import connect
-from service.web.connect import Failure
 
 STATIC = Path(__file__).parent / "static"
 
@@ -90,8 +89,8 @@ class Gateway:
 
     def __init__(self, served: Target, sandboxes: Target, allowed: frozenset[str]) -> None:
         unary = [Method.of(served, SERVICE, name) for name in _PASSED_ON]
-        unary.append(Method.of(sandboxes, playground.SERVICE, "Inspect"))
-        train = Method.of(sandboxes, playground.SERVICE, "Train")
+        unary.append(Method.of(sandboxes, sandbox_server.SERVICE, "Inspect"))
+        train = Method.of(sandboxes, sandbox_server.SERVICE, "Train")
         routes = [
             Route(method.path, _answering(_unary, method), methods=["POST"]) for method in unary
         ]
@@ -122,7 +121,9 @@ def _answering(respond: Any, method: Method) -> Any:
 
 
 async def _unary(request: Request, method: Method) -> Response:
-    content = connect.decode(await _body(request, connect.UNARY), method.request())
+    content = connect_protocol.decode(
+        await _body(request, connect_protocol.UNARY), method.request()
+    )
     options = _options(request, method.target)
     call = method.target.channel.unary_unary(method.path)(
         content, timeout=options.timeout, metadata=options.metadata
@@ -130,14 +131,20 @@ async def _unary(request: Request, method: Method) -> Response:
     try:
         answer = method.response.FromString(await call)
     except grpc.aio.AioRpcError as error:
-        raise connect.failure_of(error, method.target.address) from error
-    headers = {REQUEST_ID: str(connect.entries(await call.trailing_metadata()).get(REQUEST_ID, ""))}
-    return Response(connect.encode(answer), media_type=connect.UNARY, headers=headers)
+        raise connect_protocol.failure_of(error, method.target.address) from error
+    headers = {
+        REQUEST_ID: str(
+            connect_protocol.entries(await call.trailing_metadata()).get(REQUEST_ID, "")
+        )
+    }
+    return Response(
+        connect_protocol.encode(answer), media_type=connect_protocol.UNARY, headers=headers
+    )
 
 
 async def _stream(request: Request, method: Method) -> Response:
-    content = connect.opened(await _body(request, connect.STREAM))
-    message = connect.decode(content, method.request())
+    content = connect_protocol.opened(await _body(request, connect_protocol.STREAM))
+    message = connect_protocol.decode(content, method.request())
     options = _options(request, method.target, seconds=None)
 
     async def envelopes() -> AsyncIterator[bytes]:
@@ -146,15 +153,17 @@ async def _stream(request: Request, method: Method) -> Response:
         )
         try:
             async for update in call:
-                yield connect.envelope(connect.encode(method.response.FromString(update)))
-            yield connect.end()
+                yield connect_protocol.envelope(
+                    connect_protocol.encode(method.response.FromString(update))
+                )
+            yield connect_protocol.end()
         except grpc.aio.AioRpcError as error:
-            yield connect.end(connect.failure_of(error, method.target.address))
+            yield connect_protocol.end(connect_protocol.failure_of(error, method.target.address))
         finally:
             # The browser has gone away: then so shall the run.
             call.cancel()
 
-    return StreamingResponse(envelopes(), media_type=connect.STREAM)
+    return StreamingResponse(envelopes(), media_type=connect_protocol.STREAM)
 
 
 @dataclass(frozen=True)

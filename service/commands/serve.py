@@ -11,9 +11,9 @@ from contextlib import ExitStack
 import structlog
 
 from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
-from service import beside
 from service.net import address
 from service.net.tls import ServerFiles
+from service.playground import page_process
 from service.server.stop_signals import stop_signals
 from service.server.supervisor import Supervisor
 from service.server.worker import work
@@ -31,10 +31,10 @@ def serve_with_page(settings: UpSettings) -> int:
     """Serve until a signal, with the page if its extra is installed, and print what to do next."""
     with ExitStack() as held:
         page, where = None, ""
-        if not settings.no_page and settings.tls_cert is None and beside.is_installed():
+        if not settings.no_page and settings.tls_cert is None and page_process.is_installed():
             # Listened on before anything is started: a port that is taken ends the command.
-            listener = held.enter_context(beside.listening(settings))
-            page, where = beside.PageProcess(listener), beside.url(settings, listener)
+            listener = held.enter_context(page_process.listening(settings))
+            page, where = page_process.PageProcess(listener), page_process.url(settings, listener)
             held.callback(page.stop)
 
         def hints(port: int) -> str:
@@ -85,7 +85,9 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     return 0
 
 
-def _page_line(settings: UpSettings, page: beside.PageProcess | None, where: str, port: int) -> str:
+def _page_line(
+    settings: UpSettings, page: page_process.PageProcess | None, where: str, port: int
+) -> str:
     """Start the page; return the line that announces it, if there is something to say."""
     if page is not None:
         shown = PlaygroundSettings(

@@ -14,15 +14,15 @@ import numpy as np
 from quadnet import quadrants
 from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace
+from service.playground.sandbox_request import Recipe, inspected, train_recipe
+from service.playground.sandbox_run import Sandbox, decision_map, judge, probabilities
 from service.quadrant_v1 import codec, description
-from service.recipe import Recipe, inspected, train_recipe
 from service.rpc.call import Call
 from service.rpc.handlers import Guard, Handler
 from service.rpc.policies.access_log import AccessLog
 from service.rpc.policies.accounting import Accounting
 from service.rpc.policies.admission import Admission
 from service.rpc.policies.deadline import Deadline
-from service.sandbox import Sandbox, decision_map, judge, probabilities
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["PlaygroundService"].full_name

@@ -13,7 +13,7 @@ from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD, Adam, Optimizer
 from quadnet.nn.training import MiniBatches, Penalty, train
 from quadnet.types import FloatArray, IntArray
-from service.recipe import Points, Recipe, cells
+from service.playground.sandbox_request import Points, Recipe, cells
 
 LARGEST_WEIGHT = 1e4
 """Beyond it a network has exploded: on points within ±1 nothing is learnt there."""

@@ -13,16 +13,16 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from quadnet.cli.settings import DEFAULT_HOST
-from service import beside
 from service.client.channel import authorization, connect
 from service.net import address
 from service.net.host_check import SECURITY_HEADERS, allowed_hosts
-from service.playground import MAX_MESSAGE_BYTES, PlaygroundServer
+from service.playground import page_process
+from service.playground.gateway import Gateway, Target
+from service.playground.sandbox_server import MAX_MESSAGE_BYTES, PlaygroundServer
 from service.server.process_settings import received
 from service.server.stop_signals import stop_signals
 from service.settings import PlaygroundSettings
 from service.telemetry import logs
-from service.web.gateway import Gateway, Target
 
 _log = structlog.get_logger(__name__)
 
@@ -116,7 +116,7 @@ async def _serve(
             # To the process that has started this one, which waits for it.
             print("The page answers.", flush=True)
             return
-        print(f"The page: {beside.url(settings, listener)}")
+        print(f"The page: {page_process.url(settings, listener)}")
         print(f"It asks the server at {settings.address}, and trains sandboxes at {where}.")
         print("Ctrl-C stops it.", flush=True)
 

@@ -1,1 +1,0 @@
-"""The page: a gateway in front of the gRPC server, and what the browser is sent."""
