@@ -4,11 +4,11 @@ import pytest
 
 from quadnet.registry import Registry
 from service.client import QuadrantClient
-from tests.browsing import chromium, publish_crooked
-from tests.exact import publish
-from tests.inference import MAX_ROWS, InferenceStub, publish_models
-from tests.paging import PageProcess
-from tests.serving import ServerProcess
+from tests.service.playground.browsing import chromium, publish_crooked
+from tests.service.playground.page_client import PageProcess
+from tests.support.exact_models import publish
+from tests.support.inference_client import MAX_ROWS, InferenceStub, publish_models
+from tests.support.serving import ServerProcess
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from quadnet.registry import Registry
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
 from tests.benchmarks.loading import CLASSIFY, calls_a_second, frame, require_h2load
-from tests.exact import publish
-from tests.serving import ServerProcess
+from tests.support.exact_models import publish
+from tests.support.serving import ServerProcess
 
 INFER = "inference.GRPCInferenceService/ModelInfer"
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 CLASSIFY = "quadrant.v1.QuadrantService/Classify"
 

@@ -7,7 +7,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.loading import CLASSIFY
+from tests.support.load import CLASSIFY
 
 
 class Offer:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from quadnet.registry import Registry
-from tests.browsing import chromium, until
-from tests.exact import publish
-from tests.paging import PLAYGROUND, PageProcess
-from tests.serving import ServerProcess
+from tests.service.playground.browsing import chromium, until
+from tests.service.playground.page_client import PLAYGROUND, PageProcess
+from tests.support.exact_models import publish
+from tests.support.serving import ServerProcess
 
 ENDLESS = "#iterations=10000000&speed=1&points=500&batch=50"
 TRAINS = "Number(document.documentElement.dataset.epoch) >= 5"

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
-from tests.exact import record
+from tests.support.exact_models import record
 
 NETWORKS = {"2-6-4": (2, (6,), 4), "784-128-10": (784, (128,), 10)}
 

@@ -3,7 +3,7 @@
 import argparse
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.raw_http2 import RawConnection, message
+from tests.support.raw_http2 import RawConnection, message
 
 
 def main():

@@ -31,7 +31,7 @@ from quadnet.registry.manifest import Feature, Signature
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
-from tests.exact import record  # noqa: E402
+from tests.support.exact_models import record  # noqa: E402
 
 TIMED = """
 import json, pickle, re, sys, time

@@ -32,10 +32,10 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.telemetry import logs
 from tests.benchmarks import infer, loading
 from tests.benchmarks.overload import HealthChecks, Offer
-from tests.exact import record
-from tests.loading import Load
-from tests.raw_http2 import RawConnection, message
-from tests.serving import QUADNET, ROOT, ServerProcess, quadnet
+from tests.support.exact_models import record
+from tests.support.load import Load
+from tests.support.raw_http2 import RawConnection, message
+from tests.support.serving import QUADNET, ROOT, ServerProcess, quadnet
 
 
 class Quiet:

@@ -21,11 +21,11 @@ import numpy as np
 
 from quadnet.registry import Registry
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.abandoning import abandoning
 from tests.benchmarks.loading import peer_process
-from tests.exact import publish
-from tests.loading import Load
-from tests.serving import ServerProcess, resident
+from tests.support.abandoned_calls import abandoning
+from tests.support.exact_models import publish
+from tests.support.load import Load
+from tests.support.serving import ServerProcess, resident
 
 MOST_MB = 20
 

@@ -18,7 +18,7 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry, alias_changes, garbage_collection, publisher, version_files
 from quadnet.registry.manifest import SCHEMA_VERSION, Publisher
-from tests.exact import record
+from tests.support.exact_models import record
 
 HERE = Path(__file__).parent
 EXPECTED = "expected.json"

@@ -1,0 +1,197 @@
+"""The card, read by a Markdown reader that is not ours, against scikit-learn's numbers."""
+
+import re
+import shlex
+
+import pytest
+from markdown_it import MarkdownIt
+from sklearn import metrics
+
+from pipeline.config.presets import load_preset
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.publishing.candidate_publishing import publish_candidate
+from pipeline.report import card, facts
+from pipeline.training.candidate_training import train_candidate
+from quadnet.cli import parser
+from quadnet.cli.main import VERBS, _find
+from tests.pipeline.report.page_parser import parse
+from tests.pipeline.report.reported import HOSTILE, judged, shown
+
+SMALL = ["data.points=400", "test.points=1000", "network.max_iter=25", "gate.accuracy=0.5"]
+
+
+def card_of(done, version=1, forced=None):
+    return card.render(done, done.record(forced), version)
+
+
+def read(text):
+    """Return what the reader makes of the card: its tokens, with the inner ones."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    return [inner for token in tokens for inner in [token, *(token.children or [])]]
+
+
+def cells(text):
+    """Return the card's tables: rows of texts, by the bold line before each."""
+    html = MarkdownIt("commonmark").enable("table").render(text)
+    found, caption = {}, None
+    for node in parse(html.replace("<br />", "<br>").replace("<hr />", "")).content:
+        if isinstance(node, str):
+            continue
+        if node.name == "table":
+            found[caption] = [[c.text for c in tr.all("th", "td")] for tr in node.all("tr")]
+        caption = node.text
+    return found
+
+
+def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
+    done = evaluate_candidate(train_candidate(load_preset("quadrants", SMALL)))
+    model = publish_candidate(done, registry)
+    text = registry.attachment(model, "card.md").decode()
+    assert text.startswith("# quadrants, version 1\n")
+    found = cells(text)
+    X, y = done.test.X, done.test.y
+    answers = model.predictor.predict(X)
+    measured = {row[0]: row[1:] for row in found["Metrics"][1:]}
+    assert measured["test part"][0] == f"{metrics.accuracy_score(y, answers):.2%}"
+    assert float(measured["test part"][1]) == pytest.approx(
+        metrics.log_loss(y, model.predictor.probabilities(X)), rel=1e-3
+    )
+    recall = metrics.recall_score(y, answers, average=None)
+    said = [row[4] for row in found["Classes, on the test part"][1:]]
+    assert [float(share.rstrip("%")) / 100 for share in said] == pytest.approx(recall, abs=6e-5)
+    assert [row[0] for row in found["Features"][1:]] == ["x", "y"]
+    assert model.manifest.data.train.sha256 in text
+    assert model.manifest.config_sha256 in text
+    # Training is found to be off by what the validation part of the preset decides.
+    assert {row[0]: row[1] for row in found["The parts of the data"][1:]}["validation"] == (
+        "to choose the temperature"
+    )
+
+
+def test_its_commands_are_quadnets():
+    done = evaluate_candidate(train_candidate(load_preset("quadrants", SMALL)))
+    typed = [row[1] for row in facts.commands(done.record(), 7).rows]
+    text = card_of(done, 7)
+    commands = [shlex.split(line) for line in typed if line.startswith("quadnet ")]
+    assert len(commands) == len(typed) - 1 == 5
+    for words in commands:
+        assert f"    {shlex.join(words)}\n" in text
+        n = 2 if words[1] == "models" else 1
+        verb = VERBS[" ".join(words[1 : 1 + n])]
+        parser.parse(_find(verb.settings), "test", words[1 + n :])
+    # A server answers only what it has a call for.
+    assert "quadnet serve" not in card_of(judged("xyz", "ab"))
+
+
+@pytest.mark.parametrize("n_features", [2, 13])
+def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
+    reason = "because | <b>I</b>\n\n# say so `"
+    features = sorted(HOSTILE)[:n_features]
+    text = card_of(judged(features, HOSTILE), forced=reason)
+    tokens = read(text)
+    kinds = {token.type for token in tokens}
+    assert not kinds & {"link_open", "image", "html_inline", "html_block", "fence", "s_open"}
+    assert "em_open" not in kinds
+    headings = [t for t in tokens if t.type == "heading_open"]
+    assert len(headings) == 7
+    for row in re.findall(r"^\|.*$", text, re.MULTILINE):
+        assert "|" not in row.replace(" | ", "")[2:-2]
+    found = cells(text)
+    assert all(len({len(row) for row in rows}) == 1 for rows in found.values())
+    names = [shown(name) for name in sorted(HOSTILE)]
+    assert [row[0] for row in found["Classes, on the test part"][1:]] == names
+    assert [row[0] for row in found["Features"][1:]] == names[:n_features]
+    limits = {row[0] for row in found["The gate's verdicts"][1:]}
+    assert {shown(f"recall of {name}") for name in HOSTILE if name.strip()} < limits
+    assert shown(reason) in "".join(t.content for t in tokens if t.type in {"text", "code_inline"})
+    # Some readers make links of addresses in plain text too, and formulas between dollars.
+    plain = "".join(token.content for token in tokens if token.type == "text")
+    assert not re.search(r"www|://|@|\$|~~", plain)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*HOSTILE, "|", "||", "`", "``", "\\", "\\|", "` a", "a `", " a ", "*", "1)", "-", "a|", "`|`"],
+)
+def test_any_name_reads_as_itself_in_a_table(name):
+    if name == " ":
+        name = "' '"
+    text = f"| a |\n| --- |\n| {card.escape(name)} |\n"
+    ((_,), (cell,)) = cells("**x**\n\n" + text)["x"]
+    assert cell.strip() == shown(name).strip()
+
+
+def limits_of(*arguments, **options):
+    text = card_of(judged(*arguments, **options))
+    return text.partition("## Limits\n")[2].partition("\n## ")[0]
+
+
+def test_the_limits_are_what_the_data_show():
+    said = limits_of("xyz", "ab", rows=20)
+    assert "Outside the range seen in training" in said
+    assert "Fewer than 30 test rows are of" in said
+    assert "never varied" not in said
+    assert "x, y, z never varied in training" in limits_of("xyz", "ab", scale=0, offset=2)
+    # Of equal rows with different labels each is contradicted by another.
+    contradicted = re.search(
+        r"(\d+) rows to train on", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
+    )
+    assert int(contradicted[1]) == 100
+    noisy = evaluate_candidate(
+        train_candidate(load_preset("quadrants", [*SMALL, "data.label_noise=0.25"]))
+    )
+    assert "25.00% of the points to train on were given a wrong label" in card_of(noisy)
+
+
+def test_a_gap_between_training_and_test_is_said():
+    done = evaluate_candidate(
+        train_candidate(
+            load_preset(
+                "quadrants",
+                [
+                    "data.points=60", "data.seed=3", "test.points=2000", "gate.accuracy=0",
+                    "validation=0", "calibrate=false",
+                ],
+            )
+        )
+    )  # fmt: skip
+    train, test = (done.evaluations[part].metrics.accuracy for part in ("train", "test"))
+    assert train - test > 0.02
+    assert f"right on {train:.0%} of those it was trained on" in card_of(done)
+
+
+def test_what_was_forced_says_why_and_who_was_better(registry):
+    champion = publish_candidate(
+        evaluate_candidate(train_candidate(load_preset("quadrants", SMALL))),
+        registry,
+    )
+    config = load_preset("quadrants", [*SMALL, "network.max_iter=3", "gate.accuracy=0.99"])
+    done = evaluate_candidate(train_candidate(config), champion)
+    text = card_of(done, 2, forced="it is smaller")
+    met = sum(verdict.passed for verdict in done.gate)
+    assert f"It FAILED its gate, {met} of {len(done.gate)} limits met" in text
+    assert "because: it is smaller." in text
+    assert "compared with the champion of the day, version 1" in text
+    theirs = metrics.accuracy_score(done.test.y, champion.predictor.predict(done.test.X))
+    row = cells(text)["Metrics"][-1]
+    assert row[:2] == ["test part, champion (version 1)", f"{theirs:.2%}"]
+    passed = card_of(evaluate_candidate(train_candidate(load_preset("quadrants", SMALL))))
+    assert "It passed its gate, 4 of 4 limits met." in passed
+    assert "It was not compared with a champion." in passed
+
+
+def test_of_many_features_the_first_are_listed_and_the_rest_together():
+    rows = cells(card_of(judged([f"f{i}" for i in range(64)], "ab")))["Features"][1:]
+    assert [row[0] for row in rows] == [*(f"f{i}" for i in range(10)), "and 54 more"]
+
+
+def test_of_very_many_classes_those_that_are_found_least_often_are_listed():
+    names = [f"c{i:03}" for i in range(250)]
+    done = judged("xyz", names, rows=600)
+    found = cells(card_of(done))
+    (caption,) = [c for c in found if c and c.startswith("The 200 of 250 classes")]
+    recall = done.evaluations["test"].metrics.classes
+    listed = {row[0] for row in found[caption][1:]}
+    worst = max(recall[name].recall for name in listed if recall[name].recall is not None)
+    rest = [recall[name].recall for name in set(names) - listed]
+    assert all(share is None or share >= worst for share in rest)

@@ -1,0 +1,16 @@
+"""The reference is what the code declares, and says nothing else."""
+
+from service.telemetry import metrics
+from tests.reference import reference
+from tests.support.serving import ROOT
+
+
+def test_the_reference_is_made_from_the_code():
+    text = (ROOT / "REFERENCE.md").read_text()
+    assert text == reference() + "\n", "run: python -m tests.reference > REFERENCE.md"
+
+
+def test_every_metric_is_ours_by_name_and_says_what_it_means():
+    for collector in metrics.REGISTRY._collector_to_names:
+        assert collector._name.startswith("quadnet_")
+        assert collector._documentation.endswith(".")

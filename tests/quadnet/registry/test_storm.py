@@ -1,0 +1,62 @@
+"""Thirty-two processes in one registry: no number twice, no alias without its version, no lock."""
+
+from collections import Counter
+
+import pytest
+
+from quadnet.registry import Registry, integrity_check, tombstones
+from tests.support import forked_processes, registry_storm
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_is_lost_mixed_up_or_left_dangling_in_a_storm(tmp_path, seed):
+    with forked_processes.memory(tmp_path) as directory:
+        said = forked_processes.run("tests.support.registry_storm", directory, 32, 12, seed)
+        judge(Registry(directory / "registry"), said["reports"])
+    assert said["looked"] > 10
+
+
+def judge(registry, reports):
+    model = registry_storm.MODEL
+    published = {}
+    for report in reports:
+        for version, scale in report["published"].items():
+            assert int(version) not in published, "a number was given twice"
+            published[int(version)] = scale
+    # Every number there is was handed out, without gaps, and holds what its publisher gave.
+    assert sorted(published) == registry.numbers(model) == list(range(1, len(published) + 1))
+    versions = registry.versions(model)
+    for version in versions:
+        assert registry_storm.scale_of(registry.load(model, version)) == published[version]
+
+    removed = Counter(version for report in reports for version in report["removed"])
+    assert set(published) - set(versions) == set(removed) != set()
+    for version in removed:
+        assert tombstones.is_removed(registry.path(model, version))
+
+    # Every change that somebody was told of is in the log, once, and none that nobody was.
+    log = registry.alias_log(model)
+    history = list(log.history())
+    told = sorted(generation for report in reports for generation in report["generations"])
+    assert told == [each.generation for each in reversed(history)] == list(range(1, len(told) + 1))
+    assert len(told) > 50
+
+    # What the policy protects is there.
+    protected = {to.version for each in history[:2] for to in each.aliases.values()}
+    assert protected | set(sorted(published)[-2:]) <= set(versions)
+    assert [c.problem for c in integrity_check.check(registry)] == [None] * (len(versions) + 1)
+
+    # And the errors were those that the documentation speaks of.
+    for refused in (text for report in reports for text in report["refused"]):
+        assert any(
+            kind in refused
+            for kind in (
+                "compare: Conflict: The aliases are at generation",
+                "roll_back: Conflict: The aliases are at generation",
+                "Conflict: Version",  # ... is being removed
+                "it was removed",
+                "NotFound: There is no alias",
+                "roll_back: NotFound: The alias",  # ... had no other target
+                "has no alias",
+            )
+        ), refused

@@ -1,0 +1,318 @@
+"""The .proto files are the contract: the stubs are made from them, and they explain themselves."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
+
+from service.stubs.inference.v2 import inference_pb2
+from service.stubs.quadrant.v1 import quadrant_pb2
+from tests.support.serving import ROOT
+
+FILES = {
+    "quadrant/v1/quadrant.proto": quadrant_pb2,
+    "inference/v2/inference.proto": inference_pb2,
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Return each file's descriptor, comments included, as the installed compiler sees it."""
+    path = tmp_path_factory.mktemp("protos") / "descriptors"
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}", *FILES]
+        + [f"--descriptor_set_out={path}", "--include_source_info"],
+        check=True,
+        capture_output=True,
+    )
+    files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file
+    return {file.name: file for file in files}
+
+
+def test_every_proto_file_is_known_here():
+    found = {str(path.relative_to(ROOT / "protos")) for path in ROOT.glob("protos/**/*.proto")}
+    assert found == FILES.keys()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_committed_stubs_are_those_of_the_file(compiled, name):
+    committed = descriptor_pb2.FileDescriptorProto()
+    FILES[name].DESCRIPTOR.CopyToProto(committed)
+    expected = descriptor_pb2.FileDescriptorProto()
+    expected.CopyFrom(compiled[name])
+    expected.ClearField("source_code_info")
+    for message in walk(expected.message_type):
+        for field in message.field:
+            field.ClearField("json_name")
+    assert committed == expected, "run protos/compile.sh"
+
+
+def walk(messages):
+    for message in messages:
+        yield message
+        yield from walk(message.nested_type)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_everything_in_the_file_has_a_comment(compiled, name):
+    file = compiled[name]
+    commented = {
+        tuple(location.path)
+        for location in file.source_code_info.location
+        if location.leading_comments.strip()
+    }
+    missing = [full for path, full in named(file) if path not in commented]
+    assert missing == []
+
+
+def named(file):
+    """Yield (path in the descriptor, full name) of whatever a reader may look up."""
+    for i, service in enumerate(file.service):
+        yield (6, i), service.name
+        for j, method in enumerate(service.method):
+            yield (6, i, 2, j), f"{service.name}.{method.name}"
+    for i, enum in enumerate(file.enum_type):
+        yield from of_enum((5, i), enum)
+    for i, message in enumerate(file.message_type):
+        yield from of_message((4, i), message)
+
+
+def of_message(path, message):
+    if message.options.map_entry:
+        return
+    yield path, message.name
+    for i, field in enumerate(message.field):
+        yield (*path, 2, i), f"{message.name}.{field.name}"
+    for i, nested in enumerate(message.nested_type):
+        yield from of_message((*path, 3, i), nested)
+    for i, enum in enumerate(message.enum_type):
+        yield from of_enum((*path, 4, i), enum)
+
+
+def of_enum(path, enum):
+    yield path, enum.name
+    for i, value in enumerate(enum.value):
+        yield (*path, 2, i), f"{enum.name}.{value.name}"
+
+
+def as_numbers(version):
+    return [int(part) for part in version.split(".")]
+
+
+def test_the_stubs_run_on_the_oldest_supported_runtimes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floors = dict(requirement.split(">=") for requirement in project["dependencies"])
+    stubs = ROOT / "service/stubs"
+    grpc_version = re.search(
+        r"GRPC_GENERATED_VERSION = '([\d.]+)'",
+        (stubs / "quadrant/v1/quadrant_pb2_grpc.py").read_text(),
+    )[1]
+    assert as_numbers(grpc_version) <= as_numbers(floors["grpcio"])
+    for name in FILES:
+        text = (stubs / name.replace(".proto", "_pb2.py")).read_text()
+        protobuf_version = re.search(r"Protobuf Python Version: ([\d.]+)", text)[1]
+        assert protobuf_version == floors["protobuf"]
+
+
+def test_quadrant_v1_is_the_published_contract():
+    """Numbers that are on the wire: none of them may ever change."""
+    file = quadrant_pb2.DESCRIPTOR
+    numbers = {
+        name: {field.name: field.number for field in file.message_types_by_name[name].fields}
+        for name in ("ModelRef", "ModelVersion", "ClassifyRequest", "ClassifyResponse")
+    }
+    assert numbers == {
+        "ModelRef": {"name": 1, "version": 2, "alias": 3},
+        "ModelVersion": {"name": 1, "version": 2, "digest": 3},
+        "ClassifyRequest": {
+            "model": 1,
+            "x": 2,
+            "y": 3,
+            "all_certainties": 4,
+            "min_certainty": 5,
+        },
+        "ClassifyResponse": {"model": 1, "quadrants": 2, "certainties": 3, "all_certainties": 4},
+    }
+    assert dict(quadrant_pb2.Quadrant.items()) == {
+        "QUADRANT_UNSPECIFIED": 0,
+        "QUADRANT_I": 1,
+        "QUADRANT_II": 2,
+        "QUADRANT_III": 3,
+        "QUADRANT_IV": 4,
+    }
+    service = file.services_by_name["QuadrantService"]
+    assert [method.name for method in service.methods] == [
+        "Classify",
+        "ClassifyStream",
+        "ListModels",
+        "GetModel",
+        "Explain",
+    ]
+
+
+INFERENCE_V2 = {
+    "ServerLiveRequest": {},
+    "ServerLiveResponse": {"live": 1},
+    "ServerReadyRequest": {},
+    "ServerReadyResponse": {"ready": 1},
+    "ModelReadyRequest": {"name": 1, "version": 2},
+    "ModelReadyResponse": {"ready": 1},
+    "ServerMetadataRequest": {},
+    "ServerMetadataResponse": {"name": 1, "version": 2, "extensions": 3},
+    "ModelMetadataRequest": {"name": 1, "version": 2},
+    "ModelMetadataResponse": {
+        "name": 1,
+        "versions": 2,
+        "platform": 3,
+        "inputs": 4,
+        "outputs": 5,
+        # Not 6, where implementations have maps of different types.
+        "properties": 100,
+    },
+    "ModelConfigRequest": {"name": 1, "version": 2},
+    "ModelConfigResponse": {"config": 1},
+    "ModelConfig": {
+        "name": 1,
+        "platform": 2,
+        "version_policy": 3,
+        "max_batch_size": 4,
+        "input": 5,
+        "output": 6,
+        "parameters": 14,
+        "backend": 17,
+    },
+    "ModelInput": {"name": 1, "data_type": 2, "dims": 4},
+    "ModelOutput": {"name": 1, "data_type": 2, "dims": 3},
+    "ModelVersionPolicy": {"all": 2},
+    "ModelVersionPolicy.All": {},
+    "ModelParameter": {"string_value": 1},
+    "ModelMetadataResponse.TensorMetadata": {"name": 1, "datatype": 2, "shape": 3},
+    "ModelInferRequest": {
+        "model_name": 1,
+        "model_version": 2,
+        "id": 3,
+        "parameters": 4,
+        "inputs": 5,
+        "outputs": 6,
+        "raw_input_contents": 7,
+    },
+    "ModelInferRequest.InferInputTensor": {
+        "name": 1,
+        "datatype": 2,
+        "shape": 3,
+        "parameters": 4,
+        "contents": 5,
+    },
+    "ModelInferRequest.InferRequestedOutputTensor": {"name": 1, "parameters": 2},
+    "ModelInferResponse": {
+        "model_name": 1,
+        "model_version": 2,
+        "id": 3,
+        "parameters": 4,
+        "outputs": 5,
+        "raw_output_contents": 6,
+    },
+    "ModelInferResponse.InferOutputTensor": {
+        "name": 1,
+        "datatype": 2,
+        "shape": 3,
+        "parameters": 4,
+        "contents": 5,
+    },
+    "InferParameter": {
+        "bool_param": 1,
+        "int64_param": 2,
+        "string_param": 3,
+        "double_param": 4,
+        "uint64_param": 5,
+    },
+    "InferTensorContents": {
+        "bool_contents": 1,
+        "int_contents": 2,
+        "int64_contents": 3,
+        "uint_contents": 4,
+        "uint64_contents": 5,
+        "fp32_contents": 6,
+        "fp64_contents": 7,
+        "bytes_contents": 8,
+    },
+    "ModelStatisticsRequest": {"name": 1, "version": 2},
+    "ModelStatisticsResponse": {"model_stats": 1},
+    "ModelStatistics": {
+        "name": 1,
+        "version": 2,
+        "last_inference": 3,
+        "inference_count": 4,
+        "execution_count": 5,
+        "inference_stats": 6,
+        "batch_stats": 7,
+    },
+    "InferStatistics": {
+        "success": 1,
+        "fail": 2,
+        "queue": 3,
+        "compute_input": 4,
+        "compute_infer": 5,
+        "compute_output": 6,
+        "cache_hit": 7,
+        "cache_miss": 8,
+    },
+    "InferBatchStatistics": {
+        "batch_size": 1,
+        "compute_input": 2,
+        "compute_infer": 3,
+        "compute_output": 4,
+    },
+    "StatisticDuration": {"count": 1, "ns": 2},
+    "RepositoryIndexRequest": {"repository_name": 1, "ready": 2},
+    "RepositoryIndexResponse": {"models": 1},
+    "RepositoryIndexResponse.ModelIndex": {"name": 1, "version": 2, "state": 3, "reason": 4},
+}
+
+
+def test_inference_v2_has_the_protocols_names_and_numbers():
+    """The protocol's, not ours: whoever calls was compiled from another file."""
+    file = inference_pb2.DESCRIPTOR
+    assert file.package == "inference"
+    messages = {
+        message.full_name.removeprefix("inference."): message
+        for top in file.message_types_by_name.values()
+        for message in (top, *top.nested_types)
+        if not message.GetOptions().map_entry
+    }
+    assert {
+        name: {field.name: field.number for field in message.fields}
+        for name, message in messages.items()
+    } == INFERENCE_V2
+    assert dict(inference_pb2.DataType.items()) == {
+        "TYPE_INVALID": 0,
+        "TYPE_FP32": 11,
+        "TYPE_FP64": 12,
+        "TYPE_STRING": 13,
+    }
+    service = file.services_by_name["GRPCInferenceService"]
+    assert {
+        method.name: (method.input_type.name, method.output_type.name) for method in service.methods
+    } == {
+        name: (f"{name}Request", f"{name}Response")
+        for name in (
+            "ServerLive",
+            "ServerReady",
+            "ModelReady",
+            "ServerMetadata",
+            "ModelMetadata",
+            "ModelConfig",
+            "ModelInfer",
+            "ModelStatistics",
+            "RepositoryIndex",
+        )
+    }
+
+
+def test_inference_v2_leaves_its_names_to_others_in_the_process():
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindMessageTypeByName("inference.ModelInferRequest")
+    assert inference_pb2.DESCRIPTOR.pool.FindMessageTypeByName("inference.ModelInferRequest")

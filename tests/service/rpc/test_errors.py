@@ -1,0 +1,471 @@
+"""The table of errors, case by case, over a real socket; and nothing else, whatever is sent."""
+
+import shutil
+import threading
+import time
+from contextlib import ExitStack
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quadnet.registry import Registry
+from service.rpc.errors import TABLE
+from service.rpc.policies.admission import Admission
+from service.rpc.policies.policy import Policy
+from service.stubs.inference.v2 import inference_pb2
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.support import inference_client
+from tests.support.certificates import Authority
+from tests.support.exact_models import publish
+from tests.support.fault_injection import Disturbance
+from tests.support.inference_client import InferenceStub
+from tests.support.raw_http2 import RawConnection, message
+from tests.support.serving import (
+    SERVICE,
+    ServerProcess,
+    long_call,
+    open_stream,
+    refused,
+    served_here,
+    unread_stream,
+)
+
+NAN = float("nan")
+SECRET = "secret of /etc/shadow"
+POINT = pb.ClassifyRequest(x=[1], y=[1])
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    registry = Registry(tmp_path_factory.mktemp("errors") / "registry")
+    publish(registry)
+    publish(registry, "letters", classes=("a", "b", "c", "d"))
+    publish(registry, "damaged")
+    (registry.path("damaged", 1) / "weights.safetensors").unlink()
+    return registry
+
+
+@pytest.fixture(scope="module")
+def server(registry):
+    with ServerProcess(
+        registry.root, "--max-points", "1000", "--max-message-bytes", "100000"
+    ) as process:
+        yield process
+
+
+def raw(server, method, content, **options):
+    """Call a method with these bytes, and return the answer's."""
+    return server.channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=20, **options)
+
+
+class Slow(Policy):
+    """A policy that holds up the event loop, as a busy machine does."""
+
+    def begin(self, call):
+        time.sleep(0.03)
+
+
+class Broken(Policy):
+    """A policy that fails, as nothing should."""
+
+    def begin(self, call):
+        raise RuntimeError(SECRET)
+
+
+def classify(server, **fields):
+    return refused(server.stub.Classify, pb.ClassifyRequest(**fields))
+
+
+def unknown(server, registry, folder):
+    return classify(server, model=pb.ModelRef(name="nobody"))
+
+
+def lengths(server, registry, folder):
+    return classify(server, x=[1, 2], y=[1])
+
+
+def not_finite(server, registry, folder):
+    return classify(server, x=[1, NAN], y=[1, 1])
+
+
+def certainty(server, registry, folder):
+    return classify(server, min_certainty=-0.5)
+
+
+def too_many(server, registry, folder):
+    return classify(server, x=[0] * 1001, y=[0] * 1001)
+
+
+def features(server, registry, folder):
+    return refused(server.stub.Explain, pb.ExplainRequest(features=[1, 2, 3]))
+
+
+def infer(server, request):
+    return refused(InferenceStub(server.channel).ModelInfer, request)
+
+
+def no_input(server, registry, folder):
+    return infer(server, inference_pb2.ModelInferRequest())
+
+
+def another_tensor(server, registry, folder):
+    return infer(server, inference_client.raw([[1, 1, 1]]))
+
+
+def raw_and_typed(server, registry, folder):
+    request = inference_client.typed([[1, 1]])
+    request.raw_input_contents.append(b"")
+    return infer(server, request)
+
+
+def no_output(server, registry, folder):
+    return infer(
+        server, inference_client.raw([[1, 1]], outputs=[inference_client.Output(name="logits")])
+    )
+
+
+def answer_too_large(server, registry, folder):
+    with ServerProcess(registry.root, "--max-message-bytes", "4096") as small:
+        infer(small, inference_client.raw(np.zeros((200, 2)), "INT8"))
+        return classify(small, x=[0] * 200, y=[0] * 200, all_certainties=True)
+
+
+def no_message(server, registry, folder):
+    with pytest.raises(grpc.RpcError) as caught:
+        raw(server, "Classify", b"\xff\xff\xff")
+    return caught.value
+
+
+def too_large(server, registry, folder):
+    return classify(server, x=[0] * 50_000)
+
+
+def far_too_large(server, registry, folder):
+    return classify(server, x=[0] * 600_000)
+
+
+def not_decompressed(server, registry, folder):
+    with RawConnection(server.address) as connection:
+        stream = connection.begin(f"/{SERVICE}/Classify", ("grpc-encoding", "gzip"))
+        connection.send(stream, message(b"not gzip", flag=1))
+        status = connection.status(stream)
+    (code,) = (code for code in grpc.StatusCode if code.value[0] == status)
+    return FromTheWire(code)
+
+
+class FromTheWire:
+    """An error of which only the status was read."""
+
+    def __init__(self, code):
+        self.code = lambda: code
+
+    def trailing_metadata(self):
+        return None
+
+    def details(self):
+        return ""
+
+
+def overload(server, registry, folder):
+    with (
+        ServerProcess(registry.root, "--max-calls", "1") as small,
+        long_call(small, registry),
+    ):
+        return classify(small)
+
+
+def waited(server, registry, folder):
+    with served_here(registry, [Slow(), Admission(20)]) as channel:
+        classify = channel.unary_unary(f"/{SERVICE}/Classify")
+        calls = [classify.future(b"", timeout=120) for _ in range(100)]
+        return next(error for error in (call.exception() for call in calls) if error)
+
+
+def makes_room(server, registry, folder):
+    with ServerProcess(registry.root, "--max-calls", "1") as small, ExitStack() as opened:
+        streams = [opened.enter_context(open_stream(small)) for _ in range(17)]
+        return refused(lambda request, timeout: next(streams[0]), None)
+
+
+def slow_message(server, registry, folder):
+    begun = threading.Event()
+
+    def messages():
+        begun.wait(60)
+        yield b""
+
+    with ServerProcess(registry.root, "--message-timeout", "0.2") as impatient:
+        call = impatient.channel.stream_unary(f"/{SERVICE}/Classify")
+        try:
+            return refused(lambda request, timeout: call(messages(), timeout=60), None)
+        finally:
+            begun.set()
+
+
+def deadline(server, registry, folder):
+    calls = [server.stub.Classify.future(POINT, timeout=0.003) for _ in range(500)]
+    errors = [error for error in (call.exception() for call in calls) if error]
+    return errors[0]
+
+
+def cannot(server, registry, folder):
+    return classify(server, model=pb.ModelRef(name="letters"))
+
+
+def damaged(server, registry, folder):
+    return classify(server, model=pb.ModelRef(name="damaged"))
+
+
+def not_loaded(server, registry, folder):
+    with ServerProcess(folder / "nothing") as cold:
+        return classify(cold)
+
+
+def no_answer(server, registry, folder):
+    disturbance = Disturbance(folder / "disturbance", registry)
+    with ServerProcess(registry.root, env=disturbance.env) as waiting:
+        disturbance.hang()
+        request = pb.ClassifyRequest(model=pb.ModelRef(name="letters"))
+        return waiting.stub.Classify.future(request, timeout=60).exception()
+
+
+def queue_is_full(server, registry, folder):
+    disturbance = Disturbance(folder / "disturbance", registry)
+    with ServerProcess(registry.root, "--max-calls", "200", env=disturbance.env) as small:
+        disturbance.hang()
+        calls = [small.stub.ListModels.future(pb.ListModelsRequest()) for _ in range(100)]
+        return next(error for error in (call.exception(60) for call in calls) if error)
+
+
+def stopping(server, registry, folder):
+    with (
+        ServerProcess(registry.root, "--max-calls", "1") as leaving,
+        long_call(leaving, registry),
+    ):
+        leaving.process.terminate()
+        leaving.logged("stopping")
+        return classify(leaving)
+
+
+def stopped(server, registry, folder):
+    with ServerProcess(registry.root) as gone:
+        gone.stop()
+        return classify(gone)
+
+
+def cut_off(server, registry, folder):
+    with (
+        ServerProcess(registry.root, "--grace", "0") as leaving,
+        unread_stream(leaving) as stream,
+    ):
+        leaving.stop()
+        return refused(lambda request, timeout: next(stream), None)
+
+
+def no_token(server, registry, folder):
+    tokens = folder / "tokens"
+    tokens.write_text("sesame\n")
+    with ServerProcess(registry.root, "--token-file", str(tokens)) as closed:
+        return classify(closed)
+
+
+def no_certificate(server, registry, folder):
+    authority = Authority(folder / "ca")
+    options = (*authority.serve_with(), "--tls-client-ca", str(authority.file))
+    with ServerProcess(registry.root, *options) as strict:
+        credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
+        with grpc.secure_channel(strict.address, credentials) as channel:
+            return refused(channel.unary_unary(f"/{SERVICE}/Classify"), b"")
+
+
+def no_method(server, registry, folder):
+    return refused(server.channel.unary_unary(f"/{SERVICE}/Guess"), b"")
+
+
+def fault(server, registry, folder):
+    with served_here(registry, [Broken()]) as channel:
+        return refused(channel.unary_unary(f"/{SERVICE}/Classify"), b"")
+
+
+CASES = dict(
+    zip(
+        [row.what for row in TABLE],
+        [
+            unknown, lengths, not_finite, certainty, too_many, features, no_input,
+            another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
+            far_too_large, not_decompressed,
+            overload, waited, makes_room, slow_message, deadline, cannot, damaged, not_loaded,
+            no_answer, queue_is_full, stopping, stopped, cut_off, no_token, no_certificate,
+            no_method, fault,
+        ],
+        strict=True,
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: CASES[row.what].__name__)
+def test_each_situation_has_the_status_and_the_details_of_the_table(
+    server, registry, tmp_path, row
+):
+    error = CASES[row.what](server, registry, tmp_path)
+    assert error.code() is row.code
+    status = rpc_status.from_call(error)
+    kinds = [detail.type_url.rpartition(".")[2] for detail in status.details] if status else []
+    for kind in ("ErrorInfo", "BadRequest", "RetryInfo"):
+        # A deadline is usually noticed by the client's own clock, and so without details.
+        if row.code is not grpc.StatusCode.DEADLINE_EXCEEDED:
+            assert (f"`{kind}`" in row.details) is (kind in kinds)
+    if status:
+        assert status.message == error.details()
+        # Clients that ignore the details are told all the same, in a sentence or two.
+        assert 20 < len(error.details()) < 400
+    assert SECRET not in str(error)
+    assert "Traceback" not in str(error)
+    assert "RuntimeError" not in str(error)
+
+
+def test_a_fault_of_ours_is_logged_under_the_request_id_that_the_caller_gets(registry, caplog):
+    with served_here(registry, [Broken()]) as channel:
+        error = refused(
+            channel.unary_unary(f"/{SERVICE}/Classify"), b"", metadata=(("x-request-id", "abc-1"),)
+        )
+    assert error.details() == ("The server failed. Its log has more under the request id abc-1.")
+
+
+def test_the_details_say_which_fields_and_how_many_faults(server):
+    error = classify(server, x=[NAN] * 30, y=[0] * 30)
+    details = {d.type_url.rpartition(".")[2]: d for d in rpc_status.from_call(error).details}
+    bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
+    details["BadRequest"].Unpack(bad)
+    details["ErrorInfo"].Unpack(info)
+    assert [v.field for v in bad.field_violations] == [f"x[{i}]" for i in range(16)]
+    assert (info.reason, info.domain, info.metadata["faults"]) == ("INVALID_INPUT", "quadnet", "30")
+
+
+def test_a_refusal_fits_into_metadata_however_much_there_is_to_name(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    publish(registry)
+    for i in range(300):
+        shutil.copytree(registry.path("quadrants", 1), registry.path(f"{i}-{'long' * 15}", 1))
+    inference_client.publish_network(
+        registry, "wide", (3, 1000), [f"{i}{'Ü' * 100}" for i in range(1000)]
+    )
+    with ServerProcess(registry.root) as server:
+        statistics = InferenceStub(server.channel).ModelStatistics
+        for error, code in (
+            (classify(server, model=pb.ModelRef(name="nobody")), "NOT_FOUND"),
+            (refused(server.stub.ListModels, pb.ListModelsRequest(name="nobody")), "NOT_FOUND"),
+            (refused(statistics, inference_pb2.ModelStatisticsRequest(name="nobody")), "NOT_FOUND"),
+            (classify(server, model=pb.ModelRef(name="wide")), "FAILED_PRECONDITION"),
+        ):
+            assert error.code().name == code
+            assert len(error.details()) < 1000
+
+
+CODES = {row.code for row in TABLE} - {
+    # Nothing that is only sent may lead to these.
+    grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED,
+}  # fmt: skip
+
+METHODS = ("Classify", "ListModels", "GetModel", "Explain", "ClassifyStream")
+MESSAGES = {
+    "Classify": pb.ClassifyRequest,
+    "ListModels": pb.ListModelsRequest,
+    "GetModel": pb.GetModelRequest,
+    "Explain": pb.ExplainRequest,
+    "ClassifyStream": pb.ClassifyRequest,
+}
+
+floats = st.floats(width=64)
+names = st.one_of(
+    st.sampled_from(["", "quadrants", "letters", "damaged", "../..", "a/b", "latest"]),
+    st.text(max_size=80),
+)
+refs = st.builds(
+    pb.ModelRef, name=names, version=st.none() | st.integers(-(2**63), 2**63 - 1)
+) | st.builds(pb.ModelRef, name=names, alias=names)
+requests = st.one_of(
+    st.builds(
+        pb.ClassifyRequest,
+        model=st.none() | refs,
+        x=st.lists(floats, max_size=6),
+        y=st.lists(floats, max_size=6),
+        all_certainties=st.booleans(),
+        min_certainty=st.floats(width=32),
+    ),
+    st.builds(pb.ListModelsRequest, name=names),
+    st.builds(pb.GetModelRequest, model=st.none() | refs),
+    st.builds(pb.ExplainRequest, model=st.none() | refs, features=st.lists(floats, max_size=4)),
+)
+
+
+def ask(server, method, content):
+    """Return the answer's bytes, or None for a status of the table that tells no secrets."""
+    try:
+        if method == "ClassifyStream":
+            stream = server.channel.stream_stream(f"/{SERVICE}/{method}")
+            return b"".join(stream(iter([content]), timeout=20))
+        return raw(server, method, content)
+    except grpc.RpcError as error:
+        assert error.code() in CODES, (method, content, error)
+        for leak in ("Traceback", "Error:", "Exception", "/registry", ".py"):
+            assert leak not in error.details()
+        assert len(error.details()) < 1000
+        return None
+
+
+@given(request_=requests, method=st.sampled_from(METHODS))
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_message_to_any_method_gets_an_answer_or_a_status_of_the_table(
+    server, request_, method
+):
+    answer = ask(server, method, request_.SerializeToString())
+    if answer is not None and isinstance(request_, pb.ClassifyRequest) and method == "Classify":
+        response = pb.ClassifyResponse.FromString(answer)
+        n = len(request_.x)
+        assert len(response.quadrants) == len(response.certainties) == n == len(request_.y)
+        assert len(response.all_certainties) == 4 * n * request_.all_certainties
+        assert np.isfinite([*request_.x, *request_.y]).all()
+        assert 0 <= request_.min_certainty <= 1
+
+
+@given(content=st.binary(max_size=200), method=st.sampled_from(METHODS))
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_bytes_to_any_method_get_an_answer_or_a_status_of_the_table(server, content, method):
+    ask(server, method, content)
+
+
+def test_bytes_that_are_no_question_to_reflection_are_refused_like_others(server):
+    reflect = server.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        list(reflect(iter([b"\xff"]), timeout=20))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_memory_stays_flat_under_thousands_of_bad_messages(server):
+    rng = np.random.default_rng(5)
+    good = pb.ClassifyRequest(x=rng.normal(size=500), y=rng.normal(size=500)).SerializeToString()
+
+    def storm(n):
+        for _ in range(n):
+            content = bytearray(good)
+            for at in rng.integers(0, len(content), 3):
+                content[at] = rng.integers(256)
+            del content[rng.integers(len(content)) :]
+            for method in METHODS:
+                ask(server, method, bytes(content))
+
+    storm(400)
+    before = server.resident()
+    storm(800)
+    # A kilobyte kept of each message would be 4 MB, and twice that is noise of the allocator.
+    assert server.resident() - before < 12
+    assert server.stub.Classify(POINT, timeout=10).model.version == 1

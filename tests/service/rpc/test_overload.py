@@ -1,0 +1,257 @@
+"""Limits hold where calls wait: inside gRPC, for their message, and for their next message."""
+
+import time
+from contextlib import ExitStack
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from quadnet.errors import Overloaded
+from service.rpc.call import Call
+from service.rpc.policies.accounting import Accounting
+from service.rpc.policies.admission import LONGEST_WAIT, Admission
+from service.rpc.policies.measurement import Measurement
+from service.rpc.policies.policy import Policy
+from service.stubs.inference.v2 import inference_pb2
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.telemetry import metrics
+from tests.support.exact_models import publish
+from tests.support.inference_client import InferenceStub
+from tests.support.load import CLASSIFY
+from tests.support.raw_http2 import RawConnection, message
+from tests.support.serving import (
+    ServerProcess,
+    details_of,
+    open_stream,
+    refused,
+    served_here,
+    until,
+)
+
+POINT = pb.ClassifyRequest(x=[1], y=[1])
+BATCH = message(pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20).SerializeToString())
+DEFAULT_LIMIT = 64
+HEALTH = "/grpc.health.v1.Health/Check"
+SLOW_SECONDS = 0.03
+
+
+@pytest.fixture
+def server(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--metrics-port", "0", "--log-level", "error") as process:
+        yield process
+
+
+def check_health(channel):
+    health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
+    InferenceStub(channel).ServerReady(inference_pb2.ServerReadyRequest(), timeout=60)
+
+
+def test_a_path_that_is_no_text_ends_one_call_only(server):
+    with RawConnection(server.address) as connection:
+        stream = connection.begin(b"/\xff\xfe/x")
+        assert connection.status(stream) == grpc.StatusCode.UNIMPLEMENTED.value[0]
+    assert server.stub.Classify(POINT, timeout=30).model.version == 1
+    check_health(server.channel)
+
+
+def test_idle_streams_hold_no_slot(server):
+    with ExitStack() as opened:
+        for _ in range(DEFAULT_LIMIT + 10):
+            opened.enter_context(open_stream(server))
+        for _ in range(5):
+            assert server.stub.Classify(POINT, timeout=30).model.version == 1
+
+
+def test_unfinished_messages_hold_no_slot(server):
+    with RawConnection(server.address) as connection:
+        for _ in range(DEFAULT_LIMIT):
+            connection.begin_half()
+        for _ in range(5):
+            assert server.stub.Classify(POINT, timeout=30).model.version == 1
+
+
+def test_the_message_that_has_taken_longest_makes_room_for_a_new_call(server):
+    limit = 2 * DEFAULT_LIMIT
+    with ExitStack() as opened:
+        connections = [opened.enter_context(RawConnection(server.address)) for _ in range(2)]
+        ended = []
+        for i in range(limit):
+            connections[i % 2].begin_half()
+
+        def makes_room():
+            try:
+                server.stub.Classify(POINT, timeout=30)
+            except grpc.RpcError as error:
+                # Each message has a second to arrive before it has to make room.
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert details_of(error, error_details_pb2.RetryInfo).retry_delay.ToSeconds() <= 1
+            ended.extend(trailers for each in connections for trailers in each.ended())
+            return ended
+
+        until(makes_room, seconds=50)
+        trailers = ended[0]
+        assert trailers["grpc-status"] == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+        assert "made room for a new one" in trailers["grpc-message"]
+
+
+def test_a_message_has_a_limited_time_to_arrive(registry):
+    publish(registry)
+    options = ("--message-timeout", "0.5", "--log-level", "error")
+    with (
+        ServerProcess(registry.root, *options) as server,
+        RawConnection(server.address) as connection,
+    ):
+        for begin in (connection.begin, connection.begin_half):
+            trailers = connection.trailers(begin())
+            assert trailers["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
+            assert trailers["grpc-message"] == (
+                "The request message did not arrive completely within 0.5 seconds. Send it faster, "
+                "or in several smaller calls."
+            )
+
+
+@pytest.mark.parametrize(("max_calls", "streams"), [("64", 128), ("10", 128), ("100", 200)])
+def test_calls_in_progress_are_limited_by_connection(registry, max_calls, streams):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--max-calls", max_calls) as server,
+        RawConnection(server.address) as connection,
+    ):
+        assert connection.max_streams == streams
+
+
+def test_calls_that_are_begun_and_reset_cost_neither_memory_nor_others_calls(server):
+    server.stub.Classify(POINT, timeout=30)
+    before = server.resident()
+    with RawConnection(server.address) as connection:
+        for i in range(20_000):
+            connection.begin_and_reset(BATCH)
+            if i % 2000 == 0:
+                check_health(server.channel)
+                assert server.stub.Classify(POINT, timeout=30).model.version == 1
+    check_health(server.channel)
+    assert server.resident() - before < 40
+
+
+class Slow(Policy):
+    """Holds up the event loop, as a busy machine does."""
+
+    def begin(self, call):
+        time.sleep(SLOW_SECONDS)
+
+
+def test_health_is_answered_and_the_wait_is_measured_while_calls_wait_inside_grpc(registry):
+    publish(registry)
+    n = 120
+    policies = [Accounting(Measurement()), Slow()]
+    waited_before = waited()
+    with (
+        served_here(registry, policies) as channel,
+        grpc.insecure_channel(channel.target) as another,
+    ):
+        check_health(another)
+        classify = channel.unary_unary(CLASSIFY)
+        calls = [classify.future(POINT.SerializeToString(), timeout=120) for _ in range(n)]
+        calls[0].result()
+        before = sum(call.done() for call in calls)
+        check_health(another)
+        # In the queue of the other calls, health would have been answered after all of them.
+        assert sum(call.done() for call in calls) - before < n / 2
+        for call in calls:
+            call.result()
+    # On average a call waits for half of the others.
+    assert waited() - waited_before > n / 2 * n * SLOW_SECONDS / 2
+
+
+def waited():
+    """Return the seconds that all calls together have waited, by the metric."""
+    samples = [sample for family in metrics.REGISTRY.collect() for sample in family.samples]
+    return sum(each.value for each in samples if each.name == "quadnet_call_wait_seconds_sum")
+
+
+def test_calls_that_have_waited_too_long_are_refused_but_not_all(registry):
+    publish(registry)
+    with served_here(registry, [Slow(), Admission(20)]) as channel:
+        classify = channel.unary_unary(CLASSIFY)
+        calls = [classify.future(POINT.SerializeToString(), timeout=120) for _ in range(120)]
+        errors = [error for error in (call.exception() for call in calls) if error is not None]
+    assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all("seconds in the server's queue" in error.details() for error in errors)
+    assert 20 < len(errors) < 100
+
+
+def test_of_calls_that_have_waited_too_long_one_in_four_is_answered():
+    admission, answered = Admission(DEFAULT_LIMIT), 0
+    for _ in range(100):
+        try:
+            admission.begin(
+                Call("Classify", None, {}, "an-id", waited=LONGEST_WAIT + 0.1, queued=65)
+            )
+        except Overloaded as error:
+            assert "waited for 1.1 seconds" in str(error)
+        else:
+            answered += 1
+    assert answered == 25
+    # While few calls wait, the machine is slow, and a refusal makes nothing faster.
+    admission.begin(Call("Classify", None, {}, "an-id", waited=60.0, queued=64))
+
+
+def test_calls_of_unknown_methods_do_not_count_as_waiting(server):
+    for _ in range(2 * DEFAULT_LIMIT):
+        error = refused(server.channel.unary_unary("/a/b"), b"")
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    for _ in range(20):
+        assert server.stub.Classify(POINT, timeout=30).model.version == 1
+    until(lambda: server.scrape()["quadnet_calls_waiting",] == 0)
+
+
+@pytest.mark.parametrize("method", [HEALTH, "/inference.GRPCInferenceService/ServerLive"])
+def test_unfinished_messages_to_health_are_limited_in_time_and_number(server, method):
+    with ExitStack() as opened:
+        calls = []
+        for _ in range(2):
+            connection = opened.enter_context(RawConnection(server.address))
+            for _ in range(100):
+                stream = connection.begin(method)
+                connection.send(stream, message(bytes(100))[:50], end=False)
+                calls.append((connection, stream))
+        check_health(server.channel)
+        statuses = {connection.status(stream) for connection, stream in calls}
+    assert statuses <= {
+        grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+    }  # fmt: skip
+
+
+def test_a_client_that_watches_health_and_does_not_read_delays_no_other(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--grace", "3600", "--log-level", "error") as server,
+        RawConnection(server.address, window=0) as connection,
+    ):
+        stream = connection.begin("/grpc.health.v1.Health/Watch")
+        connection.send(stream, message(b""))
+        check_health(server.channel)
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=60
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.process.terminate()
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.process.wait(60) == 0
+
+
+def test_metadata_that_are_no_text_leave_no_traceback(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root) as server,
+        RawConnection(server.address) as connection,
+    ):
+        for method, content in ((CLASSIFY, POINT.SerializeToString()), (HEALTH, b"")):
+            stream = connection.begin(method, (b"x-foo", b"\xff\xfe\x80"))
+            connection.send(stream, message(content))
+            assert connection.status(stream) == 0
+        server.calls(1)
+        assert {line["event"] for line in server.log()} == {"live", "call"}

@@ -1,0 +1,86 @@
+"""A server that stops under load ends every call with OK or UNAVAILABLE, in every configuration.
+
+Clients call in a closed loop and retry nothing. Each configuration is stopped several times; the
+servers of one configuration run at the same time.
+"""
+
+import signal
+from collections import Counter
+from contextlib import ExitStack
+
+import grpc
+import numpy as np
+import pytest
+
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.support.exact_models import publish
+from tests.support.load import Load, StreamLoad
+from tests.support.serving import ServerProcess
+
+POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 2000))
+REQUEST = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
+
+SHORT = 3
+LONG = 20
+AT_ONCE = 3
+
+
+def stop_under_load(registry, stops, kind, *, options, **load_options):
+    """Stop servers under load; count the calls by status, and what the others said."""
+    ended, unexpected = Counter(), Counter()
+    for first in range(0, stops, AT_ONCE):
+        with ExitStack() as running:
+            servers = [
+                running.enter_context(ServerProcess(registry.root, *options))
+                for _ in range(min(AT_ONCE, stops - first))
+            ]
+            loads = [
+                running.enter_context(kind(server.address, REQUEST, **load_options))
+                for server in servers
+            ]
+            for load in loads:
+                load.wait_for(50)
+            for i, server in enumerate(servers):
+                server.process.send_signal(SIGNALS[(first + i) % len(SIGNALS)])
+            for server in servers:
+                assert server.process.wait(120) == 0
+            for load in loads:
+                load.stop()
+                ended.update(outcome.code for outcome in load.outcomes)
+                unexpected.update(
+                    outcome.details
+                    for outcome in load.outcomes
+                    if outcome.code not in (OK, UNAVAILABLE)
+                )
+    return ended, unexpected
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize("leave", [True, False], ids=["leave", "again"])
+@pytest.mark.parametrize("connections", [1, 8])
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("delay", ["0", "2"])
+@pytest.mark.parametrize(
+    "stops", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"]
+)
+def test_no_call_is_lost(
+    registry, stops, delay, workers, connections, leave, stream, record_property
+):
+    publish(registry)
+    ended, unexpected = stop_under_load(
+        registry,
+        stops,
+        StreamLoad if stream else Load,
+        options=("--drain-delay", delay, "--workers", workers, "--log-level", "error"),
+        in_flight=8,
+        connections=connections,
+        leave=leave,
+    )
+    # For a table of the long form: pytest -m long -k test_drain --junitxml=FILE
+    record_property("ended", ", ".join(f"{code.name} {n}" for code, n in ended.most_common()))
+    assert ended[OK] >= 50 * stops
+    assert set(ended) <= {OK, UNAVAILABLE}, unexpected

@@ -1,0 +1,231 @@
+"""Servers stop under load: whatever was accepted is answered, and retries hide the rest."""
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import grpc
+import numpy as np
+import pytest
+
+from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.support.exact_models import publish
+from tests.support.load import Load
+from tests.support.raw_http2 import RawConnection
+from tests.support.serving import ServerProcess, open_stream, refused, served_here, unread_stream
+
+SMALL = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
+POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
+LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
+
+
+# The command, with a step on the way to listening that takes until the signal comes; a minute at
+# most, so that nothing is left behind if that ends nothing.
+HALTING = """
+import time
+from quadnet.cli import main as cli
+from service.net import address
+from service.telemetry import logs
+
+def halt(*_):
+    print("halted", flush=True)
+    time.sleep(60)
+
+{step} = halt
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("workers", "step"),
+    [("1", "logs.configure"), ("1", "address.check_free"), ("2", "logs.configure")],
+)
+def test_a_signal_before_the_server_listens_ends_it_in_peace(registry, workers, step, number):
+    words = ["serve", "--registry", registry.root, "--port", "0", "--workers", workers]
+    with subprocess.Popen(
+        [sys.executable, "-c", HALTING.format(step=step), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "halted\n"
+        process.send_signal(number)
+        out, log = process.communicate(timeout=120)
+    assert (process.returncode, out, log) == (0, "", "")
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("request_", [SMALL, LARGE], ids=["small", "large"])
+def test_no_call_that_was_accepted_fails_when_the_server_is_told_to_stop(
+    registry, workers, request_
+):
+    publish(registry)
+    in_flight = 32 if request_ is SMALL else 8
+    with (
+        ServerProcess(registry.root, "--workers", str(workers)) as server,
+        Load(server.address, request_, in_flight=in_flight, connections=8) as load,
+    ):
+        load.wait_for(2 * in_flight)
+        code, out, log = server.stop()
+        # A call to a server that is gone fails at once.
+        load.wait_for(in_flight, beyond=len(load.outcomes))
+    assert (code, out) == (0, "Stopped.\n")
+    # What the server had begun with it has also finished, and the caller has got it. Others were
+    # turned away: by the server, or at the very end by gRPC.
+    calls = [line["status"] for line in log if line["event"] == "call"]
+    assert set(calls) <= {"OK", "UNAVAILABLE"}
+    assert calls.count("OK") == len(load.outcomes) - len(load.failed)
+    turned_away = {each.code for each in load.failed}
+    assert turned_away <= {grpc.StatusCode.UNAVAILABLE}
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_clients_with_the_shipped_retries_see_no_failure_while_one_of_two_servers_stops(
+    registry, workers
+):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--workers", str(workers)) as leaving,
+        ServerProcess(registry.root) as staying,
+    ):
+        both = f"ipv4:{leaving.address},{staying.address}"
+        with Load(both, SMALL, in_flight=32, connections=8, retries=True) as load:
+            load.wait_for(500)
+            code, _, log = leaving.stop()
+            load.wait_for(500, beyond=len(load.outcomes))
+    assert code == 0
+    assert not load.failed
+    assert sum(line["event"] == "call" for line in log) > 100
+
+
+def test_clients_with_the_shipped_retries_outlive_the_restart_of_the_only_server(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root) as first,
+        Load(first.address, LARGE, in_flight=8, retries=True) as load,
+    ):
+        load.wait_for(16)
+        assert first.stop()[0] == 0
+        # In this process: it is there at once, however busy the machine.
+        with served_here(registry, (), port=int(first.port)):
+            load.wait_for(100, beyond=len(load.outcomes))
+            load.stop()
+    assert not load.failed
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_ends_all_waiting(registry, workers):
+    publish(registry)
+    options = ("--workers", str(workers), "--drain-delay", "3600", "--grace", "3600")
+    with (
+        ServerProcess(registry.root, *options) as server,
+        unread_stream(server) as stream,
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        server.logged("stopping", workers)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        with pytest.raises(grpc.RpcError) as cut:
+            list(stream)
+    assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_what_is_not_done_when_the_grace_is_over_is_cut_off(registry):
+    publish(registry)
+    with ServerProcess(registry.root, "--grace", "0.2") as server:
+        with unread_stream(server) as stream:
+            code, _, _ = server.stop()
+            with pytest.raises(grpc.RpcError) as cut:
+                list(stream)
+        assert server.logged("cut off")["calls"] == 1
+    assert code == 0
+    assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+STOPPING = "The server is stopping. Call another one, or call again in a moment."
+
+
+def test_while_a_call_is_finished_new_ones_are_refused_with_the_reason(registry):
+    publish(registry)
+    with ServerProcess(registry.root) as server, unread_stream(server) as stream:
+        assert server.stub.Classify(SMALL, timeout=30).model.version == 1
+        server.process.send_signal(signal.SIGTERM)
+        server.logged("stopping")
+        error = refused(server.stub.Classify, SMALL)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert error.details() == STOPPING
+        assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
+        # The call that was in progress is answered, and its stream ended between two messages.
+        assert len(next(stream).quadrants) == 500_000
+        with pytest.raises(grpc.RpcError) as ended:
+            next(stream)
+        assert (ended.value.code(), ended.value.details()) == (error.code(), STOPPING)
+        assert server.process.wait(60) == 0
+
+
+def test_calls_that_wait_for_their_callers_do_not_hold_up_the_end(registry):
+    publish(registry)
+    options = ("--grace", "3600", "--max-calls", "64")
+    with (
+        ServerProcess(registry.root, *options) as server,
+        ExitStack() as opened,
+        RawConnection(server.address) as unfinished,
+    ):
+        # One more would have to make room: the limit is sixteen times --max-calls.
+        streams = [opened.enter_context(open_stream(server)) for _ in range(100)]
+        for _ in range(64):
+            unfinished.begin_half()
+        assert server.process.poll() is None
+        code, _, log = server.stop()
+        assert code == 0
+        for stream in streams:
+            with pytest.raises(grpc.RpcError) as ended:
+                next(stream)
+            assert (ended.value.code(), ended.value.details()) == (
+                grpc.StatusCode.UNAVAILABLE, STOPPING,
+            )  # fmt: skip
+    assert {line["status"] for line in log if line["event"] == "call"} == {"UNAVAILABLE"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_hangup_of_the_terminal_stops_the_server_too(registry, workers):
+    publish(registry)
+    with ServerProcess(registry.root, "--workers", workers) as server:
+        assert server.stub.Classify(SMALL, timeout=30).model.version == 1
+        code, out, _ = server.stop(signal.SIGHUP)
+    assert (code, out) == (0, "Stopped.\n")
+
+
+def test_a_server_started_with_nohup_ignores_hangups(registry):
+    publish(registry)
+    with ServerProcess(registry.root, before=("nohup",)) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.stub.Classify(SMALL, timeout=30).model.version == 1
+        assert server.stop()[0] == 0
+
+
+def test_calls_that_are_refused_do_not_hold_up_the_end(registry):
+    publish(registry)
+    wrong = pb.ClassifyRequest(x=[1, 2], y=[1])
+    with (
+        ServerProcess(registry.root, "--grace", "3600") as server,
+        Load(server.address, wrong, in_flight=16) as load,
+    ):
+        load.wait_for(200)
+        assert server.stop()[0] == 0
+
+
+def test_a_connection_that_says_nothing_does_not_hold_up_the_end(registry):
+    publish(registry)
+    with (
+        ServerProcess(registry.root, "--grace", "3600") as server,
+        socket.create_connection(("127.0.0.1", int(server.port))),
+    ):
+        # Whatever was connected before has been accepted when this is answered.
+        assert server.stub.Classify(SMALL, timeout=10).model.version == 1
+        server.process.send_signal(signal.SIGTERM)
+        # gRPC itself would wait for a first word for 20 seconds.
+        assert server.process.wait(12) == 0

@@ -1,0 +1,409 @@
+"""Publishers and others who die: really killed, at every step of what they do to the disk.
+
+    python -m tests.support.killed_processes DIRECTORY steps WORK PART PARTS REPEAT
+    python -m tests.support.killed_processes DIRECTORY moments WORK TRIES
+    python -m tests.support.killed_processes DIRECTORY calls WORK
+
+runs one of the table `WORKS` in forked processes, kills each at another step or moment, looks over
+what it left, and prints what it saw as JSON; or only prints the calls. They are the real ones:
+around each stands a switch that sends SIGKILL to its own process. What must hold after every kill
+is asserted here, and a reader watches throughout.
+"""
+
+import gc
+import io
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from quadnet.registry import (
+    Registry,
+    alias_changes,
+    atomic_files,
+    garbage_collection,
+    integrity_check,
+    tombstones,
+)
+from tests.support.exact_models import SELF_TEST_INPUTS, exact_predictor, record
+from tests.support.forked_processes import forked, result
+
+MODEL = "quadrants"
+POINTS = np.random.default_rng(0).uniform(-1, 1, (20, 2))
+ANSWERS = exact_predictor().predict(POINTS)
+GC = garbage_collection.Policy(newest=1, days=0, generations=2, grace=0)
+
+
+class Switch:
+    """Stands around every system call of this process that changes or flushes the disk.
+
+    It keeps the calls as (name, path or paths), and at the chosen one it kills the process: before
+    the call, after it, or, of a write, when half is written.
+    """
+
+    def __init__(self, at=None, moment="before"):
+        self.calls = []
+        self.at, self.moment = at, moment
+
+    def install(self):
+        for name in ("mkdir", "rmdir", "chmod", "unlink", "rename", "link"):
+            setattr(os, name, self._around(name, getattr(os, name), str))
+        for name in ("fchmod", "fsync"):
+            setattr(os, name, self._around(name, getattr(os, name), path_of))
+        really_open = io.open
+
+        def switched(path, mode="r", *args, **options):
+            if mode in {"r", "rb"}:
+                return really_open(path, mode, *args, **options)
+            assert mode == "xb"
+            return io.BufferedWriter(self._call("create", str(path), lambda: File(path, self)))
+
+        io.open = switched
+        return self
+
+    def write(self, path, content, act):
+        half = content[: len(content) // 2]
+        return self._call("write", path, lambda: act(content), lambda: act(half))
+
+    def _call(self, name, path, act, half=None):
+        mine = len(self.calls) == self.at
+        self.calls.append((name, path))
+        if mine and self.moment == "before":
+            die()
+        if mine and self.moment == "halfway":
+            half()
+            die()
+        try:
+            return act()
+        finally:
+            if mine:
+                die()
+
+    def _around(self, name, real, describe):
+        def switched(path, *args, **options):
+            shown = describe(path)
+            if options.get("dir_fd") is not None:
+                shown = str(Path(path_of(options["dir_fd"]), path))
+            if name in {"rename", "link"}:
+                shown = (shown, str(args[0]))
+            return self._call(name, shown, lambda: real(path, *args, **options))
+
+        return switched
+
+
+class File(io.FileIO):
+    """A file whose writing can be the death of who writes."""
+
+    def __init__(self, path, switch):
+        super().__init__(path, "xb")
+        self._switch = switch
+
+    def write(self, content):
+        return self._switch.write(str(self.name), bytes(content), super().write)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("killed, and still alive")
+
+
+def path_of(descriptor):
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+
+def publish(registry):
+    predictor = exact_predictor()
+    return registry.publish(
+        MODEL,
+        predictor,
+        record(predictor),
+        SELF_TEST_INPUTS,
+        attachments=lambda version: {"card.md": f"Version {version}.\n".encode()},
+    )
+
+
+def swap(registry):
+    changes = {"champion": "candidate", "candidate": "champion"}
+    return alias_changes.set_aliases(registry, MODEL, changes, reason="swap")
+
+
+def roll_back(registry):
+    return alias_changes.rollback(registry, MODEL, reason="back")
+
+
+def sweep(registry):
+    for item in list(garbage_collection.removable(registry, GC)):
+        garbage_collection.remove(registry, item, GC)
+
+
+def begin(registry):
+    """Make a registry with two versions that have an alias."""
+    publish(registry)
+    publish(registry)
+    alias_changes.set_aliases(registry, MODEL, {"champion": 1, "candidate": 2}, reason="begin")
+    swap(registry)
+
+
+def begin_with_litter(registry):
+    """Make one with two more versions, of which one may go, and what crashes leave."""
+    begin(registry)
+    publish(registry)
+    publish(registry)
+    litter = registry.home(MODEL) / ".staging" / "abandoned"
+    atomic_files.make_directory(litter)
+    atomic_files.write(litter / "weights.safetensors", b"half")
+    atomic_files.write(registry.root / f"{atomic_files.TEMPORARY}abandoned", b"half")
+
+
+# Whose work it is that is killed, and what he finds; None: the registry itself is not there yet.
+WORKS = {
+    "first": (publish, None),
+    "publish": (publish, begin),
+    "swap": (swap, begin),
+    "rollback": (roll_back, begin),
+    "gc": (sweep, begin_with_litter),
+}
+
+
+def switched(work, registry, switch):
+    switch.install()
+    work(registry)
+
+
+class Reader:
+    """A process that loads the champion again and again, and dies of whatever is not whole.
+
+    A symbolic link says which registry it is to read at the time.
+    """
+
+    def __init__(self, link):
+        self._link = link
+        stopped, self._stop = os.pipe()
+        self._process = forked(self._read, stopped)
+        os.close(stopped)
+
+    def _read(self, stopped):
+        os.close(self._stop)
+        os.set_blocking(stopped, False)
+        os.nice(10)  # who is killed, and who looks at what is left, shall not wait for it
+        loads = 0
+        while not ended(stopped) or loads == 0:
+            registry = Registry(self._link.readlink())
+            assert whole(registry.load(MODEL, registry.target(MODEL).version))
+            loads += 1
+        return loads
+
+    def stop(self):
+        """End it, and return how often it has loaded."""
+        os.close(self._stop)
+        return result(*self._process)
+
+
+class Killer:
+    """A process that does nothing but fork those who are killed.
+
+    After a fork, both sides copy every page that they write to. This one writes to hardly any.
+    """
+
+    def __init__(self, work):
+        self._socket, other = socket.socketpair()
+        self._process = forked(self._serve, work, other)
+        other.close()
+
+    def kill(self, registry, at, moment, wait):
+        """Have the work begun, and killed by its switch, or after so many seconds.
+
+        Returns the status that it ended with.
+        """
+        self._socket.send(json.dumps([str(registry.root), at, moment, wait]).encode())
+        return int.from_bytes(self._socket.recv(4), "big")
+
+    def stop(self):
+        self._socket.close()
+        result(*self._process)
+
+    def _serve(self, work, other):
+        self._socket.close()
+        while order := other.recv(4096):
+            root, at, moment, wait = json.loads(order)
+            pid, pipe = forked(switched, work, Registry(Path(root)), Switch(at, moment))
+            os.close(pipe)
+            if wait is not None:
+                until = time.perf_counter() + wait
+                while time.perf_counter() < until:
+                    pass
+                os.kill(pid, signal.SIGKILL)
+            other.send(os.waitpid(pid, 0)[1].to_bytes(4, "big"))
+
+
+def ended(pipe):
+    """Whether the other end was closed."""
+    try:
+        return os.read(pipe, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def whole(model):
+    return (model.predictor.predict(POINTS) == ANSWERS).all()
+
+
+def versions_of(aliases):
+    return {alias: target.version for alias, target in aliases.aliases.items()}
+
+
+def check(registry, allowed):
+    """Assert what must hold whenever somebody was killed; return what the aliases are."""
+    aliases = versions_of(registry.aliases(MODEL))
+    assert aliases in allowed, (aliases, allowed)
+    versions = registry.versions(MODEL)
+    if not (registry.root / "registry.json").exists():
+        assert versions == []
+        return aliases
+    looked_at = list(integrity_check.check(registry, MODEL))
+    assert [checked.problem for checked in looked_at] == [None] * (len(versions) + 1), looked_at
+    assert all(whole(checked.loaded) for checked in looked_at if checked.loaded)
+    return aliases
+
+
+def go_on(registry):
+    """Assert that a publisher succeeds with a new number, and that gc cleans everything up."""
+    taken = registry.numbers(MODEL)
+    assert publish(registry).manifest.version == max(taken, default=0) + 1
+    sweep(registry)
+    assert leftovers(registry) == []
+    assert registry.numbers(MODEL) == [*taken, max(taken, default=0) + 1]
+
+
+def leftovers(registry):
+    """Return all that is neither of a version, nor a tombstone, nor a generation."""
+    home = registry.home(MODEL)
+    rubbish = [*home.glob(".staging/*"), *home.glob(".trash/*")]
+    for name in (f"{atomic_files.TEMPORARY}*", f"{tombstones.MARK}*"):
+        rubbish += registry.root.rglob(name)
+    for version in registry.numbers(MODEL):
+        directory = registry.path(MODEL, version)
+        if tombstones.is_removed(directory) and atomic_files.entries(directory) != [
+            tombstones.NAME
+        ]:
+            rubbish.append(directory)
+    return rubbish
+
+
+class Theatre:
+    """Registries in which somebody is killed, one after another, and the reader of them all."""
+
+    def __init__(self, directory, name):
+        self.directory = directory
+        self.name = name
+        self.work, begin_one = WORKS[name]
+        self.template = Registry(directory / "template")
+        self.names = itertools.count()
+        self.reader = None
+        if begin_one:
+            begin_one(self.template)
+            (directory / "current").symlink_to(self.template.root)
+            self.reader = Reader(directory / "current")
+        self.killer = Killer(self.work)
+
+    def fresh(self):
+        """Return a new registry, and have the reader read it."""
+        root = self.directory / f"registry-{next(self.names)}"
+        if self.reader:
+            # Nothing ever changes a file, so links are as good as copies. What was there before
+            # stays, as the reader may still be reading it.
+            shutil.copytree(self.template.root, root, copy_function=os.link)
+            link = self.directory / "next"
+            link.symlink_to(root)
+            link.rename(self.directory / "current")
+        return Registry(root)
+
+    def kill(self, at=None, moment="", wait=None):
+        """Have somebody killed at his work, look, and go on; say if he was, and what changed."""
+        registry = self.fresh()
+        before = versions_of(registry.aliases(MODEL))
+        status = self.killer.kill(registry, at, moment, wait)
+        assert status in (0, signal.SIGKILL), status
+        after = check(registry, (before, self.expected(before)))
+        go_on(registry)
+        return status != 0, after != before
+
+    def expected(self, before):
+        """Return what the aliases are when the work is done."""
+        if self.name == "swap":
+            return {"champion": before["candidate"], "candidate": before["champion"]}
+        if self.name == "rollback":
+            return before | {"champion": 1}
+        return before
+
+    def calls(self):
+        """Return the calls of somebody whom nobody kills."""
+        switch = Switch()
+
+        def tell(registry):
+            switched(self.work, registry, switch)
+            return switch.calls
+
+        return result(*forked(tell, self.fresh()))
+
+
+def at_steps(theatre, part, parts, repeat):
+    """Kill before, halfway through and after every step of this part, `repeat` times each."""
+    calls = theatre.calls()
+    if theatre.name == "first":
+        # From there on it is the same as ever.
+        staged = next(i for i, (_, path) in enumerate(calls) if "/.staging/" in path)
+        calls = calls[:staged]
+    moments = {"write": ("before", "halfway", "after")}
+    plan = [
+        (at, moment)
+        for at in range(part, len(calls), parts)
+        for moment in moments.get(calls[at][0], ("before", "after"))
+    ]
+    plan *= repeat
+    random.Random(part).shuffle(plan)
+    done, moved = Counter(), Counter()
+    for at, moment in plan:
+        killed, changed = theatre.kill(at, moment)
+        assert killed, (at, moment, calls[at])
+        done[at] += 1
+        moved[changed] += 1
+    return {"steps": len(done), "fewest": min(done.values()), "moved": moved[True]}
+
+
+def at_moments(theatre, times):
+    """Kill after a random number of microseconds, until so many were killed."""
+    rng, longest, done = random.Random(0), 0.02, Counter()
+    for _ in range(10 * times):
+        killed, changed = theatre.kill(wait=rng.uniform(0, longest))
+        done[killed, changed] += 1
+        # So that most are killed, and at times one only just.
+        longest *= 1.02 if killed else 0.9
+        if done[True, True] + done[True, False] == times:
+            break
+    return {"killed": done[True, True] + done[True, False], "moved": done[True, True]}
+
+
+def main():
+    directory, what, name, *numbers = sys.argv[1:]
+    # Collected garbage would cost every forked process a copy of all pages.
+    gc.freeze()
+    theatre = Theatre(Path(directory), name)
+    acts = {"steps": at_steps, "moments": at_moments}
+    report = theatre.calls() if what == "calls" else acts[what](theatre, *map(int, numbers))
+    theatre.killer.stop()
+    loads = theatre.reader.stop() if theatre.reader else 0
+    print(json.dumps({"loads": loads, "report": report}))
+
+
+if __name__ == "__main__":
+    main()
