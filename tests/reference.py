@@ -1,4 +1,4 @@
-"""REFERENCE.md, from where each thing is declared: python -m tests.reference > REFERENCE.md."""
+"""Generates docs/reference.md from the code: python -m tests.reference > docs/reference.md."""
 
 import importlib
 
@@ -10,8 +10,13 @@ from service.telemetry import metrics
 
 HEAD = """# Reference
 
-Made by `python -m tests.reference > REFERENCE.md` from where each of these is declared; a test
+Generated from the code by `python -m tests.reference > docs/reference.md`; do not edit. A test
 compares.
+
+- [Errors](#errors) of the service, with status and details
+- [Not supported](#not-supported)
+- [Metrics](#metrics)
+- [Options](#options) of every verb, with environment variables and defaults
 """
 
 
@@ -73,14 +78,14 @@ def measured():
 
 NOT_SUPPORTED = """
 - Unix sockets: `--host` is a host name or an IP address.
-- Lists of revoked certificates: to shut a client out, issue the others new certificates from
+- Certificate revocation lists: to exclude a client, issue new certificates to the others from
   another authority and change `--tls-client-ca`.
-- Counting refused TLS handshakes: gRPC does not report them to the server's process.
-- ModelStreamInfer, shared memory, loading and unloading, tracing and log settings of Triton's
-  protocol: `UNIMPLEMENTED`.
-- Behind HAProxy 2.6: the status of a stream that is refused before its messages were read, or of a
-  request that gRPC itself refuses for its size. HAProxy drops an answer to half a request; the
-  caller sees `CANCELLED`.
+- A count of refused TLS handshakes: gRPC does not report them to the server's process.
+- `ModelStreamInfer`, shared memory, loading and unloading of models, tracing and log settings of
+  Triton's protocol: `UNIMPLEMENTED`.
+- The status of some refusals behind HAProxy 2.6, which drops an answer to half a request: of a
+  stream that is refused before its messages were read, and of a request that gRPC itself refuses
+  for its size. The caller sees `CANCELLED`.
 """
 
 
@@ -89,16 +94,18 @@ def reference():
         [
             HEAD,
             "## Errors\n",
-            "What a caller sees. The text stands alone. Details are google.rpc messages in the",
-            "trailing metadata, which also hold an `x-request-id`, the call's own or a new one.",
-            "A call that gRPC has received and not handed over when the server stops ends with",
-            "`UNAVAILABLE` on Linux; elsewhere gRPC may end it with `CANCELLED`.\n",
+            "What a caller sees. The text of an error stands alone. Details are google.rpc",
+            "messages in the trailing metadata, where every answer also has an `x-request-id`:",
+            "the call's own, or a new one. A call that still waits inside gRPC when the server",
+            "stops ends with `UNAVAILABLE` on Linux; elsewhere gRPC may end it with `CANCELLED`.\n",
             errors() + "\n",
             "## Not supported",
             NOT_SUPPORTED,
             "## Metrics\n",
             measured() + "\n",
             "## Options\n",
+            "An option wins over its environment variable, and the variable over the default. An",
+            "empty variable counts as not set. Positional words are in capitals.\n",
             *verbs(),
         ]
     ).rstrip()

@@ -1,7 +1,7 @@
 """One table from what goes wrong to the status that a caller sees.
 
 Everything outside the table is a fault of ours: the caller gets a fixed text with a request id,
-the log gets the rest. The table in REFERENCE.md is made from this one.
+the log gets the rest. The table in docs/reference.md is made from this one.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """What the server measures, declared once: name, meaning, labels.
 
 With several workers each reports its numbers to the supervisor, which sums them up. The table in
-REFERENCE.md is made from what is declared here.
+docs/reference.md is made from what is declared here.
 """
 
 import operator

@@ -31,7 +31,7 @@ from tests.support.article import (
     random_points,
 )
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/article.md").read_text()
 LEARNING_RATE = 0.1
 
 
@@ -113,7 +113,7 @@ LONG = ("the article's rules, hidden biases stepped like the output's", "exact g
 
 
 def study():
-    """Yield (README row, column, the function of a seed, how many seeds)."""
+    """Yield (row of the page, column, the function of a seed, how many seeds)."""
     for row, function in NETWORK_1.items():
         yield f"1: {row}", 1, function, 9
     for row, options in NETWORK_2.items():
@@ -135,10 +135,9 @@ def measured():
 
 
 def printed():
-    """Return every percentage of the README's tables by row and column."""
-    section = README.split("## Where the article went wrong")[1].split("\n## ")[0]
+    """Return every percentage of the page's tables by row and column."""
     cells = {}
-    for line in section.splitlines():
+    for line in PAGE.splitlines():
         row, *values = [cell.strip() for cell in line.strip("|").split("|")]
         for column, value in enumerate(values, start=1):
             if re.fullmatch(r"[\d.]+ %", value):
@@ -146,7 +145,7 @@ def printed():
     return cells
 
 
-def test_the_readmes_numbers_are_those_measured():
+def test_the_numbers_of_the_page_are_those_measured():
     ours = {
         (f"`quadnet train {name}`", 1): 100 * judged.evaluations["test"].metrics.accuracy
         for name in ("article-1", "article-2", "quadrants")
@@ -159,7 +158,7 @@ def test_the_readmes_numbers_are_those_measured():
         assert percent == pytest.approx(expected[cell], abs=0.3), cell
 
 
-def test_what_the_readme_concludes_follows_from_its_numbers():
+def test_what_the_page_concludes_follows_from_its_numbers():
     cells = printed()
     described = cells["2: the article's rules, as it describes them", 1]
     alike = cells["2: the article's rules, hidden biases stepped like the output's", 1]

@@ -6,8 +6,8 @@ from tests.support.serving import ROOT
 
 
 def test_the_reference_is_made_from_the_code():
-    text = (ROOT / "REFERENCE.md").read_text()
-    assert text == reference() + "\n", "run: python -m tests.reference > REFERENCE.md"
+    text = (ROOT / "docs/reference.md").read_text()
+    assert text == reference() + "\n", "run: python -m tests.reference > docs/reference.md"
 
 
 def test_every_metric_is_ours_by_name_and_says_what_it_means():

@@ -142,8 +142,8 @@ def test_tritonclient_gets_what_classify_answers_bit_for_bit(models, triton, kin
     assert (counted["inference_count"], counted["execution_count"]) == ("30", "1")
 
 
-def test_the_readmes_example_runs_as_it_stands(models, triton):
-    text = (ROOT / "README.md").read_text()
+def test_the_documented_example_runs_as_it_stands(models, triton):
+    text = (ROOT / "docs/clients.md").read_text()
     (example,) = [
         block
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
