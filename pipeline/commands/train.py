@@ -95,7 +95,7 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Par
     from pipeline.data.splits import make_splits
     from pipeline.evaluation.candidate_evaluation import check_before_training
     from pipeline.publishing import candidate_publishing
-    from pipeline.report.wording import plain
+    from pipeline.wording import plain
 
     data = make_splits(config)
     standing = registry.aliases(config.name)

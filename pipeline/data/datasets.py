@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import DigitsData, FileData, QuadrantsData
-from pipeline.report.wording import Sentence
+from pipeline.wording import Sentence
 from quadnet import quadrants
 from quadnet.types import FloatArray, IntArray
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.config.run_config import QuadrantsData, RunConfig
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset, load_dataset
-from pipeline.report.wording import Name, Sentence, counted, listed
+from pipeline.wording import Name, Sentence, counted, listed
 from quadnet.errors import InvalidSetting, shorten
 from quadnet.types import FloatArray, IntArray
 

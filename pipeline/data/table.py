@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.chunks import Chunk, Fault, find_columns, refusal, wrong
 from pipeline.data.csv_file import CsvFile
-from pipeline.report.wording import Name, Sentence
+from pipeline.wording import Name, Sentence
 from quadnet.errors import InvalidInput, listing, shorten
 from quadnet.registry.manifest import MAX_VALUES
 from quadnet.types import FloatArray, IntArray

@@ -9,9 +9,9 @@ from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Parts, Size
 from pipeline.evaluation import gate
 from pipeline.evaluation.gate import judge_candidate
 from pipeline.evaluation.model_metrics import Evaluation, measure_model
-from pipeline.report.wording import Sentence, counted, interval, percent
 from pipeline.training.candidate_training import Candidate
 from pipeline.training.weight_folding import describe_lost_digits
+from pipeline.wording import Sentence, counted, interval, percent
 from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget

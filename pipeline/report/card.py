@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report import facts, judgement, limits
-from pipeline.report.wording import Name, Sentence, Table, visible
+from pipeline.wording import Name, Sentence, Table, visible
 from quadnet.registry.manifest import Record
 
 # Text of which no Markdown reader makes anything but itself: no mark-up, and no address that

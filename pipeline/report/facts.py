@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.report.wording import DASH, Table, number
+from pipeline.wording import DASH, Table, number
 from quadnet import NeuralNetworkClassifier, quadrants
 from quadnet.registry.manifest import Record
 

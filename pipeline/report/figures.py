@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.evaluation.model_metrics import Bin
 from pipeline.evaluation.version_diff import Changes
 from pipeline.report.plane import Plane, colours, rgb
-from pipeline.report.wording import interval, visible
+from pipeline.wording import interval, visible
 from quadnet.errors import Unsupported
 from quadnet.types import FloatArray, IntArray
 

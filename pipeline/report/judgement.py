@@ -3,7 +3,7 @@
 import math
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.report.wording import DASH, Table, interval, number, percent
+from pipeline.wording import DASH, Table, interval, number, percent
 from quadnet.registry.manifest import Metrics, Record
 
 _MOST_CLASSES = 200

@@ -9,8 +9,8 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.splits import distinct_rows_by_class, row_hashes
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import class_entropy
-from pipeline.report.wording import Name, Sentence, counted, interval, listed, number, percent
 from pipeline.training.weight_folding import describe_lost_digits
+from pipeline.wording import Name, Sentence, counted, interval, listed, number, percent
 from quadnet.registry.manifest import Record
 from quadnet.types import FloatArray
 

@@ -2,7 +2,7 @@
 
 import html
 
-from pipeline.report.wording import Table, visible
+from pipeline.wording import Table, visible
 
 _VOID = {"img", "br"}
 _LONG = 20

@@ -11,7 +11,7 @@ from pipeline.report import facts, gallery, judgement, limits, markup, plane
 from pipeline.report.gallery import Gallery, Scan
 from pipeline.report.markup import Html, element, join
 from pipeline.report.plane import Plane
-from pipeline.report.wording import Name, Sentence, Table, interval, number, percent
+from pipeline.wording import Name, Sentence, Table, interval, number, percent
 from quadnet.errors import Unsupported
 from quadnet.registry.manifest import Record
 

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.report.wording import Name, Sentence, listed
+from pipeline.wording import Name, Sentence, listed
 from quadnet.errors import InvalidSetting, shorten
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor

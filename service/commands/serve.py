@@ -14,11 +14,12 @@ from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
 from service.net import address
 from service.net.tls import ServerFiles
 from service.playground import page_process
+from service.server.metrics_endpoint import expose_metrics
 from service.server.stop_signals import stop_signals
 from service.server.supervisor import Supervisor
 from service.server.worker import work
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
-from service.telemetry import logs, metrics
+from service.telemetry import logs
 
 _log = structlog.get_logger(__name__)
 
@@ -49,14 +50,14 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
     logs.configure(settings.log_level)
-    files = ServerFiles.of(settings)
+    files = ServerFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     if files is not None:
         # Before anything is started: what is wrong with the files is better said once.
         files.read()
     supervisor = Supervisor(settings) if settings.workers > 1 else None
     metrics_port = None
     if settings.metrics_port is not None:
-        metrics_port = metrics.expose(settings.metrics_host, settings.metrics_port, supervisor)
+        metrics_port = expose_metrics(settings.metrics_host, settings.metrics_port, supervisor)
 
     def announce(state: str, port: int) -> None:
         print(state)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, listing, shorten
-from service.quadrant_v1.codec import parse
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays
 from service.wire.finite import check_finite
+from service.wire.messages import parse_message
 
 INPUT = "x"
 
@@ -80,11 +80,11 @@ def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffe
                     )
                 ]
             )
-        request = parse(pb.ModelInferRequest, content)
+        request = parse_message(pb.ModelInferRequest, content)
         return request, request.raw_input_contents
     places, rest = parted
     view = memoryview(content)
-    return parse(pb.ModelInferRequest, rest), [view[start:end] for _, start, end in places]
+    return parse_message(pb.ModelInferRequest, rest), [view[start:end] for _, start, end in places]
 
 
 def decode_input(

@@ -12,12 +12,12 @@ from service.inference_v2.statistics import Statistics
 from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
 from service.models.live_models import LiveModels
 from service.models.registry_reads import CheckCallers
-from service.quadrant_v1.codec import parse
 from service.rpc.call import Call
 from service.rpc.compute_thread import Slices
 from service.rpc.handlers import Guard, Handler
 from service.settings import ServeSettings
 from service.stubs.inference.v2 import inference_pb2 as pb
+from service.wire.messages import parse_message
 from service.wire.size import check_size
 
 T = TypeVar("T")
@@ -77,17 +77,17 @@ class InferenceServicer:
 
     async def server_live(self, content: bytes, call: Call) -> bytes:
         """Say that the server is there."""
-        parse(pb.ServerLiveRequest, content)
+        parse_message(pb.ServerLiveRequest, content)
         return pb.ServerLiveResponse(live=True).SerializeToString()
 
     async def server_ready(self, content: bytes, call: Call) -> bytes:
         """Say whether the default model answers."""
-        parse(pb.ServerReadyRequest, content)
+        parse_message(pb.ServerReadyRequest, content)
         return pb.ServerReadyResponse(ready=self._is_ready()).SerializeToString()
 
     async def model_ready(self, content: bytes, call: Call) -> bytes:
         """Say whether a version answers, which is loaded if need be."""
-        request = parse(pb.ModelReadyRequest, content)
+        request = parse_message(pb.ModelReadyRequest, content)
         try:
             await self._get(request.name, request.version, call)
         except (NotReady, CorruptVersion):
@@ -98,19 +98,19 @@ class InferenceServicer:
 
     async def server_metadata(self, content: bytes, call: Call) -> bytes:
         """Say what the server is."""
-        parse(pb.ServerMetadataRequest, content)
+        parse_message(pb.ServerMetadataRequest, content)
         return metadata.describe_server().SerializeToString()
 
     async def model_metadata(self, content: bytes, call: Call) -> bytes:
         """Say what a model takes and gives."""
-        request = parse(pb.ModelMetadataRequest, content)
+        request = parse_message(pb.ModelMetadataRequest, content)
         model = await self._get(request.name, request.version, call)
         versions = self._live.versions(model)
         return metadata.describe_model(model, versions, self._limits).SerializeToString()
 
     async def model_config(self, content: bytes, call: Call) -> bytes:
         """Say what a model takes and gives, in Triton's form."""
-        request = parse(pb.ModelConfigRequest, content)
+        request = parse_message(pb.ModelConfigRequest, content)
         model = await self._get(request.name, request.version, call)
         return metadata.describe_config(model, self._limits).SerializeToString()
 
@@ -146,7 +146,7 @@ class InferenceServicer:
 
     async def model_statistics(self, content: bytes, call: Call) -> bytes:
         """Say how often versions were asked."""
-        request = parse(pb.ModelStatisticsRequest, content)
+        request = parse_message(pb.ModelStatisticsRequest, content)
         name = request.name
         if request.version:
             number, alias = _selected(request.version)
@@ -169,7 +169,7 @@ class InferenceServicer:
 
     async def repository_index(self, content: bytes, call: Call) -> bytes:
         """List the versions, and what the server has made of them."""
-        request = parse(pb.RepositoryIndexRequest, content)
+        request = parse_message(pb.RepositoryIndexRequest, content)
         metadata.check_repository(request)
         try:
             return await self._read(

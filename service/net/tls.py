@@ -12,7 +12,6 @@ import structlog
 
 from quadnet.errors import InvalidSetting
 from service.net.reloading import Reloaded
-from service.settings import ServeSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -29,11 +28,13 @@ class ServerFiles:
     client_ca: Path | None = None
 
     @classmethod
-    def of(cls, settings: ServeSettings) -> ServerFiles | None:
-        """Return the files that the settings name; None for a server without TLS."""
-        if settings.tls_cert is None or settings.tls_key is None:
+    def from_paths(
+        cls, certificate: Path | None, key: Path | None, client_ca: Path | None
+    ) -> ServerFiles | None:
+        """Return the files; None, for a server without TLS, if certificate or key is None."""
+        if certificate is None or key is None:
             return None
-        return cls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        return cls(certificate, key, client_ca)
 
     def read(self) -> grpc.ServerCertificateConfiguration:
         """Return what the files hold; raise InvalidSetting if they do not belong together."""

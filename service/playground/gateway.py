@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from service.net.host_check import Fence, refusal
 from service.playground import connect_protocol, sandbox_server
 from service.playground.connect_protocol import Failure
+from service.playground.host_check import Fence, refusal
 from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import REQUEST_ID
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb

@@ -15,9 +15,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from quadnet.cli.settings import DEFAULT_HOST
 from service.client.channel import authorization, connect
 from service.net import address
-from service.net.host_check import SECURITY_HEADERS, allowed_hosts
 from service.playground import page_process
 from service.playground.gateway import Gateway, Target
+from service.playground.host_check import SECURITY_HEADERS, allowed_hosts
 from service.playground.sandbox_server import MAX_MESSAGE_BYTES, PlaygroundServer
 from service.server.process_settings import received
 from service.server.stop_signals import stop_signals

@@ -17,6 +17,7 @@ from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 from service.quadrant_v1 import codec
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire.messages import parse_message
 
 MAX_POINTS = 5_000
 MAX_LAYERS = 6
@@ -73,7 +74,7 @@ def train_recipe(content: bytes) -> Recipe:
     InvalidInput
         If a setting is out of its range, over a cap, or contradicts another.
     """
-    request = codec.parse(pb.TrainRequest, content)
+    request = parse_message(pb.TrainRequest, content)
     train = _labelled(request.x, request.y, request.quadrants, ("x", "y", "quadrants"))
     if not len(train.X):
         raise _wrong("x", "at least one training point", "none")
@@ -132,7 +133,7 @@ def inspected(content: bytes) -> tuple[pb.InspectRequest, Network, FloatArray]:
     InvalidInput
         If the layers are no sandbox network, or there is more than the caps allow.
     """
-    request = codec.parse(pb.InspectRequest, content)
+    request = parse_message(pb.InspectRequest, content)
     _check_side(request.map_side)
     X = _columns(request.x, request.y, ("x", "y"))
     if len(request.features) not in (0, 2):

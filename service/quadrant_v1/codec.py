@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from quadnet import quadrants
@@ -18,6 +18,7 @@ from quadnet.types import FloatArray, IntArray
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire import packed_arrays
 from service.wire.finite import check_finite
+from service.wire.messages import parse_message
 
 M = TypeVar("M", bound=Message)
 
@@ -40,22 +41,6 @@ _CERTAINTIES = pb.ClassifyResponse.CERTAINTIES_FIELD_NUMBER
 _ALL_CERTAINTIES = pb.ClassifyResponse.ALL_CERTAINTIES_FIELD_NUMBER
 
 
-def parse(kind: type[M], content: bytes) -> M:
-    """Return the message; raise InvalidInput if the bytes are none."""
-    try:
-        return kind.FromString(content)
-    except DecodeError:
-        raise InvalidInput(
-            [
-                Violation(
-                    "request",
-                    f"expected a message {kind.DESCRIPTOR.full_name}, got {len(content)} bytes "
-                    "that cannot be parsed as one",
-                )
-            ]
-        ) from None
-
-
 def decode_points(content: bytes, *, max_points: int) -> tuple[pb.ClassifyRequest, FloatArray]:
     """Return a ClassifyRequest without its points, and these, of shape (n_points, 2).
 
@@ -67,11 +52,11 @@ def decode_points(content: bytes, *, max_points: int) -> tuple[pb.ClassifyReques
     """
     split = packed_arrays.read_doubles(content, (_X, _Y))
     if split is None:
-        request = parse(pb.ClassifyRequest, content)
+        request = parse_message(pb.ClassifyRequest, content)
         x, y = np.array(request.x), np.array(request.y)
     else:
         columns, rest = split
-        request = parse(pb.ClassifyRequest, rest)
+        request = parse_message(pb.ClassifyRequest, rest)
         x, y = columns.get(_X, _NONE), columns.get(_Y, _NONE)
     _check_lengths(len(x), len(y), max_points)
     if not 0.0 <= request.min_certainty <= 1.0:

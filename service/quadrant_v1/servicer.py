@@ -12,6 +12,7 @@ from service.rpc.call import Call
 from service.rpc.compute_thread import Slices, rows_at_once
 from service.rpc.handlers import Guard, Handler
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire.messages import parse_message
 from service.wire.size import check_size
 
 
@@ -62,7 +63,7 @@ class QuadrantServicer:
 
     async def list_models(self, content: bytes, call: Call) -> bytes:
         """List what there is, and what the server has made of it."""
-        request = codec.parse(pb.ListModelsRequest, content)
+        request = parse_message(pb.ListModelsRequest, content)
         # What follows computes nothing, and may wait for the registry.
         call.release_slot()
         try:
@@ -76,7 +77,7 @@ class QuadrantServicer:
 
     async def get_model(self, content: bytes, call: Call) -> bytes:
         """Return one version, whole."""
-        request = codec.parse(pb.GetModelRequest, content)
+        request = parse_message(pb.GetModelRequest, content)
         model = await self._get(request, call)
         n_bytes = description.size_of_description(model.predictor.network)
         self._check_fits(n_bytes, "read the version from the registry", at_least=True)
@@ -89,7 +90,7 @@ class QuadrantServicer:
 
     async def explain(self, content: bytes, call: Call) -> bytes:
         """Follow one input through the network."""
-        request = codec.parse(pb.ExplainRequest, content)
+        request = parse_message(pb.ExplainRequest, content)
         model = await self._get(request, call)
         x = codec.decode_features(request, model)
         instead = "ask Classify or ModelInfer, whose answers have no terms"

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 from grpc_health.v1 import health, health_pb2
 
 from quadnet.errors import NotFound, listing
-from service.quadrant_v1.codec import parse
 from service.rpc.call import Call
 from service.rpc.handlers import Guard, Handler
 from service.rpc.open_calls import OpenCalls
+from service.wire.messages import parse_message
 
 NAME = health.SERVICE_NAME
 
@@ -82,7 +82,7 @@ class Health:
         self._changed = asyncio.Event()
 
     async def _check(self, content: bytes, call: Call) -> bytes:
-        service = parse(health_pb2.HealthCheckRequest, content).service
+        service = parse_message(health_pb2.HealthCheckRequest, content).service
         if service not in self._statuses:
             raise NotFound(
                 f"The server has no health for a service of this name. It has: "
@@ -92,7 +92,7 @@ class Health:
 
     async def _watch(self, content: bytes, call: Call) -> AsyncIterator[bytes]:
         """Yield the status now and whenever it changes, until the caller or the server ends it."""
-        service = parse(health_pb2.HealthCheckRequest, content).service
+        service = parse_message(health_pb2.HealthCheckRequest, content).service
         self._watches.add()
         last = None
         while not self._ended:

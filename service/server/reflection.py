@@ -12,11 +12,11 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.quadrant_v1.codec import parse
 from service.rpc.call import Call
 from service.rpc.handlers import Guard, Handler
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
+from service.wire.messages import parse_message
 
 ALPHA: str = reflection.SERVICE_NAME
 V1 = ALPHA.replace("v1alpha", "v1")
@@ -46,7 +46,7 @@ def services(guard: Guard, others: Iterable[str]) -> dict[str, dict[str, Handler
 
     async def respond(content: bytes, call: Call) -> bytes:
         async def request() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
-            yield parse(reflection_pb2.ServerReflectionRequest, content)
+            yield parse_message(reflection_pb2.ServerReflectionRequest, content)
 
         (response,) = [each async for each in listed.ServerReflectionInfo(request(), call.context)]
         answer: bytes = response.SerializeToString()

@@ -266,7 +266,9 @@ class Server:
             address.check_free(settings.host, settings.port)
         where = address.join(settings.host, settings.port)
         try:
-            files = ServerFiles.of(settings)
+            files = ServerFiles.from_paths(
+                settings.tls_cert, settings.tls_key, settings.tls_client_ca
+            )
             if files is None:
                 return self._server.add_insecure_port(where)
             return self._server.add_secure_port(where, files.credentials())

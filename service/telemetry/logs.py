@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 
-from service.settings import Level
 from service.telemetry import metrics
 from service.telemetry.line_writer import LineWriter
 
@@ -51,8 +50,8 @@ class _Forward(logging.Handler):
         )
 
 
-def configure(level: Level) -> None:
-    """Send this process's log to standard error, from this level on."""
+def configure(level: str) -> None:
+    """Send this process's log to standard error, from this level on, such as "info"."""
     number = logging.getLevelNamesMapping()[level.upper()]
     on_terminal = sys.stderr.isatty()
     # A traceback as one field of the line, but as people know it where people read.

@@ -14,12 +14,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     Metric,
-    start_http_server,
 )
-from prometheus_client.registry import Collector
-
-from service.net import address
-from service.net.address import CannotListen
 
 REGISTRY = CollectorRegistry()
 
@@ -162,27 +157,3 @@ class Sum:
             if family in families:
                 families[family].add_sample(name, dict(labels), value)
         return list(families.values())
-
-
-def expose(host: str, port: int, collector: Collector | None = None) -> int:
-    """Answer Prometheus on a port of its own, in a thread; return the port.
-
-    The numbers are this process's, or those of the collector.
-
-    Raises
-    ------
-    CannotListen
-        If the port cannot be listened on.
-    """
-    registry = REGISTRY
-    if collector is not None:
-        registry = CollectorRegistry()
-        registry.register(collector)
-    try:
-        server, _ = start_http_server(port, host, registry)
-    except OSError as error:
-        raise CannotListen(
-            f"{address.join(host, port)} cannot be listened on for metrics: {error.strerror}. "
-            "Choose another with --metrics-port or --metrics-host."
-        ) from error
-    return int(server.server_port)

@@ -17,9 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
+from pipeline import wording
 from pipeline.data import decimals, parquet
 from pipeline.data import table as tables
-from pipeline.report import wording
 from quadnet.errors import InvalidInput, InvalidSetting
 from tests.support.serving import ROOT
 
