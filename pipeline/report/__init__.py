@@ -1,1 +1,4 @@
-"""What people read of a version: a page with pictures, and a model card."""
+"""What people read of a version: the page in HTML with its figures, and the card in Markdown.
+
+Imports training and evaluation; publishing and the commands import it. Start at `page`.
+"""

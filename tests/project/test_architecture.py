@@ -1,6 +1,7 @@
-"""pipeline -> quadnet <- service, and nothing else."""
+"""Which folder may import which, and what each process may load."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -9,16 +10,84 @@ import pytest
 
 from tests.support.serving import ROOT
 
-MAY_IMPORT = {
-    "quadnet": {"quadnet"},
-    "service": {"service", "quadnet"},
-    "pipeline": {"pipeline", "quadnet"},
+# What the service and the pipeline share of the library: not the estimator, whose scikit-learn the
+# service does without.
+CORE = {
+    "quadnet",
+    "quadnet.types",
+    "quadnet.errors",
+    "quadnet.model_names",
+    "quadnet.quadrants",
+    "quadnet.nn",
+    "quadnet.registry",
 }
-OURS = set(MAY_IMPORT)
+LIBRARY = CORE | {"quadnet.estimator"}
+RUNS = {"pipeline.wording", "pipeline.config", "pipeline.data", "pipeline.training"}
+CALLS = {"service.wire", "service.models", "service.rpc", "service.stubs"}
+PROCESSES = {"quadnet.cli", "service.telemetry", "service.net", "service.settings"}
+
+# Each folder, or module that lies in none, and what it may import beside itself.
+ARROWS = {
+    "quadnet.types": set(),
+    "quadnet.errors": set(),
+    "quadnet.model_names": set(),
+    "quadnet.quadrants": {"quadnet.types"},
+    "quadnet.nn": {"quadnet.types"},
+    "quadnet.estimator": {"quadnet.types", "quadnet.nn"},
+    "quadnet": {"quadnet.estimator"},
+    "quadnet.registry": CORE - {"quadnet.registry"},
+    "quadnet.cli": {"quadnet", "quadnet.errors"},
+    "quadnet.__main__": {"quadnet.cli"},
+    "pipeline": set(),
+    "pipeline.wording": {"quadnet.errors"},
+    "pipeline.config": {"quadnet.errors", "quadnet.model_names", "quadnet.cli"},
+    "pipeline.data": LIBRARY | {"pipeline.wording", "pipeline.config"},
+    "pipeline.training": LIBRARY | RUNS - {"pipeline.training"},
+    "pipeline.evaluation": LIBRARY | RUNS,
+    "pipeline.report": LIBRARY | RUNS | {"pipeline.evaluation"},
+    "pipeline.publishing": LIBRARY | RUNS | {"pipeline.evaluation", "pipeline.report"},
+    "pipeline.search": LIBRARY | RUNS | {"pipeline.evaluation"},
+    "pipeline.scoring": LIBRARY | {"pipeline.data"},
+    "pipeline.commands": LIBRARY
+    | RUNS
+    | {"quadnet.cli", "pipeline.evaluation", "pipeline.report", "pipeline.publishing"}
+    | {"pipeline.search", "pipeline.scoring"},
+    "service": set(),
+    "service.stubs": set(),
+    "service.telemetry": set(),
+    "service.net": {"quadnet.errors", "service.telemetry"},
+    "service.settings": {"quadnet.cli", "quadnet.model_names", "service.net"},
+    "service.wire": CORE,
+    "service.models": CORE | {"service.stubs", "service.telemetry"},
+    "service.rpc": CORE | {"service.telemetry", "service.net", "service.wire"},
+    "service.quadrant_v1": CORE | CALLS,
+    "service.inference_v2": CORE | CALLS | {"service.settings"},
+    "service.client": CORE | CALLS | PROCESSES | {"service.quadrant_v1"},
+    "service.server": CORE | CALLS | PROCESSES | {"service.quadrant_v1", "service.inference_v2"},
+    "service.playground": CORE
+    | CALLS
+    | PROCESSES
+    | {"service.quadrant_v1", "service.client", "service.server"},
+    "service.commands": CORE
+    | CALLS
+    | PROCESSES
+    | {"service.quadrant_v1", "service.client", "service.server", "service.playground"},
+}
+
+# The composition root may import both sides, but only inside functions: a verb loads its own side.
+COMPOSITION_ROOT = "quadnet.cli"
+
+PACKAGES = ("quadnet", "pipeline", "service")
+
+
+def place_of(module):
+    """Return the folder, or the module that lies in none, to which a dotted name belongs."""
+    parts = module.split(".")
+    return max((".".join(parts[:n]) for n in (1, 2) if ".".join(parts[:n]) in ARROWS), key=len)
 
 
 def modules():
-    return [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def imports(path):
@@ -53,22 +122,45 @@ def type_checking_lines(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_follow_the_arrow(path):
+def test_imports_follow_the_arrows(path):
     relative = path.relative_to(ROOT)
-    package = relative.parts[0]
+    place = place_of(".".join(relative.with_suffix("").parts).removesuffix(".__init__"))
+    if place == "service.stubs":  # generated
+        return
     for line, name, in_function in imports(path):
+        where = f"{relative}:{line} imports {name}"
         top = name.split(".")[0]
-        if str(relative) == "quadnet/cli/main.py":
-            # The composition root may know both sides, but only inside functions.
-            if top in OURS - {"quadnet"}:
-                assert in_function or line in type_checking_lines(path), f"{relative}:{line}"
-            continue
-        if top in OURS:
-            assert top in MAY_IMPORT[package], f"{relative}:{line} imports {name}"
-        if package == "quadnet":
-            assert top not in {"grpc", "google"}, f"{relative}:{line} imports {name}"
-        if package == "service":
-            assert top not in {"sklearn", "scipy"}, f"{relative}:{line} imports {name}"
+        if top in PACKAGES and place_of(name) not in ARROWS[place] | {place}:
+            assert place == COMPOSITION_ROOT, where
+            assert in_function or line in type_checking_lines(path), where
+        if top in {"grpc", "google"}:
+            assert relative.parts[0] == "service", where
+        if top in {"sklearn", "scipy"}:
+            assert relative.parts[0] != "service", where
+            assert top == "scipy" or place != "quadnet.nn", where
+
+
+def test_the_arrows_make_no_circle():
+    graphlib.TopologicalSorter(ARROWS).prepare()
+
+
+def test_every_folder_says_what_it_is_for():
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("__init__.py")):
+            folder = path.parent.relative_to(ROOT)
+            if "stubs" in folder.parts:
+                continue
+            paragraph = ast.get_docstring(ast.parse(path.read_text()))
+            assert paragraph, folder
+            if len(folder.parts) == 2:
+                assert "Start at" in " ".join(paragraph.split()), folder
+
+
+def test_no_folder_has_many_more_files_than_a_dozen():
+    for package in PACKAGES:
+        for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
+            names = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+            assert len(names) <= 16, folder
 
 
 def loaded_after(statement):

@@ -1,1 +1,0 @@
-"""Files of rows: CSV and Parquet, read strictly, whole or in chunks."""
