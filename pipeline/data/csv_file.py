@@ -40,6 +40,8 @@ class CsvFile:
     schema : bytes
         The header: the first row as it stands, with the byte-order mark if there is one.
     columns : tuple of str
+    index : tuple of str
+        Empty: no column of a CSV file is marked as one that labels the rows.
     start : Position
         Where the rows begin.
 
@@ -51,7 +53,8 @@ class CsvFile:
         If it has no header.
     """
 
-    unit = "line"
+    unit: str = "line"
+    index: tuple[str, ...] = ()
 
     def __init__(self, path: Path, *, chunk_bytes: int) -> None:
         self.path, self._chunk_bytes = path, chunk_bytes

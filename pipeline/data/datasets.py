@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import DigitsData, FileData, QuadrantsData
+from pipeline.data.table import read_table
 from pipeline.wording import Sentence
 from quadnet import quadrants
 from quadnet.types import FloatArray, IntArray
@@ -108,12 +109,9 @@ def load_dataset(data: DigitsData | FileData) -> Dataset:
     """
     if isinstance(data, DigitsData):
         return _digits()
-    if data.kind == "parquet":
-        from pipeline.data.parquet import read
-    else:
-        from pipeline.data.table import read
-    table = read(
+    table = read_table(
         data.file,
+        data.kind,
         label=data.label,
         features=data.features,
         strip_labels=data.strip_labels,

@@ -1,33 +1,27 @@
-"""Parquet files: read to train on, read in chunks and written to be scored.
-
-The only module that needs pyarrow.
-"""
+"""A Parquet file read in chunks of rows; without pyarrow, importing this module fails."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.data import cells, parquet_footer
+from pipeline.data import cells
 from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
-from pipeline.data.table import Table, choose, collect, unnamed_columns
 from quadnet.errors import Unsupported, listing, shorten
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 try:
     import pyarrow as pa
     from pyarrow import parquet
+
+    from pipeline.data.arrow_arrays import to_array, to_floats
 except ImportError as error:
     raise Unsupported(
         f"Parquet files need the pyarrow package, which cannot be imported ({error}). "
         "Install it with: pip install 'quadnet[parquet]'"
     ) from error
-
-_CHUNK_BYTES = 2**20
 
 # A chunk is several batches, and ends with the one that makes it this long or this large: how
 # large the rows are in memory, the file does not tell beforehand.
@@ -36,9 +30,6 @@ _CHUNKS_TOGETHER = 8
 
 # Arrow looks for a page's header in 16 KiB, and older ones fail if the buffer is smaller.
 _LEAST_BUFFER = 2**15
-
-_LENGTH_BYTES = 8
-"""After each piece of the output stands its length, in so many bytes."""
 
 
 class ParquetSource:
@@ -56,7 +47,7 @@ class ParquetSource:
         The columns' names and types, and how many rows each row group has.
     columns : tuple of str
     types : pyarrow.Schema
-    index : list of str
+    index : tuple of str
         The columns that pandas takes for row labels.
     in_dictionary : list of str
         The columns that are worth a dictionary.
@@ -69,7 +60,7 @@ class ParquetSource:
         If it is no Parquet file.
     """
 
-    unit = "row"
+    unit: str = "row"
 
     def __init__(self, path: Path, *, chunk_bytes: int) -> None:
         self.path, self._most_bytes = path, _CHUNKS_TOGETHER * chunk_bytes
@@ -93,7 +84,9 @@ class ParquetSource:
 
         pandas = json.loads((self.types.metadata or {}).get(b"pandas", b"{}"))
         # A range has no column, and stands there as a mapping.
-        self.index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
+        self.index = tuple(
+            name for name in pandas.get("index_columns", []) if isinstance(name, str)
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -209,7 +202,7 @@ class _Columns:
         for j, (name, i) in enumerate(zip(features, wanted, strict=True)):
             # Of integers beyond 2**53 the nearest float; a null becomes NaN.
             column = table.column(i)
-            self._X[:, j] = _floats(column)
+            self._X[:, j] = to_floats(column)
             for row in np.flatnonzero(~np.isfinite(self._X[:, j])).tolist():
                 self._faults.setdefault(row, (name, cells.no_number(column[row].as_py())))
 
@@ -240,146 +233,6 @@ class _Columns:
             text = json.dumps(values, default=str, ensure_ascii=False).encode()
             faults.append(Fault(self._place + row, column, description, text))
         return _rows(self._table, good), self._X[good], faults
-
-
-class ParquetOutput:
-    """A Parquet file that is written: each row as it stands, then label, certainty and version.
-
-    It is many files in one (see `parquet_footer`): one without rows, then one a chunk.
-
-    Parameters
-    ----------
-    source : ParquetSource
-        Where the rows come from.
-    added : sequence of str
-        The names of the three columns.
-    classes : sequence of str
-    version : int
-    """
-
-    def __init__(
-        self, source: ParquetSource, *, added: Sequence[str], classes: Sequence[str], version: int
-    ) -> None:
-        kinds = (pa.string(), pa.float64(), pa.int64())
-        self._types = pa.schema(
-            [*source.types, *(pa.field(*pair) for pair in zip(added, kinds, strict=True))],
-            source.types.metadata,
-        )
-        label, _, number = added
-        self._in_dictionary = [*source.in_dictionary, label, number]
-        encoded = [name.encode() for name in classes]
-        self._classes = pa.StringArray.from_buffers(
-            len(encoded),
-            pa.py_buffer(np.cumsum([0, *map(len, encoded)], dtype=np.int32)),
-            pa.py_buffer(b"".join(encoded)),
-        )
-        self._version = version
-
-    def begin(self) -> bytes:
-        """Return what comes before all rows."""
-        return self._file(None)
-
-    def encode(self, rows: pa.Table, winners: IntArray, certainties: FloatArray) -> bytes:
-        """Return the rows, given the index of each one's class and that class's probability.
-
-        A row whose probability is NaN gets a null as label and as certainty.
-        """
-        answered = ~np.isnan(certainties)
-        added = (
-            self._classes.take(_array(winners, answered)),
-            _array(certainties.astype(np.float64), answered),
-            _array(np.full(len(winners), self._version)),
-        )
-        return self._file(pa.Table.from_arrays([*rows.columns, *added], schema=self._types))
-
-    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
-        """Return what comes after all rows, given how to read a piece of what was written."""
-        files = []
-        while n_bytes:
-            length = int.from_bytes(read(n_bytes - _LENGTH_BYTES, _LENGTH_BYTES), "little")
-            end = n_bytes - _LENGTH_BYTES
-            n_bytes = end - length
-            files.append((n_bytes, end))
-        return parquet_footer.join(
-            (begin, parquet_footer.find(read, end)) for begin, end in reversed(files)
-        )
-
-    def _file(self, table: pa.Table | None) -> bytes:
-        """Return a Parquet file of one row group, or none, and its length."""
-        sink = pa.BufferOutputStream()
-        with parquet.ParquetWriter(sink, self._types, use_dictionary=self._in_dictionary) as writer:
-            if table is not None:
-                writer.write_table(table, row_group_size=len(table))
-        sink.write(sink.tell().to_bytes(_LENGTH_BYTES, "little"))
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
-
-
-def read(
-    path: Path, *, label: str, features: Sequence[str] | None, strip_labels: bool = True
-) -> Table:
-    """Read a Parquet file to train on.
-
-    Parameters
-    ----------
-    path : path
-    label : str
-        The column of labels: text, integers or truth values.
-    features : sequence of str, optional
-        The columns of numbers; without them, every other one that has a name, in the file's order,
-        but not the row labels that pandas stores.
-    strip_labels : bool
-        Whether spaces around a label are dropped.
-
-    Returns
-    -------
-    Table
-
-    Raises
-    ------
-    InvalidSetting
-        If the file cannot be read.
-    InvalidInput
-        If it is not as it must be. Says the row and the column.
-    """
-    with closing(ParquetSource(path, chunk_bytes=_CHUNK_BYTES)) as file:
-        unnamed = [] if features else unnamed_columns(file.columns, label)
-        if features is None:
-            features = [name for name in file.columns if name and name not in {label, *file.index}]
-        names = choose(path, file.columns, label=label, features=features)
-        table = collect(
-            path,
-            file.unit,
-            label,
-            names,
-            file.chunks(names, label=label),
-            strip_labels=strip_labels,
-        )
-        return replace(table, notices=(*unnamed, *table.notices))
-
-
-# Below, arrays go by their memory: pyarrow's own ways from and to NumPy import pandas wherever it
-# is installed, which takes more time and memory than most files do.
-
-
-def _array(values: NDArray[np.generic], valid: BoolArray | None = None) -> pa.Array:
-    """Return the values as an array of pyarrow's, with a null wherever one is not valid."""
-    kind = pa.from_numpy_dtype(values.dtype)
-    bits = None
-    if valid is not None and not valid.all():
-        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values)])
-
-
-def _floats(column: pa.ChunkedArray) -> FloatArray:
-    """Return the column's values in float64; a null as NaN."""
-    array = column.cast(pa.float64(), safe=False).combine_chunks()
-    n = len(array)
-    values = np.frombuffer(array.buffers()[1], np.float64, n, array.offset * 8)
-    if not array.null_count:
-        return values
-    is_valid = np.from_dlpack(array.is_valid().cast(pa.uint8()))
-    return np.where(is_valid, values, np.nan)
 
 
 def _is_whole(kind: pa.DataType) -> bool:
@@ -417,7 +270,7 @@ def _rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
     """Return the chosen rows of the table."""
     places = np.flatnonzero(chosen)
     try:
-        return table.take(_array(places))
+        return table.take(to_array(places))
     except pa.ArrowNotImplementedError:
         # Such as of views of text, which can only be cut.
         runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)

@@ -1,9 +1,15 @@
-"""The footer of a Parquet file: read, moved, joined with others, and written again.
+"""The footers of several Parquet files that were written into one, joined into its last footer.
 
-A Parquet file cannot be appended to: its footer comes last and says where in the file everything
-lies. But whole Parquet files can be written one after the other into one file, and then a last
-footer that lists all of their row groups at the places where they are now. The footers before it
-are dead bytes, which no reader looks at. pyarrow joins footers, but cannot move them.
+A Parquet file cannot be appended to: its footer comes last and holds the offset of everything. But
+whole Parquet files can be written one after the other into one file, with a last footer that lists
+all of their row groups at their new offsets. Readers ignore the footers before it. Any piece can
+then be the last one that an interrupted run wrote.
+
+pyarrow's writer starts at offset 0 only, and it joins footers without moving their offsets. Its
+other ways to one file were measured against the whole of `quadnet score`, with the benchmark's
+files: copying the row groups at the end takes 1.3 to 1.6 times as long and twice the disk. Arrow
+IPC until then takes no longer, but 2 to 3 times the disk, 14 times where long texts repeat, and a
+run that is killed in its last pass, a quarter of the work, starts that pass again.
 
 A footer is one Thrift structure in the compact protocol. The fields' numbers below are those of
 parquet.thrift (https://github.com/apache/parquet-format), where a number keeps its meaning.

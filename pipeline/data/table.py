@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.chunks import Chunk, Fault, find_columns, refusal, wrong
-from pipeline.data.csv_file import CsvFile
+from pipeline.data.source import Kind, Source, open_source
 from pipeline.wording import Name, Sentence
 from quadnet.errors import InvalidInput, listing, shorten
 from quadnet.registry.manifest import MAX_VALUES
@@ -53,18 +53,26 @@ class Table:
         return self.classes[self.codes]
 
 
-def read(
-    path: Path, *, label: str, features: Sequence[str] | None, strip_labels: bool = True
+def read_table(
+    path: Path,
+    kind: Kind,
+    *,
+    label: str,
+    features: Sequence[str] | None,
+    strip_labels: bool = True,
 ) -> Table:
-    """Read a CSV file: UTF-8, with a header, cells separated by commas.
+    """Read a file of rows.
 
     Parameters
     ----------
     path : path
+    kind : "csv" or "parquet"
+        A CSV file is UTF-8, has a header, and commas between its cells.
     label : str
-        The column of labels.
+        The column of labels; in a Parquet file text, integers or truth values.
     features : sequence of str, optional
-        The columns of numbers; without them, every other one that has a name, in the file's order.
+        The columns of numbers; without them, every other one that has a name, in the file's order,
+        but not the row labels that pandas stores in Parquet.
     strip_labels : bool
         Whether spaces around a label are dropped.
 
@@ -77,23 +85,19 @@ def read(
     InvalidSetting
         If the file cannot be read.
     InvalidInput
-        If it is not as it must be. Says the line and the column.
+        If it is not as it must be. Says the line or row, and the column.
+    Unsupported
+        If it is a Parquet file and pyarrow is not installed.
     """
-    with closing(CsvFile(path, chunk_bytes=_CHUNK_BYTES)) as file:
-        names = choose(path, file.columns, label=label, features=features)
-        table = collect(
-            path,
-            file.unit,
-            label,
-            names,
-            file.chunks(names, label=label),
-            strip_labels=strip_labels,
-        )
-        unnamed = [] if features else unnamed_columns(file.columns, label)
+    with closing(open_source(path, kind, chunk_bytes=_CHUNK_BYTES)) as file:
+        unnamed = [] if features else _unnamed_columns(file.columns, label)
+        names = _choose(file, label=label, features=features)
+        chunks = file.chunks(names, label=label)
+        table = _collect(path, file.unit, label, names, chunks, strip_labels=strip_labels)
         return replace(table, notices=(*unnamed, *table.notices))
 
 
-def unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
+def _unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
     """Return what is to be said of columns without a name, which are not taken for features."""
     places = [str(i) for i, name in enumerate(columns, 1) if not name and name != label]
     if not places:
@@ -102,13 +106,12 @@ def unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
     return [(f"{which} no name in the header, and so no part in the training.",)]
 
 
-def choose(
-    path: Path, columns: Sequence[str], *, label: str, features: Sequence[str] | None
-) -> tuple[str, ...]:
+def _choose(file: Source, *, label: str, features: Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of the columns of numbers; raise InvalidInput if they cannot be those."""
+    path, columns = file.path, file.columns
     if features is None:
         # A data frame's index is written without a name: it numbers the rows.
-        features = [name for name in columns if name and name != label]
+        features = [name for name in columns if name and name not in {label, *file.index}]
     find_columns(path, columns, [label, *features])
     if label in features:
         raise wrong(path, label, "expected a label or a feature, got both in one column")
@@ -120,7 +123,7 @@ def choose(
     return tuple(features)
 
 
-def collect(
+def _collect(
     path: Path,
     unit: str,
     label: str,

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.csv_file import CsvFile
+from pipeline.scoring.output import AddedColumns
 from quadnet.types import FloatArray, IntArray
 
 _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
@@ -15,29 +16,18 @@ _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
 
 
 class CsvOutput:
-    """A CSV file that is written: each row as it stands, then label, certainty and version.
+    """A CSV file that is written.
 
     Certainties have 6 decimals, rows end with a line feed. Label and certainty of a row without an
     answer are empty.
-
-    Parameters
-    ----------
-    source : CsvFile
-        Where the rows come from.
-    added : sequence of str
-        The names of the three columns.
-    classes : sequence of str
-    version : int
     """
 
-    def __init__(
-        self, source: CsvFile, *, added: Sequence[str], classes: Sequence[str], version: int
-    ) -> None:
-        self._header = b",".join([source.schema, *map(cell, added)])
-        labels = [cell(name) for name in classes]
-        endings = [b",%s,0.000000,%d\n" % (label, version) for label in labels]
+    def __init__(self, source: CsvFile, added: AddedColumns) -> None:
+        self._header = b",".join([source.schema, *map(cell, added.names)])
+        labels = [cell(name) for name in added.classes]
+        endings = [b",%s,0.000000,%d\n" % (label, added.version) for label in labels]
         # The last one is for rows without an answer, whose class is -1.
-        self._endings = np.array([*endings, b",,,%d\n" % version])
+        self._endings = np.array([*endings, b",,,%d\n" % added.version])
         # Where each label's certainty begins.
         self._certainty = np.array([len(label) + 2 for label in labels], np.intp)
 

@@ -6,16 +6,18 @@ interrupted.
 """
 
 import hashlib
-import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.data.chunks import Chunk, Fault, Position, refusal, wrong
-from pipeline.scoring.csv_output import cell, quoted
+from pipeline.data.source import Kind, Source, open_source
+from pipeline.scoring.csv_output import CsvOutput, cell, quoted
+from pipeline.scoring.output import AddedColumns, Output
 from pipeline.scoring.partial_output import Partial, rejected_rows
 from quadnet import __version__
 from quadnet.errors import InvalidInput, InvalidSetting
@@ -37,44 +39,6 @@ Progress = Callable[[int, int, int], None]
 
 # Values of the widest layer in a batch: about what the processor's cache holds.
 _BATCH_VALUES = 2**17
-
-
-class Source(Protocol):
-    """What scoring asks of a file that it reads."""
-
-    unit: str
-    """What a fault's place counts."""
-    columns: tuple[str, ...]
-    schema: bytes
-    """What the file's head says of its rows."""
-
-    def chunks(self, features: Sequence[str], at: Position | None = None) -> Iterator[Chunk[Any]]:
-        """Yield the rows from this position on."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
-class Output(Protocol):
-    """What scoring asks of a file that it writes."""
-
-    def begin(self) -> bytes:
-        """Return what comes before all rows."""
-
-    def encode(self, rows: Any, winners: IntArray, certainties: FloatArray) -> bytes:
-        """Return the rows, given the index of each one's class and that class's probability.
-
-        The index of a row without an answer is -1, and its probability NaN.
-        """
-
-    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
-        """Return what comes after all rows, given how to read a piece of what was written."""
-
-
-_FORMATS = {
-    ".csv": ("pipeline.data.csv_file:CsvFile", "pipeline.scoring.csv_output:CsvOutput"),
-    ".parquet": ("pipeline.data.parquet:ParquetSource", "pipeline.data.parquet:ParquetOutput"),
-}
 
 
 @dataclass(frozen=True)
@@ -139,19 +103,17 @@ def score(
     Unsupported
         If the files are Parquet and pyarrow is not installed.
     """
-    reader_class, output_class = _format(source, target)
+    kind = _kind(source, target)
     target = atomic_files.follow(target)
-    reader: Source = reader_class(source, chunk_bytes=chunk_bytes)
-    try:
+    with closing(open_source(source, kind, chunk_bytes=chunk_bytes)) as reader:
         _refuse_overwriting(source, (target, rejected_rows(target)))
-        added = [prefix + name for name in ADDED]
-        _check_columns(reader, source, added)
-        output: Output = output_class(
-            reader,
-            added=added,
-            classes=model.manifest.signature.classes,
-            version=model.manifest.version,
+        added = AddedColumns(
+            tuple(prefix + name for name in ADDED),
+            tuple(model.manifest.signature.classes),
+            model.manifest.version,
         )
+        _check_columns(reader, source, added.names)
+        output = _output(reader, kind, added)
         facts = _facts(model, source, reader, chunk_bytes) | {
             "--on-error": on_error,
             "--prefix": repr(prefix),
@@ -169,8 +131,6 @@ def score(
             raise
         finally:
             partial.close()
-    finally:
-        reader.close()
     return summary
 
 
@@ -271,20 +231,24 @@ def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
     return winners, certainties
 
 
-def _format(source: Path, target: Path) -> tuple[Any, Any]:
-    """Return the classes that read and write this kind of file."""
+def _kind(source: Path, target: Path) -> Kind:
+    """Return the kind of both files, by how their names end."""
     kinds = {path.suffix.lower() for path in (source, target)}
-    if len(kinds) > 1 or not kinds <= _FORMATS.keys():
-        raise InvalidSetting(
-            "INPUT and OUTPUT must both end in .csv or both in .parquet, "
-            f"got {source} and {target}."
-        )
-    reader, output = (name.split(":") for name in _FORMATS[kinds.pop()])
-    # Imported here, because one of them needs an optional library.
-    return (
-        getattr(importlib.import_module(reader[0]), reader[1]),
-        getattr(importlib.import_module(output[0]), output[1]),
+    if kinds == {".csv"}:
+        return "csv"
+    if kinds == {".parquet"}:
+        return "parquet"
+    raise InvalidSetting(
+        f"INPUT and OUTPUT must both end in .csv or both in .parquet, got {source} and {target}."
     )
+
+
+def _output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
+    if kind == "parquet":
+        from pipeline.scoring.parquet_output import ParquetOutput
+
+        return ParquetOutput(reader, added)
+    return CsvOutput(reader, added)
 
 
 def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:

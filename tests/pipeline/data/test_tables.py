@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from pipeline import wording
-from pipeline.data import decimals, parquet
-from pipeline.data import table as tables
+from pipeline.data import decimals
+from pipeline.data.table import read_table
 from quadnet.errors import InvalidInput, InvalidSetting
 from tests.support.serving import ROOT
 
@@ -29,7 +29,7 @@ IRIS = b"petal,sepal,species\n1.5,2,setosa\n-3e-2,.5,virginica\n"
 def read(tmp_path, content, *, label="species", features=None, **options):
     path = tmp_path / "iris.csv"
     path.write_bytes(content)
-    return tables.read(path, label=label, features=features, **options)
+    return read_table(path, "csv", label=label, features=features, **options)
 
 
 def refused(tmp_path, content, **options):
@@ -221,7 +221,7 @@ def test_a_label_has_a_longest_length_and_the_line_of_its_quote_is_named(tmp_pat
 def test_a_long_label_in_a_parquet_file_is_refused_with_its_row(tmp_path):
     path = as_parquet(tmp_path, {"a": [1.0, 2.0, 3.0], "k": ["x", "y" * 257, "z"]})
     with pytest.raises(InvalidInput, match="row 2, column k: expected a label of at most 256"):
-        parquet.read(path, label="k", features=None)
+        read_table(path, "parquet", label="k", features=None)
 
 
 def test_memory_does_not_grow_with_rows_times_the_longest_label(tmp_path):
@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_rows_times_the_longest_label(tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        table = tables.read(path, label="species", features=None)
+        table = read_table(path, "csv", label="species", features=None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -251,8 +251,8 @@ def test_spaces_around_labels_are_dropped_unless_they_are_to_be_kept(tmp_path):
     kept = read(tmp_path, content, strip_labels=False)
     assert kept.y.tolist() == ["yes", "yes ", " yes", "no", "\tyes"]
     path = as_parquet(tmp_path, {"a": [1.0, 2.0, 3.0], "k": ["yes", " yes ", "no"]})
-    assert parquet.read(path, label="k", features=None).y.tolist() == ["yes", "yes", "no"]
-    kept = parquet.read(path, label="k", features=None, strip_labels=False)
+    assert read_table(path, "parquet", label="k", features=None).y.tolist() == ["yes", "yes", "no"]
+    kept = read_table(path, "parquet", label="k", features=None, strip_labels=False)
     assert kept.y.tolist() == ["yes", " yes ", "no"]
 
 
@@ -282,7 +282,7 @@ def test_a_column_without_a_name_is_no_feature(tmp_path):
     unnamed = read(tmp_path, b"x,\n5,a\n6,b\n", label="")
     assert (unnamed.features, unnamed.y.tolist()) == (("x",), ["a", "b"])
     path = as_parquet(tmp_path, {"": [0, 1], "x": [5.0, 6.0], "k": ["a", "b"]})
-    table = parquet.read(path, label="k", features=None)
+    table = read_table(path, "parquet", label="k", features=None)
     assert table.features == ("x",)
     assert said_of(table) == ["Column 1 has no name in the header, and so no part in the training."]
     assert refused(tmp_path, b",k\n0,a\n1,b\n", label="k").endswith(
@@ -316,9 +316,9 @@ def test_a_column_that_only_numbers_the_rows_is_said(tmp_path, values, counts):
 
 def test_a_file_that_cannot_be_opened_is_said(tmp_path):
     for path, reason in ((tmp_path / "no", "No such file"), (tmp_path, "it is a directory")):
-        for module in (tables, parquet):
+        for kind in ("csv", "parquet"):
             with pytest.raises(InvalidSetting, match=f"{path} cannot be read: {reason}"):
-                module.read(path, label="k", features=None)
+                read_table(path, kind, label="k", features=None)
 
 
 def test_a_bad_row_is_found_wherever_it_stands_among_many(tmp_path):
@@ -416,7 +416,9 @@ def test_parquet_is_read_like_csv_whatever_the_kind_of_number(tmp_path):
         "unsigned": pa.array([1, 2, 255], pa.uint8()),
         "truth": pa.array([True, False, True]),
     }
-    table = parquet.read(write(tmp_path, columns | {"k": [7, 8, 7]}), label="k", features=None)
+    table = read_table(
+        write(tmp_path, columns | {"k": [7, 8, 7]}), "parquet", label="k", features=None
+    )
     assert table.features == tuple(columns)
     assert table.X.tolist() == [
         [1.5, 1.5, 1.5, 1.0, 1.0, 1.0],
@@ -436,7 +438,7 @@ def test_parquet_is_read_like_csv_whatever_the_kind_of_number(tmp_path):
 )  # fmt: skip
 def test_parquet_labels_are_text_of_any_kind(tmp_path, labels):
     path = write(tmp_path, {"x": [1.0, 2.0], "k": labels})
-    assert parquet.read(path, label="k", features=["x"]).y.tolist() == ["a", "b"]
+    assert read_table(path, "parquet", label="k", features=["x"]).y.tolist() == ["a", "b"]
 
 
 def test_row_labels_of_pandas_are_no_features(tmp_path):
@@ -445,8 +447,8 @@ def test_row_labels_of_pandas_are_no_features(tmp_path):
     path = tmp_path / "frame.parquet"
     frame = pd.DataFrame({"x": [1.0, 2.0], "k": ["a", "b"]}, index=pd.Index([5, 6], name="id"))
     frame.to_parquet(path)
-    assert parquet.read(path, label="k", features=None).features == ("x",)
-    assert parquet.read(path, label="k", features=["id"]).X.tolist() == [[5.0], [6.0]]
+    assert read_table(path, "parquet", label="k", features=None).features == ("x",)
+    assert read_table(path, "parquet", label="k", features=["id"]).X.tolist() == [[5.0], [6.0]]
 
 
 @pytest.mark.parametrize(
@@ -477,7 +479,7 @@ def test_row_labels_of_pandas_are_no_features(tmp_path):
 def test_a_bad_parquet_file_is_one_sentence_with_the_row_and_the_column(tmp_path, columns, message):
     path = write(tmp_path, {"k": ["a", "b"], **columns})
     with pytest.raises(InvalidInput) as caught:
-        parquet.read(path, label="k", features=None)
+        read_table(path, "parquet", label="k", features=None)
     assert str(caught.value).startswith(f"{path}")
     assert message in str(caught.value)
 
@@ -488,7 +490,7 @@ def test_the_row_of_a_fault_is_counted_over_all_row_groups(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"x": values, "k": ["a", "b"] * 25_000}), path, row_group_size=20_000)
     with pytest.raises(InvalidInput, match=r"row 31235, column x: .* \(and 1 more fault\)"):
-        parquet.read(path, label="k", features=["x"])
+        read_table(path, "parquet", label="k", features=["x"])
 
 
 def test_a_file_that_is_no_parquet_or_is_cut_short_is_said(tmp_path):
@@ -499,7 +501,7 @@ def test_a_file_that_is_no_parquet_or_is_cut_short_is_said(tmp_path):
     for content in (b"", IRIS, whole[:-1], whole[: len(whole) // 2], bytes(damaged)):
         path.write_bytes(content)
         with pytest.raises(InvalidInput, match=f"{path}: expected a whole Parquet file"):
-            parquet.read(path, label="k", features=None)
+            read_table(path, "parquet", label="k", features=None)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path):

@@ -150,8 +150,10 @@ def test_certainties_are_rounded_as_python_rounds(certainties):
     from types import SimpleNamespace
 
     from pipeline.scoring.csv_output import CsvOutput
+    from pipeline.scoring.output import AddedColumns
 
-    output = CsvOutput(SimpleNamespace(schema=b"x"), added=["a"], classes=["I"], version=1)
+    added = AddedColumns(("label", "certainty", "version"), ("I",), 1)
+    output = CsvOutput(SimpleNamespace(schema=b"x"), added)
     winners = np.zeros(len(certainties), np.intp)
     written = output.encode([b"x"] * len(certainties), winners, np.array(certainties))
     assert written.decode().splitlines() == [f"x,I,{p:.6f},1" for p in certainties]

@@ -1,0 +1,51 @@
+"""A file of rows that is open to be read, whatever its kind."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pipeline.data.chunks import Chunk, Position
+
+Kind = Literal["csv", "parquet"]
+
+
+class Source(Protocol):
+    """A file of rows that is open to be read."""
+
+    path: Path
+    unit: str
+    """What a fault's place counts."""
+    columns: tuple[str, ...]
+    index: tuple[str, ...]
+    """Columns that only label the rows."""
+    schema: bytes
+    """The part of the file that describes its columns."""
+
+    def chunks(
+        self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
+    ) -> Iterator[Chunk[Any]]:
+        """Yield the rows from this position on, with their labels if such a column is named."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def open_source(path: Path, kind: Kind, *, chunk_bytes: int) -> Source:
+    """Open a file to read so many bytes, or a small multiple of them, at a time.
+
+    Raises
+    ------
+    InvalidSetting
+        If the file cannot be read.
+    InvalidInput
+        If it is not of this kind.
+    Unsupported
+        If it is a Parquet file and pyarrow is not installed.
+    """
+    if kind == "parquet":
+        from pipeline.data.parquet import ParquetSource
+
+        return ParquetSource(path, chunk_bytes=chunk_bytes)
+    from pipeline.data.csv_file import CsvFile
+
+    return CsvFile(path, chunk_bytes=chunk_bytes)

@@ -1,0 +1,77 @@
+"""The rows of a Parquet file with what scoring adds to them; needs pyarrow."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline.data import parquet_footer
+from pipeline.data.arrow_arrays import to_array
+from pipeline.data.parquet import ParquetSource
+from pipeline.scoring.output import AddedColumns
+from quadnet.types import FloatArray, IntArray
+
+_LENGTH_BYTES = 8
+"""After each piece of the output stands its length, in so many bytes."""
+
+
+class ParquetOutput:
+    """A Parquet file that is written.
+
+    It is many files in one (see `pipeline.data.parquet_footer`): one without rows, then one a chunk.
+    """
+
+    def __init__(self, source: ParquetSource, added: AddedColumns) -> None:
+        label, _, version = added.names
+        kinds = (pa.string(), pa.float64(), pa.int64())
+        self._types = pa.schema(
+            [*source.types, *map(pa.field, added.names, kinds)], source.types.metadata
+        )
+        self._in_dictionary = [*source.in_dictionary, label, version]
+        encoded = [name.encode() for name in added.classes]
+        self._classes = pa.StringArray.from_buffers(
+            len(encoded),
+            pa.py_buffer(np.cumsum([0, *map(len, encoded)], dtype=np.int32)),
+            pa.py_buffer(b"".join(encoded)),
+        )
+        self._version = added.version
+
+    def begin(self) -> bytes:
+        """Return what comes before all rows."""
+        return self._file(None)
+
+    def encode(self, rows: pa.Table, winners: IntArray, certainties: FloatArray) -> bytes:
+        """Return the rows, given the index of each one's class and that class's probability.
+
+        A row whose probability is NaN gets a null as label and as certainty.
+        """
+        answered = ~np.isnan(certainties)
+        added = (
+            self._classes.take(to_array(winners, answered)),
+            to_array(certainties.astype(np.float64), answered),
+            to_array(np.full(len(winners), self._version)),
+        )
+        return self._file(pa.Table.from_arrays([*rows.columns, *added], schema=self._types))
+
+    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
+        """Return what comes after all rows, given how to read a piece of what was written."""
+        files = []
+        while n_bytes:
+            length = int.from_bytes(read(n_bytes - _LENGTH_BYTES, _LENGTH_BYTES), "little")
+            end = n_bytes - _LENGTH_BYTES
+            n_bytes = end - length
+            files.append((n_bytes, end))
+        return parquet_footer.join(
+            (begin, parquet_footer.find(read, end)) for begin, end in reversed(files)
+        )
+
+    def _file(self, table: pa.Table | None) -> bytes:
+        """Return a Parquet file of one row group, or none, and its length."""
+        sink = pa.BufferOutputStream()
+        with parquet.ParquetWriter(sink, self._types, use_dictionary=self._in_dictionary) as writer:
+            if table is not None:
+                writer.write_table(table, row_group_size=len(table))
+        sink.write(sink.tell().to_bytes(_LENGTH_BYTES, "little"))
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
