@@ -1,9 +1,8 @@
 """A CSV file read in chunks of bytes, its rows kept as they stand.
 
-Most chunks have nothing wrong with them: these are cut at their commas and parsed in a few passes
-over all of their bytes. Any other goes, in the smallest part that is suspicious, to the csv module,
-which reads row by row and says what is wrong with which. All ways give the same numbers, to the
-last bit.
+Most chunks have nothing wrong with them: their numbers are parsed by pyarrow or NumPy. Any other
+goes, in the smallest part that is suspicious, to the csv module, which reads row by row and says
+what is wrong with which. All ways give the same numbers, to the last bit.
 
 A row ends with a line feed that is not inside quotes. Blank lines are no rows. No more than a
 chunk is ever held: a longer row is a bad one.
@@ -15,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data import cells, csv_columns, csv_records
+from pipeline.data import cells, csv_records
 from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
+from pipeline.data.csv_columns import Parser, choose_parser, cut_rows
 from quadnet.errors import InvalidSetting
 from quadnet.types import FloatArray
 
@@ -61,6 +61,7 @@ class CsvFile:
         self._file = open_regular(path)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
+            self._parse = choose_parser(self._size)
             self.schema, self.columns, self.start = self._read_header()
         except BaseException:
             self.close()
@@ -91,7 +92,7 @@ class CsvFile:
         offset, line = position["offset"], position["line"]
         while data := self._read(offset):
             final = offset + len(data) >= self._size
-            part = _Part(self.columns, wanted, label_at, line)
+            part = _Part(self.columns, wanted, label_at, line, self._parse)
             part.read(data if final else _whole_lines(data), final=final)
             if not part.n_bytes:
                 self._refuse_endless(part, data, offset)
@@ -151,9 +152,14 @@ class _Part:
     """What some consecutive lines of a file hold: their good rows, and the faults of the others."""
 
     def __init__(
-        self, columns: Sequence[str], wanted: Sequence[int], label: int | None, line: int
+        self,
+        columns: Sequence[str],
+        wanted: Sequence[int],
+        label: int | None,
+        line: int,
+        parse: Parser,
     ) -> None:
-        self._columns, self._wanted, self._label = columns, wanted, label
+        self._columns, self._wanted, self._label, self._parse = columns, wanted, label, parse
         self.rows: list[bytes] = []
         self.labels: list[str] = []
         self.places: list[int] = []
@@ -195,16 +201,12 @@ class _Part:
         is_as_read = text is data
         if not text.endswith(b"\n"):
             text += b"\n"
-        found = csv_columns.cut(text, len(self._columns))
-        X = None if found is None else found.numbers(self._wanted)
-        if found is None or X is None:
+        rows = cut_rows(text, len(self._columns))
+        if rows is None or not (is_as_read or len(rows) == text.count(b"\n")):
             return False
-        rows = text.split(b"\n")
-        rows.pop()
-        if len(rows) != len(X):  # some are inside quotes
-            if not is_as_read:
-                return False
-            rows = found.rows()
+        X = self._parse(text, self._wanted)
+        if X is None or len(X) != len(rows):
+            return False
         if self._label is not None:
             if b'"' in text:
                 return False

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from pipeline import wording
-from pipeline.data import decimals
+from pipeline.data import cells
+from pipeline.data.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
 from pipeline.data.table import read_table
 from quadnet.errors import InvalidInput, InvalidSetting
 from tests.support.serving import ROOT
@@ -386,19 +387,63 @@ DECIMALS = st.one_of(
 )
 
 
-@given(texts=st.lists(DECIMALS.map(lambda text: text.encode("latin-1")), min_size=1))
-@example(texts=[b"18446744073709550592", b"18446744073709551615", b"9" * 24])
+PARSERS = pytest.mark.parametrize("parse", [parse_with_pyarrow, parse_with_numpy])
+
+
+@PARSERS
+@given(texts=st.lists(DECIMALS, min_size=1))
+@example(texts=["18446744073709550592", "18446744073709551615", "9" * 24, "1e400", "-1e-400"])
+@example(texts=["\ufeff1", "1\u00a0", "\u30001", "\x851", "\x1c1", "1_0", "0x1p3", "nan", "-inf"])
 @settings(deadline=None, max_examples=300)
-def test_numbers_read_together_are_those_that_python_reads_one_by_one(texts):
-    characters = np.frombuffer(b" " * decimals.MARGIN + b",".join([*texts, b""]), np.uint8)
-    ends = decimals.MARGIN + np.cumsum([len(text) + 1 for text in texts]) - 1
-    starts = ends - np.array([len(text) for text in texts])
-    values, unknown = decimals.read(characters, starts, ends)
-    for text, value, is_unknown in zip(texts, values.tolist(), unknown, strict=True):
-        if not is_unknown:
-            assert value.hex() == float(text).hex()
-        plain = re.fullmatch(rb"[+-]?(\d{1,8}(\.\d{0,7})?|\.\d{1,15})", text)
-        assert not (plain and is_unknown), text
+def test_numbers_parsed_together_are_those_that_python_reads_one_by_one(parse, texts):
+    for text in ["".join(f"{text}\n" for text in texts), *(f"{text}\n" for text in texts)]:
+        rows = cut_rows(text.encode(), 1)
+        X = None if rows is None else parse(text.encode(), [0])
+        if X is not None:
+            assert X.tobytes() == np.array(cells.numbers(text.split("\n")[:-1])).tobytes()
+        elif re.fullmatch(r"(-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d\d?)?\n)+", text):
+            # Nothing that is written as most files are goes to the slow reader.
+            raise AssertionError(text)
+
+
+PIECES = st.sampled_from([",", '"', '""', "\n", " ", "1", "-2.5", "a", "ä", "😀", "\t"])
+
+
+@PARSERS
+@given(
+    text=st.lists(PIECES, max_size=25).map("".join),
+    n_columns=st.integers(1, 3),
+    wanted=st.permutations(range(3)),
+)
+@settings(deadline=None, max_examples=500)
+def test_text_is_cut_as_the_csv_module_cuts_it_or_not_at_all(parse, text, n_columns, wanted):
+    text += "\n"
+    rows = cut_rows(text.encode(), n_columns)
+    if rows is None:
+        return
+    expected = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    assert {len(record) for record in expected} == {n_columns}
+    assert [next(csv.reader(io.StringIO(row.decode(), newline=""))) for row in rows] == expected
+    assert b"\n".join([*rows, b""]) == text.encode()
+    wanted = [i for i in wanted if i < n_columns]
+    X = parse(text.encode(), wanted)
+    if X is not None:
+        numbers = [cells.numbers([record[i] for i in wanted]) for record in expected]
+        assert X.tobytes() == np.array(numbers).tobytes()
+
+
+@pytest.mark.parametrize("has_pyarrow", [True, False])
+def test_a_long_file_is_read_alike_with_and_without_pyarrow(tmp_path, monkeypatch, has_pyarrow):
+    if not has_pyarrow:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+    X = np.random.default_rng(0).normal(size=(60_000, 2))
+    X[::1000] *= 1e300
+    lines = ["a,note,species,b\r\n"]
+    lines += [f'{a!r},"x, ""{i}""\n",k{i % 2},{b!r}\n' for i, (a, b) in enumerate(X.tolist())]
+    lines += [f"{a!r},é,k{i % 2},{b!r}\n" for i, (a, b) in enumerate(X.tolist())]
+    table = read(tmp_path, "".join(lines).encode(), features=["b", "a"])
+    np.testing.assert_array_equal(table.X, np.concatenate([X, X])[:, ::-1])
+    assert table.places[-1] == 3 * 60_000 + 1
 
 
 def write(tmp_path, table):
