@@ -14,6 +14,7 @@ from quadnet.registry import Registry
 
 if TYPE_CHECKING:
     from pipeline.data.splits import Parts
+    from quadnet.registry.version_files import Model
 
 
 def train(settings: TrainSettings) -> int:
@@ -41,20 +42,12 @@ def execute(
 ) -> None:
     """Train, judge and publish, and print what was done after each step.
 
-    Parameters
-    ----------
-    config : RunConfig
-    registry : Registry
-    alias : str
-    forced : str, optional
-        Why to publish it even if it fails its gate.
-    data : Parts, optional
-        From `read_data`, if that was called.
+    With a reason in `forced`, the version is published even if it fails its gate. `data` is what
+    `read_data` returned, if that was called.
     """
     registry.prepare(config.name)
     # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
     from pipeline.evaluation.candidate_evaluation import evaluate_candidate
-    from pipeline.publishing import candidate_publishing
     from pipeline.publishing.candidate_publishing import publish_candidate
     from pipeline.training.candidate_training import resolve_config, train_candidate
     from pipeline.training.progress import show_epochs, show_progress
@@ -66,11 +59,7 @@ def execute(
         on_epoch = show_epochs(show, scoring=str(network["scoring"]))
         trained = train_candidate(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
-    standing = registry.aliases(config.name)
-    champion = candidate_publishing.champion_of(
-        registry, config.name, standing, forced=forced is not None
-    )
-    judged = evaluate_candidate(trained, champion)
+    judged = evaluate_candidate(trained, _champion(registry, config.name, forced))
     print(judged.summary(), flush=True)
     manifest = publish_candidate(judged, registry, alias=alias, forced=forced).manifest
     if manifest.forced is not None:
@@ -84,24 +73,22 @@ def execute(
 def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Parts":
     """Make or read the run's data, and refuse now what could not be published after the training.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Resolved.
-    registry : Registry
-    forced : str or None
-        Why to publish it even if it fails its gate.
+    The configuration is a resolved one. With a reason in `forced`, the version will be published
+    even if it fails its gate.
     """
     from pipeline.data.splits import make_splits
     from pipeline.evaluation.candidate_evaluation import check_before_training
-    from pipeline.publishing import candidate_publishing
     from pipeline.wording import plain
 
     data = make_splits(config)
-    standing = registry.aliases(config.name)
-    champion = candidate_publishing.champion_of(
-        registry, config.name, standing, forced=forced is not None
-    )
+    champion = _champion(registry, config.name, forced)
     for notice in check_before_training(config, data, champion, forced=forced is not None):
         print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
     return data
+
+
+def _champion(registry: Registry, name: str, forced: str | None) -> "Model | None":
+    from pipeline.publishing import candidate_publishing
+
+    standing = registry.aliases(name)
+    return candidate_publishing.champion_of(registry, name, standing, forced=forced is not None)
