@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from quadnet.estimator import constraints
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS, Initializer
+from quadnet.nn.losses import LOSS_PARAMETERS
 
 CONSTRAINTS = {
     "hidden_layer_sizes": constraints.layer_sizes(),
@@ -37,7 +38,7 @@ CONSTRAINTS = {
     "epsilon": constraints.real(0.0, open_low=True),
     "n_iter_no_change": constraints.integer(1) | constraints.infinity(),
     "max_fun": constraints.integer(1),
-    "loss": constraints.one_of("log_loss", "binary_cross_entropy", "squared_error"),
+    "loss": constraints.one_of(*LOSS_PARAMETERS),
     "init": constraints.one_of("auto", *INITIALIZERS) | constraints.function(),
     "fit_intercept": constraints.boolean(),
     "class_weight": constraints.one_of("balanced") | constraints.mapping() | constraints.nothing(),

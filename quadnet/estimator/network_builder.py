@@ -6,6 +6,7 @@ from typing import Any
 
 from quadnet.estimator.targets import Labels
 from quadnet.nn.initializers import INITIALIZERS, Initializer, checked, scikit_learn
+from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 
 
@@ -23,13 +24,10 @@ def network_for(parameters: dict[str, Any], X: Any, labels: Labels) -> Network:
 
 
 def _loss(loss: str, labels: Labels) -> str:
+    names = LOSS_PARAMETERS[loss]
     if labels.multilabel:
-        return "multilabel_squared_error" if loss == "squared_error" else "multilabel_cross_entropy"
-    if loss == "squared_error":
-        return "sigmoid_squared_error"
-    if loss == "binary_cross_entropy" or labels.n_outputs == 1:
-        return "sigmoid_cross_entropy"
-    return "softmax_cross_entropy"
+        return names.several_labels
+    return names.two_classes if labels.n_outputs == 1 else names.several_classes
 
 
 def initializer_for(init: str | Initializer, activation: str | Sequence[str]) -> Initializer:

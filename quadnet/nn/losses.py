@@ -7,7 +7,7 @@ Arrays hold one output unit a row and one example a column, so that what is summ
 the outputs is summed over whole rows, which NumPy does several times faster than within rows.
 """
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -188,6 +188,27 @@ class MultilabelCrossEntropy(_Multilabel, SigmoidCrossEntropy):
 class MultilabelSquaredError(_Multilabel, SigmoidSquaredError):
     """The squared error of each label."""
 
+
+class LossNames(NamedTuple):
+    """The loss for each kind of target, by its name in `LOSSES`."""
+
+    several_classes: str
+    two_classes: str
+    several_labels: str
+
+
+LOSS_PARAMETERS = {
+    "log_loss": LossNames(
+        "softmax_cross_entropy", "sigmoid_cross_entropy", "multilabel_cross_entropy"
+    ),
+    "binary_cross_entropy": LossNames(
+        "sigmoid_cross_entropy", "sigmoid_cross_entropy", "multilabel_cross_entropy"
+    ),
+    "squared_error": LossNames(
+        "sigmoid_squared_error", "sigmoid_squared_error", "multilabel_squared_error"
+    ),
+}
+"""What the estimator's parameter `loss` may be."""
 
 LOSSES: dict[str, type[Loss]] = {
     "softmax_cross_entropy": SoftmaxCrossEntropy,

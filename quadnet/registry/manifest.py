@@ -16,11 +16,13 @@ import json
 import math
 import re
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from quadnet.model_names import ModelName
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.losses import LOSSES
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -41,6 +43,15 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+if TYPE_CHECKING:
+    ActivationName: TypeAlias = str
+    LossName: TypeAlias = str
+else:
+    # pydantic reads these when the program runs; a type checker could not.
+    ActivationName = Literal[tuple(ACTIVATIONS)]
+    LossName = Literal[tuple(name for name, loss in LOSSES.items() if not loss.multilabel)]
+
+
 class Frozen(BaseModel):
     """Strict, closed and immutable; without NaN, which canonical JSON has not."""
 
@@ -58,12 +69,8 @@ class Architecture(Frozen):
     """The network's shape: what the weights file must fit."""
 
     layer_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)]
-    activations: list[
-        Literal[
-            "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus"
-        ]
-    ]
-    loss: Literal["softmax_cross_entropy", "sigmoid_cross_entropy", "sigmoid_squared_error"]
+    activations: list[ActivationName]
+    loss: LossName
     bias: bool
     dtype: Literal["float32", "float64"]
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from service.playground import connect_protocol, sandbox_server
+from service.playground import connect_protocol, sandbox_request, sandbox_server
 from service.playground.connect_protocol import Failure
 from service.playground.host_check import Fence, refusal
 from service.quadrant_v1.codec import SERVICE
@@ -34,6 +34,17 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
 }
 
+
+def _page() -> str:
+    """Return the page with the names that the sandbox knows as options of its form."""
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    for field, names in sandbox_request.CHOICES.items():
+        options = "".join(f"<option>{name}</option>" for name in names)
+        page = page.replace(f'<select id="{field}">', f'<select id="{field}">{options}')
+    return page
+
+
+_PAGE = _page()
 _FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
 
 MAX_BODY_BYTES = 4 * 2**20
@@ -217,6 +228,8 @@ async def _body(request: Request, media_type: str) -> bytes:
 async def _file(request: Request) -> Response:
     # Looked up among the names that exist: no text from a request reaches the file system.
     name = request.path_params.get("name", "index.html")
+    if name == "index.html":
+        return Response(_PAGE, headers={"Content-Type": MEDIA_TYPES[".html"]})
     path = _FILES.get(name)
     if path is None:
         return await _no_such(request, None)

@@ -28,7 +28,13 @@ MAX_EPOCHS = 1_000_000
 LOSSES = {"log_loss": "softmax_cross_entropy", "squared_error": "sigmoid_squared_error"}
 SOLVERS = ("sgd", "adam", "adamw")
 _LINKS = {"softmax": "softmax_cross_entropy", "logistic": "sigmoid_squared_error"}
-_INITS = ("auto", "glorot_uniform", "he_uniform", "uniform", "uniform01")
+
+CHOICES = {
+    "activation": tuple(ACTIVATIONS),
+    "loss": tuple(LOSSES),
+    "init": ("auto", *INITIALIZERS),
+}
+"""The names that a field of a TrainRequest may have; the page offers these."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +169,9 @@ def cells(side: int) -> FloatArray:
 def _network(request: pb.TrainRequest) -> Network:
     sizes = list(request.hidden_layer_sizes)
     _check_hidden(sizes, "hidden_layer_sizes")
-    activation = _one_of("activation", request.activation or "tanh", list(ACTIVATIONS))
-    loss = _one_of("loss", request.loss or "log_loss", list(LOSSES))
-    init = _one_of("init", request.init or "auto", _INITS)
+    activation = _one_of("activation", request.activation or "tanh", CHOICES["activation"])
+    loss = _one_of("loss", request.loss or "log_loss", CHOICES["loss"])
+    init = _one_of("init", request.init or "auto", CHOICES["init"])
     network = Network(
         [2, *sizes, 4],
         activations=[activation] * len(sizes),

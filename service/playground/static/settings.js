@@ -13,6 +13,7 @@ const real = (least, most) => (text) => {
   return /^-?[\d.]{1,20}(e-?\d{1,3})?$/i.test(text) && value >= least && value <= most ? value : undefined;
 };
 const choice = (...known) => (text) => (known.includes(text) ? text : undefined);
+const option = (id) => choice(...Array.from(document.getElementById(id).options, ({ value }) => value));
 const list = (each, longest) => (text) => {
   const values = text === "" ? [] : text.split(",").map((part) => each(part.trim()));
   return values.length <= longest && !values.includes(undefined) ? values : undefined;
@@ -38,12 +39,12 @@ const FIELDS = {
   iterations: [integer(1, 10_000_000), 8000],
   rate: [real(1e-9, 1e9), 0.03],
   layers: [list(integer(1, 64), 6), [6]],
-  activation: [choice("tanh", "logistic", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "identity"), "tanh"],
-  loss: [choice("log_loss", "squared_error"), "log_loss"],
+  activation: [option("activation"), "tanh"],
+  loss: [option("loss"), "log_loss"],
   solver: [choice("sgd", "adam", "adamw"), "adam"],
   batch: [integer(1, 5000), 32],
   momentum: [real(0, 0.999), 0],
-  init: [choice("auto", "glorot_uniform", "he_uniform", "uniform", "uniform01"), "auto"],
+  init: [option("init"), "auto"],
   alpha: [real(0, 1e6), 0],
   dropout: [real(0, 0.9), 0],
   noise: [integer(0, 50), 0],

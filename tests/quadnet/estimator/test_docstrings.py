@@ -2,10 +2,14 @@
 
 import doctest
 import inspect
+import re
 
 import pytest
 
 from quadnet import NeuralNetworkClassifier
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.losses import LOSS_PARAMETERS
 
 # Of both classes, because the finder follows no inheritance; `module=False`, because the
 # estimator is shown under its public path.
@@ -54,6 +58,15 @@ def test_every_parameter_and_every_fitted_attribute_is_documented():
     for name in vars(net):
         if name.endswith("_"):
             assert f"\n{name} :" in attributes, name
+
+
+def test_the_documented_names_of_choices_are_those_of_the_tables():
+    doc = inspect.getdoc(NeuralNetworkClassifier)
+    for parameter, names in (("activation", ACTIVATIONS), ("loss", LOSS_PARAMETERS)):
+        listed = re.search(rf"^{parameter} : \{{(.*?)\}}", doc, re.MULTILINE)[1]
+        assert re.findall(r"'(\w+)'", listed) == list(names)
+    described = re.search(r"^init : .*?^\w+ :", doc, re.MULTILINE | re.DOTALL)[0]
+    assert {"auto", *INITIALIZERS} <= set(re.findall(r"'(\w+)'", described))
 
 
 def test_the_documented_public_methods_are_these():

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import re
 import socket
 import urllib.request
 
@@ -11,6 +12,7 @@ from google.rpc import error_details_pb2
 
 from quadnet.registry import Registry
 from service.client import QuadrantClient
+from service.playground.sandbox_request import CHOICES
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 from tests.service.playground.page_client import PLAYGROUND, PageProcess, enveloped, envelopes
@@ -355,6 +357,14 @@ def test_the_page_may_be_called_by_another_name_if_it_is_told(served):
         origin = "http://page.example:80"
         assert page.post(f"{SERVICE}/Classify", {}, origin=origin)[0] == 200
         assert page.post(f"{SERVICE}/Classify", {}, host="page.example:81")[0] == 421
+
+
+def test_the_form_offers_what_the_sandbox_accepts(page):
+    for path in ("/", "/index.html"):
+        _, _, body = page.post(path[1:], None, method="GET")
+        for field, names in CHOICES.items():
+            select = re.search(rf'<select id="{field}">(.*?)</select>', body.decode())[1]
+            assert re.findall(r"<option>(\w+)</option>", select) == list(names)
 
 
 def test_the_files_say_what_they_are(page):

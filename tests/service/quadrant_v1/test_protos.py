@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+from service.playground import sandbox_request
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
 from tests.support.serving import ROOT
@@ -66,6 +67,15 @@ def test_everything_in_the_file_has_a_comment(compiled, name):
     }
     missing = [full for path, full in named(file) if path not in commented]
     assert missing == []
+
+
+@pytest.mark.parametrize("field", sandbox_request.CHOICES)
+def test_the_comment_of_a_sandboxs_setting_names_all_it_may_be(compiled, field):
+    file = compiled["quadrant/v1/quadrant.proto"]
+    comments = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+    (path,) = (path for path, name in named(file) if name == f"TrainRequest.{field}")
+    listed = comments[path].partition(" Empty:")[0]
+    assert re.findall(r'"(\w+)"', listed) == list(sandbox_request.CHOICES[field])
 
 
 def named(file):
