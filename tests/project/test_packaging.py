@@ -83,7 +83,7 @@ def test_the_pins_are_hashed_and_name_no_host(target):
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-TRAINING = {"scikit-learn", "scipy", "threadpoolctl", "joblib", "rich"}
+TRAINING = {"jinja2", "scikit-learn", "scipy", "threadpoolctl", "joblib", "rich"}
 
 
 def test_serving_needs_every_dependency_but_those_of_training():

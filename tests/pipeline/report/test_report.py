@@ -292,6 +292,11 @@ def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
             assert not any(name in svg_of(node) for name in names if name != "#")
 
 
+def test_no_template_turns_escaping_off():
+    for path in (ROOT / "pipeline/report/templates").iterdir():
+        assert not re.search(r"\|\s*safe|autoescape", path.read_text()), path
+
+
 def test_text_that_turns_the_direction_of_reading_is_shown_as_an_escape():
     text, _ = page(judged("xy", ["\u202eevil", "\u05e9\u05dc\u05d5\u05dd"]))
     assert "\u202e" not in text
