@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipeline.data import parquet_footer
 from pipeline.data.arrow_arrays import to_array
 from pipeline.data.parquet import ParquetSource
+from pipeline.scoring import parquet_footer
 from pipeline.scoring.output import AddedColumns
 from quadnet.types import FloatArray, IntArray
 
@@ -19,7 +19,7 @@ _LENGTH_BYTES = 8
 class ParquetOutput:
     """A Parquet file that is written.
 
-    It is many files in one (see `pipeline.data.parquet_footer`): one without rows, then one a chunk.
+    It is many files in one (see `parquet_footer`): one without rows, then one a chunk.
     """
 
     def __init__(self, source: ParquetSource, added: AddedColumns) -> None:
