@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 
@@ -13,18 +14,38 @@ from tests.support.serving import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("wheel")
+def build(target, directory, *, root=ROOT):
+    """Build the wheel or the sdist, and return the file."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)],
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(directory)],
         check=True,
         capture_output=True,
-        cwd=ROOT,
+        cwd=root,
     )
-    (path,) = directory.glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
+    (path,) = directory.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    with zipfile.ZipFile(build("wheel", tmp_path_factory.mktemp("wheel"))) as archive:
         yield archive
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    with tarfile.open(build("sdist", tmp_path_factory.mktemp("sdist"))) as archive:
+        yield archive
+
+
+def package_files():
+    """Return every file of the three packages that an installation must have."""
+    return [
+        path
+        for package in ("quadnet", "service", "pipeline")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
 
 
 def test_the_wheel_installs_three_names_and_no_more(wheel):
@@ -50,18 +71,25 @@ def test_the_wheel_holds_what_the_packages_read(wheel):
         f"pipeline/config/presets/{p}.toml"
         for p in ("quadrants", "article-1", "article-2", "digits")
     } < presets
-    tracked = {
-        str(path.relative_to(ROOT))
-        for package in ("quadnet", "service", "pipeline")
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    tracked = {str(path.relative_to(ROOT)) for path in package_files()}
     assert {name for name in names if ".dist-info" not in name} == tracked
 
 
-def test_the_wheel_cannot_be_uploaded_by_mistake(wheel):
-    (metadata,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
-    assert "Classifier: Private :: Do Not Upload" in wheel.read(metadata).decode()
+def test_the_wheel_and_the_sdist_carry_the_licence(wheel, sdist):
+    licence = (ROOT / "LICENSE").read_bytes()
+    folder = f"quadnet-{PROJECT['version']}"
+    assert wheel.read(f"{folder}.dist-info/licenses/LICENSE") == licence
+    assert sdist.extractfile(f"{folder}/LICENSE").read() == licence
+    metadata = wheel.read(f"{folder}.dist-info/METADATA").decode()
+    assert "\nLicense-Expression: BSD-3-Clause\n" in metadata
+    assert "Private ::" not in metadata
+
+
+def test_the_sdist_builds_the_same_wheel(wheel, sdist, tmp_path):
+    sdist.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    with zipfile.ZipFile(build("wheel", tmp_path / "wheel", root=folder)) as again:
+        assert set(again.namelist()) == set(wheel.namelist())
 
 
 def names_of(requirements):

@@ -6,6 +6,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from quadnet import __version__
 from quadnet.registry import Registry
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2
@@ -20,7 +21,7 @@ def test_the_server_and_a_model_describe_themselves(inference, inference_server)
     assert inference.ServerLive(pb.ServerLiveRequest()).live
     assert inference.ServerReady(pb.ServerReadyRequest()).ready
     described = inference.ServerMetadata(pb.ServerMetadataRequest())
-    assert (described.name, described.version) == ("quadnet", "0.1.0")
+    assert (described.name, described.version) == ("quadnet", __version__)
     assert list(described.extensions) == [
         "classification",
         "model_configuration",
