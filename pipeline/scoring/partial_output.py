@@ -8,7 +8,6 @@ A checkpoint is written once everything that it counts is on the disk. Who goes 
 both files back to what it counts. The output gets its name only when it is complete.
 """
 
-import fcntl
 import io
 import json
 import os
@@ -176,10 +175,8 @@ class Partial:
     def _lock(self) -> None:
         """Keep other processes out until the file is closed."""
         try:
-            with atomic_files.optional(
-                "flock", self._path, "Let no other process write this output."
-            ):
-                fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            consequence = "Let no other process write this output."
+            atomic_files.lock(self._file.fileno(), self._path, consequence, wait=False)
             # Whoever had it may have given it its final name meanwhile.
             ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except (BlockingIOError, FileNotFoundError):

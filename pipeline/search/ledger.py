@@ -6,7 +6,6 @@ newline is no line: readers pass over it, and the next writer cuts it off.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -144,14 +143,13 @@ class Ledger:
     def _alone(self, *, create: bool = False) -> Iterator[tuple[int, bytes]]:
         """Keep other writers out; yield the file and its whole lines."""
         flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
+        # Else Windows would write other line ends than `_whole` looks for.
+        flags |= getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(self.path, flags, 0o666)
             try:
-                # Gone with the process, however it ends.
-                with atomic_files.optional(
-                    "flock", self.path, "Let no other search use this ledger."
-                ):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                consequence = "Let no other search use this ledger."
+                atomic_files.lock(descriptor, self.path, consequence, wait=True)
                 yield descriptor, self._whole()
             finally:
                 os.close(descriptor)

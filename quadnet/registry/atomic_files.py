@@ -11,6 +11,7 @@ links is refused, as two publishers could not be told apart there.
 import errno
 import os
 import stat
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -75,8 +76,8 @@ def _unreadable(path: Path, error: OSError) -> RegistryError:
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading; raise OSError if it is anything but a plain one."""
-    # Else the opening of a FIFO would wait for somebody who writes to it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    # Else the opening of a FIFO, which Windows has not, would wait for somebody who writes to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "Not a plain file", str(path))
@@ -100,8 +101,9 @@ def write(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
         file.flush()
-        with optional("chmod", path, "Other users may not be able to read what is written."):
-            os.fchmod(file.fileno(), 0o444)
+        if sys.platform != "win32":  # where nothing can rename or remove a read-only file
+            with optional("chmod", path, "Other users may not be able to read what is written."):
+                os.fchmod(file.fileno(), 0o444)
         sync(file.fileno(), path)
 
 
@@ -109,6 +111,24 @@ def sync(descriptor: int, path: Path) -> None:
     """Flush a file's content to the disk."""
     with optional("fsync", path, "What was written last may be lost if the machine crashes."):
         os.fsync(descriptor)
+
+
+def lock(descriptor: int, path: Path, consequence: str, *, wait: bool) -> None:
+    """Keep other processes out of an open file until it is closed, however the process ends.
+
+    Where there are no such locks, warn of the consequence.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has the file, and not `wait`.
+    """
+    with optional("flock", path, consequence):
+        if sys.platform == "win32":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        import fcntl  # noqa: PLC0415 - Windows has no such module
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def follow(path: Path) -> Path:
@@ -196,7 +216,12 @@ def rename_exclusively(source: Path, target: Path) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Flush the directory's entries to the disk: until then a crash may undo a rename."""
+    """Flush the directory's entries to the disk: until then a crash may undo a rename.
+
+    On Windows, where a directory cannot be opened, this does nothing.
+    """
+    if sys.platform == "win32":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         consequence = "What was published last may be lost if the machine crashes."

@@ -10,6 +10,7 @@ def here() -> Publisher:
     """Return this process's user and host, as far as they can be told."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
+    # A container's user need not have a name, and on Windows there is no other place to look.
+    except (ImportError, KeyError, OSError):
         user = "unknown"
     return Publisher(user=user, host=socket.gethostname() or "unknown")
