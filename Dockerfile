@@ -48,7 +48,8 @@ RUN /opt/quadnet/bin/quadnet train quadrants --registry /models
 FROM base AS full
 COPY --from=install-full /opt/quadnet /opt/quadnet
 RUN mkdir /models && chown quadnet /models
-ENV PATH=/opt/quadnet/bin:$PATH QUADNET_REGISTRY=/models QUADNET_HOST=0.0.0.0
+# The page would listen inside the container only.
+ENV PATH=/opt/quadnet/bin:$PATH QUADNET_REGISTRY=/models QUADNET_HOST=0.0.0.0 QUADNET_NO_PAGE=true
 VOLUME /models
 USER quadnet
 EXPOSE 50051

@@ -5,6 +5,7 @@
     ├── InvalidSetting      a configuration file, flag or parameter is wrong
     ├── NotFound            no such model, version, alias or preset
     ├── Unsupported         this model cannot do what was asked of it
+    │   └── MissingExtra    this installation lacks optional packages
     ├── NotReady            nothing is loaded yet, or who was asked is about to stop
     ├── Overloaded          there is more to do than is allowed at a time
     ├── TooLarge            a request has more bytes than the server reads
@@ -90,6 +91,10 @@ class NotFound(QuadnetError):
 
 class Unsupported(QuadnetError):
     """The model cannot do what was asked of it."""
+
+
+class MissingExtra(Unsupported):
+    """Optional packages are not installed; the message names the extra that holds them."""
 
 
 class NotReady(QuadnetError):

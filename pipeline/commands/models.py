@@ -14,6 +14,7 @@ from pipeline.commands.model_settings import (
     VerifySettings,
 )
 from quadnet.errors import CorruptVersion, NotFound, listing
+from quadnet.extras import require_extras
 from quadnet.registry import Registry, alias_changes, garbage_collection, integrity_check
 from quadnet.registry.alias_log import AliasMap
 from quadnet.registry.integrity_check import Checked
@@ -143,6 +144,8 @@ def verify(settings: VerifySettings) -> int:
     Returns 1 if anything is wrong, else 0. What could not be retrained here is neither right nor
     wrong: it is counted as not checked.
     """
+    if settings.retrain:
+        require_extras("Retraining a version", "pipeline")
     registry = Registry(settings.registry)
     wrong = count = unchecked = 0
     for checked in _checked(registry, settings.model):

@@ -9,6 +9,7 @@ from pipeline.config.presets import load_preset
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from quadnet.cli.settings import expand_user
+from quadnet.errors import MissingExtra
 from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 
@@ -68,6 +69,10 @@ def execute(
         f"Published {manifest.model} version {manifest.version} in {registry.root}, alias {alias}.",
         flush=True,
     )
+    try:
+        from pipeline.report import figures  # noqa: F401 - publishing has imported it, if it can be
+    except MissingExtra as error:
+        print(f"It has no report page. {error}", flush=True)
 
 
 def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Parts":

@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.data import cells
 from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
-from quadnet.errors import Unsupported, listing, shorten
+from quadnet.errors import listing, shorten
+from quadnet.extras import missing_extra
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 try:
@@ -18,10 +19,7 @@ try:
 
     from pipeline.data.arrow_arrays import to_array, to_floats
 except ImportError as error:
-    raise Unsupported(
-        f"Parquet files need the pyarrow package, which cannot be imported ({error}). "
-        "Install it with: pip install 'quadnet[parquet]'"
-    ) from error
+    raise missing_extra("Reading or writing a Parquet file", "parquet", cause=error) from error
 
 # A chunk is several batches, and ends with the one that makes it this long or this large: how
 # large the rows are in memory, the file does not tell beforehand.

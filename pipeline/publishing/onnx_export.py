@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from quadnet import __version__
 from quadnet.errors import InvalidSetting, Unsupported
+from quadnet.extras import missing_extra
 from quadnet.nn.activations import LEAK
 from quadnet.registry import atomic_files, version_files
 from quadnet.registry.version_files import Model
@@ -25,10 +26,7 @@ try:
     import onnx
     from onnx.reference import ReferenceEvaluator
 except ImportError as error:
-    raise Unsupported(
-        f"Exporting needs the onnx package, which cannot be imported ({error}). "
-        "Install it with: pip install 'quadnet[onnx]'"
-    ) from error
+    raise missing_extra("Writing an ONNX file", "onnx", cause=error) from error
 
 # The lowest in which the operators below have the form that they still have: ReduceSum took its
 # axes as an input only then. All are old, so every runtime since the end of 2020 reads the file.

@@ -20,6 +20,7 @@ from pipeline.evaluation.version_diff import Changes
 from pipeline.report.plane import Plane, colours, rgb
 from pipeline.wording import interval, visible
 from quadnet.errors import Unsupported
+from quadnet.extras import missing_extra
 from quadnet.types import FloatArray, IntArray
 
 try:
@@ -29,10 +30,7 @@ try:
     from matplotlib.patches import Patch, Rectangle
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 except ImportError as error:
-    raise Unsupported(
-        f"Pictures need the matplotlib package, which cannot be imported ({error}). "
-        "Install it with: pip install 'quadnet[report]'"
-    ) from error
+    raise missing_extra("Drawing a picture", "report", cause=error) from error
 
 INK, FAINT, FIRST, SECOND = "#1b1b1b", "#8a8a8a", "#0072b2", "#c14f00"
 

@@ -17,7 +17,7 @@ from pipeline.report import facts, gallery, judgement, limits, plane
 from pipeline.report.gallery import Gallery, Scan
 from pipeline.report.plane import Plane
 from pipeline.wording import Name, interval, number, percent, visible
-from quadnet.errors import Unsupported
+from quadnet.errors import MissingExtra
 from quadnet.registry.manifest import Record
 
 _WIDEST_MATRIX = 20
@@ -39,7 +39,7 @@ def render(trial: CandidateEvaluation, record: Record, version: int) -> str | No
     """Return the page; None without the extra `report`, which is matplotlib."""
     try:
         from pipeline.report import figures
-    except Unsupported:
+    except MissingExtra:
         return None
     return (
         _environment()

@@ -14,6 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from quadnet.errors import QuadnetError, Unsupported
+from quadnet.extras import require_extras
+
 if TYPE_CHECKING:
     from service.settings import UpSettings
 
@@ -29,7 +32,11 @@ class Verb:
     summary: str
     settings: str
     run: str
+    extras: tuple[str, ...]
+    """The extras without whose packages the verb cannot run."""
     serves: bool = False
+    posix: bool = False
+    """Whether it needs what Windows lacks: signals, or a file that is renamed while it is open."""
     outlives_reader: bool = False
     """Whether its work goes on when the reader of its output, such as `head`, has left."""
 
@@ -39,96 +46,117 @@ VERBS = {
         "train and publish the default model if there is none, then serve it",
         "service.settings:UpSettings",
         "quadnet.cli.main:up",
+        ("pipeline", "serve"),
         serves=True,
+        posix=True,
     ),
     "train": Verb(
         "data -> fit -> evaluate -> gate -> publish",
         "pipeline.commands.settings:TrainSettings",
         "pipeline.commands.train:train",
+        ("pipeline",),
         outlives_reader=True,
     ),
     "search": Verb(
         "try parameters of the network, then train with the best",
         "pipeline.commands.settings:SearchSettings",
         "pipeline.commands.search:search",
+        ("pipeline",),
         outlives_reader=True,
     ),
     "score": Verb(
         "answer every row of a CSV or Parquet file of any size",
         "pipeline.commands.settings:ScoreSettings",
         "pipeline.commands.score:score",
+        ("pipeline",),
+        posix=True,
         outlives_reader=True,
     ),
     "models list": Verb(
         "list the published versions and their aliases",
         "pipeline.commands.model_settings:ListSettings",
         "pipeline.commands.models:list_versions",
+        ("registry",),
     ),
     "models show": Verb(
         "show what a version is, and how it was made and judged",
         "pipeline.commands.model_settings:ShowSettings",
         "pipeline.commands.models:show",
+        ("registry",),
     ),
     "models diff": Verb(
         "compare two versions: metrics, settings, changed answers",
         "pipeline.commands.model_settings:DiffSettings",
         "pipeline.commands.models:diff",
+        ("registry",),
     ),
     "models alias": Verb(
         "show the aliases' history, or change several at once",
         "pipeline.commands.model_settings:AliasSettings",
         "pipeline.commands.models:alias",
+        ("registry",),
         outlives_reader=True,
     ),
     "models rollback": Verb(
         "point an alias at what it pointed to before",
         "pipeline.commands.model_settings:RollbackSettings",
         "pipeline.commands.models:rollback",
+        ("registry",),
         outlives_reader=True,
     ),
     "models verify": Verb(
         "verify every byte and self-test; --retrain rebuilds",
         "pipeline.commands.model_settings:VerifySettings",
         "pipeline.commands.models:verify",
+        ("registry",),
     ),
     "models gc": Verb(
         "remove old versions and litter (a dry run unless --apply)",
         "pipeline.commands.model_settings:GcSettings",
         "pipeline.commands.models:gc",
+        ("registry",),
         outlives_reader=True,
     ),
     "models export": Verb(
         "write a version as an ONNX file",
         "pipeline.commands.model_settings:ExportSettings",
         "pipeline.commands.models:export",
+        ("registry", "onnx"),
         outlives_reader=True,
     ),
     "serve": Verb(
         "answer gRPC calls from a published version",
         "service.settings:ServeSettings",
         "service.commands.serve:serve",
+        ("serve",),
         serves=True,
+        posix=True,
     ),
     "playground": Verb(
         "show the page in front of a running server",
         "service.settings:PlaygroundSettings",
         "service.playground.page_process:playground",
+        ("playground",),
         serves=True,
+        posix=True,
     ),
     "classify": Verb(
         "ask a running server for the quadrants of points",
         "service.settings:ClassifySettings",
         "service.commands.classify:classify",
+        ("serve",),
     ),
     "bench": Verb(
         "load a running server and print its throughput and latency",
         "service.settings:BenchSettings",
         "service.commands.bench:bench",
+        ("serve",),
     ),
     "health": Verb(
         "ask a running server whether it is serving",
         "service.settings:HealthSettings",
         "service.commands.classify:health",
+        ("serve",),
     ),
 }
 
@@ -217,9 +245,7 @@ def main() -> None:
         print(_help(VERBS))
         sys.exit(0 if words else 2)
     if words[0] == "--version":
-        from quadnet import __version__
-
-        print(f"quadnet {__version__}")
+        print(_versions())
         sys.exit(0)
     group = {name: verb for name, verb in VERBS.items() if name.startswith(f"{words[0]} ")}
     if group and (not words[1:] or words[1] in ("-h", "--help")):
@@ -324,9 +350,15 @@ def _flush_output() -> bool:
 
 
 def _run(name: str, words: list[str]) -> int:
+    verb = VERBS[name]
+    try:
+        _check_environment(name, verb)
+    except Unsupported as error:
+        print(error, file=sys.stderr)
+        return 1
+    # After the check, because it needs packages of an extra.
     from quadnet.cli import parser
 
-    verb = VERBS[name]
     settings = parser.parse(_find(verb.settings), f"quadnet {name}", words)
     if verb.outlives_reader:
         _outlive_reader()
@@ -339,9 +371,18 @@ def _run(name: str, words: list[str]) -> int:
         return _run_verb(name, verb, settings)
 
 
-def _run_verb(name: str, verb: Verb, settings: Any) -> int:
-    from quadnet.errors import QuadnetError
+def _check_environment(name: str, verb: Verb) -> None:
+    """Raise Unsupported if the verb cannot run here, whatever its options."""
+    # First, so that nobody installs packages for a verb that cannot run.
+    if sys.platform == "win32" and verb.posix:
+        raise Unsupported(
+            f"quadnet {name} needs Linux or macOS. On Windows, run it in the Windows Subsystem for "
+            "Linux or in a container."
+        )
+    require_extras(f"quadnet {name}", *verb.extras)
 
+
+def _run_verb(name: str, verb: Verb, settings: Any) -> int:
     try:
         code: int = _find(verb.run)(settings)
     except QuadnetError as error:
@@ -371,6 +412,23 @@ def _run_verb(name: str, verb: Verb, settings: Any) -> int:
 def _find(path: str) -> Any:
     module, attribute = path.split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _versions() -> str:
+    """Return what a report of a fault should begin with."""
+    import platform
+
+    import numpy as np
+
+    from quadnet import __version__
+
+    # Not from threadpoolctl, which the serving image does not have.
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return (
+        f"quadnet {__version__}\n"
+        f"Python {platform.python_version()}\n"
+        f"NumPy {np.__version__}, BLAS {blas['name']} {blas['version']}"
+    )
 
 
 def _help(verbs: dict[str, Verb]) -> str:

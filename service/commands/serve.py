@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import structlog
 
 from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
+from quadnet.extras import missing_extra, missing_packages
 from service.net import address
 from service.net.tls import ServerFiles
 from service.playground import page_process
@@ -32,7 +33,8 @@ def serve_with_page(settings: UpSettings) -> int:
     """Serve until a signal, with the page if its extra is installed, and print what to do next."""
     with ExitStack() as held:
         page, where = None, ""
-        if not settings.no_page and settings.tls_cert is None and page_process.is_installed():
+        wanted = not settings.no_page and settings.tls_cert is None
+        if wanted and not missing_packages("playground"):
             # Listened on before anything is started: a port that is taken ends the command.
             listener = held.enter_context(page_process.listening(settings))
             page, where = page_process.PageProcess(listener), page_process.url(settings, listener)
@@ -100,10 +102,12 @@ def _page_line(
         )
         answers = page.start(shown)
         return f"The page: {where}\n" if answers else "The page did not start; see the log.\n"
-    if settings.tls_cert is not None and not settings.no_page:
+    if settings.no_page:
+        return ""
+    if settings.tls_cert is not None:
         # It would need to know which certificate authority to trust.
         return "The page, over TLS: quadnet playground --tls-ca FILE\n"
-    return ""
+    return f"{missing_extra('The page', 'playground')}\n"
 
 
 def _callable_host(settings: ServeSettings) -> str:

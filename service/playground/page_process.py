@@ -3,7 +3,6 @@
 Knows no web library, which may not be installed: whoever is started here does.
 """
 
-import importlib.util
 import json
 import socket
 import subprocess
@@ -13,7 +12,6 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
-from quadnet.errors import InvalidSetting
 from service.net import address
 from service.net.address import CannotListen
 from service.server.process_settings import command
@@ -27,19 +25,9 @@ _SECONDS_TO_START = 60.0
 _log = structlog.get_logger(__name__)
 
 
-def is_installed() -> bool:
-    """Say whether the extra is there."""
-    return all(importlib.util.find_spec(name) for name in ("starlette", "uvicorn"))
-
-
 def playground(settings: PlaygroundSettings) -> int:
     """Show the page in front of a running server until told to stop."""
-    if not is_installed():
-        raise InvalidSetting(
-            "the page needs the extra 'playground': pip install 'quadnet[playground]', or "
-            "uv run --extra playground quadnet playground."
-        )
-    from service.playground.page_server import run  # noqa: PLC0415 - the extra may be missing
+    from service.playground.page_server import run  # noqa: PLC0415 - needs the extra `playground`
 
     with listening(settings) as listener:
         return run(settings, listener)

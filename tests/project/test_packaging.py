@@ -1,11 +1,13 @@
 """The wheel, and the pins that the container is built from."""
 
+import ast
 import re
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -111,15 +113,67 @@ def test_the_pins_are_hashed_and_name_no_host(target):
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-TRAINING = {"jinja2", "scikit-learn", "scipy", "threadpoolctl", "joblib", "rich"}
+def extra(name):
+    """Return the requirements of an extra, with those of the extras that it includes."""
+    return [
+        found
+        for requirement in PROJECT["optional-dependencies"][name]
+        for found in (
+            [each for included in included_extras(requirement) for each in extra(included)]
+            or [requirement]
+        )
+    ]
 
 
-def test_serving_needs_every_dependency_but_those_of_training():
+def included_extras(requirement):
+    found = re.fullmatch(r"quadnet\[(.*)\]", requirement)
+    return found[1].split(",") if found else []
+
+
+def test_serving_is_pinned_without_what_only_the_estimators_and_training_need():
     _, lines = pins("serve")
-    assert names_of(PROJECT["dependencies"]) - names_of(lines) == TRAINING
-    assert not names_of(lines) & {*TRAINING, "grpcio-tools"}
-    _, everything = pins("full")
-    assert names_of(PROJECT["dependencies"]) <= names_of(everything)
+    asked = {
+        line.partition(";")[0].strip()
+        for line in (ROOT / "requirements/serve.in").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    assert asked == {"numpy", *names_of(extra("serve"))}
+    assert asked <= names_of(lines)
+    others = names_of(PROJECT["dependencies"]) | names_of(extra("pipeline"))
+    assert not names_of(lines) & (others - asked)
+
+
+def test_the_full_image_is_pinned_with_what_trains_and_serves():
+    _, lines = pins("full")
+    needed = PROJECT["dependencies"] + extra("pipeline") + extra("serve")
+    assert names_of(needed) <= names_of(lines)
+    assert not names_of(lines) & names_of(extra("report") + extra("parquet") + extra("onnx"))
+
+
+def test_the_extra_all_is_every_extra():
+    assert set(extra("all")) == {
+        requirement for name in PROJECT["optional-dependencies"] for requirement in extra(name)
+    }
+
+
+MAY_IMPORT = {
+    "quadnet": extra("registry"),
+    "pipeline": extra("pipeline") + extra("report") + extra("parquet") + extra("onnx"),
+    "service": extra("playground"),
+}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_every_imported_package_is_required_by_the_base_or_an_extra_of_that_side(package):
+    required = names_of(PROJECT["dependencies"] + MAY_IMPORT[package])
+    installed = packages_distributions()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in (name.split(".")[0] for name in names):
+                if name not in sys.stdlib_module_names | MAY_IMPORT.keys():
+                    assert names_of(installed[name]) & required, f"{path}:{node.lineno}: {name}"
 
 
 def test_both_targets_pin_the_same_versions():
@@ -128,8 +182,8 @@ def test_both_targets_pin_the_same_versions():
 
 def test_every_dependency_says_why_it_is_there():
     text = (ROOT / "pyproject.toml").read_text()
-    for name in names_of(PROJECT["dependencies"]):
-        assert re.search(rf'"{name}>=[\d.]+",\s+# \w', text), name
+    for name in names_of(PROJECT["dependencies"] + extra("all")):
+        assert re.search(rf'"{name}>=[\d.]+(; [^"]+)?"[,\]]\s+# \w', text), name
 
 
 def test_no_lock_file_is_kept():

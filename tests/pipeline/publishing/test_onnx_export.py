@@ -20,6 +20,7 @@ from quadnet.errors import InvalidSetting, Unsupported
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from tests.support.environments import installation
 from tests.support.exact_models import publish, record
 
 # The output layers that a manifest allows: a loss with its number of classes. Of one class alone
@@ -299,8 +300,8 @@ def test_without_the_library_one_sentence_says_how_to_get_it():
     code = "import sys; sys.modules['onnx'] = None\nimport pipeline.publishing.onnx_export"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("quadnet.errors.Unsupported: Exporting needs the onnx package")
-    assert last.endswith("pip install 'quadnet[onnx]'")
+    assert last.startswith("quadnet.errors.MissingExtra: Writing an ONNX file needs packages")
+    assert last.endswith(installation("onnx"))
 
 
 @pytest.mark.parametrize(

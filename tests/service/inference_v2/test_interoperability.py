@@ -12,6 +12,7 @@ import pytest
 
 from quadnet.registry import Registry
 from service.stubs.quadrant.v1 import quadrant_pb2
+from tests.support.environments import install, make_environment
 from tests.support.exact_models import publish
 from tests.support.inference_client import publish_network
 from tests.support.serving import ROOT, ServerProcess
@@ -20,18 +21,6 @@ pytestmark = pytest.mark.environment
 
 DIGITS = [str(digit) for digit in range(10)]
 REPEAT = 500
-
-
-def environment(folder, *requirements):
-    """Make an environment with these packages, and return its programs' folder."""
-    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    install(folder / "bin", *requirements)
-    return folder / "bin"
-
-
-def install(programs, *words):
-    python = programs / "python"
-    subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *words], check=True)
 
 
 def run(python, *words, given="", env=None):
@@ -61,7 +50,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def triton(tmp_path_factory):
-    return environment(tmp_path_factory.mktemp("triton") / "environment", "tritonclient[grpc]")
+    return make_environment(tmp_path_factory.mktemp("triton") / "environment", "tritonclient[grpc]")
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
@@ -240,7 +229,7 @@ PACKAGES = {
 def beside(request, tmp_path_factory):
     """Return an environment with this product and another, as pip puts them together."""
     folder = tmp_path_factory.mktemp("beside") / "environment"
-    return request.param, environment(folder, ROOT, request.param)
+    return request.param, make_environment(folder, f"{ROOT}[serve]", request.param)
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
