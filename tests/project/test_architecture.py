@@ -16,6 +16,7 @@ CORE = {
     "quadnet",
     "quadnet.types",
     "quadnet.errors",
+    "quadnet.extras",
     "quadnet.model_names",
     "quadnet.quadrants",
     "quadnet.nn",
@@ -30,6 +31,7 @@ PROCESSES = {"quadnet.cli", "service.telemetry", "service.net", "service.setting
 ARROWS = {
     "quadnet.types": set(),
     "quadnet.errors": set(),
+    "quadnet.extras": {"quadnet.errors"},
     "quadnet.model_names": set(),
     "quadnet.quadrants": {"quadnet.types"},
     "quadnet.nn": {"quadnet.types"},
