@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quadnet.errors import InvalidInput, Violation, listing, shorten
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays
-from service.wire.finite import check_finite
+from service.wire.checks import check_finite_numbers
 from service.wire.messages import parse_message
 
 INPUT = "x"
@@ -115,7 +115,7 @@ def decode_input(
     else:
         X = _from_contents(tensor, datatype, n_values).reshape(shape)
     if datatype.dtype.kind == "f":
-        check_finite(X, lambda row, column: f"{INPUT}[{row}][{column}]")
+        check_finite_numbers(X, lambda row, column: f"{INPUT}[{row}][{column}]")
     return X
 
 

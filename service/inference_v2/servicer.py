@@ -17,8 +17,8 @@ from service.rpc.compute_thread import Slices
 from service.rpc.handlers import Guard, Handler
 from service.settings import ServeSettings
 from service.stubs.inference.v2 import inference_pb2 as pb
+from service.wire.checks import check_answer_size
 from service.wire.messages import parse_message
-from service.wire.size import check_size
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class InferenceServicer:
             await batch.run(self._slices)
             computed = time.perf_counter_ns()
             answer = batch.encode(request.id, raw=bool(raw))
-            check_size(
+            check_answer_size(
                 len(answer),
                 self._limits["max_message_bytes"],
                 field="outputs",

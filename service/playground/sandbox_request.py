@@ -17,6 +17,7 @@ from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 from service.quadrant_v1 import codec
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire.checks import check_finite_numbers
 from service.wire.messages import parse_message
 
 MAX_POINTS = 5_000
@@ -249,15 +250,7 @@ def _check_side(side: int) -> None:
 
 
 def _check_finite(field: str, values: FloatArray) -> None:
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        raise InvalidInput(
-            [
-                Violation(f"{field}[{i}]", f"expected a finite number, got {values[i]}")
-                for i in wrong[: InvalidInput.MAX_VIOLATIONS]
-            ],
-            total=len(wrong),
-        )
+    check_finite_numbers(values, lambda i: f"{field}[{i}]")
 
 
 def _within(

@@ -17,7 +17,7 @@ from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire import packed_arrays
-from service.wire.finite import check_finite
+from service.wire.checks import check_finite_numbers
 from service.wire.messages import parse_message
 
 M = TypeVar("M", bound=Message)
@@ -71,7 +71,7 @@ def decode_points(content: bytes, *, max_points: int) -> tuple[pb.ClassifyReques
     X = np.empty((len(x), 2))
     X[:, 0] = x
     X[:, 1] = y
-    check_finite(X, lambda row, column: f"{'xy'[column]}[{row}]")
+    check_finite_numbers(X, lambda row, column: f"{'xy'[column]}[{row}]")
     return request, X
 
 
@@ -228,13 +228,5 @@ def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
             [Violation("features", f"expected {len(names)} values, of {listing(names)}; got {n}")]
         )
     x = np.array(request.features, dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(x))
-    if len(wrong):
-        raise InvalidInput(
-            [
-                Violation(f"features[{i}]", f"expected a finite number, got {x[i]}")
-                for i in wrong[: InvalidInput.MAX_VIOLATIONS]
-            ],
-            total=len(wrong),
-        )
+    check_finite_numbers(x, lambda i: f"features[{i}]")
     return x[np.newaxis]

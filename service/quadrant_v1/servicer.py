@@ -12,8 +12,8 @@ from service.rpc.call import Call
 from service.rpc.compute_thread import Slices, rows_at_once
 from service.rpc.handlers import Guard, Handler
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire.checks import check_answer_size
 from service.wire.messages import parse_message
-from service.wire.size import check_size
 
 
 class QuadrantServicer:
@@ -57,7 +57,9 @@ class QuadrantServicer:
             len(X), rows_at_once(model.predictor.network.layer_sizes), answers.compute
         )
         answer = answers.encode()
-        check_size(len(answer), self._max_bytes, field="x", instead="send them in several calls")
+        check_answer_size(
+            len(answer), self._max_bytes, field="x", instead="send them in several calls"
+        )
         call.points += len(X)
         return answer
 
@@ -105,7 +107,7 @@ class QuadrantServicer:
 
     def _check_fits(self, n_bytes: int, instead: str, *, at_least: bool = False) -> None:
         """Refuse an answer whose size is the model's."""
-        check_size(
+        check_answer_size(
             n_bytes,
             self._max_bytes,
             field="model",

@@ -23,7 +23,7 @@ from service.rpc.errors import UnknownMethod, to_status, trailing_metadata
 from service.rpc.message_waits import MessageWaits
 from service.rpc.policies.policy import Policy
 from service.telemetry import metrics
-from service.wire.size import check_size
+from service.wire.checks import check_answer_size
 
 T = TypeVar("T")
 
@@ -224,7 +224,7 @@ class Guard:
 
     def _checked(self, answer: bytes) -> bytes:
         """Return the answer if it is not too large; methods that know what to do say so first."""
-        check_size(
+        check_answer_size(
             len(answer),
             self._max_bytes,
             field="request",
