@@ -18,8 +18,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quadnet.errors import Conflict, NotFound, RegistryError, listing, shorten
-from quadnet.registry import atomic_files, publisher
-from quadnet.registry.manifest import Frozen, Publisher, Sha256, seal, unseal
+from quadnet.registry import atomic_files
+from quadnet.registry.manifest import (
+    Frozen,
+    Publisher,
+    Sha256,
+    current_publisher,
+    seal,
+    unseal,
+)
 
 _GENERATION_NAME = re.compile(r"[0-9]{8,}\.json")
 
@@ -162,7 +169,7 @@ class AliasLog:
                 aliases=change(dict(current.aliases)),
                 restored=dict(restored or {}),
                 at=datetime.now(UTC),
-                by=publisher.here(),
+                by=current_publisher(),
                 reason=reason,
                 previous_sha256=digest,
             )

@@ -11,10 +11,12 @@ Format number 1. The procedure for number 2:
 Readers refuse a number that they do not know.
 """
 
+import getpass
 import hashlib
 import json
 import math
 import re
+import socket
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
@@ -190,10 +192,19 @@ class Lineage(Frozen):
 
 
 class Publisher(Frozen):
-    """Who published it, and where."""
+    """The user and the host that published it: for the record, not for proof."""
 
     user: str
     host: str
+
+
+def current_publisher() -> Publisher:
+    """Return the user and the host of this process, "unknown" where the system does not say."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user need not have a name
+        user = "unknown"
+    return Publisher(user=user, host=socket.gethostname() or "unknown")
 
 
 class Record(Frozen):

@@ -23,9 +23,15 @@ from pathlib import Path
 from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
 from quadnet.model_names import CHAMPION, LATEST, MODEL_NAME
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import atomic_files, publisher, registry_marker, tombstones, version_files
+from quadnet.registry import atomic_files, registry_marker, tombstones, version_files
 from quadnet.registry.alias_log import AliasLog, AliasMap, AliasTarget
-from quadnet.registry.manifest import SCHEMA_VERSION, FileRecord, Manifest, Record
+from quadnet.registry.manifest import (
+    SCHEMA_VERSION,
+    FileRecord,
+    Manifest,
+    Record,
+    current_publisher,
+)
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 
@@ -336,7 +342,7 @@ def _manifest(
         model=model,
         version=version,
         created=datetime.now(UTC),
-        publisher=publisher.here(),
+        publisher=current_publisher(),
         architecture=version_files.architecture(predictor),
         tensor_digest=version_files.tensor_digest(predictor),
         selftest_atol=version_files.selftest_atol(predictor),

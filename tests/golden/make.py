@@ -11,13 +11,14 @@ import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry, alias_changes, garbage_collection, publisher, version_files
-from quadnet.registry.manifest import SCHEMA_VERSION, Publisher
+from quadnet.registry import Registry, alias_changes, garbage_collection, version_files
+from quadnet.registry.manifest import SCHEMA_VERSION
 from tests.support.exact_models import record
 
 HERE = Path(__file__).parent
@@ -102,9 +103,11 @@ def publish(registry, name):
 
 def make(root):
     """Publish every model, with aliases, a rollback, and a version that was removed."""
-    # Whose machine it was is nobody's business.
-    here, publisher.here = publisher.here, lambda: Publisher(user="golden", host="golden")
-    try:
+    # The files must not name the machine that made them.
+    with (
+        patch("getpass.getuser", return_value="golden"),
+        patch("socket.gethostname", return_value="golden"),
+    ):
         registry, expected = Registry(root), {}
         for name, (*_, answer) in MODELS.items():
             for _ in range(3):
@@ -126,8 +129,6 @@ def make(root):
                 "points": points(name).tolist(),
                 "probabilities": answer(points(name), W, b).tolist(),
             }
-    finally:
-        publisher.here = here
     # Git keeps no empty directories.
     for name in MODELS:
         (registry.home(name) / ".staging").rmdir()
