@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.run_config import KINDS, RunConfig
+from quadnet.cli.settings import validation_message
 from quadnet.errors import InvalidSetting
 
 _ALTERNATIVES = {*KINDS, "list", "range", "float"}
@@ -59,11 +60,11 @@ def _apply(tree: dict[str, Any], change: str) -> None:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
-    kind, got = first["type"], first.get("input")
+    kind, got, message = first["type"], first["input"], validation_message(first)
     # Which of several things a value was taken for stands in the location, and is no key of it.
     where = ".".join(str(part) for part in first["loc"] if part not in _ALTERNATIVES)
     if not where:
-        return first["msg"].removeprefix("Value error, ") + "."
+        return f"{message}."
     if kind == "union_tag_not_found":
         return f"the key {where}.kind is missing. The kinds are: {', '.join(KINDS)}."
     if kind == "union_tag_invalid" and isinstance(got, dict):
@@ -75,8 +76,6 @@ def _sentence(error: ValidationError) -> str:
         return f"the key {where} is missing."
     elif kind in {"model_type", "model_attributes_type"}:
         message = "Expected a section"
-    else:
-        message = first["msg"]
     return f"{where}: {message[0].lower()}{message[1:]}, got {got!r}."
 
 

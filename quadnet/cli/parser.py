@@ -16,8 +16,16 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-from quadnet.cli.settings import Settings, is_list, is_positional, service_link, variable_of
+from quadnet.cli.settings import (
+    Settings,
+    is_list,
+    is_positional,
+    service_link,
+    validation_message,
+    variable_of,
+)
 
 S = TypeVar("S", bound=Settings)
 
@@ -30,7 +38,10 @@ def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
     parser = _Parser(prog=program, description=inspect.getdoc(settings), add_help=True)
     for name, field in settings.model_fields.items():
         _add_argument(parser, name, field)
-    given = vars(parser.parse_intermixed_args(words))
+    arguments, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        parser.refuse_unknown(unknown)
+    given = vars(arguments)
     for name in settings.model_fields.keys() - given.keys():
         if link := service_link(settings, name):
             print(
@@ -42,8 +53,7 @@ def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
     try:
         return settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        parser.error(_sentence(settings, given, first["loc"], first["msg"], first.get("input")))
+        parser.error(_sentence(settings, given, error.errors()[0]))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,12 +66,17 @@ class _Parser(argparse.ArgumentParser):
         # Before Python 3.14 argparse sees no number in -1e-3, -inf or -nan.
         self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
+    def refuse_unknown(self, words: Sequence[str]) -> NoReturn:
+        """End the process: no argument takes these words."""
+        option = words[0].partition("=")[0]
+        if not option.startswith("--"):
+            self.error(f"unrecognized arguments: {' '.join(words)}")
+        close = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        self.error(
+            f"there is no option {option}" + (f"; did you mean {close[0]}?" if close else "")
+        )
+
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
-        if unknown:
-            close = difflib.get_close_matches(unknown[1], self._option_string_actions, n=1)
-            message = f"there is no option {unknown[1]}"
-            message += f"; did you mean {close[0]}?" if close else "."
         stop = "" if message.endswith((".", "?")) else "."
         print(f"{self.prog}: {message}{stop} Try {self.prog} --help.", file=sys.stderr)
         sys.exit(2)
@@ -101,15 +116,9 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _sentence(
-    settings: type[Settings],
-    given: dict[str, Any],
-    location: tuple[int | str, ...],
-    message: str,
-    value: object,
-) -> str:
+def _sentence(settings: type[Settings], given: dict[str, Any], fault: ErrorDetails) -> str:
     """Say which flag or variable is wrong, what was expected and what came."""
-    message = message.removeprefix("Value error, ")
+    location, message = fault["loc"], validation_message(fault)
     if not location:
         return message
     name = str(location[0])
@@ -121,4 +130,4 @@ def _sentence(
         where = _flag(name)
     else:
         where = variable
-    return f"{where}: {message[0].lower()}{message[1:]}, got {value!r}"
+    return f"{where}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"

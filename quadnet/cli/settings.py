@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DEFAULT_HOST = "127.0.0.1"
@@ -46,6 +47,12 @@ def variable_of(name: str, field: FieldInfo) -> str | None:
     if is_list(field) or is_positional(field):
         return None
     return _PREFIX + str(_extra(field).get("variable", name.upper()))
+
+
+def validation_message(fault: ErrorDetails) -> str:
+    """Return what pydantic says of a fault; of a ValueError raised by a validator, its own text."""
+    raised = fault.get("ctx", {}).get("error")
+    return str(raised) if isinstance(raised, ValueError) else fault["msg"]
 
 
 def service_link(settings: type[BaseSettings], name: str) -> str | None:

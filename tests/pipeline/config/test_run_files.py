@@ -237,7 +237,7 @@ def test_presets_are_found_by_name():
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ('data.path="a\\u0000b"', "data.path: value error, expected a path without NUL"),
+        ('data.path="a\\u0000b"', "data.path: expected a path without NUL"),
         (f"network.max_iter={'9' * 5000}", "--set network.max_iter: the number has too many"),
         ("..a=1", "expected one KEY=VALUE"),
         ("network.=1", "expected one KEY=VALUE"),
