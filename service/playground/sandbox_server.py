@@ -14,7 +14,7 @@ import numpy as np
 from quadnet import quadrants
 from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace
-from service.playground.sandbox_request import Recipe, inspected, train_recipe
+from service.playground.sandbox_request import inspected, train_recipe
 from service.playground.sandbox_run import Sandbox, decision_map, judge, probabilities
 from service.quadrant_v1 import codec, description
 from service.rpc.call import Call
@@ -94,13 +94,14 @@ class PlaygroundServer:
         while not sandbox.exploded:
             due = clock() + 1 / recipe.frames_per_second
             frame = await asyncio.to_thread(_frame, sandbox)
-            if not frame.stop_reason and clock() > end:
+            if not frame.stop_reason_code and clock() > end:
+                frame.stop_reason_code = pb.STOP_REASON_TIME_LIMIT
                 frame.stop_reason = (
                     f"The server's limit of {self._max_seconds:g} seconds a run is reached. "
                     "Train again to go on."
                 )
             yield frame.SerializeToString()
-            if frame.stop_reason:
+            if frame.stop_reason_code:
                 return
             # Counted from 0, whatever pass the run went on from: frames fall on the same passes.
             every = recipe.epochs_per_frame
@@ -110,6 +111,7 @@ class PlaygroundServer:
             await asyncio.sleep(due - clock())
         yield pb.TrainUpdate(
             epoch=sandbox.epoch,
+            stop_reason_code=pb.STOP_REASON_DIVERGED,
             stop_reason=(
                 f"The weights exploded in pass {sandbox.epoch}: training diverges. "
                 "Lower the learning rate, now "
@@ -145,7 +147,7 @@ def _frame(sandbox: Sandbox) -> pb.TrainUpdate:
     """Return what has become of the run so far, and whether it ends here."""
     recipe, network = sandbox.recipe, sandbox.network
     train, test = judge(network, recipe.train), judge(network, recipe.test)
-    return pb.TrainUpdate(
+    frame = pb.TrainUpdate(
         epoch=sandbox.epoch,
         loss=train.loss,
         accuracy=train.accuracy,
@@ -159,15 +161,12 @@ def _frame(sandbox: Sandbox) -> pb.TrainUpdate:
             moments=sandbox.optimizer.moments.tolist(),
         ),
         decision_map=decision_map(network, recipe.map_side),
-        stop_reason=_stop_reason(
-            recipe, sandbox.epoch, test.accuracy if len(recipe.test.X) else train.accuracy
-        ),
     )
-
-
-def _stop_reason(recipe: Recipe, epoch: int, accuracy: float) -> str:
-    if epoch >= recipe.max_epochs:
-        return f"All {recipe.max_epochs:,} passes are done."
-    if recipe.stop_accuracy and accuracy >= recipe.stop_accuracy:
-        return f"{accuracy:.2%} are right, as was asked for."
-    return ""
+    accuracy = test.accuracy if len(recipe.test.X) else train.accuracy
+    if sandbox.epoch >= recipe.max_epochs:
+        frame.stop_reason_code = pb.STOP_REASON_MAX_EPOCHS
+        frame.stop_reason = f"All {recipe.max_epochs:,} passes are done."
+    elif recipe.stop_accuracy and accuracy >= recipe.stop_accuracy:
+        frame.stop_reason_code = pb.STOP_REASON_ACCURACY
+        frame.stop_reason = f"{accuracy:.2%} are right, as was asked for."
+    return frame

@@ -13,6 +13,9 @@ const LINES = {
   accuracy: [["accuracy", "train"], ["testAccuracy", "test"]],
 };
 
+// The reasons to stop that are shown as a notice: the run is not finished.
+const UNFINISHED = ["STOP_REASON_DIVERGED", "STOP_REASON_TIME_LIMIT"];
+
 const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const tick = (value) => (value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2));
@@ -20,7 +23,7 @@ const tick = (value) => (value >= 100 ? value.toFixed(0) : value >= 1 ? value.to
 // Loss and accuracy over the passes, for the training points and those held out.
 class Curves {
   constructor(root, reading) {
-    Object.assign(this, { root, reading, frames: [], at: null });
+    Object.assign(this, { root, reading, frames: [], at: null, empty: true });
     this.charts = Object.fromEntries(Object.keys(LINES).map((kind) => [kind, this.#chart(kind)]));
     root.append(...Object.values(this.charts).map((chart) => chart.svg));
   }
@@ -29,7 +32,8 @@ class Curves {
   show(frames, at) {
     this.frames = frames;
     if (!frames.length) this.reading.textContent = "Nothing is trained yet.";
-    else if (this.reading.textContent.startsWith("Nothing")) this.reading.textContent = "";
+    else if (this.empty) this.reading.textContent = "";
+    this.empty = !frames.length;
     this.root.dataset.points = frames.length;
     const last = Math.max(1, frames.at(-1)?.epoch ?? 1);
     this.across = (epoch) => LEFT + ((WIDTH - LEFT - 8) * epoch) / last;
@@ -105,9 +109,9 @@ export class Run {
         this.#mark();
         changed();
       },
-      ended: (reason) => {
+      ended: (reason, code) => {
         say(reason);
-        if (/explode|limit/.test(reason)) notice(reason);
+        if (UNFINISHED.includes(code)) notice(reason);
       },
       failed: (error) => {
         notice(error.message);

@@ -78,7 +78,7 @@ function decoded(update) {
 
 export class Sandbox {
   // `points` gives what is trained beside the data and what is tested; `changed` is told of frames,
-  // `ended` why a run is over, `failed` the error.
+  // `ended` why a run is over, in words and as a StopReason, `failed` the error.
   constructor({ settings, points, changed, ended, failed, slow }) {
     Object.assign(this, { settings, points, changed, ended, failed, slow, frames: [], at: -1, target: 0 });
     this.running = null;
@@ -208,11 +208,11 @@ export class Sandbox {
       request.state = from.state;
     }
     this.changed();
-    let reason = "";
+    let last;
     try {
       for await (const update of stream("Train", request, running.signal)) {
         if (this.running !== running) return;
-        reason = update.stopReason;
+        last = update;
         const repeated = from && Number(update.epoch) === from.epoch;
         if (update.state && !repeated) this.#add(decoded(update));
         else if (update.state) this.frames[this.at] = decoded(update);
@@ -228,7 +228,8 @@ export class Sandbox {
       if (this.running === running) this.running = null;
     }
     this.changed();
-    if (!(quietly && /passes are done/.test(reason))) this.ended(reason);
+    const { stopReason: reason = "", stopReasonCode: code } = last ?? {};
+    if (!(quietly && code === "STOP_REASON_MAX_EPOCHS")) this.ended(reason, code);
     if (this.frame) await this.inspect();
   }
 

@@ -161,6 +161,8 @@ def test_frames_are_streamed_in_envelopes(page):
         (0, "3"),
     ]
     assert frames[-1][1]["stopReason"] == "All 3 passes are done."
+    codes = [frame["stopReasonCode"] for _, frame in frames]
+    assert codes == ["STOP_REASON_UNSPECIFIED"] * 3 + ["STOP_REASON_MAX_EPOCHS"]
     assert end == (2, {})
 
 

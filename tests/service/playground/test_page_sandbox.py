@@ -128,6 +128,7 @@ def test_rewinding_shows_a_frame_again_and_goes_on_from_it(visit):
     end = weights(page)
     frames = int(page.get_attribute("#curves", "data-points"))
     assert frames == 41
+    assert page.text_content("#reading") == ""  # no longer "Nothing is trained yet."
     page.focus("#rewind")
     for _ in range(10):
         page.keyboard.press("ArrowLeft")

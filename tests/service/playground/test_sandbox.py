@@ -86,6 +86,7 @@ def test_frames_begin_with_the_start_and_come_at_every_so_many_passes(page):
     run = frames(page, max_epochs=10, epochs_per_frame=4)
     assert [frame.epoch for frame in run] == [0, 4, 8, 10]
     assert [bool(frame.stop_reason) for frame in run] == [False, False, False, True]
+    assert [frame.stop_reason_code for frame in run] == [0, 0, 0, pb.STOP_REASON_MAX_EPOCHS]
     assert run[-1].stop_reason == "All 10 passes are done."
     assert run[-1].loss < run[0].loss
     start = np.random.RandomState(3).uniform(0, 1, (2, 4))
@@ -142,12 +143,14 @@ def test_stopping_at_an_accuracy(page):
         stop_accuracy=0.97,
     )
     assert run[-1].accuracy >= 0.97 > run[-2].accuracy
+    assert run[-1].stop_reason_code == pb.STOP_REASON_ACCURACY
     assert "are right, as was asked for" in run[-1].stop_reason
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
 def test_a_run_that_explodes_ends_with_a_sentence_and_no_numbers(page, loss):
     run = frames(page, learning_rate=1e6, loss=loss, hidden_layer_sizes=[6], max_epochs=100)
+    assert run[-1].stop_reason_code == pb.STOP_REASON_DIVERGED
     assert "Lower the learning rate, now 1e+06" in run[-1].stop_reason
     assert not run[-1].HasField("state")
     for frame in run[:-1]:
@@ -283,5 +286,6 @@ def test_there_are_only_so_many_runs_and_one_ends_when_its_caller_goes(page):
 def test_a_run_ends_at_the_limit_of_seconds():
     with PageProcess(1, "--run-seconds", "0.2") as page:
         run = frames(page, max_epochs=1_000_000)
+    assert run[-1].stop_reason_code == pb.STOP_REASON_TIME_LIMIT
     assert "limit of 0.2 seconds a run is reached" in run[-1].stop_reason
     assert run[-1].HasField("state")

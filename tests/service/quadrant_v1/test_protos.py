@@ -132,7 +132,13 @@ def test_quadrant_v1_is_the_published_contract():
     file = quadrant_pb2.DESCRIPTOR
     numbers = {
         name: {field.name: field.number for field in file.message_types_by_name[name].fields}
-        for name in ("ModelRef", "ModelVersion", "ClassifyRequest", "ClassifyResponse")
+        for name in (
+            "ModelRef",
+            "ModelVersion",
+            "ClassifyRequest",
+            "ClassifyResponse",
+            "TrainUpdate",
+        )
     }
     assert numbers == {
         "ModelRef": {"name": 1, "version": 2, "alias": 3},
@@ -145,6 +151,18 @@ def test_quadrant_v1_is_the_published_contract():
             "min_certainty": 5,
         },
         "ClassifyResponse": {"model": 1, "quadrants": 2, "certainties": 3, "all_certainties": 4},
+        "TrainUpdate": {
+            "epoch": 1,
+            "loss": 2,
+            "accuracy": 3,
+            "state": 4,
+            "decision_map": 5,
+            "stop_reason": 6,
+            "test_loss": 7,
+            "test_accuracy": 8,
+            "test_answers": 9,
+            "stop_reason_code": 10,
+        },
     }
     assert dict(quadrant_pb2.Quadrant.items()) == {
         "QUADRANT_UNSPECIFIED": 0,
@@ -152,6 +170,13 @@ def test_quadrant_v1_is_the_published_contract():
         "QUADRANT_II": 2,
         "QUADRANT_III": 3,
         "QUADRANT_IV": 4,
+    }
+    assert dict(quadrant_pb2.StopReason.items()) == {
+        "STOP_REASON_UNSPECIFIED": 0,
+        "STOP_REASON_MAX_EPOCHS": 1,
+        "STOP_REASON_ACCURACY": 2,
+        "STOP_REASON_TIME_LIMIT": 3,
+        "STOP_REASON_DIVERGED": 4,
     }
     service = file.services_by_name["QuadrantService"]
     assert [method.name for method in service.methods] == [

@@ -17,11 +17,24 @@ class Quadrant(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUADRANT_II: _ClassVar[Quadrant]
     QUADRANT_III: _ClassVar[Quadrant]
     QUADRANT_IV: _ClassVar[Quadrant]
+
+class StopReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STOP_REASON_UNSPECIFIED: _ClassVar[StopReason]
+    STOP_REASON_MAX_EPOCHS: _ClassVar[StopReason]
+    STOP_REASON_ACCURACY: _ClassVar[StopReason]
+    STOP_REASON_TIME_LIMIT: _ClassVar[StopReason]
+    STOP_REASON_DIVERGED: _ClassVar[StopReason]
 QUADRANT_UNSPECIFIED: Quadrant
 QUADRANT_I: Quadrant
 QUADRANT_II: Quadrant
 QUADRANT_III: Quadrant
 QUADRANT_IV: Quadrant
+STOP_REASON_UNSPECIFIED: StopReason
+STOP_REASON_MAX_EPOCHS: StopReason
+STOP_REASON_ACCURACY: StopReason
+STOP_REASON_TIME_LIMIT: StopReason
+STOP_REASON_DIVERGED: StopReason
 
 class ModelRef(_message.Message):
     __slots__ = ("name", "version", "alias")
@@ -302,7 +315,7 @@ class SandboxState(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., moments: _Optional[_Iterable[float]] = ..., updates: _Optional[int] = ...) -> None: ...
 
 class TrainUpdate(_message.Message):
-    __slots__ = ("epoch", "loss", "accuracy", "state", "decision_map", "stop_reason", "test_loss", "test_accuracy", "test_answers")
+    __slots__ = ("epoch", "loss", "accuracy", "state", "decision_map", "stop_reason", "test_loss", "test_accuracy", "test_answers", "stop_reason_code")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +325,7 @@ class TrainUpdate(_message.Message):
     TEST_LOSS_FIELD_NUMBER: _ClassVar[int]
     TEST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     TEST_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_CODE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     loss: float
     accuracy: float
@@ -321,7 +335,8 @@ class TrainUpdate(_message.Message):
     test_loss: float
     test_accuracy: float
     test_answers: bytes
-    def __init__(self, epoch: _Optional[int] = ..., loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., state: _Optional[_Union[SandboxState, _Mapping]] = ..., decision_map: _Optional[bytes] = ..., stop_reason: _Optional[str] = ..., test_loss: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., test_answers: _Optional[bytes] = ...) -> None: ...
+    stop_reason_code: StopReason
+    def __init__(self, epoch: _Optional[int] = ..., loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., state: _Optional[_Union[SandboxState, _Mapping]] = ..., decision_map: _Optional[bytes] = ..., stop_reason: _Optional[str] = ..., test_loss: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., test_answers: _Optional[bytes] = ..., stop_reason_code: _Optional[_Union[StopReason, str]] = ...) -> None: ...
 
 class InspectRequest(_message.Message):
     __slots__ = ("layers", "map_side", "x", "y", "features")
