@@ -1,25 +1,34 @@
-"""What can go wrong, said once, in words that name no transport.
+"""The errors of Quadnet. A class says what its caller can do about them.
 
     QuadnetError
-    ├── InvalidInput        the caller's data is wrong; carries one Violation per fault
-    ├── InvalidSetting      a configuration file, flag or parameter is wrong
-    ├── NotFound            no such model, version, alias or preset
-    ├── Unsupported         this model cannot do what was asked of it
-    │   └── MissingExtra    this installation lacks optional packages
-    ├── NotReady            nothing is loaded yet, or who was asked is about to stop
-    ├── Overloaded          there is more to do than is allowed at a time
-    ├── TooLarge            a request has more bytes than the server reads
-    ├── DeadlinePassed      whoever asked no longer waits for the answer
-    ├── Unauthenticated     whoever asked did not show that they may
-    ├── CorruptVersion      a published version is not what its manifest says
-    ├── RegistryError       the registry's directory cannot be used as asked
-    │   └── Conflict        somebody else changed it first
-    ├── GateFailed          a trained model was judged and not published
-    └── Unreachable         no server answered
+    ├── InvalidInput         values of a request or a data file are wrong: correct them
+    ├── ConfigurationError   a setting, an argument or a run file is wrong: change it
+    ├── UnsuitableData       the rows do not allow what a run asks: give others, or split otherwise
+    ├── FileUnusable         a file cannot be read or written, or holds something else: name another
+    ├── OutputExists         a file to write exists already: overwrite it, or resume what was begun
+    ├── ResumeRefused        what was begun is of other work, or damaged: begin again
+    ├── TrainingFailed       training gave no usable network: change its parameters
+    ├── GateFailed           a trained model was judged and not published: train a better one
+    ├── NotComparable        two models have other features or classes: compare others
+    ├── NotFound             no such model, version, alias, preset or ledger: name one that exists
+    ├── Unsupported          this model cannot do this: use another model or another method
+    │   └── MissingExtra     this installation lacks optional packages: install them
+    ├── CorruptVersion       a published version is not what its manifest says: use another version
+    ├── RegistryError        the registry's directory cannot be used: mend it, or name another
+    │   └── Conflict         another process changed it first: look at the change, then try again
+    ├── NotReady             nothing is loaded yet, or the server is stopping: try again later
+    ├── Overloaded           more work than is allowed at a time: try again after `retry_after`
+    ├── TooLarge             more bytes than the server reads: send less in one call
+    ├── DeadlinePassed       the caller's deadline passed before the work began: allow more time
+    ├── MessageTimeout       a request did not arrive completely in time: send faster, or less
+    ├── Unauthenticated      the call has no accepted token: send one
+    └── Unreachable          no server answered: start one, or name another address
 
-The service adds three of its own, which speak of its transport: CannotListen, UnknownMethod and
-Refused.
-Every message stands alone: what was expected, what came, where, and what to do.
+Where a server raises an error that has a row in `service.rpc.errors`, its client raises the same.
+The service adds three classes about its transport: CannotListen, UnknownMethod and Refused.
+
+Messages state facts: what was expected, what was found, and where. They name no option of the
+command line, which adds its own advice.
 """
 
 from collections.abc import Sequence
@@ -81,12 +90,36 @@ class InvalidInput(QuadnetError):
         super().__init__(f"{self.violations[0]}{suffix}")
 
 
-class InvalidSetting(QuadnetError):
-    """A configuration file, a flag or a parameter is wrong."""
+class ConfigurationError(QuadnetError):
+    """A setting, an argument or a run file is wrong."""
+
+
+class UnsuitableData(QuadnetError):
+    """The rows do not allow what a run asks: a class or a part has too few, or values too large."""
+
+
+class FileUnusable(QuadnetError):
+    """A file cannot be read or written, or does not hold what it must."""
+
+
+class OutputExists(QuadnetError):
+    """A file that was to be written exists already, finished or not."""
+
+
+class ResumeRefused(QuadnetError):
+    """What was begun cannot be resumed: it belongs to other work, or is damaged."""
+
+
+class TrainingFailed(QuadnetError):
+    """Training gave no usable network: it diverged, needs too much memory, or was killed."""
+
+
+class NotComparable(QuadnetError):
+    """Two models have other features or other classes."""
 
 
 class NotFound(QuadnetError):
-    """No such model, version, alias or preset; the message lists what exists."""
+    """No such model, version, alias, preset or ledger; the message lists what exists."""
 
 
 class Unsupported(QuadnetError):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config.run_config import KINDS, RunConfig
 from quadnet.cli.settings import validation_message
-from quadnet.errors import InvalidSetting
+from quadnet.errors import ConfigurationError, FileUnusable
 
 _ALTERNATIVES = {*KINDS, "list", "range", "float"}
 
@@ -20,22 +20,24 @@ def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
 
     Raises
     ------
-    InvalidSetting
-        If the file cannot be read or parsed, or a key or a value is wrong.
+    FileUnusable
+        If the file cannot be read.
+    ConfigurationError
+        If it is not TOML, or a key, a value or a change is wrong.
     """
     try:
         # Some editors put a byte-order mark in front.
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InvalidSetting(f"The run file {path} cannot be read: {error.strerror}.") from error
+        raise FileUnusable(f"The run file {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # no UTF-8, or no TOML
-        raise InvalidSetting(f"The run file {path} is not valid TOML: {error}.") from error
+        raise ConfigurationError(f"The run file {path} is not valid TOML: {error}.") from error
     for change in changes:
         _apply(tree, change)
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise InvalidSetting(f"{path.name}: {_sentence(error)}") from error
+        raise ConfigurationError(f"{path.name}: {_sentence(error)}") from error
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:
@@ -46,15 +48,17 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
     except ValueError as error:
-        raise InvalidSetting(f"--set {key.strip()}: the number has too many digits.") from error
+        raise ConfigurationError(f"--set {key.strip()}: the number has too many digits.") from error
     *sections, last = names = key.strip().split(".")
     if not all(names) or parsed.keys() != {"value"}:
-        raise InvalidSetting(f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000.")
+        raise ConfigurationError(
+            f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000."
+        )
     value = parsed["value"]
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise InvalidSetting(f"--set {change}: {section} is a value, not a section.")
+            raise ConfigurationError(f"--set {change}: {section} is a value, not a section.")
     tree[last] = value
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
-from quadnet.errors import InvalidInput, InvalidSetting, Violation, listing
+from quadnet.errors import FileUnusable, InvalidInput, Violation, listing
 from quadnet.types import FloatArray, IntArray
 
 Rows = TypeVar("Rows")
@@ -91,7 +91,7 @@ def open_regular(path: Path) -> BinaryIO:
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If it cannot be read, or is no file of that kind.
     """
     try:
@@ -100,6 +100,6 @@ def open_regular(path: Path) -> BinaryIO:
         if stat.S_ISREG(mode):
             return path.open("rb")
     except OSError as error:
-        raise InvalidSetting(f"{path} cannot be read: {error.strerror}.") from error
+        raise FileUnusable(f"{path} cannot be read: {error.strerror}.") from error
     kind = "a directory" if stat.S_ISDIR(mode) else "a device or a pipe"
-    raise InvalidSetting(f"{path} cannot be read: it is {kind}. Name a file.")
+    raise FileUnusable(f"{path} cannot be read: it is {kind}. Name a file.")

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.data import cells, csv_records
 from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
 from pipeline.data.csv_columns import Parser, choose_parser, cut_rows
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable
 from quadnet.types import FloatArray
 
 _MARK = b"\xef\xbb\xbf"
@@ -47,7 +47,7 @@ class CsvFile:
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If the file cannot be read.
     InvalidInput
         If it has no header.
@@ -83,7 +83,7 @@ class CsvFile:
         ------
         InvalidInput
             If a column is not there.
-        InvalidSetting
+        FileUnusable
             If the file can no longer be read.
         """
         wanted = find_columns(self.path, self.columns, features)
@@ -108,7 +108,7 @@ class CsvFile:
             # Not after what was its end: a file that grows would never end.
             return self._file.read(min(self._chunk_bytes, self._size - offset))
         except OSError as error:
-            raise InvalidSetting(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise FileUnusable(f"{self.path} cannot be read: {error.strerror}.") from error
 
     def _read_header(self) -> tuple[bytes, tuple[str, ...], Position]:
         data = self._read(0)

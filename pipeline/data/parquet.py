@@ -52,7 +52,7 @@ class ParquetSource:
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If the file cannot be read.
     InvalidInput
         If it is no Parquet file.

@@ -35,7 +35,7 @@ def open_source(path: Path, kind: Kind, *, chunk_bytes: int) -> Source:
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If the file cannot be read.
     InvalidInput
         If it is not of this kind.

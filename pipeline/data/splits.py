@@ -10,7 +10,7 @@ from pipeline.config.run_config import QuadrantsData, RunConfig
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset, load_dataset
 from pipeline.wording import Name, Sentence, counted, listed
-from quadnet.errors import InvalidSetting, shorten
+from quadnet.errors import UnsuitableData, shorten
 from quadnet.types import FloatArray, IntArray
 
 FEWEST_DISTINCT_ROWS = 30
@@ -80,8 +80,10 @@ def make_splits(config: RunConfig) -> Parts:
 
     Raises
     ------
-    InvalidSetting
+    UnsuitableData
         If a part has no rows, or rows in common with another.
+    FileUnusable
+        If a file cannot be read.
     InvalidInput
         If a file is not as it must be.
     """
@@ -261,14 +263,14 @@ def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
     for name, part in parts.items():
         if not len(part):
             sizes = ", ".join(f"{len(other):,} {what}" for what, other in parts.items())
-            raise InvalidSetting(
+            raise UnsuitableData(
                 f"There are too few rows: the {name} part has none ({sizes}). Give more data, or "
                 "other shares in `validation` and `test.share`; where there are many copies of few "
                 "rows, set test.stratify = true."
             )
         unseen = sorted(part.class_rows.keys() - train.class_rows.keys())
         if unseen:
-            raise InvalidSetting(
+            raise UnsuitableData(
                 f"The {name} part has rows of class {shorten(unseen[0])} and the part to train on "
                 f"({len(train):,} rows) has none: give more data, set test.stratify = true, or try "
                 "another test.seed."
@@ -276,7 +278,7 @@ def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
     for name in ("validation", "test"):
         common = _common_rows(train, parts[name]) if name in parts else 0
         if common:
-            raise InvalidSetting(
+            raise UnsuitableData(
                 f"{common:,} rows of the {name} part are in the part to train on too: nothing "
                 "could be judged by them."
             )

@@ -82,7 +82,7 @@ def read_table(
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If the file cannot be read.
     InvalidInput
         If it is not as it must be. Says the line or row, and the column.

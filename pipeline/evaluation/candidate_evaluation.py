@@ -12,7 +12,7 @@ from pipeline.evaluation.model_metrics import Evaluation, measure_model
 from pipeline.training.candidate_training import Candidate
 from pipeline.training.weight_folding import describe_lost_digits
 from pipeline.wording import Sentence, counted, interval, percent
-from quadnet.errors import GateFailed, InvalidSetting, listing, shorten
+from quadnet.errors import ConfigurationError, GateFailed, NotComparable, listing, shorten
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
 from quadnet.registry.manifest import (
@@ -75,7 +75,7 @@ class CandidateEvaluation:
 
         Raises
         ------
-        InvalidSetting
+        NotComparable
             If the champion takes other features, or answers other classes.
         """
         config, metrics = self.candidate.config, self.evaluations["test"].metrics
@@ -147,8 +147,10 @@ def check_before_training(
     ------
     GateFailed
         If the test part is too small to judge by.
-    InvalidSetting
-        If the champion has other columns or classes, or no reader would take so large a version.
+    NotComparable
+        If the champion has other columns or classes.
+    ConfigurationError
+        If no reader would take so large a version.
     """
     yield from parts.notices
     _check_size(config, parts, champion if config.gate.champion else None)
@@ -179,7 +181,7 @@ def _check_size(config: RunConfig, parts: Parts, champion: Model | None) -> None
         _draft(config, parts, champion), layer_sizes, "float64", _SELF_TEST_ROWS
     )
     if problem is not None:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"A version of this run could not be published: {problem}. The data have "
             f"{counted(len(features), 'feature')} and {len(classes):,} classes. Nothing was "
             "trained: choose fewer columns in data.features, or use data with fewer classes, or a "
@@ -251,7 +253,7 @@ def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> C
 
     Raises
     ------
-    InvalidSetting
+    NotComparable
         If the champion takes other features, or answers other classes.
     """
     test = candidate.parts.test.open()
@@ -295,7 +297,7 @@ def _check_comparable(champion: Model, features: Sequence[str], classes: Sequenc
     found = {what: _difference(what, *names) for what, names in compared.items()}
     differences = {what: text for what, text in found.items() if text}
     if differences:
-        raise InvalidSetting(
+        raise NotComparable(
             f"The champion, version {champion.manifest.version}, has other "
             f"{next(iter(differences))} than this run, and cannot be compared with it: "
             f"{'; '.join(differences.values())}. Publish under another name, or set "

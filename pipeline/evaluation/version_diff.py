@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.errors import InvalidSetting, listing
+from quadnet.errors import NotComparable, listing
 from quadnet.registry.manifest import Metrics
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
@@ -69,12 +69,12 @@ def compare_predictions(a: Model, b: Model) -> Changes:
 
     Raises
     ------
-    InvalidSetting
+    NotComparable
         If they do not take the same features.
     """
     names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
     if sorted(names[0]) != sorted(names[1]):
-        raise InvalidSetting(
+        raise NotComparable(
             f"The two cannot be compared: {_called(a)} takes {listing(names[0])}, and "
             f"{_called(b)} takes {listing(names[1])}."
         )

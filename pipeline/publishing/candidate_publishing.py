@@ -10,7 +10,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.model_metrics import Evaluation
 from pipeline.report import card, page
-from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting, NotFound
+from quadnet.errors import Conflict, CorruptVersion, GateFailed, NotComparable, NotFound
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry, alias_changes
@@ -183,7 +183,7 @@ def _judged_again(
     by_hand = _by_hand(name, version, alias)
     try:
         trial = trial.against(champion)
-    except InvalidSetting as error:
+    except NotComparable as error:
         raise Conflict(f"{published}. {error} {by_hand}") from error
     if not trial.passed and forced is None:
         raise Conflict(

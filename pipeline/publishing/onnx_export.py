@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet import __version__
-from quadnet.errors import InvalidSetting, Unsupported
+from quadnet.errors import FileUnusable, OutputExists, Unsupported
 from quadnet.extras import missing_extra
 from quadnet.nn.activations import LEAK
 from quadnet.registry import atomic_files, version_files
@@ -231,19 +231,21 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> None:
 
     Raises
     ------
-    InvalidSetting
-        If the file is there and not to be overwritten, or cannot be written.
+    OutputExists
+        If the file is there and not to be overwritten.
+    FileUnusable
+        If it cannot be written.
     Unsupported
         If the file's answers are not the version's.
     """
     try:
         if path.exists() and not overwrite:
-            raise InvalidSetting(f"{path} exists. Name another file, or replace it: --overwrite.")
+            raise OutputExists(f"{path} exists. Name another file, or replace it: --overwrite.")
         content = to_onnx(model)
         check(content, model)
         _write(path, content)
     except OSError as error:
-        raise InvalidSetting(f"{path} cannot be written: {error.strerror}.") from error
+        raise FileUnusable(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def check(content: bytes, model: Model) -> None:

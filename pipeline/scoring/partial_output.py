@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable, OutputExists, ResumeRefused
 from quadnet.registry import atomic_files
 
 _FORMAT = 1
@@ -55,9 +55,12 @@ class Partial:
 
     Raises
     ------
-    InvalidSetting
-        If the output exists or was begun, and neither `resume` nor `overwrite` allows for that; if
-        it is made from something else; if it cannot be written, or another process is writing it.
+    OutputExists
+        If the output exists or was begun, and neither `resume` nor `overwrite` allows for that.
+    ResumeRefused
+        If what was begun is made from something else.
+    FileUnusable
+        If the output cannot be written, or another process is writing it.
     """
 
     def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
@@ -161,16 +164,16 @@ class Partial:
             yield
         except OSError as error:
             hint = " Mend that, and add --resume to go on." if self.state else ""
-            raise InvalidSetting(
+            raise FileUnusable(
                 f"{self.target} cannot be written: {error.strerror}.{hint}"
             ) from error
 
     def _refuse(self, path: Path) -> None:
         """Refuse a final name that is taken."""
         if path.is_dir():
-            raise InvalidSetting(f"{path} cannot be written: it is a directory. Name a file.")
+            raise FileUnusable(f"{path} cannot be written: it is a directory. Name a file.")
         if path.exists() and not self._overwrite:
-            raise InvalidSetting(f"{path} exists already. Add --overwrite to replace it.")
+            raise OutputExists(f"{path} exists already. Add --overwrite to replace it.")
 
     def _lock(self) -> None:
         """Keep other processes out until the file is closed."""
@@ -182,13 +185,13 @@ class Partial:
         except (BlockingIOError, FileNotFoundError):
             ours = False
         if not ours:
-            raise InvalidSetting(f"{self.target} is being written by another process.")
+            raise FileUnusable(f"{self.target} is being written by another process.")
 
     def _begin(self, *, begun: bool, resume: bool) -> None:
         if begun and resume:
             self._read_checkpoint()
         elif begun and not self._overwrite:
-            raise InvalidSetting(
+            raise OutputExists(
                 f"{self.target} was begun and not finished. Add --resume to go on with it, or "
                 "--overwrite to start anew."
             )
@@ -222,8 +225,8 @@ class Partial:
                 raise self._useless(f"{path} has {actual} bytes, fewer than the {expected} then")
         self.state, self.n_bytes, self._n_rejected_bytes = state, n_bytes, n_rejected_bytes
 
-    def _useless(self, reason: str) -> InvalidSetting:
-        return InvalidSetting(
+    def _useless(self, reason: str) -> ResumeRefused:
+        return ResumeRefused(
             f"{self.target} cannot be gone on with: {reason}. Use --overwrite instead of --resume "
             "to start anew."
         )

@@ -20,7 +20,7 @@ from pipeline.scoring.csv_output import CsvOutput, cell, quoted
 from pipeline.scoring.output import AddedColumns, Output
 from pipeline.scoring.partial_output import Partial, rejected_rows
 from quadnet import __version__
-from quadnet.errors import InvalidInput, InvalidSetting
+from quadnet.errors import ConfigurationError, InvalidInput
 from quadnet.nn.predictor import Predictor, decide
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
@@ -95,8 +95,13 @@ def score(
 
     Raises
     ------
-    InvalidSetting
-        If a file cannot be read or written, or an option does not fit.
+    ConfigurationError
+        If the two files are of different kinds or the same, or the source has a column with the
+        name of an added one.
+    FileUnusable
+        If a file cannot be read or written.
+    OutputExists, ResumeRefused
+        As `Partial` raises them.
     InvalidInput
         If the source lacks a column, or has a bad row and is to stop there; nothing of the target
         is kept then.
@@ -238,7 +243,7 @@ def _kind(source: Path, target: Path) -> Kind:
         return "csv"
     if kinds == {".parquet"}:
         return "parquet"
-    raise InvalidSetting(
+    raise ConfigurationError(
         f"INPUT and OUTPUT must both end in .csv or both in .parquet, got {source} and {target}."
     )
 
@@ -254,7 +259,7 @@ def _output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
 def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
     for name in added:
         if name in reader.columns:
-            raise InvalidSetting(
+            raise ConfigurationError(
                 f"{source} has a column {name} already. Name the new columns otherwise, as with "
                 "--prefix predicted_"
             )
@@ -263,7 +268,7 @@ def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
 def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if path.exists() and path.samefile(source):
-            raise InvalidSetting(f"{path} is the input: the output needs another name.")
+            raise ConfigurationError(f"{path} is the input: the output needs another name.")
 
 
 def _facts(model: Model, source: Path, reader: Source, chunk_bytes: int) -> dict[str, str | int]:

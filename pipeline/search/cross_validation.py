@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts, make_splits
-from quadnet.errors import InvalidSetting
+from quadnet.errors import UnsuitableData
 from quadnet.types import BoolArray, IntArray
 
 
@@ -36,7 +36,7 @@ def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None 
 
     Raises
     ------
-    InvalidSetting
+    UnsuitableData
         If a fold would be measured on a class that the others have too few rows of.
     InvalidInput
         If a file is not as it must be.
@@ -58,7 +58,7 @@ def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None 
             unseen = np.setdiff1d(rows.codes[others], rows.codes[rest & ~held_out])
             if len(unseen):
                 name = str(rows.classes[unseen[0]])
-                raise InvalidSetting(
+                raise UnsuitableData(
                     f"Fold {fold + 1} has rows of class {name!r} and those to train on have none:"
                     " give more data, or fewer folds in search.folds."
                 )
@@ -73,7 +73,7 @@ def _fold_of(rows: Dataset, n_folds: int, seed: int) -> IntArray:
     labels = rows.codes[first[order]]
     smallest = min(np.unique(labels, return_counts=True)[1])
     if smallest < n_folds:
-        raise InvalidSetting(
+        raise UnsuitableData(
             f"search.folds: expected at most {smallest}, because the rarest class has no more "
             f"distinct rows to train on, got {n_folds}."
         )

@@ -18,7 +18,7 @@ from typing import Any
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
 from pipeline.config.run_config import Search
-from quadnet.errors import InvalidSetting
+from quadnet.errors import ConfigurationError
 
 Evaluate = Callable[[Sequence[dict[str, Any]]], object]
 
@@ -36,13 +36,13 @@ def rungs(search: Search, candidates: int, max_epochs: int) -> list[Rung]:
 
     Raises
     ------
-    InvalidSetting
+    ConfigurationError
         If the first rung already has more epochs than a network may be trained for.
     """
     if search.method != "halving":
         return [Rung(candidates, None)]
     if search.min_epochs > max_epochs:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"search.min_epochs: expected at most network.max_iter, which is {max_epochs}, got "
             f"{search.min_epochs}."
         )

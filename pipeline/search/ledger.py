@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable, NotFound, OutputExists, ResumeRefused
 from quadnet.registry import atomic_files
 from quadnet.registry.manifest import Frozen, Sha256
 
@@ -70,8 +70,12 @@ class Ledger:
 
         Raises
         ------
-        InvalidSetting
-            If there is one already and it is not to be resumed, or is another search's.
+        OutputExists
+            If there is one already and it is not to be resumed.
+        ResumeRefused
+            If it is another search's.
+        FileUnusable
+            If it cannot be read or written, or is not a ledger.
         """
         with self._alone(create=True) as (descriptor, whole):
             found = self._header(whole)
@@ -83,29 +87,29 @@ class Ledger:
             self.check(found, header)
             if not resume:
                 finished = whole.count(b"\n") - 1
-                raise InvalidSetting(
+                raise OutputExists(
                     f"{self.path} has {finished:,} finished fits of this search. Go on with it by "
                     "--resume, or remove it to begin anew."
                 )
 
     def check(self, found: Header, expected: Header) -> None:
-        """Raise InvalidSetting if the header found is not the one expected."""
+        """Raise ResumeRefused if the header found is not the one expected."""
         for one, other, difference in (
             (found.name, expected.name, f"its name is {found.name!r}"),
             (found.config, expected.config, "its settings differ"),
             (found.split, expected.split, "its rows or folds differ"),
         ):
             if one != other:
-                raise InvalidSetting(
+                raise ResumeRefused(
                     f"{self.path} is the ledger of another search: {difference}. Name another "
                     "file with --ledger, or remove it."
                 )
 
     def header(self) -> Header:
-        """Return the first line; raise InvalidSetting if there is none yet."""
+        """Return the first line; raise NotFound if there is none yet."""
         header = self._header(self._whole())
         if header is None:
-            raise InvalidSetting(f"There is no ledger {self.path}: no such search has begun.")
+            raise NotFound(f"There is no ledger {self.path}: no such search has begun.")
         return header
 
     def lines(self, since: int = 0) -> list[Line]:
@@ -113,7 +117,7 @@ class Ledger:
 
         Raises
         ------
-        InvalidSetting
+        FileUnusable
             If the file or one of its lines cannot be read.
         """
         rows = self._whole().split(b"\n")[1 + since : -1]
@@ -154,7 +158,7 @@ class Ledger:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise InvalidSetting(
+            raise FileUnusable(
                 f"The ledger {self.path} cannot be written: {error.strerror}. Mend that, or name "
                 "another file with --ledger; --resume repeats no fit that is in it."
             ) from error
@@ -172,7 +176,7 @@ class Ledger:
         except FileNotFoundError:
             return b""
         except OSError as error:
-            raise InvalidSetting(
+            raise FileUnusable(
                 f"The ledger {self.path} cannot be read: {error.strerror}."
             ) from error
         return content[: content.rfind(b"\n") + 1]
@@ -183,7 +187,7 @@ class Ledger:
         try:
             return Header.model_validate_json(whole.partition(b"\n")[0])
         except ValidationError as error:
-            raise InvalidSetting(
+            raise FileUnusable(
                 f"{self.path} is not a ledger of this version of Quadnet: its line 1 does not say "
                 "which search it belongs to. Name another file with --ledger."
             ) from error
@@ -192,7 +196,7 @@ class Ledger:
         try:
             return Line.model_validate_json(row)
         except ValidationError as error:
-            raise InvalidSetting(
+            raise FileUnusable(
                 f"{self.path}, line {number}, is not the record of a fit. Remove that line, and "
                 "--resume repeats its fit."
             ) from error

@@ -9,7 +9,7 @@ from pipeline.search import halving, space
 from pipeline.search.halving import Rung
 from pipeline.search.space import check_space
 from pipeline.training.candidate_training import resolve_config
-from quadnet.errors import InvalidSetting
+from quadnet.errors import ConfigurationError
 
 _EXAMPLE = """
 
@@ -63,12 +63,12 @@ def make_plan(config: RunConfig) -> Plan:
 
     Raises
     ------
-    InvalidSetting
+    ConfigurationError
         If the run has no search, or what it says cannot be tried.
     """
     search = config.search
     if search is None:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"The run {config.name!r} has no section [search]. Give it one, such as:{_EXAMPLE}"
         )
     config = resolve_config(config)

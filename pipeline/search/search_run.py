@@ -33,7 +33,7 @@ from pipeline.search.plan import Plan
 from pipeline.search.recorded_fit import RecordedFit, score_fit
 from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
-from quadnet.errors import InvalidSetting, QuadnetError
+from quadnet.errors import QuadnetError, TrainingFailed
 
 _SECONDS_A_LOOK = 0.5
 
@@ -76,8 +76,10 @@ def run_search(
 
     Raises
     ------
-    InvalidSetting
-        If every candidate failed, or the ledger can no longer be written.
+    TrainingFailed
+        If every candidate failed, or a process was killed.
+    FileUnusable
+        If the ledger can no longer be written.
     """
     made_for = header(plan, folds)
     ledger.lines()  # one that cannot be read is better said before than after
@@ -96,14 +98,14 @@ def run_search(
                 folds.rows.X, folds.rows.codes, held_out=folds.held_out, fold_of=folds.fold_of
             )
         except BrokenProcessPool as error:
-            raise QuadnetError(
+            raise TrainingFailed(
                 "A process of the search was killed, perhaps for want of memory. What is finished "
                 f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
             ) from error
     result = make_leaderboard(plan, made_for, ledger.lines())
     best = result.ranking[0]
     if best.failed is not None:
-        raise InvalidSetting(
+        raise TrainingFailed(
             f"Every candidate failed. The first, {space.described(best.parameters)}: {best.failed}"
         )
     return result

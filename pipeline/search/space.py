@@ -10,7 +10,7 @@ from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from pipeline.config.run_config import Range, RunConfig, Search
-from quadnet.errors import InvalidSetting
+from quadnet.errors import ConfigurationError
 from quadnet.estimator import constraints
 from quadnet.estimator.hyperparameters import CONSTRAINTS
 
@@ -32,13 +32,13 @@ def check_space(config: RunConfig, search: Search) -> None:
 
     Raises
     ------
-    InvalidSetting
+    ConfigurationError
         If a parameter of the network, or of the space, is not as it must be.
     """
     known = {"scale": constraints.boolean(), **CONSTRAINTS}
     unknown = sorted(search.space.keys() - known.keys())
     if unknown:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"There is no key search.space.{unknown[0]}. The keys there are: {', '.join(known)}."
         )
     for name, choices in search.space.items():
@@ -48,14 +48,14 @@ def check_space(config: RunConfig, search: Search) -> None:
             try:
                 constraints.check(_OWNER, {name: known[name]}, {name: value})
             except ValueError as error:
-                raise InvalidSetting(f"search.space.{name}: {error}") from error
+                raise ConfigurationError(f"search.space.{name}: {error}") from error
     if search.method == "halving" and "max_iter" in search.space:
-        raise InvalidSetting(
+        raise ConfigurationError(
             "search.space.max_iter: halving itself says how many epochs a candidate gets, from "
             "search.min_epochs up to network.max_iter. Take it out, or choose another method."
         )
     if search.method == "grid" and _combinations(search) > _LARGEST_GRID:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"search.space: expected a grid of at most {_LARGEST_GRID:,} combinations, got "
             f"{_combinations(search):,}. Shorten its lists, or set search.method = 'random'."
         )
@@ -120,21 +120,23 @@ def _combinations(search: Search) -> int:
 def _check_range(name: str, numbers: Range, search: Search) -> None:
     where = f"search.space.{name}"
     if search.method == "grid":
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"{where}: a grid needs a list of values, and this is a range. Set search.method to "
             "'random' or 'halving', or list the values."
         )
     if numbers.low >= numbers.high:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"{where}: expected low below high, got low = {numbers.low}, high = {numbers.high}."
         )
     if _whole(numbers) and max(abs(numbers.low), abs(numbers.high)) >= _MOST_WHOLE:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"{where}: expected whole numbers below 2**63, got low = {numbers.low}, "
             f"high = {numbers.high}."
         )
     if numbers.log and numbers.low <= 0:
-        raise InvalidSetting(f"{where}: with log = true, low must be above 0, got {numbers.low}.")
+        raise ConfigurationError(
+            f"{where}: with log = true, low must be above 0, got {numbers.low}."
+        )
 
 
 def _whole(numbers: Range) -> bool:

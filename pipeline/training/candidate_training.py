@@ -19,7 +19,7 @@ from pipeline.data.splits import Parts, make_splits
 from pipeline.training import weight_folding
 from pipeline.training.provenance import current_lineage
 from quadnet import NeuralNetworkClassifier
-from quadnet.errors import InvalidSetting
+from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
 from quadnet.estimator.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS
@@ -87,11 +87,12 @@ def train_candidate(
 
     Raises
     ------
-    InvalidSetting
-        If the network's parameters are not the estimator's, a part of the data lacks rows, or
-        training diverges.
-    InvalidInput
-        If a file of data is not as it must be.
+    ConfigurationError
+        If the network's parameters are not the estimator's.
+    TrainingFailed
+        If they do not fit each other, training diverges, or memory is too small.
+    UnsuitableData, FileUnusable, InvalidInput
+        As `make_splits` raises them.
     """
     config = resolve_config(config)
     own = make_splits(config) if data is None else data
@@ -101,10 +102,10 @@ def train_candidate(
     try:
         found = fit_network(network, own.train, own.validation, config, on_epoch=on_epoch)
     except (ValueError, TypeError) as error:  # parameters that do not fit each other, divergence
-        raise InvalidSetting(f"The network cannot be trained so. {error}") from error
+        raise TrainingFailed(f"The network cannot be trained so. {error}") from error
     except (MemoryError, OverflowError) as error:
         sizes = config.network["hidden_layer_sizes"]
-        raise InvalidSetting(
+        raise TrainingFailed(
             f"The network cannot be trained so: with network.hidden_layer_sizes = {sizes} on "
             f"{len(own.train):,} rows it does not fit into memory. Make its layers smaller."
         ) from error
@@ -216,7 +217,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     known = NeuralNetworkClassifier().get_params()
     unknown = sorted(config.network.keys() - known.keys())
     if unknown:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"There is no key network.{unknown[0]}. The keys there are: {', '.join(known)}."
         )
     network = known | {"random_state": 0} | config.network
@@ -224,7 +225,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     try:
         constraints.check(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
     except ValueError as error:
-        raise InvalidSetting(f"The network cannot be trained so. {error}") from error
+        raise ConfigurationError(f"The network cannot be trained so. {error}") from error
     # Through JSON, where tuples become the lists that a manifest gives back.
     network = json.loads(json.dumps(network))
     return RunConfig.model_validate(config.model_dump() | {"network": network})

@@ -14,7 +14,14 @@ from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import Parts, make_splits
 from pipeline.training.candidate_training import Candidate, resolve_config, train_candidate
-from quadnet.errors import InvalidInput, InvalidSetting, Unsupported
+from quadnet.errors import (
+    ConfigurationError,
+    FileUnusable,
+    InvalidInput,
+    TrainingFailed,
+    UnsuitableData,
+    Unsupported,
+)
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Part, Signature
 from quadnet.registry.version_files import Model
@@ -65,7 +72,7 @@ def retrain_version(model: Model) -> Retrained:
             f"quadnet {manifest.lineage.quadnet} wrote a configuration that this release reads "
             f"otherwise, at {where}",
         )
-    except (InvalidSetting, Unsupported) as error:
+    except (ConfigurationError, FileUnusable, Unsupported) as error:
         return Retrained(Outcome.NOT_CHECKED, _clause(error))
     return _compared(model, config)
 
@@ -74,7 +81,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
     """Compare the data with what the manifest records, then train and compare the networks."""
     try:
         read = make_splits(config)
-    except (InvalidInput, InvalidSetting) as error:
+    except (InvalidInput, UnsuitableData, FileUnusable) as error:
         return Retrained(Outcome.DIFFERENT, f"the data: {_clause(error)}")
     test = read.test.open()
     recorded = next(_recorded_causes(model, read, test), None)
@@ -82,7 +89,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
         return Retrained(Outcome.DIFFERENT, recorded)
     try:
         again = train_candidate(config, data=read)
-    except InvalidSetting as error:
+    except TrainingFailed as error:
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
     if version_files.tensor_digest(again.predictor) == model.manifest.tensor_digest:
         return Retrained(Outcome.BIT_IDENTICAL)
@@ -93,7 +100,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
 
 
 def _check_reachable(config: RunConfig) -> None:
-    """Raise InvalidSetting or Unsupported if the run's file cannot be opened here."""
+    """Raise FileUnusable or Unsupported if the run's file cannot be opened here."""
     data = config.data
     if not isinstance(data, FileData):
         return

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.wording import Name, Sentence, listed
-from quadnet.errors import InvalidSetting, shorten
+from quadnet.errors import UnsuitableData, shorten
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.types import BoolArray, FloatArray
@@ -51,14 +51,14 @@ def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence
 
     Raises
     ------
-    InvalidSetting
+    UnsuitableData
         If the values are too large to be scaled.
     """
     with np.errstate(all="ignore"):
         mean, deviation = train.X.mean(axis=0), train.X.std(axis=0)
     if config.scale and not np.isfinite(deviation).all():
         name = train.features[int(np.flatnonzero(~np.isfinite(deviation))[0])]
-        raise InvalidSetting(
+        raise UnsuitableData(
             f"The values of column {shorten(name)} are too large to be scaled: their variance is "
             "beyond the largest float64. Divide them by a constant."
         )

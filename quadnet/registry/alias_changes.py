@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from quadnet.errors import Conflict, CorruptVersion, InvalidSetting, NotFound, listing, shorten
+from quadnet.errors import ConfigurationError, Conflict, CorruptVersion, NotFound, listing, shorten
 from quadnet.model_names import CHAMPION, check_alias
 from quadnet.registry import tombstones
 from quadnet.registry.alias_log import AliasMap, AliasTarget, Targets
@@ -35,6 +35,8 @@ def set_aliases(
 
     Raises
     ------
+    ConfigurationError
+        If an alias cannot have such a name.
     NotFound
         If a version or an alias is not there.
     CorruptVersion
@@ -46,7 +48,7 @@ def set_aliases(
         try:
             check_alias(alias)
         except ValueError as error:
-            raise InvalidSetting(f"{shorten(alias)} cannot be an alias: {error}.") from None
+            raise ConfigurationError(f"{shorten(alias)} cannot be an alias: {error}.") from None
 
     def changed(current: Targets) -> Targets:
         new = {alias: _meant(registry, model, to, current) for alias, to in changes.items()}

@@ -17,7 +17,7 @@ from typing import TypeGuard
 import numpy as np
 
 from quadnet.cli.settings import check_host
-from quadnet.errors import InvalidInput, InvalidSetting, Violation
+from quadnet.errors import ConfigurationError, InvalidInput, Violation
 from quadnet.types import FloatArray
 from service.client.channel import hosts
 from service.settings import MOST_SECONDS
@@ -28,38 +28,38 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 
 def seconds(timeout: object) -> float | None:
-    """Return a timeout; raise InvalidSetting if it is not a number of seconds, or None."""
+    """Return a timeout; raise ConfigurationError if it is not a number of seconds, or None."""
     if timeout is None:
         return None
     if _is_real(timeout) and 0 < timeout <= MOST_SECONDS:
         # As a float: gRPC adds it to the time of day, which NumPy would round to a short float's.
         return float(timeout)
-    raise InvalidSetting(
+    raise ConfigurationError(
         f"timeout: expected seconds, above 0 and up to {MOST_SECONDS}, or None, got "
         f"{_repr.repr(timeout)}."
     )
 
 
 def server_address(value: object) -> str:
-    """Return an address; raise InvalidSetting if it cannot be one."""
+    """Return an address; raise ConfigurationError if it cannot be one."""
     expected = "address: expected a text such as 'localhost:50051'"
     if not isinstance(value, str):
-        raise InvalidSetting(f"{expected}, got {_repr.repr(value)}.")
+        raise ConfigurationError(f"{expected}, got {_repr.repr(value)}.")
     try:
         for host in hosts(value):
             check_host(host)
     except ValueError as error:
-        raise InvalidSetting(f"{expected}; in {_repr.repr(value)}: {error}.") from error
+        raise ConfigurationError(f"{expected}; in {_repr.repr(value)}: {error}.") from error
     return value
 
 
 def path(name: str, value: object) -> Path | None:
-    """Return the path of a file, or None; raise InvalidSetting if it is neither."""
+    """Return the path of a file, or None; raise ConfigurationError if it is neither."""
     if value is None:
         return None
     found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(found, str) or not found or "\0" in found:
-        raise InvalidSetting(
+        raise ConfigurationError(
             f"{name}: expected a path of a file, or None, got {_repr.repr(value)}."
         )
     return Path(found)

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
-from quadnet.errors import InvalidSetting
+from quadnet.errors import ConfigurationError
 from service.net import tls
 from service.net.address import is_here
 from service.net.tokens import read_tokens
@@ -51,13 +51,15 @@ def connect(
 
     Raises
     ------
-    InvalidSetting
-        If a file cannot be read, or is of no use without another that is not given.
+    ConfigurationError
+        If a file is of no use without another that is not given.
+    FileUnusable
+        If a file cannot be read.
     """
     try:
         check_client_tls(tls_ca, tls_client_cert, tls_client_key)
     except ValueError as error:
-        raise InvalidSetting(f"TLS: {error}.") from error
+        raise ConfigurationError(f"TLS: {error}.") from error
     common: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         # By default what is larger than 256 KiB is not kept, and so not sent again.
@@ -103,7 +105,7 @@ def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If the file cannot be read, or holds no token.
     """
     if token_file is None:

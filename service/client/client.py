@@ -75,9 +75,11 @@ class QuadrantClient:
 
     Raises
     ------
-    InvalidSetting
-        If an argument is of another type; the address names no host; the timeout is not above 0; or
-        a file cannot be read, does not hold what it should, or needs another that is not given.
+    ConfigurationError
+        If an argument is of another type, the address names no host, the timeout is not above 0, or
+        a file needs another that is not given.
+    FileUnusable
+        If a file cannot be read, or does not hold what it should.
     """
 
     def __init__(

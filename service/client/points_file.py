@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from quadnet.errors import InvalidInput, InvalidSetting, Violation
+from quadnet.errors import FileUnusable, InvalidInput, Violation, listing
 
 
 def read_points(path: Path) -> Iterator[tuple[float, float]]:
@@ -13,28 +13,28 @@ def read_points(path: Path) -> Iterator[tuple[float, float]]:
 
     Raises
     ------
-    InvalidSetting
-        If the file cannot be read, or lacks a column.
+    FileUnusable
+        If the file cannot be read.
     InvalidInput
-        If a value is not a finite number; says the line and the column.
+        If it is not a CSV file in UTF-8, lacks a column, or a value is not a finite number; says
+        the line and the column.
     """
     try:
         # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            missing = [name for name in ("x", "y") if name not in (rows.fieldnames or ())]
-            if missing:
-                raise InvalidSetting(
-                    f"{path} has no column {missing[0]!r}. Its first line must name the columns "
-                    f"x and y; it names: {', '.join(rows.fieldnames or ()) or 'nothing'}."
+            if not {"x", "y"} <= set(rows.fieldnames or ()):
+                found = listing(rows.fieldnames or ())
+                raise _wrong(
+                    str(path), f"expected the columns x and y in its first line, got {found}"
                 )
             for row in rows:
                 x, y = (_number(row[name], name, path, rows.line_num) for name in ("x", "y"))
                 yield x, y
     except OSError as error:
-        raise InvalidSetting(f"{path} cannot be read: {error.strerror}.") from error
+        raise FileUnusable(f"{path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidSetting(f"{path} is not a CSV file in UTF-8: {error}.") from error
+        raise _wrong(str(path), f"expected a CSV file in UTF-8, got another ({error})") from error
 
 
 def _number(text: str | None, column: str, path: Path, line: int) -> float:
@@ -43,7 +43,9 @@ def _number(text: str | None, column: str, path: Path, line: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InvalidInput(
-            [Violation(f"{path}, line {line}, column {column}", f"expected a number, got {text!r}")]
-        )
+        raise _wrong(f"{path}, line {line}, column {column}", f"expected a number, got {text!r}")
     return value
+
+
+def _wrong(where: str, description: str) -> InvalidInput:
+    return InvalidInput([Violation(where, description)])

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Reloaded(Generic[T]):
     paths : sequence of Path
         The files to watch.
     read : callable
-        Reads all of them; raises InvalidSetting if they make no sense. Called first by the
+        Reads all of them; raises FileUnusable if they make no sense. Called first by the
         constructor, where the error is the caller's to handle.
 
     Attributes
@@ -54,7 +54,7 @@ class Reloaded(Generic[T]):
     def _reload(self, seen: object) -> None:
         try:
             self.value = self._read()
-        except InvalidSetting as error:
+        except FileUnusable as error:
             # Not remembered as seen: of two files that belong together, the second may be on its
             # way. What was good goes on.
             if seen != self._refused:

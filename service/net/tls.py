@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import structlog
 
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable
 from service.net.reloading import Reloaded
 
 _log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ class ServerFiles:
         return cls(certificate, key, client_ca)
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """Return what the files hold; raise InvalidSetting if they do not belong together."""
+        """Return what the files hold; raise FileUnusable if they do not belong together."""
         key, certificate = _pem(self.key), _pem(self.certificate)
         _check_pair(self.certificate, self.key)
         client_ca = None if self.client_ca is None else _authorities(self.client_ca)
@@ -61,7 +61,7 @@ class ServerFiles:
 
         Raises
         ------
-        InvalidSetting
+        FileUnusable
             If a file cannot be read, or they do not belong together.
         """
         paths = [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
@@ -102,7 +102,7 @@ def channel_credentials(
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If a file cannot be read.
     """
     return grpc.ssl_channel_credentials(
@@ -138,11 +138,11 @@ def _pem(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise InvalidSetting(f"The file {path} cannot be read: {error.strerror}.") from error
+        raise FileUnusable(f"The file {path} cannot be read: {error.strerror}.") from error
     if len(content) > _MAX_BYTES:
-        raise InvalidSetting(f"The file {path} is larger than {_MAX_BYTES} bytes.")
+        raise FileUnusable(f"The file {path} is larger than {_MAX_BYTES} bytes.")
     if _PEM not in content:
-        raise InvalidSetting(f"The file {path} is not in PEM: it has no line '-----BEGIN ...'.")
+        raise FileUnusable(f"The file {path} is not in PEM: it has no line '-----BEGIN ...'.")
     return content
 
 
@@ -154,7 +154,7 @@ def _authorities(path: Path) -> bytes:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
-        raise InvalidSetting(
+        raise FileUnusable(
             f"The file {path} holds no certificates, or a damaged one: expected those of the "
             "authorities that sign clients' certificates, in PEM."
         ) from error
@@ -162,13 +162,13 @@ def _authorities(path: Path) -> bytes:
 
 
 def _check_pair(certificate: Path, key: Path) -> None:
-    """Raise InvalidSetting unless the key is the certificate's; gRPC would only fail later."""
+    """Raise FileUnusable unless the key is the certificate's; gRPC would only fail later."""
     import ssl  # noqa: PLC0415 - as above
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=b"")
     except (ssl.SSLError, OSError) as error:
-        raise InvalidSetting(
+        raise FileUnusable(
             f"The certificate {certificate} and the key {key} do not belong together, or one of "
             "them is damaged. Expected a chain and its unencrypted private key, in PEM."
         ) from error

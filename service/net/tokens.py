@@ -3,7 +3,7 @@
 import codecs
 from pathlib import Path
 
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable
 
 _MAX_BYTES = 2**20
 
@@ -13,25 +13,25 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
 
     Raises
     ------
-    InvalidSetting
+    FileUnusable
         If the file cannot be read, is too large, holds no token, or one that cannot be sent.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise InvalidSetting(f"The token file {path} cannot be read: {error.strerror}.") from error
+        raise FileUnusable(f"The token file {path} cannot be read: {error.strerror}.") from error
     if len(content) > _MAX_BYTES:
         # The first part of it would end amid a token.
-        raise InvalidSetting(f"The token file {path} is larger than {_MAX_BYTES} bytes.")
+        raise FileUnusable(f"The token file {path} is larger than {_MAX_BYTES} bytes.")
     lines = [line.strip() for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
     for number, line in enumerate(lines, 1):
         if not line.startswith(b"#") and not all(33 <= byte <= 126 for byte in line):
-            raise InvalidSetting(
+            raise FileUnusable(
                 f"The token file {path} has a token in line {number} that no call can bring: "
                 "expected visible ASCII without spaces."
             )
     tokens = tuple(line for line in lines if line and not line.startswith(b"#"))
     if not tokens:
-        raise InvalidSetting(f"The token file {path} holds no token: expected one a line.")
+        raise FileUnusable(f"The token file {path} holds no token: expected one a line.")
     return tokens

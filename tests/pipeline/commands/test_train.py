@@ -23,7 +23,15 @@ from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.training.candidate_training import resolve_config, train_candidate
 from quadnet import quadrants
 from quadnet.cli import main
-from quadnet.errors import Conflict, CorruptVersion, GateFailed, InvalidSetting
+from quadnet.errors import (
+    ConfigurationError,
+    Conflict,
+    CorruptVersion,
+    GateFailed,
+    NotComparable,
+    TrainingFailed,
+    UnsuitableData,
+)
 from quadnet.registry import Registry, alias_changes
 from tests.support.serving import QUADNET, ROOT, quadnet
 
@@ -305,7 +313,7 @@ def test_a_champion_of_other_features_cannot_be_compared(registry):
     champion = publish_candidate(attempt(small()), registry)
     digits = load_preset("digits", ["network.max_iter=1"])
     trained = train_candidate(digits)
-    with pytest.raises(InvalidSetting, match="has other features than this run"):
+    with pytest.raises(NotComparable, match="has other features than this run"):
         evaluate_candidate(trained, champion)
 
 
@@ -898,16 +906,21 @@ def test_the_pages_five_settings_are_adjustable():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "kind", "message"),
     [
-        ("network.foo=3", "There is no key network.foo. The keys there are: activation, alpha"),
-        ("network.alpha=-3", "The 'alpha' parameter of NeuralNetworkClassifier must be a float"),
-        ("network.hidden_layer_sizes=six", "The 'hidden_layer_sizes' parameter"),
-        ("network.learning_rate_init=0", "The 'learning_rate_init' parameter"),
-        ("data.draws=2", "and the part to train on (2 rows) has none"),
+        ("network.foo=3", ConfigurationError, "There is no key network.foo. The keys there are: "),
+        ("network.alpha=-3", ConfigurationError, "The 'alpha' parameter of NeuralNetworkClass"),
+        ("network.hidden_layer_sizes=six", ConfigurationError, "The 'hidden_layer_sizes' param"),
+        ("network.learning_rate_init=0", ConfigurationError, "The 'learning_rate_init' param"),
+        ("data.draws=2", UnsuitableData, "and the part to train on (2 rows) has none"),
     ],
 )
-def test_a_wrong_network_setting_is_said(change, message):
-    with pytest.raises(InvalidSetting) as caught:
+def test_a_wrong_network_setting_is_said(change, kind, message):
+    with pytest.raises(kind) as caught:
         attempt(small(change))
     assert message in str(caught.value)
+
+
+def test_a_run_that_diverges_fails():
+    with pytest.raises(TrainingFailed, match=r"cannot be trained so\. Training diverged"):
+        attempt(small("network.solver=sgd", "network.alpha=1e300"))

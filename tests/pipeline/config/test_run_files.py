@@ -11,7 +11,7 @@ from pipeline.config import run_config as sections
 from pipeline.config.presets import load_preset
 from pipeline.config.run_file import load_run_file
 from quadnet import NeuralNetworkClassifier
-from quadnet.errors import InvalidSetting, NotFound
+from quadnet.errors import ConfigurationError, FileUnusable, NotFound
 from tests.support.serving import ROOT, quadnet
 
 GOOD = """
@@ -74,7 +74,7 @@ def test_set_changes_one_key(tmp_path, change, read, value):
     ],
 )
 def test_a_wrong_change_is_said_with_its_place(tmp_path, change, message):
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, changes=[change])
     assert message in str(caught.value)
 
@@ -89,7 +89,7 @@ def test_a_wrong_change_is_said_with_its_place(tmp_path, change, message):
     ],
 )
 def test_a_wrong_file_is_said(tmp_path, text, message):
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text)
     assert message in str(caught.value)
 
@@ -215,7 +215,7 @@ def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path)
 
 
 def test_a_missing_file_is_said(tmp_path):
-    with pytest.raises(InvalidSetting, match=r"no\.toml cannot be read: No such file"):
+    with pytest.raises(FileUnusable, match=r"no\.toml cannot be read: No such file"):
         load_run_file(tmp_path / "no.toml")
 
 

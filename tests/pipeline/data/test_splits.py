@@ -11,7 +11,7 @@ from pipeline.data import datasets, splits
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import make_splits, measure_size, stratified_split
 from quadnet import quadrants
-from quadnet.errors import InvalidSetting
+from quadnet.errors import UnsuitableData
 
 
 def of(name, *changes):
@@ -194,14 +194,14 @@ def test_label_noise_is_the_share_it_says_and_only_to_train_on():
     ],
 )
 def test_too_few_rows_are_said(changes, message):
-    with pytest.raises(InvalidSetting, match=message):
+    with pytest.raises(UnsuitableData, match=message):
         of("quadrants", *changes)
 
 
 def test_rows_in_common_are_refused():
     part = Dataset(("x",), np.array([[1.0], [2.0], [-0.0]]), np.array(["a", "b", "a"]))
     other = Dataset(("x",), np.array([[3.0], [0.0]]), np.array(["a", "a"]))
-    with pytest.raises(InvalidSetting, match="1 rows of the test part are in the part to train on"):
+    with pytest.raises(UnsuitableData, match="1 rows of the test part are in the part to train on"):
         splits._check(part, None, other)
 
 

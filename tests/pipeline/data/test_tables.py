@@ -21,7 +21,7 @@ from pipeline import wording
 from pipeline.data import cells
 from pipeline.data.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
 from pipeline.data.table import read_table
-from quadnet.errors import InvalidInput, InvalidSetting
+from quadnet.errors import FileUnusable, InvalidInput
 from tests.support.environments import installation
 from tests.support.serving import ROOT
 
@@ -35,7 +35,7 @@ def read(tmp_path, content, *, label="species", features=None, **options):
 
 
 def refused(tmp_path, content, **options):
-    with pytest.raises((InvalidInput, InvalidSetting)) as caught:
+    with pytest.raises((InvalidInput, FileUnusable)) as caught:
         read(tmp_path, content, **options)
     return str(caught.value).replace(f"{tmp_path}/", "")
 
@@ -319,7 +319,7 @@ def test_a_column_that_only_numbers_the_rows_is_said(tmp_path, values, counts):
 def test_a_file_that_cannot_be_opened_is_said(tmp_path):
     for path, reason in ((tmp_path / "no", "No such file"), (tmp_path, "it is a directory")):
         for kind in ("csv", "parquet"):
-            with pytest.raises(InvalidSetting, match=f"{path} cannot be read: {reason}"):
+            with pytest.raises(FileUnusable, match=f"{path} cannot be read: {reason}"):
                 read_table(path, kind, label="k", features=None)
 
 

@@ -16,7 +16,7 @@ from pipeline.commands.model_settings import ExportSettings
 from pipeline.publishing import onnx_export
 from quadnet import __version__
 from quadnet.cli import parser
-from quadnet.errors import InvalidSetting, Unsupported
+from quadnet.errors import FileUnusable, OutputExists, Unsupported
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
@@ -261,7 +261,7 @@ def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_text("mine")
     model = publish(registry)
-    with pytest.raises(InvalidSetting, match=r"model\.onnx exists\. Name another file"):
+    with pytest.raises(OutputExists, match=r"model\.onnx exists\. Name another file"):
         onnx_export.export(model, path)
     assert path.read_text() == "mine"
     onnx_export.export(model, path, overwrite=True)
@@ -280,7 +280,7 @@ def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
 def test_a_path_that_cannot_be_written_is_said(registry, tmp_path, name, reason):
     (tmp_path / "file").touch()
     (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(InvalidSetting, match=f"onnx cannot be written: {reason}"):
+    with pytest.raises(FileUnusable, match=f"onnx cannot be written: {reason}"):
         onnx_export.export(publish(registry), tmp_path / name, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.onnx", "registry"]
 
@@ -291,7 +291,7 @@ def test_a_full_disk_leaves_nothing(registry, tmp_path, monkeypatch):
 
     model = publish(registry)
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(InvalidSetting, match=r"model\.onnx cannot be written: fsync: No space"):
+    with pytest.raises(FileUnusable, match=r"model\.onnx cannot be written: fsync: No space"):
         onnx_export.export(model, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["registry"]
 

@@ -21,7 +21,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from pipeline.scoring import scoring_job
-from quadnet.errors import InvalidInput, InvalidSetting
+from quadnet.errors import (
+    ConfigurationError,
+    FileUnusable,
+    InvalidInput,
+    OutputExists,
+    ResumeRefused,
+)
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry, alias_changes
@@ -226,7 +232,7 @@ def test_an_output_that_is_a_link_stays_one_and_its_file_is_written(tmp_path, sh
     score(shared, path)
     whole = real.read_bytes()
     real.write_bytes(b"old")
-    with pytest.raises(InvalidSetting, match="exists already"):
+    with pytest.raises(OutputExists, match="exists already"):
         score(shared, path)
     score(shared, path, overwrite=True)
     assert link.is_symlink()
@@ -235,7 +241,7 @@ def test_an_output_that_is_a_link_stays_one_and_its_file_is_written(tmp_path, sh
     # An input by another name is still the input.
     link.unlink()
     link.symlink_to(path)
-    with pytest.raises(InvalidSetting, match="is the input: the output needs another name"):
+    with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
         score(shared, path, overwrite=True)
 
 
@@ -344,7 +350,7 @@ def test_bad_rows_can_be_put_aside_with_number_and_reason(tmp_path, shared, chun
         ["8", unclosed, '1,-1,"f'],
     ]
     # What is fixed of them can be scored, but not into the same file's name.
-    with pytest.raises(InvalidSetting, match="is the input: the output needs another name"):
+    with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
         scoring_job.score(shared, tmp_path / "out.rejected.csv", out, overwrite=True)
 
 
@@ -386,7 +392,7 @@ def test_bad_rows_of_parquet_are_put_aside_too(tmp_path, shared):
 
 def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
     content = b"label,x,y\na,1,1\n"
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         score(shared, tmp_path / "in.csv", content)
     assert str(caught.value) == (
         f"{tmp_path / 'in.csv'} has a column label already. Name the new columns otherwise, as "
@@ -411,19 +417,19 @@ def test_names_that_cannot_be_are_said(tmp_path, shared):
     source.write_bytes(b"x,y\n1,1\n")
     (tmp_path / "dir.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
-    for names, message in [
-        (("in.csv", "out.parquet"), "must both end in .csv or both in .parquet"),
-        (("in.csv", "out"), "must both end in .csv or both in .parquet"),
-        (("no.csv", "out.csv"), "no.csv cannot be read: No such file"),
-        (("pipe.csv", "out.csv"), "pipe.csv cannot be read: it is a device or a pipe"),
-        (("in.csv", "dir.csv"), "dir.csv cannot be written: it is a directory"),
-        (("in.csv", "no/out.csv"), "no/out.csv cannot be written: No such file"),
-        (("in.csv", "in.csv"), "in.csv is the input: the output needs another name."),
+    for kind, names, message in [
+        (ConfigurationError, ("in.csv", "out.parquet"), "must both end in .csv or both in"),
+        (ConfigurationError, ("in.csv", "out"), "must both end in .csv or both in .parquet"),
+        (FileUnusable, ("no.csv", "out.csv"), "no.csv cannot be read: No such file"),
+        (FileUnusable, ("pipe.csv", "out.csv"), "pipe.csv cannot be read: it is a device or a"),
+        (FileUnusable, ("in.csv", "dir.csv"), "dir.csv cannot be written: it is a directory"),
+        (FileUnusable, ("in.csv", "no/out.csv"), "no/out.csv cannot be written: No such file"),
+        (ConfigurationError, ("in.csv", "in.csv"), "in.csv is the input: the output needs"),
     ]:
-        with pytest.raises(InvalidSetting) as caught:
+        with pytest.raises(kind) as caught:
             scoring_job.score(shared, *(tmp_path / name for name in names))
         assert message in str(caught.value)
-    with pytest.raises(InvalidSetting, match=r"in\.csv is the input: the output needs another"):
+    with pytest.raises(ConfigurationError, match=r"in\.csv is the input: the output needs another"):
         scoring_job.score(shared, source, source, overwrite=True)
     assert source.read_bytes() == b"x,y\n1,1\n"
     assert leftovers(tmp_path) == []
@@ -438,7 +444,7 @@ def test_what_exists_is_replaced_only_if_told_so_and_only_when_complete(tmp_path
         score(shared, source, overwrite=True)
     assert out.read_bytes() == before
     out.unlink()
-    with pytest.raises(InvalidSetting, match=r"out\.rejected\.csv exists already. Add --overwrite"):
+    with pytest.raises(OutputExists, match=r"out\.rejected\.csv exists already. Add --overwrite"):
         score(shared, source)
     assert leftovers(tmp_path) == []
     score(shared, source, b"x,y\n-1,1\n", overwrite=True)
@@ -477,7 +483,7 @@ def test_an_interrupted_run_is_gone_on_with_only_if_told_so(tmp_path, model):
         "out.csv.checkpoint", "out.csv.partial", "out.rejected.csv.partial",
     ]  # fmt: skip
     assert not (tmp_path / "out.csv").exists()
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(OutputExists) as caught:
         score(model, path)
     assert str(caught.value) == (
         f"{tmp_path / 'out.csv'} was begun and not finished. Add --resume to go on with it, or "
@@ -507,20 +513,20 @@ def test_a_run_does_not_go_on_with_something_else(tmp_path, model, registry):
         ({"chunk_bytes": 6000}, "the size of a chunk was 5000 then and is 6000 now"),
     ]:
         chosen = {"model": model, "path": path, **size, **options}
-        with pytest.raises(InvalidSetting) as caught:
+        with pytest.raises(ResumeRefused) as caught:
             score(**chosen, resume=True)
         assert f"{tmp_path / 'out.csv'} cannot be gone on with: {message}" in str(caught.value)
         assert "Use --overwrite instead of --resume to start anew." in str(caught.value)
     time_before = path.stat().st_mtime_ns
     os.utime(path, ns=(time_before, time_before + 1))
-    with pytest.raises(InvalidSetting, match="the input's time of change was"):
+    with pytest.raises(ResumeRefused, match="the input's time of change was"):
         score(model, path, resume=True, **size)
     with path.open("ab") as file:
         file.write(b"1,1,1\n")
-    with pytest.raises(InvalidSetting, match="the input's size was"):
+    with pytest.raises(ResumeRefused, match="the input's size was"):
         score(model, path, resume=True, **size)
     path.write_bytes(lines(2000).replace(b"id", b"ix"))
-    with pytest.raises(InvalidSetting, match="the input's header was"):
+    with pytest.raises(ResumeRefused, match="the input's header was"):
         score(model, path, resume=True, **size)
     whole = score(model, path, suffix="-whole", **size).read_bytes()
     assert score(model, path, overwrite=True, **size).read_bytes() == whole
@@ -543,7 +549,7 @@ def test_a_damaged_checkpoint_or_output_is_not_gone_on_with(tmp_path, shared, co
         os.truncate(tmp_path / "out.csv.partial", 10)
     else:
         (tmp_path / "out.csv.checkpoint").write_bytes(content)
-    with pytest.raises(InvalidSetting, match=message):
+    with pytest.raises(ResumeRefused, match=message):
         score(shared, path, resume=True, chunk_bytes=5000)
 
 
@@ -553,7 +559,7 @@ def test_two_runs_do_not_write_one_output(tmp_path, shared):
 
     def progress(*_):
         for options in ({}, {"resume": True}, {"overwrite": True}):
-            with pytest.raises(InvalidSetting, match=r"out\.csv is being written by another"):
+            with pytest.raises(FileUnusable, match=r"out\.csv is being written by another"):
                 score(shared, path, **options)
 
     whole = score(shared, path, suffix="-whole", chunk_bytes=20_000).read_bytes()
@@ -781,7 +787,7 @@ def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
     message = "cannot be gone on with: the input's header was"
-    with pytest.raises(InvalidSetting, match=message):
+    with pytest.raises(ResumeRefused, match=message):
         score(shared, path, resume=True, chunk_bytes=5000)
 
 
@@ -802,7 +808,7 @@ def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
     if not on_a_small_disk(disk, "size=1m"):
         pytest.skip("a small disk can be made by root only")
     try:
-        with pytest.raises(InvalidSetting) as caught:
+        with pytest.raises(FileUnusable) as caught:
             scoring_job.score(shared, source, disk / source.name, **sizes)
         assert str(caught.value) == (
             f"{disk / source.name} cannot be written: No space left on device. Mend that, and add "

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.search.ledger import Header, Ledger, Line
-from quadnet.errors import InvalidSetting
+from quadnet.errors import FileUnusable, NotFound, OutputExists, ResumeRefused
 from tests.support.serving import ROOT
 
 HEADER = Header(name="mine", config="1" * 64, split="2" * 64)
@@ -115,7 +115,7 @@ def test_any_other_line_that_cannot_be_read_is_named(tmp_path, garbage):
     ledger = begun(tmp_path / "l.jsonl", 2)
     rows = ledger.path.read_bytes().splitlines(keepends=True)
     ledger.path.write_bytes(b"".join([*rows[:2], garbage + b"\n", *rows[2:]]))
-    with pytest.raises(InvalidSetting, match=r"l\.jsonl, line 3, is not the record of a fit"):
+    with pytest.raises(FileUnusable, match=r"l\.jsonl, line 3, is not the record of a fit"):
         ledger.lines()
 
 
@@ -135,7 +135,7 @@ def test_a_line_with_a_wrong_field_is_named(tmp_path, change):
     row = json.loads(line(1).model_dump_json())
     with ledger.path.open("a") as file:
         file.write(json.dumps({**row, **change}) + "\n")
-    with pytest.raises(InvalidSetting, match="line 3, is not the record of a fit"):
+    with pytest.raises(FileUnusable, match="line 3, is not the record of a fit"):
         ledger.lines()
 
 
@@ -151,14 +151,14 @@ def test_a_line_with_a_wrong_field_is_named(tmp_path, change):
 def test_another_searchs_ledger_is_refused(tmp_path, header, message, resume):
     ledger = begun(tmp_path / "l.jsonl", 1)
     content = ledger.path.read_bytes()
-    with pytest.raises(InvalidSetting, match=message):
+    with pytest.raises(ResumeRefused, match=message):
         ledger.begin(header, resume=resume)
     assert ledger.path.read_bytes() == content
 
 
 def test_a_ledger_is_only_gone_on_with_when_asked(tmp_path):
     ledger = begun(tmp_path / "l.jsonl", 2)
-    with pytest.raises(InvalidSetting, match="has 2 finished fits of this search"):
+    with pytest.raises(OutputExists, match="has 2 finished fits of this search"):
         ledger.begin(HEADER, resume=False)
     ledger.begin(HEADER, resume=True)
     assert ledger.lines() == [line(0), line(1)]
@@ -168,17 +168,17 @@ def test_a_ledger_is_only_gone_on_with_when_asked(tmp_path):
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path, content):
     path = tmp_path / "notes.txt"
     path.write_text(content)
-    with pytest.raises(InvalidSetting, match="its line 1 does not say which search"):
+    with pytest.raises(FileUnusable, match="its line 1 does not say which search"):
         Ledger(path).begin(HEADER, resume=True)
     assert path.read_text() == content
 
 
 def test_where_it_cannot_be_is_said(tmp_path):
-    with pytest.raises(InvalidSetting, match="cannot be written: No such file or directory"):
+    with pytest.raises(FileUnusable, match="cannot be written: No such file or directory"):
         Ledger(tmp_path / "no" / "l.jsonl").begin(HEADER, resume=False)
-    with pytest.raises(InvalidSetting, match="cannot be written: Is a directory"):
+    with pytest.raises(FileUnusable, match="cannot be written: Is a directory"):
         Ledger(tmp_path).begin(HEADER, resume=False)
-    with pytest.raises(InvalidSetting, match="no such search has begun"):
+    with pytest.raises(NotFound, match="no such search has begun"):
         Ledger(tmp_path / "l.jsonl").header()
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.path.stat().st_size + 10, hard))
     try:
-        with pytest.raises(InvalidSetting, match=r"cannot be written: .* --resume repeats no fit"):
+        with pytest.raises(FileUnusable, match=r"cannot be written: .* --resume repeats no fit"):
             ledger.append(line(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

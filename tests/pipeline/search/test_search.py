@@ -32,7 +32,15 @@ from pipeline.search.plan import make_plan
 from pipeline.search.search_run import run_search
 from pipeline.training.candidate_training import train_candidate
 from quadnet import NeuralNetworkClassifier
-from quadnet.errors import GateFailed, InvalidSetting
+from quadnet.errors import (
+    ConfigurationError,
+    GateFailed,
+    NotFound,
+    OutputExists,
+    ResumeRefused,
+    TrainingFailed,
+    UnsuitableData,
+)
 from tests.support.serving import QUADNET
 
 NETWORK = {
@@ -285,7 +293,7 @@ def test_what_fails_is_recorded_ranked_last_and_stops_nothing(tmp_path):
 
 def test_a_search_of_which_all_fails_says_why(tmp_path):
     diverging = {"learning_rate_init": [1e300], "momentum": [0.0]}
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(TrainingFailed) as caught:
         searched(tmp_path / "l", config({"space": diverging}, {"solver": "sgd"}))
     assert str(caught.value).startswith(
         "Every candidate failed. The first, learning_rate_init=1e+300, momentum=0: Training "
@@ -344,7 +352,7 @@ def test_more_candidates_or_another_gate_repeat_no_fit(tmp_path):
 )
 def test_other_settings_are_another_search(tmp_path, changes):
     searched(tmp_path / "l", config({"space": {"alpha": [0.0]}}))
-    with pytest.raises(InvalidSetting, match="is the ledger of another search: its settings"):
+    with pytest.raises(ResumeRefused, match="is the ledger of another search: its settings"):
         searched(tmp_path / "l", config({"space": {"alpha": [0.0]}}, **changes), resume=True)
 
 
@@ -352,7 +360,7 @@ def test_other_folds_are_another_search(tmp_path):
     searched(tmp_path / "l", config({"space": {"alpha": [0.0]}}))
     for changes in ({"folds": 4}, {"seed": 1}):
         other = config({"space": {"alpha": [0.0]}} | changes)
-        with pytest.raises(InvalidSetting, match="its rows or folds differ"):
+        with pytest.raises(ResumeRefused, match="its rows or folds differ"):
             searched(tmp_path / "l", other, resume=True)
 
 
@@ -394,18 +402,18 @@ LIST = {"alpha": [0.1]}
     ],
 )
 def test_what_cannot_be_tried_is_refused_before_anything_is_fitted(changes, message):
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         make_plan(config(changes))
     assert message in str(caught.value)
 
 
 def test_a_wrong_network_is_refused_before_anything_is_fitted():
-    with pytest.raises(InvalidSetting, match="'tol' parameter"):
+    with pytest.raises(ConfigurationError, match="'tol' parameter"):
         make_plan(config(network={"tol": -1.0}))
 
 
 def test_a_run_without_a_search_is_shown_how_to_give_it_one():
-    with pytest.raises(InvalidSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         make_plan(config(search=None).model_copy(update={"search": None}))
     message = str(caught.value)
     assert message.startswith("The run 'mine' has no section [search]. Give it one, such as:")
@@ -416,7 +424,7 @@ def test_a_run_without_a_search_is_shown_how_to_give_it_one():
 
 def test_too_few_rows_of_a_class_are_refused():
     few = {"kind": "quadrants", "points": 40, "seed": 3}
-    with pytest.raises(InvalidSetting, match=r"search.folds: expected at most \d, because the rar"):
+    with pytest.raises(UnsuitableData, match=r"search.folds: expected at most \d, because the rar"):
         make_folds(config(data=few), 20, 0)
 
 
@@ -480,7 +488,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert 5 <= len(finished) < N_FITS
     with ledger.path.open("ab") as file:
         file.write(b'{"key":"0123456789')  # what a kill in the middle of a write leaves
-    with pytest.raises(InvalidSetting, match="Go on with it by --resume"):
+    with pytest.raises(OutputExists, match="Go on with it by --resume"):
         command(SearchSettings(run="mine.toml", registry=registry.root))
     assert command(SearchSettings(run="mine.toml", registry=registry.root, resume=True)) == 0
     assert f"{len(finished)} of them are in mine.search.jsonl and are not repeated." in (
@@ -521,7 +529,7 @@ def test_ctrl_c_prints_what_was_found_and_how_to_go_on(run_file):
 
 def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     wanted = SearchSettings(run="mine.toml", registry=registry.root, report=True)
-    with pytest.raises(InvalidSetting, match=r"no ledger mine\.search\.jsonl: no such search has"):
+    with pytest.raises(NotFound, match=r"no ledger mine\.search\.jsonl: no such search has"):
         command(wanted)
     path = Path("mine.search.jsonl")
     searched(path, load_run_file(run_file))
@@ -535,7 +543,7 @@ def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     path.write_bytes(rows[0])
     assert command(wanted) == 0
     assert "None of the 36 fits is finished yet." in capsys.readouterr().out
-    with pytest.raises(InvalidSetting, match="another search: its settings differ"):
+    with pytest.raises(ResumeRefused, match="another search: its settings differ"):
         command(SearchSettings(run="mine.toml", report=True, set=["network.max_iter=3"]))
     assert not registry.root.exists()
 

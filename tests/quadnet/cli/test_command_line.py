@@ -456,15 +456,12 @@ def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"x,z\n1,2\n", "has no column 'y'. Its first line must name the columns x and y; it"),
-        (
-            b"",
-            "has no column 'x'. Its first line must name the columns x and y; it names: nothing.",
-        ),
+        (b"x,z\n1,2\n", "expected the columns x and y in its first line, got x, z"),
+        (b"", "expected the columns x and y in its first line, got none"),
         (b"x,y\n1,2\n3,abc\n", "line 3, column y: expected a number, got 'abc'"),
         (b"x,y\n1,2\n3,nan\n", "line 3, column y: expected a number, got 'nan'"),
         (b"x,y\n1,2\n3\n", "line 3, column y: expected a number, got None"),
-        (b"x,y\n1,\xff\n", "is not a CSV file in UTF-8"),
+        (b"x,y\n1,\xff\n", "expected a CSV file in UTF-8, got another ("),
     ],
 )
 def test_a_bad_file_is_said_with_line_and_column(server, tmp_path, content, message):

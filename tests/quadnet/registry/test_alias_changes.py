@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from quadnet.errors import Conflict, CorruptVersion, InvalidSetting, NotFound, RegistryError
+from quadnet.errors import ConfigurationError, Conflict, CorruptVersion, NotFound, RegistryError
 from quadnet.registry import (
     Registry,
     alias_changes,
@@ -50,7 +50,7 @@ def test_if_one_of_several_cannot_move_none_does(four):
         ({"champion": 2, "candidate": 9}, NotFound),
         ({"champion": 2, "candidate": "nobody"}, NotFound),
         ({"champion": 2, "candidate": None}, NotFound),
-        ({"champion": 2, "Candidate": 3}, InvalidSetting),
+        ({"champion": 2, "Candidate": 3}, ConfigurationError),
     ):
         with pytest.raises(kind):
             alias_changes.set_aliases(four, MODEL, changes, reason="test")
@@ -264,7 +264,9 @@ def test_an_alias_gives_way_to_a_removal_under_way_and_says_what_to_do(four):
     ],
 )
 def test_names_that_no_alias_can_have(four, name):
-    with pytest.raises(InvalidSetting, match="cannot be an alias: expected a lower-case letter"):
+    with pytest.raises(
+        ConfigurationError, match="cannot be an alias: expected a lower-case letter"
+    ):
         alias_changes.set_aliases(four, MODEL, {name: 1}, reason="test")
     assert not (four.home(MODEL) / "aliases").exists()
 

@@ -14,9 +14,9 @@ import pytest
 from google.rpc import status_pb2
 
 from quadnet.errors import (
+    ConfigurationError,
     CorruptVersion,
     InvalidInput,
-    InvalidSetting,
     NotFound,
     NotReady,
     Overloaded,
@@ -214,7 +214,9 @@ def test_every_call_has_a_deadline(server):
 
 @pytest.mark.parametrize("timeout", [0, -1, math.inf, math.nan, 86_401, "5"])
 def test_a_timeout_that_is_no_time_to_wait_is_refused(timeout):
-    with pytest.raises(InvalidSetting, match="timeout: expected seconds, above 0 and up to 86400"):
+    with pytest.raises(
+        ConfigurationError, match="timeout: expected seconds, above 0 and up to 86400"
+    ):
         QuadrantClient(timeout=timeout)
 
 
@@ -409,7 +411,7 @@ def test_arguments_of_another_type_are_named_by_the_client(client, call, message
     ],
 )
 def test_settings_of_another_type_are_named_by_the_client(options, message):
-    with pytest.raises(InvalidSetting, match=message) as caught:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         QuadrantClient(**options)
     assert len(str(caught.value)) < 300
 

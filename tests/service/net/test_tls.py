@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from quadnet.errors import InvalidSetting, Unauthenticated, Unreachable
+from quadnet.errors import ConfigurationError, FileUnusable, Unauthenticated, Unreachable
 from service.client import QuadrantClient
 from service.net.certificates import validities
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -309,7 +309,7 @@ def test_a_file_that_is_no_good_is_said_before_anything_is_served(
 
 
 def test_the_client_says_which_file_is_no_good(tmp_path):
-    with pytest.raises(InvalidSetting, match="cannot be read"):
+    with pytest.raises(FileUnusable, match="cannot be read"):
         QuadrantClient(tls_ca=tmp_path / "none")
     done = quadnet("health", "--tls-client-cert", "c.pem")
     assert done.returncode == 2
@@ -333,7 +333,7 @@ def test_a_client_that_has_something_to_show_never_connects_in_plain_text(
     token.write_text("sesame\n")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(InvalidSetting, match=message):
+        with pytest.raises(ConfigurationError, match=message):
             answers(address, token_file=token, **{name: files[name] for name in given})
         # Nobody has so much as knocked.
         server.setblocking(False)
