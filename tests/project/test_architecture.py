@@ -38,7 +38,7 @@ ARROWS = {
     "quadnet.estimator": {"quadnet.types", "quadnet.nn"},
     "quadnet": {"quadnet.estimator"},
     "quadnet.registry": CORE - {"quadnet.registry"},
-    "quadnet.cli": {"quadnet", "quadnet.errors"},
+    "quadnet.cli": {"quadnet", "quadnet.errors", "quadnet.extras"},
     "quadnet.__main__": {"quadnet.cli"},
     "pipeline": set(),
     "pipeline.wording": {"quadnet.errors"},
