@@ -202,7 +202,8 @@ def current_publisher() -> Publisher:
     """Return the user and the host of this process, "unknown" where the system does not say."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
+    # A container's user need not have a name, and on Windows there is no other place to look.
+    except (ImportError, KeyError, OSError):
         user = "unknown"
     return Publisher(user=user, host=socket.gethostname() or "unknown")
 
