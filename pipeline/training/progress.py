@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from quadnet.estimator.history import History
+if TYPE_CHECKING:
+    from quadnet.estimator.history import History
 
 _SECONDS_A_LINE = 5.0
 _SECONDS_A_FRAME = 0.1
@@ -67,10 +69,10 @@ class _Lines:
         sys.stdout.flush()
 
 
-def show_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[[History], None]:
+def show_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[["History"], None]:
     """Return what a fit calls after each epoch; `scoring` is the estimator's."""
 
-    def on_epoch(history: History) -> None:
+    def on_epoch(history: "History") -> None:
         note = f"epoch {history.epochs}, loss {history.loss_curve[-1]:.4g}"
         if history.scores:
             note += f", validation {scoring} {history.scores[-1]:.4g}"

@@ -197,6 +197,11 @@ def test_the_core_loads_no_grpc_and_no_scikit_learn():
     assert loaded & (HEAVY | {"grpc", "google"}) == set()
 
 
+def test_scoring_loads_nothing_of_training():
+    loaded = loaded_after("import pipeline.commands.score")
+    assert loaded & HEAVY == set()
+
+
 def test_help_loads_almost_nothing():
     loaded = loaded_after(
         "import sys; sys.argv = ['quadnet', '--help']\n"
