@@ -20,7 +20,7 @@ from service.server.stop_signals import stop_signals
 from service.server.supervisor import Supervisor
 from service.server.worker import work
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
-from service.telemetry import logs
+from service.telemetry.logs import configure_logging
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     # Until the server, or the supervisor, has its own way of stopping there is nothing to drain.
     for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
-    logs.configure(settings.log_level)
+    configure_logging(settings.log_level)
     files = ServerFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     if files is not None:
         # Before anything is started: what is wrong with the files is better said once.

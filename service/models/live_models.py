@@ -251,7 +251,7 @@ class LiveModels:
         )
         _log.error("no answer from the registry", reason=str(error))
         self.failure = error
-        metrics.FAILING.labels(self.default.model, self.default.alias).set(1)
+        metrics.MODEL_FAILING.labels(self.default.model, self.default.alias).set(1)
 
     def loaded(self) -> list[Model]:
         """Return the versions that answer."""
@@ -285,7 +285,7 @@ class LiveModels:
             self.failure = error
         else:
             self.failure = None
-        metrics.FAILING.labels(*labels).set(self.failure is not None)
+        metrics.MODEL_FAILING.labels(*labels).set(self.failure is not None)
 
     def _load_on_demand(self, reference: Reference) -> Model:
         try:
@@ -405,7 +405,7 @@ class LiveModels:
         else:
             self._note_failure(name, version, None)
             return model
-        metrics.LOAD_FAILURES.labels(name).inc()
+        metrics.MODEL_LOAD_FAILURES.labels(name).inc()
         failure = _Failure(error, digest, seconds, time.monotonic() + seconds)
         self._note_failure(name, version, failure)
         raise error
@@ -454,9 +454,9 @@ class LiveModels:
         )
         if reference == self.default:
             labels = (reference.model, reference.alias)
-            metrics.VERSION.labels(*labels).set(number)
-            metrics.LOAD_SECONDS.labels(*labels).set(seconds)
-            metrics.LOADED.labels(*labels).set_to_current_time()
+            metrics.MODEL_VERSION.labels(*labels).set(number)
+            metrics.MODEL_LOAD_SECONDS.labels(*labels).set(seconds)
+            metrics.MODEL_LOADED_TIMESTAMP.labels(*labels).set_to_current_time()
 
 
 def _check_signature(model: Model, served: Model) -> None:

@@ -23,6 +23,7 @@ from service.server.process_settings import received
 from service.server.stop_signals import stop_signals
 from service.settings import PlaygroundSettings
 from service.telemetry import logs
+from service.telemetry.logs import configure_logging
 
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class _Http(H11Protocol):
 
 def run(settings: PlaygroundSettings, listener: socket.socket) -> int:
     """Show the page until SIGTERM or SIGINT."""
-    logs.configure(settings.log_level)
+    configure_logging(settings.log_level)
     asyncio.run(_serve(settings, listener))
     print("Stopped.", flush=True)
     return 0
@@ -166,7 +167,7 @@ def main() -> int:
         return 0
     settings = PlaygroundSettings(**given["settings"])
     with logs.background_output(), socket.socket(fileno=given["socket"]) as listener:
-        logs.configure(settings.log_level)
+        configure_logging(settings.log_level)
         asyncio.run(_serve(settings, listener, beside_server=True))
     return 0
 

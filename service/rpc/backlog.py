@@ -68,7 +68,7 @@ class Backlog:
         ended = data.calls_succeeded + data.calls_failed
         # The two counts are not taken at the same moment: a few calls more or less.
         self.waiting = waiting = max(0, data.calls_started - ended - self._open.n)
-        metrics.WAITING.set(waiting)
+        metrics.CALLS_WAITING.set(waiting)
         loop = asyncio.get_running_loop()
         if waiting:
             self._samples.append(_Sample(loop.time(), self._begun + waiting))

@@ -295,7 +295,7 @@ class Guard:
         message is not retried by clients.
         """
         if isinstance(error, Overloaded):
-            metrics.SHED.inc()
+            metrics.CALLS_SHED.inc()
         call.status, status = to_status(error, call.method, call.request_id)
         if call.context.time_remaining() == 0:
             # gRPC has given this call its status, or does so in a moment. A second one could not be

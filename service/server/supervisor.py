@@ -57,7 +57,7 @@ class Supervisor(Collector):
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         self._workers: set[WorkerProcess] = set()
-        self._counted_by_the_dead = metrics.Sum()
+        self._counted_by_the_dead = metrics.MetricsSum()
         self._stopping = asyncio.Event()
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,7 +108,7 @@ class Supervisor(Collector):
                 asking.result(_SECONDS_TO_SCRAPE + 1)
         total = self._counted_by_the_dead.copy()
         # Its gauges are of this process, which serves nothing.
-        total.add(metrics.report(), gauges=False)
+        total.add(metrics.make_report(), gauges=False)
         for worker in list(self._workers):
             total.add(worker.report)
         return total.families()

@@ -17,6 +17,7 @@ from service.server.process_settings import received
 from service.server.server import Server, policies
 from service.settings import ServeSettings
 from service.telemetry import logs, metrics
+from service.telemetry.logs import configure_logging
 
 _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 # Where uvloop is not built, asyncio's own loop does the same, a twentieth fewer calls a second.
@@ -59,7 +60,7 @@ async def _work_for_supervisor(settings: ServeSettings, output: BinaryIO) -> Non
         # Without a port for metrics, a report is the worker's heartbeat only.
         counted = settings.metrics_port is not None
         while line := await asked.readline():
-            tell({"number": int(line), "metrics": metrics.report() if counted else []})
+            tell({"number": int(line), "metrics": metrics.make_report() if counted else []})
         # The end of standard input: the supervisor is gone.
         server.ask_to_stop()
 
@@ -97,7 +98,7 @@ def main() -> int:
     os.dup2(2, 1)
     settings = ServeSettings(**given)
     with logs.background_output():
-        logs.configure(settings.log_level)
+        configure_logging(settings.log_level)
         try:
             _run(_work_for_supervisor(settings, output))
         except QuadnetError as error:

@@ -44,7 +44,7 @@ class WorkerProcess:
     """
 
     def __init__(self, process: Process) -> None:
-        self.report: metrics.Report = []
+        self.report: metrics.MetricsReport = []
         self._ended = False
         self._process = process
         self._asked = self._answered = 0

@@ -1,4 +1,4 @@
-"""What the service tells its operators: logs in JSON and metrics for Prometheus.
+"""Logs in JSON and metrics for Prometheus.
 
 Imports `service.net`; everything that serves imports it. Start at `metrics` and `logs`.
 """

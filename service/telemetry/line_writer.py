@@ -1,7 +1,7 @@
-"""A text stream that never makes its writer wait.
+"""A text stream that never blocks its writer.
 
-Standard output and standard error may be pipes without a reader, full disks, or closed. What a
-server says there is a courtesy: it must neither stop the event loop nor change the exit code.
+Standard output and standard error may be pipes without a reader, files on a full disk, or closed.
+Output is best effort: it must neither block the event loop nor change the exit code.
 """
 
 import io
@@ -19,17 +19,18 @@ _SECONDS_TO_FINISH = 2.0
 
 
 class LineWriter(io.TextIOBase):
-    """Writes to a stream's descriptor on a thread of its own, a few lines at a time.
+    """Writes to a stream's file descriptor on a separate thread, a few lines at a time.
 
-    The thread does not use the stream itself. A thread that is blocked in it holds the lock of its
-    buffer, and the interpreter ends with SIGABRT if it cannot take that lock when it exits.
+    The thread does not write through the stream object. A thread that blocks there holds the lock
+    of the stream's buffer, and the interpreter aborts with SIGABRT if it cannot take that lock at
+    exit.
 
     Parameters
     ----------
     stream : text stream
-        The stream whose descriptor is written to.
+        The stream whose file descriptor receives the output.
     dropped : callable, optional
-        Called with a number of texts that could not be written.
+        Called with the number of texts that could not be written.
     """
 
     def __init__(self, stream: TextIO, dropped: Callable[[int], object] = lambda _: None) -> None:
@@ -43,11 +44,11 @@ class LineWriter(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of the stream."""
+        """Encoding of the stream."""
         return self._stream.encoding
 
     def fileno(self) -> int:
-        """Return the descriptor of the stream."""
+        """Return the file descriptor of the stream."""
         return self._stream.fileno()
 
     def isatty(self) -> bool:
@@ -59,7 +60,7 @@ class LineWriter(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Take the text, or drop it if the thread is too far behind."""
+        """Queue the text, or drop it if the queue is full."""
         if len(self._texts) >= _MAX_TEXTS:
             self._dropped(1)
         else:
@@ -73,7 +74,7 @@ class LineWriter(io.TextIOBase):
             self._written.set()
 
     def finish(self) -> None:
-        """Write what is left, if that takes no longer than two seconds."""
+        """Write the queued texts, for at most two seconds."""
         self._finishing.set()
         self._written.set()
         self._thread.join(_SECONDS_TO_FINISH)
@@ -84,10 +85,10 @@ class LineWriter(io.TextIOBase):
             self._finishing.wait(_SECONDS_BEHIND)
             self._written.clear()
             while self._texts:
-                self._write(self._some())
+                self._write(self._take_batch())
 
-    def _some(self) -> list[str]:
-        """Take as many lines as several processes can write to one pipe without mixing them."""
+    def _take_batch(self) -> list[str]:
+        """Take at most PIPE_BUF bytes: several processes can write so much without interleaving."""
         texts: list[str] = []
         size = 0
         while self._texts and (not texts or size + len(self._texts[0].encode()) <= PIPE_BUF):
@@ -103,8 +104,8 @@ class LineWriter(io.TextIOBase):
                 try:
                     left = left[os.write(self.fileno(), left) :]
                 except BlockingIOError:
-                    # Another process that shares the descriptor has made it non-blocking.
+                    # Another process that shares the descriptor made it non-blocking.
                     select.select([], [self.fileno()], [])
         except (OSError, ValueError):
-            # The reader is gone, or the disk is full; there is no other place to report it.
+            # The reader is gone or the disk is full, and there is no other place to report it.
             self._dropped(len(texts))

@@ -1,7 +1,6 @@
-"""The log: a JSON object a line on standard error, or colours where that is a terminal.
+"""The log: one JSON object per line on standard error, or coloured text if that is a terminal.
 
-The log must not stop the server where its reader stops reading. Lines are then dropped, and
-counted.
+A log reader that stops reading must not stop the server. Lines are then dropped and counted.
 """
 
 import json
@@ -19,12 +18,12 @@ from service.telemetry.line_writer import LineWriter
 
 @contextmanager
 def background_output() -> Iterator[None]:
-    """Write standard output and standard error from threads, for the time of the block.
+    """Write standard output and standard error on threads inside the `with` block.
 
-    For every process that runs until a signal: nothing that it prints or logs, in any module, can
-    then block it or fail.
+    For every process that runs until a signal: no print or log call in any module can then block
+    or fail.
     """
-    out, err = LineWriter(sys.stdout), LineWriter(sys.stderr, metrics.LINES_DROPPED.inc)
+    out, err = LineWriter(sys.stdout), LineWriter(sys.stderr, metrics.LOG_LINES_DROPPED.inc)
     try:
         with redirect_stdout(out), redirect_stderr(err):
             yield
@@ -37,12 +36,12 @@ _encoder = json.JSONEncoder(default=repr)
 
 
 def _to_json(line: Any, **_: Any) -> str:
-    """Return the line in JSON. `json.dumps` would make an encoder for each."""
+    """Return the line in JSON. `json.dumps` would create an encoder for each line."""
     return _encoder.encode(line)
 
 
-class _Forward(logging.Handler):
-    """Gives what libraries log the same form."""
+class _LibraryLogHandler(logging.Handler):
+    """Passes log records of other libraries to structlog, so that all lines have one format."""
 
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger(record.name).log(
@@ -50,11 +49,11 @@ class _Forward(logging.Handler):
         )
 
 
-def configure(level: str) -> None:
-    """Send this process's log to standard error, from this level on, such as "info"."""
+def configure_logging(level: str) -> None:
+    """Send log lines of this level and above, such as "info", to standard error."""
     number = logging.getLevelNamesMapping()[level.upper()]
     on_terminal = sys.stderr.isatty()
-    # A traceback as one field of the line, but as people know it where people read.
+    # In JSON a traceback is one field of the line; on a terminal it is printed as Python prints it.
     renderers: list[Any] = (
         [structlog.dev.ConsoleRenderer()]
         if on_terminal
@@ -70,4 +69,6 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Forward()], force=True)
+    logging.basicConfig(
+        level=max(number, logging.WARNING), handlers=[_LibraryLogHandler()], force=True
+    )

@@ -1,7 +1,7 @@
-"""What the server measures, declared once: name, meaning, labels.
+"""The server's metrics: name, meaning and labels of each.
 
-With several workers each reports its numbers to the supervisor, which sums them up. The table in
-docs/reference.md is made from what is declared here.
+With several workers, each worker reports its values to the supervisor, which combines them. The
+table in docs/reference.md is generated from these declarations.
 """
 
 import operator
@@ -18,21 +18,21 @@ from prometheus_client import (
 
 REGISTRY = CollectorRegistry()
 
-Report = list[tuple[str, str, dict[str, str], float]]
-"""A process's numbers: the metric, the sample's name and labels, its value."""
+MetricsReport = list[tuple[str, str, dict[str, str], float]]
+"""The metrics of one process: for each sample the metric, the sample's name, labels and value."""
 
 _BUCKETS = (
     1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0
 )  # fmt: skip
 
 
-_WAYS: dict[str, Callable[[float, float], float]] = {
+_COMBINE: dict[str, Callable[[float, float], float]] = {
     "livesum": operator.add,
     "livemax": max,
     "livemin": min,
 }
-_TOGETHER: dict[str, Callable[[float, float], float]] = {}
-"""How the values of several live workers become one, by gauge."""
+_COMBINE_BY_GAUGE: dict[str, Callable[[float, float], float]] = {}
+"""For each gauge, the function that combines the values of two live workers."""
 
 
 def _gauge(
@@ -40,120 +40,131 @@ def _gauge(
     meaning: str,
     labels: tuple[str, ...] = (),
     *,
-    together: Literal["livesum", "livemax", "livemin"] = "livemax",
+    combine: Literal["livesum", "livemax", "livemin"] = "livemax",
 ) -> Gauge:
-    _TOGETHER[name] = _WAYS[together]
+    _COMBINE_BY_GAUGE[name] = _COMBINE[combine]
     return Gauge(name, meaning, labels, registry=REGISTRY)
 
 
 CALLS = Counter(
-    "quadnet_calls", "Calls that ended, by how.", ("method", "status"), registry=REGISTRY
+    "quadnet_calls", "Calls that ended, by status.", ("method", "status"), registry=REGISTRY
 )
-SECONDS = Histogram(
+CALL_SECONDS = Histogram(
     "quadnet_call_seconds",
-    "From a call's beginning in the server until its answer was handed to gRPC.",
+    "Seconds from the start of a call in the server until its answer was handed to gRPC.",
     ("method",),
     buckets=_BUCKETS,
     registry=REGISTRY,
 )
-WAIT_SECONDS = Histogram(
+CALL_WAIT_SECONDS = Histogram(
     "quadnet_call_wait_seconds",
-    "From a call's arrival in gRPC until the server began it, to about 0.05 s.",
+    "Seconds that a call waited inside gRPC before the server started it, within about 0.05 s.",
     ("method",),
     buckets=_BUCKETS,
     registry=REGISTRY,
 )
-WAITING = _gauge(
+CALLS_WAITING = _gauge(
     "quadnet_calls_waiting",
-    "Calls that gRPC has received and the server has not begun.",
-    together="livesum",
+    "Calls that gRPC has received and the server has not started.",
+    combine="livesum",
 )
 POINTS = Counter("quadnet_points", "Rows that were answered.", ("method",), registry=REGISTRY)
-IN_FLIGHT = _gauge("quadnet_calls_in_flight", "Calls begun and not ended.", together="livesum")
-SHED = Counter(
-    "quadnet_calls_shed", "Calls refused because too many were in progress.", registry=REGISTRY
+CALLS_IN_FLIGHT = _gauge(
+    "quadnet_calls_in_flight", "Calls that have started and not ended.", combine="livesum"
 )
-VERSION = _gauge(
-    "quadnet_model_version", "The version that answers for an alias.", ("model", "alias")
+CALLS_SHED = Counter("quadnet_calls_shed", "Calls refused because of overload.", registry=REGISTRY)
+MODEL_VERSION = _gauge(
+    "quadnet_model_version", "Version that is served for the alias.", ("model", "alias")
 )
-LOAD_SECONDS = _gauge(
+MODEL_LOAD_SECONDS = _gauge(
     "quadnet_model_load_seconds",
-    "How long it took to load and verify that version.",
+    "Seconds that loading and verifying the served version took.",
     ("model", "alias"),
 )
-LOADED = _gauge("quadnet_model_loaded_timestamp_seconds", "When it was loaded.", ("model", "alias"))
-LOAD_FAILURES = Counter(
+MODEL_LOADED_TIMESTAMP = _gauge(
+    "quadnet_model_loaded_timestamp_seconds",
+    "Unix time at which the served version was loaded.",
+    ("model", "alias"),
+)
+MODEL_LOAD_FAILURES = Counter(
     "quadnet_model_load_failures",
-    "Times that a version was not taken, because its files or its self-test failed.",
+    "Failed attempts to load a version: damaged files, a failed self-test, or another error.",
     ("model",),
     registry=REGISTRY,
 )
-FAILING = _gauge(
+MODEL_FAILING = _gauge(
     "quadnet_model_failing",
-    "1 while the version that an alias points to is not the one that answers.",
+    "1 while the served version is not the one that the alias points to.",
     ("model", "alias"),
 )
 CERTIFICATE_EXPIRY = _gauge(
     "quadnet_tls_certificate_expiry_timestamp_seconds",
-    "When the first of a file's certificates expires.",
+    "Unix time at which the first certificate in the file expires.",
     ("file",),
-    together="livemin",
+    combine="livemin",
 )
-LINES_DROPPED = Counter(
+LOG_LINES_DROPPED = Counter(
     "quadnet_log_lines_dropped",
-    "Lines of the log given up because whoever reads it is too slow.",
+    "Log lines dropped because standard error was read too slowly or could not be written.",
     registry=REGISTRY,
 )
 WORKER_RESTARTS = Counter(
     "quadnet_worker_restarts",
-    "Workers replaced because they died or did not answer.",
+    "Workers replaced because they died or stopped responding.",
     registry=REGISTRY,
 )
 
 
-def report() -> Report:
-    """Return this process's numbers."""
+def make_report() -> MetricsReport:
+    """Return the metrics of this process."""
     return [
         (family.name, sample.name, sample.labels, sample.value)
         for family in REGISTRY.collect()
         for sample in family.samples
-        # When each process began to count says nothing of their sum.
+        # A sum over processes has no single start time.
         if not sample.name.endswith("_created")
     ]
 
 
-Values = dict[tuple[str, str, tuple[tuple[str, str], ...]], float]
-"""Values by metric, sample and labels."""
+_Values = dict[tuple[str, str, tuple[tuple[str, str], ...]], float]
+"""Values by metric, sample name and labels."""
 
 
-class Sum:
-    """The numbers of several processes together."""
+class MetricsSum:
+    """The combined metrics of several processes."""
 
-    def __init__(self, values: Values | None = None) -> None:
+    def __init__(self, values: _Values | None = None) -> None:
         self._values = dict(values or {})
 
     def copy(self) -> Self:
-        """Return the same numbers, to which others can be added."""
+        """Return an independent copy."""
         return type(self)(self._values)
 
-    def add(self, report: Report, *, gauges: bool = True) -> None:
-        """Add a process's numbers; without gauges, what it had counted before it ended."""
+    def add(self, report: MetricsReport, *, gauges: bool = True) -> None:
+        """Add a report of one process.
+
+        Parameters
+        ----------
+        report : MetricsReport
+        gauges : bool, default=True
+            Whether to add gauges. They mean nothing for a process that has ended.
+        """
         for family, name, labels, value in report:
-            if family in _TOGETHER and not gauges:
+            if family in _COMBINE_BY_GAUGE and not gauges:
                 continue
             key = family, name, tuple(labels.items())
-            known = self._values.get(key)
-            together = _TOGETHER.get(family, _WAYS["livesum"])
-            self._values[key] = value if known is None else together(known, value)
+            previous = self._values.get(key)
+            combine = _COMBINE_BY_GAUGE.get(family, _COMBINE["livesum"])
+            self._values[key] = value if previous is None else combine(previous, value)
 
     def families(self) -> list[Metric]:
-        """Return the numbers as Prometheus' library takes them."""
+        """Return the metrics in the form that prometheus_client collects."""
         families = {
             family.name: Metric(family.name, family.documentation, family.type)
             for family in REGISTRY.collect()
         }
         for (family, name, labels), value in self._values.items():
-            # A worker may know more: it was started after the package had been upgraded.
+            # A worker that started after an upgrade of the package may report further metrics.
             if family in families:
                 families[family].add_sample(name, dict(labels), value)
         return list(families.values())

@@ -19,7 +19,7 @@ from service.models.live_models import LiveModels
 from service.rpc.policies.draining import Draining
 from service.server.server import Server
 from service.settings import ServeSettings
-from service.telemetry import logs
+from service.telemetry.logs import configure_logging
 
 SERVICE = "quadrant.v1.QuadrantService"
 OPTIONS = [
@@ -58,7 +58,7 @@ async def asynchronous(answer):
 
 
 async def unguarded(registry):
-    logs.configure("error")
+    configure_logging("error")
     live = LiveModels(Registry(Path(registry)), model="quadrants")
     draining = Draining()
     server = Server(live, ServeSettings(port=0), (draining,), draining)

@@ -29,7 +29,7 @@ from service.rpc.policies.draining import Draining
 from service.server.server import policies
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.telemetry import logs
+from service.telemetry.logs import configure_logging
 from tests.benchmarks import infer, loading
 from tests.benchmarks.overload import HealthChecks, Offer
 from tests.support.exact_models import record
@@ -124,7 +124,7 @@ class Benchmark:
 
     async def each_policy(self):
         """Time what each adds to a call, one after the other, with warm caches."""
-        logs.configure("error")
+        configure_logging("error")
         tokens = self.folder / "tokens"
         tokens.write_text("sesame\n")
         settings = ServeSettings(token_file=tokens)

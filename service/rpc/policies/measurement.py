@@ -12,14 +12,14 @@ class Measurement:
 
     def enter(self, ended: Sequence[Call], in_flight: int) -> None:
         """Count these calls."""
-        metrics.IN_FLIGHT.set(in_flight)
+        metrics.CALLS_IN_FLIGHT.set(in_flight)
         calls: Counter[tuple[str, str]] = Counter()
         points: Counter[str] = Counter()
         for call in ended:
             calls[call.method, call.status.name] += 1
             points[call.method] += call.points
-            metrics.SECONDS.labels(call.method).observe(call.seconds)
-            metrics.WAIT_SECONDS.labels(call.method).observe(call.waited)
+            metrics.CALL_SECONDS.labels(call.method).observe(call.seconds)
+            metrics.CALL_WAIT_SECONDS.labels(call.method).observe(call.waited)
         for labels, n in calls.items():
             metrics.CALLS.labels(*labels).inc(n)
         for method, n in points.items():

@@ -1,4 +1,4 @@
-"""What the server says of itself: a line for each call, request ids, metrics."""
+"""The server's log lines, request ids and metrics."""
 
 import gzip
 import os
@@ -24,11 +24,11 @@ from tests.support.serving import SERVICE, ServerProcess, quadnet, refused, unti
 METHOD = f"{SERVICE}/Classify"
 POINTS = pb.ClassifyRequest(x=[1, 2, 3], y=[1, 2, 3])
 
-# Of a call's line, what differs from run to run.
+# Fields of a call's log line that differ from run to run.
 VARYING = ("milliseconds", "waited_milliseconds", "peer", "timestamp")
 
 
-def test_each_call_has_a_line_with_what_was_asked_by_whom_and_how_it_went(registry):
+def test_each_call_has_a_log_line_with_method_status_points_model_peer_and_id(registry):
     publish(registry)
     with ServerProcess(registry.root) as server:
         server.stub.Classify(POINTS, metadata=(("x-request-id", "mine-1"),))
@@ -57,7 +57,7 @@ def test_each_call_has_a_line_with_what_was_asked_by_whom_and_how_it_went(regist
     ("given", "kept"),
     [("abc-1", True), ("x" * 128, True), ("x" * 129, False), ("", False), (None, False)],
 )
-def test_a_request_id_is_taken_or_made_and_sent_back(registry, given, kept):
+def test_a_valid_request_id_is_kept_and_any_other_is_replaced(registry, given, kept):
     publish(registry)
     with ServerProcess(registry.root) as server:
         metadata = () if given is None else (("x-request-id", given),)
@@ -107,18 +107,18 @@ ENDS = {
         [GZIP], message(gzip.compress(bytes(65_000)), flag=1),
         "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED",
     ),
-    # A stream may be empty.
+    # A stream without messages is valid.
     "no message": ([], b"", "INVALID_ARGUMENT", "OK"),
     "half a message": ([], message(bytes(100))[:50], "INVALID_ARGUMENT", "OK"),
     "two messages": ([], 2 * message(POINTS.SerializeToString()), "OK", "OK"),
     "no protobuf": ([], message(b"\xff\xff"), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
 }  # fmt: skip
-"""Headers, body, and the status of a unary call and of a stream."""
+"""Headers, body, and the expected status of a unary call and of a stream."""
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Return a server that reads requests of 4 KiB."""
+    """Return a server that accepts requests of at most 4 KiB."""
     registry = Registry(tmp_path_factory.mktemp("small") / "registry")
     publish(registry)
     options = ("--metrics-port", "0", "--max-message-bytes", "4096")
@@ -146,7 +146,7 @@ def test_the_log_and_the_metrics_have_the_status_that_the_caller_saw(small, name
     assert small.scrape()["quadnet_calls_total", label, status] == before + 1
 
 
-def test_calls_that_end_early_are_logged_as_their_callers_saw_it(small):
+def test_calls_that_end_early_are_logged_with_the_status_that_the_caller_saw(small):
     with RawConnection(small.address) as connection:
         for request_id, end in (("reset", connection.reset), ("late", connection.status)):
             timeout = [("grpc-timeout", "50m")] if request_id == "late" else []
@@ -157,7 +157,7 @@ def test_calls_that_end_early_are_logged_as_their_callers_saw_it(small):
             end(stream)
     assert small.logged("call", request_id="reset")["status"] == "CANCELLED"
     assert small.logged("call", request_id="late")["status"] == "DEADLINE_EXCEEDED"
-    # A client that gives up at its own deadline, a moment before the server's.
+    # A client that ends its call at its own deadline, shortly before the server's.
     for seconds in (0.2, 2.2):
         request_id = f"late by {seconds}"
         stream = small.stub.ClassifyStream(
@@ -181,7 +181,7 @@ def test_calls_that_end_early_are_logged_as_their_callers_saw_it(small):
         "/\n\x7f",
     ],
 )
-def test_an_unknown_method_is_refused_in_words_under_one_label(small, path):
+def test_an_unknown_method_gets_an_error_text_and_one_common_metric_label(small, path):
     def labels():
         return {key[1] for key in small.scrape() if key[0] == "quadnet_calls_total"}
 
@@ -198,14 +198,14 @@ def test_an_unknown_method_is_refused_in_words_under_one_label(small, path):
     assert labels() == before
 
 
-def test_a_request_over_the_limit_is_refused_in_words_and_not_retried(small):
+def test_a_request_over_the_limit_gets_an_error_text_and_is_not_retried(small):
     def refusals():
         return small.scrape().get(("quadnet_calls_total", METHOD, "RESOURCE_EXHAUSTED"), 0)
 
     before = refusals()
     with QuadrantClient(small.address) as client, pytest.raises(TooLarge) as caught:
         client.classify(np.zeros((300, 2)))
-    # Two columns of 300 doubles, a tag and a length before each, and an empty reference.
+    # Two columns of 300 doubles, each with a tag and a length, and an empty model reference.
     assert str(caught.value) == (
         f"The request has {2 + 2 * (3 + 300 * 8)} bytes; this server reads at most 4096. "
         "Send it in several calls."
@@ -213,7 +213,7 @@ def test_a_request_over_the_limit_is_refused_in_words_and_not_retried(small):
     until(lambda: refusals() == before + 1)
 
 
-def test_callers_that_are_gone_leave_call_lines_and_nothing_else_in_the_log(registry):
+def test_cancelled_and_late_calls_log_only_call_lines(registry):
     publish(registry)
     rng = random.Random(1)
     with ServerProcess(registry.root) as server:
@@ -233,7 +233,7 @@ def test_callers_that_are_gone_leave_call_lines_and_nothing_else_in_the_log(regi
     assert len([line for line in lines if line["event"] == "call"]) > 1000
 
 
-def test_calls_beyond_the_limit_are_counted_as_shed_and_do_not_reach_the_model(registry):
+def test_calls_over_the_limit_are_counted_as_shed_and_do_not_reach_the_model(registry):
     publish(registry)
     large = pb.ClassifyRequest(x=[0.5] * 200_000, y=[0.5] * 200_000)
     options = ("--metrics-port", "0", "--max-calls", "2")
@@ -263,17 +263,17 @@ def test_calls_whose_deadline_has_passed_are_not_computed(registry):
         calls = [classify.future(content, timeout=0.06) for _ in range(20)]
         late = [call for call in calls if call.exception() is not None]
         assert late
-        # A call of the largest kind takes longer than all of those who were late would have.
+        # The server still answers.
         assert server.stub.Classify(POINTS, timeout=10).model.version == 1
         lines = [line for line in server.calls(1) if line["status"] != "OK"]
     assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
     assert all(line["points"] == 0 for line in lines)
-    # On a busy machine a request takes so long that its caller goes away well before the server's
-    # own deadline.
+    # On a busy machine a request may arrive so late that its caller gives up well before the
+    # server's own deadline.
     assert {line["status"] for line in lines} <= {"DEADLINE_EXCEEDED", "CANCELLED"}
 
 
-def test_a_log_that_nobody_reads_does_not_stop_the_server(registry):
+def test_an_unread_log_does_not_stop_the_server(registry):
     publish(registry)
     reader, writer = os.pipe()
     process = subprocess.Popen(
@@ -283,7 +283,7 @@ def test_a_log_that_nobody_reads_does_not_stop_the_server(registry):
     )  # fmt: skip
     try:
         address = process.stdout.readline().split()[-1].rstrip(".")
-        # Far more lines than a pipe holds, and than are kept.
+        # Far more lines than the pipe and the writer's queue hold.
         with Load(address, POINTS, in_flight=32, at_most=15_000) as load:
             load.wait_for_all(120)
         assert not load.failed
@@ -296,7 +296,7 @@ def test_a_log_that_nobody_reads_does_not_stop_the_server(registry):
         os.close(writer)
 
 
-def test_below_its_level_nothing_is_logged(registry):
+def test_lines_below_the_log_level_are_not_logged(registry):
     publish(registry)
     with ServerProcess(registry.root, "--log-level", "error") as server:
         server.stub.Classify(POINTS)
@@ -304,7 +304,7 @@ def test_below_its_level_nothing_is_logged(registry):
     assert (code, log) == (0, [])
 
 
-def test_a_metrics_port_that_is_taken_is_said(registry):
+def test_a_taken_metrics_port_is_an_error(registry):
     publish(registry)
     with ServerProcess(registry.root, "--metrics-port", "0") as server:
         (line,) = [line for line in server.announcement if "Prometheus" in line]
@@ -314,7 +314,7 @@ def test_a_metrics_port_that_is_taken_is_said(registry):
     assert f"127.0.0.1:{port} cannot be listened on for metrics: Address already" in done.stderr
 
 
-def test_the_bench_verb_prints_a_table_of_what_it_has_measured(registry):
+def test_the_bench_verb_prints_a_table_of_its_measurements(registry):
     publish(registry)
     with ServerProcess(registry.root) as server:
         options = ("--seconds", "0.5", "--warm-up", "0.1", "--port", server.port)
@@ -331,7 +331,7 @@ def test_the_bench_verb_prints_a_table_of_what_it_has_measured(registry):
     assert 0 < int(answered.split()[0].replace(",", "")) <= calls
 
 
-def test_the_bench_verb_says_when_there_is_no_server():
+def test_the_bench_verb_reports_an_unreachable_server():
     done = quadnet("bench", "--port", "1")
     assert done.returncode == 1
     assert "No Quadnet server answers at 127.0.0.1:1." in done.stderr
