@@ -9,7 +9,7 @@ from quadnet.registry.version_files import Model
 from service.inference_v2 import inputs, metadata, outputs
 from service.inference_v2.computation import Batch
 from service.inference_v2.statistics import Statistics
-from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
+from service.models.catalogue import list_loaded_models, list_models, public_reason
 from service.models.live_models import LiveModels
 from service.models.registry_reads import CheckCallers
 from service.rpc.call import Call
@@ -150,7 +150,7 @@ class InferenceServicer:
         name = request.name
         if request.version:
             number, alias = _selected(request.version)
-            version = self._live.resolve(name, version=number, alias=alias)
+            version = self._live.resolve_in_memory(name, version=number, alias=alias)
             if version is None:
                 version = await self._read(
                     lambda _: self._live.resolve_in_registry(name, version=number, alias=alias),
@@ -161,7 +161,7 @@ class InferenceServicer:
             loaded = {(m.manifest.model, m.manifest.version) for m in self._live.loaded()}
             versions = {key for key in (*loaded, *self._statistics) if name in ("", key[0])}
             if name and not versions:
-                await self._read(lambda _: self._live.index.latest(name), call)
+                await self._read(lambda _: self._live.index.latest_version(name), call)
         response = pb.ModelStatisticsResponse(
             model_stats=[self._statistics.describe(*version) for version in sorted(versions)]
         )
@@ -174,18 +174,18 @@ class InferenceServicer:
         try:
             return await self._read(
                 lambda check: metadata.index(
-                    request, catalogue(self._live, "", check)
+                    request, list_models(self._live, "", check)
                 ).SerializeToString(),
                 call,
             )
         except NotReady as error:
-            known = catalogue_of_loaded(self._live, "", error)
+            known = list_loaded_models(self._live, "", error)
             return metadata.index(request, known).SerializeToString()
 
     async def _get(self, name: str, version: str, call: Call) -> Model:
         """Return the version that this string, a number or an alias, means."""
         number, alias = _selected(version)
-        model = self._live.in_memory(name, version=number, alias=alias)
+        model = self._live.find_in_memory(name, version=number, alias=alias)
         if model is None:
             call.release_slot()
             model = await self._live.load(name, version=number, alias=alias)

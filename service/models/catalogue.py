@@ -1,4 +1,4 @@
-"""What there is: every model and version, and what the server has made of each."""
+"""The list of all models and versions, with the state of each in this server."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -6,7 +6,7 @@ import structlog
 
 from quadnet.errors import QuadnetError, RegistryError
 from service.models.live_models import LiveModels
-from service.models.version_index import Version
+from service.models.version_index import IndexedVersion
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 _log = structlog.get_logger(__name__)
@@ -14,12 +14,18 @@ _log = structlog.get_logger(__name__)
 _State = pb.VersionSummary.State
 
 
-def catalogue(
-    live: LiveModels, name: str, check: Callable[[], None] = lambda: None
+def list_models(
+    live: LiveModels, name: str, check_callers: Callable[[], None] = lambda: None
 ) -> pb.ListModelsResponse:
-    """Return the models, or the one of this name. Reads the registry: not for the event loop.
+    """Return all models, or the one of this name. Reads the registry: not for the event loop.
 
-    `check` is called before each version is looked at; what it raises ends the read.
+    Parameters
+    ----------
+    live : LiveModels
+    name : str
+        The model to list; "" for all.
+    check_callers : callable, optional
+        Called before each version is read. An exception that it raises ends the read.
 
     Raises
     ------
@@ -29,27 +35,27 @@ def catalogue(
     registry, failure = live.registry, live.failure
     try:
         if name:
-            live.index.latest(name)
+            live.index.latest_version(name)
         names = [name] if name else registry.places()
     except RegistryError as error:
-        return catalogue_of_loaded(live, name, failure or error)
-    models = [_model(live, model, check) for model in names]
+        return list_loaded_models(live, name, failure or error)
+    models = [_summarize_model(live, model, check_callers) for model in names]
     return pb.ListModelsResponse(
-        # A place without versions is no model.
+        # A directory without versions is not a model.
         models=[model for model in models if model.versions or model.failure],
         failure=public_reason(failure),
     )
 
 
-def catalogue_of_loaded(
-    live: LiveModels, name: str, failure: QuadnetError
-) -> pb.ListModelsResponse:
-    """Return what is known without the registry, which does not answer: the loaded versions."""
+def list_loaded_models(live: LiveModels, name: str, failure: QuadnetError) -> pb.ListModelsResponse:
+    """Return the loaded versions, without reading the registry, which has failed."""
     loaded = {each.manifest.model for each in live.loaded()}
     reason = public_reason(failure)
     return pb.ListModelsResponse(
         models=[
-            pb.ModelSummary(name=model, versions=_loaded(live, model), failure=reason)
+            pb.ModelSummary(
+                name=model, versions=_summarize_loaded_versions(live, model), failure=reason
+            )
             for model in sorted(loaded & {name} if name else loaded)
         ],
         failure=reason,
@@ -57,31 +63,35 @@ def catalogue_of_loaded(
 
 
 def public_reason(error: QuadnetError | None) -> str:
-    """Return why, without the paths of this machine that a registry's error names."""
+    """Return the error's text for callers, without paths of this machine; "" for no error."""
     if isinstance(error, RegistryError):
         return "The registry cannot be read at the moment; the server's log says more."
     return "" if error is None else str(error)
 
 
-def _model(live: LiveModels, model: str, check: Callable[[], None]) -> pb.ModelSummary:
+def _summarize_model(
+    live: LiveModels, model: str, check_callers: Callable[[], None]
+) -> pb.ModelSummary:
     try:
-        versions = live.index.versions(model, check)
+        versions = live.index.list_versions(model, check_callers)
         aliases = live.registry.aliases(model).aliases
     except RegistryError as error:
-        _log.error("not listed", model=model, reason=str(error))
+        _log.error("model not listed", model=model, reason=str(error))
         return pb.ModelSummary(
-            name=model, versions=_loaded(live, model), failure=public_reason(error)
+            name=model,
+            versions=_summarize_loaded_versions(live, model),
+            failure=public_reason(error),
         )
     digests, failures = live.loaded_digests(), live.failures(model)
     return pb.ModelSummary(
         name=model,
-        versions=[_version(version, digests, failures) for version in versions],
+        versions=[_summarize_version(version, digests, failures) for version in versions],
         aliases={alias: target.version for alias, target in aliases.items()},
     )
 
 
-def _loaded(live: LiveModels, model: str) -> list[pb.VersionSummary]:
-    """Return the model's versions that answer, for which the registry need not be read."""
+def _summarize_loaded_versions(live: LiveModels, model: str) -> list[pb.VersionSummary]:
+    """Return the model's loaded versions, without reading the registry."""
     found = {each.digest: each.manifest for each in live.loaded() if each.manifest.model == model}
     summaries = []
     for digest, manifest in sorted(found.items(), key=lambda item: item[1].version):
@@ -93,8 +103,8 @@ def _loaded(live: LiveModels, model: str) -> list[pb.VersionSummary]:
     return summaries
 
 
-def _version(
-    version: Version, loaded: Collection[str], failures: Mapping[int, str]
+def _summarize_version(
+    version: IndexedVersion, loaded: Collection[str], failures: Mapping[int, str]
 ) -> pb.VersionSummary:
     summary = pb.VersionSummary(
         version=version.number, digest=version.digest, state=_State.STATE_AVAILABLE

@@ -1,13 +1,13 @@
-"""Reads of the registry on threads of their own: few at a time, each with a time limit.
+"""Reads of the registry in daemon threads, with a limit on their number and on the wait.
 
-A file system can fail, and it can also not answer: a network mount without its server, a FUSE
-mount whose daemon is stopped. A thread that waits for it cannot be interrupted. So:
+A file system can fail, and it can also hang: a network mount whose server is gone, or a FUSE mount
+whose daemon is stopped. A thread that waits for it cannot be interrupted. So:
 
 - The threads are daemon threads. `asyncio.to_thread` was rejected: its threads are joined when the
-  event loop closes and when the process exits, which a hanging file system would hold up for ever.
-- A caller waits for a limited time. The thread keeps its place until it ends, and once all places
-  are taken by reads that are over their time, further ones are refused at once.
-- A read whose callers have all left is never begun, or stops at its next step.
+  event loop closes and when the process exits, so a hanging file system would block the exit.
+- A caller waits for a limited time. The thread holds its place until it ends. Once all places are
+  held by reads that have exceeded the time limit, further reads are refused at once.
+- A read without callers is not started, or stops at its next step.
 """
 
 import asyncio
@@ -24,25 +24,25 @@ from quadnet.errors import NotReady, Overloaded
 T = TypeVar("T")
 
 CheckCallers = Callable[[], None]
-"""Given to a read, which calls it between two steps. It raises ReadAbandoned if no caller waits."""
+"""Passed to a read, which calls it between two steps. Raises ReadAbandoned if no caller waits."""
 
 _MAX_CALLERS = 64
-"""The number of calls that may wait at a time. Each holds its message, and no slot of Admission."""
+"""Maximum number of waiting calls. Each of them holds its message, but no slot of Admission."""
 
 _SECONDS_TO_RETRY = 1.0
 
 
 class ReadAbandoned(Exception):
-    """Raised in a read that no caller waits for any more."""
+    """Raised inside a read when its last caller has left."""
 
 
-def start_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in a new daemon thread; return the future of its result."""
+def run_in_daemon_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run `work` in a new daemon thread; return a future of its result."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def finish(settle: Callable[[], None]) -> None:
-        # Cancelled if the server has stopped waiting for it.
+        # The future is cancelled if the server no longer waits for the result.
         if not future.done():
             settle()
 
@@ -51,10 +51,10 @@ def start_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
         try:
             result = work()
         except Exception as error:  # noqa: BLE001 - raised where the future is awaited
-            settle = _raise(future, error)
+            settle = _error_setter(future, error)
         else:
-            settle = _return(future, result)
-        # RuntimeError: the event loop is closed, because the process is about to exit.
+            settle = _result_setter(future, result)
+        # RuntimeError: the event loop is closed because the process is about to exit.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(finish, settle)
 
@@ -62,23 +62,23 @@ def start_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
     return future
 
 
-def _return(future: asyncio.Future[T], result: T) -> Callable[[], None]:
+def _result_setter(future: asyncio.Future[T], result: T) -> Callable[[], None]:
     return lambda: future.set_result(result)
 
 
-def _raise(future: asyncio.Future[Any], error: Exception) -> Callable[[], None]:
+def _error_setter(future: asyncio.Future[Any], error: Exception) -> Callable[[], None]:
     return lambda: future.set_exception(error)
 
 
 @dataclass(eq=False)
 class _Read(Generic[T]):
-    """One read, which may have several callers."""
+    """One read, which several callers may share."""
 
     work: Callable[[CheckCallers], T]
     key: Hashable
     result: asyncio.Future[T]
     callers: int = 0
-    began: float = 0.0
+    started: float = 0.0
     abandoned: threading.Event = field(default_factory=threading.Event)
 
     def check_callers(self) -> None:
@@ -87,14 +87,14 @@ class _Read(Generic[T]):
 
 
 class RegistryReads:
-    """The reads of one kind. All methods are for the event loop.
+    """A queue of reads of one kind. All methods are for the event loop.
 
     Parameters
     ----------
     limit : int
-        The number of reads at a time. Others wait for their turn; up to 64 callers wait in all.
+        Maximum number of running reads. Further ones wait in the queue, up to 64 callers in all.
     seconds : float
-        How long a caller waits, its turn included.
+        Time limit of a caller's wait, including the time in the queue.
     """
 
     def __init__(self, *, limit: int, seconds: float) -> None:
@@ -106,16 +106,16 @@ class RegistryReads:
         self._shared: dict[Hashable, _Read[Any]] = {}
 
     async def run(self, work: Callable[[CheckCallers], T], *, key: Hashable = None) -> T:
-        """Return the result of `work`, which runs in a daemon thread.
+        """Run `work` in a daemon thread and return its result.
 
-        Calls with the same key, unless it is None, share one read, until its thread has ended.
+        Calls with the same key share one read until its thread ends, unless the key is None.
 
         Raises
         ------
         NotReady
-            If the read takes too long, or those that run all do.
+            If the read exceeds the time limit, or all running reads have exceeded it.
         Overloaded
-            If too many callers wait already.
+            If too many callers are waiting.
         """
         if self._callers >= _MAX_CALLERS:
             raise Overloaded(
@@ -133,15 +133,15 @@ class RegistryReads:
             if not read.callers and not read.result.done():
                 self._abandon(read)
         if not done:
-            raise self._no_answer()
+            raise self._time_limit_error()
         return read.result.result()
 
     def _add(self, work: Callable[[CheckCallers], T], key: Hashable) -> _Read[T]:
         read = _Read(work, key, asyncio.get_running_loop().create_future())
         if len(self._running) < self._limit:
             self._start(read)
-        elif all(time.monotonic() - each.began > self._seconds for each in self._running):
-            raise self._no_answer()
+        elif all(time.monotonic() - each.started > self._seconds for each in self._running):
+            raise self._time_limit_error()
         else:
             self._waiting.append(read)
         if key is not None:
@@ -149,20 +149,20 @@ class RegistryReads:
         return read
 
     def _start(self, read: _Read[Any]) -> None:
-        read.began = time.monotonic()
-        thread = start_thread("registry-read", lambda: read.work(read.check_callers))
+        read.started = time.monotonic()
+        thread = run_in_daemon_thread("registry-read", lambda: read.work(read.check_callers))
         self._running.add(read)
         thread.add_done_callback(lambda ended: self._end(read, ended))
 
     def _end(self, read: _Read[T], ended: asyncio.Future[T]) -> None:
         self._running.discard(read)
-        self._drop(read)
+        self._stop_sharing(read)
         error = ended.exception()
         if error is None:
             read.result.set_result(ended.result())
         else:
             read.result.set_exception(error)
-            # Marks it as retrieved: its callers may all have left.
+            # Mark the error as retrieved, or asyncio logs it if all callers have left.
             read.result.exception()
         while self._waiting and len(self._running) < self._limit:
             self._start(self._waiting.popleft())
@@ -170,15 +170,15 @@ class RegistryReads:
     def _abandon(self, read: _Read[Any]) -> None:
         if read in self._waiting:
             self._waiting.remove(read)
-            self._drop(read)
+            self._stop_sharing(read)
         else:
             read.abandoned.set()
 
-    def _drop(self, read: _Read[Any]) -> None:
+    def _stop_sharing(self, read: _Read[Any]) -> None:
         if self._shared.get(read.key) is read:
             del self._shared[read.key]
 
-    def _no_answer(self) -> NotReady:
+    def _time_limit_error(self) -> NotReady:
         return NotReady(
             f"The registry has not answered within {self._seconds:g} seconds. Ask again later; "
             "versions that are loaded are answered meanwhile.",

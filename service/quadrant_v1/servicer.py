@@ -4,7 +4,7 @@ from functools import partial
 
 from quadnet.errors import NotReady, RegistryError
 from quadnet.registry.version_files import Model
-from service.models.catalogue import catalogue, catalogue_of_loaded, public_reason
+from service.models.catalogue import list_loaded_models, list_models, public_reason
 from service.models.live_models import LiveModels
 from service.quadrant_v1 import codec, description
 from service.quadrant_v1.codec import SERVICE
@@ -70,12 +70,12 @@ class QuadrantServicer:
         call.release_slot()
         try:
             return await self._live.reads.run(
-                lambda check: catalogue(self._live, request.name, check).SerializeToString()
+                lambda check: list_models(self._live, request.name, check).SerializeToString()
             )
         except RegistryError as error:
             raise NotReady(public_reason(error)) from error
         except NotReady as error:
-            return catalogue_of_loaded(self._live, request.name, error).SerializeToString()
+            return list_loaded_models(self._live, request.name, error).SerializeToString()
 
     async def get_model(self, content: bytes, call: Call) -> bytes:
         """Return one version, whole."""
@@ -121,13 +121,13 @@ class QuadrantServicer:
         if request.HasField("model"):
             ref = request.model
             version = ref.version if ref.WhichOneof("selector") == "version" else None
-            model = self._live.in_memory(ref.name, version=version, alias=ref.alias)
+            model = self._live.find_in_memory(ref.name, version=version, alias=ref.alias)
             if model is None:
                 call.release_slot()
                 model = await self._live.load(ref.name, version=version, alias=ref.alias)
                 call.take_slot()
         else:
-            model = self._live.in_memory()
+            model = self._live.find_in_memory()
         # Without a reference it is the default one, and not None.
         assert model is not None
         call.answered_by(model)

@@ -14,7 +14,7 @@ import structlog
 from service.inference_v2 import servicer
 from service.inference_v2.servicer import InferenceServicer
 from service.models.live_models import LiveModels
-from service.models.registry_reads import start_thread
+from service.models.registry_reads import run_in_daemon_thread
 from service.net import address
 from service.net.address import CannotListen
 from service.net.connections import ServerSockets
@@ -247,10 +247,10 @@ class Server:
     async def _refresh(self) -> None:
         try:
             # On a thread of its own, which no call can keep busy.
-            refresh = start_thread("registry-poll", self._live.refresh)
+            refresh = run_in_daemon_thread("registry-poll", self._live.refresh)
             done, _ = await asyncio.wait((refresh,), timeout=_SECONDS_UNTIL_SILENT)
             if not done:
-                self._live.report_silence(_SECONDS_UNTIL_SILENT)
+                self._live.report_unresponsive_registry(_SECONDS_UNTIL_SILENT)
                 self._looked.set()
             await refresh
         except Exception:  # noqa: BLE001 - whatever it is, watching goes on

@@ -146,7 +146,7 @@ def test_with_nothing_to_serve_nothing_is_ready_and_the_server_is_live(tmp_path)
         assert not stub.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
 
         publish(Registry(tmp_path / "none"))
-        server.logged("live")
+        server.logged("version live")
         health = health_pb2_grpc.HealthStub(server.channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=20)
         while next(watch).status != health_pb2.HealthCheckResponse.SERVING:

@@ -1,4 +1,4 @@
-"""What it costs to list versions: counted in calls of the system, for n versions and for 2 n."""
+"""The cost of listing versions, counted in system calls, for n versions and for 2 n."""
 
 import os
 import shutil
@@ -20,12 +20,12 @@ N = 60
 
 
 @pytest.fixture
-def calls_of_the_system():
-    """Count what each thread, by its name, asks of the system; started from now on."""
+def system_calls():
+    """Count the system calls of each thread that starts from now on, by the thread's name."""
     counts = Counter()
 
     def profile(_frame, event, called):
-        # The module also has functions that ask nothing of the system.
+        # `posix.fspath` makes no system call.
         if event == "c_call" and called.__module__ == "posix" and called.__name__ != "fspath":
             counts[threading.current_thread().name] += 1
 
@@ -35,7 +35,7 @@ def calls_of_the_system():
 
 
 def multiply(registry, first, last):
-    """Let the model have these versions, as far as their manifests go."""
+    """Add versions that have only a manifest."""
     manifest = registry.path("quadrants", 1) / "manifest.json"
     for number in range(first, last + 1):
         registry.path("quadrants", number).mkdir()
@@ -50,12 +50,12 @@ def remove(registry, first, last):
 
 
 def settle(registry):
-    """Let the last version have been published a while ago."""
+    """Set the directory's modification time to the past, as if all versions were old."""
     os.utime(registry.path("quadrants", 1).parent, (1e9, 1e9 + len(registry.numbers("quadrants"))))
 
 
 @pytest.mark.parametrize("method", ["ListModels", "RepositoryIndex"])
-def test_listing_versions_is_linear_and_cheap_when_repeated(registry, method, calls_of_the_system):
+def test_listing_versions_is_linear_and_cheap_when_repeated(registry, method, system_calls):
     publish(registry)
     multiply(registry, 2, N)
     with served_here(registry, []) as channel:
@@ -70,9 +70,9 @@ def test_listing_versions_is_linear_and_cheap_when_repeated(registry, method, ca
             return [int(version.version) for version in models]
 
         def cost():
-            before = calls_of_the_system["registry-read"]
+            before = system_calls["registry-read"]
             found = versions()
-            return calls_of_the_system["registry-read"] - before, found
+            return system_calls["registry-read"] - before, found
 
         cold, found = cost()
         assert found == [*range(1, N + 1)]
@@ -81,13 +81,13 @@ def test_listing_versions_is_linear_and_cheap_when_repeated(registry, method, ca
         cold_again, found = cost()
         assert found == [*range(1, 2 * N + 1)]
         warm_twice, _ = cost()
-        # N new ones are read whole, and N known ones are looked at.
+        # The N new versions are read completely, and the N known ones are only checked.
         assert 0 < cold_again - warm < 1.2 * cold
         assert warm < warm_twice < 2.2 * warm
-        # Whether it was removed, whether its manifest is the same; and what a listing costs at all.
+        # Two checks per version (removed? same manifest?), and the fixed cost of a listing.
         assert warm_twice <= 2 * 2 * N + 20
 
-        # Those that were removed are looked at once, and then never again.
+        # Removed versions are checked once, and then never again.
         remove(registry, 2, 2 * N)
         removed, found = cost()
         assert found == [1]
@@ -97,18 +97,18 @@ def test_listing_versions_is_linear_and_cheap_when_repeated(registry, method, ca
 
 
 @pytest.mark.parametrize("alias", ["champion", "latest"])
-def test_following_an_alias_costs_the_same_whatever_was_removed(
-    registry, calls_of_the_system, alias
+def test_removed_versions_do_not_add_to_the_cost_of_following_an_alias(
+    registry, system_calls, alias
 ):
     publish(registry)
     live = LiveModels(registry, model="quadrants", alias=alias)
 
     def cost():
-        before = calls_of_the_system["poll"]
+        before = system_calls["poll"]
         thread = threading.Thread(target=live.refresh, name="poll")
         thread.start()
         thread.join(60)
-        return calls_of_the_system["poll"] - before
+        return system_calls["poll"] - before
 
     settle(registry)
     cost()

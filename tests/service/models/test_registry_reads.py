@@ -1,4 +1,4 @@
-"""Reads on threads of their own: as many as allowed, for as long as a caller waits."""
+"""Registry reads in daemon threads: limits on their number, time limit, shared reads."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ LONG = 60
 
 
 def gated(gate, ran):
-    """Return a read that goes on until the gate is open, or no caller is left."""
+    """Return a read that runs until the gate is set or its last caller has left."""
 
     def read(check_callers):
         ran.append(threading.current_thread())
@@ -30,8 +30,8 @@ async def until_it_ran(ran, n):
             await asyncio.sleep(0.005)
 
 
-def test_a_read_that_has_begun_stops_when_its_last_caller_leaves():
-    async def scene():
+def test_a_running_read_stops_when_its_last_caller_leaves():
+    async def run_test():
         reads, gate, ran = RegistryReads(limit=1, seconds=LONG), threading.Event(), []
         calls = [asyncio.create_task(reads.run(gated(gate, ran), key="k")) for _ in range(2)]
         await until_it_ran(ran, 1)
@@ -47,11 +47,11 @@ def test_a_read_that_has_begun_stops_when_its_last_caller_leaves():
         assert len(ran) == 2
         assert all(thread.daemon for thread in ran)
 
-    asyncio.run(scene())
+    asyncio.run(run_test())
 
 
-def test_a_read_whose_caller_leaves_before_its_turn_is_never_begun():
-    async def scene():
+def test_a_queued_read_whose_caller_leaves_is_never_started():
+    async def run_test():
         reads, gate, ran = RegistryReads(limit=1, seconds=LONG), threading.Event(), []
         first = asyncio.create_task(reads.run(gated(gate, ran)))
         await until_it_ran(ran, 1)
@@ -64,11 +64,11 @@ def test_a_read_whose_caller_leaves_before_its_turn_is_never_begun():
         assert [await first, await third] == ["answer", "answer"]
         assert (len(given_up), len(last)) == (0, 1)
 
-    asyncio.run(scene())
+    asyncio.run(run_test())
 
 
-def test_once_all_places_are_held_beyond_the_limit_of_time_callers_are_refused_at_once():
-    async def scene():
+def test_callers_are_refused_at_once_while_all_reads_exceed_the_time_limit():
+    async def run_test():
         gate, ran = threading.Event(), []
 
         def deaf(_check_callers):
@@ -83,7 +83,7 @@ def test_once_all_places_are_held_beyond_the_limit_of_time_callers_are_refused_a
             assert caught.value.retry_after > 0
         await asyncio.sleep(SOON)
         refused = asyncio.create_task(reads.run(deaf))
-        # Within two turns of the loop: that is no wait.
+        # Two turns of the event loop: the caller did not wait.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert isinstance(refused.exception(), NotReady)
@@ -94,11 +94,11 @@ def test_once_all_places_are_held_beyond_the_limit_of_time_callers_are_refused_a
         await asyncio.sleep(0)
         assert await reads.run(lambda _: "answer") == "answer"
 
-    asyncio.run(scene())
+    asyncio.run(run_test())
 
 
-def test_only_so_many_callers_wait():
-    async def scene():
+def test_the_number_of_waiting_callers_is_limited():
+    async def run_test():
         reads, gate, ran = RegistryReads(limit=1, seconds=LONG), threading.Event(), []
         calls = [asyncio.create_task(reads.run(gated(gate, ran))) for _ in range(64)]
         await until_it_ran(ran, 1)
@@ -108,11 +108,11 @@ def test_only_so_many_callers_wait():
         gate.set()
         assert await asyncio.gather(*calls) == ["answer"] * 64
 
-    asyncio.run(scene())
+    asyncio.run(run_test())
 
 
-def test_what_a_read_raises_reaches_every_caller():
-    async def scene():
+def test_an_exception_of_a_read_reaches_every_caller():
+    async def run_test():
         def read(_check_callers):
             raise ValueError("no")
 
@@ -121,4 +121,4 @@ def test_what_a_read_raises_reaches_every_caller():
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [repr(each) for each in outcomes] == ["ValueError('no')"] * 3
 
-    asyncio.run(scene())
+    asyncio.run(run_test())

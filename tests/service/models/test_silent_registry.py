@@ -1,4 +1,4 @@
-"""A registry that does not answer, or takes long: calls go on, and the process ends when told."""
+"""A registry that hangs or is slow: calls are still answered, and the server still stops."""
 
 import os
 import signal
@@ -29,14 +29,14 @@ def serving(registry, disturbance, *options):
     return ServerProcess(registry.root, "--poll", "0.02", *options, env=disturbance.env)
 
 
-def test_what_is_in_memory_is_answered_while_the_registry_hangs(registry, disturbance):
+def test_loaded_versions_are_answered_while_the_registry_hangs(registry, disturbance):
     with serving(registry, disturbance, "--max-calls", "2") as server:
         disturbance.hang()
         lists = [server.stub.ListModels.future(pb.ListModelsRequest()) for _ in range(40)]
         loads = [server.stub.Classify.future(SECOND) for _ in range(40)]
-        # The poll's read, two lists' and the one load that all share.
+        # One read of the poll, two of the lists, and one load that all calls share.
         until(lambda: disturbance.hung() == 4)
-        # No slot is held by those, and each of these is answered from memory.
+        # Those reads hold no slot, and each of the following calls is answered from memory.
         for model in (None, pb.ModelRef(version=1), pb.ModelRef(alias="champion")):
             assert server.stub.Classify(
                 pb.ClassifyRequest(model=model, x=[1], y=[1]), timeout=60
@@ -60,7 +60,7 @@ def test_what_is_in_memory_is_answered_while_the_registry_hangs(registry, distur
         assert server.stub.Classify(SECOND, timeout=60).model.version == 2
         until(lambda: len(server.stub.ListModels(pb.ListModelsRequest()).models[0].versions) == 2)
         alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
-        server.logged("live", version=2, alias="champion")
+        server.logged("version live", version=2, alias="champion")
         os.close(gate)
         code, _, _ = server.stop()
     assert code == 0
@@ -74,7 +74,7 @@ def test_a_server_stops_while_its_registry_hangs(registry, disturbance, workers)
         calls = [server.stub.ListModels.future(pb.ListModelsRequest()) for _ in range(2)]
         until(lambda: disturbance.hung() == workers + 2)
         code, output, _ = server.stop()
-        # Answered from memory while the others had time to finish.
+        # The calls were answered from memory during the grace period.
         assert all(call.result(60).models[0].failure for call in calls)
     assert code == 0
     assert output.endswith("Stopped.\n")
@@ -92,21 +92,21 @@ def test_a_second_signal_stops_a_server_whose_registry_hangs(registry, disturban
     assert code == 0
 
 
-def test_a_server_that_starts_on_a_hanging_registry_says_so_and_waits(registry, disturbance):
+def test_a_server_that_starts_on_a_hanging_registry_reports_it_and_waits(registry, disturbance):
     disturbance.hang()
     with serving(registry, disturbance) as server:
         assert "NOT_SERVING" in server.announcement[0]
         assert "has not answered for 10 seconds" in server.announcement[0]
-        server.logged("no answer from the registry")
+        server.logged("registry does not respond")
         assert refused(server.stub.Classify, POINT).code() is grpc.StatusCode.UNAVAILABLE
         gate = disturbance.end()
-        server.logged("live", version=1)
+        server.logged("version live", version=1)
         os.close(gate)
         assert server.stub.Classify(POINT, timeout=60).model.version == 1
         assert server.stop()[0] == 0
 
 
-def test_calls_that_were_given_up_do_not_stop_the_alias_from_being_followed(registry, disturbance):
+def test_cancelled_calls_do_not_keep_the_server_from_following_the_alias(registry, disturbance):
     publish(registry, scale=3.0, alias="")
     with serving(registry, disturbance) as server:
         disturbance.hang("versions/000003/manifest.json")
@@ -115,8 +115,8 @@ def test_calls_that_were_given_up_do_not_stop_the_alias_from_being_followed(regi
         for call in calls:
             call.cancel()
         alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
-        server.logged("live", version=2, alias="champion")
-        # Others are loaded as well.
+        server.logged("version live", version=2, alias="champion")
+        # Other versions are loaded as well.
         first = pb.ClassifyRequest(model=pb.ModelRef(version=1), x=[1], y=[1])
         assert server.stub.Classify(first, timeout=60).model.version == 1
         assert server.stop()[0] == 0

@@ -1,4 +1,4 @@
-"""Versions change under load: every call is answered, by a version that was live, and rightly."""
+"""Versions are swapped under load: every call gets a correct answer of a version that was live."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def scale_of(version):
 
 
 def expected_of(version):
-    """Return what the version's weights give, by NumPy alone."""
+    """Return the version's quadrants and probabilities, computed by NumPy alone."""
     signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     logits = scale_of(version) * (X @ signs.T)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -40,20 +40,20 @@ def expected_of(version):
 def check_order(outcomes, moves):
     """Check that the versions answered in the order in which the alias moved to them.
 
-    A call that begins when another has ended is never answered by what was live before. `moves`
-    are (time, version), in order; the server may skip some.
+    A call that starts after another has ended is never answered by an earlier version. `moves` is
+    a list of (time, version), in order; the server may skip some.
     """
     events = sorted(
         [(each.begun, 1, each) for each in outcomes] + [(each.ended, 0, each) for each in outcomes],
         key=lambda event: event[:2],
     )
-    seen = 0  # the last move that an ended call has shown to have been followed
-    earliest, shown = {}, {}
-    for _, begins, outcome in events:
-        if begins:
+    seen = 0  # the last move that the answer of an ended call proves
+    earliest, proven = {}, {}
+    for _, starts, outcome in events:
+        if starts:
             earliest[id(outcome)] = seen
         else:
-            shown[id(outcome)] = next(
+            proven[id(outcome)] = next(
                 (
                     i
                     for i in range(earliest[id(outcome)], len(moves))
@@ -61,8 +61,8 @@ def check_order(outcomes, moves):
                 ),
                 None,
             )
-            assert shown[id(outcome)] is not None, outcome
-            seen = max(seen, shown[id(outcome)])
+            assert proven[id(outcome)] is not None, outcome
+            seen = max(seen, proven[id(outcome)])
 
 
 def test_no_call_fails_while_fifty_versions_are_published_and_swapped(registry):
@@ -96,7 +96,7 @@ def test_no_call_fails_while_fifty_versions_are_published_and_swapped(registry):
     assert len({each.answer.model.version for each in load.outcomes}) > VERSIONS / 2
 
 
-def spoil_weights(version):
+def damage_weights(version):
     path = version / "weights.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -104,18 +104,18 @@ def spoil_weights(version):
     path.write_bytes(content)
 
 
-def cut_weights_short(version):
+def truncate_weights(version):
     path = version / "weights.safetensors"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-8])
 
 
-def remove_the_self_test(version):
+def remove_self_test(version):
     (version / "selftest.safetensors").unlink()
 
 
-def let_the_self_test_expect_other_answers(version):
-    """Exchange the self-test for one of other weights, and forge everything that vouches for it."""
+def replace_self_test(version):
+    """Replace the self-test by one of other weights, and forge its size, digest and signature."""
     other = version.parent / "000001" / "selftest.safetensors"
     content = other.read_bytes()
     path = version / "selftest.safetensors"
@@ -132,8 +132,8 @@ def let_the_self_test_expect_other_answers(version):
     manifest.write_bytes(signed(record))
 
 
-def give_it_another_architecture(version):
-    """Say in the manifest, validly signed, that the network has other layers."""
+def change_architecture(version):
+    """Change the layer sizes in the manifest, and sign it again."""
     manifest = version / "manifest.json"
     record = json.loads(manifest.read_bytes())
     record["architecture"]["layer_sizes"] = [2, 5]
@@ -143,39 +143,39 @@ def give_it_another_architecture(version):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("damage", "reason"),
     [
-        (spoil_weights, "weights.safetensors: its sha256 is not the one in the manifest."),
-        (cut_weights_short, "weights.safetensors: expected"),
-        (remove_the_self_test, "selftest.safetensors: No such file or directory."),
-        (let_the_self_test_expect_other_answers, "the self-test failed: row 0 is off by"),
-        (give_it_another_architecture, "the architecture does not fit the signature."),
+        (damage_weights, "weights.safetensors: its sha256 is not the one in the manifest."),
+        (truncate_weights, "weights.safetensors: expected"),
+        (remove_self_test, "selftest.safetensors: No such file or directory."),
+        (replace_self_test, "the self-test failed: row 0 is off by"),
+        (change_architecture, "the architecture does not fit the signature."),
     ],
 )
-def test_a_bad_version_is_never_served_and_shown_with_its_reason(registry, spoil, reason):
+def test_a_bad_version_is_never_served_and_listed_with_its_reason(registry, damage, reason):
     publish(registry)
     publish(registry, scale=2.0, alias="")
-    spoil(registry.path("quadrants", 2))
+    damage(registry.path("quadrants", 2))
     with (
         ServerProcess(registry.root, "--poll", "0.02", "--metrics-port", "0") as server,
         Load(server.address, REQUEST) as load,
     ):
         load.wait_for(200)
         point_champion_by_hand(registry, 2)
-        assert reason in server.logged("not swapped")["reason"]
+        assert reason in server.logged("served version not updated")["reason"]
         load.wait_for(500, beyond=len(load.outcomes))
         listed = server.stub.ListModels(pb.ListModelsRequest(), timeout=10)
-        # Nor is it asked for again at each look: files do not mend themselves.
+        # It is not read again at each poll: damaged files do not repair themselves.
         assert server.scrape()["quadnet_model_load_failures_total", "quadrants"] <= 3
         assert server.scrape()["quadnet_model_failing", "champion", "quadrants"] == 1
         assert server.scrape()["quadnet_model_version", "champion", "quadrants"] == 1
         by_number = pb.ClassifyRequest(model=pb.ModelRef(version=2), x=[1], y=[1])
         refusal = refused(server.stub.Classify, by_number)
-        # A good version after it is taken at once.
+        # A valid version after it is served at once.
         publish(registry, scale=3.0)
-        server.logged("live", version=3)
+        server.logged("version live", version=3)
         load.wait_for(200, beyond=len(load.outcomes))
-        well = server.stub.ListModels(pb.ListModelsRequest(), timeout=10)
+        recovered = server.stub.ListModels(pb.ListModelsRequest(), timeout=10)
     assert not load.failed
     assert {each.answer.model.version for each in load.outcomes} == {1, 3}
     first, second = listed.models[0].versions
@@ -186,17 +186,17 @@ def test_a_bad_version_is_never_served_and_shown_with_its_reason(registry, spoil
     assert str(registry.root) not in str(listed)
     assert refusal.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert reason in refusal.details()
-    assert well.failure == ""
+    assert recovered.failure == ""
 
 
-def test_a_version_that_takes_something_else_does_not_replace_the_one_that_is_called(registry):
+def test_a_version_with_another_signature_does_not_replace_the_served_one(registry):
     publish(registry)
     with (
         ServerProcess(registry.root, "--poll", "0.02") as server,
         Load(server.address, REQUEST) as load,
     ):
         publish(registry, classes=("a", "b", "c", "d"))
-        reason = server.logged("not swapped")["reason"]
+        reason = server.logged("served version not updated")["reason"]
         assert "has the classes a, b, c, d; version 1, which is served, takes 2" in reason
         load.wait_for(200, beyond=len(load.outcomes))
         listed = server.stub.ListModels(pb.ListModelsRequest(), timeout=10)
@@ -205,48 +205,48 @@ def test_a_version_that_takes_something_else_does_not_replace_the_one_that_is_ca
     assert listed.failure == listed.models[0].versions[1].reason == reason
 
 
-def opened_weights(disturbance, version):
+def count_weight_reads(disturbance, version):
     return disturbance.opened(f"versions/{version:06d}/weights.safetensors")
 
 
 def wait_for_polls(disturbance, n):
-    """Wait until the server has looked at the registry so many times more."""
+    """Wait until the server has polled the registry n more times."""
     start = disturbance.opened("registry.json")
     until(lambda: disturbance.opened("registry.json") >= start + n, seconds=60)
 
 
-def test_a_version_that_takes_something_else_is_read_once(registry, tmp_path):
+def test_a_version_with_another_signature_is_read_once(registry, tmp_path):
     publish(registry)
     disturbance = Disturbance(tmp_path / "disturbance", registry)
     with ServerProcess(registry.root, "--poll", "0.02", env=disturbance.env) as server:
         publish(registry, classes=("a", "b", "c", "d"))
-        server.logged("not swapped")
-        assert opened_weights(disturbance, 2) == 1
+        server.logged("served version not updated")
+        assert count_weight_reads(disturbance, 2) == 1
         wait_for_polls(disturbance, 50)
-        assert opened_weights(disturbance, 2) == 1
-        # It answers those who ask for it.
+        assert count_weight_reads(disturbance, 2) == 1
+        # Calls that name the version are answered.
         second = inference_pb.ModelMetadataRequest(name="quadrants", version="2")
         found = InferenceStub(server.channel).ModelMetadata(second, timeout=60)
         assert json.loads(found.properties["classes"]) == ["a", "b", "c", "d"]
-        # One that fits replaces the first, and then it is compared with that.
+        # A version that fits replaces the first; version 2 is then compared with that one.
         publish(registry, scale=3.0)
-        server.logged("live", version=3, alias="champion")
+        server.logged("version live", version=3, alias="champion")
         alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
-        server.logged("not swapped", 2)
+        server.logged("served version not updated", 2)
         alias_changes.set_aliases(registry, "quadrants", {"champion": 1}, reason="")
-        server.logged("live", 2, version=1, alias="champion")
+        server.logged("version live", 2, version=1, alias="champion")
         assert server.stub.Classify(REQUEST, timeout=60).model.version == 1
 
 
-def test_a_version_that_cannot_be_loaded_is_tried_less_and_less_often(registry, tmp_path):
+def test_a_version_that_cannot_be_loaded_is_retried_with_back_off(registry, tmp_path):
     publish(registry)
     publish(registry, scale=2.0, alias="candidate")
     disturbance = Disturbance(tmp_path / "disturbance", registry)
     with ServerProcess(registry.root, "--poll", "0.02", env=disturbance.env) as server:
-        # There is too little memory for it.
+        # As with too little memory.
         disturbance.fail("versions/000002/weights.safetensors")
         alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
-        reason = server.logged("not swapped")["reason"]
+        reason = server.logged("served version not updated")["reason"]
         assert reason == (
             "Version 2 of model 'quadrants' cannot be loaded at the moment; the server's log says "
             "more."
@@ -257,14 +257,14 @@ def test_a_version_that_cannot_be_loaded_is_tried_less_and_less_often(registry, 
                 error = refused(server.stub.Classify, pb.ClassifyRequest(model=ref, x=[1], y=[1]))
                 assert error.code() is grpc.StatusCode.UNAVAILABLE
                 assert error.details() == reason
-        # After 1, 2, 4, ... seconds.
-        assert 1 <= opened_weights(disturbance, 2) <= 8
+        # Retries come after 1, 2, 4, ... seconds.
+        assert 1 <= count_weight_reads(disturbance, 2) <= 8
         listed = server.stub.ListModels(pb.ListModelsRequest(), timeout=60)
         assert listed.models[0].versions[1].state == pb.VersionSummary.STATE_FAILED
         assert listed.models[0].versions[1].reason == listed.failure == reason
         assert server.stub.Classify(REQUEST, timeout=60).model.version == 1
         disturbance.end()
-        server.logged("live", version=2, alias="champion")
+        server.logged("version live", version=2, alias="champion")
         assert server.stub.Classify(REQUEST, timeout=60).model.version == 2
 
 
@@ -278,7 +278,7 @@ def empty(root, away):
 
 
 def make_unreadable(root, away):
-    """Put a file where the directory was: that cannot be listed, by root either."""
+    """Replace the directory by a file: not even root can list that."""
     (root / "models/quadrants/aliases").rename(away)
     (root / "models/quadrants/aliases").write_text("a file")
 
@@ -291,20 +291,20 @@ def damage_the_marker(root, away):
 CANDIDATE = pb.ClassifyRequest(model=pb.ModelRef(alias="candidate"), x=[1], y=[1])
 
 
-def test_what_callers_ask_for_outlives_a_registry_that_goes_in_parts(registry):
+def test_loaded_versions_survive_a_registry_that_is_deleted_piece_by_piece(registry):
     publish(registry)
     publish(registry, scale=2.0, alias="candidate")
     with ServerProcess(registry.root, "--poll", "0.02") as server:
         assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
-        # What a large directory's deletion looks like on the way.
+        # This is how the deletion of a large directory looks half-way.
         shutil.rmtree(registry.root / "models/quadrants/aliases")
-        assert "has no alias" in server.logged("not swapped")["reason"]
+        assert "has no alias" in server.logged("served version not updated")["reason"]
         shutil.rmtree(registry.root)
-        assert "There is no model" in server.logged("not swapped", 2)["reason"]
+        assert "There is no model" in server.logged("served version not updated", 2)["reason"]
         assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
 
 
-def test_an_alias_that_is_taken_away_is_answered_no_longer(registry):
+def test_a_removed_alias_is_no_longer_answered(registry):
     publish(registry)
     publish(registry, scale=2.0, alias="candidate")
     with ServerProcess(registry.root, "--poll", "0.02") as server:
@@ -322,7 +322,7 @@ def is_unknown(server, request):
 
 
 @pytest.mark.parametrize("harm", [delete, empty, make_unreadable, damage_the_marker])
-def test_without_its_registry_the_server_goes_on_and_recovers(registry, tmp_path, harm):
+def test_the_server_answers_without_its_registry_and_recovers(registry, tmp_path, harm):
     publish(registry)
     publish(registry, scale=2.0, alias="candidate")
     copy = tmp_path / "copy"
@@ -334,9 +334,9 @@ def test_without_its_registry_the_server_goes_on_and_recovers(registry, tmp_path
         assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
         load.wait_for(100)
         harm(registry.root, tmp_path / "away")
-        server.logged("not swapped")
+        server.logged("served version not updated")
         load.wait_for(200, beyond=len(load.outcomes))
-        # What was asked for before is still there, too.
+        # Versions that were loaded on demand are still answered.
         assert server.stub.Classify(CANDIDATE, timeout=10).model.version == 2
         health = health_pb2_grpc.HealthStub(server.channel).Check(
             health_pb2.HealthCheckRequest(), timeout=10
@@ -352,7 +352,7 @@ def test_without_its_registry_the_server_goes_on_and_recovers(registry, tmp_path
         shutil.rmtree(registry.root, ignore_errors=True)
         copy.rename(registry.root)
         publish(registry, scale=3.0)
-        server.logged("live", version=3)
+        server.logged("version live", version=3)
         load.wait_for(100, beyond=len(load.outcomes))
     assert not load.failed
     assert {each.answer.model.version for each in load.outcomes} == {1, 3}

@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_what_answers(tmp_path
         loaded = [[v.state for v in model.versions] for model in listed.models]
         assert loaded == [[pb.VersionSummary.STATE_LOADED]] * 2 + [[]]
         assert listed.failure == ""
-        assert str(registry.root) in server.logged("not listed", model="third")["reason"]
+        assert str(registry.root) in server.logged("model not listed", model="third")["reason"]
 
         (registry.root / "models").rename(tmp_path / "away")
         (registry.root / "models").write_text("a file")
@@ -201,14 +201,14 @@ def test_other_models_aliases_are_followed_too(tmp_path):
         request = pb.ClassifyRequest(model=pb.ModelRef(name="other"), x=[1], y=[1])
         assert server.stub.Classify(request).model.version == 1
         publish(registry, "other", scale=3.0)
-        server.logged("live", model="other", version=2)
+        server.logged("version live", model="other", version=2)
         assert server.stub.Classify(request).model.version == 2
         # What its model no longer has is no longer answered.
         request = pb.ClassifyRequest(model=pb.ModelRef(name="other", alias="best"))
         alias_changes.set_aliases(registry, "other", {"best": 1}, reason="")
         assert server.stub.Classify(request).model.version == 1
         alias_changes.set_aliases(registry, "other", {"best": 2}, reason="")
-        server.logged("live", model="other", alias="best", version=2)
+        server.logged("version live", model="other", alias="best", version=2)
         assert server.stub.Classify(request).model.version == 2
 
 

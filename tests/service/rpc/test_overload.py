@@ -254,4 +254,4 @@ def test_metadata_that_are_no_text_leave_no_traceback(registry):
             connection.send(stream, message(content))
             assert connection.status(stream) == 0
         server.calls(1)
-        assert {line["event"] for line in server.log()} == {"live", "call"}
+        assert {line["event"] for line in server.log()} == {"version live", "call"}

@@ -75,4 +75,4 @@ def test_refused_calls_that_send_nothing_are_refused_all_the_same(registry, toke
         request = pb.ClassifyRequest(x=[1], y=[1])
         assert server.stub.Classify(request, timeout=20, metadata=TOKEN).model.version == 1
         server.calls(6)
-        assert {line["event"] for line in server.log()} == {"live", "call"}
+        assert {line["event"] for line in server.log()} == {"version live", "call"}

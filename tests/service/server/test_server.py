@@ -81,12 +81,12 @@ def test_an_alias_or_model_that_is_missing_at_the_start_is_named_and_waited_for(
     more = ("--poll", "0.05", "--workers", workers)
     with ServerProcess(registry.root, *options, *more) as server:
         assert f"NOT_SERVING: {reason} Waiting for alias" in server.announcement[0]
-        assert server.logged("not swapped")["reason"] == reason
+        assert server.logged("served version not updated")["reason"] == reason
         if "--alias" in options:
             alias_changes.set_aliases(registry, "quadrants", {"champoin": 2}, reason="")
         else:
             publish(registry, "quadrant")
-        server.logged("live")
+        server.logged("version live")
         until(lambda: quadnet("health", "--port", server.port).returncode == 0, seconds=60)
 
 
@@ -115,18 +115,21 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
         # By hand, because the registry refuses to point an alias at a version that is corrupt.
         point_champion_by_hand(registry, 3)
         # The log's line says that the server has tried.
-        line = server.logged("not swapped")
+        line = server.logged("served version not updated")
         assert "3 of model 'quadrants' must not be used: weights.safetensors" in line["reason"]
         assert version_served(server) == 1
 
         # Nor does a log of aliases that cannot be read.
         generation = append_aliases_by_hand(registry, b"{")
-        line = server.logged("not swapped", 2)
+        line = server.logged("served version not updated", 2)
         assert f"{generation:08d}.json cannot be read" in line["reason"]
         assert version_served(server) == 1
 
         (registry.root / "models").rename(registry.root / "away")
-        assert "There is no model 'quadrants'" in server.logged("not swapped", 3)["reason"]
+        assert (
+            "There is no model 'quadrants'"
+            in server.logged("served version not updated", 3)["reason"]
+        )
         assert version_served(server) == 1
         code, _, _ = server.stop()
         assert code == 0
@@ -165,7 +168,7 @@ def test_a_signal_stops_the_server_with_code_0(registry, number):
         assert version_served(server) == 1
         code, out, log = server.stop(number)
         assert (code, out) == (0, "Stopped.\n")
-        assert sorted(line["event"] for line in log) == ["call", "live", "stopping"]
+        assert sorted(line["event"] for line in log) == ["call", "stopping", "version live"]
 
 
 def test_a_burst_of_signals_stops_it_once(registry):

@@ -98,7 +98,7 @@ def test_a_worker_that_dies_is_replaced_and_the_others_answer(registry):
             os.kill(first, signal.SIGKILL)
             died = server.logged("worker died")
             load.wait_for(500, beyond=len(load.outcomes))
-            server.logged("live", 3)
+            server.logged("version live", 3)
             load.wait_for(500, beyond=len(load.outcomes))
             workers = children_of(server.process.pid)
         assert (died["pid"], died["exit_code"]) == (first, -signal.SIGKILL)
@@ -119,11 +119,11 @@ def test_one_that_dies_again_and_again_is_replaced_more_and_more_slowly(registry
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2") as server:
         # The log is a moment behind: who is killed before it has logged says nothing.
-        server.logged("live", 2)
+        server.logged("version live", 2)
         for n in range(1, 4):
             os.kill(children_of(server.process.pid)[-1], signal.SIGKILL)
             server.logged("worker died", n)
-            server.logged("live", 2 + n)
+            server.logged("version live", 2 + n)
         pauses = [line["restarted_in"] for line in server.log() if line["event"] == "worker died"]
         # However slowly: each of them died within the seconds after which it is a new case.
         assert pauses == [0.1, 0.2, 0.4]
@@ -271,7 +271,7 @@ def test_a_worker_that_does_not_answer_is_replaced(registry):
         assert server.logged("worker does not answer")["pid"] == halted
         died = server.logged("worker died")
         assert (died["pid"], died["exit_code"]) == (halted, -signal.SIGKILL)
-        server.logged("live", 3)
+        server.logged("version live", 3)
         until(lambda: server.scrape()["quadnet_worker_restarts_total",] == 1)
         workers = children_of(server.process.pid)
         assert other in workers
@@ -322,7 +322,7 @@ def test_a_whole_server_that_was_halted_loses_no_worker(registry):
 def test_a_worker_for_which_the_system_has_no_room_is_replaced_later(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2", "--metrics-port", "0") as server:
-        server.logged("live", 2)
+        server.logged("version live", 2)
         pid = server.process.pid
         first, _ = children_of(pid)
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -335,7 +335,7 @@ def test_a_worker_for_which_the_system_has_no_room_is_replaced_later(registry):
         assert len(children_of(pid)) == 1
         assert server.stub.Classify(REQUEST, timeout=10, wait_for_ready=True).model.version == 1
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        server.logged("live", 3)
+        server.logged("version live", 3)
         assert len(children_of(pid)) == 2
         assert server.stop()[0] == 0
 
@@ -416,7 +416,7 @@ def test_all_workers_follow_the_registry(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2", "--poll", "0.02") as server:
         publish(registry, scale=2.0)
-        server.logged("live", 2, version=2)
+        server.logged("version live", 2, version=2)
         with Load(server.address, REQUEST, in_flight=16, connections=16, at_most=200) as load:
             load.wait_for_all(60)
         assert {each.answer.model.version for each in load.outcomes} == {2}

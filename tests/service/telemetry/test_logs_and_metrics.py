@@ -229,7 +229,7 @@ def test_cancelled_and_late_calls_log_only_call_lines(registry):
                     call.result()
         code, _, lines = server.stop()
     assert code == 0
-    assert {line["event"] for line in lines} == {"live", "call", "stopping"}
+    assert {line["event"] for line in lines} == {"version live", "call", "stopping"}
     assert len([line for line in lines if line["event"] == "call"]) > 1000
 
 
