@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
 from service.inference_v2.outputs import Output
-from service.rpc.compute_thread import Slices, rows_at_once
+from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays
 
@@ -43,14 +43,18 @@ class Batch:
         # The probabilities that are still to be written.
         self._kept: list[FloatArray] = []
 
-    async def run(self, slices: Slices) -> None:
+    async def run(self, compute_thread: ComputeThread) -> None:
         """Compute in the slices of Classify, so that the numbers are the same, and write."""
         layer_sizes = self._model.predictor.network.layer_sizes
-        await slices.run(len(self._X), rows_at_once(layer_sizes), self._compute)
+        await compute_thread.run_in_slices(
+            len(self._X), rows_per_millisecond(layer_sizes), self._compute
+        )
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.most_rows is not None:
                 P = np.concatenate(self._kept)
-                await slices.run(len(P), output.most_rows, partial(_write, output, values, P))
+                await compute_thread.run_in_slices(
+                    len(P), output.most_rows, partial(_write, output, values, P)
+                )
 
     def _compute(self, rows: slice) -> None:
         # By class, as Classify computes them: the same numbers, to the last bit.

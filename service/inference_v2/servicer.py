@@ -13,8 +13,8 @@ from service.models.catalogue import list_loaded_models, list_models, public_rea
 from service.models.live_models import LiveModels
 from service.models.registry_reads import CheckCallers
 from service.rpc.call import Call
-from service.rpc.compute_thread import Slices
-from service.rpc.handlers import Guard, Handler
+from service.rpc.compute_thread import ComputeThread
+from service.rpc.handlers import Handler, HandlerFactory
 from service.settings import ServeSettings
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire.checks import check_answer_size
@@ -33,7 +33,7 @@ class InferenceServicer:
     Parameters
     ----------
     live : LiveModels
-    slices : Slices
+    compute_thread : ComputeThread
     settings : ServeSettings
         Whose limits are kept, or published.
     is_ready : callable
@@ -43,12 +43,12 @@ class InferenceServicer:
     def __init__(
         self,
         live: LiveModels,
-        slices: Slices,
+        compute_thread: ComputeThread,
         settings: ServeSettings,
         is_ready: Callable[[], bool],
     ) -> None:
         self._live = live
-        self._slices = slices
+        self._compute_thread = compute_thread
         self._max_rows = settings.max_points
         self._limits = {
             "max_rows": settings.max_points,
@@ -58,7 +58,7 @@ class InferenceServicer:
         self._is_ready = is_ready
         self._statistics = Statistics()
 
-    def handlers(self, guard: Guard) -> dict[str, Handler]:
+    def make_handlers(self, factory: HandlerFactory) -> dict[str, Handler]:
         """Return the service's methods, by name, with the policies around them."""
         health = {"ServerLive": self.server_live, "ServerReady": self.server_ready}
         others = {
@@ -71,7 +71,7 @@ class InferenceServicer:
             "RepositoryIndex": self.repository_index,
         }
         return {
-            name: guard.unary(f"{SERVICE}/{name}", method, is_health=name in health)
+            name: factory.make_unary(f"{SERVICE}/{name}", method, is_health=name in health)
             for name, method in (health | others).items()
         }
 
@@ -127,7 +127,7 @@ class InferenceServicer:
             asked = outputs.asked_for(request, model, raw=bool(raw))
             batch = Batch(model, X, asked)
             decoded = time.perf_counter_ns()
-            await batch.run(self._slices)
+            await batch.run(self._compute_thread)
             computed = time.perf_counter_ns()
             answer = batch.encode(request.id, raw=bool(raw))
             check_answer_size(
@@ -190,7 +190,7 @@ class InferenceServicer:
             call.release_slot()
             model = await self._live.load(name, version=number, alias=alias)
             call.take_slot()
-        call.answered_by(model)
+        call.note_version(model)
         return model
 
     async def _read(self, read: Callable[[CheckCallers], T], call: Call) -> T:

@@ -18,7 +18,7 @@ from service.playground.sandbox_request import inspected, train_recipe
 from service.playground.sandbox_run import Sandbox, decision_map, judge, probabilities
 from service.quadrant_v1 import codec, description
 from service.rpc.call import Call
-from service.rpc.handlers import Guard, Handler
+from service.rpc.handlers import Handler, HandlerFactory
 from service.rpc.policies.access_log import AccessLog
 from service.rpc.policies.accounting import Accounting
 from service.rpc.policies.admission import Admission
@@ -55,11 +55,11 @@ class PlaygroundServer:
     def __init__(self, *, max_runs: int = MAX_RUNS, max_seconds: float = MAX_SECONDS) -> None:
         self._max_seconds = max_seconds
         self._accounting = Accounting(AccessLog())
-        runs = self._guard(max_runs)
-        looks = self._guard(_MAX_LOOKS)
+        runs = self._make_factory(max_runs)
+        looks = self._make_factory(_MAX_LOOKS)
         handlers: dict[str, Handler] = {
-            "Train": runs.server_stream(f"{SERVICE}/Train", self.train),
-            "Inspect": looks.unary(f"{SERVICE}/Inspect", self.inspect),
+            "Train": runs.make_server_stream(f"{SERVICE}/Train", self.train),
+            "Inspect": looks.make_unary(f"{SERVICE}/Inspect", self.inspect),
         }
         self._server = grpc.aio.server(
             options=[
@@ -71,9 +71,9 @@ class PlaygroundServer:
         self._server.add_generic_rpc_handlers((generic,))
         self.port = self._server.add_insecure_port(f"{DEFAULT_HOST}:0")
 
-    def _guard(self, limit: int) -> Guard:
+    def _make_factory(self, limit: int) -> HandlerFactory:
         policies = [self._accounting, Admission(limit), Deadline()]
-        return Guard(policies, limit=limit, message_timeout=_MESSAGE_SECONDS)
+        return HandlerFactory(policies, limit=limit, message_timeout=_MESSAGE_SECONDS)
 
     async def start(self) -> None:
         """Begin to answer."""

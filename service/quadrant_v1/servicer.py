@@ -9,8 +9,8 @@ from service.models.live_models import LiveModels
 from service.quadrant_v1 import codec, description
 from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import Call
-from service.rpc.compute_thread import Slices, rows_at_once
-from service.rpc.handlers import Guard, Handler
+from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
+from service.rpc.handlers import Handler, HandlerFactory
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire.checks import check_answer_size
 from service.wire.messages import parse_message
@@ -20,14 +20,14 @@ class QuadrantServicer:
     """Answers from live models, up to `max_points` points and `max_bytes` of answer a message."""
 
     def __init__(
-        self, live: LiveModels, slices: Slices, *, max_points: int, max_bytes: int
+        self, live: LiveModels, compute_thread: ComputeThread, *, max_points: int, max_bytes: int
     ) -> None:
         self._live = live
-        self._slices = slices
+        self._compute_thread = compute_thread
         self._max_points = max_points
         self._max_bytes = max_bytes
 
-    def handlers(self, guard: Guard) -> dict[str, Handler]:
+    def make_handlers(self, factory: HandlerFactory) -> dict[str, Handler]:
         """Return the service's methods, by name, with the policies around them."""
         unary = {
             "Classify": self.classify,
@@ -36,14 +36,14 @@ class QuadrantServicer:
             "Explain": self.explain,
         }
         handlers = {
-            name: guard.unary(f"{SERVICE}/{name}", method) for name, method in unary.items()
+            name: factory.make_unary(f"{SERVICE}/{name}", method) for name, method in unary.items()
         }
-        handlers["ClassifyStream"] = guard.stream(f"{SERVICE}/ClassifyStream", self.classify)
+        handlers["ClassifyStream"] = factory.make_stream(f"{SERVICE}/ClassifyStream", self.classify)
         return handlers
 
     async def classify(self, content: bytes, call: Call) -> bytes:
         """Say the quadrant of each point."""
-        request, X = await self._slices.decode(
+        request, X = await self._compute_thread.decode_message(
             content, partial(codec.decode_points, max_points=self._max_points)
         )
         model = await self._get(request, call)
@@ -53,8 +53,8 @@ class QuadrantServicer:
             min_certainty=request.min_certainty,
             all_certainties=request.all_certainties,
         )
-        await self._slices.run(
-            len(X), rows_at_once(model.predictor.network.layer_sizes), answers.compute
+        await self._compute_thread.run_in_slices(
+            len(X), rows_per_millisecond(model.predictor.network.layer_sizes), answers.compute
         )
         answer = answers.encode()
         check_answer_size(
@@ -84,7 +84,7 @@ class QuadrantServicer:
         n_bytes = description.size_of_description(model.predictor.network)
         self._check_fits(n_bytes, "read the version from the registry", at_least=True)
         aliases = self._live.aliases(model)
-        answer = await self._slices.build(
+        answer = await self._compute_thread.run_by_size(
             n_bytes, lambda: description.describe(model, aliases).SerializeToString()
         )
         self._check_fits(len(answer), "read the version from the registry")
@@ -98,7 +98,7 @@ class QuadrantServicer:
         instead = "ask Classify or ModelInfer, whose answers have no terms"
         n_bytes = description.size_of_explanation(model.predictor.network)
         self._check_fits(n_bytes, instead, at_least=True)
-        answer = await self._slices.build(
+        answer = await self._compute_thread.run_by_size(
             n_bytes, lambda: description.explain(model, x).SerializeToString()
         )
         self._check_fits(len(answer), instead)
@@ -130,5 +130,5 @@ class QuadrantServicer:
             model = self._live.find_in_memory()
         # Without a reference it is the default one, and not None.
         assert model is not None
-        call.answered_by(model)
+        call.note_version(model)
         return model

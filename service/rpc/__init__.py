@@ -1,4 +1,4 @@
-"""What stands around every method: policies, limits, errors, the thread for long computations.
+"""What surrounds every method: policies, limits, errors, and the thread for long computations.
 
-Imports net, telemetry and wire; both APIs import it, and it knows neither. Start at `handlers`.
+Imports net, telemetry and wire. Both APIs import it, and it imports neither. Start at `handlers`.
 """

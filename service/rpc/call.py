@@ -1,4 +1,4 @@
-"""One call on its way through the server: what the policies look at, and what is noted of it."""
+"""One call on its way through the server: what policies read, and what is logged about it."""
 
 import asyncio
 import os
@@ -13,11 +13,12 @@ from quadnet.registry.version_files import Model
 
 REQUEST_ID = "x-request-id"
 
-_SECONDS_ON_THE_WAY, _ROUNDING = 0.02, 0.01
-"""By how much a client's deadline may be ahead of the server's.
+_TRANSIT_SECONDS, _ROUNDING = 0.02, 0.01
+"""By how much a client's deadline may be earlier than the server's.
 
-A client ends its call at its own deadline. The server's is later, by the way of the request, which
-is taken for a quarter of short timeouts, and by gRPC's rounding, which is up to a hundredth.
+A client ends its call at its own deadline. The server's deadline is later by the transit time of
+the request, which is assumed to be at most a quarter of the timeout, and by gRPC's rounding of
+timeouts, which is up to one hundredth.
 """
 
 # As text: at run time grpcio's types cannot be subscripted.
@@ -25,23 +26,40 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class Slot(Protocol):
-    """What a call holds of the policies while it makes an answer."""
+    """The place that a call occupies while it computes an answer."""
 
     def take(self) -> None:
-        """Let the policies' work begin, unless it has; raises what refuses the call."""
+        """Take the slot unless it is held; raise the error of a policy that refuses."""
 
     def release(self) -> None:
-        """Let the policies' work end, unless it has."""
+        """Release the slot if it is held."""
 
 
 @dataclass(slots=True)
 class Call:
     """One call.
 
-    `method` is such as ``quadrant.v1.QuadrantService/Classify``. `waited` is how many seconds the
-    call lay inside gRPC before it began, and `queued` how many calls lay there. `status`, `points`,
-    `model` and `version` are known once it has been answered, `seconds` and `peer` once it has
-    ended. `has_read` says whether the call has got as far as to read its message.
+    Attributes
+    ----------
+    method : str
+        Such as ``quadrant.v1.QuadrantService/Classify``.
+    context : grpc.aio.ServicerContext
+    metadata : dict
+    request_id : str
+    waited : float
+        Seconds that the call waited inside gRPC before it started.
+    queued : int
+        Number of calls that waited there when it started.
+    has_read : bool
+        Whether the call has begun to read its message.
+    started : float
+        Start of the call, on the performance counter.
+    status, points, model, version
+        The result, set once the call is answered.
+    seconds, peer
+        Duration and address of the caller, set once the call has ended.
+    slot : Slot or None
+        The slot, while the call works.
     """
 
     method: str
@@ -61,52 +79,54 @@ class Call:
     slot: Slot | None = None
 
     @classmethod
-    def begin(cls, method: str, context: Context, waited: float = 0.0, queued: int = 0) -> "Call":
-        """Note a call that has just come in, and give it an id if it brought none."""
+    def from_context(
+        cls, method: str, context: Context, waited: float = 0.0, queued: int = 0
+    ) -> "Call":
+        """Return a call that has just started, with its own request id or a new one."""
         metadata = dict(context.invocation_metadata() or ())
         request_id = str(metadata.get(REQUEST_ID, ""))
-        # What a caller sends is written into logs and sent back: neither for ever nor in binary.
+        # The id is logged and sent back, so it must be short and printable.
         if not (0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable()):
             request_id = os.urandom(8).hex()
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         return cls(method, context, metadata, request_id, waited, queued)
 
-    def ended(self) -> None:
-        """Note how long it took and who had asked, which gRPC soon forgets."""
+    def note_end(self) -> None:
+        """Record the duration and the peer, which gRPC soon discards."""
         self.seconds = time.perf_counter() - self.started
         self.peer = self.context.peer()
 
-    def answered_by(self, model: Model) -> None:
-        """Note which version answers."""
+    def note_version(self, model: Model) -> None:
+        """Record the version that answers."""
         self.model, self.version = model.manifest.model, model.manifest.version
 
     def release_slot(self) -> None:
-        """Hold no slot from now on: the call is about to wait for the registry."""
+        """Release the slot, because the call is about to wait for the registry."""
         if self.slot is not None:
             self.slot.release()
 
     def take_slot(self) -> None:
-        """Take a slot again; raise Overloaded if there is none."""
+        """Take a slot again; raise Overloaded if none is free."""
         if self.slot is not None:
             self.slot.take()
 
-    def status_of_caller_that_left(self) -> grpc.StatusCode:
-        """Return what the caller of a call that was ended from outside saw."""
-        # None without a deadline, whatever grpcio's types say.
+    def status_after_caller_left(self) -> grpc.StatusCode:
+        """Return the status that the caller saw when it ended the call or its deadline passed."""
+        # None without a deadline; grpcio's types do not declare that.
         remaining = cast("float | None", self.context.time_remaining())
         if remaining is None:
             return grpc.StatusCode.CANCELLED
         given = time.perf_counter() - self.started + remaining
-        late = remaining <= min(_SECONDS_ON_THE_WAY, given / 4) + _ROUNDING * given
+        late = remaining <= min(_TRANSIT_SECONDS, given / 4) + _ROUNDING * given
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
 async def read_message(context: Context) -> Any:
-    """Return the next message of a call, or EOF; grpcio's own read leaks if it is cancelled.
+    """Return the next message of a call, or EOF, without the leak of grpcio's own read.
 
     grpcio frees the memory of a read only in the coroutine that waits for it. A cancelled call
-    would cancel that coroutine, and 100 bytes would be lost (grpc issue 43360). In a task of its
-    own the read ends by itself, which it does as soon as the call has ended.
+    would cancel that coroutine and leak 100 bytes (grpc issue 43360). In a separate task the read
+    completes, as soon as the call has ended.
     """
     reading = asyncio.ensure_future(context.read())
     reading.add_done_callback(_retrieve_error)
@@ -114,6 +134,6 @@ async def read_message(context: Context) -> Any:
 
 
 def _retrieve_error(reading: "asyncio.Future[Any]") -> None:
-    """Look at the error of a read that is no longer waited for, or asyncio logs it."""
+    """Retrieve the error of a read that has no waiter, or asyncio logs it."""
     if not reading.cancelled():
         reading.exception()

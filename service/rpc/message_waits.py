@@ -1,8 +1,8 @@
 """Calls that wait for a message from their caller.
 
-Such a call does no work, so it holds no slot of `policies.admission`. What it may hold is memory:
-the part of its message that has arrived. The number of such calls has a limit of its own, and the
-call that has waited longest makes room for one that has just come.
+Such a call does no work, so it holds no slot of `policies.admission`. But it may hold memory: the
+part of its message that has arrived. So the number of such calls has a separate limit. At the
+limit, a new call evicts the one that has waited longest.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from typing import Any
 
 from quadnet.errors import MessageTimeout, QuadnetError
 from service.rpc.call import Call, read_message
-from service.rpc.policies.admission import refusal
+from service.rpc.policies.admission import overload_error
 
 _SWEEP_SECONDS = 0.25
 
 
 @dataclass(slots=True)
 class _Wait:
-    """One call that waits, and the error that ends the wait early, if one does."""
+    """One waiting call, and the error that ends its wait early, if any."""
 
     call: Call
     task: "asyncio.Task[Any]"
@@ -28,43 +28,43 @@ class _Wait:
 
 
 class MessageWaits:
-    """The calls of one kind that wait for a message.
+    """The waiting calls of one kind.
 
     Parameters
     ----------
     limit : int
-        The most calls that may wait at a time.
-    patience : float
-        Seconds after which a waiting call may be ended to make room for another. While all are
-        younger than that, a new call is refused instead.
+        Maximum number of waiting calls.
+    eviction_age : float
+        Seconds after which a waiting call may be ended to make room for a new one. If no call has
+        waited that long, the new call is refused instead.
     timeout : float or None
-        Seconds in which a message has to arrive; None for calls that may be idle for any time.
+        Seconds within which a message must arrive; None for calls that may be idle without limit.
     """
 
-    def __init__(self, limit: int, *, patience: float, timeout: float | None) -> None:
+    def __init__(self, limit: int, *, eviction_age: float, timeout: float | None) -> None:
         self._limit = limit
-        self._patience = patience
+        self._eviction_age = eviction_age
         self._timeout = timeout
-        # In the order in which the waits began.
+        # Ordered by start of the wait.
         self._waits: dict[asyncio.Task[Any], _Wait] = {}
-        self._ends_idle: Callable[[], QuadnetError] | None = None
-        self._longest_idle = 0.0
+        self._idle_error: Callable[[], QuadnetError] | None = None
+        self._max_idle_seconds = 0.0
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def message(self, call: Call) -> object:
+    async def receive(self, call: Call) -> object:
         """Return the call's next message, or `grpc.aio.EOF`.
 
         Raises
         ------
         Overloaded
-            If too many calls wait, or this one has made room for another.
+            If too many calls wait, or this call is evicted.
         MessageTimeout
             If the message does not arrive in time.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         if len(self._waits) >= self._limit:
-            self._make_room(call, now)
+            self._evict_longest_wait(call, now)
         task = asyncio.current_task()
         assert task is not None
         wait = self._waits[task] = _Wait(call, task, now)
@@ -81,27 +81,27 @@ class MessageWaits:
             del self._waits[task]
 
     def end_idle(self, seconds: float, error: Callable[[], QuadnetError]) -> None:
-        """From now on, end each wait that has lasted for so many seconds, with this error."""
-        self._longest_idle, self._ends_idle = seconds, error
+        """From now on, end each wait that has lasted this long, with this error."""
+        self._max_idle_seconds, self._idle_error = seconds, error
         self._sweep()
 
     def close(self) -> None:
-        """Stop looking at the waits: no call is left."""
+        """Stop checking the waits, after the last call."""
         if self._sweeping is not None:
             self._sweeping.cancel()
 
-    def _make_room(self, call: Call, now: float) -> None:
-        """End the longest wait, or refuse the new call if no wait is long enough."""
+    def _evict_longest_wait(self, call: Call, now: float) -> None:
+        """End the longest wait, or refuse the new call if no wait has lasted long enough."""
         oldest = next((wait for wait in self._waits.values() if wait.error is None), None)
-        if oldest is None or now - oldest.since < self._patience:
-            raise refusal(
+        if oldest is None or now - oldest.since < self._eviction_age:
+            raise overload_error(
                 call,
                 f"The server already receives {self._limit} messages, as many as it may at a time. "
                 "Call again in a moment.",
             )
         _interrupt(
             oldest,
-            refusal(
+            overload_error(
                 oldest.call,
                 f"{self._limit} calls waited for a message from their callers, as many as may. "
                 "This one had waited longest and made room for a new one.",
@@ -116,8 +116,8 @@ class MessageWaits:
             waited = now - wait.since
             if wait.error is not None:
                 continue
-            if self._ends_idle is not None and waited >= self._longest_idle:
-                _interrupt(wait, self._ends_idle())
+            if self._idle_error is not None and waited >= self._max_idle_seconds:
+                _interrupt(wait, self._idle_error())
             elif self._timeout is not None and waited >= self._timeout:
                 _interrupt(
                     wait,

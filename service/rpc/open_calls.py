@@ -1,4 +1,4 @@
-"""A count of calls that have begun and not ended."""
+"""A count of calls that have started and not ended."""
 
 import asyncio
 
@@ -6,34 +6,34 @@ import asyncio
 class OpenCalls:
     """Counts calls until gRPC has written the last byte of their answers to the connection.
 
-    That is later than when their methods return.
+    This is later than the return of their methods.
 
     Attributes
     ----------
     n : int
-        How many there are.
+        Number of open calls.
     """
 
     def __init__(self) -> None:
         self.n = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._zero = asyncio.Event()
+        self._zero.set()
 
     def add(self) -> None:
-        """Count the call that begins in the current task."""
+        """Count the call that starts in the current task."""
         self.n += 1
-        self._none.clear()
+        self._zero.clear()
         task = asyncio.current_task()
         assert task is not None
-        # Not `context.add_done_callback`: with it a call refers to itself, and its memory inside
-        # gRPC is kept until the garbage collector runs.
+        # Not `context.add_done_callback`: it makes the call refer to itself, and gRPC would keep
+        # the call's memory until the garbage collector runs.
         task.add_done_callback(self._remove)
 
-    async def wait_for_none(self) -> None:
-        """Wait until all have ended."""
-        await self._none.wait()
+    async def wait_until_zero(self) -> None:
+        """Wait until all calls have ended."""
+        await self._zero.wait()
 
     def _remove(self, _: object) -> None:
         self.n -= 1
         if not self.n:
-            self._none.set()
+            self._zero.set()

@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2
 
 from quadnet.errors import NotFound, listing
 from service.rpc.call import Call
-from service.rpc.handlers import Guard, Handler
+from service.rpc.handlers import Handler, HandlerFactory
 from service.rpc.open_calls import OpenCalls
 from service.wire.messages import parse_message
 
@@ -44,11 +44,11 @@ class Health:
         self._ended = False
         self._watches = OpenCalls()
 
-    def handlers(self, guard: Guard) -> dict[str, Handler]:
+    def make_handlers(self, factory: HandlerFactory) -> dict[str, Handler]:
         """Return the service's methods, by name."""
         return {
-            "Check": guard.probe(f"{NAME}/Check", self._check),
-            "Watch": guard.watch(f"{NAME}/Watch", self._watch),
+            "Check": factory.make_unary_without_policies(f"{NAME}/Check", self._check),
+            "Watch": factory.make_server_stream_without_policies(f"{NAME}/Watch", self._watch),
         }
 
     @property
@@ -70,7 +70,7 @@ class Health:
         """End every watch, and wait until the clients have been sent the end."""
         self._ended = True
         self._notify()
-        await self._watches.wait_for_none()
+        await self._watches.wait_until_zero()
 
     def _set(self, status: int, names: Sequence[str]) -> None:
         self._statuses |= dict.fromkeys(names, status)

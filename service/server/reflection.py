@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from service.rpc.call import Call
-from service.rpc.handlers import Guard, Handler
+from service.rpc.handlers import Handler, HandlerFactory
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
 from service.wire.messages import parse_message
@@ -34,7 +34,7 @@ _FILES = (
 )
 
 
-def services(guard: Guard, others: Iterable[str]) -> dict[str, dict[str, Handler]]:
+def services(factory: HandlerFactory, others: Iterable[str]) -> dict[str, dict[str, Handler]]:
     """Return both services' methods, by name; they list the other services and themselves."""
     # The servicer knows one pool, and the messages of `inference` are not in the others' one.
     pool = descriptor_pool.DescriptorPool()
@@ -52,7 +52,9 @@ def services(guard: Guard, others: Iterable[str]) -> dict[str, dict[str, Handler
         answer: bytes = response.SerializeToString()
         return answer
 
-    return {name: {_METHOD: guard.stream(f"{name}/{_METHOD}", respond)} for name in (ALPHA, V1)}
+    return {
+        name: {_METHOD: factory.make_stream(f"{name}/{_METHOD}", respond)} for name in (ALPHA, V1)
+    }
 
 
 def _file_of_v1() -> bytes:

@@ -23,16 +23,16 @@ from service.quadrant_v1 import codec
 from service.quadrant_v1.servicer import QuadrantServicer
 from service.rpc.backlog import Backlog
 from service.rpc.call import Context
-from service.rpc.compute_thread import Slices
-from service.rpc.handlers import Guard
+from service.rpc.compute_thread import ComputeThread
+from service.rpc.handlers import HandlerFactory
 from service.rpc.policies.access_log import AccessLog
 from service.rpc.policies.accounting import Accounting
 from service.rpc.policies.admission import Admission
 from service.rpc.policies.authentication import Authentication
 from service.rpc.policies.deadline import Deadline
-from service.rpc.policies.draining import Draining, stopping
+from service.rpc.policies.draining import Draining, stopping_error
 from service.rpc.policies.measurement import Measurement
-from service.rpc.policies.policy import Policy
+from service.rpc.policies.policy import CallPolicy
 from service.server import health, reflection
 from service.server.health import Health
 from service.server.stop_signals import stop_signals
@@ -66,12 +66,12 @@ _SECONDS_UNTIL_SILENT = 10.0
 _log = structlog.get_logger(__name__)
 
 
-def policies(settings: ServeSettings, draining: Draining) -> list[Policy]:
+def make_policies(settings: ServeSettings, draining: Draining) -> list[CallPolicy]:
     """Return the policies that the settings ask for, the outermost first.
 
     A server that stops says so, also when it is busy: `draining` comes before the limits.
     """
-    chosen: list[Policy] = [Accounting(AccessLog(), Measurement())]
+    chosen: list[CallPolicy] = [Accounting(AccessLog(), Measurement())]
     if settings.token_file is not None:
         chosen.append(Authentication(settings.token_file))
     return [*chosen, draining, Admission(settings.max_calls), Deadline()]
@@ -102,7 +102,7 @@ class Server:
         self,
         live: LiveModels,
         settings: ServeSettings,
-        policies: Sequence[Policy],
+        policies: Sequence[CallPolicy],
         draining: Draining,
         *,
         transport: Callable[..., grpc.aio.Server] = make_server,
@@ -121,28 +121,28 @@ class Server:
         )
         self._backlog = Backlog()
         self._draining = draining
-        self._guard = guard = Guard(
+        self._handlers = factory = HandlerFactory(
             policies,
             limit=settings.max_calls,
             message_timeout=settings.message_timeout,
             backlog=self._backlog,
             max_bytes=settings.max_message_bytes,
         )
-        slices = Slices()
+        compute_thread = ComputeThread()
         quadrant = QuadrantServicer(
             live,
-            slices,
+            compute_thread,
             max_points=settings.max_points,
             max_bytes=settings.max_message_bytes,
         )
-        tensors = InferenceServicer(live, slices, settings, lambda: self._health.serving)
+        tensors = InferenceServicer(live, compute_thread, settings, lambda: self._health.serving)
         services = {
-            codec.SERVICE: quadrant.handlers(guard),
-            servicer.SERVICE: tensors.handlers(guard),
-            health.NAME: self._health.handlers(guard),
+            codec.SERVICE: quadrant.make_handlers(factory),
+            servicer.SERVICE: tensors.make_handlers(factory),
+            health.NAME: self._health.make_handlers(factory),
         }
         if not settings.no_reflection:
-            services |= reflection.services(guard, services)
+            services |= reflection.services(factory, services)
         self._services = services
         for service, methods in services.items():
             self._server.add_registered_method_handlers(service, methods)
@@ -177,7 +177,7 @@ class Server:
         looked.cancel()
         await self._stop()
         watching.cancel()
-        self._guard.close()
+        self._handlers.close()
         self._backlog.close()
 
     def ask_to_stop(self) -> None:
@@ -201,7 +201,7 @@ class Server:
         await asyncio.gather(finishing, another, return_exceptions=True)
         if self._draining.in_flight.n:
             _log.warning("cut off", calls=self._draining.in_flight.n)
-        self._guard.expect_closed_connections()
+        self._handlers.expect_closed_connections()
         # gRPC would end what is left with CANCELLED, which clients do not try again.
         self._sockets.stop_listening()
         self._sockets.finish_sending(lose_unsent=True)
@@ -211,13 +211,13 @@ class Server:
         """Refuse new calls, let the others end within the grace, then end the connections."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.grace
-        self._guard.end_idle_calls(_IDLE_SECONDS, stopping)
+        self._handlers.end_idle_calls(_IDLE_SECONDS, stopping_error)
         draining = asyncio.create_task(self._draining.drain())
         done, _ = await asyncio.wait((draining,), timeout=self._settings.grace)
         draining.cancel()
         if not done:
             return
-        await self._draining.quiet(
+        await self._draining.wait_until_quiet(
             _QUIET_SECONDS, at_most=min(_MOST_SECONDS_TO_QUIET, max(end - loop.time(), 0))
         )
         # Only now, when no client can begin another watch.
@@ -225,7 +225,7 @@ class Server:
         ending = asyncio.create_task(self._health.end_watches())
         await asyncio.wait((ending,), timeout=max(last - loop.time(), 0))
         ending.cancel()
-        self._guard.expect_closed_connections()
+        self._handlers.expect_closed_connections()
         self._sockets.stop_listening()
         # Every answer has been handed to the kernel. A client that reads slowly has some time.
         while self._sockets.finish_sending() and loop.time() < last:
@@ -258,7 +258,7 @@ class Server:
         self._health.report(serving=self._live.current is not None)
 
     async def _refuse_unknown(self, context: Context) -> None:
-        await self._guard.refuse_unknown(context, self._services)
+        await self._handlers.refuse_unknown(context, self._services)
 
     def _bind(self, *, shared_port: bool) -> int:
         settings = self._settings

@@ -14,7 +14,7 @@ from service.models.live_models import LiveModels
 from service.net import address
 from service.rpc.policies.draining import Draining
 from service.server.process_settings import received
-from service.server.server import Server, policies
+from service.server.server import Server, make_policies
 from service.settings import ServeSettings
 from service.telemetry import logs, metrics
 from service.telemetry.logs import configure_logging
@@ -73,7 +73,9 @@ async def _work_for_supervisor(settings: ServeSettings, output: BinaryIO) -> Non
 def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Server, LiveModels]:
     live = LiveModels(Registry(settings.registry), model=settings.model, alias=settings.alias)
     draining = Draining()
-    server = Server(live, settings, policies(settings, draining), draining, shared_port=shared_port)
+    server = Server(
+        live, settings, make_policies(settings, draining), draining, shared_port=shared_port
+    )
     return server, live
 
 

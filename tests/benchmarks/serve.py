@@ -26,7 +26,7 @@ from quadnet.quadrants import NAMES
 from quadnet.registry import Registry, alias_changes
 from service.rpc.call import Call
 from service.rpc.policies.draining import Draining
-from service.server.server import policies
+from service.server.server import make_policies
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.telemetry.logs import configure_logging
@@ -128,7 +128,7 @@ class Benchmark:
         tokens = self.folder / "tokens"
         tokens.write_text("sesame\n")
         settings = ServeSettings(token_file=tokens)
-        for policy in policies(settings, Draining()):
+        for policy in make_policies(settings, Draining()):
             begun = time.perf_counter()
             for _ in range(10_000):
                 call = Call("Classify", Quiet(), {"authorization": "Bearer sesame"}, "an-id")

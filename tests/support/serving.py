@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.models.live_models import LiveModels
 from service.rpc.policies.draining import Draining
+from service.rpc.policies.policy import CallPolicy
 from service.server.server import Server
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -159,6 +160,15 @@ class _Lines:
         self._thread.join(10)
         self._pipe.close()
         return self.lines
+
+
+class SlowPolicy(CallPolicy):
+    """Blocks the event loop at the start of each call, as a busy machine does."""
+
+    SECONDS = 0.03
+
+    def begin(self, call):
+        time.sleep(self.SECONDS)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The rules for calls, one a file; `service.rpc.handlers` puts them around the methods."""
+"""The rules for calls, one per file. `service.rpc.call_runner` applies them to each call."""

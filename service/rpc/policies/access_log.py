@@ -1,4 +1,4 @@
-"""A line in the log for each call."""
+"""One log line for each call."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ _log = structlog.get_logger(__name__)
 
 
 class AccessLog:
-    """Logs what was asked, by whom, and how it went."""
+    """Logs the method, the status, the duration and the caller of each call."""
 
-    def enter(self, ended: Sequence[Call], in_flight: int) -> None:
-        """Log these calls."""
+    def record(self, ended: Sequence[Call], in_flight: int) -> None:
+        """Log the ended calls."""
         for call in ended:
             _log.info(
                 "call",

@@ -1,7 +1,7 @@
-"""The calls that have ended, handed in batches to those who keep accounts of them.
+"""Passes ended calls in batches to the log and the metrics.
 
-Between two calls the processor's caches are full of other things. Logged and counted a hundred at
-a time, a call costs a third of what it would alone.
+Between two calls the processor's caches fill with other data. If calls are logged and counted a
+hundred at a time, each costs a third of what it costs alone.
 """
 
 import asyncio
@@ -9,55 +9,55 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from service.rpc.call import Call
-from service.rpc.policies.policy import Policy
+from service.rpc.policies.policy import CallPolicy
 
 _SECONDS_BEHIND = 0.02
 
 
-class Account(Protocol):
-    """Somebody who is told of every call that has ended, a moment later."""
+class CallSink(Protocol):
+    """Receives every ended call, a moment after its end."""
 
-    def enter(self, ended: Sequence[Call], in_flight: int) -> None:
-        """Enter these calls; so many others have begun and not ended."""
+    def record(self, ended: Sequence[Call], in_flight: int) -> None:
+        """Record the ended calls, and the number of calls that are in flight now."""
 
 
-class Accounting(Policy):
-    """Notes each call as it ends.
+class Accounting(CallPolicy):
+    """Collects ended calls and passes them on every 20 milliseconds.
 
     Parameters
     ----------
-    *accounts : Account
+    *sinks : CallSink
     """
 
-    def __init__(self, *accounts: Account) -> None:
-        self._accounts = accounts
+    def __init__(self, *sinks: CallSink) -> None:
+        self._sinks = sinks
         self._in_flight = 0
         self._ended: list[Call] = []
         self._due: asyncio.TimerHandle | None = None
 
     def begin(self, call: Call) -> None:
-        """Count the call in."""
+        """Count the call as in flight."""
         self._in_flight += 1
-        self._settle_soon()
+        self._schedule_flush()
 
     def end(self, call: Call) -> None:
-        """Note that the call has ended."""
+        """Queue the ended call."""
         self._in_flight -= 1
-        call.ended()
+        call.note_end()
         self._ended.append(call)
-        self._settle_soon()
+        self._schedule_flush()
 
     def close(self) -> None:
-        """Enter what is left."""
+        """Pass on the queued calls."""
         if self._due is not None:
             self._due.cancel()
-        self._settle()
+        self._flush()
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
         ended, self._ended, self._due = self._ended, [], None
-        for account in self._accounts:
-            account.enter(ended, self._in_flight)
+        for sink in self._sinks:
+            sink.record(ended, self._in_flight)
 
-    def _settle_soon(self) -> None:
+    def _schedule_flush(self) -> None:
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_later(_SECONDS_BEHIND, self._settle)
+            self._due = asyncio.get_running_loop().call_later(_SECONDS_BEHIND, self._flush)

@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens from a file."""
+"""Requires a bearer token from a file."""
 
 import hmac
 from pathlib import Path
@@ -7,16 +7,17 @@ from quadnet.errors import Unauthenticated
 from service.net.reloading import Reloaded
 from service.net.tokens import read_tokens
 from service.rpc.call import Call
-from service.rpc.policies.policy import Policy
+from service.rpc.policies.policy import CallPolicy
 
 
-class Authentication(Policy):
-    """Refuses calls that do not bring one of the file's tokens.
+class Authentication(CallPolicy):
+    """Refuses calls without one of the file's tokens.
 
     Parameters
     ----------
     path : Path
-        Read again when it changes; while it cannot be read, the last tokens count.
+        File of tokens. It is read again when it changes; while it is invalid, the last valid
+        tokens apply.
     """
 
     exempts_health = True
@@ -25,13 +26,13 @@ class Authentication(Policy):
         self._tokens = Reloaded((path,), lambda: read_tokens(path))
 
     def begin(self, call: Call) -> None:
-        """Refuse the call unless its authorization is ``Bearer`` and a token."""
+        """Refuse the call unless its metadata have ``authorization: Bearer TOKEN``."""
         scheme, _, token = str(call.metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated(
                 "The call brings no token. Send the metadata 'authorization: Bearer TOKEN'."
             )
         given = token.strip().encode()
-        # Each in constant time, and all of them, so that time tells nothing of any.
-        if not sum(hmac.compare_digest(given, known) for known in self._tokens.value):
+        # Compared with every token in constant time, so that the duration reveals nothing.
+        if not sum(hmac.compare_digest(given, token) for token in self._tokens.value):
             raise Unauthenticated("The call's token is not one that this server accepts.")

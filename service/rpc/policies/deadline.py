@@ -1,22 +1,23 @@
-"""Work that nobody waits for is not begun."""
+"""Refuses calls whose deadline has passed."""
 
 from quadnet.errors import DeadlinePassed
 from service.rpc.call import Call
-from service.rpc.policies.policy import Policy
+from service.rpc.policies.policy import CallPolicy
 
 
-class Deadline(Policy):
-    """Refuses calls whose deadline has passed before they are looked at.
+class Deadline(CallPolicy):
+    """Refuses calls whose deadline has passed before their work starts.
 
-    Later, the library cancels them, and they end at their next turn: see `compute_thread`.
+    Once the work has started, grpcio cancels late calls, and they stop after the current slice: see
+    `compute_thread`.
     """
 
     def begin(self, call: Call) -> None:
-        """Refuse the call if it is too late."""
+        """Refuse the call if its deadline has passed."""
         self.begin_work(call)
 
     def begin_work(self, call: Call) -> None:
-        """Refuse the call if its message has arrived too late."""
+        """Refuse the call if its message arrived after the deadline."""
         if call.context.time_remaining() == 0:
             raise DeadlinePassed(
                 "The call's deadline passed before the server could begin with it. Allow it more "

@@ -1,33 +1,33 @@
-"""No new calls for a server that is about to stop."""
+"""Refuses new calls while the server is stopping."""
 
 import asyncio
 
 from quadnet.errors import NotReady
 from service.rpc.call import Call
 from service.rpc.open_calls import OpenCalls
-from service.rpc.policies.policy import Policy
+from service.rpc.policies.policy import CallPolicy
 
-_SECONDS_TO_STAY_AWAY = 1.0
+_RETRY_SECONDS = 1.0
 
 
-def stopping() -> NotReady:
-    """Return the error for a call that comes too late, or waits for its caller meanwhile."""
+def stopping_error() -> NotReady:
+    """Return the error for calls that arrive or are idle while the server is stopping."""
     return NotReady(
         "The server is stopping. Call another one, or call again in a moment.",
-        retry_after=_SECONDS_TO_STAY_AWAY,
+        retry_after=_RETRY_SECONDS,
     )
 
 
-class Draining(Policy):
-    """Refuses calls once `drain` has been called, and knows when the others have ended.
+class Draining(CallPolicy):
+    """Refuses calls with UNAVAILABLE once `drain` is called, and waits for the others to end.
 
-    gRPC itself, told to stop, ends with CANCELLED what it has received and not yet handed over.
-    UNAVAILABLE is what clients try again, elsewhere or later.
+    When gRPC itself is stopped, it ends with CANCELLED the calls that it has received and not yet
+    passed to the server. Clients retry UNAVAILABLE, but not CANCELLED.
 
     Attributes
     ----------
     in_flight : OpenCalls
-        The calls that were not refused and have not ended.
+        The accepted calls that have not ended.
     """
 
     exempts_health = True
@@ -38,19 +38,19 @@ class Draining(Policy):
         self._last_refusal = 0.0
 
     def begin(self, call: Call) -> None:
-        """Count the call in, or refuse it."""
+        """Count the call as in flight, or refuse it."""
         if self._draining:
             self._last_refusal = asyncio.get_running_loop().time()
-            raise stopping()
+            raise stopping_error()
         self.in_flight.add()
 
     async def drain(self) -> None:
-        """Refuse new calls from now on, and wait until those that had begun have ended."""
+        """Refuse new calls from now on, and wait until the accepted calls have ended."""
         self._draining = True
-        await self.in_flight.wait_for_none()
+        await self.in_flight.wait_until_zero()
 
-    async def quiet(self, seconds: float, *, at_most: float) -> None:
-        """Go on refusing until no call has come for so many seconds."""
+    async def wait_until_quiet(self, seconds: float, *, at_most: float) -> None:
+        """Wait until no call has arrived for `seconds`, but not longer than `at_most` seconds."""
         loop = asyncio.get_running_loop()
         since = loop.time()
         while (now := loop.time()) < since + at_most:

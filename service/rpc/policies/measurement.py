@@ -1,4 +1,4 @@
-"""Every call counted and timed."""
+"""Counts and times every call for the metrics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from service.telemetry import metrics
 
 
 class Measurement:
-    """Counts calls, points and seconds by method, and what is in flight."""
+    """Updates the metrics of calls, points and seconds by method, and of calls in flight."""
 
-    def enter(self, ended: Sequence[Call], in_flight: int) -> None:
-        """Count these calls."""
+    def record(self, ended: Sequence[Call], in_flight: int) -> None:
+        """Count the ended calls."""
         metrics.CALLS_IN_FLIGHT.set(in_flight)
         calls: Counter[tuple[str, str]] = Counter()
         points: Counter[str] = Counter()

@@ -1,35 +1,35 @@
-"""What a rule for calls can do."""
+"""The interface of a rule for calls."""
 
 from typing import ClassVar
 
 from service.rpc.call import Call
 
 
-class Policy:
-    """One rule for calls. Each method does nothing unless a policy says otherwise.
+class CallPolicy:
+    """One rule for calls. The methods of this base class do nothing.
 
     Attributes
     ----------
     exempts_health : bool
-        Whether calls that ask how the server is are free of it.
+        Whether the policy does not apply to health checks.
     """
 
     exempts_health: ClassVar[bool] = False
 
     def begin(self, call: Call) -> None:
-        """Look at a call that has come in; what is raised refuses it."""
+        """Handle a call that has arrived; an exception refuses it."""
 
     def begin_work(self, call: Call) -> None:
-        """Look at a call whose message has arrived; what is raised refuses it.
+        """Handle a call whose message has arrived; an exception refuses it.
 
         Called for each message of a stream.
         """
 
     def end_work(self, call: Call) -> None:
-        """Look at a call that has made the answer to a message."""
+        """Handle a call that has computed the answer to a message."""
 
     def end(self, call: Call) -> None:
-        """Look at a call that began, when it is known how it went."""
+        """Handle the end of a call for which `begin` has run."""
 
     def close(self) -> None:
-        """Finish what is left to do: no call will come any more."""
+        """Finish pending work, after the last call."""

@@ -1,4 +1,4 @@
-"""Calls that their callers cancel, or whose deadlines pass, leave nothing in memory."""
+"""Calls that are cancelled or late leave nothing in memory."""
 
 import ctypes
 import gc
@@ -28,9 +28,9 @@ HEALTH = "/grpc.health.v1.Health/Check"
 CALLS, WARM_UP, RATE, ROUNDS = 6_000, 1_000, 1_000, 3
 
 MOST_BYTES = 40
-"""What may stay of a call on average. grpcio leaks some 400 bytes of each call that ends
-while its answer is being sent; that is a call in fifty. Without care on the server's side it leaks
-100 bytes of each call that is cancelled and 400 bytes of each call that is late."""
+"""Bytes that a call may leave behind on average. grpcio leaks some 400 bytes of each call that ends
+while its answer is being sent; that is one call in fifty. Without the server's precautions it leaks
+100 bytes of each cancelled call and 400 bytes of each late call."""
 
 _FIELDS = (
     *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
@@ -48,7 +48,7 @@ if mallinfo2 is not None:
 
 
 def bytes_in_use():
-    """Return the allocated bytes of the C heap. Resident memory also has what waits for reuse."""
+    """Return the allocated bytes of the C heap. Resident memory would include free blocks."""
     gc.collect()
     return mallinfo2().uordblks
 
@@ -70,8 +70,8 @@ def test_abandoned_calls_leave_nothing_in_memory(tmp_path, kind, method):
         classify = channel.unary_unary(CLASSIFY)
 
         def in_use():
-            # Calls that still wait for the server take memory, too. This one waits behind them, and
-            # is answered or refused.
+            # Calls that still wait inside the server take memory, too. This call waits behind them,
+            # and is answered or refused.
             with suppress(grpc.RpcError):
                 classify(message(CLASSIFY), timeout=60)
             return bytes_in_use()
@@ -80,16 +80,16 @@ def test_abandoned_calls_leave_nothing_in_memory(tmp_path, kind, method):
             before = in_use()
             abandoned = abandon(channel.target, CALLS)
             assert abandoned > CALLS / 10
-            # The last calls may still be on their way.
+            # The last calls may still be in flight.
             return any(in_use() - before < MOST_BYTES * CALLS for _ in range(200))
 
         abandon(channel.target, WARM_UP)
-        # gRPC's own buffers and threads grow now and then; a leak shows in every round.
+        # gRPC's own buffers and threads grow occasionally; a leak shows in every round.
         assert any(leaves_nothing() for _ in range(ROUNDS))
 
 
 @pytest.mark.parametrize("request_", [POINT, TWO_AND_ONE], ids=["answered", "refused"])
-def test_a_call_is_freed_when_it_ends_and_not_when_garbage_is_collected(registry, request_):
+def test_a_call_is_freed_when_it_ends_without_the_garbage_collector(registry, request_):
     publish(registry)
     policies = [Accounting(AccessLog(), Measurement()), Admission(64), Deadline()]
     with served_here(registry, policies) as channel:

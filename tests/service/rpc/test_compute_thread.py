@@ -1,4 +1,4 @@
-"""Long computing lets others in between."""
+"""Other calls are answered during a long computation."""
 
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -30,7 +30,7 @@ def test_small_calls_and_health_are_answered_while_a_large_one_is_computed(regis
             assert len(server.stub.Classify(POINT, timeout=30).quadrants) == 1
             health.Check(health_pb2.HealthCheckRequest(), timeout=30)
         assert not computed.done()
-        # Nor is what nobody waits for computed to its end.
+        # A cancelled call is not computed to its end.
         computed.cancel()
         server.logged("call", status="CANCELLED")
         until(lambda: server.scrape()["quadnet_calls_in_flight",] == 0)

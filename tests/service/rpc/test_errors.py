@@ -1,8 +1,7 @@
-"""The table of errors, case by case, over a real socket; and nothing else, whatever is sent."""
+"""Every row of the table of errors over a real socket, and that no input leads to another error."""
 
 import shutil
 import threading
-import time
 from contextlib import ExitStack
 
 import grpc
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from quadnet.registry import Registry
 from service.rpc.errors import TABLE
 from service.rpc.policies.admission import Admission
-from service.rpc.policies.policy import Policy
+from service.rpc.policies.policy import CallPolicy
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support import inference_client
@@ -28,6 +27,7 @@ from tests.support.raw_http2 import RawConnection, message
 from tests.support.serving import (
     SERVICE,
     ServerProcess,
+    SlowPolicy,
     long_call,
     open_stream,
     refused,
@@ -59,19 +59,12 @@ def server(registry):
 
 
 def raw(server, method, content, **options):
-    """Call a method with these bytes, and return the answer's."""
+    """Call a method with these bytes, and return the bytes of the answer."""
     return server.channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=20, **options)
 
 
-class Slow(Policy):
-    """A policy that holds up the event loop, as a busy machine does."""
-
-    def begin(self, call):
-        time.sleep(0.03)
-
-
-class Broken(Policy):
-    """A policy that fails, as nothing should."""
+class BrokenPolicy(CallPolicy):
+    """A policy with a fault."""
 
     def begin(self, call):
         raise RuntimeError(SECRET)
@@ -155,11 +148,11 @@ def not_decompressed(server, registry, folder):
         connection.send(stream, message(b"not gzip", flag=1))
         status = connection.status(stream)
     (code,) = (code for code in grpc.StatusCode if code.value[0] == status)
-    return FromTheWire(code)
+    return StatusOnlyError(code)
 
 
-class FromTheWire:
-    """An error of which only the status was read."""
+class StatusOnlyError:
+    """An error of which only the status is known."""
 
     def __init__(self, code):
         self.code = lambda: code
@@ -179,8 +172,8 @@ def overload(server, registry, folder):
         return classify(small)
 
 
-def waited(server, registry, folder):
-    with served_here(registry, [Slow(), Admission(20)]) as channel:
+def waited_too_long(server, registry, folder):
+    with served_here(registry, [SlowPolicy(), Admission(20)]) as channel:
         classify = channel.unary_unary(f"/{SERVICE}/Classify")
         calls = [classify.future(b"", timeout=120) for _ in range(100)]
         return next(error for error in (call.exception() for call in calls) if error)
@@ -288,7 +281,7 @@ def no_method(server, registry, folder):
 
 
 def fault(server, registry, folder):
-    with served_here(registry, [Broken()]) as channel:
+    with served_here(registry, [BrokenPolicy()]) as channel:
         return refused(channel.unary_unary(f"/{SERVICE}/Classify"), b"")
 
 
@@ -299,8 +292,8 @@ CASES = dict(
             unknown, lengths, not_finite, certainty, too_many, features, no_input,
             another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
             far_too_large, not_decompressed,
-            overload, waited, makes_room, slow_message, deadline, cannot, damaged, not_loaded,
-            no_answer, queue_is_full, stopping, stopped, cut_off, no_token, no_certificate,
+            overload, waited_too_long, makes_room, slow_message, deadline, cannot, damaged,
+            not_loaded, no_answer, queue_is_full, stopping, stopped, cut_off, no_token, no_certificate,
             no_method, fault,
         ],
         strict=True,
@@ -317,27 +310,27 @@ def test_each_situation_has_the_status_and_the_details_of_the_table(
     status = rpc_status.from_call(error)
     kinds = [detail.type_url.rpartition(".")[2] for detail in status.details] if status else []
     for kind in ("ErrorInfo", "BadRequest", "RetryInfo"):
-        # A deadline is usually noticed by the client's own clock, and so without details.
+        # A deadline usually passes on the client's own clock first, without details.
         if row.code is not grpc.StatusCode.DEADLINE_EXCEEDED:
             assert (f"`{kind}`" in row.details) is (kind in kinds)
     if status:
         assert status.message == error.details()
-        # Clients that ignore the details are told all the same, in a sentence or two.
+        # Clients that ignore the details still get a sentence or two.
         assert 20 < len(error.details()) < 400
     assert SECRET not in str(error)
     assert "Traceback" not in str(error)
     assert "RuntimeError" not in str(error)
 
 
-def test_a_fault_of_ours_is_logged_under_the_request_id_that_the_caller_gets(registry, caplog):
-    with served_here(registry, [Broken()]) as channel:
+def test_a_server_fault_is_logged_under_the_request_id_that_the_caller_gets(registry, caplog):
+    with served_here(registry, [BrokenPolicy()]) as channel:
         error = refused(
             channel.unary_unary(f"/{SERVICE}/Classify"), b"", metadata=(("x-request-id", "abc-1"),)
         )
     assert error.details() == ("The server failed. Its log has more under the request id abc-1.")
 
 
-def test_the_details_say_which_fields_and_how_many_faults(server):
+def test_the_details_name_the_fields_and_the_number_of_faults(server):
     error = classify(server, x=[NAN] * 30, y=[0] * 30)
     details = {d.type_url.rpartition(".")[2]: d for d in rpc_status.from_call(error).details}
     bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
@@ -347,7 +340,7 @@ def test_the_details_say_which_fields_and_how_many_faults(server):
     assert (info.reason, info.domain, info.metadata["faults"]) == ("INVALID_INPUT", "quadnet", "30")
 
 
-def test_a_refusal_fits_into_metadata_however_much_there_is_to_name(tmp_path):
+def test_an_error_fits_into_the_metadata_however_many_names_it_lists(tmp_path):
     registry = Registry(tmp_path / "registry")
     publish(registry)
     for i in range(300):
@@ -368,7 +361,7 @@ def test_a_refusal_fits_into_metadata_however_much_there_is_to_name(tmp_path):
 
 
 CODES = {row.code for row in TABLE} - {
-    # Nothing that is only sent may lead to these.
+    # No message may lead to these.
     grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED,
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED,
 }  # fmt: skip
@@ -405,8 +398,8 @@ requests = st.one_of(
 )
 
 
-def ask(server, method, content):
-    """Return the answer's bytes, or None for a status of the table that tells no secrets."""
+def send(server, method, content):
+    """Return the answer's bytes; None for an error of the table without internal details."""
     try:
         if method == "ClassifyStream":
             stream = server.channel.stream_stream(f"/{SERVICE}/{method}")
@@ -425,7 +418,7 @@ def ask(server, method, content):
 def test_any_message_to_any_method_gets_an_answer_or_a_status_of_the_table(
     server, request_, method
 ):
-    answer = ask(server, method, request_.SerializeToString())
+    answer = send(server, method, request_.SerializeToString())
     if answer is not None and isinstance(request_, pb.ClassifyRequest) and method == "Classify":
         response = pb.ClassifyResponse.FromString(answer)
         n = len(request_.x)
@@ -438,10 +431,10 @@ def test_any_message_to_any_method_gets_an_answer_or_a_status_of_the_table(
 @given(content=st.binary(max_size=200), method=st.sampled_from(METHODS))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_to_any_method_get_an_answer_or_a_status_of_the_table(server, content, method):
-    ask(server, method, content)
+    send(server, method, content)
 
 
-def test_bytes_that_are_no_question_to_reflection_are_refused_like_others(server):
+def test_invalid_bytes_to_reflection_are_refused(server):
     reflect = server.channel.stream_stream(
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     )
@@ -461,11 +454,11 @@ def test_memory_stays_flat_under_thousands_of_bad_messages(server):
                 content[at] = rng.integers(256)
             del content[rng.integers(len(content)) :]
             for method in METHODS:
-                ask(server, method, bytes(content))
+                send(server, method, bytes(content))
 
     storm(400)
     before = server.resident()
     storm(800)
-    # A kilobyte kept of each message would be 4 MB, and twice that is noise of the allocator.
+    # A leak of one kilobyte per message would be 4 MB; the allocator's noise is twice that.
     assert server.resident() - before < 12
     assert server.stub.Classify(POINT, timeout=10).model.version == 1

@@ -1,6 +1,5 @@
-"""Limits hold where calls wait: inside gRPC, for their message, and for their next message."""
+"""Limits on calls that wait inside gRPC, for their message, or for their next message."""
 
-import time
 from contextlib import ExitStack
 
 import grpc
@@ -13,7 +12,6 @@ from service.rpc.call import Call
 from service.rpc.policies.accounting import Accounting
 from service.rpc.policies.admission import LONGEST_WAIT, Admission
 from service.rpc.policies.measurement import Measurement
-from service.rpc.policies.policy import Policy
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.telemetry import metrics
@@ -23,6 +21,7 @@ from tests.support.load import CLASSIFY
 from tests.support.raw_http2 import RawConnection, message
 from tests.support.serving import (
     ServerProcess,
+    SlowPolicy,
     details_of,
     open_stream,
     refused,
@@ -34,7 +33,6 @@ POINT = pb.ClassifyRequest(x=[1], y=[1])
 BATCH = message(pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20).SerializeToString())
 DEFAULT_LIMIT = 64
 HEALTH = "/grpc.health.v1.Health/Check"
-SLOW_SECONDS = 0.03
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def check_health(channel):
     InferenceStub(channel).ServerReady(inference_pb2.ServerReadyRequest(), timeout=60)
 
 
-def test_a_path_that_is_no_text_ends_one_call_only(server):
+def test_a_path_that_is_not_utf_8_ends_only_its_own_call(server):
     with RawConnection(server.address) as connection:
         stream = connection.begin(b"/\xff\xfe/x")
         assert connection.status(stream) == grpc.StatusCode.UNIMPLEMENTED.value[0]
@@ -73,7 +71,7 @@ def test_unfinished_messages_hold_no_slot(server):
             assert server.stub.Classify(POINT, timeout=30).model.version == 1
 
 
-def test_the_message_that_has_taken_longest_makes_room_for_a_new_call(server):
+def test_the_longest_waiting_call_makes_room_for_a_new_one(server):
     limit = 2 * DEFAULT_LIMIT
     with ExitStack() as opened:
         connections = [opened.enter_context(RawConnection(server.address)) for _ in range(2)]
@@ -85,7 +83,7 @@ def test_the_message_that_has_taken_longest_makes_room_for_a_new_call(server):
             try:
                 server.stub.Classify(POINT, timeout=30)
             except grpc.RpcError as error:
-                # Each message has a second to arrive before it has to make room.
+                # No call is evicted within its first second.
                 assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                 assert details_of(error, error_details_pb2.RetryInfo).retry_delay.ToSeconds() <= 1
             ended.extend(trailers for each in connections for trailers in each.ended())
@@ -97,7 +95,7 @@ def test_the_message_that_has_taken_longest_makes_room_for_a_new_call(server):
         assert "made room for a new one" in trailers["grpc-message"]
 
 
-def test_a_message_has_a_limited_time_to_arrive(registry):
+def test_a_message_must_arrive_within_the_message_timeout(registry):
     publish(registry)
     options = ("--message-timeout", "0.5", "--log-level", "error")
     with (
@@ -114,7 +112,7 @@ def test_a_message_has_a_limited_time_to_arrive(registry):
 
 
 @pytest.mark.parametrize(("max_calls", "streams"), [("64", 128), ("10", 128), ("100", 200)])
-def test_calls_in_progress_are_limited_by_connection(registry, max_calls, streams):
+def test_calls_in_progress_are_limited_per_connection(registry, max_calls, streams):
     publish(registry)
     with (
         ServerProcess(registry.root, "--max-calls", max_calls) as server,
@@ -123,7 +121,7 @@ def test_calls_in_progress_are_limited_by_connection(registry, max_calls, stream
         assert connection.max_streams == streams
 
 
-def test_calls_that_are_begun_and_reset_cost_neither_memory_nor_others_calls(server):
+def test_calls_that_are_reset_at_once_cost_no_memory_and_delay_no_others(server):
     server.stub.Classify(POINT, timeout=30)
     before = server.resident()
     with RawConnection(server.address) as connection:
@@ -136,18 +134,11 @@ def test_calls_that_are_begun_and_reset_cost_neither_memory_nor_others_calls(ser
     assert server.resident() - before < 40
 
 
-class Slow(Policy):
-    """Holds up the event loop, as a busy machine does."""
-
-    def begin(self, call):
-        time.sleep(SLOW_SECONDS)
-
-
 def test_health_is_answered_and_the_wait_is_measured_while_calls_wait_inside_grpc(registry):
     publish(registry)
     n = 120
-    policies = [Accounting(Measurement()), Slow()]
-    waited_before = waited()
+    policies = [Accounting(Measurement()), SlowPolicy()]
+    waited_before = total_wait_seconds()
     with (
         served_here(registry, policies) as channel,
         grpc.insecure_channel(channel.target) as another,
@@ -158,23 +149,23 @@ def test_health_is_answered_and_the_wait_is_measured_while_calls_wait_inside_grp
         calls[0].result()
         before = sum(call.done() for call in calls)
         check_health(another)
-        # In the queue of the other calls, health would have been answered after all of them.
+        # In the same queue as the other calls, health would be answered after all of them.
         assert sum(call.done() for call in calls) - before < n / 2
         for call in calls:
             call.result()
     # On average a call waits for half of the others.
-    assert waited() - waited_before > n / 2 * n * SLOW_SECONDS / 2
+    assert total_wait_seconds() - waited_before > n / 2 * n * SlowPolicy.SECONDS / 2
 
 
-def waited():
-    """Return the seconds that all calls together have waited, by the metric."""
+def total_wait_seconds():
+    """Return the sum of the wait of all calls, from the metric."""
     samples = [sample for family in metrics.REGISTRY.collect() for sample in family.samples]
     return sum(each.value for each in samples if each.name == "quadnet_call_wait_seconds_sum")
 
 
-def test_calls_that_have_waited_too_long_are_refused_but_not_all(registry):
+def test_most_calls_that_have_waited_too_long_are_refused(registry):
     publish(registry)
-    with served_here(registry, [Slow(), Admission(20)]) as channel:
+    with served_here(registry, [SlowPolicy(), Admission(20)]) as channel:
         classify = channel.unary_unary(CLASSIFY)
         calls = [classify.future(POINT.SerializeToString(), timeout=120) for _ in range(120)]
         errors = [error for error in (call.exception() for call in calls) if error is not None]
@@ -183,7 +174,7 @@ def test_calls_that_have_waited_too_long_are_refused_but_not_all(registry):
     assert 20 < len(errors) < 100
 
 
-def test_of_calls_that_have_waited_too_long_one_in_four_is_answered():
+def test_every_fourth_call_that_has_waited_too_long_is_answered():
     admission, answered = Admission(DEFAULT_LIMIT), 0
     for _ in range(100):
         try:
@@ -195,7 +186,7 @@ def test_of_calls_that_have_waited_too_long_one_in_four_is_answered():
         else:
             answered += 1
     assert answered == 25
-    # While few calls wait, the machine is slow, and a refusal makes nothing faster.
+    # If few calls wait, the machine is slow, and refusals would make nothing faster.
     admission.begin(Call("Classify", None, {}, "an-id", waited=60.0, queued=64))
 
 
@@ -209,7 +200,7 @@ def test_calls_of_unknown_methods_do_not_count_as_waiting(server):
 
 
 @pytest.mark.parametrize("method", [HEALTH, "/inference.GRPCInferenceService/ServerLive"])
-def test_unfinished_messages_to_health_are_limited_in_time_and_number(server, method):
+def test_unfinished_health_messages_are_limited_in_time_and_number(server, method):
     with ExitStack() as opened:
         calls = []
         for _ in range(2):
@@ -225,7 +216,7 @@ def test_unfinished_messages_to_health_are_limited_in_time_and_number(server, me
     }  # fmt: skip
 
 
-def test_a_client_that_watches_health_and_does_not_read_delays_no_other(registry):
+def test_a_health_watch_that_does_not_read_delays_no_other(registry):
     publish(registry)
     with (
         ServerProcess(registry.root, "--grace", "3600", "--log-level", "error") as server,
@@ -243,7 +234,7 @@ def test_a_client_that_watches_health_and_does_not_read_delays_no_other(registry
         assert server.process.wait(60) == 0
 
 
-def test_metadata_that_are_no_text_leave_no_traceback(registry):
+def test_metadata_that_are_not_utf_8_log_no_traceback(registry):
     publish(registry)
     with (
         ServerProcess(registry.root) as server,

@@ -1,4 +1,4 @@
-"""The rules for calls, one by one, and the order in which they look at a call."""
+"""The policies, and their order."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from service.rpc.policies.admission import Admission
 from service.rpc.policies.authentication import Authentication
 from service.rpc.policies.deadline import Deadline
 from service.rpc.policies.draining import Draining
-from service.server.server import policies
+from service.server.server import make_policies
 from service.settings import ServeSettings
 
 
 class Context:
-    """As much of grpcio's as a deadline shows in."""
+    """The part of grpcio's context that has the deadline."""
 
     def __init__(self, seconds):
         self._seconds = seconds
@@ -23,23 +23,23 @@ class Context:
         return self._seconds
 
 
-def test_the_order_is_that_refusals_are_logged_and_strangers_take_nobodys_place(tmp_path):
+def test_refusals_are_logged_and_calls_without_a_token_take_no_slot(tmp_path):
     tokens = tmp_path / "tokens"
     tokens.write_text("sesame\n")
-    chosen = policies(ServeSettings(token_file=tokens), Draining())
+    chosen = make_policies(ServeSettings(token_file=tokens), Draining())
     assert [type(policy) for policy in chosen] == [
         Accounting, Authentication, Draining, Admission, Deadline
     ]  # fmt: skip
-    without = policies(ServeSettings(), Draining())
+    without = make_policies(ServeSettings(), Draining())
     assert [type(policy) for policy in without] == [Accounting, Draining, Admission, Deadline]
 
 
 @pytest.mark.parametrize("seconds", [None, 0.001, 60.0])
-def test_a_call_that_has_time_left_or_no_deadline_is_begun(seconds):
+def test_a_call_with_time_left_or_without_a_deadline_is_started(seconds):
     Deadline().begin(Call("Classify", Context(seconds), {}, "an-id"))
 
 
-def test_a_call_whose_deadline_has_passed_is_not_begun():
-    # grpcio says 0 from then on; over a socket the client's own clock is nearly always first.
+def test_a_call_whose_deadline_has_passed_is_not_started():
+    # grpcio returns 0 from then on. Over a socket the client's own clock is nearly always first.
     with pytest.raises(DeadlinePassed, match="passed before the server could begin"):
         Deadline().begin(Call("Classify", Context(0.0), {}, "an-id"))
