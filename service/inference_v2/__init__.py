@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2: its methods, its tensors in and out, its metadata.
+"""The Open Inference Protocol, version 2: its methods, input and output tensors, and metadata.
 
 Imports rpc, models and wire; only the server imports it. Start at `servicer`; the contract is
 protos/inference/v2/inference.proto.

@@ -1,4 +1,4 @@
-"""One batch of `inference.ModelInfer`: computed a slice at a time, and written as its response."""
+"""Computes one batch of `inference.ModelInfer` slice by slice, and encodes the response."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
-from service.inference_v2.outputs import Output
+from service.inference_v2.outputs import OutputTensor
 from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
 from service.stubs.inference.v2 import inference_pb2 as pb
-from service.wire import packed_arrays
+from service.wire.packed_arrays import encode_element, encode_packed_field
 
 _Response = pb.ModelInferResponse
 _Tensor = _Response.InferOutputTensor
@@ -23,8 +23,8 @@ _RAW = _Response.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 _CONTENTS = _Tensor.CONTENTS_FIELD_NUMBER
 
 
-class Batch:
-    """Rows to answer.
+class BatchInference:
+    """A batch of rows: computed slice by slice, in order, and then encoded.
 
     Parameters
     ----------
@@ -34,43 +34,43 @@ class Batch:
     outputs : sequence of Output
     """
 
-    def __init__(self, model: Model, X: NDArray[Any], outputs: Sequence[Output]) -> None:
+    def __init__(self, model: Model, X: NDArray[Any], outputs: Sequence[OutputTensor]) -> None:
         self._model = model
         self._X = X
         self._outputs = outputs
-        # What each slice gave, as it travels.
+        # The encoded values of each output, slice by slice.
         self._values: list[list[bytes]] = [[] for _ in outputs]
-        # The probabilities that are still to be written.
-        self._kept: list[FloatArray] = []
+        # The probabilities of the slices, for outputs that are encoded after the computation.
+        self._probabilities: list[FloatArray] = []
 
     async def run(self, compute_thread: ComputeThread) -> None:
-        """Compute in the slices of Classify, so that the numbers are the same, and write."""
+        """Compute and encode the outputs, in Classify's slices so that the numbers are equal."""
         layer_sizes = self._model.predictor.network.layer_sizes
         await compute_thread.run_in_slices(
             len(self._X), rows_per_millisecond(layer_sizes), self._compute
         )
         for output, values in zip(self._outputs, self._values, strict=True):
-            if output.most_rows is not None:
-                P = np.concatenate(self._kept)
+            if output.direct_rows is not None:
+                P = np.concatenate(self._probabilities)
                 await compute_thread.run_in_slices(
-                    len(P), output.most_rows, partial(_write, output, values, P)
+                    len(P), output.direct_rows, partial(_append_rows, output, values, P)
                 )
 
     def _compute(self, rows: slice) -> None:
-        # By class, as Classify computes them: the same numbers, to the last bit.
+        # By class, as in Classify: the numbers are equal bit for bit.
         P = np.ascontiguousarray(self._model.predictor.probabilities_by_class(self._X[rows]).T)
         unknown: BoolArray | None = None
         flat = P.ravel()
-        # Numbers near the largest double overflow on the way, and end as NaN.
+        # Numbers near the largest double overflow in the network, which results in NaN.
         if math.isnan(flat.dot(flat)):
-            # Nothing can be said there: every class is as likely, and none is named.
+            # Such rows have equal probabilities and no label.
             unknown = np.isnan(P.min(axis=1))
             P = np.where(unknown[:, np.newaxis], P.dtype.type(1 / P.shape[1]), P)
         for output, values in zip(self._outputs, self._values, strict=True):
-            if output.most_rows is None:
-                values.append(output.write(P, unknown))
+            if output.direct_rows is None:
+                values.append(output.encode_rows(P, unknown))
             else:
-                self._kept.append(P)
+                self._probabilities.append(P)
 
     def encode(self, request_id: str, *, raw: bool) -> bytes:
         """Return the ModelInferResponse."""
@@ -79,22 +79,20 @@ class Batch:
         tensors = tuple(
             (output.name, output.datatype, (n_rows, *output.row_shape)) for output in self._outputs
         )
-        parts = [packed_arrays.write(_ID, request_id.encode())]
+        parts = [encode_packed_field(_ID, request_id.encode())]
         if raw:
-            parts.append(_without_values(manifest.model, manifest.version, tensors))
-            parts.extend(packed_arrays.write_one(_RAW, b"".join(slices)) for slices in self._values)
+            parts.append(_encode_without_values(manifest.model, manifest.version, tensors))
+            parts.extend(encode_element(_RAW, b"".join(slices)) for slices in self._values)
             return b"".join(parts)
-        parts.append(_without_values(manifest.model, manifest.version, ()))
+        parts.append(_encode_without_values(manifest.model, manifest.version, ()))
         for output, tensor, slices in zip(self._outputs, tensors, self._values, strict=True):
-            contents = packed_arrays.write_one(_CONTENTS, output.typed(b"".join(slices)))
-            parts.append(
-                packed_arrays.write_one(_OUTPUTS, _tensor(*tensor).SerializeToString() + contents)
-            )
+            contents = encode_element(_CONTENTS, output.wrap_contents(b"".join(slices)))
+            parts.append(encode_element(_OUTPUTS, _tensor(*tensor).SerializeToString() + contents))
         return b"".join(parts)
 
 
-def _write(output: Output, values: list[bytes], P: FloatArray, rows: slice) -> None:
-    values.append(output.write(P[rows], None))
+def _append_rows(output: OutputTensor, values: list[bytes], P: FloatArray, rows: slice) -> None:
+    values.append(output.encode_rows(P[rows], None))
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> _Tensor:
@@ -102,10 +100,10 @@ def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> _Tensor:
 
 
 @lru_cache(maxsize=256)
-def _without_values(
+def _encode_without_values(
     model: str, version: int, tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
 ) -> bytes:
-    """Return the ModelInferResponse of this version, with these outputs and nothing in them."""
+    """Return a ModelInferResponse of this version, with these outputs and no values."""
     outputs = [_tensor(*each) for each in tensors]
     response = _Response(model_name=model, model_version=str(version), outputs=outputs)
     return response.SerializeToString()

@@ -1,8 +1,8 @@
-"""Tensors from the wire: `inference.ModelInferRequest` decoded and checked, as one array.
+"""Decodes and checks an `inference.ModelInferRequest`; the result is one array.
 
-Whatever is wrong is named by the tensor, what was expected and what came. An array is a view of the
-message where the bytes lie as arrays need them, and of the datatype that was sent: slices of it are
-converted as they are computed.
+An error names the tensor, what was expected and what was found. If the alignment allows it, the
+array is a view of the message. It keeps the datatype that was sent: each slice is converted when it
+is computed.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays
 from service.wire.checks import check_finite_numbers
 from service.wire.messages import parse_message
+from service.wire.packed_arrays import split_fields
 
 INPUT = "x"
 
@@ -23,12 +24,13 @@ SHARED_MEMORY = "shared_memory_region"
 
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
-_MAX_IN_PARTS = 2**20
-"""Protobuf needs forty times the memory of a message that is nothing but empty inputs."""
+_MAX_BYTES_OF_MANY_FIELDS = 2**20
+"""Maximum size of a message with more than MAX_FIELDS fields. Protobuf's parser needs forty times
+the memory of a message that consists of empty inputs."""
 
 Buffer: TypeAlias = bytes | memoryview
 
-_FIELDS: dict[str, np.dtype[Any]] = {
+_CONTENTS_DTYPES: dict[str, np.dtype[Any]] = {
     "int_contents": np.dtype("<i4"),
     "int64_contents": np.dtype("<i8"),
     "uint_contents": np.dtype("<u4"),
@@ -39,13 +41,13 @@ _FIELDS: dict[str, np.dtype[Any]] = {
 
 
 class Datatype(NamedTuple):
-    """How numbers travel: raw as `dtype`, or typed in the field `contents`."""
+    """The representation of numbers: raw as `dtype`, or typed in the field `contents`."""
 
     dtype: np.dtype[Any]
     contents: str
 
 
-DATATYPES = {
+INPUT_DATATYPES = {
     "FP32": Datatype(np.dtype("<f4"), "fp32_contents"),
     "FP64": Datatype(np.dtype("<f8"), "fp64_contents"),
     "INT8": Datatype(np.dtype("<i1"), "int_contents"),
@@ -60,29 +62,29 @@ DATATYPES = {
 
 
 def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffer]]:
-    """Return a ModelInferRequest without its raw contents, and these, which are not copied.
+    """Return a ModelInferRequest without its raw contents, and its raw contents, without a copy.
 
     Raises
     ------
     InvalidInput
-        If the bytes are no such message, or a large one of many parts.
+        If the bytes are not such a message, or are a large one with many fields.
     """
-    parted = packed_arrays.split(content, (_RAW,))
-    if parted is None:
-        if len(content) > _MAX_IN_PARTS:
+    parts = split_fields(content, (_RAW,))
+    if parts is None:
+        if len(content) > _MAX_BYTES_OF_MANY_FIELDS:
             raise InvalidInput(
                 [
                     Violation(
                         "request",
                         f"expected at most {packed_arrays.MAX_FIELDS} inputs, outputs, parameters "
-                        f"and other fields in a message of more than {_MAX_IN_PARTS} bytes, "
-                        "got more",
+                        "and other fields in a message of more than "
+                        f"{_MAX_BYTES_OF_MANY_FIELDS} bytes, got more",
                     )
                 ]
             )
         request = parse_message(pb.ModelInferRequest, content)
         return request, request.raw_input_contents
-    places, rest = parted
+    places, rest = parts
     view = memoryview(content)
     return parse_message(pb.ModelInferRequest, rest), [view[start:end] for _, start, end in places]
 
@@ -90,21 +92,23 @@ def decode_request(content: bytes) -> tuple[pb.ModelInferRequest, Sequence[Buffe
 def decode_input(
     request: pb.ModelInferRequest, raw: Sequence[Buffer], *, n_features: int, max_rows: int
 ) -> NDArray[Any]:
-    """Return the request's one input, of shape (n_rows, n_features), in the datatype it came in.
+    """Return the request's input, of shape (n_rows, n_features), in the datatype that was sent.
 
     Raises
     ------
     InvalidInput
-        If it is not there, not alone, or not such a tensor; there are too many rows; or a number
-        is not finite.
+        If there is not exactly one input with this name, datatype and shape, it has too many rows,
+        or a number is not finite.
     """
     names = [tensor.name for tensor in request.inputs]
     if names != [INPUT]:
-        _refuse_inputs(names)
+        _raise_wrong_inputs(names)
     tensor = request.inputs[0]
-    datatype = DATATYPES.get(tensor.datatype)
+    datatype = INPUT_DATATYPES.get(tensor.datatype)
     if datatype is None:
-        _refuse("inputs[0].datatype", f"one of {listing([*DATATYPES])}", shorten(tensor.datatype))
+        _raise_invalid_input(
+            "inputs[0].datatype", f"one of {listing([*INPUT_DATATYPES])}", shorten(tensor.datatype)
+        )
     if tensor.parameters:
         refuse_shared_memory(tensor.parameters, "inputs[0]")
     shape = tuple(tensor.shape)
@@ -120,7 +124,7 @@ def decode_input(
 
 
 def refuse_shared_memory(parameters: Any, field: str) -> None:
-    """Accept a tensor's parameters unless its values are said to be in memory that we have not."""
+    """Raise InvalidInput if the parameters place the tensor's values in shared memory."""
     if SHARED_MEMORY in parameters:
         raise InvalidInput(
             [
@@ -136,9 +140,13 @@ def refuse_shared_memory(parameters: Any, field: str) -> None:
 def _check_shape(shape: tuple[int, ...], n_features: int, max_rows: int) -> None:
     field = "inputs[0].shape"
     if len(shape) != 2 or shape[1] != n_features or shape[0] < 0:
-        _refuse(field, f"[n, {n_features}], rows of {n_features} features", shown(shape))
+        _raise_invalid_input(
+            field, f"[n, {n_features}], rows of {n_features} features", format_shape(shape)
+        )
     if shape[0] > max_rows:
-        _refuse(field, f"at most {max_rows} rows a call", f"{shape[0]}; send them in several calls")
+        _raise_invalid_input(
+            field, f"at most {max_rows} rows a call", f"{shape[0]}; send them in several calls"
+        )
 
 
 def _from_raw(
@@ -147,24 +155,24 @@ def _from_raw(
     n_values: int,
     raw: Sequence[Buffer],
 ) -> NDArray[Any]:
-    # Some clients send a message of contents without any.
+    # Some clients send an empty `contents`.
     if tensor.contents.ListFields():
-        _refuse(
+        _raise_invalid_input(
             "inputs[0].contents",
             "none, for raw_input_contents has the numbers",
             "both; send the numbers once",
         )
     if len(raw) != 1:
-        _refuse("raw_input_contents", "1 of them, for 1 input", str(len(raw)))
+        _raise_invalid_input("raw_input_contents", "1 of them, for 1 input", str(len(raw)))
     n_bytes = n_values * datatype.dtype.itemsize
     if len(raw[0]) != n_bytes:
-        _refuse(
+        _raise_invalid_input(
             "raw_input_contents[0]",
-            f"{n_bytes} bytes for {tensor.datatype} of shape {shown(tensor.shape)}",
+            f"{n_bytes} bytes for {tensor.datatype} of shape {format_shape(tensor.shape)}",
             str(len(raw[0])),
         )
     flat = np.frombuffer(raw[0], datatype.dtype)
-    # Where the client's other fields end is chance. What computes on arrays wants them aligned.
+    # The offset in the message depends on the other fields. Computations need aligned arrays.
     return flat if flat.flags.aligned else flat.copy()
 
 
@@ -173,19 +181,19 @@ def _from_contents(
 ) -> NDArray[Any]:
     sent = {field.name: len(values) for field, values in tensor.contents.ListFields()}
     if sent != ({datatype.contents: n_values} if n_values else {}):
-        _refuse(
+        _raise_invalid_input(
             "inputs[0].contents",
             f"{n_values} numbers in {datatype.contents}, for {tensor.datatype} of shape "
-            f"{shown(tensor.shape)}",
+            f"{format_shape(tensor.shape)}",
             " and ".join(f"{n} in {field}" for field, n in sent.items()) or "none",
         )
-    dtype = _FIELDS[datatype.contents]
+    dtype = _CONTENTS_DTYPES[datatype.contents]
     values: NDArray[Any] = np.array(getattr(tensor.contents, datatype.contents), dtype=dtype)
     if datatype.dtype.itemsize < dtype.itemsize:
         limits = np.iinfo(datatype.dtype)
         wrong = np.flatnonzero((values < limits.min) | (values > limits.max))
         if len(wrong):
-            _refuse(
+            _raise_invalid_input(
                 f"inputs[0].contents.{datatype.contents}[{wrong[0]}]",
                 f"{tensor.datatype}, from {limits.min} to {limits.max}",
                 str(values[wrong[0]]),
@@ -193,7 +201,7 @@ def _from_contents(
     return values
 
 
-def _refuse_inputs(names: Sequence[str]) -> NoReturn:
+def _raise_wrong_inputs(names: Sequence[str]) -> NoReturn:
     for i, name in enumerate(names):
         if name != INPUT:
             raise InvalidInput(
@@ -203,10 +211,10 @@ def _refuse_inputs(names: Sequence[str]) -> NoReturn:
     raise InvalidInput([Violation("inputs", f"expected one input {INPUT!r}, got {came}")])
 
 
-def _refuse(field: str, expected: str, came: str) -> NoReturn:
+def _raise_invalid_input(field: str, expected: str, came: str) -> NoReturn:
     raise InvalidInput([Violation(field, f"input {INPUT!r}: expected {expected}; got {came}")])
 
 
-def shown(shape: Sequence[int]) -> str:
-    """Return the shape for a message: the first sizes, if there are many."""
+def format_shape(shape: Sequence[int]) -> str:
+    """Return the shape for an error message, with the first sizes only if there are many."""
     return f"[{listing([str(size) for size in shape])}]" if shape else "[]"

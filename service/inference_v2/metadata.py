@@ -1,4 +1,4 @@
-"""What there is, in the words of `inference`: the server, models' tensors, versions' states."""
+"""Describes the server, the models' tensors and the versions' states in messages of `inference`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,19 @@ from quadnet import __version__
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.registry.version_files import Model
 from service.inference_v2.inputs import INPUT
-from service.inference_v2.outputs import DATATYPES, LABEL, PROBABILITIES
+from service.inference_v2.outputs import LABEL, OUTPUT_DATATYPES, PROBABILITIES
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2
 
 EXTENSIONS = ("classification", "model_configuration", "statistics")
-"""Only what is true: the model repository's, for one, promises that models can be unloaded."""
+"""Only supported extensions. Not `model_repository`: it promises that models can be unloaded."""
 
 PLATFORM = "quadnet_safetensors"
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 
 _MOST_ROWS = 2**31 - 1
-"""What the field for the largest batch can hold."""
+"""Largest value of the field `max_batch_size`."""
 
 _TYPES = {"FP32": pb.TYPE_FP32, "FP64": pb.TYPE_FP64}
 
@@ -35,10 +35,10 @@ def describe_server() -> pb.ServerMetadataResponse:
 def describe_model(
     model: Model, versions: Sequence[int], limits: Mapping[str, int]
 ) -> pb.ModelMetadataResponse:
-    """Return the model's tensors, its versions, and what is known of this one and the server."""
+    """Return the model's tensors, its versions, and properties of this version and the server."""
     manifest = model.manifest
     features, classes = manifest.signature.features, manifest.signature.classes
-    datatype = DATATYPES[model.predictor.dtype]
+    datatype = OUTPUT_DATATYPES[model.predictor.dtype]
     return pb.ModelMetadataResponse(
         name=manifest.model,
         versions=list(map(str, versions)),
@@ -53,9 +53,9 @@ def describe_model(
 
 
 def describe_config(model: Model, limits: Mapping[str, int]) -> pb.ModelConfigResponse:
-    """Return the same in the form of Triton's configurations."""
+    """Return the model's tensors and properties in the form of Triton's configurations."""
     signature = model.manifest.signature
-    data_type = _TYPES[DATATYPES[model.predictor.dtype]]
+    data_type = _TYPES[OUTPUT_DATATYPES[model.predictor.dtype]]
     return pb.ModelConfigResponse(
         config=pb.ModelConfig(
             name=model.manifest.model,
@@ -79,7 +79,7 @@ def describe_config(model: Model, limits: Mapping[str, int]) -> pb.ModelConfigRe
 
 
 def _properties(model: Model, limits: Mapping[str, int]) -> dict[str, str]:
-    """Return what is known of the version and the server, as texts."""
+    """Return properties of the version and the limits of the server, as texts."""
     manifest = model.manifest
     features = [feature.name for feature in manifest.signature.features]
     return {
@@ -91,7 +91,7 @@ def _properties(model: Model, limits: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def check_repository(request: pb.RepositoryIndexRequest) -> None:
+def check_repository_name(request: pb.RepositoryIndexRequest) -> None:
     """Raise InvalidInput if the request names a repository."""
     if request.repository_name:
         raise InvalidInput(
@@ -105,24 +105,26 @@ def check_repository(request: pb.RepositoryIndexRequest) -> None:
         )
 
 
-def index(
+def describe_repository(
     request: pb.RepositoryIndexRequest, catalogue: quadrant_pb2.ListModelsResponse
 ) -> pb.RepositoryIndexResponse:
-    """Return every version's state."""
+    """Return the state of every version."""
     entries = [
-        _entry(model.name, version) for model in catalogue.models for version in model.versions
+        _describe_index_entry(model.name, version)
+        for model in catalogue.models
+        for version in model.versions
     ]
     return pb.RepositoryIndexResponse(
         models=[entry for entry in entries if entry.state == READY or not request.ready]
     )
 
 
-def _entry(
+def _describe_index_entry(
     model: str, version: quadrant_pb2.VersionSummary
 ) -> pb.RepositoryIndexResponse.ModelIndex:
     reason = version.reason
     if version.state == _State.STATE_AVAILABLE:
-        reason = "It is not loaded: the first call that asks for it loads it."
+        reason = "Not loaded yet: the first call for this version loads it."
     return pb.RepositoryIndexResponse.ModelIndex(
         name=model,
         version=str(version.version),

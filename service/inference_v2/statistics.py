@@ -1,6 +1,6 @@
-"""How often each version was asked for tensors, and how long that took, since the process began.
+"""Number and duration of the ModelInfer calls of each version since the process started.
 
-Written on the event loop alone, like everything that calls do.
+Only updated on the event loop, so without locks.
 """
 
 import time
@@ -12,8 +12,11 @@ from service.stubs.inference.v2 import inference_pb2 as pb
 
 
 @dataclass
-class Counts:
-    """One version's calls; times are in nanoseconds of the performance counter."""
+class VersionCounts:
+    """The calls of one version. Durations are in nanoseconds.
+
+    `last` is the Unix time of the last answer, in nanoseconds.
+    """
 
     rows: int = 0
     answered: int = 0
@@ -24,8 +27,8 @@ class Counts:
     output_ns: int = 0
     failed_ns: int = 0
 
-    def answer(self, rows: int, began: int, decoded: int, computed: int) -> None:
-        """Count a call that has just been answered."""
+    def count_answer(self, rows: int, began: int, decoded: int, computed: int) -> None:
+        """Count a call that has just been answered; the times are of the performance counter."""
         self.rows += rows
         self.answered += 1
         self.last = time.time_ns()
@@ -33,33 +36,33 @@ class Counts:
         self.infer_ns += computed - decoded
         self.output_ns += time.perf_counter_ns() - computed
 
-    def fail(self, began: int) -> None:
+    def count_failure(self, began: int) -> None:
         """Count a call that has just failed."""
         self.failed += 1
         self.failed_ns += time.perf_counter_ns() - began
 
 
 class Statistics:
-    """The counts of every version that was loaded when it was asked."""
+    """The counts of every version that has been called."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], Counts] = {}
+        self._counts: dict[tuple[str, int], VersionCounts] = {}
 
-    def of(self, model: Model) -> Counts:
-        """Return where to count the version's calls."""
+    def counts_for(self, model: Model) -> VersionCounts:
+        """Return the counts of the version, to be updated."""
         manifest = model.manifest
         version = manifest.model, manifest.version
         counts = self._counts.get(version)
         if counts is None:
-            counts = self._counts[version] = Counts()
+            counts = self._counts[version] = VersionCounts()
         return counts
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._counts)
 
     def describe(self, model: str, version: int) -> pb.ModelStatistics:
-        """Return the version's counts as a message; zeros if it was never asked."""
-        counts = self._counts.get((model, version), Counts())
+        """Return the version's counts as a message; zeros if it was never called."""
+        counts = self._counts.get((model, version), VersionCounts())
         n = counts.answered
         return pb.ModelStatistics(
             name=model,

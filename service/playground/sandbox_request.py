@@ -15,7 +15,7 @@ from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS, Initializer, scikit_learn
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
-from service.quadrant_v1 import codec
+from service.quadrant_v1.codec import QUADRANT_NUMBERS
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire.checks import check_finite_numbers
 from service.wire.messages import parse_message
@@ -216,7 +216,7 @@ def _labelled(
     if len(quadrant) != len(X):
         raise _wrong(fields[2], f"as many as {fields[0]}, {len(X)}", str(len(quadrant)))
     numbers = np.array(quadrant, np.int64)
-    order = np.array([codec.NUMBERS[name] for name in quadrants.NAMES])
+    order = np.array([QUADRANT_NUMBERS[name] for name in quadrants.NAMES])
     Y = numbers[:, np.newaxis] == order
     unknown = np.flatnonzero(~Y.any(axis=1))
     if len(unknown):

@@ -16,7 +16,8 @@ from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace
 from service.playground.sandbox_request import inspected, train_recipe
 from service.playground.sandbox_run import Sandbox, decision_map, judge, probabilities
-from service.quadrant_v1 import codec, description
+from service.quadrant_v1.codec import QUADRANT_NUMBERS
+from service.quadrant_v1.description import describe_layer_trace, describe_layers
 from service.rpc.call import Call
 from service.rpc.handlers import Handler, HandlerFactory
 from service.rpc.policies.access_log import AccessLog
@@ -34,7 +35,7 @@ MAX_MESSAGE_BYTES = 4 * 2**20
 _MAX_LOOKS = 64
 _MESSAGE_SECONDS = 60.0
 _SLICE_SECONDS = 0.05
-_NUMBERS = np.array([codec.NUMBERS[name] for name in quadrants.NAMES], np.uint8)
+_NUMBERS = np.array([QUADRANT_NUMBERS[name] for name in quadrants.NAMES], np.uint8)
 
 
 class PlaygroundServer:
@@ -135,7 +136,7 @@ class PlaygroundServer:
             with np.errstate(all="ignore"):
                 traces = list(trace(network, x))
                 raw = network.probabilities(x[np.newaxis])[0]
-            response.layers.extend(map(description.layer_trace, traces))
+            response.layers.extend(map(describe_layer_trace, traces))
             response.classes.extend(quadrants.NAMES)
             response.probabilities.extend(probabilities(network, x[np.newaxis])[0].tolist())
             if np.isfinite(raw).all():
@@ -157,7 +158,7 @@ def _frame(sandbox: Sandbox) -> pb.TrainUpdate:
         state=pb.SandboxState(
             epoch=sandbox.epoch,
             updates=sandbox.updates,
-            layers=description.network_layers(network),
+            layers=describe_layers(network),
             moments=sandbox.optimizer.moments.tolist(),
         ),
         decision_map=decision_map(network, recipe.map_side),

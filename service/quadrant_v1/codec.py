@@ -1,6 +1,6 @@
-"""Between the wire and arrays: requests decoded and checked, answers encoded.
+"""Decodes and checks requests, and encodes answers.
 
-The one place that knows how `quadrant.v1` spells points and quadrants.
+The only module that knows how `quadrant.v1` represents points and quadrants.
 """
 
 import math
@@ -16,24 +16,24 @@ from quadnet.errors import InvalidInput, Unsupported, Violation, listing
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.wire import packed_arrays
 from service.wire.checks import check_finite_numbers
 from service.wire.messages import parse_message
+from service.wire.packed_arrays import decode_doubles, encode_doubles, encode_packed_field
 
 M = TypeVar("M", bound=Message)
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["QuadrantService"].full_name
 
-# The wire's numbers for the quadrants, by name: neither side's order is relied upon.
-NUMBERS = {name: pb.Quadrant.Value(f"QUADRANT_{name}") for name in quadrants.NAMES}
-QUADRANT_NAMES = {number: name for name, number in NUMBERS.items()}
+# The quadrants' numbers on the wire, by name: no code relies on the order of either side.
+QUADRANT_NUMBERS = {name: pb.Quadrant.Value(f"QUADRANT_{name}") for name in quadrants.NAMES}
+QUADRANT_NAMES = {number: name for name, number in QUADRANT_NUMBERS.items()}
 
-_BY_ROW = np.array([NUMBERS[name] for name in quadrants.NAMES], np.uint8)
-"""The wire's number for each row of probabilities, which stand in the order I to IV."""
+_NUMBERS_BY_ROW = np.array([QUADRANT_NUMBERS[name] for name in quadrants.NAMES], np.uint8)
+"""The quadrants' numbers on the wire, for rows of probabilities in the order I to IV."""
 
-_MANY = 512
+_MIN_POINTS_FOR_ROWS = 512
 
-_NONE: FloatArray = np.empty(0)
+_EMPTY: FloatArray = np.empty(0)
 
 _X, _Y = pb.ClassifyRequest.X_FIELD_NUMBER, pb.ClassifyRequest.Y_FIELD_NUMBER
 _QUADRANTS = pb.ClassifyResponse.QUADRANTS_FIELD_NUMBER
@@ -42,22 +42,22 @@ _ALL_CERTAINTIES = pb.ClassifyResponse.ALL_CERTAINTIES_FIELD_NUMBER
 
 
 def decode_points(content: bytes, *, max_points: int) -> tuple[pb.ClassifyRequest, FloatArray]:
-    """Return a ClassifyRequest without its points, and these, of shape (n_points, 2).
+    """Return a ClassifyRequest without its points, and its points, of shape (n_points, 2).
 
     Raises
     ------
     InvalidInput
-        If the bytes are no such message, there are too many points, x and y differ in length, a
-        coordinate is not finite, or min_certainty is not within 0 to 1.
+        If the bytes are not such a message, there are too many points, x and y differ in length, a
+        coordinate is not finite, or min_certainty is not from 0 to 1.
     """
-    split = packed_arrays.read_doubles(content, (_X, _Y))
+    split = decode_doubles(content, (_X, _Y))
     if split is None:
         request = parse_message(pb.ClassifyRequest, content)
         x, y = np.array(request.x), np.array(request.y)
     else:
         columns, rest = split
         request = parse_message(pb.ClassifyRequest, rest)
-        x, y = columns.get(_X, _NONE), columns.get(_Y, _NONE)
+        x, y = columns.get(_X, _EMPTY), columns.get(_Y, _EMPTY)
     _check_lengths(len(x), len(y), max_points)
     if not 0.0 <= request.min_certainty <= 1.0:
         raise InvalidInput(
@@ -94,22 +94,22 @@ def _check_lengths(n_x: int, n_y: int, max_points: int) -> None:
         )
 
 
-class Answers:
-    """The answers to a batch of points, computed a slice at a time, in order, and then encoded.
+class BatchClassification:
+    """A batch of points: classified slice by slice, in order, and then encoded.
 
     Parameters
     ----------
     model : Model
     X : ndarray of shape (n_points, 2)
     min_certainty : float
-        A point whose winner is less certain is answered QUADRANT_UNSPECIFIED.
+        Points whose certainty is lower get QUADRANT_UNSPECIFIED.
     all_certainties : bool
-        Whether to keep the certainties of all four quadrants.
+        Whether to return the certainties of all four quadrants.
 
     Raises
     ------
     Unsupported
-        If the model is not one of two features and the four quadrants.
+        If the model does not have two features and the four quadrants as classes.
     """
 
     def __init__(
@@ -117,26 +117,26 @@ class Answers:
     ) -> None:
         self._model = model
         self._X = X
-        self._columns = _columns(model)
-        # Compared as the floats that travel, so that the caller can check the rule on what it got.
+        self._columns = _quadrant_columns(model)
+        # Compared in float32, as on the wire, so that callers can verify the rule on the answer.
         self._min_certainty = np.float32(min_certainty)
         self._with_all = all_certainties
-        # What each slice gave, as it travels.
+        # The encoded results of each slice.
         self._quadrants: list[bytes] = []
         self._certainties: list[bytes] = []
         self._all: list[bytes] = []
 
     def compute(self, rows: slice) -> None:
-        """Answer these points."""
+        """Classify these points."""
         P = self._model.predictor.probabilities_by_class(self._X[rows])
         if self._columns is not None:
             P = P[self._columns]
         largest = np.maximum.reduce(P, axis=0)
-        quadrants = _BY_ROW[_first_that_is(largest, P)]
+        quadrants = _NUMBERS_BY_ROW[_argmax_of_rows(largest, P)]
         certainties = largest.astype("<f4")
-        # Coordinates near the largest double overflow on the way, and end as NaN.
+        # Coordinates near the largest double overflow in the network, which results in NaN.
         if math.isnan(largest.dot(largest)):
-            # Nothing can be said there: every quadrant is as likely, and none is answered.
+            # Such points have equal certainties and no quadrant.
             unknown = np.isnan(largest)
             P = np.where(unknown, 1 / len(P), P)
             certainties[unknown] = 1 / len(P)
@@ -153,20 +153,20 @@ class Answers:
         manifest = self._model.manifest
         return b"".join(
             (
-                _named(manifest.model, manifest.version, self._model.digest),
-                packed_arrays.write(_QUADRANTS, b"".join(self._quadrants)),
-                packed_arrays.write(_CERTAINTIES, b"".join(self._certainties)),
-                packed_arrays.write(_ALL_CERTAINTIES, b"".join(self._all)),
+                _encode_model_version(manifest.model, manifest.version, self._model.digest),
+                encode_packed_field(_QUADRANTS, b"".join(self._quadrants)),
+                encode_packed_field(_CERTAINTIES, b"".join(self._certainties)),
+                encode_packed_field(_ALL_CERTAINTIES, b"".join(self._all)),
             )
         )
 
 
-def _first_that_is(largest: FloatArray, P: FloatArray) -> NDArray[np.integer[Any]]:
-    """Return which of the four rows of P holds each column's largest value, the first of equals.
+def _argmax_of_rows(largest: FloatArray, P: FloatArray) -> NDArray[np.integer[Any]]:
+    """Return `P.argmax(axis=0)` for four rows, given each column's largest value.
 
-    What argmax says, in a tenth of its time for many points; for few it is faster.
+    For many points this takes a tenth of the time of `argmax`, which is faster for few points.
     """
-    if len(largest) < _MANY:
+    if len(largest) < _MIN_POINTS_FOR_ROWS:
         few: NDArray[np.integer[Any]] = P.argmax(axis=0)
         return few
     row: NDArray[np.uint8] = (P[2] != largest).view(np.uint8)
@@ -177,14 +177,14 @@ def _first_that_is(largest: FloatArray, P: FloatArray) -> NDArray[np.integer[Any
 
 
 @lru_cache(maxsize=64)
-def _named(model: str, version: int, digest: str) -> bytes:
-    """Return a ClassifyResponse that holds nothing but the version's name."""
-    named = pb.ModelVersion(name=model, version=version, digest=digest)
-    return pb.ClassifyResponse(model=named).SerializeToString()
+def _encode_model_version(model: str, version: int, digest: str) -> bytes:
+    """Return a ClassifyResponse with the model version only."""
+    model_version = pb.ModelVersion(name=model, version=version, digest=digest)
+    return pb.ClassifyResponse(model=model_version).SerializeToString()
 
 
-def _columns(model: Model) -> IntArray | None:
-    """Return which column of the model's probabilities is each quadrant's; None if in order."""
+def _quadrant_columns(model: Model) -> IntArray | None:
+    """Return the index of each quadrant among the model's classes; None if they are in order."""
     signature = model.manifest.signature
     if tuple(signature.classes) == quadrants.NAMES and len(signature.features) == 2:
         return None
@@ -200,26 +200,26 @@ def _columns(model: Model) -> IntArray | None:
 def encode_points(
     ref: pb.ModelRef, X: FloatArray, *, min_certainty: float, all_certainties: bool
 ) -> bytes:
-    """Return the ClassifyRequest for points of shape (n_points, 2)."""
+    """Return the bytes of a ClassifyRequest for points of shape (n_points, 2)."""
     rest = pb.ClassifyRequest(
         model=ref, min_certainty=min_certainty, all_certainties=all_certainties
     )
     return b"".join(
         (
             rest.SerializeToString(),
-            packed_arrays.doubles(_X, X[:, 0]),
-            packed_arrays.doubles(_Y, X[:, 1]),
+            encode_doubles(_X, X[:, 0]),
+            encode_doubles(_Y, X[:, 1]),
         )
     )
 
 
 def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
-    """Return the request's one input, of shape (1, n_features).
+    """Return the request's input, of shape (1, n_features).
 
     Raises
     ------
     InvalidInput
-        If the number of features is not the model's, or one is not finite.
+        If the number of features is not that of the model, or a feature is not finite.
     """
     names = [feature.name for feature in model.manifest.signature.features]
     n = len(request.features)

@@ -1,4 +1,4 @@
-"""`quadrant.v1.QuadrantService`: each method is decode, one call, encode."""
+"""`quadrant.v1.QuadrantService`: each method decodes, makes one call, and encodes."""
 
 from functools import partial
 
@@ -6,8 +6,14 @@ from quadnet.errors import NotReady, RegistryError
 from quadnet.registry.version_files import Model
 from service.models.catalogue import list_loaded_models, list_models, public_reason
 from service.models.live_models import LiveModels
-from service.quadrant_v1 import codec, description
-from service.quadrant_v1.codec import SERVICE
+from service.quadrant_v1 import codec
+from service.quadrant_v1.codec import SERVICE, BatchClassification
+from service.quadrant_v1.description import (
+    describe_version,
+    description_size,
+    explain_input,
+    explanation_size,
+)
 from service.rpc.call import Call
 from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
 from service.rpc.handlers import Handler, HandlerFactory
@@ -17,7 +23,17 @@ from service.wire.messages import parse_message
 
 
 class QuadrantServicer:
-    """Answers from live models, up to `max_points` points and `max_bytes` of answer a message."""
+    """The methods of the service.
+
+    Parameters
+    ----------
+    live : LiveModels
+    compute_thread : ComputeThread
+    max_points : int
+        Maximum number of points per message.
+    max_bytes : int
+        Maximum size of an answer.
+    """
 
     def __init__(
         self, live: LiveModels, compute_thread: ComputeThread, *, max_points: int, max_bytes: int
@@ -28,7 +44,7 @@ class QuadrantServicer:
         self._max_bytes = max_bytes
 
     def make_handlers(self, factory: HandlerFactory) -> dict[str, Handler]:
-        """Return the service's methods, by name, with the policies around them."""
+        """Return the handlers of the service's methods, by name."""
         unary = {
             "Classify": self.classify,
             "ListModels": self.list_models,
@@ -42,21 +58,21 @@ class QuadrantServicer:
         return handlers
 
     async def classify(self, content: bytes, call: Call) -> bytes:
-        """Say the quadrant of each point."""
+        """Return the quadrant of each point."""
         request, X = await self._compute_thread.decode_message(
             content, partial(codec.decode_points, max_points=self._max_points)
         )
-        model = await self._get(request, call)
-        answers = codec.Answers(
+        model = await self._get_model(request, call)
+        batch = BatchClassification(
             model,
             X,
             min_certainty=request.min_certainty,
             all_certainties=request.all_certainties,
         )
         await self._compute_thread.run_in_slices(
-            len(X), rows_per_millisecond(model.predictor.network.layer_sizes), answers.compute
+            len(X), rows_per_millisecond(model.predictor.network.layer_sizes), batch.compute
         )
-        answer = answers.encode()
+        answer = batch.encode()
         check_answer_size(
             len(answer), self._max_bytes, field="x", instead="send them in several calls"
         )
@@ -64,9 +80,9 @@ class QuadrantServicer:
         return answer
 
     async def list_models(self, content: bytes, call: Call) -> bytes:
-        """List what there is, and what the server has made of it."""
+        """Return the models and versions, and their states in this server."""
         request = parse_message(pb.ListModelsRequest, content)
-        # What follows computes nothing, and may wait for the registry.
+        # From here on the call computes nothing and may wait for the registry.
         call.release_slot()
         try:
             return await self._live.reads.run(
@@ -78,35 +94,35 @@ class QuadrantServicer:
             return list_loaded_models(self._live, request.name, error).SerializeToString()
 
     async def get_model(self, content: bytes, call: Call) -> bytes:
-        """Return one version, whole."""
+        """Return the complete description of one version."""
         request = parse_message(pb.GetModelRequest, content)
-        model = await self._get(request, call)
-        n_bytes = description.size_of_description(model.predictor.network)
+        model = await self._get_model(request, call)
+        n_bytes = description_size(model.predictor.network)
         self._check_fits(n_bytes, "read the version from the registry", at_least=True)
         aliases = self._live.aliases(model)
         answer = await self._compute_thread.run_by_size(
-            n_bytes, lambda: description.describe(model, aliases).SerializeToString()
+            n_bytes, lambda: describe_version(model, aliases).SerializeToString()
         )
         self._check_fits(len(answer), "read the version from the registry")
         return answer
 
     async def explain(self, content: bytes, call: Call) -> bytes:
-        """Follow one input through the network."""
+        """Return the trace of one input through the network."""
         request = parse_message(pb.ExplainRequest, content)
-        model = await self._get(request, call)
+        model = await self._get_model(request, call)
         x = codec.decode_features(request, model)
         instead = "ask Classify or ModelInfer, whose answers have no terms"
-        n_bytes = description.size_of_explanation(model.predictor.network)
+        n_bytes = explanation_size(model.predictor.network)
         self._check_fits(n_bytes, instead, at_least=True)
         answer = await self._compute_thread.run_by_size(
-            n_bytes, lambda: description.explain(model, x).SerializeToString()
+            n_bytes, lambda: explain_input(model, x).SerializeToString()
         )
         self._check_fits(len(answer), instead)
         call.points = 1
         return answer
 
     def _check_fits(self, n_bytes: int, instead: str, *, at_least: bool = False) -> None:
-        """Refuse an answer whose size is the model's."""
+        """Raise InvalidInput if an answer is too large because the model is."""
         check_answer_size(
             n_bytes,
             self._max_bytes,
@@ -115,7 +131,7 @@ class QuadrantServicer:
             at_least=at_least,
         )
 
-    async def _get(
+    async def _get_model(
         self, request: pb.ClassifyRequest | pb.GetModelRequest | pb.ExplainRequest, call: Call
     ) -> Model:
         if request.HasField("model"):
@@ -128,7 +144,7 @@ class QuadrantServicer:
                 call.take_slot()
         else:
             model = self._live.find_in_memory()
-        # Without a reference it is the default one, and not None.
+        # Not None: without a reference, `find_in_memory` returns the default version or raises.
         assert model is not None
         call.note_version(model)
         return model

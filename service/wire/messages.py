@@ -1,4 +1,4 @@
-"""Messages of either API, from the bytes that a call brought."""
+"""Parses the messages of both APIs."""
 
 from typing import TypeVar
 

@@ -1,9 +1,9 @@
-"""Packed repeated fields, from arrays to the wire and back without a loop over numbers.
+"""Encodes arrays as packed repeated fields, and decodes them, without a loop over numbers.
 
-A protobuf message is the concatenation of its fields, in any order and in any number of parts, so
-a message that protobuf wrote can be followed by fields that are written here. An array's own bytes
-are already what the wire wants: fixed-width numbers are little-endian there, and an enum's value
-below 128 is a single byte. And what came over the wire can be read in place.
+A protobuf message is the concatenation of its fields, in any order and in any number of parts. So
+fields that are encoded here can follow a message that protobuf has encoded. The bytes of an array
+are the content of a packed field: the wire has fixed-width numbers in little-endian order, and an
+enum value below 128 is a single byte. A received field can be read in place.
 Source: the Protocol Buffers encoding specification, "Message Structure" and "Packed Repeated
 Fields".
 """
@@ -19,33 +19,33 @@ from quadnet.types import FloatArray
 _VARINT, _EIGHT_BYTES, _LENGTH_DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
 
 MAX_FIELDS = 16
-"""A message of more parts than this is for protobuf's parser, which is not written in Python."""
+"""Messages with more fields are left to protobuf's parser, which is not written in Python."""
 
 
-def write(field: int, content: bytes) -> bytes:
-    """Return packed field number `field` with this content: an array's little-endian bytes."""
-    return write_one(field, content) if content else b""
+def encode_packed_field(field: int, content: bytes) -> bytes:
+    """Return a packed field with this number and content: an array's little-endian bytes."""
+    return encode_element(field, content) if content else b""
 
 
-def write_one(field: int, content: bytes) -> bytes:
-    """Return one element of a field of messages or bytes, which is there even if it is empty."""
+def encode_element(field: int, content: bytes) -> bytes:
+    """Return one element of a field of messages or bytes. It is present even if it is empty."""
     return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
 
 
-def doubles(field: int, values: NDArray[np.floating[Any]]) -> bytes:
-    """Return `repeated double` field number `field`, holding the values."""
-    return write(field, values.astype("<f8", copy=False).tobytes())
+def encode_doubles(field: int, values: NDArray[np.floating[Any]]) -> bytes:
+    """Return a `repeated double` field with this number and these values."""
+    return encode_packed_field(field, values.astype("<f8", copy=False).tobytes())
 
 
-def read_doubles(
+def decode_doubles(
     message: bytes, fields: Sequence[int]
 ) -> tuple[dict[int, FloatArray], bytes] | None:
-    """Return the `repeated double` fields of these numbers, and the rest of the message.
+    """Return the `repeated double` fields with these numbers, and the rest of the message.
 
-    The arrays are views of the message. None where it is not as every writer writes it, each field
-    packed and in one part, or where it is damaged: then it is for protobuf's own parser.
+    The arrays are views of the message. None if a field is not packed or is split into parts,
+    which no encoder does, or if the message is damaged. Use protobuf's parser then.
     """
-    parted = split(message, fields)
+    parted = split_fields(message, fields)
     if parted is None:
         return None
     columns: dict[int, FloatArray] = {}
@@ -56,11 +56,13 @@ def read_doubles(
     return columns, parted[1]
 
 
-def split(message: bytes, fields: Sequence[int]) -> tuple[list[tuple[int, int, int]], bytes] | None:
-    """Return the number, start and end of each of these fields' contents, and the message's rest.
+def split_fields(
+    message: bytes, fields: Sequence[int]
+) -> tuple[list[tuple[int, int, int]], bytes] | None:
+    """Return each of these fields as (number, start, end of content), and the rest of the message.
 
-    None where one of them is not length-delimited, there are many fields, or the message is
-    damaged.
+    None if one of the fields is not length-delimited, there are more than MAX_FIELDS fields, or the
+    message is damaged.
     """
     places = []
     rest = []
@@ -95,7 +97,7 @@ def split(message: bytes, fields: Sequence[int]) -> tuple[list[tuple[int, int, i
 
 
 def _varint(number: int) -> bytes:
-    """Return the number in base 128, the lowest digit first, all but the last marked."""
+    """Return the number in base 128, lowest digit first; all digits but the last are marked."""
     digits = bytearray()
     while number > 127:
         digits.append(number & 127 | 128)
@@ -105,7 +107,7 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    """Return the number that begins there, and where it ends; raise IndexError if it does not."""
+    """Return the varint at this offset and its end; raise IndexError if it is incomplete."""
     number = shift = 0
     while (digit := message[at]) > 127:
         number |= (digit & 127) << shift

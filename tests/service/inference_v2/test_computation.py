@@ -1,4 +1,4 @@
-"""Batches that ModelInfer answers: of no rows, of many, and with Classify's numbers."""
+"""Batches of ModelInfer: without rows, with many rows, and with the same numbers as Classify."""
 
 import grpc
 import numpy as np
@@ -12,7 +12,7 @@ from tests.support.serving import ServerProcess, refused
 @pytest.mark.parametrize("points", [0, 1, 100, 20_000])
 @pytest.mark.parametrize("datatype", ["FP32", "FP64"])
 @pytest.mark.parametrize("ask", [raw, typed])
-def test_answers_are_those_of_classify_bit_for_bit(
+def test_answers_equal_those_of_classify_bit_for_bit(
     inference_server, inference, points, datatype, ask
 ):
     X = np.random.default_rng(points).normal(size=(points, 2)).astype(DTYPES[datatype])
@@ -29,7 +29,7 @@ def test_answers_are_those_of_classify_bit_for_bit(
 
 
 @pytest.mark.parametrize("ask", [raw, typed])
-def test_no_rows_are_answered_with_none(inference, ask):
+def test_a_batch_without_rows_gets_empty_outputs(inference, ask):
     response = inference.ModelInfer(ask(np.empty((0, 64)), "FP32", "digits"))
     answered = outputs(response)
     assert {name: array.shape for name, array in answered.items()} == {
@@ -39,22 +39,22 @@ def test_no_rows_are_answered_with_none(inference, ask):
     assert len(response.raw_output_contents) == (2 if ask is raw else 0)
 
 
-def test_where_the_arithmetic_overflows_the_service_does_not_guess(inference):
+def test_rows_that_overflow_get_equal_probabilities_and_no_label(inference):
     request = raw([[1e308, 1e308], [1, 1]])
     answered = outputs(inference.ModelInfer(request))
     assert answered["label"].tolist() == [b"", b"I"]
     assert answered["probabilities"][0].tolist() == [0.25] * 4
-    # Finite as it came, and not in the model's float32.
+    # Finite as sent, but not in the model's float32.
     answered = outputs(inference.ModelInfer(raw(np.full((1, 64), 1e300), "FP64", "digits")))
     assert np.isfinite(answered["probabilities"]).all()
 
 
-def test_the_published_limit_is_the_one_that_is_kept(inference):
+def test_a_batch_of_the_published_maximum_size_is_answered(inference):
     answered = outputs(inference.ModelInfer(raw(np.zeros((MAX_ROWS, 2)), "INT8")))
     assert answered["probabilities"].shape == (MAX_ROWS, 4)
 
 
-def test_an_answer_larger_than_a_message_may_be_is_refused_with_what_to_do(inference_models):
+def test_an_answer_over_the_message_limit_is_refused_with_advice(inference_models):
     registry, _ = inference_models
     with ServerProcess(registry.root, "--max-message-bytes", "4096") as server:
         stub = InferenceStub(server.channel)

@@ -1,4 +1,4 @@
-"""Inputs of the Open Inference Protocol: of any model's shape and any datatype, raw and typed."""
+"""Inputs of the Open Inference Protocol: any model, any datatype, raw and typed."""
 
 import grpc
 import numpy as np
@@ -23,9 +23,7 @@ from tests.support.inference_client import (
 @pytest.mark.parametrize("datatype", DTYPES)
 @pytest.mark.parametrize("ask", [raw, typed])
 @pytest.mark.parametrize("model", ["digits", "irises", "binary"])
-def test_any_model_answers_numbers_of_any_datatype(
-    inference, inference_models, model, ask, datatype
-):
+def test_every_model_accepts_every_datatype(inference, inference_models, model, ask, datatype):
     predictor = inference_models[1][model]
     X = np.random.default_rng(0).uniform(0, 9, (50, predictor.n_features))
     X = X.astype(DTYPES[datatype])
@@ -34,7 +32,7 @@ def test_any_model_answers_numbers_of_any_datatype(
     answered = outputs(response)
     assert list(answered) == ["probabilities", "label"]
     assert answered["probabilities"].dtype == predictor.dtype
-    # To the last bit what the predictor says that way, and but for rounding what it says the other.
+    # Equal bit for bit to `probabilities_by_class`, and up to rounding to `probabilities`.
     by_class = predictor.probabilities_by_class(X)
     np.testing.assert_array_equal(answered["probabilities"], by_class.T)
     rounding = 100 * np.finfo(predictor.dtype).eps
@@ -59,7 +57,7 @@ shapes = st.one_of(
     asked=st.lists(st.sampled_from(["probabilities", "label", "other"]), max_size=3),
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_tensor_gets_its_answer_or_is_refused(
+def test_any_tensor_gets_an_answer_or_is_refused(
     inference, shape, datatype, data, parts, contents, asked
 ):
     dtype = np.dtype(DTYPES.get(datatype, "u1"))
@@ -77,7 +75,7 @@ def test_any_tensor_gets_its_answer_or_is_refused(
         field = FIELDS.get(datatype, "bytes_contents")
         value = b"7" if field == "bytes_contents" else 7
         with_contents(request, **{field: [value] * n})
-        # Contents without a number in them send none.
+        # Empty contents count as absent.
         contents = n > 0
     n_sent = length / dtype.itemsize if parts else (n if contents else 0)
     good = (
@@ -109,7 +107,7 @@ def test_any_tensor_gets_its_answer_or_is_refused(
     datatype=st.sampled_from(sorted(DTYPES)),
 )
 @settings(deadline=None)
-def test_raw_numbers_are_used_where_they_lie_if_they_are_aligned(before, rows, datatype):
+def test_raw_numbers_are_used_in_place_if_they_are_aligned(before, rows, datatype):
     values = np.arange(2 * rows).reshape(rows, 2).astype(DTYPES[datatype])
     content = raw(values, datatype, id=before).SerializeToString()
     request, parts = inputs.decode_request(content)
@@ -119,7 +117,7 @@ def test_raw_numbers_are_used_where_they_lie_if_they_are_aligned(before, rows, d
     assert decoded.flags.aligned
     message = np.frombuffer(content, np.uint8)
     if rows:
-        # It is the message's last field.
+        # The values are the last field of the message.
         start = message.ctypes.data + len(content) - values.nbytes
         in_place = start % values.itemsize == 0
         assert np.shares_memory(decoded, message) is in_place

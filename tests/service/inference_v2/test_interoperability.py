@@ -1,4 +1,4 @@
-"""Tools that others wrote, unmodified, in environments of their own; and beside ours in one."""
+"""Public clients, unmodified: in separate environments, and in one process with the server."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ REPEAT = 500
 
 
 def run(python, *words, given="", env=None):
-    """Run a script outside of this repository and return what it printed."""
+    """Run a script outside of this repository and return its output."""
     done = subprocess.run(
         [python, "-P", *words],
         input=given,
@@ -54,7 +54,7 @@ def triton(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_tritonclient_gets_what_classify_answers_bit_for_bit(models, triton, kind):
+def test_tritonclient_gets_the_answers_of_classify_bit_for_bit(models, triton, kind):
     registry, predictor = models
     rng = np.random.default_rng(3)
     points = rng.normal(size=(200, 2)).astype(np.float32).astype(np.float64)
@@ -131,7 +131,7 @@ def test_tritonclient_gets_what_classify_answers_bit_for_bit(models, triton, kin
     assert (counted["inference_count"], counted["execution_count"]) == ("30", "1")
 
 
-def test_the_documented_example_runs_as_it_stands(models, triton):
+def test_the_documented_example_runs_unchanged(models, triton):
     text = (ROOT / "docs/clients.md").read_text()
     (example,) = [
         block
@@ -151,16 +151,16 @@ import numpy as np
 from pathlib import Path
 import google.protobuf
 from quadnet.registry import Registry
-from service.live import LiveModels
-from service.policies.draining import Draining
-from service.server import Server, policies
+from service.models.live_models import LiveModels
+from service.rpc.policies.draining import Draining
+from service.server.server import Server, make_policies
 from service.settings import ServeSettings
 
 async def main():
     settings = ServeSettings(registry=Path(sys.argv[1]), port=0)
     draining = Draining()
     server = Server(LiveModels(Registry(settings.registry), model="quadrants"), settings,
-                    policies(settings, draining), draining)
+                    make_policies(settings, draining), draining)
     started = asyncio.Event()
     running = asyncio.create_task(server.run(started.set))
     await started.wait()
@@ -189,7 +189,7 @@ KSERVE_CALL = """
     print([bytes(value) for value in answer.outputs[1].data])
     await client.close()
 """
-# mlserver has no client: tritonclient is what it depends on.
+# mlserver has no client of its own: it depends on tritonclient.
 MLSERVER_CALL = """
     channel = grpc.aio.insecure_channel(address)
     stub = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -199,7 +199,7 @@ MLSERVER_CALL = """
     answer = await stub.ModelInfer(
         dataplane_pb2.ModelInferRequest(model_name="quadrants", inputs=[asked]))
     print(list(answer.outputs[1].contents.bytes_contents))
-    # Its own way to raw contents leaves an empty message of typed ones behind.
+    # mlserver's conversion to raw contents leaves an empty message of typed contents.
     raw = ModelInferRequestConverter.from_types(
         types.InferenceRequest(inputs=[types.RequestInput(
             name="x", datatype="FP64", shape=[2, 2], data=[0.5, 0.5, -0.3, 0.8])]),
@@ -226,15 +226,17 @@ PACKAGES = {
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
-def beside(request, tmp_path_factory):
-    """Return an environment with this product and another, as pip puts them together."""
-    folder = tmp_path_factory.mktemp("beside") / "environment"
+def shared_environment(request, tmp_path_factory):
+    """Return a package and an environment with this project and that package."""
+    folder = tmp_path_factory.mktemp("shared") / "environment"
     return request.param, make_environment(folder, f"{ROOT}[serve]", request.param)
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-def test_another_package_for_the_protocol_runs_in_the_servers_process(models, beside, first):
-    package, programs = beside
+def test_another_package_for_the_protocol_runs_in_the_servers_process(
+    models, shared_environment, first
+):
+    package, programs = shared_environment
     imports, call = PACKAGES[package]
     ours = "import service.server.server"
     in_order = [ours, imports] if first == "ours" else [imports, ours]
@@ -246,7 +248,7 @@ def test_another_package_for_the_protocol_runs_in_the_servers_process(models, be
 def test_tritonclient_runs_in_the_servers_process_with_a_protobuf_that_it_excludes(
     models, triton, tmp_path
 ):
-    """Installed without its dependencies: it declares an older protobuf than this environment's."""
+    """Installed without dependencies: it requires an older protobuf than this environment has."""
     install(triton, "--no-deps", "--target", tmp_path, "tritonclient", "python-rapidjson")
     imports, call = PACKAGES["tritonclient[grpc]"]
     script = IN_ONE_PROCESS.format(imports=f"import service.server.server\n{imports}", call=call)

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says of the server, its models, and their versions' states."""
+"""Metadata in the Open Inference Protocol: the server, its models, and their versions' states."""
 
 import json
 
@@ -53,7 +53,7 @@ def test_the_server_and_a_model_describe_themselves(inference, inference_server)
     assert {name: each.string_value for name, each in config.parameters.items()} == dict(
         model.properties
     )
-    # Implementations have maps of different types in field 6: nothing in it suits all of them.
+    # Other implementations have maps of different types in field 6, so it stays empty.
     fields = UnknownFieldSet(Empty.FromString(model.SerializeToString()))
     assert {field.field_number for field in fields} == {1, 2, 3, 4, 5, 100}
     quadrants = inference.ModelMetadata(pb.ModelMetadataRequest(name="quadrants"))
@@ -81,7 +81,7 @@ def test_a_models_configuration_is_its_metadata_in_tritons_form(inference):
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-def damaged(registry, model, version):
+def damage_weights(registry, model, version):
     """Change a byte of a published version's weights."""
     path = registry.path(model, version) / "weights.safetensors"
     content = bytearray(path.read_bytes())
@@ -90,12 +90,12 @@ def damaged(registry, model, version):
     path.write_bytes(content)
 
 
-def test_the_index_says_which_versions_answer_and_why_others_do_not(tmp_path):
+def test_the_index_lists_which_versions_are_ready_and_why_others_are_not(tmp_path):
     registry = Registry(tmp_path / "registry")
     publish(registry)
     publish(registry, alias="candidate")
     publish(registry, alias="new")
-    damaged(registry, "quadrants", 2)
+    damage_weights(registry, "quadrants", 2)
     with ServerProcess(registry.root) as server:
         stub = InferenceStub(server.channel)
         assert not stub.ModelReady(pb.ModelReadyRequest(name="quadrants", version="2")).ready
@@ -110,10 +110,10 @@ def test_the_index_says_which_versions_answer_and_why_others_do_not(tmp_path):
         ]
         assert found[0].reason == ""
         assert "weights.safetensors" in found[1].reason
-        assert found[2].reason == ("It is not loaded: the first call that asks for it loads it.")
+        assert found[2].reason == "Not loaded yet: the first call for this version loads it."
         ready = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=True)).models
         assert [m.version for m in ready] == ["1"]
-        # Whoever waits for a version to be ready has asked for it.
+        # ModelReady loads the version.
         assert stub.ModelReady(pb.ModelReadyRequest(name="quadrants", version="3")).ready
         ready = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=True)).models
         assert [m.version for m in ready] == ["1", "3"]

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over a real socket: the service's methods, and whom they ask."""
+"""The methods of the Open Inference Protocol over a real socket, and the versions they select."""
 
 from types import SimpleNamespace
 
@@ -102,7 +102,7 @@ def test_an_unknown_model_or_version_is_not_found_by_any_method(inference, model
             assert error.details() == text
 
 
-def test_what_is_loaded_is_known_when_the_registry_is_gone(registry):
+def test_loaded_versions_are_described_when_the_registry_is_gone(registry):
     publish(registry)
     with ServerProcess(registry.root) as server:
         stub = InferenceStub(server.channel)
@@ -116,12 +116,12 @@ def test_what_is_loaded_is_known_when_the_registry_is_gone(registry):
             assert (counted.name, counted.version) == ("quadrants", "1")
 
 
-def test_the_id_comes_back(inference):
+def test_the_request_id_is_returned(inference):
     assert inference.ModelInfer(raw([[1, 1]], id="Ünicode 7")).id == "Ünicode 7"
 
 
-def test_parameters_that_others_send_are_ignored(inference):
-    """What tritonclient can add to a request, for servers that queue and keep sequences."""
+def test_parameters_for_other_servers_are_ignored(inference):
+    """Parameters that tritonclient can add, for servers with queues and sequences."""
     request = raw([[0.5, 0.5]])
     request.parameters["sequence_id"].int64_param = 3
     request.parameters["sequence_start"].bool_param = True
@@ -134,7 +134,7 @@ def test_parameters_that_others_send_are_ignored(inference):
     assert outputs(inference.ModelInfer(request))["label"].tolist() == [b"I"]
 
 
-def test_with_nothing_to_serve_nothing_is_ready_and_the_server_is_live(tmp_path):
+def test_without_a_model_the_server_is_live_and_not_ready(tmp_path):
     with ServerProcess(tmp_path / "none", "--poll", "0.05") as server:
         stub = InferenceStub(server.channel)
         assert stub.ServerLive(pb.ServerLiveRequest()).live
@@ -155,7 +155,7 @@ def test_with_nothing_to_serve_nothing_is_ready_and_the_server_is_live(tmp_path)
         assert stub.ServerReady(pb.ServerReadyRequest()).ready
 
 
-def test_a_server_told_to_stop_is_not_ready_and_still_answers(inference_models):
+def test_a_stopping_server_is_not_ready_and_still_answers(inference_models):
     registry, _ = inference_models
     with ServerProcess(registry.root, "--drain-delay", "60") as server:
         stub = InferenceStub(server.channel)
@@ -172,7 +172,7 @@ def test_a_server_told_to_stop_is_not_ready_and_still_answers(inference_models):
         assert server.stop()[0] == 0
 
 
-def test_the_servers_health_is_told_to_strangers_and_by_a_busy_server(registry, tmp_path):
+def test_health_needs_no_token_and_is_answered_by_a_busy_server(registry, tmp_path):
     publish(registry)
     tokens = tmp_path / "tokens"
     tokens.write_text("sesame\n")
@@ -204,8 +204,8 @@ def test_every_other_method_is_unimplemented(inference_server, method):
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-class OfV1(ProtoReflectionDescriptorDatabase):
-    """The same questions to grpc.reflection.v1."""
+class ReflectionV1Database(ProtoReflectionDescriptorDatabase):
+    """The same database from grpc.reflection.v1."""
 
     def __init__(self, channel):
         super().__init__(channel)
@@ -218,7 +218,7 @@ class OfV1(ProtoReflectionDescriptorDatabase):
         )
 
 
-@pytest.mark.parametrize("kind", [ProtoReflectionDescriptorDatabase, OfV1])
+@pytest.mark.parametrize("kind", [ProtoReflectionDescriptorDatabase, ReflectionV1Database])
 def test_reflection_shows_every_service_and_its_messages(inference_server, kind):
     database = kind(inference_server.channel)
     services = database.get_services()
@@ -236,7 +236,7 @@ def test_reflection_shows_every_service_and_its_messages(inference_server, kind)
             assert method.output_type.full_name
     (v1,) = pool.FindServiceByName("grpc.reflection.v1.ServerReflection").methods
     assert v1.input_type.full_name == "grpc.reflection.v1.ServerReflectionRequest"
-    # What errors carry can be read, too.
+    # The messages in error details are described, too.
     for name in ("Status", "ErrorInfo", "BadRequest", "RetryInfo"):
         assert pool.FindMessageTypeByName(f"google.rpc.{name}").fields
     method = pool.FindServiceByName(SERVICE).FindMethodByName("ModelInfer")
@@ -259,11 +259,11 @@ def test_calls_are_logged_with_their_rows_and_version(inference_server, inferenc
     assert (line["status"], line["model"], line["version"]) == ("OK", "quadrants", 2)
 
 
-def test_an_empty_message_of_contents_is_not_taken_for_numbers(inference):
+def test_empty_contents_count_as_absent(inference):
     request = with_contents(raw([[0.5, 0.5], [-0.3, 0.8]]))
     assert request.inputs[0].HasField("contents")
     assert outputs(inference.ModelInfer(request))["label"].tolist() == [b"I", b"II"]
-    # Nor are other empty messages: a reference to no model, parameters without a value.
+    # So do parameters without a value.
     request.parameters["priority"].MergeFrom(pb.InferParameter())
     request.inputs[0].parameters["content_type"].MergeFrom(pb.InferParameter())
     request.outputs.add(name="label").parameters["content_type"].MergeFrom(pb.InferParameter())

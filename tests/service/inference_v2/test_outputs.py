@@ -1,4 +1,4 @@
-"""Outputs of the Open Inference Protocol: any of them, in any order, and the likeliest classes."""
+"""Outputs of the Open Inference Protocol: any selection, any order, and the top classes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.support.inference_client import Output, classified, outputs, raw, typ
     "asked", [["label"], ["probabilities"], ["label", "probabilities"], ["probabilities", "label"]]
 )
 @pytest.mark.parametrize("ask", [raw, typed])
-def test_outputs_come_as_asked_and_in_that_order(inference, asked, ask):
+def test_the_requested_outputs_come_in_the_requested_order(inference, asked, ask):
     request = ask([[0.5, 0.5], [-0.3, 0.8]], outputs=[Output(name=name) for name in asked])
     answered = outputs(inference.ModelInfer(request))
     assert list(answered) == asked
@@ -20,7 +20,7 @@ def test_outputs_come_as_asked_and_in_that_order(inference, asked, ask):
 
 @pytest.mark.parametrize("count", [1, 3, 10, 2**40])
 @pytest.mark.parametrize("ask", [raw, typed])
-def test_class_count_returns_so_many_classes_the_likeliest_first(inference, count, ask):
+def test_class_count_returns_the_most_probable_classes_first(inference, count, ask):
     X = np.random.default_rng(1).normal(size=(3000, 64))
     asked = [Output(name="label"), *classified(int64_param=count)]
     request = ask(X, "FP64", "digits", outputs=asked)
@@ -37,14 +37,14 @@ def test_class_count_returns_so_many_classes_the_likeliest_first(inference, coun
     assert [row[0].rpartition(b":")[2] for row in expected] == answered["label"].tolist()
 
 
-def test_of_classes_that_are_as_likely_the_first_come_first(inference):
+def test_equally_probable_classes_come_in_the_order_of_the_classes(inference):
     response = inference.ModelInfer(raw([[0, 0]], outputs=classified(int64_param=3)))
     assert outputs(response)["probabilities"].tolist() == [
         [b"0.250000:0:I", b"0.250000:1:II", b"0.250000:2:III"]
     ]
 
 
-def test_no_classes_of_no_rows_are_none(inference):
+def test_class_count_of_a_batch_without_rows_gives_an_empty_output(inference):
     request = raw(np.empty((0, 2)), outputs=classified(int64_param=2))
     answered = outputs(inference.ModelInfer(request))
     assert answered["probabilities"].shape == (0, 2)

@@ -1,4 +1,4 @@
-"""Every ModelInfer that cannot be answered: told which tensor, what was expected, what came."""
+"""Every invalid ModelInfer: the error names the tensor, what was expected and what was found."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ NAN = float("nan")
 
 
 def changed(request, **fields):
-    """Return the request with other fields of its first input, or of itself."""
+    """Return the request with these fields changed, in its first input or in the request itself."""
     for name, value in fields.items():
         owner = request if hasattr(request, name) else request.inputs[0]
         if isinstance(value, list):
@@ -238,7 +238,7 @@ def changed(request, **fields):
         ),
     ],
 )
-def test_a_bad_request_names_the_tensor_what_was_expected_and_what_came(
+def test_an_invalid_request_names_the_tensor_what_was_expected_and_what_was_found(
     inference, request_, field, text
 ):
     error = refused(inference.ModelInfer, request_)
@@ -247,7 +247,7 @@ def test_a_bad_request_names_the_tensor_what_was_expected_and_what_came(
     assert [(v.field, v.description) for v in violations] == [(field, text)]
 
 
-def test_of_many_numbers_that_are_none_the_first_are_named(inference):
+def test_of_many_numbers_that_are_not_finite_the_first_are_named(inference):
     error = refused(inference.ModelInfer, raw([[1, 1]] * 3 + [[1, NAN]] * 20))
     assert (error.code(), error.details()) == (
         INVALID,
@@ -257,7 +257,7 @@ def test_of_many_numbers_that_are_none_the_first_are_named(inference):
     assert [v.field for v in violations] == [f"x[{row}][1]" for row in range(3, 19)]
 
 
-def test_bytes_that_are_no_message_are_refused(inference_server):
+def test_bytes_that_cannot_be_parsed_are_refused(inference_server):
     for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods:
         error = refused(inference_server.channel.unary_unary(f"/{SERVICE}/{method.name}"), b"\xff")
         assert error.code() is INVALID
@@ -277,20 +277,20 @@ def test_any_bytes_get_an_answer_or_a_status_of_the_table(inference_server, flip
         assert error.code() in (INVALID, NOT_FOUND), error
 
 
-def most_memory(server):
-    """Return the most that the server's process has held until now, in MB."""
+def peak_memory(server):
+    """Return the peak resident memory of the server's process, in MB."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
-def test_a_large_message_of_many_parts_is_refused_before_it_takes_forty_times_the_memory(
+def test_a_large_message_with_many_fields_is_refused_before_it_takes_forty_times_the_memory(
     inference_server,
 ):
-    before = most_memory(inference_server)
+    before = peak_memory(inference_server)
     error = refused(
         inference_server.channel.unary_unary(f"/{SERVICE}/ModelInfer"), b"\x2a\x00" * 10_000_000
     )
     assert error.code() is INVALID
     assert error.details().startswith("request: expected at most 16 inputs, outputs, parameters")
-    # Of 20 MB, which gRPC itself holds for a moment.
-    assert most_memory(inference_server) - before < 100
+    # The message has 20 MB, which gRPC itself holds for a moment.
+    assert peak_memory(inference_server) - before < 100

@@ -1,4 +1,4 @@
-"""What ModelStatistics counts: calls, rows and times, of each version."""
+"""ModelStatistics counts calls, rows and durations of each version."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def test_statistics_count_calls_and_rows_of_each_version(inference_models):
     registry, _ = inference_models
     with ServerProcess(registry.root) as server:
         stub = InferenceStub(server.channel)
-        # What is loaded is there, with zeros.
+        # Loaded versions are listed, with zeros.
         (before,) = stub.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
         assert (before.name, before.version, before.execution_count) == ("quadrants", "1", 0)
 
@@ -40,7 +40,7 @@ def test_statistics_count_calls_and_rows_of_each_version(inference_models):
             pb.ModelStatisticsRequest(name="quadrants", version="latest")
         ).model_stats
         assert alone == second
-        # Known and never asked.
+        # A version that exists and was never called.
         (never,) = stub.ModelStatistics(
             pb.ModelStatisticsRequest(name="digits", version="1")
         ).model_stats

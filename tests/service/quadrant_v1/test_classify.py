@@ -1,4 +1,4 @@
-"""What the service answers over a real socket: quadrants, errors, health, reflection."""
+"""Classify over a real socket: quadrants and errors; also health and reflection."""
 
 import os
 import subprocess
@@ -29,18 +29,18 @@ NUMBERS = {"I": 1, "II": 2, "III": 3, "IV": 4}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Serve an exact model, and beside it one that is no quadrant model."""
+    """Serve an exact model, and others of which one has no quadrants."""
     registry = Registry(tmp_path_factory.mktemp("service") / "registry")
     publish(registry, scale=3.0)
     publish(registry, scale=5.0, alias="candidate")
     publish(registry, "letters", classes=("a", "b", "c", "d"))
-    # The article's code has its outputs in this order.
+    # The order of the outputs in the article's code.
     publish(registry, "reordered", scale=3.0, classes=("III", "IV", "II", "I"))
     with ServerProcess(registry.root, "--max-points", "2000", "--poll", "0.05") as process:
         yield process
 
 
-def test_each_point_gets_its_quadrant_and_the_version_is_named(server):
+def test_each_point_gets_its_quadrant_and_the_answer_names_the_version(server):
     X = np.random.default_rng(0).normal(size=(1000, 2))
     response = server.stub.Classify(pb.ClassifyRequest(x=X[:, 0], y=X[:, 1]))
     expected = [NUMBERS[name] for name in exact_predictor(3.0).predict(X)]
@@ -66,20 +66,20 @@ def test_all_certainties_come_in_the_order_of_the_quadrants(server, model):
         np.testing.assert_allclose(row, np.exp(logits) / np.exp(logits).sum(), rtol=1e-6)
 
 
-def test_no_points_are_answered_with_none(server):
+def test_a_request_without_points_gets_an_empty_answer(server):
     response = server.stub.Classify(pb.ClassifyRequest(all_certainties=True))
     assert (len(response.quadrants), len(response.certainties)) == (0, 0)
     assert response.model.version == 1
 
 
-def test_below_the_minimal_certainty_the_service_declines_to_guess(server):
+def test_points_below_the_minimal_certainty_get_no_quadrant(server):
     request = pb.ClassifyRequest(x=[1.0, 0.01], y=[1.0, 0.01], min_certainty=0.9)
     response = server.stub.Classify(request)
     assert list(response.quadrants) == [pb.QUADRANT_I, pb.QUADRANT_UNSPECIFIED]
     assert response.certainties[1] < 0.9
 
 
-def test_where_the_arithmetic_overflows_the_service_does_not_guess(server):
+def test_points_that_overflow_get_equal_certainties_and_no_quadrant(server):
     request = pb.ClassifyRequest(x=[1e308, 1.0], y=[1e308, 1.0], all_certainties=True)
     response = server.stub.Classify(request)
     assert list(response.quadrants) == [pb.QUADRANT_UNSPECIFIED, pb.QUADRANT_I]
@@ -97,7 +97,7 @@ def test_where_the_arithmetic_overflows_the_service_does_not_guess(server):
         (pb.ModelRef(name="quadrants", alias="champion"), 1),
     ],
 )
-def test_a_version_is_chosen_by_number_or_alias(server, ref, version):
+def test_a_version_is_selected_by_number_or_alias(server, ref, version):
     response = server.stub.Classify(pb.ClassifyRequest(model=ref, x=[1], y=[1]))
     assert response.model.version == version
 
@@ -138,7 +138,9 @@ NAN, INF = float("nan"), float("inf")
         ),
     ],
 )
-def test_bad_input_names_the_field_what_was_expected_and_what_came(server, request_, fields, text):
+def test_bad_input_names_the_field_what_was_expected_and_what_was_found(
+    server, request_, fields, text
+):
     error = refused(server.stub.Classify, request_)
     assert (error.code(), error.details()) == (INVALID, text)
     violations = details_of(error, error_details_pb2.BadRequest).field_violations
@@ -196,7 +198,7 @@ def test_bad_input_names_the_field_what_was_expected_and_what_came(server, reque
         ),
     ],
 )
-def test_a_model_that_cannot_answer_is_refused_with_what_there_is(server, ref, code, text):
+def test_an_unknown_or_unsuitable_model_is_refused_with_the_alternatives(server, ref, code, text):
     error = refused(server.stub.Classify, pb.ClassifyRequest(model=ref, x=[1], y=[1]))
     assert (error.code(), error.details()) == (code, text)
 
@@ -251,7 +253,7 @@ def test_health_is_the_standard_one(server):
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_those_who_watch_health_take_no_thread_from_those_who_ask(server):
+def test_health_watches_do_not_block_other_calls(server):
     stub = health_pb2_grpc.HealthStub(server.channel)
     watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=60) for _ in range(20)]
     for watch in watches:
@@ -276,7 +278,7 @@ def test_a_client_that_knows_only_reflection_can_call(server):
     assert list(call(request_class(x=[-0.3], y=[0.8])).quadrants) == [2]
 
 
-STRANGER = """
+STUB_CLIENT = """
 import sys
 import grpc
 from quadrant.v1 import quadrant_pb2, quadrant_pb2_grpc
@@ -287,7 +289,7 @@ print([quadrant_pb2.Quadrant.Name(q) for q in answer.quadrants], round(answer.ce
 """
 
 
-def test_a_stub_made_from_protos_alone_can_call(server, tmp_path):
+def test_a_stub_generated_from_protos_alone_can_call(server, tmp_path):
     subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}"]
         + [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python")]
@@ -295,10 +297,10 @@ def test_a_stub_made_from_protos_alone_can_call(server, tmp_path):
         check=True,
         capture_output=True,
     )
-    (tmp_path / "stranger.py").write_text(STRANGER)
-    # -P keeps this repository off the path; the script's own folder is put on it.
+    (tmp_path / "stub_client.py").write_text(STUB_CLIENT)
+    # -P keeps this repository off the path; PYTHONPATH adds the script's folder.
     done = subprocess.run(
-        [sys.executable, "-P", tmp_path / "stranger.py", server.address],
+        [sys.executable, "-P", tmp_path / "stub_client.py", server.address],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
@@ -309,7 +311,7 @@ def test_a_stub_made_from_protos_alone_can_call(server, tmp_path):
     assert done.stdout == "['QUADRANT_I', 'QUADRANT_II'] 0.907\n"
 
 
-def test_the_client_refuses_arrays_of_another_shape(server):
+def test_the_client_refuses_arrays_of_wrong_shape(server):
     with QuadrantClient(server.address) as client:
         assert client.classify([[0.5, 0.5]]).quadrants.tolist() == ["I"]
         assert client.classify(np.empty((0, 2))).quadrants.tolist() == []
@@ -318,10 +320,10 @@ def test_the_client_refuses_arrays_of_another_shape(server):
                 client.classify(points)
 
 
-def test_threads_of_clients_get_the_answers_of_their_own_points(server):
+def test_concurrent_clients_get_the_answers_to_their_own_points(server):
     failures = []
 
-    def ask(seed):
+    def classify(seed):
         X = np.random.default_rng(seed).normal(size=(50, 2))
         expected = [NUMBERS[name] for name in exact_predictor(3.0).predict(X)]
         for _ in range(30):
@@ -329,7 +331,7 @@ def test_threads_of_clients_get_the_answers_of_their_own_points(server):
             if list(response.quadrants) != expected:
                 failures.append(seed)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+    threads = [threading.Thread(target=classify, args=(seed,)) for seed in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

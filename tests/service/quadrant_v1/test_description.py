@@ -1,4 +1,4 @@
-"""What the service says of its models: listed, shown whole, and followed term by term."""
+"""ListModels, GetModel and Explain: models listed, described, and traced term by term."""
 
 import grpc
 import numpy as np
@@ -22,8 +22,8 @@ from tests.support.serving import SERVICE, ServerProcess, details_of, refused
 SIGNS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 
 
-def drawn(layer_sizes, activations, loss, *, bias=True, dtype="float64", n_classes=None):
-    """Return a predictor of any shape, its weights drawn."""
+def random_predictor(layer_sizes, activations, loss, *, bias=True, dtype="float64", n_classes=None):
+    """Return a predictor of any shape, with random weights."""
     network = Network(layer_sizes, activations=activations, loss=loss, bias=bias, dtype=dtype)
     network.parameters.flat[:] = np.random.default_rng(1).normal(size=network.parameters.flat.size)
     names = [f"class {i}" for i in range(n_classes or layer_sizes[-1])]
@@ -31,10 +31,10 @@ def drawn(layer_sizes, activations, loss, *, bias=True, dtype="float64", n_class
 
 
 MODELS = {
-    "deep": drawn([3, 5, 4, 6], ["tanh", "relu"], "softmax_cross_entropy"),
-    "single": drawn([2, 3, 4], ["gelu"], "sigmoid_squared_error", dtype="float32"),
-    "binary": drawn([4, 3, 1], ["logistic"], "sigmoid_cross_entropy", n_classes=2),
-    "no-biases": drawn([2, 6, 4], ["elu"], "softmax_cross_entropy", bias=False),
+    "deep": random_predictor([3, 5, 4, 6], ["tanh", "relu"], "softmax_cross_entropy"),
+    "single": random_predictor([2, 3, 4], ["gelu"], "sigmoid_squared_error", dtype="float32"),
+    "binary": random_predictor([4, 3, 1], ["logistic"], "sigmoid_cross_entropy", n_classes=2),
+    "no-biases": random_predictor([2, 6, 4], ["elu"], "softmax_cross_entropy", bias=False),
 }
 
 
@@ -56,7 +56,7 @@ def server(registry):
         yield process
 
 
-def test_one_point_is_followed_as_by_hand(server):
+def test_the_trace_of_a_point_equals_a_calculation_by_hand(server):
     answer = server.stub.Explain(pb.ExplainRequest(features=[0.5, -0.25]))
     (layer,) = answer.layers
     assert layer.activation == "softmax"
@@ -82,7 +82,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_terms_and_biases_of_any_network_sum_up_and_lead_to_its_answer(server, name):
+def test_the_trace_of_any_network_adds_up_to_its_answer(server, name):
     predictor = MODELS[name]
     x = np.random.default_rng(7).normal(size=predictor.n_features)
     ref = pb.ModelRef(name=name)
@@ -103,14 +103,14 @@ def test_the_terms_and_biases_of_any_network_sum_up_and_lead_to_its_answer(serve
     assert answer.label == f"class {expected.argmax()}"
 
 
-def test_where_the_arithmetic_overflows_nothing_is_claimed(server):
+def test_a_point_that_overflows_gets_equal_probabilities_and_no_label(server):
     answer = server.stub.Explain(pb.ExplainRequest(features=[1e308, 1e308]))
     assert list(answer.probabilities) == [0.25] * 4
     assert answer.label == ""
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_version_is_shown_whole(server, registry, name):
+def test_get_model_returns_the_complete_version(server, registry, name):
     predictor = MODELS[name]
     answer = server.stub.GetModel(pb.GetModelRequest(model=pb.ModelRef(name=name)))
     manifest = registry.load(name, 1).manifest
@@ -133,7 +133,7 @@ def test_a_version_is_shown_whole(server, registry, name):
     assert answer.model.digest == registry.digest(name, 1)
 
 
-def test_models_are_listed_with_what_is_loaded(registry):
+def test_models_are_listed_with_the_state_of_each_version(registry):
     with ServerProcess(registry.root) as server:
         before = server.stub.ListModels(pb.ListModelsRequest())
         assert [model.name for model in before.models] == sorted(["quadrants", *MODELS])
@@ -151,11 +151,11 @@ def test_models_are_listed_with_what_is_loaded(registry):
         assert {v.state for v in quadrants.versions} == {pb.VersionSummary.STATE_LOADED}
 
 
-def test_what_cannot_be_read_is_listed_with_its_reason_and_what_answers(tmp_path):
+def test_unreadable_models_are_listed_with_the_reason_and_the_loaded_versions(tmp_path):
     registry = Registry(tmp_path / "registry")
     for model in ("other", "quadrants", "third"):
         publish(registry, model)
-    said = "The registry cannot be read at the moment; the server's log says more."
+    unreadable = "The registry cannot be read at the moment; the server's log says more."
     with ServerProcess(registry.root) as server:
         server.stub.Classify(pb.ClassifyRequest(model=pb.ModelRef(name="other")))
         for model in ("other", "third"):
@@ -163,7 +163,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_what_answers(tmp_path
             newest.chmod(0o644)
             newest.write_text("{")
         listed = server.stub.ListModels(pb.ListModelsRequest())
-        assert [model.failure for model in listed.models] == [said, "", said]
+        assert [model.failure for model in listed.models] == [unreadable, "", unreadable]
         loaded = [[v.state for v in model.versions] for model in listed.models]
         assert loaded == [[pb.VersionSummary.STATE_LOADED]] * 2 + [[]]
         assert listed.failure == ""
@@ -175,10 +175,10 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_what_answers(tmp_path
         assert [model.name for model in listed.models] == ["other", "quadrants"]
         (quadrants,) = server.stub.ListModels(pb.ListModelsRequest(name="quadrants")).models
         assert [v.version for v in quadrants.versions] == [1]
-        assert listed.failure == quadrants.failure == said
+        assert listed.failure == quadrants.failure == unreadable
 
 
-def test_what_is_asked_for_is_kept_loaded_up_to_a_limit(registry, tmp_path):
+def test_a_limited_number_of_versions_stays_loaded_on_demand(registry, tmp_path):
     many = Registry(tmp_path / "many")
     for version in range(1, 13):
         publish(many, scale=float(version))
@@ -193,7 +193,7 @@ def test_what_is_asked_for_is_kept_loaded_up_to_a_limit(registry, tmp_path):
     assert loaded == set(range(5, 13))
 
 
-def test_other_models_aliases_are_followed_too(tmp_path):
+def test_aliases_of_other_models_are_followed_too(tmp_path):
     registry = Registry(tmp_path / "registry")
     publish(registry)
     publish(registry, "other", scale=2.0)
@@ -203,7 +203,7 @@ def test_other_models_aliases_are_followed_too(tmp_path):
         publish(registry, "other", scale=3.0)
         server.logged("version live", model="other", version=2)
         assert server.stub.Classify(request).model.version == 2
-        # What its model no longer has is no longer answered.
+        # An alias other than the champion is followed, too.
         request = pb.ClassifyRequest(model=pb.ModelRef(name="other", alias="best"))
         alias_changes.set_aliases(registry, "other", {"best": 1}, reason="")
         assert server.stub.Classify(request).model.version == 1
@@ -224,10 +224,10 @@ def limited(registry, limit):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """Return a registry of a large model and of many small ones."""
+    """Return a registry with one large and many small models."""
     registry = Registry(tmp_path_factory.mktemp("large") / "registry")
     publish(registry)
-    # 4,000 weights in the first layer, of which each is 8 bytes in both answers.
+    # 4,000 weights in the first layer; each takes 8 bytes in both answers.
     publish_network(registry, "large", (40, 100, 30), [f"class {i} {'x' * 30}" for i in range(30)])
     for i in range(30):
         publish(registry, f"small-{i}")
@@ -245,7 +245,7 @@ def large(tmp_path_factory):
         ),
     ],
 )
-def test_a_model_that_does_not_fit_into_a_message_is_refused_in_words(
+def test_a_model_that_does_not_fit_into_a_message_is_refused_with_advice(
     large, method, request_, instead
 ):
     with limited(large, 4096) as server:
@@ -292,7 +292,7 @@ def test_the_limit_of_an_answer_is_exact_to_a_byte(large, method):
         ),
     ],
 )  # fmt: skip
-def test_every_answer_that_does_not_fit_into_a_message_is_refused_in_words(large, path, request_):
+def test_every_answer_that_does_not_fit_into_a_message_is_refused(large, path, request_):
     with limited(large, 1024) as server:
         if path.endswith("ModelStatistics"):
             for i in range(30):
@@ -307,10 +307,10 @@ def test_every_answer_that_does_not_fit_into_a_message_is_refused_in_words(large
 
 
 @pytest.mark.parametrize("letter", ["a", "Ü", "\U0001f7e6"])
-def test_a_refusal_fits_into_metadata_whatever_names_it_repeats(tmp_path, letter):
+def test_an_error_fits_into_the_metadata_whatever_names_it_repeats(tmp_path, letter):
     registry = Registry(tmp_path / "registry")
     publish(registry)
-    predictor = drawn([20, 4], [], "softmax_cross_entropy")
+    predictor = random_predictor([20, 4], [], "softmax_cross_entropy")
     written = record(predictor, 20)
     features = [Feature(name=f"{i} {letter * 90}", min=-1, max=1) for i in range(20)]
     written = written.model_copy(

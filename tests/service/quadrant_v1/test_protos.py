@@ -1,4 +1,4 @@
-"""The .proto files are the contract: the stubs are made from them, and they explain themselves."""
+"""The .proto files are the contract: the stubs match them, and every element has a comment."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """Return each file's descriptor, comments included, as the installed compiler sees it."""
+    """Return the descriptor of each file with comments, from the installed compiler."""
     path = tmp_path_factory.mktemp("protos") / "descriptors"
     subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}", *FILES]
@@ -33,13 +33,13 @@ def compiled(tmp_path_factory):
     return {file.name: file for file in files}
 
 
-def test_every_proto_file_is_known_here():
+def test_every_proto_file_is_tested_here():
     found = {str(path.relative_to(ROOT / "protos")) for path in ROOT.glob("protos/**/*.proto")}
     assert found == FILES.keys()
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_committed_stubs_are_those_of_the_file(compiled, name):
+def test_the_committed_stubs_match_the_file(compiled, name):
     committed = descriptor_pb2.FileDescriptorProto()
     FILES[name].DESCRIPTOR.CopyToProto(committed)
     expected = descriptor_pb2.FileDescriptorProto()
@@ -79,30 +79,30 @@ def test_the_comment_of_a_sandboxs_setting_names_all_it_may_be(compiled, field):
 
 
 def named(file):
-    """Yield (path in the descriptor, full name) of whatever a reader may look up."""
+    """Yield (path in the descriptor, full name) of each element that needs a comment."""
     for i, service in enumerate(file.service):
         yield (6, i), service.name
         for j, method in enumerate(service.method):
             yield (6, i, 2, j), f"{service.name}.{method.name}"
     for i, enum in enumerate(file.enum_type):
-        yield from of_enum((5, i), enum)
+        yield from named_in_enum((5, i), enum)
     for i, message in enumerate(file.message_type):
-        yield from of_message((4, i), message)
+        yield from named_in_message((4, i), message)
 
 
-def of_message(path, message):
+def named_in_message(path, message):
     if message.options.map_entry:
         return
     yield path, message.name
     for i, field in enumerate(message.field):
         yield (*path, 2, i), f"{message.name}.{field.name}"
     for i, nested in enumerate(message.nested_type):
-        yield from of_message((*path, 3, i), nested)
+        yield from named_in_message((*path, 3, i), nested)
     for i, enum in enumerate(message.enum_type):
-        yield from of_enum((*path, 4, i), enum)
+        yield from named_in_enum((*path, 4, i), enum)
 
 
-def of_enum(path, enum):
+def named_in_enum(path, enum):
     yield path, enum.name
     for i, value in enumerate(enum.value):
         yield (*path, 2, i), f"{enum.name}.{value.name}"
@@ -128,7 +128,7 @@ def test_the_stubs_run_on_the_oldest_supported_runtimes():
 
 
 def test_quadrant_v1_is_the_published_contract():
-    """Numbers that are on the wire: none of them may ever change."""
+    """These numbers are on the wire and must never change."""
     file = quadrant_pb2.DESCRIPTOR
     numbers = {
         name: {field.name: field.number for field in file.message_types_by_name[name].fields}
@@ -204,7 +204,7 @@ INFERENCE_V2 = {
         "platform": 3,
         "inputs": 4,
         "outputs": 5,
-        # Not 6, where implementations have maps of different types.
+        # Not 6, where other implementations have maps of different types.
         "properties": 100,
     },
     "ModelConfigRequest": {"name": 1, "version": 2},
@@ -309,7 +309,7 @@ INFERENCE_V2 = {
 
 
 def test_inference_v2_has_the_protocols_names_and_numbers():
-    """The protocol's, not ours: whoever calls was compiled from another file."""
+    """Clients are compiled from other files, so the names and numbers must be the protocol's."""
     file = inference_pb2.DESCRIPTOR
     assert file.package == "inference"
     messages = {
@@ -347,7 +347,7 @@ def test_inference_v2_has_the_protocols_names_and_numbers():
     }
 
 
-def test_inference_v2_leaves_its_names_to_others_in_the_process():
+def test_inference_v2_does_not_register_its_names_in_the_default_pool():
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName("inference.ModelInferRequest")
     assert inference_pb2.DESCRIPTOR.pool.FindMessageTypeByName("inference.ModelInferRequest")

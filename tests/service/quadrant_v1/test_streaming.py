@@ -1,4 +1,4 @@
-"""ClassifyStream: in order, until the first bad message, and never more than the reader takes."""
+"""ClassifyStream: order, errors, and bounded memory for slow readers."""
 
 import threading
 
@@ -19,7 +19,7 @@ def server(registry):
         yield process
 
 
-def test_each_message_is_answered_in_its_turn(server):
+def test_messages_are_answered_in_order(server):
     rng = np.random.default_rng(0)
     batches = [rng.normal(size=(n, 2)) for n in (5, 0, 20_000, 1, 300)]
     requests = (pb.ClassifyRequest(x=X[:, 0], y=X[:, 1]) for X in batches)
@@ -70,18 +70,18 @@ def test_a_slow_reader_costs_bounded_memory(server):
     stream = server.stub.ClassifyStream(messages(), timeout=120)
     next(stream)
     before = server.resident()
-    # Nobody reads. Once no more is taken from us for many round trips, the server is waiting.
+    # No answer is read. Once the server accepts no more messages for many round trips, it waits.
     still, last = 0, 0
     while still < 300:
         health.Check(health_pb2.HealthCheckRequest(), timeout=10)
         still, last = (still + 1, last) if sent == last else (0, sent)
     assert sent < n / 2
-    # All the answers together are 315 MB.
+    # All answers together have 315 MB.
     assert server.resident() - before < 60
     assert sum(1 for _ in stream) == n - 1
 
 
-def test_who_goes_away_in_the_middle_leaves_nothing_behind(server):
+def test_a_cancelled_stream_leaves_nothing_behind(server):
     ended = threading.Event()
 
     def messages():

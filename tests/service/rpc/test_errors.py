@@ -293,8 +293,8 @@ CASES = dict(
             another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
             far_too_large, not_decompressed,
             overload, waited_too_long, makes_room, slow_message, deadline, cannot, damaged,
-            not_loaded, no_answer, queue_is_full, stopping, stopped, cut_off, no_token, no_certificate,
-            no_method, fault,
+            not_loaded, no_answer, queue_is_full, stopping, stopped, cut_off, no_token,
+            no_certificate, no_method, fault,
         ],
         strict=True,
     )

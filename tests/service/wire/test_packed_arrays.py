@@ -1,4 +1,4 @@
-"""Packed fields, written and read as arrays, against protobuf's own way."""
+"""Packed fields, encoded from arrays and decoded into arrays, compared with protobuf itself."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,12 @@ from hypothesis.extra import numpy as arrays
 
 from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.wire import packed_arrays
+from service.wire.packed_arrays import (
+    decode_doubles,
+    encode_doubles,
+    encode_packed_field,
+    split_fields,
+)
 
 X, Y = 2, 3
 
@@ -24,32 +29,32 @@ def same(a, b):
 
 
 @given(x=doubles, y=doubles)
-def test_doubles_are_written_as_protobuf_writes_them(x, y):
+def test_doubles_are_encoded_as_protobuf_encodes_them(x, y):
     plain = pb.ClassifyRequest(x=x.tolist(), y=y.tolist()).SerializeToString()
-    assert packed_arrays.doubles(X, x) + packed_arrays.doubles(Y, y) == plain
+    assert encode_doubles(X, x) + encode_doubles(Y, y) == plain
 
 
 @given(numbers=quadrants, certainties=floats)
-def test_an_answer_from_arrays_is_the_one_from_lists(numbers, certainties):
+def test_an_answer_encoded_from_arrays_equals_one_from_lists(numbers, certainties):
     model = pb.ModelVersion(name="quadrants", version=7, digest="0" * 64)
     plain = pb.ClassifyResponse(
         model=model, quadrants=numbers.tolist(), certainties=certainties.tolist()
     )
     written = (
         pb.ClassifyResponse(model=model).SerializeToString()
-        + packed_arrays.write(2, numbers.tobytes())
-        + packed_arrays.write(3, certainties.tobytes())
+        + encode_packed_field(2, numbers.tobytes())
+        + encode_packed_field(3, certainties.tobytes())
     )
     assert same(pb.ClassifyResponse.FromString(written), plain)
     assert written == plain.SerializeToString()
 
 
 @given(x=doubles, y=doubles, certainty=st.floats(0, 1, width=32), name=st.text(max_size=20))
-def test_columns_are_read_in_place_and_the_rest_is_left(x, y, certainty, name):
+def test_columns_are_decoded_and_the_rest_is_returned(x, y, certainty, name):
     message = pb.ClassifyRequest(
         model=pb.ModelRef(name=name), x=x.tolist(), y=y.tolist(), min_certainty=certainty
     )
-    columns, rest = packed_arrays.read_doubles(message.SerializeToString(), (X, Y))
+    columns, rest = decode_doubles(message.SerializeToString(), (X, Y))
     empty = np.empty(0)
     np.testing.assert_array_equal(columns.get(X, empty), x)
     np.testing.assert_array_equal(columns.get(Y, empty), y)
@@ -58,15 +63,15 @@ def test_columns_are_read_in_place_and_the_rest_is_left(x, y, certainty, name):
 
 
 @given(content=st.binary(max_size=100))
-def test_whatever_the_bytes_are_it_agrees_with_protobuf_or_leaves_them_to_it(content):
-    split = packed_arrays.read_doubles(content, (X, Y))
+def test_any_bytes_are_decoded_as_protobuf_decodes_them_or_left_to_it(content):
+    split = decode_doubles(content, (X, Y))
     if split is None:
         return
     columns, rest = split
     try:
         message = pb.ClassifyRequest.FromString(content)
     except DecodeError:
-        # Then what is left has the fault: it is parsed, too.
+        # The fault is in the rest, which protobuf parses.
         with pytest.raises(DecodeError):
             pb.ClassifyRequest.FromString(rest)
         return
@@ -85,16 +90,16 @@ ONE = np.array([1.0]).tobytes()
 @pytest.mark.parametrize(
     "content",
     [
-        # Not packed, which every parser must take, too.
+        # Not packed, which every parser must accept.
         field(X, 1, ONE) + field(Y, 1, ONE),
         # In two parts.
         field(X, 2, b"\x08" + ONE) * 2 + field(Y, 2, b"\x10" + ONE + ONE),
-        # More fields than are looked at in Python.
+        # More than MAX_FIELDS fields.
         field(15, 0, b"\x01") * 50 + field(X, 2, b"\x08" + ONE) + field(Y, 2, b"\x08" + ONE),
     ],
 )
-def test_what_is_spelled_otherwise_is_left_to_protobuf(content):
-    assert packed_arrays.read_doubles(content, (X, Y)) is None
+def test_other_valid_encodings_are_left_to_protobuf(content):
+    assert decode_doubles(content, (X, Y)) is None
     message = pb.ClassifyRequest.FromString(content)
     assert len(message.x) == len(message.y) > 0
 
@@ -111,8 +116,8 @@ def test_what_is_spelled_otherwise_is_left_to_protobuf(content):
         field(1, 1, b"1234"),
     ],
 )
-def test_what_is_damaged_is_left_to_protobuf_which_refuses_it(content):
-    assert packed_arrays.read_doubles(content, (X, Y)) is None
+def test_damaged_messages_are_left_to_protobuf_which_refuses_them(content):
+    assert decode_doubles(content, (X, Y)) is None
     with pytest.raises(DecodeError):
         pb.ClassifyRequest.FromString(content)
 
@@ -128,7 +133,7 @@ def test_splitting_a_message_loses_nothing(parts, id_, shape):
         id=id_, inputs=[{"name": "x", "shape": shape}], raw_input_contents=parts
     )
     content = request.SerializeToString()
-    places, rest = packed_arrays.split(content, (7,))
+    places, rest = split_fields(content, (7,))
     assert [content[start:end] for _, start, end in places] == parts
     request.ClearField("raw_input_contents")
     assert inference_pb2.ModelInferRequest.FromString(rest) == request
