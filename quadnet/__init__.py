@@ -1,7 +1,7 @@
 """Quadnet: a neural network written from scratch in NumPy.
 
-The estimator is imported when it is first asked for, so that a server, which needs no
-scikit-learn, can import this package without it.
+The names are imported at their first use, so that a server, which needs no scikit-learn, can import
+this package without it.
 """
 
 from importlib.metadata import version
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quadnet.estimator import NeuralNetworkClassifier
+    from quadnet.nn.predictor import Predictor
 
-__all__ = ["NeuralNetworkClassifier", "__version__"]
+__all__ = ["NeuralNetworkClassifier", "Predictor", "__version__"]
 
 __version__ = version("quadnet")
 
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from quadnet.estimator import NeuralNetworkClassifier
 
         return NeuralNetworkClassifier
+    if name == "Predictor":
+        from quadnet.nn.predictor import Predictor
+
+        return Predictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -21,7 +21,7 @@ from pipeline.scoring.output import AddedColumns, Output
 from pipeline.scoring.partial_output import Partial, rejected_rows
 from quadnet import __version__
 from quadnet.errors import ConfigurationError, InvalidInput
-from quadnet.nn.predictor import Predictor, decide
+from quadnet.nn.predictor import Predictor, choose_labels
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
@@ -226,7 +226,7 @@ def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
         part = slice(begin, begin + step)
         with np.errstate(all="ignore"):
             Z = network.logits(X[part].astype(predictor.dtype))
-            chosen = decide(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
+            chosen = choose_labels(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
             winners[part] = chosen
             if n_classes > 1:
                 # In rows of memory, which the losses work on several times faster than in columns.

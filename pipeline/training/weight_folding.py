@@ -164,5 +164,5 @@ def _rebuilt(
         bias=bias,
         dtype=predictor.dtype if dtype is None else dtype,
     )
-    network.parameters.adopt(weights, biases)
+    network.parameters.assign(weights, biases)
     return Predictor(network, predictor.classes)

@@ -101,7 +101,7 @@ class Plain:
             bias=description["bias"],
             dtype=weights[0].dtype,
         )
-        network.parameters.adopt(weights, biases)
+        network.parameters.assign(weights, biases)
         classes = np.asarray(arrays["classes"])
         if classes.ndim != 1 or not np.array_equal(np.unique(classes), classes):
             raise ValueError("classes must be one row of sorted, distinct labels")

@@ -16,7 +16,7 @@ from quadnet.nn import lbfgs
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD, Adam, Optimizer
 from quadnet.nn.schedules import Schedule
-from quadnet.nn.training import Decay, MiniBatches, Penalty, train
+from quadnet.nn.training import MiniBatches, Penalty, PenaltyBuffers, train
 from quadnet.types import BoolArray, FloatArray
 
 
@@ -47,7 +47,7 @@ class Fit:
         Draws the shuffles.
     optimizer : Optimizer, optional
         Continued; by default a new one.
-    decay : Decay, optional
+    decay : PenaltyBuffers, optional
         That of an earlier call, used again.
     epochs_done : int, default=0
         Where the learning-rate schedule goes on.
@@ -73,7 +73,7 @@ class Fit:
         history: History,
         rng: RandomState,
         optimizer: Optimizer | None = None,
-        decay: Decay | None = None,
+        decay: PenaltyBuffers | None = None,
         epochs_done: int = 0,
         on_epoch: Callable[[History], object] | None = None,
     ) -> None:
@@ -153,9 +153,9 @@ class Fit:
             max_gradient_norm=p["max_grad_norm"],
             dropout=p["dropout"],
             dropout_rng=dropout_rng,
-            decay=self.decay,
+            penalty_buffers=self.decay,
         )
-        self.decay = batches.decay
+        self.decay = batches.penalty_buffers
         epochs = train(
             batches,
             shuffle=p["shuffle"],
@@ -172,7 +172,7 @@ class Fit:
             history.rows_seen += n_rows
             self._after_epoch(epoch.number, epoch.loss, self.optimizer.learning_rate)
             asked_to_stop = tasks.end_epoch(fitted) if tasks else False
-            schedule.epoch_ends(history.rows_seen)
+            schedule.end_epoch(history.rows_seen)
             standing_still = history.standing_still > p["n_iter_no_change"]
             if standing_still and not self._may_go_on(schedule):
                 self.stop_reason = "no_improvement"
@@ -190,7 +190,7 @@ class Fit:
     ) -> None:
         p = self._parameters
         # Line searches compare differences of losses, for which float32 is too coarse.
-        double = self.network.in_double()
+        double = self.network.to_float64()
 
         def after_iteration(loss: float) -> bool:
             self.network.parameters.flat[:] = double.parameters.flat
@@ -212,7 +212,7 @@ class Fit:
         objective = lbfgs.Objective(
             double, self._X, self._Y, weights=self._weights, alpha=p["alpha"]
         )
-        result = lbfgs.train(
+        result = lbfgs.minimize_objective(
             objective,
             max_iter=max_epochs,
             max_fun=p["max_fun"],
@@ -279,7 +279,7 @@ class Fit:
     def _may_go_on(self, schedule: Schedule) -> bool:
         """Training stands still: return True if the schedule's answer is a lower rate."""
         p = self._parameters
-        lowered = schedule.lower()
+        lowered = schedule.lower_rate()
         if lowered:
             self.history.standing_still = 0
         if p["verbose"]:

@@ -112,7 +112,7 @@ class Preparation(Answers):
             network.initialize(initializer_for(self.init, self.activation), rng)
             return network
         try:
-            network.parameters.adopt(self.coefs_, self.intercepts_)
+            network.parameters.assign(self.coefs_, self.intercepts_)
         except ValueError as error:
             raise ValueError(
                 "The network to go on with has another architecture than the parameters say: "

@@ -5,7 +5,7 @@ from numbers import Integral
 from typing import Any
 
 from quadnet.estimator.targets import Labels
-from quadnet.nn.initializers import INITIALIZERS, Initializer, checked, scikit_learn
+from quadnet.nn.initializers import Initializer, find_initializer, make_checked_initializer
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 
@@ -33,8 +33,6 @@ def _loss(loss: str, labels: Labels) -> str:
 def initializer_for(init: str | Initializer, activation: str | Sequence[str]) -> Initializer:
     """Return what draws the starting weights."""
     if callable(init):
-        return checked(init)
-    if init == "auto":
-        names = [activation] if isinstance(activation, str) else list(activation)
-        return scikit_learn(logistic=names[:1] == ["logistic"])
-    return INITIALIZERS[init]
+        return make_checked_initializer(init)
+    names = [activation] if isinstance(activation, str) else list(activation)
+    return find_initializer(init, names[0] if names else None)

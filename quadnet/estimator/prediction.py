@@ -55,7 +55,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         if state.get("_history") is not None:
             state["_history"] = state["_history"].to_dict()
         if state.get("_optimizer") is not None:
-            state["_optimizer"] = optimizers.to_dict(state["_optimizer"])
+            state["_optimizer"] = optimizers.optimizer_to_dict(state["_optimizer"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Answers(ClassifierMixin, Hyperparameters):
         if history is not None:
             self._history = History.from_dict(history)
         if optimizer is not None:
-            self._optimizer = optimizers.from_dict(optimizer)
+            self._optimizer = optimizers.optimizer_from_dict(optimizer)
 
     def _show(self, network: Network) -> None:
         """Let `coefs_` and `intercepts_` be the lists that the network predicts from."""
@@ -88,13 +88,13 @@ class Answers(ClassifierMixin, Hyperparameters):
         parameters = network.parameters
         if self.coefs_ is not parameters.weights or self.intercepts_ is not parameters.biases:
             try:
-                parameters.check(self.coefs_, self.intercepts_)
+                parameters.check_shapes(self.coefs_, self.intercepts_)
             except ValueError as error:
                 raise ValueError(
                     f"coefs_ and intercepts_ do not fit the network: {error}."
                 ) from None
             # Another network, so that calls that are under way finish with the one they have.
-            network = network.predicting_from(self.coefs_, self.intercepts_)
+            network = network.with_lists(self.coefs_, self.intercepts_)
             self._network = network
         return network
 
@@ -302,7 +302,7 @@ class Answers(ClassifierMixin, Hyperparameters):
             dtype=(np.float64, np.float32),
             reset=False,
         )
-        network = trained.in_double()
+        network = trained.to_float64()
         y = y if self._labels.multilabel else column_or_1d(y)
         self._labels.check_part(y)
         objective = Objective(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from quadnet.estimator.fit_warnings import warn
-from quadnet.nn.predictor import decide
+from quadnet.nn.predictor import choose_labels
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 
@@ -108,7 +108,7 @@ class Labels:
 
     def decide(self, Z: FloatArray) -> NDArray[np.generic]:
         """Return each row's label, or its 0/1 row of labels, from the network's logits."""
-        return decide(Z, self.classes, multilabel=self.multilabel)
+        return choose_labels(Z, self.classes, multilabel=self.multilabel)
 
 
 def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:

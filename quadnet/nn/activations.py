@@ -1,6 +1,6 @@
 """Hidden-layer activations: f(z) forward, and a gradient's product with f'(z) backward.
 
-All write into arrays that they are given, so that a training step allocates nothing.
+All write into the given arrays, so that a training step allocates nothing.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,11 @@ class Activation:
     Parameters
     ----------
     forward : callable
-        ``forward(z, out=None)`` returns f(z), written into ``out`` if given, which must be another
-        array than z unless the activation works in place.
+        ``forward(z, out=None)`` returns f(z), written into ``out`` if given. ``out`` may be z only
+        if the activation works in place.
     backward : callable
         ``backward(z, a, delta, mask)`` multiplies delta, the gradient with respect to a = f(z), by
-        f'(z). z, a and the booleans in mask have its shape; they are done with and may be
-        overwritten.
+        f'(z). z, a and the booleans in mask have the shape of delta and are overwritten.
     in_place : bool
         Whether z may be overwritten by f(z), f'(z) being a function of f(z).
     """
@@ -37,7 +36,7 @@ class Activation:
 def logistic(z: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """Return 1 / (1 + exp(-z)), in `out` (which may be z) if given.
 
-    Computed as (1 + tanh(z / 2)) / 2, which overflows for no z.
+    Computed as (1 + tanh(z / 2)) / 2, which never overflows.
     """
     a = np.multiply(z, 0.5, out=out)
     np.tanh(a, out=a)
@@ -75,8 +74,8 @@ _zeros = lru_cache(maxsize=64)(np.zeros)
 
 
 def _relu(z: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    # NumPy's maximum has a vector loop for two arrays and none for an array and a number; on rows
-    # of a mini-batch's length the former takes half the time.
+    # NumPy's maximum has a vector loop for two arrays, but none for an array and a number. On rows
+    # as long as a mini-batch the vector loop takes half the time.
     n = z.shape[-1]
     zero = _zeros(n, z.dtype) if 32 <= n <= 4096 else 0
     a: FloatArray = np.maximum(z, zero, out=out)
@@ -162,8 +161,8 @@ def _gelu_tanh(z: FloatArray, out: FloatArray | None) -> FloatArray:
 
 
 def _gelu_backward(z: FloatArray, a: FloatArray, delta: FloatArray, mask: BoolArray) -> None:
-    # f' = (1 + t) / 2 * (1 + z (1 - t) scale (1 + 3 cube z^2)), from f = z (1 + t) / 2. The
-    # one derivative here that needs three arrays at once: z, t and a third.
+    # f' = (1 + t) / 2 * (1 + z (1 - t) scale (1 + 3 cube z^2)), from f = z (1 + t) / 2. This is
+    # the only derivative here that needs three arrays at once: z, t and slope.
     t = _gelu_tanh(z, a)
     slope = z * z
     slope *= 3.0 * _GELU_SCALE * _GELU_CUBE

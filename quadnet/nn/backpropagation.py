@@ -1,4 +1,4 @@
-"""Backpropagation: the loss's gradient with respect to every parameter, in buffers made once."""
+"""Backpropagation: the gradient of the loss by every parameter, in buffers allocated once."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from quadnet.types import BoolArray, FloatArray
 class Workspace:
     """The buffers of a training step on `n_rows` rows.
 
-    Layers are held with one unit a row and one example a column; hidden ones with a last row of
-    ones, which the next layer's biases multiply. Call `forward`, then `backward` with the same
+    Layers are held with one unit per row and one example per column; hidden layers have a last row
+    of ones, which multiplies the next layer's biases. Call `forward`, then `backward` with the same
     arguments.
 
     Parameters
@@ -21,11 +21,11 @@ class Workspace:
     network : Network
     n_rows : int
     dropout : float, default=0.0
-        The share of each hidden layer's units that every forward pass silences, at random; the
-        others grow by 1 / (1 - dropout), so that predicting needs no correction (Srivastava et
-        al., 2014, in its inverted form).
+        The share of each hidden layer's units that every forward pass sets to 0, at random; the
+        others are multiplied by 1 / (1 - dropout), so that predicting needs no correction
+        (Srivastava et al., 2014, in its inverted form).
     rng : numpy.random.Generator, optional
-        Draws which; needed only with dropout.
+        Draws the units; needed only with dropout.
     """
 
     def __init__(
@@ -47,13 +47,12 @@ class Workspace:
         hidden, n_outputs = network.layer_sizes[1:-1], network.layer_sizes[-1]
         self._maps = [M.T for M in parameters.matrices]
         self._weights = parameters.weights
-        # Rows are used as they come, without a 1 for the biases to multiply.
+        # The rows of X have no column of ones: the first layer adds its biases separately.
         self._first_map = parameters.weights[0].T
         self._first_biases = parameters.biases[0][:, np.newaxis]
         self._ones = np.ones(n_rows, dtype)
-        # Of each hidden layer: pre-activations Z, activations H, what the next layer sees of them
-        # with the row of ones (A), and the gradient with respect to Z, which is D. Without
-        # dropout H is a part of A.
+        # For each hidden layer: pre-activations Z; activations H; A, the input of the next layer
+        # with its row of ones; D, the gradient with respect to Z. Without dropout H is a view of A.
         self._A = [np.ones((n + bias, n_rows), dtype) for n in hidden]
         seen = [A[:n] for A, n in zip(self._A, hidden, strict=True)]
         self._seen = seen
@@ -101,7 +100,7 @@ class Workspace:
     ) -> None:
         """Write the gradient of sum_n scale_n loss_n into `gradient`, overwriting the buffers.
 
-        Y has P's shape; scale is one number for all examples, or one for each.
+        Y has the shape of P; scale is one number for all examples, or one number for each.
         """
         network, D, last = self.network, self._D, self._last
         network.loss.delta(P, Y, D[last], self._scratch)

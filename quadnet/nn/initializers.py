@@ -1,7 +1,7 @@
 """Starting weights and biases, one layer at a time.
 
-Every initializer draws from the `RandomState` it is given, weights first, so that the same seed
-gives the same network.
+Every initializer draws from the given `RandomState`, weights first, so that the same seed gives the
+same network.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ Initializer = Callable[[RandomState, int, int], tuple[FloatArray, FloatArray]]
 """(random state, fan-in, fan-out) -> weights of shape (fan-in, fan-out), biases (fan-out,)."""
 
 
-def scikit_learn(*, logistic: bool) -> Initializer:
-    """Return the initializer of scikit-learn's MLP: its very draws.
+def make_scikit_learn_initializer(*, logistic: bool) -> Initializer:
+    """Return the initializer of scikit-learn's MLP, which makes the same draws.
 
-    Weights as `glorot_uniform` draws them, in a range narrower by sqrt(3) for logistic units, and
-    biases from the same range.
+    Weights are drawn as by `glorot_uniform`, in a range narrower by sqrt(3) for logistic units.
+    Biases are drawn from the same range.
     """
     gain = 2.0 if logistic else 6.0
 
@@ -69,10 +69,11 @@ def uniform01(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, 
     return rng.uniform(0.0, 1.0, (fan_in, fan_out)), np.zeros(fan_out)
 
 
-def checked(initializer: Callable[..., Any]) -> Initializer:
-    """Return a caller's initializer with its answers checked; weights alone get biases of 0.
+def make_checked_initializer(initializer: Callable[..., Any]) -> Initializer:
+    """Return an initializer that calls the user's and checks its result.
 
-    The initializer raises ValueError for arrays that do not fit the layer.
+    Weights without biases get biases of 0. It raises ValueError for arrays that do not fit the
+    layer.
     """
 
     def draw(rng: RandomState, fan_in: int, fan_out: int) -> tuple[FloatArray, FloatArray]:
@@ -88,10 +89,13 @@ def checked(initializer: Callable[..., Any]) -> Initializer:
         if W.shape != (fan_in, fan_out) or b.shape != (fan_out,):
             raise ValueError(
                 f"init must return weights of shape ({fan_in}, {fan_out}), or a tuple of those "
-                f"and biases of shape ({fan_out},). Got the shapes {W.shape} and {b.shape}."
+                f"weights and biases of shape ({fan_out},). Got shapes {W.shape} and {b.shape}."
             )
         if not (np.isfinite(W).all() and np.isfinite(b).all()):
-            raise ValueError("init must return finite numbers.")
+            raise ValueError(
+                "init must return finite numbers. Got NaN or infinity for the layer of shape "
+                f"({fan_in}, {fan_out})."
+            )
         return W, b
 
     return draw
@@ -105,3 +109,18 @@ INITIALIZERS: dict[str, Initializer] = {
     "uniform": uniform,
     "uniform01": uniform01,
 }
+
+
+def find_initializer(init: str, first_activation: str | None) -> Initializer:
+    """Return the initializer of this name; 'auto' is scikit-learn's.
+
+    Parameters
+    ----------
+    init : str
+        'auto' or a name from `INITIALIZERS`.
+    first_activation : str or None
+        The activation of the first hidden layer, by which scikit-learn's initializer draws.
+    """
+    if init == "auto":
+        return make_scikit_learn_initializer(logistic=first_activation == "logistic")
+    return INITIALIZERS[init]

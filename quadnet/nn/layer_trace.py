@@ -1,4 +1,4 @@
-"""One input followed through a network, term by term."""
+"""The computation of a network for one input, term by term."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from quadnet.types import FloatArray
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What one layer did with its inputs: activations = f(pre_activations).
+    """The values of one layer for one input: activations = f(pre_activations).
 
     Parameters
     ----------
     activation : str
-        The name of f; the output layer's is its link, "softmax" or "logistic".
+        The name of f; for the output layer the link, "softmax" or "logistic".
     terms : ndarray of shape (n_inputs, n_units)
         Each input times its weight.
     biases, pre_activations, activations : ndarray of shape (n_units,)
-        The pre-activations are the terms' sums and the biases.
+        A pre-activation is the sum of the unit's terms, plus its bias.
     """
 
     activation: str
@@ -30,11 +30,11 @@ class LayerTrace:
     activations: FloatArray
 
 
-def trace(network: Network, x: FloatArray) -> Iterator[LayerTrace]:
-    """Yield what each layer does with x, of shape (n_features,), from the first to the output.
+def trace_layers(network: Network, x: FloatArray) -> Iterator[LayerTrace]:
+    """Yield each layer's trace for x, of shape (n_features,), from the first layer to the output.
 
-    The arithmetic is that of `Network.layers`, the terms apart: their sum may differ from the
-    pre-activation in the last digit.
+    Pre-activations are computed as by `Network.layers`; the sum of the terms may differ from them
+    in the last digit.
     """
     a = np.asarray(x, dtype=network.parameters.flat.dtype)
     last = len(network.activations)

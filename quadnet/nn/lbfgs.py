@@ -17,12 +17,12 @@ class Objective:
     Parameters
     ----------
     network : Network
-        In float64, which line searches need; its parameters are those of the last call.
+        In float64, which line searches need. Each call changes its parameters.
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
     Y : ndarray of bool, shape (n_rows, n_outputs)
     weights : ndarray of shape (n_rows,), optional
     alpha : float
-        Strength of the L2 penalty, divided by the sum of the weights.
+        Strength of the L2 penalty, which is divided by the sum of the row weights.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Objective:
         return value, gradient.flat + penalty
 
 
-def train(
+def minimize_objective(
     objective: Objective,
     *,
     max_iter: int,
@@ -65,17 +65,27 @@ def train(
     tol: float,
     after_iteration: Callable[[float], bool],
 ) -> OptimizeResult:
-    """Minimise in place; call `after_iteration` with each iteration's loss, stop if it says so.
+    """Minimise the objective in place, with its network.
+
+    Parameters
+    ----------
+    objective : Objective
+    max_iter, max_fun : int
+        The most iterations, and the most evaluations of the objective.
+    tol : float
+        Largest partial derivative at which the minimisation has converged.
+    after_iteration : callable
+        Called with the loss after each iteration; minimisation stops if it returns True.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        `nit` iterations were made; `status` is 0 if they converged.
+        `nit` is the number of iterations; `status` is 0 if they converged.
     """
     parameters = objective.network.parameters
 
     def callback(intermediate_result: OptimizeResult) -> None:
-        # The line search leaves its last trial in the network, which need not be the best.
+        # The line search leaves its last trial in the network, which is not always the best.
         parameters.flat[:] = intermediate_result.x
         if after_iteration(float(intermediate_result.fun)):
             raise StopIteration

@@ -1,10 +1,10 @@
 """The output layer: a link (from logits to outputs), its loss and its probabilities, in one object.
 
-Pairing them here, and nowhere else, makes an illegal pair impossible to write: each class below
-knows the one gradient that belongs to its link and its loss together.
+Link and loss are paired only here, because each pair has one gradient: a wrong pair cannot be
+written elsewhere.
 
-Arrays hold one output unit a row and one example a column, so that what is summed or compared over
-the outputs is summed over whole rows, which NumPy does several times faster than within rows.
+Arrays hold one output unit per row and one example per column. Sums and comparisons over the
+outputs then run over whole rows, which NumPy does several times faster than within rows.
 """
 
 from typing import ClassVar, NamedTuple, Protocol
@@ -14,21 +14,21 @@ import numpy as np
 from quadnet.types import FloatArray
 
 _LARGEST_EXPONENT = {"f": 88.0, "d": 709.0}
-"""What exp can still be taken of, by the dtype's character."""
+"""The largest argument for which exp is finite, by the dtype's character."""
 
 
 class Loss(Protocol):
-    """What the network asks of its output layer.
+    """What the network needs of its output layer.
 
     Z are logits of shape (n_outputs, n_examples); P are the outputs and Y the targets, 0 or 1, of
-    that shape. Scratch arrays may be overwritten; without them, new ones are made.
+    that shape. Scratch arrays are overwritten; without them, new arrays are allocated.
     """
 
     multilabel: ClassVar[bool]
     """Whether an example may have any number of classes; otherwise it has one."""
 
     link_name: ClassVar[str]
-    """What the link is called: "softmax" or "logistic"."""
+    """The name of the link: "softmax" or "logistic"."""
 
     def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
         """Replace the logits Z by the outputs P; `row` is scratch of shape (n_examples,)."""
@@ -42,17 +42,17 @@ class Loss(Protocol):
         """Return each example's loss; leading axes of P and Y are kept: (..., n_examples)."""
 
     def probabilities(self, Z: FloatArray) -> FloatArray:
-        """Return the probabilities, (n_classes, n_examples), from the logits, which may be lost.
+        """Return the probabilities, (n_classes, n_examples), from the logits.
 
-        A single output stands for two classes.
+        The logits are overwritten. A single output stands for two classes.
         """
 
     def log_probabilities(self, Z: FloatArray) -> FloatArray:
         """Return the logarithms of the probabilities, from the logits: finite where Z is."""
 
 
-def _log_of(P: FloatArray) -> FloatArray:
-    """Return log P with P first clipped to [eps, 1 - eps], as scikit-learn does; P is lost."""
+def _clipped_log(P: FloatArray) -> FloatArray:
+    """Return log P with P clipped to [eps, 1 - eps], as scikit-learn does; P is overwritten."""
     eps = np.finfo(P.dtype).eps
     np.maximum(P, eps, out=P)
     np.minimum(P, 1.0 - eps, out=P)
@@ -60,7 +60,7 @@ def _log_of(P: FloatArray) -> FloatArray:
 
 
 class SoftmaxCrossEntropy:
-    """P = softmax(Z), loss = -log P of the true class: one of many classes."""
+    """P = softmax(Z), loss = -log P of the true class: each example has one of many classes."""
 
     multilabel: ClassVar[bool] = False
     link_name: ClassVar[str] = "softmax"
@@ -78,7 +78,7 @@ class SoftmaxCrossEntropy:
 
     def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
         # Y has a single 1: the sum is P of the true class, and one logarithm is enough.
-        return np.negative(_log_of(np.add.reduce(P * Y, axis=-2)))
+        return np.negative(_clipped_log(np.add.reduce(P * Y, axis=-2)))
 
     def probabilities(self, Z: FloatArray) -> FloatArray:
         self.link(Z)
@@ -91,18 +91,18 @@ class SoftmaxCrossEntropy:
 
 
 class _Sigmoid:
-    """P = 1 / (1 + exp(-Z)), each output for itself.
+    """P = 1 / (1 + exp(-Z)), each output independently.
 
-    A single output says how probable the second of two classes is. Of several, the probabilities
-    are the outputs' shares of their sum.
+    A single output is the probability of the second of two classes. Several outputs are divided by
+    their sum, which gives the probabilities.
     """
 
     multilabel: ClassVar[bool] = False
     link_name: ClassVar[str] = "logistic"
 
     def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
-        # Unlike the hidden layers' logistic, which is faster, exact far below 0 as well: small
-        # probabilities are probabilities. Bounded, -Z cannot overflow.
+        # The hidden layers' logistic is faster, but loses the digits of small values, which matter
+        # in probabilities. The bound keeps exp(-Z) finite.
         np.negative(Z, out=Z)
         np.minimum(Z, _LARGEST_EXPONENT[Z.dtype.char], out=Z)
         np.exp(Z, out=Z)
@@ -111,15 +111,15 @@ class _Sigmoid:
 
     def probabilities(self, Z: FloatArray) -> FloatArray:
         if len(Z) == 1:
-            # Both from the logit: 1 - P would lose what is below the last digit of 1.
+            # Both from the logit: 1 - P loses every digit below the last one of 1.
             both = np.concatenate([-Z, Z])
             self.link(both)
             return both
         self.link(Z)
         P, total = Z, np.sum(Z, axis=0)
-        # All outputs can underflow to 0 far from the data; the example then favours no class.
+        # Far from the data all outputs can underflow to 0; all classes are then equally probable.
         shares = np.full_like(P, 1.0 / len(P))
-        # A total that is NaN is no such case: it must show as NaN.
+        # A NaN must remain visible: NaN != 0, so that it is divided by.
         np.divide(P, total, out=shares, where=total != 0)
         return shares
 
@@ -147,12 +147,12 @@ class SigmoidCrossEntropy(_Sigmoid):
     def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
         likelihood = P * Y
         likelihood += (1.0 - P) * (1.0 - Y)
-        values: FloatArray = np.negative(np.add.reduce(_log_of(likelihood), axis=-2))
+        values: FloatArray = np.negative(np.add.reduce(_clipped_log(likelihood), axis=-2))
         return values
 
 
 class SigmoidSquaredError(_Sigmoid):
-    """Loss = 1/2 sum_k (P_k - Y_k)^2: the article's own output layer."""
+    """Loss = 1/2 sum_k (P_k - Y_k)^2: the output layer of the article."""
 
     def delta(
         self, P: FloatArray, Y: FloatArray, out: FloatArray, scratch: FloatArray | None = None
@@ -169,7 +169,7 @@ class SigmoidSquaredError(_Sigmoid):
 
 
 class _Multilabel(_Sigmoid):
-    """Every output is the probability of one label, whatever the others say."""
+    """Every output is the probability of one label, independent of the other labels."""
 
     multilabel: ClassVar[bool] = True
 
@@ -217,3 +217,25 @@ LOSSES: dict[str, type[Loss]] = {
     "multilabel_cross_entropy": MultilabelCrossEntropy,
     "multilabel_squared_error": MultilabelSquaredError,
 }
+
+
+class LossNames(NamedTuple):
+    """The output layers of one loss, by kind of target: names from `LOSSES`."""
+
+    two_classes: str
+    many_classes: str
+    multilabel: str
+
+
+LOSS_PARAMETER: dict[str, LossNames] = {
+    "log_loss": LossNames(
+        "sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy"
+    ),
+    "binary_cross_entropy": LossNames(
+        "sigmoid_cross_entropy", "sigmoid_cross_entropy", "multilabel_cross_entropy"
+    ),
+    "squared_error": LossNames(
+        "sigmoid_squared_error", "sigmoid_squared_error", "multilabel_squared_error"
+    ),
+}
+"""The values of the estimator's parameter `loss`."""

@@ -1,7 +1,7 @@
 """The network: shapes and parameters, and the forward pass. Arrays in, arrays out.
 
-Nothing here keeps scratch, so any number of threads may share one network. Training's buffers
-live in a `quadnet.nn.backpropagation.Workspace`, which belongs to whoever trains.
+A network holds no scratch arrays, so any number of threads may share it. The buffers of training
+belong to the trainer: see `quadnet.nn.backpropagation.Workspace`.
 """
 
 import copy
@@ -27,9 +27,9 @@ class Network:
     Parameters
     ----------
     layer_sizes : sequence of int
-        Units a layer, from the inputs to the outputs, such as ``(2, 6, 4)``.
+        Units per layer, from the inputs to the outputs, such as ``(2, 6, 4)``.
     activations : sequence of str
-        One name from `ACTIVATIONS` a hidden layer.
+        One name from `ACTIVATIONS` per hidden layer.
     loss : str
         A name from `LOSSES`: the output layer's link and loss.
     bias : bool, default=True
@@ -49,7 +49,7 @@ class Network:
         bias: bool = True,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        assert len(activations) == len(layer_sizes) - 2, "one activation a hidden layer"
+        assert len(activations) == len(layer_sizes) - 2, "one activation per hidden layer"
         self.layer_sizes = tuple(layer_sizes)
         self.activation_names = tuple(activations)
         self.loss_name = loss
@@ -65,19 +65,19 @@ class Network:
             if self.parameters.bias:
                 b[:] = drawn_b
 
-    def in_double(self) -> "Network":
-        """Return a network of the same shape and weights in float64."""
+    def to_float64(self) -> "Network":
+        """Return a copy in float64."""
         double = Network(
             self.layer_sizes,
             activations=self.activation_names,
             loss=self.loss_name,
             bias=self.parameters.bias,
         )
-        double.parameters.adopt(self.parameters.weights, self.parameters.biases)
+        double.parameters.assign(self.parameters.weights, self.parameters.biases)
         return double
 
-    def predicting_from(self, weights: list[FloatArray], biases: list[FloatArray]) -> "Network":
-        """Return a network that is this one but for the lists that it predicts from."""
+    def with_lists(self, weights: list[FloatArray], biases: list[FloatArray]) -> "Network":
+        """Return a network that predicts from these very lists, and is otherwise this network."""
         parameters = self.parameters.like(self.parameters.flat)
         parameters.weights, parameters.biases = weights, biases
         return self._with(parameters)
@@ -91,7 +91,7 @@ class Network:
         return self._with(copy.deepcopy(self.parameters, memo))
 
     def __getstate__(self) -> dict[str, Any]:
-        # Names and numbers alone: a pickle then depends on no function or class in here.
+        # Only names and numbers, so that a pickle depends on no function or class of this module.
         return {
             "layer_sizes": list(self.layer_sizes),
             "activations": list(self.activation_names),
@@ -106,9 +106,9 @@ class Network:
         self.parameters.flat[:] = flat
 
     def layers(self, X: FloatArray) -> Iterator[FloatArray]:
-        """Yield each layer's values, (n_rows, n_units): the hidden ones' activations, the logits.
+        """Yield each layer's values, (n_rows, n_units): hidden activations, then the logits.
 
-        The logits are the caller's to change.
+        The caller may overwrite the logits.
         """
         for i, activation in enumerate(self.activations):
             X = activation.forward(self._affine(i, X))
@@ -123,7 +123,7 @@ class Network:
         return self._affine(len(self.activations), X)
 
     def _affine(self, i: int, X: FloatArray) -> FloatArray:
-        # The method takes half the time of the operator for a row, and sparse matrices have it.
+        # For one row the method takes half the time of `@`; sparse matrices have it too.
         Z: FloatArray = X.dot(self.parameters.weights[i])
         Z += self.parameters.biases[i]
         return Z
@@ -136,15 +136,16 @@ class Network:
 
     def probabilities(self, X: FloatArray) -> FloatArray:
         """Return class probabilities, of shape (n_rows, n_classes), as the loss defines them."""
-        # Over whole rows in memory a softmax takes a seventh of the time, copying included.
+        # A softmax over whole rows in memory takes a seventh of the time, with the copies.
         Z = np.ascontiguousarray(self.logits(X).T)
         return np.ascontiguousarray(self.loss.probabilities(Z).T)
 
     def probabilities_by_class(self, X: FloatArray) -> FloatArray:
-        """Return the same, each class's in one row, from a dense X.
+        """Return class probabilities of shape (n_classes, n_rows), for a dense X.
 
-        Computed with a unit's values in one row as well. With few features, thousands of rows take
-        a third less time that way; with hundreds of them in float32, a tenth more.
+        Every layer is computed with one unit per row. With few features, thousands of examples
+        take a third less time than by `probabilities`; with hundreds of features in float32, a
+        tenth more.
         """
         A = X.T
         for i, activation in enumerate(self.activations):
@@ -158,15 +159,15 @@ class Network:
         return Z
 
     def log_probabilities(self, X: FloatArray) -> FloatArray:
-        """Return the logarithms of the probabilities.
+        """Return the logarithms of the probabilities, of shape (n_rows, n_classes).
 
-        Where a probability is too small for a float, its logarithm comes from the logits; so it is
-        finite for finite logits.
+        They are finite for finite logits: where a probability underflows, its logarithm is computed
+        from the logits.
         """
         Z = self.logits(X).T
         exact = self.loss.log_probabilities(Z)
         P = self.loss.probabilities(Z)
-        # Elsewhere the plain logarithm, for the sake of ties: two probabilities that are both 1 in
-        # floats have logarithms that are both 0, so that the likeliest class is the same by both.
+        # Elsewhere it is the logarithm of the probability, so that ties are the same by both: two
+        # probabilities that round to 1 have logarithms of 0.
         np.log(P, out=exact, where=np.finfo(P.dtype).tiny < P)
         return exact.T

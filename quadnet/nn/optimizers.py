@@ -4,31 +4,51 @@ They know nothing of networks. All state is as flat as the parameters, so a step
 ufuncs whatever the depth.
 """
 
-from typing import Any, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from quadnet.types import FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """The numbers that an optimizer starts with; each class reads those it has."""
+
+    learning_rate: float
+    momentum: float = 0.9
+    nesterov: bool = True
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+
 class Optimizer(Protocol):
-    """What training asks of an optimizer: write into `gradient`, then call `step`."""
+    """What training needs of an optimizer: write into `gradient`, then call `step`."""
+
+    n_moments: ClassVar[int]
+    """Numbers kept for each parameter from one step to the next."""
 
     learning_rate: float
     gradient: FloatArray
     decay: FloatArray | None
 
+    @classmethod
+    def from_settings(cls, theta: FloatArray, settings: OptimizerSettings) -> Self:
+        """Return a new optimizer for parameters of this size and dtype."""
+
     @property
     def moments(self) -> FloatArray:
-        """What it remembers of earlier steps, flat: a view."""
+        """The state that earlier steps have left, as a flat view."""
 
-    def go_on(self, moments: FloatArray, updates: int) -> None:
-        """Take over the moments that another such optimizer had after so many steps."""
+    def restore(self, moments: FloatArray, updates: int) -> None:
+        """Continue from the moments that an optimizer of this class had after `updates` steps."""
 
     def successor(self) -> Self:
-        """Return an optimizer that continues from here and leaves this one's moments as they are.
+        """Return an optimizer that continues from here and leaves these moments unchanged.
 
-        Both share their scratch arrays, `gradient` among them: from now on use only one of them.
+        Both share their scratch arrays, `gradient` among them: after this call, use only one.
         """
 
     def step(self, theta: FloatArray) -> None:
@@ -36,12 +56,12 @@ class Optimizer(Protocol):
 
 
 class _Moments:
-    """What SGD and Adam remember: one array, and a second one for a successor to write into."""
+    """The moments of SGD and Adam: one array, and a second one for a successor to write into."""
 
     _array: FloatArray
     _spare: FloatArray | None = None
-    _keeps = False
-    """Whether the array is the predecessor's too, and so the next step writes into the spare."""
+    _shared = False
+    """Whether the array belongs to a predecessor too, so that the next step writes elsewhere."""
 
     @property
     def moments(self) -> FloatArray:
@@ -51,21 +71,21 @@ class _Moments:
         # Copying the moments first would take as long as the step itself.
         other: Self = object.__new__(type(self))
         vars(other).update(vars(self))
-        other._keeps = True
+        other._shared = True
         return other
 
-    def _next(self) -> tuple[FloatArray, FloatArray]:
-        """Return the moments as they are and the array for the next ones, which may be the same."""
-        if not self._keeps:
+    def _advance(self) -> tuple[FloatArray, FloatArray]:
+        """Return the present moments and the array for the next ones, which may be the same."""
+        if not self._shared:
             return self._array, self._array
         now = self._array
         following = np.empty_like(now) if self._spare is None else self._spare
-        self._array, self._spare, self._keeps = following, now, False
+        self._array, self._spare, self._shared = following, now, False
         return now, following
 
-    def _own(self) -> FloatArray:
-        """Return the moments, to be overwritten all at once."""
-        return self._next()[1]
+    def _writable(self) -> FloatArray:
+        """Return an array for new moments, all of which must be written."""
+        return self._advance()[1]
 
 
 class SGD(_Moments):
@@ -74,6 +94,8 @@ class SGD(_Moments):
     v <- momentum * v - learning_rate * g;  theta <- theta + v, or, after Nesterov,
     theta + momentum * v - learning_rate * g  (Sutskever et al., 2013).
     """
+
+    n_moments: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -86,13 +108,22 @@ class SGD(_Moments):
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.nesterov = nesterov
-        self.decay: FloatArray | None = None  # L2 is all the decay that plain descent needs
+        self.decay: FloatArray | None = None  # with plain descent the penalty is the same thing
         self.gradient = np.zeros_like(theta)
-        # With Nesterov's, momentum * v is kept: the next step needs that product and not v.
+        # With Nesterov momentum the array holds momentum * v, which is what the next step needs.
         self._array = np.zeros(theta.shape, theta.dtype)
 
-    def go_on(self, moments: FloatArray, updates: int) -> None:
-        self._own()[:] = moments
+    @classmethod
+    def from_settings(cls, theta: FloatArray, settings: OptimizerSettings) -> Self:
+        return cls(
+            theta,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+        )
+
+    def restore(self, moments: FloatArray, updates: int) -> None:
+        self._writable()[:] = moments
 
     def step(self, theta: FloatArray) -> None:
         gradient = self.gradient
@@ -100,7 +131,7 @@ class SGD(_Moments):
         if not self.momentum:
             theta -= gradient
             return
-        before, velocity = self._next()
+        before, velocity = self._advance()
         if self.nesterov:
             np.subtract(before, gradient, out=velocity)
             velocity *= self.momentum
@@ -119,15 +150,17 @@ class SGD(_Moments):
         moments, decay = state.pop("moments"), state.pop("decay")
         self.__init__(moments, **state)  # type: ignore[misc]
         self.decay = decay
-        self.go_on(moments, 0)
+        self.restore(moments, 0)
 
 
 class Adam(_Moments):
     """Adam (Kingma and Ba, 2014, algorithm 1, in the bias-corrected-rate form of section 2).
 
     With `decay` it is AdamW (Loshchilov and Hutter, 2017): each step also shrinks every parameter
-    by the learning rate times its entry of `decay`, untouched by the moments.
+    by the learning rate times its entry of `decay`, independently of the moments.
     """
+
+    n_moments: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -145,30 +178,40 @@ class Adam(_Moments):
         self.epsilon = epsilon
         self.decay = decay
         self._t = 0
-        # np.zeros, unlike zeros_like, takes no time for what is never read.
+        # np.zeros, unlike zeros_like, leaves pages that are never read unallocated.
         self._array = np.zeros((2, len(theta)), theta.dtype)
-        # Gradient and squared gradient lie side by side, as the moments do, so that both moments
-        # are updated by the same two ufuncs.
+        # Gradient and squared gradient are adjacent, as the moments are, so that both moments are
+        # updated by the same two ufuncs.
         self._powers: FloatArray = np.zeros((2, len(theta)), theta.dtype)
         self.gradient: FloatArray = self._powers[0]
         self._squares: FloatArray = self._powers[1]
         self._scratch = np.empty_like(self.gradient)
         self._betas: FloatArray = np.array([[beta_1], [beta_2]], dtype=theta.dtype)
 
-    def go_on(self, moments: FloatArray, updates: int) -> None:
-        self._own().reshape(-1)[:] = moments
+    @classmethod
+    def from_settings(cls, theta: FloatArray, settings: OptimizerSettings) -> Self:
+        return cls(
+            theta,
+            learning_rate=settings.learning_rate,
+            beta_1=settings.beta_1,
+            beta_2=settings.beta_2,
+            epsilon=settings.epsilon,
+        )
+
+    def restore(self, moments: FloatArray, updates: int) -> None:
+        self._writable().reshape(-1)[:] = moments
         self._t = updates
 
     def step(self, theta: FloatArray) -> None:
         self._t += 1
-        # The moments are kept without their factors 1 - beta, which are put into `rate` and
-        # `epsilon`: m / (1 - beta_1) <- beta_1 m / (1 - beta_1) + g, likewise v.
+        # The array holds the moments divided by 1 - beta; `rate` and `epsilon` make up for it:
+        # m / (1 - beta_1) <- beta_1 m / (1 - beta_1) + g, likewise v. That saves two ufuncs.
         spread = (1.0 - self.beta_2) ** 0.5
         correction = (1.0 - self.beta_2**self._t) ** 0.5 / (1.0 - self.beta_1**self._t)
         rate = self.learning_rate * correction * (1.0 - self.beta_1) / spread
 
         gradient, scratch = self.gradient, self._scratch
-        before, moments = self._next()
+        before, moments = self._advance()
         np.multiply(gradient, gradient, out=self._squares)
         np.multiply(before, self._betas, out=moments)
         moments += self._powers
@@ -191,22 +234,23 @@ class Adam(_Moments):
     def __setstate__(self, state: dict[str, Any]) -> None:
         moments, updates = state.pop("moments"), state.pop("updates")
         self.__init__(moments[: len(moments) // 2], **state)  # type: ignore[misc]
-        self.go_on(moments, updates)
+        self.restore(moments, updates)
 
 
-_KINDS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}
+_CLASSES: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}
+"""The names of the classes in stored states; a stored name must load for ever."""
 
 
-def to_dict(optimizer: Optimizer) -> dict[str, Any]:
+def optimizer_to_dict(optimizer: Optimizer) -> dict[str, Any]:
     """Return an optimizer as numbers and an array, without the decay, which each call sets."""
     assert isinstance(optimizer, (SGD, Adam))
-    kind = next(name for name, known in _KINDS.items() if type(optimizer) is known)
+    kind = next(name for name, cls in _CLASSES.items() if type(optimizer) is cls)
     return {"kind": kind} | optimizer.__getstate__() | {"decay": None}
 
 
-def from_dict(values: dict[str, Any]) -> Optimizer:
-    """Return the optimizer that `to_dict` was called on."""
-    kind = _KINDS[values["kind"]]
-    optimizer = kind.__new__(kind)
+def optimizer_from_dict(values: dict[str, Any]) -> Optimizer:
+    """Return the optimizer that `optimizer_to_dict` was called on."""
+    cls = _CLASSES[values["kind"]]
+    optimizer = cls.__new__(cls)
     optimizer.__setstate__({name: value for name, value in values.items() if name != "kind"})
     return optimizer

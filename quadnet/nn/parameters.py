@@ -1,4 +1,4 @@
-"""A network's numbers as one flat vector, with one matrix a layer.
+"""A network's parameters as one flat vector, with one matrix per layer.
 
 A layer's biases are the last row of its matrix, below its weights: with a 1 appended to the
 layer's input, the whole affine map is one matrix product, and so is the gradient of weights and
@@ -22,21 +22,21 @@ class Parameters:
     Parameters
     ----------
     layer_sizes : sequence of int
-        Units a layer, from the inputs to the outputs; at least two entries.
+        Units per layer, from the inputs to the outputs; at least two entries.
     bias : bool, default=True
-        Without biases the matrices end after the weights; `biases` are zeros that nothing trains.
+        Without biases the matrices hold weights only; `biases` are zeros that are not trained.
     dtype : dtype, default=float64
     storage : ndarray of shape (n_parameters,), optional
-        What `flat` shall be, contents included; by default new zeros.
+        The array to use as `flat`, with its contents; by default new zeros.
 
     Attributes
     ----------
     flat : ndarray of shape (n_parameters,)
     matrices : tuple of ndarray, each of shape (fan_in + 1, fan_out), or (fan_in, fan_out)
-        Views of `flat`: what training reads and writes.
+        Views of `flat`, which training reads and writes.
     weights : list of ndarray, each of shape (fan_in, fan_out)
     biases : list of ndarray, each of shape (fan_out,)
-        What predicting reads: views of the matrices, until others are put in their place.
+        Views of the matrices, which predicting reads; a caller may replace them.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Parameters:
             M[-1] if bias else np.zeros(M.shape[1], M.dtype) for M in self.matrices
         ]
 
-    def check(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
+    def check_shapes(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
         """Raise ValueError if these arrays cannot be this network's weights and biases."""
         for what, ours, theirs in (
             ("weights", self.weights, weights),
@@ -69,13 +69,15 @@ class Parameters:
         ):
             expected, given = [a.shape for a in ours], [np.shape(a) for a in theirs]
             if given != expected:
-                raise ValueError(f"expected {what} of the shapes {expected}, got {given}")
+                raise ValueError(f"expected {what} of shapes {expected}, got {given}")
         if not self.bias and any(np.any(b) for b in biases):
-            raise ValueError("expected biases of 0, as there are to be none, got others")
+            raise ValueError(
+                "expected biases of 0, because the network has no biases, got other values"
+            )
 
-    def adopt(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
-        """Take over the values of these arrays; raise ValueError if they do not fit."""
-        self.check(weights, biases)
+    def assign(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
+        """Copy the values of these arrays; raise ValueError if they do not fit."""
+        self.check_shapes(weights, biases)
         for W, b, new_W, new_b in zip(self.weights, self.biases, weights, biases, strict=True):
             W[:], b[:] = new_W, new_b
 
@@ -92,9 +94,9 @@ class Parameters:
             array.setflags(write=False)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Parameters":
-        # Copied one by one, views would become arrays of their own and no longer alias `flat`.
+        # The default would copy each view separately: copies do not alias `flat`.
         copied = self.like()
-        copied.adopt(self.weights, self.biases)
+        copied.assign(self.weights, self.biases)
         return copied
 
     def __getstate__(self) -> dict[str, object]:
@@ -102,11 +104,11 @@ class Parameters:
         return {"layer_sizes": self.layer_sizes, "bias": self.bias, "storage": packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickled views come back as copies: only `flat` is stored, and the views are made anew.
-        # A copy of it, because joblib may hand out a read-only memory map.
+        # A pickle holds `flat` alone, because pickled views load as separate arrays. It is copied,
+        # because joblib may pass a read-only memory map.
         state["storage"] = state["storage"].copy()
         self.__init__(**state)  # type: ignore[misc]
 
     def like(self, storage: FloatArray | None = None) -> "Parameters":
-        """Return parameters of the same shape on `storage`, or on zeros: a gradient."""
+        """Return parameters of the same shapes on `storage`, or on zeros, such as a gradient."""
         return Parameters(self.layer_sizes, bias=self.bias, dtype=self.flat.dtype, storage=storage)

@@ -1,10 +1,11 @@
-"""A trained network with its class names: immutable, thread-safe, free of scikit-learn.
+"""A trained network with its class names: immutable, thread-safe, without scikit-learn.
 
-This is what the service runs and what a published version holds.
+The service runs it, and a published version holds it.
 """
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,16 @@ from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
 underflow_is_zero = np.errstate(under="ignore")
-"""A decorator: what lies too near to 0 for a float is 0, whatever the caller's np.errstate."""
+"""A decorator: underflow gives 0 silently, whatever the caller's np.errstate."""
 
 
-def decide(Z: FloatArray, classes: NDArray[np.generic], *, multilabel: bool) -> NDArray[np.generic]:
+def choose_labels(
+    Z: FloatArray, classes: NDArray[np.generic], *, multilabel: bool
+) -> NDArray[np.generic]:
     """Return each row's class, or its 0/1 row of labels, from logits of shape (n_rows, n_outputs).
 
-    Logits still differ where probabilities are both 1 in floats. At a tie, and at a logit of 0,
-    the earlier class wins, and a label is not given.
+    Logits are compared, because they still differ where probabilities round to 1. At a tie, and at
+    a logit of 0, the earlier class is chosen; for multilabel problems a logit of 0 gives 0.
     """
     if multilabel:
         return np.greater(Z, 0).astype(np.int64)
@@ -32,14 +35,14 @@ def decide(Z: FloatArray, classes: NDArray[np.generic], *, multilabel: bool) -> 
 
 
 class Predictor:
-    """A network that can no longer change, and the name of each of its classes.
+    """An immutable network with its class names.
 
     Parameters
     ----------
     network : Network
         Copied, and the copy's parameters made read-only.
     classes : sequence of labels
-        One a class, in the order of the columns of `probabilities`.
+        One per class, in the order of the columns of `probabilities`.
 
     Attributes
     ----------
@@ -47,18 +50,21 @@ class Predictor:
         The floating-point type that the network computes in.
     """
 
+    # The public path, so that pickles load after this module has moved.
+    __module__ = "quadnet"
+
     def __init__(self, network: Network, classes: Sequence[object] | NDArray[np.generic]) -> None:
         self.network = copy.deepcopy(network)
         self.network.parameters.freeze()
         self.classes = np.array(classes)
         self.classes.setflags(write=False)
         self.dtype: np.dtype[np.floating] = self.network.parameters.flat.dtype
-        # Trained on one class, a network has an output for a second that was never seen.
+        # A network that was trained on one class has an output for a second class.
         self._one_class = len(self.classes) == 1 and not self.network.loss.multilabel
 
     @property
     def n_features(self) -> int:
-        """How many columns an input row has."""
+        """Number of columns of an input row."""
         return self.network.layer_sizes[0]
 
     @underflow_is_zero
@@ -71,7 +77,7 @@ class Predictor:
 
     @underflow_is_zero
     def probabilities_by_class(self, X: FloatArray) -> FloatArray:
-        """Return the same with each class's in one row, equal but for rounding."""
+        """Return class probabilities of shape (n_classes, n_rows); rounding may differ."""
         X = np.asarray(X, dtype=self.dtype)
         if self._one_class:
             return np.ones((1, len(X)), self.dtype)
@@ -79,13 +85,19 @@ class Predictor:
 
     @underflow_is_zero
     def predict(self, X: FloatArray) -> NDArray[np.generic]:
-        """Return the most probable class of each row, or which labels each row has (0 or 1)."""
+        """Return each row's most probable class, or for multilabel problems rows of 0 and 1."""
         Z = self.network.logits(np.asarray(X, dtype=self.dtype))
-        return decide(Z, self.classes, multilabel=self.network.loss.multilabel)
+        return choose_labels(Z, self.classes, multilabel=self.network.loss.multilabel)
 
-    def __reduce__(self) -> tuple[type["Predictor"], tuple[Network, NDArray[np.generic]]]:
-        # Arrays come back writable from a pickle and from a copy: the constructor freezes them.
-        return Predictor, (self.network, self.classes)
+    def __getstate__(self) -> dict[str, Any]:
+        # Only names and arrays, so that a pickle names no class but this one.
+        return {"network": self.network.__getstate__(), "classes": self.classes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        network = Network.__new__(Network)
+        network.__setstate__(dict(state["network"]))
+        # Arrays load writable: the constructor makes them read-only.
+        self.__init__(network, state["classes"])  # type: ignore[misc]
 
     def __repr__(self) -> str:
         shape = "-".join(str(n) for n in self.network.layer_sizes)

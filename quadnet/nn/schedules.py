@@ -1,31 +1,33 @@
-"""Learning-rate schedules: the rate of every update, from where training stands."""
+"""Learning-rate schedules: the learning rate of every update."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
+SCHEDULES = ("constant", "cosine", "step", "invscaling", "adaptive")
+"""The kinds of `Schedule`."""
+
 
 class Schedule:
-    """A learning rate that changes while training goes on.
+    """A learning rate that changes during training.
 
     Parameters
     ----------
     kind : {'constant', 'cosine', 'step', 'invscaling', 'adaptive'}
         - 'cosine' falls along half a cosine, from the initial rate to 0 after `max_epochs`
           (Loshchilov and Hutter, 2016, without restarts).
-        - 'step' is multiplied by `step_factor` each `step_epochs` epochs.
+        - 'step' is multiplied by `step_factor` every `step_epochs` epochs.
         - 'invscaling' is the initial rate / (rows seen + 1) ** power, set after each epoch.
-        - 'adaptive' is divided by 5 each time training stands still.
+        - 'adaptive' is divided by 5 at each call of `lower_rate`.
     initial : float
-        The rate to begin with.
+        The initial rate.
     warmup_epochs : float, default=0
-        Over this many epochs the rate first climbs, update by update, to what it would be
-        otherwise.
+        For this many epochs the rate is multiplied by a factor that rises to 1, update by update.
     max_epochs, step_epochs, step_factor, power
-        As used above.
+        See `kind`.
     """
 
-    _SMALLEST = 1e-6  # where 'adaptive' gives up, as scikit-learn's does
+    _SMALLEST = 1e-6  # below this rate 'adaptive' no longer lowers, as in scikit-learn
 
     def __init__(
         self,
@@ -54,13 +56,13 @@ class Schedule:
             factors *= np.minimum((done + 1.0 / n_updates) / self.warmup_epochs, 1.0)
         return iter((self.rate * factors).tolist())
 
-    def epoch_ends(self, rows_seen: int) -> None:
-        """Take note that an epoch is over."""
+    def end_epoch(self, rows_seen: int) -> None:
+        """Update the rate at the end of an epoch; `rows_seen` counts from the start of training."""
         if self.kind == "invscaling":
             self.rate = self.initial / (rows_seen + 1) ** self.power
 
-    def lower(self) -> bool:
-        """Lower the rate because training stands still; return False if that cannot help."""
+    def lower_rate(self) -> bool:
+        """Lower the rate, if the schedule does so without improvement; return whether it did."""
         if self.kind != "adaptive" or self.rate <= self._SMALLEST:
             return False
         self.rate /= 5.0

@@ -1,7 +1,7 @@
-"""Training: one generator that yields one `Epoch` at a time.
+"""Training: a generator that yields one `Epoch` at a time.
 
-Whoever trains consumes this one loop and decides when to stop. It never ends by itself and knows
-no clock, file or log.
+The loop never ends by itself: the caller decides when to stop. It reads no clock and writes no file
+or log.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from quadnet.types import BoolArray, FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training rows did.
+    """The result of one pass over the training rows.
 
-    `number` counts from 1, `loss` is the mean over the pass's rows, penalty included, and
-    `updates` counts the steps made since training began.
+    `number` counts from 1, `loss` is the mean over the rows, penalty included, and `updates` counts
+    the updates since training began.
     """
 
     number: int
@@ -34,21 +34,21 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Penalty:
-    """The L2 penalty of a step: alpha / 2 times the weights' squares, biases left out, per row.
+    """The L2 penalty of an update: alpha / 2 times the squared weights, divided by the rows.
 
-    A row is a row of the mini-batch (scikit-learn's rule, under which the penalty of an epoch
-    grows with the number of mini-batches) or, with `per_sample`, of the whole training set, so
-    that mini-batches of any size pursue one and the same objective.
+    Biases have no penalty. The rows are those of the mini-batch, as in scikit-learn, where the
+    penalty of an epoch grows with the number of mini-batches. With `per_sample` they are those of
+    the training set, so that mini-batches of any size minimise the same objective.
     """
 
     alpha: float
     per_sample: bool = False
 
 
-class Decay:
-    """The penalty's gradient, and the arrays that it takes: as long as the parameters.
+class PenaltyBuffers:
+    """The arrays for the penalty's gradient, each as long as the parameters.
 
-    One call of training may leave it to the next, which then need not make them.
+    One call of training may pass them to the next, which saves allocating them again.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -57,14 +57,14 @@ class Decay:
         self._vectors: dict[tuple[float, float], FloatArray] = {}
 
     def fits(self, parameters: Parameters) -> bool:
-        """Whether it can serve these parameters."""
+        """Whether the arrays have the shape and dtype of these parameters."""
         return self._shape == (parameters.layer_sizes, parameters.bias, parameters.flat.dtype)
 
     def vector(self, parameters: Parameters, alpha: float, divisor: float) -> FloatArray:
         """Return the vector whose product with the parameters is the penalty's gradient."""
         key = (alpha, divisor)
         if key not in self._vectors:
-            if len(self._vectors) > 1:  # a pass has mini-batches of two sizes at most
+            if len(self._vectors) > 1:  # a pass has mini-batches of at most two sizes
                 self._vectors.clear()
             self._vectors[key] = parameters.weights_only(alpha)
             self._vectors[key] /= divisor
@@ -83,18 +83,18 @@ class MiniBatches:
     optimizer : Optimizer
     batch_size : int
     weights : ndarray of shape (n_rows,), optional
-        How much each row counts. A mini-batch whose weights are all 0 makes no update.
+        Row weights. A mini-batch whose weights are all 0 makes no update.
     penalty : Penalty
     max_gradient_norm : float, optional
         Longer gradients are scaled down to this Euclidean norm (Pascanu et al., 2013).
     dropout, dropout_rng
         As for `Workspace`.
-    decay : Decay, optional
-        That of an earlier call.
+    penalty_buffers : PenaltyBuffers, optional
+        Those of an earlier call, to be used again.
     """
 
-    # Rows, targets and outputs are held for as many mini-batches at a time as fit into this many
-    # bytes, so that small ones share the cost and the rows are in the cache when their turn comes.
+    # Rows, targets and outputs are gathered for as many mini-batches at a time as fit into this
+    # many bytes: small mini-batches share the cost, and the rows stay in the cache.
     _CHUNK_BYTES = 2**18
 
     def __init__(
@@ -110,13 +110,14 @@ class MiniBatches:
         max_gradient_norm: float | None = None,
         dropout: float = 0.0,
         dropout_rng: np.random.Generator | None = None,
-        decay: Decay | None = None,
+        penalty_buffers: PenaltyBuffers | None = None,
     ) -> None:
         self.network, self.optimizer, self.weights = network, optimizer, weights
-        reusable = decay is not None and decay.fits(network.parameters)
-        self.decay = decay if decay and reusable else Decay(network.parameters)
+        if penalty_buffers is None or not penalty_buffers.fits(network.parameters):
+            penalty_buffers = PenaltyBuffers(network.parameters)
+        self.penalty_buffers = penalty_buffers
         self._X = X
-        # One label a row, so that a chunk's targets come out with their examples side by side.
+        # One output per row, so that gathering a chunk's targets keeps examples side by side.
         self._Y = np.ascontiguousarray(Y.T)
         self._penalty, self._max_norm = penalty, max_gradient_norm
         self._gradient = network.parameters.like(optimizer.gradient)
@@ -128,7 +129,7 @@ class MiniBatches:
         row_bytes = (X.shape[1] + 2 * Y.shape[1]) * X.dtype.itemsize
         together = max(1, self._CHUNK_BYTES // (batch_size * row_bytes)) if dense else 1
         n_chunks, last = divmod(n_batches, together)
-        # Chunks in the order of the pass, and for each the rows it takes.
+        # The chunks in the order of the pass, and the rows of each.
         shapes = [(together, batch_size)] * n_chunks + [(last, batch_size)] * bool(last)
         shapes += [(1, rest)] * bool(rest)
         workspaces = {
@@ -142,29 +143,30 @@ class MiniBatches:
             stop = start + shape[0] * shape[1]
             self._pass.append((chunks[shape], slice(start, stop)))
             start = stop
-        self._decays = {n: self._decay_for(n) for n in workspaces}
+        self._penalty_vectors = {n: self._penalty_vector(n) for n in workspaces}
         self.n_batches = n_batches + bool(rest)
 
-    def _decay_for(self, n_rows: int) -> FloatArray | None:
+    def _penalty_vector(self, n_rows: int) -> FloatArray | None:
         if not self._penalty.alpha:
             return None
         divisor = 1.0 if self.weights is not None else float(n_rows)
         if self._penalty.per_sample:
             divisor = self.total
-        return self.decay.vector(self.network.parameters, self._penalty.alpha, divisor)
+        return self.penalty_buffers.vector(self.network.parameters, self._penalty.alpha, divisor)
 
     def run(self, order: IntArray, rates: Iterator[float] | None = None) -> tuple[float, int]:
-        """Make one update a mini-batch, taking rows in `order`.
+        """Make one update per mini-batch, with the rows in `order`.
 
-        `rates` gives the learning rate of each update; without them it is the optimizer's own.
+        `rates` yields the learning rate of each update; by default it is the optimizer's.
         Returns the mean loss of a row and the number of updates.
         """
         theta, gradient, optimizer = self.network.parameters.flat, self._gradient, self.optimizer
-        decayed = self.decay.product
+        penalty_gradient = self.penalty_buffers.product
         total, updates = 0.0, 0
         for chunk, part in self._pass:
             chunk.fill(self._X, self._Y, self.weights, order[part])
-            work, decay = chunk.workspace, self._decays[chunk.workspace.n_rows]
+            work = chunk.workspace
+            penalty_vector = self._penalty_vectors[work.n_rows]
             for X, Y, P, scale, weight in chunk.batches():
                 if rates is not None:
                     optimizer.learning_rate = next(rates)
@@ -172,12 +174,12 @@ class MiniBatches:
                     continue
                 work.forward(X, P)
                 work.backward(X, P, Y, scale, gradient)
-                if decay is not None:
-                    np.multiply(theta, decay, out=decayed)
+                if penalty_vector is not None:
+                    np.multiply(theta, penalty_vector, out=penalty_gradient)
                     if self.weights is not None and not self._penalty.per_sample:
-                        decayed *= 1.0 / weight
-                    gradient.flat += decayed
-                    total += 0.5 * weight * float(theta.dot(decayed))
+                        penalty_gradient *= 1.0 / weight
+                    gradient.flat += penalty_gradient
+                    total += 0.5 * weight * float(theta.dot(penalty_gradient))
                 if self._max_norm is not None:
                     self._shorten(gradient.flat, self._max_norm)
                 optimizer.step(theta)
@@ -196,7 +198,7 @@ class MiniBatches:
 
 
 class _Chunk:
-    """Buffers for the rows of a few mini-batches, one after the other, all of one size."""
+    """Buffers for the rows of a few consecutive mini-batches of one size."""
 
     def __init__(self, workspace: Workspace, n_batches: int, X: Any) -> None:
         self.workspace = workspace
@@ -215,7 +217,7 @@ class _Chunk:
         self._P = np.zeros((n_batches, n_outputs, n_rows), dtype)
         self._weights: FloatArray | None = None
         self._batch_weights: FloatArray = np.full(n_batches, n_rows, dtype)
-        # One number for every row of a mini-batch, until `fill` is given weights.
+        # One number for all rows of a mini-batch; with weights, `fill` replaces it by one per row.
         self._scales: Any = [np.asarray(1.0 / n_rows, dtype)] * n_batches
 
     def fill(self, X: Any, Y: BoolArray, weights: FloatArray | None, rows: IntArray) -> None:
@@ -234,13 +236,13 @@ class _Chunk:
             self._scales = self._weights / divisors[:, np.newaxis]
 
     def batches(self) -> Iterator[tuple[Any, FloatArray, FloatArray, FloatArray, float]]:
-        """Yield each mini-batch's X, Y, room for its outputs, its rows' scale, and its weight."""
+        """Yield each mini-batch's X, Y, array for the outputs, scale of the rows, and weight."""
         return zip(
             self._X, self._Y, self._P, self._scales, self._batch_weights.tolist(), strict=True
         )
 
     def loss(self) -> float:
-        """Return the sum of the rows' losses, weighted, from the outputs of the last pass."""
+        """Return the weighted sum of the rows' losses, from the outputs of the last pass."""
         values = self.workspace.network.loss.values(self._P, self._Y)
         if self._weights is None:
             return float(values.sum())
@@ -255,10 +257,10 @@ def train(
     schedule: Schedule | None = None,
     epochs_done: int = 0,
 ) -> Iterator[Epoch]:
-    """Train the batches' network in place, without end; yield after each pass over the rows.
+    """Train the network of the batches in place, forever; yield after each pass over the rows.
 
-    The shuffles compose and draw from `rng` as scikit-learn's do, so the same seed visits the rows
-    in the same order.
+    Each shuffle permutes the order of the previous one and draws from `rng`, as in scikit-learn:
+    the same seed visits the rows in the same order.
     """
     order = np.arange(batches.n_rows)
     number = updates = 0

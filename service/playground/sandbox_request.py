@@ -12,8 +12,10 @@ import numpy as np
 from quadnet import quadrants
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.nn.activations import ACTIVATIONS
-from quadnet.nn.initializers import INITIALIZERS, Initializer, scikit_learn
+from quadnet.nn.initializers import find_initializer
+from quadnet.nn.losses import LOSS_PARAMETER
 from quadnet.nn.network import Network
+from quadnet.nn.solvers import SOLVERS, Solver
 from quadnet.types import BoolArray, FloatArray
 from service.quadrant_v1.codec import QUADRANT_NUMBERS
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -26,8 +28,8 @@ MAX_UNITS = 64
 MAX_SIDE = 160
 MAX_EPOCHS = 1_000_000
 
-LOSSES = {"log_loss": "softmax_cross_entropy", "squared_error": "sigmoid_squared_error"}
-SOLVERS = ("sgd", "adam", "adamw")
+LOSSES = {name: LOSS_PARAMETER[name].many_classes for name in ("log_loss", "squared_error")}
+SANDBOX_SOLVERS = [name for name, solver in SOLVERS.items() if solver.makes_updates]
 _LINKS = {"softmax": "softmax_cross_entropy", "logistic": "sigmoid_squared_error"}
 
 CHOICES = {
@@ -56,7 +58,7 @@ class Recipe:
     network: Network
     train: Points
     test: Points
-    solver: str
+    solver: Solver
     learning_rate: float
     momentum: float
     batch_size: int
@@ -100,13 +102,13 @@ def train_recipe(content: bytes) -> Recipe:
     _check_side(request.map_side)
     network = _network(request)
     state = request.state
-    solver = _one_of("solver", request.solver or "sgd", SOLVERS)
+    solver = SOLVERS[_one_of("solver", request.solver or "sgd", SANDBOX_SOLVERS)]
     moments = np.array(state.moments)
     if request.HasField("state"):
         _within("state.epoch", state.epoch, least=0, most=MAX_EPOCHS)
         _within("state.updates", state.updates, least=0, most=MAX_EPOCHS * MAX_POINTS)
         _adopt(network, state.layers, "state.layers")
-        expected = len(network.parameters.flat) * (1 if solver == "sgd" else 2)
+        expected = len(network.parameters.flat) * solver.n_moments
         if len(moments) not in (0, expected):
             raise _wrong("state.moments", f"none or {expected} numbers", str(len(moments)))
         _check_finite("state.moments", moments)
@@ -179,10 +181,7 @@ def _network(request: pb.TrainRequest) -> Network:
         loss=LOSSES[loss],
         bias=request.biases or not request.HasField("biases"),
     )
-    initializer: Initializer = (
-        scikit_learn(logistic=activation == "logistic") if init == "auto" else INITIALIZERS[init]
-    )
-    network.initialize(initializer, np.random.RandomState(request.seed))
+    network.initialize(find_initializer(init, activation), np.random.RandomState(request.seed))
     return network
 
 
@@ -206,7 +205,7 @@ def _adopt(network: Network, layers: Sequence[pb.Layer], field: str) -> None:
             raise _wrong(f"{field}[{i}].biases", "zeros, as there are to be no biases", "others")
         weights.append(W.reshape(inputs, units))
         biases.append(b)
-    network.parameters.adopt(weights, biases)
+    network.parameters.assign(weights, biases)
 
 
 def _labelled(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quadnet.nn.network import Network
-from quadnet.nn.optimizers import SGD, Adam, Optimizer
+from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.training import MiniBatches, Penalty, train
 from quadnet.types import FloatArray, IntArray
 from service.playground.sandbox_request import Points, Recipe, cells
@@ -51,7 +51,7 @@ class Sandbox:
         self.epoch, self.updates = recipe.epoch, recipe.updates
         self.optimizer = self._optimizer()
         if len(recipe.moments):
-            self.optimizer.go_on(recipe.moments, recipe.updates)
+            self.optimizer.restore(recipe.moments, recipe.updates)
         self._bits = np.random.PCG64()
         self._batches = MiniBatches(
             self.network,
@@ -59,7 +59,7 @@ class Sandbox:
             recipe.train.Y,
             optimizer=self.optimizer,
             batch_size=recipe.batch_size,
-            penalty=Penalty(0.0 if recipe.solver == "adamw" else recipe.alpha, per_sample=True),
+            penalty=Penalty(recipe.solver.penalty_strength(recipe.alpha), per_sample=True),
             dropout=recipe.dropout,
             dropout_rng=np.random.Generator(self._bits),
         )
@@ -83,16 +83,9 @@ class Sandbox:
                     return
 
     def _optimizer(self) -> Optimizer:
-        recipe, parameters = self.recipe, self.network.parameters
-        if recipe.solver == "sgd":
-            return SGD(
-                parameters.flat,
-                learning_rate=recipe.learning_rate,
-                momentum=recipe.momentum,
-                nesterov=False,
-            )
-        decay = parameters.weights_only(recipe.alpha) if recipe.solver == "adamw" else None
-        return Adam(parameters.flat, learning_rate=recipe.learning_rate, decay=decay)
+        recipe = self.recipe
+        settings = OptimizerSettings(recipe.learning_rate, momentum=recipe.momentum, nesterov=False)
+        return recipe.solver.make_optimizer(self.network.parameters, settings, alpha=recipe.alpha)
 
 
 def judge(network: Network, points: Points) -> Judgement:

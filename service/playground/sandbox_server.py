@@ -13,7 +13,7 @@ import numpy as np
 
 from quadnet import quadrants
 from quadnet.cli.settings import DEFAULT_HOST
-from quadnet.nn.layer_trace import trace
+from quadnet.nn.layer_trace import trace_layers
 from service.playground.sandbox_request import inspected, train_recipe
 from service.playground.sandbox_run import Sandbox, decision_map, judge, probabilities
 from service.quadrant_v1.codec import QUADRANT_NUMBERS
@@ -134,7 +134,7 @@ class PlaygroundServer:
         if request.features:
             x = np.array(request.features)
             with np.errstate(all="ignore"):
-                traces = list(trace(network, x))
+                traces = list(trace_layers(network, x))
                 raw = network.probabilities(x[np.newaxis])[0]
             response.layers.extend(map(describe_layer_trace, traces))
             response.classes.extend(quadrants.NAMES)

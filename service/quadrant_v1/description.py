@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quadnet.nn.layer_trace import LayerTrace, trace
+from quadnet.nn.layer_trace import LayerTrace, trace_layers
 from quadnet.nn.network import Network
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
@@ -61,7 +61,7 @@ def describe_version(model: Model, aliases: Sequence[str]) -> pb.GetModelRespons
 def explain_input(model: Model, x: FloatArray) -> pb.ExplainResponse:
     """Return the trace of x, of shape (1, n_features), through the version."""
     classes = model.manifest.signature.classes
-    layers = list(trace(model.predictor.network, x[0]))
+    layers = list(trace_layers(model.predictor.network, x[0]))
     P = model.predictor.probabilities(x)[0]
     finite = bool(np.isfinite(P).all())
     return pb.ExplainResponse(

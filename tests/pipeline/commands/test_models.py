@@ -131,7 +131,7 @@ def test_diff_names_the_moves_by_hand(tmp_path):
     # The other half plane: I and II change places, as do III and IV.
     mirrored = exact_predictor().network.parameters.weights[0] * [[-1], [1]]
     predictor = exact_predictor()
-    network = predictor.network.in_double()
+    network = predictor.network.to_float64()
     network.parameters.weights[0][:] = mirrored
     predictor = Predictor(network, predictor.classes)
     registry.publish("quadrants", predictor, record(predictor), SELF_TEST_INPUTS)
@@ -267,7 +267,7 @@ def changed(registry, change):
 def nudged(registry, by):
     """Publish version 1 again, its weights a little off, as another BLAS would have made them."""
     model = registry.load("quadrants", 1)
-    network = model.predictor.network.in_double()
+    network = model.predictor.network.to_float64()
     network.parameters.flat *= 1 + by
     predictor = Predictor(network, model.predictor.classes)
     kept = Record(**{name: getattr(model.manifest, name) for name in Record.model_fields})

@@ -241,7 +241,7 @@ def test_a_callable_may_draw_the_weights():
     assert (net.coefs_[0] == 0.5).all()
     assert (net.intercepts_[0] == -1.0).all()
     assert (first_weights(lambda rng, n, m: np.ones((n, m))).intercepts_[1] == 0).all()
-    with pytest.raises(ValueError, match=r"shape \(50, 1000\).*Got the shapes \(1000, 50\)"):
+    with pytest.raises(ValueError, match=r"shape \(50, 1000\).*Got shapes \(1000, 50\)"):
         first_weights(lambda rng, n, m: np.ones((m, n)))
 
 
