@@ -46,7 +46,7 @@ def check_space(config: RunConfig, search: Search) -> None:
             _check_range(name, choices, search)
         for value in _bounds(choices) if isinstance(choices, Range) else choices:
             try:
-                constraints.check(_OWNER, {name: known[name]}, {name: value})
+                constraints.check_parameters(_OWNER, {name: known[name]}, {name: value})
             except ValueError as error:
                 raise ConfigurationError(f"search.space.{name}: {error}") from error
     if search.method == "halving" and "max_iter" in search.space:

@@ -223,7 +223,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     network = known | {"random_state": 0} | config.network
     # Here, and not when it is fitted: the data may take long to read.
     try:
-        constraints.check(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
+        constraints.check_parameters(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
     except ValueError as error:
         raise ConfigurationError(f"The network cannot be trained so. {error}") from error
     # Through JSON, where tuples become the lists that a manifest gives back.

@@ -1,4 +1,4 @@
-"""A fitted network as plain arrays, for any file format and without pickle."""
+"""A fitted network as a dictionary of arrays, for any file format and without pickle."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,123 +16,161 @@ from quadnet.nn.network import Network
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Plain:
-    """What the arrays hold: the network, its labels, the columns' names, and parameters."""
+@dataclass(frozen=True, slots=True)
+class SerializedEstimator:
+    """The parts of a fitted estimator that predicting needs, and the constructor's parameters."""
 
     network: Network
     labels: Labels
     feature_names: NDArray[np.str_] | None
     parameters: dict[str, Any]
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays by name.
 
-        Raises
-        ------
-        ValueError
-            If the classes are of a kind that no plain array holds.
-        """
-        classes = np.array(self.labels.classes.tolist())
-        if classes.dtype.hasobject or not np.array_equal(classes, self.labels.classes):
-            raise ValueError(
-                "classes_ must be strings, numbers or booleans alone to be put into a plain "
-                f"array. Got {self.labels.classes.tolist()!r}."
-            )
-        description = {
-            "format": _FORMAT,
-            "activations": list(self.network.activation_names),
-            "loss": self.network.loss_name,
-            "bias": self.network.parameters.bias,
-            "parameters": {
-                name: plain
-                for name, value in self.parameters.items()
-                if _is_json(plain := _plain(value))
-            },
-        }
-        arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
-        parameters = self.network.parameters
-        arrays |= {f"weights.{i}": W.copy() for i, W in enumerate(parameters.weights)}
-        arrays |= {f"biases.{i}": b.copy() for i, b in enumerate(parameters.biases)}
-        arrays["classes"] = classes
-        if self.feature_names is not None:
-            arrays["feature_names"] = self.feature_names
-        return arrays
+def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
+    """Return the arrays by name.
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Plain":
-        """Rebuild what `to_arrays` was called on.
-
-        Raises
-        ------
-        ValueError
-            If an array is missing or does not fit the others.
-        """
-        try:
-            return cls._parsed(arrays)
-        except KeyError as error:
-            raise ValueError(f"These are no arrays of to_arrays(): {error} is missing.") from None
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"These are no arrays of to_arrays(): {error}.") from error
-
-    @classmethod
-    def _parsed(cls, arrays: Mapping[str, NDArray[Any]]) -> "Plain":
-        description = json.loads(str(arrays["estimator"]))
-        if description["format"] != _FORMAT:
-            raise ValueError(f"format {description['format']}, this release reads {_FORMAT}")
-        n_layers = len(description["activations"]) + 1
-        weights = [np.asarray(arrays[f"weights.{i}"]) for i in range(n_layers)]
-        biases = [np.asarray(arrays[f"biases.{i}"]) for i in range(n_layers)]
-        for i, array in enumerate((*weights, *biases)):
-            if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
-                kind = "weights" if i < n_layers else "biases"
-                raise ValueError(
-                    f"{kind}.{i % n_layers} must be finite float32 or float64, got {array.dtype}"
-                )
-        for name, known in (("activations", ACTIVATIONS), ("loss", LOSSES)):
-            said = description[name]
-            unknown = {said} - known.keys() if name == "loss" else set(said) - known.keys()
-            if unknown:
-                raise ValueError(f"{name} {sorted(unknown)[0]!r} is none that this release knows")
-        network = Network(
-            [weights[0].shape[0], *(W.shape[1] for W in weights)],
-            activations=description["activations"],
-            loss=description["loss"],
-            bias=description["bias"],
-            dtype=weights[0].dtype,
+    Raises
+    ------
+    ValueError
+        If the classes cannot be held by an array without pickle.
+    """
+    network, labels = estimator.network, estimator.labels
+    classes = np.array(labels.classes.tolist())
+    if classes.dtype.hasobject or not np.array_equal(classes, labels.classes):
+        raise ValueError(
+            "classes_ must be all strings, all numbers or all booleans to be stored as an array. "
+            f"Got {labels.classes.tolist()!r}."
         )
-        network.parameters.assign(weights, biases)
-        classes = np.asarray(arrays["classes"])
-        if classes.ndim != 1 or not np.array_equal(np.unique(classes), classes):
-            raise ValueError("classes must be one row of sorted, distinct labels")
-        labels = Labels(classes, multilabel=network.loss.multilabel)
-        if labels.n_outputs != network.layer_sizes[-1]:
-            raise ValueError(f"{len(classes)} classes for {network.layer_sizes[-1]} outputs")
-        names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
-        if names is not None and names.shape != (network.layer_sizes[0],):
-            raise ValueError(
-                f"feature_names of shape {names.shape} for {network.layer_sizes[0]} features"
-            )
-        return cls(
-            network,
-            labels,
-            names,
-            {name: _back(value) for name, value in description["parameters"].items()},
+    parameters = {name: _to_json(value) for name, value in estimator.parameters.items()}
+    description = {
+        "format": _FORMAT,
+        "activations": list(network.activation_names),
+        "loss": network.loss_name,
+        "bias": network.parameters.bias,
+        "parameters": {name: value for name, value in parameters.items() if _is_json(value)},
+    }
+    arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
+    arrays |= {f"weights.{i}": W.copy() for i, W in enumerate(network.parameters.weights)}
+    arrays |= {f"biases.{i}": b.copy() for i, b in enumerate(network.parameters.biases)}
+    arrays["classes"] = classes
+    if estimator.feature_names is not None:
+        arrays["feature_names"] = estimator.feature_names
+    return arrays
+
+
+def deserialize_arrays(
+    arrays: Mapping[str, NDArray[Any]], known_parameters: Sequence[str]
+) -> SerializedEstimator:
+    """Return what `serialize_arrays` was called on.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    known_parameters : sequence of str
+        The names of the constructor's parameters.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or does not fit the others.
+    """
+    try:
+        return _parse_arrays(arrays, known_parameters)
+    except KeyError as error:
+        raise _invalid_arrays(f"{error} is missing") from None
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise _invalid_arrays(error) from error
+
+
+def _invalid_arrays(problem: object) -> ValueError:
+    return ValueError(f"Expected the arrays that to_arrays() returns: {problem}.")
+
+
+def _parse_arrays(
+    arrays: Mapping[str, NDArray[Any]], known_parameters: Sequence[str]
+) -> SerializedEstimator:
+    description = _parse_description(str(arrays["estimator"]))
+    if description["format"] != _FORMAT:
+        raise ValueError(f"this release reads format {_FORMAT}, got format {description['format']}")
+    activations, loss, parameters = (
+        description[key] for key in ("activations", "loss", "parameters")
+    )
+    _check_known("activation", activations, ACTIVATIONS)
+    _check_known("loss", [loss], LOSSES)
+    _check_known("parameter", parameters, known_parameters)
+    n_layers = len(activations) + 1
+    weights = [np.asarray(arrays[f"weights.{i}"]) for i in range(n_layers)]
+    biases = [np.asarray(arrays[f"biases.{i}"]) for i in range(n_layers)]
+    for i in range(n_layers):
+        _check_array(f"weights.{i}", weights[i], n_dimensions=2)
+        _check_array(f"biases.{i}", biases[i], n_dimensions=1)
+    network = Network(
+        [weights[0].shape[0], *(W.shape[1] for W in weights)],
+        activations=activations,
+        loss=loss,
+        bias=description["bias"],
+        dtype=weights[0].dtype,
+    )
+    network.parameters.assign(weights, biases)
+    labels = _parse_labels(np.asarray(arrays["classes"]), network)
+    names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
+    n_features = network.layer_sizes[0]
+    if names is not None and names.shape != (n_features,):
+        raise ValueError(f"feature_names of shape {names.shape} for {n_features} features")
+    return SerializedEstimator(
+        network, labels, names, {name: _from_json(value) for name, value in parameters.items()}
+    )
+
+
+def _check_known(what: str, names: Sequence[str], known: Sequence[str] | Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}; this release has {', '.join(known)}")
+
+
+def _parse_description(text: str) -> dict[str, Any]:
+    try:
+        description = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"estimator must be a JSON text: {error}") from None
+    if not isinstance(description, dict):
+        raise TypeError(f"estimator must be a JSON object, got {text[:40]}")
+    return description
+
+
+def _check_array(name: str, array: NDArray[Any], *, n_dimensions: int) -> None:
+    if array.ndim != n_dimensions:
+        raise ValueError(f"{name} must have {n_dimensions} dimensions, got the shape {array.shape}")
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(f"{name} must be finite float32 or float64, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+
+def _parse_labels(classes: NDArray[Any], network: Network) -> Labels:
+    if classes.ndim != 1 or not np.array_equal(np.unique(classes), classes):
+        raise ValueError(
+            "classes must be a one-dimensional array of sorted, distinct labels, got "
+            f"{classes.tolist()!r}"
         )
+    labels = Labels(classes, multilabel=network.loss.multilabel)
+    if labels.n_outputs != network.layer_sizes[-1]:
+        raise ValueError(f"{len(classes)} classes for {network.layer_sizes[-1]} outputs")
+    return labels
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """Return NumPy's numbers and arrays as Python's, and a dict as pairs of key and value."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, Mapping):
-        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+        return {"pairs": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(entry) for entry in value]
+        return [_to_json(entry) for entry in value]
     return value
 
 
-def _back(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
     return dict(value["pairs"]) if isinstance(value, dict) else value
 
 

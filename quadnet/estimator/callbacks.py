@@ -1,6 +1,6 @@
-"""scikit-learn's callbacks, where it has them (from 1.9 on): each epoch is one of their tasks.
+"""scikit-learn's callbacks (from scikit-learn 1.9 on): each epoch is one of their tasks.
 
-The protocol is still experimental in scikit-learn; this module alone depends on it.
+The protocol is still experimental in scikit-learn; only this module depends on it.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ except ImportError:  # scikit-learn before 1.9
     SUPPORTED = False
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """An estimator of a scikit-learn without callbacks."""
+        """The base class of an estimator without callbacks."""
 
     def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
@@ -25,14 +25,14 @@ __all__ = ["SUPPORTED", "CallbackSupportMixin", "EpochTasks", "with_callbacks"]
 
 
 class EpochTasks:
-    """Tells an estimator's callbacks when its `fit` and each epoch of it begin and end.
+    """Reports the begin and end of a fit, and of each epoch, to the estimator's callbacks.
 
     Parameters
     ----------
     estimator : estimator
     max_epochs : int
     X, y, sample_weight
-        What `fit` was given, for callbacks that ask for it.
+        The arguments of `fit`, for callbacks that read them.
     """
 
     def __init__(
@@ -46,20 +46,20 @@ class EpochTasks:
         if SUPPORTED:
             self._fit = estimator._init_callback_context(max_subtasks=max_epochs)  # noqa: SLF001
             self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
-        # Contexts cost microseconds an epoch: none are made for nobody.
+        # A context costs microseconds per epoch: without callbacks none is created.
         self._watched = SUPPORTED and hasattr(estimator, "_skl_callbacks")
 
     def begin_epoch(self) -> None:
-        """Announce an epoch."""
+        """Report the begin of an epoch."""
         if self._watched:
             self._epoch = self._fit.subcontext(task_name="epoch")
             self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def end_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
-        """Announce its end; return whether a callback asks to stop.
+        """Report the end of an epoch; return whether a callback stops training.
 
-        `fitted` returns the attributes that make a copy of the estimator a fitted one, as if
-        training had stopped here; it is called only if a callback wants such a copy.
+        `fitted` returns the attributes of an estimator whose training ends with this epoch. It is
+        called only if a callback reads a fitted copy of the estimator.
         """
         if not self._watched:
             return False
@@ -70,7 +70,7 @@ class EpochTasks:
         )
 
     def end_fit(self, fitted: Callable[[], dict[str, Any]]) -> None:
-        """Announce that the fit is over."""
+        """Report the end of the fit."""
         if self._fit is not None:
             self._fit.call_on_fit_task_end(
                 estimator=self._estimator, reconstruction_attributes=fitted, **self._data

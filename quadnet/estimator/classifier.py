@@ -1,35 +1,69 @@
-"""The scikit-learn estimator: parameters, data and labels in, a trained network out."""
+"""The scikit-learn estimator: its parameters, its attributes, and the steps of each method."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
-from quadnet.estimator import early_stopping
+from quadnet.estimator import prediction
+from quadnet.estimator.array_serialization import (
+    SerializedEstimator,
+    deserialize_arrays,
+    serialize_arrays,
+)
 from quadnet.estimator.availability import unless
 from quadnet.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from quadnet.estimator.early_stopping import HeldOut
-from quadnet.estimator.fit_loop import Fit
+from quadnet.estimator.early_stopping import hold_out_rows
+from quadnet.estimator.fit_loop import TrainingRun
+from quadnet.estimator.fit_warnings import (
+    warn_about_interrupt,
+    warn_about_light_weights,
+    warn_about_result,
+)
+from quadnet.estimator.fitted_state import (
+    network_attributes,
+    pack_state,
+    record_attributes,
+    resume_attributes,
+    unpack_state,
+)
 from quadnet.estimator.history import History
-from quadnet.estimator.input_validation import Preparation
-from quadnet.estimator.sample_weights import refuse_nothing
-from quadnet.estimator.targets import Labels, distinct, warn_if_one_hot
-from quadnet.nn.predictor import underflow_is_zero
+from quadnet.estimator.hyperparameters import CONSTRAINTS, TrainingConfig, make_training_config
+from quadnet.estimator.input_validation import (
+    check_classes,
+    check_on_epoch,
+    columns_restored_on_error,
+    find_labels_of_fit,
+    find_labels_of_partial_fit,
+    validate_labelled_rows,
+    validate_rows,
+    validate_training_rows,
+    validate_validation_rows,
+)
+from quadnet.estimator.network_builder import build_network, find_starting_weights
+from quadnet.estimator.scorers import make_validation
+from quadnet.estimator.targets import Labels
+from quadnet.nn.initializers import Initializer
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor, underflow_is_zero
+from quadnet.nn.solvers import SOLVERS
+from quadnet.types import FloatArray
 
-_LONGEST_CURVE = 10_000
-"""Epochs that the curves of a model trained by `partial_fit` remember."""
 
-
-class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
+class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """A multi-layer perceptron classifier, written in NumPy.
 
-    It drops in for `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` have
-    its names, defaults and meaning, and the same `random_state` draws the same weights, splits and
-    shuffles, so that both train the same network. The parameters after `max_fun` go beyond it;
-    their defaults change nothing.
+    It replaces `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` have its
+    names, defaults and meaning, and the same `random_state` draws the same weights, splits and
+    shuffles, so that both train the same network. The parameters after `max_fun` go beyond it; with
+    their defaults they change nothing.
 
     Parameters
     ----------
@@ -37,119 +71,120 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         Units in each hidden layer; ``()`` makes a linear classifier.
     activation : {'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu', 'gelu', 'silu', \
 'softplus'} or a sequence of these, default='relu'
-        The hidden layers' activation, or one for each layer. 'leaky_relu' has slope 0.01 below 0,
+        The hidden layers' activation, or one for each layer. 'leaky_relu' has slope 0.01 below 0;
         'gelu' is the tanh form.
     solver : {'sgd', 'adam', 'lbfgs', 'adamw'}, default='adam'
-        'lbfgs' is SciPy's quasi-Newton minimiser on the whole training set, which often does best
-        on up to a few thousand rows. 'adamw' takes `alpha` as decoupled weight decay: each update
-        shrinks the weights by the learning rate times `alpha`, and the loss has no penalty.
+        'lbfgs' is SciPy's quasi-Newton minimiser on the whole training set, which is often the best
+        choice for up to a few thousand rows. With 'adamw' `alpha` is decoupled weight decay: each
+        update shrinks the weights by the learning rate times `alpha`, and the loss has no penalty.
     alpha : float, default=0.0001
-        Strength of the L2 penalty on the weights (never the biases), alpha / 2 times their
-        squares, divided as `alpha_scaling` says.
+        Strength of the L2 penalty on the weights (never the biases): alpha / 2 times their squares,
+        divided as described for `alpha_scaling`.
     batch_size : int or 'auto', default='auto'
-        Rows an update; 'auto' is ``min(200, n_samples)``. Not used by 'lbfgs'.
+        Rows per update; 'auto' is ``min(200, n_samples)``. Not used by 'lbfgs'.
     learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'step'}, default='constant'
         - 'constant' is `learning_rate_init`.
         - 'invscaling', for 'sgd' only: ``learning_rate_init / (t_ + 1) ** power_t``, set after
           each epoch.
-        - 'adaptive', for 'sgd' only: divided by 5 each time that training would stop because more
-          than `n_iter_no_change` epochs in a row brought no improvement, until it is at most 1e-6.
-        - 'cosine': falls along half a cosine to 0 after `max_iter` epochs, which is then where
-          training is meant to end: no ConvergenceWarning.
+        - 'adaptive', for 'sgd' only: divided by 5 instead of ending training, each time that more
+          than `n_iter_no_change` epochs in a row bring no improvement, until it is at most 1e-6.
+        - 'cosine': falls along half a cosine to 0 after `max_iter` epochs. Training that ends
+          there gives no ConvergenceWarning.
         - 'step': multiplied by `step_factor` every `step_epochs` epochs.
     learning_rate_init : float, default=0.001
-        The step size to begin with. Not used by 'lbfgs'.
+        The initial learning rate. Not used by 'lbfgs'.
     power_t : float, default=0.5
         The exponent of 'invscaling'.
     max_iter : int, default=200
         The most passes over the data (epochs), or iterations of 'lbfgs'.
     shuffle : bool, default=True
-        Whether to visit the rows in a new order each epoch.
+        Whether each epoch visits the rows in a new order.
     random_state : int, RandomState instance or None, default=None
-        Draws the starting weights, then the validation rows, then the shuffles (and dropout).
+        Draws the starting weights, then the validation rows, then the shuffles and the dropout.
     tol : float, default=1e-4
         An epoch is an improvement if it lowers the best training loss so far by at least `tol`
         or, with early stopping, raises the best validation score so far by at least `tol`. For
         'lbfgs', the largest partial derivative at which it has converged; it also ends when the
-        loss all but stands still.
+        loss hardly changes.
     verbose : bool or int, default=False
         Whether to print each epoch's loss.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit, or from those that were put into
-        `coefs_` and `intercepts_`.
+        Whether `fit` continues from the weights in `coefs_` and `intercepts_`: those of the last
+        fit, or arrays that the caller has set.
     momentum : float, default=0.9
         For 'sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
         For 'sgd' with momentum above 0.
     early_stopping : bool, default=False
         Whether to hold out rows, score them after each epoch, stop when the score no longer
-        improves, and restore the weights of the best epoch. 'lbfgs' does so only if `fit` is given
-        `X_val`; without, it ignores this parameter. Rows are drawn one by one, as MLPClassifier
-        draws them, whatever their weights: with early stopping a row of weight 2 is not the same
-        as the row given twice, because one copy may be held out and the other trained on. Give
-        `X_val` to keep copies of a row together. Below some 100 held-out rows 'accuracy' moves in
-        steps so coarse that training often ends too early: a ConvergenceWarning says so where it
-        happened, and ``scoring='loss'`` is the better choice.
+        improves, and restore the weights of the best epoch. 'lbfgs' does so only if `fit` gets
+        `X_val`, and otherwise ignores this parameter.
+
+        Rows are drawn one by one, as by MLPClassifier, whatever their weights: a row of weight 2
+        then differs from two copies of the row, of which one may be held out. Pass `X_val` to keep
+        copies of a row together. With fewer than about 100 held-out rows 'accuracy' changes in
+        steps so coarse that training often ends too early. A ConvergenceWarning reports it;
+        ``scoring='loss'`` is then the better choice.
     validation_fraction : float, default=0.1
-        The share of rows to hold out, if `fit` is not given `X_val`. Stratified for two classes,
-        as MLPClassifier does; for more classes with any other `scoring` than 'accuracy', if each
-        has at least two rows.
+        The share of rows to hold out, if `fit` gets no `X_val`. Stratified for two classes, as by
+        MLPClassifier; for more classes with any other `scoring` than 'accuracy', if each has at
+        least two rows.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
         For 'adam' and 'adamw'.
     n_iter_no_change : int or inf, default=10
-        Training stops when more than this many epochs in a row were no improvement.
+        Training stops when more than this many epochs in a row bring no improvement.
     max_fun : int, default=15000
         The most evaluations of the loss by 'lbfgs'.
     loss : {'log_loss', 'binary_cross_entropy', 'squared_error'}, default='log_loss'
-        The loss, and with it the output layer. 'log_loss' ends in softmax, or in a sigmoid for two
-        classes and for each of several labels. 'binary_cross_entropy' and 'squared_error' always
-        end in one sigmoid a class (one in all for two classes), whose values `predict_proba`
-        divides by their sum; `activations` returns them as they are.
+        The loss, and with it the output layer. 'log_loss' has a softmax, or a sigmoid for two
+        classes and for each label of a multilabel problem. 'binary_cross_entropy' and
+        'squared_error' have one sigmoid per class (a single one for two classes); `predict_proba`
+        divides their values by their sum, `activations` returns the values themselves.
     init : str or callable, default='auto'
         'auto' draws as scikit-learn does, in a narrower range if the first hidden layer is
-        logistic. 'glorot_uniform', 'glorot_normal', 'he_uniform' and
-        'he_normal' have biases of 0, as have 'uniform', weights in [-1, 1), and 'uniform01',
-        weights in [0, 1). A callable gets the RandomState, fan-in and fan-out of each layer and
-        returns weights of shape (fan_in, fan_out), or those and biases of shape (fan_out,).
+        logistic. 'glorot_uniform', 'glorot_normal', 'he_uniform' and 'he_normal' have biases of 0,
+        as have 'uniform', with weights in [-1, 1), and 'uniform01', with weights in [0, 1). A
+        callable is called with the RandomState, fan-in and fan-out of each layer. It returns
+        weights of shape (fan_in, fan_out), or a tuple of weights and biases of shape (fan_out,).
     fit_intercept : bool, default=True
         Whether units have biases.
     class_weight : dict, 'balanced' or None, default=None
-        Weights that multiply the `sample_weight` of each class's rows, 1 for a class that the
-        dict does not name. Names of classes that no row has are ignored, unless all are. 'balanced'
-        gives every class the same sum of weights. They count in the validation score too; with
-        `X_val`, 'balanced' there balances the rows of `X_val`.
+        Weights that multiply the `sample_weight` of each class's rows, 1 for a class that the dict
+        lacks. Keys that no row has as its class are ignored, unless all are. 'balanced' gives every
+        class the same sum of weights. The weights count in the validation score too; 'balanced' is
+        computed for the rows of `X_val` separately.
     dropout : float, default=0.0
-        The share of each hidden layer's units that is silenced, at random, in each update.
+        The share of each hidden layer's units that each update sets to 0, at random.
     warmup_epochs : float, default=0
-        Over this many epochs the learning rate climbs from 0 to its value.
+        The number of epochs in which the learning rate rises from 0 to its value.
     step_epochs : int, default=50
     step_factor : float, default=0.5
         For ``learning_rate='step'``.
     max_grad_norm : float or None, default=None
         Gradients with a longer Euclidean norm are scaled down to it.
     scoring : str or callable, default='accuracy'
-        What early stopping maximises on the held-out rows: 'accuracy', 'loss' (minus the loss
-        without penalty), the name of any scikit-learn scorer, or a callable
-        ``scorer(estimator, X, y)``, which also gets `sample_weight` if it takes that and there
-        are weights. Where the held-out rows lack a class, scorers of probabilities get the list of
-        all classes; average precision, and the area under the ROC curve of each class against the
-        rest, are averaged over the classes that these rows have.
+        The score that early stopping maximises on the held-out rows: 'accuracy', 'loss' (minus the
+        loss without penalty), the name of a scikit-learn scorer, or a callable
+        ``scorer(estimator, X, y)``, which also gets `sample_weight` if it has that parameter and
+        there are weights. Where the held-out rows lack a class, scorers of probabilities get the
+        list of all classes; average precision, and the area under the ROC curve of each class
+        against the rest, are averaged over the classes that these rows have.
     alpha_scaling : {'batch', 'samples'}, default='batch'
-        Whether the penalty is divided by the rows of the mini-batch, as scikit-learn does, which
-        makes it grow with the number of mini-batches, or by all training rows, which makes every
-        batch size, and 'lbfgs', pursue the same objective. Rows count by their weights.
+        Whether the penalty is divided by the rows of the mini-batch, as in scikit-learn, where it
+        grows with the number of mini-batches; or by all training rows, so that every batch size,
+        and 'lbfgs', minimise the same objective. Rows count by their weights.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels seen, sorted; for multilabel problems the columns' numbers, or what
-        `partial_fit` was told.
+        The sorted labels. For multilabel problems the numbers of the columns, or the `classes` of
+        `partial_fit`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only when X had string column names.
+        Only if X had string column names.
     coefs_ : list of ndarray of shape (fan_in, fan_out)
-        Each layer's weights. Arrays put into it are used from then on, also before the first fit:
-        by `partial_fit`, and by `fit` with `warm_start`.
+        Each layer's weights. Predictions use arrays that the caller sets here. So do `partial_fit`,
+        and `fit` with `warm_start`, also before the first fit.
     intercepts_ : list of ndarray of shape (fan_out,)
         Each layer's biases.
     loss_ : float
@@ -159,23 +194,23 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     loss_curve_ : list of float
         Each epoch's loss.
     validation_loss_curve_ : list of float or None
-        With early stopping or `X_val` each epoch's loss on the held-out rows, without penalty.
+        With early stopping or `X_val`, each epoch's loss on those rows, without penalty.
     validation_scores_ : list of float or None
-        Likewise each epoch's score, by `scoring`.
+        With early stopping or `X_val`, each epoch's score on those rows, by `scoring`.
     best_validation_score_ : float or None
-        With early stopping the highest of them.
+        With early stopping, the highest score.
     learning_rate_curve_ : list of float
         The learning rate of each epoch's last update; empty for 'lbfgs'.
     best_iteration_ : int
-        Which epoch had the best validation score or, without early stopping, the lowest loss;
-        counted from 1, over all fits that went on from one another.
+        The epoch with the best validation score or, without early stopping, the lowest loss;
+        counted from 1, over all fits that continued one another.
     stop_reason_ : {'no_improvement', 'max_iter', 'converged', 'max_fun', 'line_search', \
 'callback', 'interrupted', 'partial_fit'}
         Why training ended.
     n_iter_ : int
         Epochs of the last call of `fit`.
     n_updates_ : int
-        Updates of the weights done.
+        Updates of the weights, over all fits that continued one another.
     n_parameters_ : int
         Weights and biases.
     n_layers_ : int
@@ -183,7 +218,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     n_outputs_ : int
     out_activation_ : {'softmax', 'logistic'}
     t_ : int
-        Rows seen in training.
+        Rows seen in training, over all fits that continued one another.
 
     See Also
     --------
@@ -192,8 +227,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     Notes
     -----
     The gradient is that of Rumelhart, Hinton and Williams, 1986; each optimizer, activation and
-    initializer names its source where it is defined. scikit-learn's callbacks
-    (`set_callbacks`, from scikit-learn 1.9 on) are told of each epoch.
+    initializer names its source where it is defined. scikit-learn's callbacks (`set_callbacks`,
+    from scikit-learn 1.9 on) are called for each epoch.
 
     Examples
     --------
@@ -205,8 +240,69 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
     array(['I', 'III'], dtype='<U3')
     """
 
-    # What pickles and skops files name: the public path, which no move of a module changes.
+    # The public path, which pickles and skops files name, so that they load after this module has
+    # moved.
     __module__ = "quadnet"
+
+    classes_: NDArray[np.generic]
+    n_features_in_: int
+    coefs_: list[FloatArray]
+    intercepts_: list[FloatArray]
+    _network: Network
+    _labels: Labels
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] | NDArray[np.integer] = (100,),
+        activation: str | Sequence[str] = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str = "log_loss",
+        init: str | Initializer = "auto",
+        fit_intercept: bool = True,
+        class_weight: str | Mapping[Any, float] | None = None,
+        dropout: float = 0.0,
+        warmup_epochs: float = 0,
+        step_epochs: int = 50,
+        step_factor: float = 0.5,
+        max_grad_norm: float | None = None,
+        scoring: str | Callable[..., float] = "accuracy",
+        alpha_scaling: str = "batch",
+    ) -> None:
+        self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
+        self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
+        self.solver, self.alpha, self.alpha_scaling = solver, alpha, alpha_scaling
+        self.batch_size, self.shuffle, self.dropout = batch_size, shuffle, dropout
+        self.momentum, self.nesterovs_momentum = momentum, nesterovs_momentum
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.max_grad_norm, self.max_fun = max_grad_norm, max_fun
+        self.learning_rate, self.learning_rate_init = learning_rate, learning_rate_init
+        self.power_t, self.warmup_epochs = power_t, warmup_epochs
+        self.step_epochs, self.step_factor = step_epochs, step_factor
+        self.max_iter, self.tol, self.n_iter_no_change = max_iter, tol, n_iter_no_change
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.scoring, self.class_weight = scoring, class_weight
+        self.warm_start, self.verbose = warm_start, verbose
 
     @with_callbacks
     @underflow_is_zero
@@ -221,31 +317,33 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         sample_weight_val: Any = None,
         on_epoch: Callable[[History], object] | None = None,
     ) -> Self:
-        """Train a network on X and y; with `warm_start`, go on training it.
+        """Train a network on X and y; with `warm_start`, continue training it.
+
+        If the call fails, the estimator remains as it was.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Finite numbers; float32 is trained in float32 (by 'lbfgs' in float64, and rounded at
-            the end), anything else in float64.
+            Finite numbers. float32 is trained in float32 (by 'lbfgs' in float64, and rounded at
+            the end), any other type in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels of any one kind: strings, integers, booleans; or a matrix of 0 and 1 that says
-            which labels each row has. A one-hot matrix brings a warning: each of its columns is
-            learned as a label of its own.
+            Labels of one kind: strings, integers or booleans; or, for multilabel problems, a matrix
+            of 0 and 1 with one column per label. A one-hot matrix causes a warning, because each of
+            its columns is learned as a label of its own.
         sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts. A weight of 2 is the row twice, a weight of 0 is no row.
-            Negative weights, which MLPClassifier takes, are refused: a row of negative weight has
-            a loss without lower bound. The penalty `alpha` is divided by the weights; where they
-            are so small that it outweighs the rows, a warning says so.
+            Row weights. A weight of 2 counts as two copies of the row, a weight of 0 as no row.
+            Negative weights, which MLPClassifier accepts, are an error: the loss of such a row has
+            no lower bound. The penalty `alpha` is divided by the weights; a warning reports weights
+            so small that the penalty outweighs the rows.
         X_val, y_val : as X and y, default=None
-            Rows to score after each epoch: those by which early stopping decides, instead of a
-            part of X; without it they only make the validation curves.
+            Rows to score after each epoch. Early stopping uses them in place of a part of X.
+            Without early stopping they only make the validation curves.
         sample_weight_val : array-like of shape (n_val,), default=None
-            How much each of those counts.
+            Weights of those rows.
         on_epoch : callable, default=None
-            Called after each epoch, or iteration of 'lbfgs', with the record so far, in whose
-            lists `loss_curve`, `learning_rates`, `validation_losses` and `scores` the epoch's
-            values are the last.
+            Called after each epoch, or iteration of 'lbfgs', with the record so far. The epoch's
+            values are the last in its lists `loss_curve`, `learning_rates`, `validation_losses` and
+            `scores`.
 
         Returns
         -------
@@ -254,7 +352,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         Raises
         ------
         ValueError
-            If a parameter or an argument is not as described here, or training diverges.
+            If a parameter or an argument is not as described, or training diverges.
 
         Examples
         --------
@@ -265,81 +363,61 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         >>> net.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.95
         True
         """
-        parameters = self._checked_parameters()
-        if not (on_epoch is None or callable(on_epoch)):
-            raise TypeError(f"on_epoch must be a callable or None. Got {on_epoch!r}.")
-        tasks = EpochTasks(self, self.max_iter, X=X, y=y, sample_weight=sample_weight)
-        going_on = self.warm_start and self._has_weights()
-        columns = self._columns()
-        try:
-            rows, y = self._validated(X, y, going_on=going_on)
-            labels = Labels.of(y)
-            if going_on:
-                self._check_same_classes(labels)
-            else:
-                warn_if_one_hot(y, labels)
-            weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
-            held_out = self._given_rows(X_val, y_val, sample_weight_val, labels)
+        config = self._make_config()
+        check_on_epoch(on_epoch)
+        tasks = EpochTasks(self, config.max_iter, X=X, y=y, sample_weight=sample_weight)
+        starting = find_starting_weights(self) if config.warm_start else None
+        with columns_restored_on_error(self):
+            find_labels = partial(find_labels_of_fit, self, continues=starting is not None)
+            rows = validate_training_rows(
+                self, config, X, y, sample_weight, starting=starting, find_labels=find_labels
+            )
+            held_out = validate_validation_rows(
+                self, config, rows.labels, X=X_val, y=y_val, sample_weight=sample_weight_val
+            )
             rng = check_random_state(self.random_state)
-            network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
-            if self.early_stopping and held_out is None and self.solver != "lbfgs":
-                train, held = early_stopping.split(
-                    y,
-                    labels,
-                    fraction=self.validation_fraction,
-                    # MLPClassifier, which has no `scoring`, stratifies two classes only.
-                    every_class=self.scoring != "accuracy",
-                    rng=rng,
-                )
-                held_weights = None
-                if weights is not None:
-                    weights, held_weights = weights[train], weights[held]
-                    refuse_nothing(weights, "sample_weight of the rows left to train on")
-                    refuse_nothing(held_weights, "sample_weight of the rows held out")
-                held_out = HeldOut(rows[held], y[held], labels, weights=held_weights)
-                rows, y = rows[train], y[train]
-            history = (getattr(self, "_history", None) if going_on else None) or History()
-            fit = Fit(
-                parameters,
+            network = build_network(config, rows, starting, rng)
+            if held_out is None and config.splits_rows:
+                rows, held_out = hold_out_rows(config, rows, rng)
+            make_fitted = partial(self._copy_with, labels=rows.labels)
+            validation = make_validation(config, held_out, self, make_fitted)
+            history = None if starting is None else getattr(self, "_history", None)
+            by_score = config.early_stopping and validation is not None
+            run = TrainingRun(
+                config,
                 network,
                 rows,
-                labels.targets(y),
-                weights=weights,
-                held_out=held_out,
-                scorer=self._scorer(held_out) if held_out else None,
-                history=history.continued(
-                    early_stopping=self.early_stopping and held_out is not None
-                ),
+                validation=validation,
+                history=(history or History()).copy_for_fit(early_stopping=by_score),
                 rng=rng,
                 on_epoch=on_epoch,
             )
 
             def fitted() -> dict[str, Any]:
-                shown = self._copy_with(copy.deepcopy(network), labels)
-                shown._keep_record(fit)  # noqa: SLF001
-                return {k: v for k, v in vars(shown).items() if k[0] == "_" or k[-1] == "_"}
+                shown = network_attributes(copy.deepcopy(network), rows.labels)
+                return shown | record_attributes(run)
 
-            fit.run(self.max_iter, tasks=tasks, fitted=fitted)
-        except BaseException:
-            # Refused, or diverged: the estimator stays as it was.
-            self._restore_columns(columns)
-            raise
-        self._take_over(fit, labels, rng)
+            run.train(config.max_iter, tasks=tasks, fitted=fitted)
+        self._adopt(run)
         tasks.end_fit(fitted)
-        fit.warn_of_light_weights()
-        fit.warn()
+        warn_about_light_weights(run)
+        warn_about_result(run)
         return self
 
     def _why_no_partial_fit(self) -> str | None:
-        if self.solver == "lbfgs":
-            return "partial_fit does not support solver='lbfgs', which makes no single updates."
+        solver = SOLVERS.get(self.solver)
+        if solver is not None and not solver.makes_updates:
+            return (
+                f"partial_fit does not support solver={self.solver!r}, which makes no mini-batch "
+                "updates."
+            )
         if self.early_stopping:
             return "partial_fit does not support early_stopping=True"
         if self.class_weight == "balanced":
             return (
                 "partial_fit does not support class_weight='balanced', because it never sees all "
-                "rows. Give the weights as a dict, for instance those that "
-                "sklearn.utils.class_weight.compute_class_weight('balanced', ...) returns."
+                "rows. Pass the weights as a dict, for instance from "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', ...)."
             )
         return None
 
@@ -352,11 +430,11 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         sample_weight: Any = None,
         classes: Any = None,
     ) -> Self:
-        """Make one more pass over X and y, starting with a new network if there is none.
+        """Make one pass over X and y; the first call makes a new network.
 
-        The optimizer's moments, the learning-rate schedule and the random state go on from call to
-        call; so a 'cosine' is at 0 after `max_iter` of them. A call that fails leaves the network
-        as it was.
+        Each call continues the optimizer's moments, the learning-rate schedule and the random state
+        of the call before: a 'cosine' is at 0 after `max_iter` calls. If the call fails, the
+        estimator remains as it was.
 
         Parameters
         ----------
@@ -364,7 +442,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
         sample_weight : array-like of shape (n_samples,), default=None
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come, needed in the first call; y may lack some.
+            All labels of the problem, required in the first call; y may lack some.
 
         Returns
         -------
@@ -373,7 +451,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         Raises
         ------
         ValueError
-            If a parameter or an argument is not as described here, y has labels that are not in
+            If a parameter or an argument is not as described, y has labels that are not in
             `classes_`, or training diverges.
 
         Examples
@@ -385,77 +463,327 @@ class NeuralNetworkClassifier(CallbackSupportMixin, Preparation):
         >>> net.n_updates_
         6
         """
-        parameters = self._checked_parameters()
-        known = getattr(self, "classes_", None)
-        if known is None and classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        if not (known is None or classes is None or np.array_equal(distinct(classes), known)):
-            raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
-                f"{known!r}"
+        config = self._make_config()
+        classes = check_classes(self, classes)
+        starting = find_starting_weights(self)
+        with columns_restored_on_error(self):
+            find_labels = partial(find_labels_of_partial_fit, self, classes=classes)
+            rows = validate_training_rows(
+                self, config, X, y, sample_weight, starting=starting, find_labels=find_labels
             )
-        going_on = self._has_weights()
-        columns = self._columns()
-        try:
-            rows, y = self._validated(X, y, going_on=going_on)
-            labels = getattr(self, "_labels", None)
-            if labels is None:
-                labels = Labels.among(classes if known is None else known, y)
-                warn_if_one_hot(y, labels)
-            else:
-                labels.check_part(y)
-            weights = self._weights(sample_weight, rows, y, labels, "sample_weight")
-            rng = getattr(self, "_random_state", None) if going_on else None
+            rng = None if starting is None else getattr(self, "_random_state", None)
             rng = check_random_state(self.random_state) if rng is None else rng
-            network = self._starting_network(parameters, rows, labels, rng, going_on=going_on)
             history = getattr(self, "_history", None) or History()
             optimizer = getattr(self, "_optimizer", None)
-            fit = Fit(
-                parameters,
-                network,
+            run = TrainingRun(
+                config,
+                build_network(config, rows, starting, rng),
                 rows,
-                labels.targets(y),
-                weights=weights,
-                history=history.continued(early_stopping=False),
+                history=history.copy_for_fit(early_stopping=False),
                 rng=rng,
                 optimizer=optimizer.successor() if optimizer else None,
-                decay=getattr(self, "_decay", None),
+                penalty_buffers=getattr(self, "_penalty_buffers", None),
                 epochs_done=history.epochs,
             )
-            fit.run(1)
-        except BaseException:
-            self._restore_columns(columns)
-            raise
-        interrupted = fit.stop_reason == "interrupted"
-        if not interrupted:
-            fit.stop_reason = "partial_fit"
-        fit.history.shorten(_LONGEST_CURVE)
-        self._take_over(fit, labels, rng)
-        fit.warn_of_light_weights()
-        if interrupted:
-            fit.warn()
+            run.train_part()
+        self._adopt(run)
+        warn_about_light_weights(run)
+        if run.stop_reason == "interrupted":
+            warn_about_interrupt(run)
         return self
 
-    def _take_over(self, fit: Fit, labels: Labels, rng: RandomState) -> None:
-        """Become what the fit has made."""
-        self._adopt(fit.network, labels)
-        self._history, self._optimizer, self._random_state = fit.history, fit.optimizer, rng
-        # As long as the parameters: kept only for the next mini-batch.
-        self._decay = fit.decay if fit.stop_reason == "partial_fit" else None
-        self._keep_record(fit)
+    @underflow_is_zero
+    def predict(self, X: ArrayLike) -> NDArray[np.generic]:
+        """Return the most probable class of each row.
 
-    def _keep_record(self, fit: Fit) -> None:
-        history = fit.history
-        self.n_iter_, self.stop_reason_ = fit.n_iter, fit.stop_reason
-        self.loss_curve_ = history.loss_curve
-        self.loss_ = history.loss_curve[-1] if history.loss_curve else float("nan")
-        self.learning_rate_curve_ = history.learning_rates
-        self.best_iteration_ = history.best_iteration
-        self.n_updates_, self.t_ = history.updates, history.rows_seen
-        self._no_improvement_count = history.standing_still
-        decided = history.early_stopping
-        self.best_loss_ = None if decided else history.best_loss
-        self.best_validation_score_ = history.best_score if decided else None
-        validated = decided or bool(history.scores)
-        self.validation_loss_curve_ = history.validation_losses if validated else None
-        self.validation_scores_ = history.scores if validated else None
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels from `classes_`, by the highest of `decision_function`; for multilabel problems
+            rows of 0 and 1, with 1 where the label's probability is above one half.
+
+        Raises
+        ------
+        NotFittedError
+            If there is no trained network.
+        ValueError
+            If X does not have the columns and names of the fit, or is not finite.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((), solver="lbfgs", alpha=0.1)
+        >>> net.fit([[-1.0], [1.0]], ["left", "right"]).predict([[-3.0], [0.2]])
+        array(['left', 'right'], dtype='<U5')
+        """
+        network = self._current_network()
+        return self._labels.decode(network.logits(validate_rows(self, X)))
+
+    @underflow_is_zero
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
+        """Return each row's class probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`. Rows sum to 1, except for multilabel problems,
+            where each column is the probability of one label.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((), solver="lbfgs", alpha=0.1)
+        >>> net.fit([[-1.0], [1.0]], ["left", "right"]).predict_proba([[0.0]]).round(2)
+        array([[0.5, 0.5]])
+        """
+        network = self._current_network()
+        return prediction.predict_probabilities(network, self._labels, validate_rows(self, X))
+
+    @underflow_is_zero
+    def predict_log_proba(self, X: ArrayLike) -> FloatArray:
+        """Return the logarithm of each row's class probabilities.
+
+        It is finite even where a probability underflows to 0, because it is computed from the
+        logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((), solver="lbfgs", alpha=0.1)
+        >>> -1e7 < net.fit([[-1.0], [1.0]], [0, 1]).predict_log_proba([[-1e6]])[0, 1] < -1e6
+        np.True_
+        """
+        network = self._current_network()
+        return prediction.predict_log_probabilities(network, self._labels, validate_rows(self, X))
+
+    @underflow_is_zero
+    def decision_function(self, X: ArrayLike) -> FloatArray:
+        """Return the logits: the output layer's values before its softmax or sigmoids.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes one number per row, above 0 for `classes_[1]`; otherwise one column per
+            class, of which `predict` chooses the highest.
+
+        Notes
+        -----
+        MLPClassifier has no such method. scikit-learn's meta-estimators prefer it to
+        `predict_proba`, and those that predict across folds then need all classes in the training
+        part of each fold. On sorted labels ``CalibratedClassifierCV(net, cv=KFold(3),
+        ensemble=False)`` therefore fails, as for `LogisticRegression`. Use `StratifiedKFold`, the
+        default for classifiers.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((), solver="lbfgs", alpha=0.1)
+        >>> net.fit([[-1.0], [1.0]], ["left", "right"]).decision_function([[-2.0], [2.0]]) > 0
+        array([False,  True])
+        """
+        network = self._current_network()
+        return prediction.decision_values(network, self._labels, validate_rows(self, X))
+
+    @underflow_is_zero
+    def activations(self, X: ArrayLike) -> list[FloatArray]:
+        """Return the values of every layer after the inputs.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        list of ndarray, each of shape (n_samples, n_units)
+            The hidden layers' activations, and last the outputs. Unlike the rows of
+            `predict_proba`, the outputs of sigmoids need not sum to 1.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((3, 2), solver="lbfgs", random_state=0)
+        >>> [A.shape for A in net.fit([[-1.0], [1.0]], [0, 1]).activations([[0.5]])]
+        [(1, 3), (1, 2), (1, 1)]
+        """
+        network = self._current_network()
+        return prediction.layer_activations(network, validate_rows(self, X))
+
+    @underflow_is_zero
+    def check_gradients(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Compare backpropagation with central differences, at the present weights.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels from `classes_`.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            The largest difference of a partial derivative of the penalised mean loss, divided by
+            the largest derivative; normally below 1e-6. It is larger near a kink, such as that of
+            relu at 0, and where a row's loss has reached its bound and is constant. The loss is
+            computed twice for each weight and each bias.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((3,), "tanh", solver="lbfgs", random_state=0)
+        >>> X, y = [[-1.0], [1.0], [0.3]], [0, 1, 1]
+        >>> net.fit(X, y).check_gradients(X, y) < 1e-6
+        True
+        """
+        network = self._current_network()
+        X, y = validate_labelled_rows(self, self._labels, X, y)
+        return prediction.largest_gradient_error(
+            network, self._labels, X, y, sample_weight=sample_weight, alpha=self.alpha
+        )
+
+    def freeze(self) -> Predictor:
+        """Return the network as an immutable, thread-safe `Predictor` without scikit-learn.
+
+        Returns
+        -------
+        Predictor
+            With `probabilities(X)` and `predict(X)`; it does not validate X.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((3,), solver="lbfgs", random_state=0)
+        >>> net.fit([[-1.0], [1.0]], ["left", "right"]).freeze()
+        Predictor(1-3-1, classes=['left', 'right'])
+        """
+        return Predictor(self._current_network(), self.classes_)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything that predicting needs as arrays, for any file format.
+
+        No pickle is involved: ``np.savez`` can store the dictionary, and ``np.load`` read it.
+
+        Returns
+        -------
+        dict of ndarray
+            ``weights.<i>`` and ``biases.<i>`` of each layer, ``classes``, ``feature_names`` if
+            there are any, and ``estimator``, a JSON text with the constructor's parameters, except
+            those that JSON cannot hold: callables and `RandomState` instances.
+
+        Raises
+        ------
+        ValueError
+            If the classes cannot be held by an array without pickle.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((3,), solver="lbfgs", random_state=0)
+        >>> sorted(net.fit([[-1.0], [1.0]], ["left", "right"]).to_arrays())
+        ['biases.0', 'biases.1', 'classes', 'estimator', 'weights.0', 'weights.1']
+        """
+        network = self._current_network()
+        names = getattr(self, "feature_names_in_", None)
+        names = None if names is None else names.astype(str)
+        parameters = self.get_params(deep=False)
+        return serialize_arrays(SerializedEstimator(network, self._labels, names, parameters))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the fitted estimator that `to_arrays` was called on.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The dictionary, or the result of ``np.load`` for a file that ``np.savez`` wrote.
+
+        Returns
+        -------
+        estimator
+            It predicts as the original did. The optimizer's state and the loss curves are not
+            kept: training starts with new ones.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or does not fit the others.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((), solver="lbfgs", alpha=0.1)
+        >>> arrays = net.fit([[-1.0], [1.0]], ["left", "right"]).to_arrays()
+        >>> NeuralNetworkClassifier.from_arrays(arrays).predict([[0.5]])
+        array(['right'], dtype='<U5')
+        """
+        stored = deserialize_arrays(arrays, known_parameters=list(cls().get_params()))
+        estimator = cls(**stored.parameters)
+        estimator.__dict__.update(network_attributes(stored.network, stored.labels))
+        if stored.feature_names is not None:
+            estimator.feature_names_in_ = stored.feature_names.astype(object)
+        return estimator
+
+    def _make_config(self) -> TrainingConfig:
+        # Not get_params(), which a subclass with another constructor narrows.
+        parameters = {name: getattr(self, name) for name in CONSTRAINTS}
+        return make_training_config(type(self).__name__, parameters)
+
+    def _adopt(self, run: TrainingRun) -> None:
+        attributes = network_attributes(run.network, run.rows.labels)
+        self.__dict__.update(attributes | record_attributes(run) | resume_attributes(run))
+
+    def _copy_with(self, network: Network, labels: Labels) -> Self:
+        """Return an estimator with the same parameters that is fitted with this network."""
+        # Without the constructor, because a subclass may have another; and without column names,
+        # because held-out rows are arrays.
+        copied: Self = object.__new__(type(self))
+        parameters = {k: v for k, v in vars(self).items() if k[0] != "_" and k[-1] != "_"}
+        copied.__dict__.update(parameters | network_attributes(network, labels))
+        return copied
+
+    def _current_network(self) -> Network:
+        """Return the network, with arrays that the caller has set."""
+        check_is_fitted(self)
+        network = prediction.select_network(self._network, self.coefs_, self.intercepts_)
+        self._network = network
+        return network
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return getattr(self, "_network", None) is not None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.__sklearn_is_fitted__():
+            self._current_network()
+        return pack_state(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpack_state(state))

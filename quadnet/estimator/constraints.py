@@ -1,7 +1,7 @@
-"""What a constructor parameter may be, and scikit-learn's sentence when it is something else.
+"""Constraints on a constructor parameter, and scikit-learn's message for a wrong value.
 
-scikit-learn's own helpers for this are private and have moved between releases, so only their
-error and the format of its message are kept: parameter, class, what was expected, what came.
+scikit-learn's own helpers are private and have moved between releases. Only their error class and
+the format of its message are used: parameter, class, what was expected, what was found.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 try:
-    # The one that scikit-learn's users catch. It is private there: should it move, ours is alike.
+    # The class that scikit-learn's users catch. It is private: the fallback behaves like it.
     from sklearn.utils._param_validation import InvalidParameterError
 except ImportError:
 
@@ -22,7 +22,7 @@ except ImportError:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A predicate and the words that complete "must be ..."."""
+    """A predicate, and a description that completes "must be ..."."""
 
     accepts: Callable[[Any], bool]
     description: str
@@ -43,7 +43,7 @@ def one_of(*options: str) -> Constraint:
 
 
 def sequence_of(*options: str) -> Constraint:
-    """Accept a sequence of such names."""
+    """Accept a sequence of these names."""
     single = one_of(*options)
     return Constraint(
         lambda value: (
@@ -73,7 +73,7 @@ def integer(low: int) -> Constraint:
 def real(
     low: float, high: float = float("inf"), *, open_low: bool = False, closed_high: bool = False
 ) -> Constraint:
-    """Accept a number from `low` up to but not including `high`, or as the flags say."""
+    """Accept a number from `low` to `high`; by default `low` is included and `high` is not."""
 
     def accepts(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
@@ -121,7 +121,7 @@ def mapping() -> Constraint:
 
 
 def random_state() -> Constraint:
-    """Accept what `sklearn.utils.check_random_state` does."""
+    """Accept the same values as `sklearn.utils.check_random_state`."""
     seed = Constraint(
         lambda value: integer(0).accepts(value) and value < 2**32,
         "an int in the range [0, 2**32 - 1]",
@@ -146,7 +146,7 @@ def layer_sizes() -> Constraint:
         try:
             if np.ndim(sizes) != 1:
                 return False
-        except ValueError:  # lists of different lengths in a list
+        except ValueError:  # a list of lists of different lengths
             return False
         return all(
             not isinstance(n, bool) and isinstance(n, Integral) and int(n) > 0 for n in sizes
@@ -155,15 +155,17 @@ def layer_sizes() -> Constraint:
     return Constraint(accepts, "an int above 0 or a sequence of them")
 
 
-def invalid(owner: str, name: str, value: Any, expected: str) -> InvalidParameterError:
-    """Return scikit-learn's error for a parameter that is not as expected."""
+def invalid_parameter(owner: str, name: str, value: Any, expected: str) -> InvalidParameterError:
+    """Return scikit-learn's error for a parameter with a wrong value."""
     return InvalidParameterError(
         f"The {name!r} parameter of {owner} must be {expected}. Got {value!r} instead."
     )
 
 
-def check(owner: str, constraints: Mapping[str, Constraint], values: Mapping[str, Any]) -> None:
+def check_parameters(
+    owner: str, constraints: Mapping[str, Constraint], values: Mapping[str, Any]
+) -> None:
     """Raise `InvalidParameterError` for the first value that its constraint does not accept."""
     for name, constraint in constraints.items():
         if not constraint.accepts(values[name]):
-            raise invalid(owner, name, values[name], constraint.description)
+            raise invalid_parameter(owner, name, values[name], constraint.description)

@@ -1,165 +1,164 @@
-"""One call of `fit` or `partial_fit`: a network, its data, and the loop around its training."""
+"""The loop of one call of `fit` or `partial_fit`: epochs, their record, and when to stop."""
 
-import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import RandomState
-from sklearn.exceptions import ConvergenceWarning
 
-from quadnet.estimator import fit_warnings
 from quadnet.estimator.callbacks import EpochTasks
-from quadnet.estimator.early_stopping import HeldOut, Scorer
-from quadnet.estimator.history import History
-from quadnet.nn import lbfgs
+from quadnet.estimator.early_stopping import Validation, compute_loss
+from quadnet.estimator.history import MAX_CURVE_LENGTH, History
+from quadnet.estimator.hyperparameters import TrainingConfig
+from quadnet.estimator.targets import LabelledRows
+from quadnet.estimator.user_warnings import warn_user
+from quadnet.nn.lbfgs import Objective, minimize_objective
 from quadnet.nn.network import Network
-from quadnet.nn.optimizers import SGD, Adam, Optimizer
+from quadnet.nn.optimizers import Optimizer
+from quadnet.nn.parameters import Parameters
 from quadnet.nn.schedules import Schedule
 from quadnet.nn.training import MiniBatches, Penalty, PenaltyBuffers, train
-from quadnet.types import BoolArray, FloatArray
+from quadnet.types import FloatArray
+
+StopReason = Literal[
+    "no_improvement",
+    "max_iter",
+    "converged",
+    "max_fun",
+    "line_search",
+    "callback",
+    "interrupted",
+    "partial_fit",
+]
+
+FittedAttributes = Callable[[], dict[str, Any]]
+"""Returns the attributes of an estimator whose training ends now."""
 
 
-def _all_finite(values: FloatArray) -> bool:
-    # Their sum says so in a fifth of the time, unless they are so large that it overflows.
-    return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
-
-
-class Fit:
-    """Trains a network in place, keeping its record, until it is time to stop.
+class TrainingRun:
+    """Trains a network in place, and keeps the record, until it is time to stop.
 
     Parameters
     ----------
-    parameters : dict
-        The estimator's parameters.
+    config : TrainingConfig
     network : Network
         With its starting weights.
-    X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
-    Y : ndarray of bool, shape (n_rows, n_outputs)
-    weights : ndarray of shape (n_rows,), optional
-    held_out : HeldOut, optional
-        Scored after each epoch by `scorer`; if the history says that this decides when to stop,
-        the best epoch's weights are restored at the end.
-    scorer : callable, optional
+    rows : LabelledRows
     history : History
         Continued.
     rng : RandomState
         Draws the shuffles.
+    validation : Validation, optional
+        Scored after each epoch. If `history.early_stopping`, the score decides when to stop, and
+        the weights of the best epoch are restored at the end.
     optimizer : Optimizer, optional
-        Continued; by default a new one.
-    decay : PenaltyBuffers, optional
-        That of an earlier call, used again.
+        Continued, if it fits the configuration; by default a new one.
+    penalty_buffers : PenaltyBuffers, optional
+        Those of an earlier call, to be used again.
     epochs_done : int, default=0
-        Where the learning-rate schedule goes on.
+        The epochs of the learning-rate schedule that earlier calls have made.
     on_epoch : callable, optional
         Called with the record after each epoch.
 
     Attributes
     ----------
     stop_reason : str
-        Why it ended, as the estimator's `stop_reason_`.
+        Why training ended, as the estimator's `stop_reason_`.
+    epochs_before : int
+        Epochs in the record before this run.
     """
 
     def __init__(
         self,
-        parameters: dict[str, Any],
+        config: TrainingConfig,
         network: Network,
-        X: Any,
-        Y: BoolArray,
+        rows: LabelledRows,
         *,
-        weights: FloatArray | None,
-        held_out: HeldOut | None = None,
-        scorer: Scorer | None = None,
         history: History,
         rng: RandomState,
+        validation: Validation | None = None,
         optimizer: Optimizer | None = None,
-        decay: PenaltyBuffers | None = None,
+        penalty_buffers: PenaltyBuffers | None = None,
         epochs_done: int = 0,
         on_epoch: Callable[[History], object] | None = None,
     ) -> None:
-        self._parameters, self.network = parameters, network
-        self._X, self._Y, self._weights = X, Y, weights
-        self._held_out, self._scorer = held_out, scorer
-        self.history, self._rng = history, rng
-        self.optimizer, self.decay, self._epochs_done = optimizer, decay, epochs_done
-        self._on_epoch = on_epoch
-        self._epochs_before = history.epochs
-        self.stop_reason = "max_iter"
+        self.config, self.network, self.rows = config, network, rows
+        self.history, self.rng, self.validation = history, rng, validation
+        self.optimizer, self.penalty_buffers = optimizer, penalty_buffers
+        self._epochs_done, self._on_epoch = epochs_done, on_epoch
+        self.epochs_before = history.epochs
+        self.stop_reason: StopReason = "max_iter"
 
     @property
     def n_iter(self) -> int:
-        """Epochs, or iterations of L-BFGS, done."""
-        return self.history.epochs - self._epochs_before
+        """Epochs, or iterations of L-BFGS, of this run."""
+        return self.history.epochs - self.epochs_before
 
-    def run(
+    def train(
         self,
         max_epochs: int,
         *,
         tasks: EpochTasks | None = None,
-        fitted: Callable[[], dict[str, Any]] = dict,
+        fitted: FittedAttributes = dict,
     ) -> None:
         """Train for at most this many epochs, or iterations of L-BFGS.
+
+        Parameters
+        ----------
+        max_epochs : int
+        tasks : EpochTasks, optional
+            Reports each epoch to scikit-learn's callbacks.
+        fitted : callable
+            Returns the attributes of the fitted estimator, for the callbacks.
 
         Raises
         ------
         ValueError
             If the loss or the weights are no longer finite.
         """
-        solve = self._lbfgs if self._parameters["solver"] == "lbfgs" else self._epochs
+        solve = self._train_mini_batches if self.config.solver.makes_updates else self._train_lbfgs
         try:
-            # Overflow is reported once and in words, as divergence.
+            # Overflow is reported once, as divergence.
             with np.errstate(all="ignore"):
                 solve(max_epochs, tasks, fitted)
         except KeyboardInterrupt:
             self.stop_reason = "interrupted"
         if self.history.early_stopping and self.n_iter and self.history.best_theta is None:
             raise ValueError(
-                "scoring must tell epochs apart, but no epoch had a score above -inf. Got the "
+                "scoring must distinguish epochs, but no epoch had a score above -inf. Got the "
                 f"scores {self.history.scores[-self.n_iter :][:5]} in the first epochs."
             )
         if self.history.best_theta is not None:
             self.network.parameters.flat[:] = self.history.best_theta
         elif not _all_finite(self.network.parameters.flat):
-            raise self._diverged(f"weights that are not finite after epoch {self.n_iter}")
+            raise self._divergence(f"weights that are not finite after epoch {self.n_iter}")
 
-    def _epochs(
-        self, max_epochs: int, tasks: EpochTasks | None, fitted: Callable[[], dict[str, Any]]
+    def train_part(self) -> None:
+        """Train for one epoch of a training that is made part by part.
+
+        Raises
+        ------
+        ValueError
+            If the loss or the weights are no longer finite.
+        """
+        self.train(1)
+        if self.stop_reason != "interrupted":
+            self.stop_reason = "partial_fit"
+        self.history.shorten_curves(MAX_CURVE_LENGTH)
+
+    def _train_mini_batches(
+        self, max_epochs: int, tasks: EpochTasks | None, fitted: FittedAttributes
     ) -> None:
-        p = self._parameters
-        n_rows = self._X.shape[0]
-        schedule, history = self._schedule(), self.history
+        config, history = self.config, self.history
+        schedule = config.make_schedule()
+        optimizer = self._prepare_optimizer(schedule)
+        batches = self._make_mini_batches(optimizer)
+        # These set the rate of each update; the others change it after an epoch.
         varies = schedule.kind in {"cosine", "step"} or schedule.warmup_epochs > 0
-        if self.optimizer is None or not self._can_continue(self.optimizer):
-            self.optimizer = self._new_optimizer()
-        else:
-            self.optimizer.decay = self._weight_decay()
-            if schedule.kind in {"invscaling", "adaptive"} and history.base_rate is not None:
-                schedule.rate = history.base_rate
-        self.optimizer.learning_rate = schedule.rate
-        dropout_rng = None
-        if p["dropout"]:
-            dropout_rng = np.random.default_rng(self._rng.randint(2**32, dtype=np.uint64))
-        batches = MiniBatches(
-            self.network,
-            self._X,
-            self._Y,
-            optimizer=self.optimizer,
-            batch_size=self._batch_size(n_rows),
-            weights=self._weights,
-            penalty=Penalty(
-                0.0 if p["solver"] == "adamw" else p["alpha"],
-                per_sample=p["alpha_scaling"] == "samples",
-            ),
-            max_gradient_norm=p["max_grad_norm"],
-            dropout=p["dropout"],
-            dropout_rng=dropout_rng,
-            penalty_buffers=self.decay,
-        )
-        self.decay = batches.penalty_buffers
         epochs = train(
             batches,
-            shuffle=p["shuffle"],
-            rng=self._rng,
+            shuffle=config.shuffle,
+            rng=self.rng,
             schedule=schedule if varies else None,
             epochs_done=self._epochs_done,
         )
@@ -169,59 +168,100 @@ class Fit:
                 tasks.begin_epoch()
             epoch = next(epochs)
             history.updates = updates_before + epoch.updates
-            history.rows_seen += n_rows
-            self._after_epoch(epoch.number, epoch.loss, self.optimizer.learning_rate)
-            asked_to_stop = tasks.end_epoch(fitted) if tasks else False
+            history.rows_seen += self.rows.n_rows
+            self._record_epoch(epoch.number, epoch.loss, optimizer.learning_rate)
+            stopped_by_callback = tasks.end_epoch(fitted) if tasks else False
             schedule.end_epoch(history.rows_seen)
-            standing_still = history.standing_still > p["n_iter_no_change"]
-            if standing_still and not self._may_go_on(schedule):
+            if self._has_stopped_improving() and not self._lower_rate(schedule):
                 self.stop_reason = "no_improvement"
             history.base_rate = schedule.rate
             if not varies:
-                self.optimizer.learning_rate = schedule.rate
+                optimizer.learning_rate = schedule.rate
             if self.stop_reason == "no_improvement":
                 return
-            if asked_to_stop:
+            if stopped_by_callback:
                 self.stop_reason = "callback"
                 return
 
-    def _lbfgs(
-        self, max_epochs: int, tasks: EpochTasks | None, fitted: Callable[[], dict[str, Any]]
+    def _prepare_optimizer(self, schedule: Schedule) -> Optimizer:
+        """Return the optimizer to continue, or a new one, at the schedule's rate."""
+        config, parameters, optimizer = self.config, self.network.parameters, self.optimizer
+        if optimizer is None or not _can_continue(optimizer, config, parameters):
+            optimizer = config.make_optimizer(parameters)
+        else:
+            optimizer.decay = config.solver.weight_decay(parameters, config.alpha)
+            rate_is_kept = schedule.kind in {"invscaling", "adaptive"}
+            if rate_is_kept and self.history.base_rate is not None:
+                schedule.rate = self.history.base_rate
+        optimizer.learning_rate = schedule.rate
+        self.optimizer = optimizer
+        return optimizer
+
+    def _make_mini_batches(self, optimizer: Optimizer) -> MiniBatches:
+        config, rows = self.config, self.rows
+        if config.batch_size is not None and config.batch_size > rows.n_rows:
+            warn_user(
+                f"Got batch_size={config.batch_size} for {rows.n_rows} training rows. "
+                "It is going to be clipped."
+            )
+        dropout_rng = None
+        if config.dropout:
+            dropout_rng = np.random.default_rng(self.rng.randint(2**32, dtype=np.uint64))
+        batches = MiniBatches(
+            self.network,
+            rows.X,
+            rows.targets,
+            optimizer=optimizer,
+            batch_size=config.clip_batch_size(rows.n_rows),
+            weights=rows.weights,
+            penalty=Penalty(
+                config.solver.penalty_strength(config.alpha),
+                per_sample=config.alpha_scaling == "samples",
+            ),
+            max_gradient_norm=config.max_grad_norm,
+            dropout=config.dropout,
+            dropout_rng=dropout_rng,
+            penalty_buffers=self.penalty_buffers,
+        )
+        self.penalty_buffers = batches.penalty_buffers
+        return batches
+
+    def _train_lbfgs(
+        self, max_epochs: int, tasks: EpochTasks | None, fitted: FittedAttributes
     ) -> None:
-        p = self._parameters
+        config, rows = self.config, self.rows
         # Line searches compare differences of losses, for which float32 is too coarse.
         double = self.network.to_float64()
 
         def after_iteration(loss: float) -> bool:
             self.network.parameters.flat[:] = double.parameters.flat
             self.history.updates += 1
-            self.history.rows_seen += self._X.shape[0]
-            self._after_epoch(self.n_iter + 1, loss, None)
+            self.history.rows_seen += rows.n_rows
+            self._record_epoch(self.n_iter + 1, loss, None)
             if tasks:
                 tasks.begin_epoch()
                 if tasks.end_epoch(fitted):
                     self.stop_reason = "callback"
                     return True
-            # Without held-out rows, SciPy's own criterion decides.
-            still = self.history.standing_still > p["n_iter_no_change"]
-            if self.history.early_stopping and still:
+            # Without validation rows, SciPy's own criterion decides.
+            if self.history.early_stopping and self._has_stopped_improving():
                 self.stop_reason = "no_improvement"
                 return True
             return False
 
-        objective = lbfgs.Objective(
-            double, self._X, self._Y, weights=self._weights, alpha=p["alpha"]
+        objective = Objective(
+            double, rows.X, rows.targets, weights=rows.weights, alpha=config.alpha
         )
-        result = lbfgs.minimize_objective(
+        result = minimize_objective(
             objective,
             max_iter=max_epochs,
-            max_fun=p["max_fun"],
-            tol=p["tol"],
+            max_fun=config.max_fun,
+            tol=config.tol,
             after_iteration=after_iteration,
         )
         self.network.parameters.flat[:] = double.parameters.flat
-        if not self.n_iter:  # it began where the gradient is 0
-            self._after_epoch(1, float(result.fun), None)
+        if not self.n_iter:  # the gradient is 0 at the starting weights
+            self._record_epoch(1, float(result.fun), None)
         if self.stop_reason != "max_iter":
             return
         if result.status == 0:
@@ -231,190 +271,77 @@ class Fit:
         elif result.nit < max_epochs:
             self.stop_reason = "max_fun"
 
-    def _after_epoch(self, number: int, loss: float, learning_rate: float | None) -> None:
-        """Keep the record of an epoch; stop at the first loss that is not finite."""
-        p = self._parameters
+    def _record_epoch(self, number: int, loss: float, learning_rate: float | None) -> None:
+        """Add an epoch to the record; raise ValueError if its loss is not finite."""
         if not np.isfinite(loss):
-            raise self._diverged(f"the loss of epoch {number} is {loss}")
-        if p["verbose"]:
+            raise self._divergence(f"the loss of epoch {number} is {loss}")
+        if self.config.verbose:
             print(f"Iteration {number}, loss = {loss:.8f}")
         if not self.history.early_stopping:
-            self.history.record(loss, learning_rate=learning_rate, tol=p["tol"])
-        if self._held_out is not None:
-            self._validate(loss, learning_rate)
+            self.history.add_epoch(loss, learning_rate=learning_rate, tol=self.config.tol)
+        if self.validation is not None:
+            self._record_validation(self.validation, loss, learning_rate)
         if self._on_epoch is not None:
             self._on_epoch(self.history)
 
-    def _validate(self, loss: float, learning_rate: float | None) -> None:
-        """Score the held-out rows, and keep the record of that too."""
-        p = self._parameters
-        assert self._held_out is not None
-        assert self._scorer is not None
-        validation_loss = self._held_out.loss(self.network)
-        score = self._scorer(self.network, self._held_out)
-        if p["verbose"]:
+    def _record_validation(
+        self, validation: Validation, loss: float, learning_rate: float | None
+    ) -> None:
+        validation_loss = compute_loss(self.network, validation.rows)
+        score = validation.score(self.network)
+        if self.config.verbose:
             print(f"Validation score: {score:f}, loss = {validation_loss:.8f}")
         if not self.history.early_stopping:
-            self.history.watch(validation_loss, score)
+            self.history.add_validation(validation_loss, score)
             return
-        self.history.record_validated(
+        self.history.add_scored_epoch(
             loss,
             learning_rate=learning_rate,
-            tol=p["tol"],
+            tol=self.config.tol,
             validation_loss=validation_loss,
             score=score,
             theta=self.network.parameters.flat,
         )
 
-    def _diverged(self, what: str) -> ValueError:
-        p = self._parameters
-        lower = f"Lower learning_rate_init (now {p['learning_rate_init']}), set max_grad_norm, or "
-        if p["solver"] == "lbfgs":
-            lower = "Start from smaller weights (init), or "
-        return ValueError(
-            f"Training diverged: {what}. {lower}scale X to zero mean and unit variance; X or the "
-            "weights of the rows may hold values that are far too large."
-        )
+    def _has_stopped_improving(self) -> bool:
+        return self.history.epochs_without_improvement > self.config.n_iter_no_change
 
-    def _may_go_on(self, schedule: Schedule) -> bool:
-        """Training stands still: return True if the schedule's answer is a lower rate."""
-        p = self._parameters
+    def _lower_rate(self, schedule: Schedule) -> bool:
+        """Lower the learning rate, if the schedule does so, and continue; return whether it did."""
         lowered = schedule.lower_rate()
         if lowered:
-            self.history.standing_still = 0
-        if p["verbose"]:
+            self.history.epochs_without_improvement = 0
+        if self.config.verbose:
+            # scikit-learn's words.
             what = "Validation score" if self.history.early_stopping else "Training loss"
             then = f"Setting learning rate to {schedule.rate:f}" if lowered else "Stopping."
             print(
-                f"{what} did not improve more than tol={p['tol']:f} for "
-                f"{p['n_iter_no_change']} consecutive epochs. {then}"
+                f"{what} did not improve more than tol={self.config.tol:f} for "
+                f"{self.config.n_iter_no_change} consecutive epochs. {then}"
             )
         return lowered
 
-    def _batch_size(self, n_rows: int) -> int:
-        size = self._parameters["batch_size"]
-        if size == "auto":
-            return min(200, n_rows)
-        if size > n_rows:
-            fit_warnings.warn(
-                f"Got batch_size={size} for {n_rows} training rows. It is going to be clipped."
-            )
-        return int(min(size, n_rows))
-
-    def _schedule(self) -> Schedule:
-        p = self._parameters
-        kind = p["learning_rate"]
-        if p["solver"] != "sgd" and kind in {"invscaling", "adaptive"}:
-            kind = "constant"  # scikit-learn's two policies are for its sgd only
-        return Schedule(
-            kind,
-            p["learning_rate_init"],
-            warmup_epochs=p["warmup_epochs"],
-            max_epochs=p["max_iter"],
-            step_epochs=p["step_epochs"],
-            step_factor=p["step_factor"],
-            power=p["power_t"],
+    def _divergence(self, what: str) -> ValueError:
+        remedy = "Start from smaller weights (init), or "
+        if self.config.uses("learning_rate_init"):
+            rate = self.config.learning_rate_init
+            remedy = f"Lower learning_rate_init (now {rate}), set max_grad_norm, or "
+        return ValueError(
+            f"Training diverged: {what}. {remedy}scale X to zero mean and unit variance; X or the "
+            "row weights may hold values that are far too large."
         )
 
-    def _new_optimizer(self) -> Optimizer:
-        p = self._parameters
-        theta = self.network.parameters.flat
-        rate = float(p["learning_rate_init"])
-        if p["solver"] == "sgd":
-            return SGD(
-                theta,
-                learning_rate=rate,
-                momentum=p["momentum"],
-                nesterov=p["nesterovs_momentum"],
-            )
-        return Adam(
-            theta,
-            learning_rate=rate,
-            beta_1=p["beta_1"],
-            beta_2=p["beta_2"],
-            epsilon=p["epsilon"],
-            decay=self._weight_decay(),
-        )
 
-    def _weight_decay(self) -> FloatArray | None:
-        p = self._parameters
-        if p["solver"] != "adamw":
-            return None
-        return self.network.parameters.weights_only(p["alpha"])
+def _can_continue(optimizer: Optimizer, config: TrainingConfig, parameters: Parameters) -> bool:
+    """Whether an optimizer is of the solver's class, and its state fits the parameters."""
+    theta = parameters.flat
+    return (
+        type(optimizer) is config.solver.optimizer
+        and optimizer.gradient.shape == theta.shape
+        and optimizer.gradient.dtype == theta.dtype
+    )
 
-    def _can_continue(self, optimizer: Optimizer) -> bool:
-        """Whether it is of the right kind, for parameters of this number and type."""
-        theta, kind = (
-            self.network.parameters.flat,
-            SGD if self._parameters["solver"] == "sgd" else Adam,
-        )
-        return (
-            type(optimizer) is kind
-            and optimizer.gradient.shape == theta.shape
-            and optimizer.gradient.dtype == theta.dtype
-        )
 
-    def warn(self) -> None:
-        """Warn if training ended before it had converged, or went wrong."""
-        if self.stop_reason == "interrupted":
-            fit_warnings.warn(
-                f"Training interrupted by user after {self.n_iter} epochs; the network trained so "
-                "far is kept."
-            )
-            return
-        with np.errstate(all="ignore"):
-            sentences = [*self._unfinished(), *self._signs()]
-        for sentence in sentences:
-            fit_warnings.warn(sentence, ConvergenceWarning)
-
-    def warn_of_light_weights(self) -> None:
-        """Warn if the penalty outweighs the rows, whose weights are small."""
-        p = self._parameters
-        if self._weights is None or p["solver"] == "adamw":
-            return
-        by_batch = p["solver"] != "lbfgs" and p["alpha_scaling"] == "batch"
-        n_rows = self._X.shape[0]
-        size = 200 if p["batch_size"] == "auto" else p["batch_size"]
-        n_batches = math.ceil(n_rows / min(size, n_rows)) if by_batch else 1
-        for sentence in fit_warnings.signs_of_light_weights(
-            p["alpha"], n_rows, self._weights, n_batches
-        ):
-            fit_warnings.warn(sentence)
-
-    def _unfinished(self) -> Iterator[str]:
-        p = self._parameters
-        if p["learning_rate"] == "cosine" and p["solver"] != "lbfgs":
-            return  # its last epoch is where it is meant to end
-        kind = "lbfgs" if p["solver"] == "lbfgs" else "Stochastic Optimizer"
-        sentence = {
-            "max_iter": f"Maximum iterations ({p['max_iter']}) reached and the optimization "
-            "hasn't converged yet. Increase max_iter or scale X.",
-            "max_fun": f"Maximum function evaluations ({p['max_fun']}) reached and the "
-            "optimization hasn't converged yet. Increase max_fun or scale X.",
-            "line_search": "No step along the search direction lowers the loss any further. "
-            "Scale X, or increase tol if this is good enough.",
-        }.get(self.stop_reason)
-        if sentence:
-            yield f"{kind}: {sentence}"
-
-    def _signs(self) -> Iterator[str]:
-        p, history = self._parameters, self.history
-        if self.stop_reason == "callback":
-            return
-        yield from fit_warnings.signs_of_scale(
-            history.loss_curve[-1],
-            fit_warnings.loss_of_shares(self.network.loss, self._Y, self._weights),
-            self._X,
-            # With dropout the training loss is not the loss of the network that is kept.
-            ended=self.stop_reason not in {"max_iter", "max_fun"} and not p["dropout"],
-            remedy="Start from smaller weights (init)."
-            if p["solver"] == "lbfgs"
-            else f"Lower learning_rate_init (now {p['learning_rate_init']}).",
-        )
-        if history.early_stopping and self.stop_reason == "no_improvement":
-            assert self._held_out is not None
-            yield from fit_warnings.signs_of_few_rows(
-                self._held_out.n_rows,
-                history.validation_losses[-self.n_iter :],
-                history.best_iteration - self._epochs_before - 1,
-            )
+def _all_finite(values: FloatArray) -> bool:
+    # A finite sum shows it in a fifth of the time; the sum of large values may overflow.
+    return bool(np.isfinite(values.sum()) or np.isfinite(values).all())

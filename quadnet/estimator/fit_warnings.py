@@ -1,52 +1,119 @@
-"""Signs that a finished fit went wrong, as sentences: bad scales, too few held-out rows.
+"""Warnings after a fit: it ended too early, or its result shows that something is wrong.
 
-All are symptoms that scikit-learn's MLP shows in silence. Each has a condition on the result and
-one on the data, so that a fit that went well brings no warning, whatever its data look like.
+scikit-learn's MLP gives no warning of bad scales, of too few held-out rows, or of light weights.
+Each warning here has a condition on the result and one on the data, so that a fit that went well
+gives none, whatever its data are.
 """
 
-import inspect
-import warnings
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
+from quadnet.estimator.fit_loop import TrainingRun
+from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.losses import Loss
 from quadnet.types import BoolArray, FloatArray
 
 _FEW_ROWS = range(10, 100)
-"""So few that a score that counts rows moves in steps of more than one percent, and enough for a
-change of their mean loss to mean something."""
+"""Held-out rows for which accuracy moves in steps of more than one percent, and whose mean loss is
+still reliable."""
 
 _UNSCALED = 50.0
-"""A column's root mean square from which on starting weights make saturated units."""
+"""A column's root mean square above which the starting weights saturate units."""
 
 _FLAT = 0.03
-"""The largest column's root mean square below which the starting weights hardly see X."""
+"""The largest column's root mean square below which the starting weights hardly react to X."""
 
 
-_INNER = {"quadnet", "sklearn", "numpy", "contextlib"}
+def warn_about_result(run: TrainingRun) -> None:
+    """Warn if training ended before it had converged, or if the result is poor."""
+    if run.stop_reason == "interrupted":
+        warn_about_interrupt(run)
+        return
+    with np.errstate(all="ignore"):
+        sentences = [*_signs_of_early_end(run), *_signs_of_poor_result(run)]
+    for sentence in sentences:
+        warn_user(sentence, ConvergenceWarning)
 
 
-def warn(sentence: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user's code that led here.
-
-    How many frames lie between depends on the release of scikit-learn, whose callbacks wrap `fit`.
-    """
-    level, frame = 2, inspect.currentframe()
-    frame = frame and frame.f_back
-    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _INNER:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(sentence, category, stacklevel=level)
+def warn_about_interrupt(run: TrainingRun) -> None:
+    """Warn that the user has interrupted training."""
+    warn_user(
+        f"Training interrupted by user after {run.n_iter} epochs; the network trained so far is "
+        "kept."
+    )
 
 
-def loss_of_shares(loss: Loss, Y: BoolArray, weights: FloatArray | None) -> float:
-    """Return the mean loss of a network that answers every row with the shares of the classes.
+def warn_about_light_weights(run: TrainingRun) -> None:
+    """Warn if the row weights are so small that the penalty outweighs the rows."""
+    config, rows = run.config, run.rows
+    if rows.weights is None or config.solver.decoupled_decay:
+        return
+    by_batch = config.uses("alpha_scaling") and config.alpha_scaling == "batch"
+    batch_size = config.clip_batch_size(rows.n_rows) if by_batch else rows.n_rows
+    with np.errstate(over="ignore"):
+        total = float(rows.weights.sum())
+    n_batches = math.ceil(rows.n_rows / batch_size)
+    strength = config.alpha * n_batches / total
+    if strength > 0.01 and total < 0.1 * rows.n_rows:
+        factor = rows.n_rows / total
+        warn_user(
+            f"The rows weigh {total / rows.n_rows:.3g} on average, which makes the penalty "
+            f"{factor:.3g} times as strong as weights of 1 would, {strength:.3g} in all. "
+            f"Multiply the weights by {factor:.3g}, or lower alpha."
+        )
+
+
+def _signs_of_early_end(run: TrainingRun) -> Iterator[str]:
+    config = run.config
+    if config.uses("learning_rate") and config.learning_rate == "cosine":
+        return  # the schedule ends with the last epoch
+    kind = "Stochastic Optimizer" if config.solver.makes_updates else config.solver.name
+    sentence = {
+        "max_iter": f"Maximum iterations ({config.max_iter}) reached and the optimization "
+        "hasn't converged yet. Increase max_iter or scale X.",
+        "max_fun": f"Maximum function evaluations ({config.max_fun}) reached and the "
+        "optimization hasn't converged yet. Increase max_fun or scale X.",
+        "line_search": "No step along the search direction lowers the loss any further. "
+        "Scale X, or increase tol if this is good enough.",
+    }.get(run.stop_reason)
+    if sentence:
+        yield f"{kind}: {sentence}"
+
+
+def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
+    config, history, rows = run.config, run.history, run.rows
+    if run.stop_reason == "callback":
+        return
+    yield from _signs_of_scale(
+        history.loss_curve[-1],
+        loss_of_class_frequencies(run.network.loss, rows.targets, rows.weights),
+        rows.X,
+        # With dropout the training loss is not the loss of the network that is kept.
+        ended=run.stop_reason not in {"max_iter", "max_fun"} and not config.dropout,
+        remedy=f"Lower learning_rate_init (now {config.learning_rate_init})."
+        if config.uses("learning_rate_init")
+        else "Start from smaller weights (init).",
+    )
+    if history.early_stopping and run.stop_reason == "no_improvement":
+        assert run.validation is not None
+        yield from _signs_of_few_rows(
+            run.validation.rows.n_rows,
+            history.validation_losses[-run.n_iter :],
+            history.best_iteration - run.epochs_before - 1,
+        )
+
+
+def loss_of_class_frequencies(loss: Loss, Y: BoolArray, weights: FloatArray | None) -> float:
+    """Return the mean loss of a network whose every output is the frequency of its class in Y.
 
     For the log loss this is the entropy of the labels.
     """
     shares = np.average(Y, axis=0, weights=weights)
-    # Each class is an example of its own with one output, so that memory is one row of classes.
+    # Each class is one example with one output, so that memory is one row of classes.
     P, ones = shares[np.newaxis].copy(), np.ones((1, len(shares)))
     mean = float(shares @ loss.values(P.copy(), ones))
     if loss.link_name == "logistic":
@@ -54,7 +121,7 @@ def loss_of_shares(loss: Loss, Y: BoolArray, weights: FloatArray | None) -> floa
     return mean
 
 
-def scale_of(X: Any) -> float:
+def _largest_column_scale(X: Any) -> float:
     """Return the largest root mean square of a column."""
     if isinstance(X, np.ndarray):
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
@@ -63,29 +130,29 @@ def scale_of(X: Any) -> float:
     return float(np.sqrt(squares.max() / X.shape[0]))
 
 
-def signs_of_scale(
-    final_loss: float, guessing: float, X: Any, *, ended: bool, remedy: str
+def _signs_of_scale(
+    final_loss: float, baseline: float, X: Any, *, ended: bool, remedy: str
 ) -> Iterator[str]:
-    """Yield a sentence if the loss is high, and X or the learning rate may be why.
+    """Yield a sentence if the loss is high, and X or the learning rate may be the cause.
 
     Parameters
     ----------
-    final_loss, guessing : float
-        The last epoch's loss, and `loss_of_shares`.
+    final_loss, baseline : float
+        The last epoch's loss, and `loss_of_class_frequencies`.
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
     ended : bool
         Whether training ended because it no longer improved.
     remedy : str
         What to do if X is scaled.
     """
-    # The last epoch's loss is a mean over its mini-batches and holds the penalty.
-    worse, no_better = final_loss > 1.1 * guessing, final_loss > 0.95 * guessing
-    if guessing < 1e-6 or final_loss < 0.1 * guessing:
+    # The last epoch's loss is a mean over its mini-batches and includes the penalty.
+    worse, no_better = final_loss > 1.1 * baseline, final_loss > 0.95 * baseline
+    if baseline < 1e-6 or final_loss < 0.1 * baseline:
         return
-    scale = scale_of(X)
+    scale = _largest_column_scale(X)
     compared = (
-        f"The training loss, {final_loss:.3g}, is {final_loss / guessing:.0%} of that of always "
-        f"answering with the shares of the classes, {guessing:.3g}"
+        f"The training loss, {final_loss:.3g}, is {final_loss / baseline:.0%} of the loss of "
+        f"always predicting the class frequencies, {baseline:.3g}"
     )
     if scale > _UNSCALED or (ended and no_better and scale < _FLAT):
         yield (
@@ -97,7 +164,7 @@ def signs_of_scale(
         yield f"{compared}: the network is worse than guessing. {remedy}"
 
 
-def signs_of_few_rows(n_held_out: int, losses: list[float], best: int) -> Iterator[str]:
+def _signs_of_few_rows(n_held_out: int, losses: list[float], best: int) -> Iterator[str]:
     """Yield a sentence if a coarse score ended training while the held-out loss still fell.
 
     Parameters
@@ -114,28 +181,4 @@ def signs_of_few_rows(n_held_out: int, losses: list[float], best: int) -> Iterat
             f"{losses[best]:.3g} in the best epoch to {losses[-1]:.3g}: the score of only "
             f"{n_held_out} rows is too coarse to show it. Use scoring='loss', hold out more rows, "
             "or raise n_iter_no_change."
-        )
-
-
-def signs_of_light_weights(
-    alpha: float, n_rows: float, weights: FloatArray, n_batches: int
-) -> Iterator[str]:
-    """Yield a sentence if the rows weigh so little that the penalty outweighs them.
-
-    Parameters
-    ----------
-    alpha : float
-        Strength of the penalty, which is divided by the weights.
-    n_rows : int
-    weights : ndarray of shape (n_rows,)
-    n_batches : int
-        Into how many parts the weights are divided.
-    """
-    total = float(weights.sum())
-    strength = alpha * n_batches / total
-    if strength > 0.01 and total < 0.1 * n_rows:
-        yield (
-            f"The rows weigh {total / n_rows:.3g} on average, which makes the penalty "
-            f"{n_rows / total:.3g} times as strong as weights of 1 would, {strength:.3g} in all. "
-            f"Multiply the weights by {n_rows / total:.3g}, or lower alpha."
         )

@@ -1,4 +1,4 @@
-"""The record of training, and the rule by which it has gone on for long enough."""
+"""The record of training, which decides when the network no longer improves."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -7,13 +7,16 @@ import numpy as np
 
 from quadnet.types import FloatArray
 
+MAX_CURVE_LENGTH = 10_000
+"""Epochs that the curves of a network trained by `partial_fit` keep."""
+
 
 @dataclass
 class History:
-    """What each epoch did, and since when nothing has become better.
+    """The losses and scores of each epoch, and the number of epochs without improvement.
 
-    With early stopping the score on held-out rows decides what is better, and the best epoch's
-    parameters are kept; otherwise the training loss decides.
+    With early stopping an epoch is better if its score on the held-out rows is higher, and the
+    parameters of the best epoch are kept. Otherwise it is better if its training loss is lower.
     """
 
     early_stopping: bool = False
@@ -25,31 +28,30 @@ class History:
     best_score: float = -np.inf
     best_iteration: int = 0
     best_theta: FloatArray | None = None
-    standing_still: int = 0
+    epochs_without_improvement: int = 0
     epochs: int = 0
     rows_seen: int = 0
     updates: int = 0
     base_rate: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return numbers and lists alone, without the best parameters: the network has them."""
+        """Return numbers and lists only; without the best parameters, which the network has."""
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"best_theta": None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "History":
-        """Return the record that `to_dict` was called on, with lists of its own."""
+        """Return the record that `to_dict` was called on, with copies of its lists."""
         copied: dict[str, Any] = {
             name: [*value] if isinstance(value, list) else value for name, value in values.items()
         }
         return cls(**copied)
 
-    def continued(self, *, early_stopping: bool) -> "History":
-        """Return a copy for another fit to go on from.
+    def copy_for_fit(self, *, early_stopping: bool) -> "History":
+        """Return a copy that another fit continues.
 
-        What earlier fits scored says nothing of the rows that are held out from this one: with
-        early stopping, the best is looked for anew.
+        With early stopping the copy has no best epoch, because earlier scores are of other rows.
         """
-        # What follows appends to the lists, and replaces the array of the best parameters.
+        # A fit appends to the lists, and replaces the array of the best parameters.
         copied = replace(
             self,
             loss_curve=[*self.loss_curve],
@@ -60,18 +62,18 @@ class History:
         if early_stopping or self.early_stopping:
             copied.early_stopping = early_stopping
             copied.best_score, copied.best_theta, copied.best_loss = -np.inf, None, np.inf
-            copied.standing_still = 0
+            copied.epochs_without_improvement = 0
         return copied
 
-    def record(self, loss: float, *, learning_rate: float | None, tol: float) -> None:
-        """Add an epoch, or an iteration of L-BFGS, whose training loss decides."""
+    def add_epoch(self, loss: float, *, learning_rate: float | None, tol: float) -> None:
+        """Add an epoch, or an iteration of L-BFGS, which is judged by its training loss."""
         self._add(loss, learning_rate)
-        self.standing_still = 0 if loss <= self.best_loss - tol else self.standing_still + 1
+        self._count_improvement(improved=loss <= self.best_loss - tol)
         if loss < self.best_loss:
             self.best_loss = loss
             self.best_iteration = self.epochs
 
-    def record_validated(
+    def add_scored_epoch(
         self,
         loss: float,
         *,
@@ -81,17 +83,17 @@ class History:
         score: float,
         theta: FloatArray,
     ) -> None:
-        """Add an epoch whose score on held-out rows decides; keep theta if it is the best."""
+        """Add an epoch which is judged by its score; keep a copy of theta if it is the best."""
         self._add(loss, learning_rate)
-        self.watch(validation_loss, score)
-        self.standing_still = 0 if score >= self.best_score + tol else self.standing_still + 1
+        self.add_validation(validation_loss, score)
+        self._count_improvement(improved=score >= self.best_score + tol)
         if score > self.best_score:
             self.best_score = score
             self.best_iteration = self.epochs
             self.best_theta = theta.copy()
 
-    def watch(self, validation_loss: float, score: float) -> None:
-        """Add what the last epoch did on held-out rows that decide nothing."""
+    def add_validation(self, validation_loss: float, score: float) -> None:
+        """Add the last epoch's loss and score on the validation rows."""
         self.validation_losses.append(validation_loss)
         self.scores.append(score)
 
@@ -101,7 +103,10 @@ class History:
         if learning_rate is not None:
             self.learning_rates.append(learning_rate)
 
-    def shorten(self, n: int) -> None:
-        """Forget all but the last n epochs of every curve."""
+    def _count_improvement(self, *, improved: bool) -> None:
+        self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
+
+    def shorten_curves(self, n: int) -> None:
+        """Keep only the last n epochs of every curve."""
         for curve in (self.loss_curve, self.learning_rates, self.validation_losses, self.scores):
             del curve[:-n]

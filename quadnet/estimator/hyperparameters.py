@@ -1,26 +1,34 @@
-"""The estimator's constructor, and what each parameter may be, alone and together with others."""
+"""The constructor's parameters: their constraints, and the frozen configuration made from them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
 from numbers import Integral
 from typing import Any
 
-import numpy as np
-from numpy.random import RandomState
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-
 from quadnet.estimator import constraints
 from quadnet.nn.activations import ACTIVATIONS
-from quadnet.nn.initializers import INITIALIZERS, Initializer
+from quadnet.nn.initializers import (
+    INITIALIZERS,
+    Initializer,
+    find_initializer,
+    make_checked_initializer,
+)
 from quadnet.nn.losses import LOSS_PARAMETERS
+from quadnet.nn.optimizers import Optimizer, OptimizerSettings
+from quadnet.nn.parameters import Parameters
+from quadnet.nn.schedules import SCHEDULES, Schedule
+from quadnet.nn.solvers import SOLVERS, Solver
+
+_AUTO_BATCH_SIZE = 200
 
 CONSTRAINTS = {
     "hidden_layer_sizes": constraints.layer_sizes(),
     "activation": constraints.one_of(*ACTIVATIONS) | constraints.sequence_of(*ACTIVATIONS),
-    "solver": constraints.one_of("adam", "adamw", "lbfgs", "sgd"),
+    "solver": constraints.one_of(*SOLVERS),
     "alpha": constraints.real(0.0),
     "batch_size": constraints.one_of("auto") | constraints.integer(1),
-    "learning_rate": constraints.one_of("constant", "invscaling", "adaptive", "cosine", "step"),
+    "learning_rate": constraints.one_of(*SCHEDULES),
     "learning_rate_init": constraints.real(0.0, open_low=True),
     "power_t": constraints.real(0.0),
     "max_iter": constraints.integer(1),
@@ -52,110 +60,185 @@ CONSTRAINTS = {
 }
 
 
-class Hyperparameters(BaseEstimator):
-    """The constructor; its parameters are described where users meet them, in the estimator."""
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """The constructor's parameters, checked, as Python's own types.
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] | NDArray[np.integer] = (100,),
-        activation: str | Sequence[str] = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: int | RandomState | None = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        loss: str = "log_loss",
-        init: str | Initializer = "auto",
-        fit_intercept: bool = True,
-        class_weight: str | Mapping[Any, float] | None = None,
-        dropout: float = 0.0,
-        warmup_epochs: float = 0,
-        step_epochs: int = 50,
-        step_factor: float = 0.5,
-        max_grad_norm: float | None = None,
-        scoring: str | Callable[..., float] = "accuracy",
-        alpha_scaling: str = "batch",
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.loss = loss
-        self.init = init
-        self.fit_intercept = fit_intercept
-        self.class_weight = class_weight
-        self.dropout = dropout
-        self.warmup_epochs = warmup_epochs
-        self.step_epochs = step_epochs
-        self.step_factor = step_factor
-        self.max_grad_norm = max_grad_norm
-        self.scoring = scoring
-        self.alpha_scaling = alpha_scaling
+    Names are those of the parameters, which the estimator describes, except where a field holds
+    what its parameter stands for. `random_state` is not among them, because drawing changes it.
+    """
 
-    def _checked_parameters(self) -> dict[str, Any]:
-        """Return the parameters by name.
+    hidden_layer_sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    """One for each hidden layer."""
+    loss: str
+    initializer: Initializer
+    fit_intercept: bool
 
-        Raises
-        ------
-        InvalidParameterError
-            For the first that is wrong, alone or with others.
-        """
-        owner = type(self).__name__
-        # Not get_params(), which a subclass with another constructor narrows.
-        parameters = {name: getattr(self, name) for name in CONSTRAINTS}
-        constraints.check(owner, CONSTRAINTS, parameters)
-        activation, sizes = self.activation, self.hidden_layer_sizes
-        n_hidden = 1 if isinstance(sizes, (int, Integral)) else len(list(sizes))
-        if not isinstance(activation, str) and len(activation) != n_hidden:
-            raise constraints.invalid(
+    solver: Solver
+    alpha: float
+    alpha_scaling: str
+    batch_size: int | None
+    """None for 'auto'."""
+    shuffle: bool
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_grad_norm: float | None
+    dropout: float
+    max_fun: int
+
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    warmup_epochs: float
+    step_epochs: int
+    step_factor: float
+
+    max_iter: int
+    tol: float
+    n_iter_no_change: float
+    early_stopping: bool
+    validation_fraction: float
+    scoring: str | Callable[..., Any]
+    class_weight: str | Mapping[Any, float] | None
+    warm_start: bool
+    verbose: bool
+
+    def uses(self, parameter: str) -> bool:
+        """Whether the parameter has an effect with this solver."""
+        return parameter not in self.solver.unused
+
+    @property
+    def splits_rows(self) -> bool:
+        """Whether early stopping holds out some of the rows, if it is not given others."""
+        return self.early_stopping and self.solver.makes_updates
+
+    def clip_batch_size(self, n_rows: int) -> int:
+        """Return the rows of a mini-batch."""
+        return min(_AUTO_BATCH_SIZE if self.batch_size is None else self.batch_size, n_rows)
+
+    def make_schedule(self) -> Schedule:
+        """Return the learning-rate schedule at its beginning."""
+        unused = self.learning_rate in self.solver.unused_schedules
+        return Schedule(
+            "constant" if unused else self.learning_rate,
+            self.learning_rate_init,
+            warmup_epochs=self.warmup_epochs,
+            max_epochs=self.max_iter,
+            step_epochs=self.step_epochs,
+            step_factor=self.step_factor,
+            power=self.power_t,
+        )
+
+    def make_optimizer(self, parameters: Parameters) -> Optimizer:
+        """Return a new optimizer for a network's parameters."""
+        settings = OptimizerSettings(
+            learning_rate=self.learning_rate_init,
+            momentum=self.momentum,
+            nesterov=self.nesterovs_momentum,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+        )
+        return self.solver.make_optimizer(parameters, settings, alpha=self.alpha)
+
+
+def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingConfig:
+    """Return the configuration for these parameters.
+
+    Parameters
+    ----------
+    owner : str
+        The estimator's class, for error messages.
+    parameters : mapping of str to object
+        A value for each key of `CONSTRAINTS`.
+
+    Raises
+    ------
+    InvalidParameterError
+        For the first parameter that is wrong.
+    """
+    check_hyperparameters(owner, parameters)
+    p = parameters
+    sizes, activation, init = p["hidden_layer_sizes"], p["activation"], p["init"]
+    hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(int(n) for n in sizes)
+    by_name = isinstance(activation, str)
+    activations = (activation,) * len(hidden) if by_name else tuple(activation)
+    # As scikit-learn does, 'auto' reads the activation even if there is no hidden layer.
+    first_activation = activation if by_name else next(iter(activations), None)
+    return TrainingConfig(
+        hidden_layer_sizes=hidden,
+        activations=activations,
+        loss=p["loss"],
+        initializer=make_checked_initializer(init)
+        if callable(init)
+        else find_initializer(init, first_activation),
+        fit_intercept=bool(p["fit_intercept"]),
+        solver=SOLVERS[p["solver"]],
+        alpha=float(p["alpha"]),
+        alpha_scaling=p["alpha_scaling"],
+        batch_size=None if p["batch_size"] == "auto" else int(p["batch_size"]),
+        shuffle=bool(p["shuffle"]),
+        momentum=float(p["momentum"]),
+        nesterovs_momentum=bool(p["nesterovs_momentum"]),
+        beta_1=float(p["beta_1"]),
+        beta_2=float(p["beta_2"]),
+        epsilon=float(p["epsilon"]),
+        max_grad_norm=None if p["max_grad_norm"] is None else float(p["max_grad_norm"]),
+        dropout=float(p["dropout"]),
+        max_fun=int(p["max_fun"]),
+        learning_rate=p["learning_rate"],
+        learning_rate_init=float(p["learning_rate_init"]),
+        power_t=float(p["power_t"]),
+        warmup_epochs=float(p["warmup_epochs"]),
+        step_epochs=int(p["step_epochs"]),
+        step_factor=float(p["step_factor"]),
+        max_iter=int(p["max_iter"]),
+        tol=float(p["tol"]),
+        n_iter_no_change=inf if p["n_iter_no_change"] == inf else int(p["n_iter_no_change"]),
+        early_stopping=bool(p["early_stopping"]),
+        validation_fraction=float(p["validation_fraction"]),
+        scoring=p["scoring"],
+        class_weight=p["class_weight"],
+        warm_start=bool(p["warm_start"]),
+        verbose=bool(p["verbose"]),
+    )
+
+
+def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
+    """Check every parameter, alone and with the others.
+
+    Parameters
+    ----------
+    owner : str
+        The estimator's class, for the message.
+    parameters : mapping of str to object
+        A value for each key of `CONSTRAINTS`.
+
+    Raises
+    ------
+    InvalidParameterError
+        For the first parameter that is wrong.
+    """
+    constraints.check_parameters(owner, CONSTRAINTS, parameters)
+    activation, sizes = parameters["activation"], parameters["hidden_layer_sizes"]
+    n_hidden = 1 if isinstance(sizes, Integral) else len(list(sizes))
+    if not isinstance(activation, str) and len(activation) != n_hidden:
+        raise constraints.invalid_parameter(
+            owner,
+            "activation",
+            activation,
+            f"one name, or one name for each of the {n_hidden} hidden layers",
+        )
+    solver = SOLVERS[parameters["solver"]]
+    for name, value in solver.required.items():
+        if parameters[name] != value:
+            raise constraints.invalid_parameter(
                 owner,
-                "activation",
-                activation,
-                f"one name, or one for each of the {n_hidden} hidden layers",
+                name,
+                parameters[name],
+                f"{value!r} with solver={solver.name!r}, which makes no mini-batch updates",
             )
-        if self.solver == "lbfgs":
-            for name, off in {"dropout": 0.0, "max_grad_norm": None, "warmup_epochs": 0.0}.items():
-                if parameters[name] != off:
-                    raise constraints.invalid(
-                        owner,
-                        name,
-                        parameters[name],
-                        f"{off!r} with solver='lbfgs', which makes no stochastic updates",
-                    )
-        return parameters

@@ -1,162 +1,252 @@
-"""What comes before training: data, labels, weights and a network to begin with, all checked."""
+"""The checks of the caller's arrays, before training and before predicting."""
 
-import copy
-from numbers import Real
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-from numpy.random import RandomState
-from sklearn.metrics import check_scoring
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from quadnet.estimator import constraints
-from quadnet.estimator.early_stopping import HeldOut, Scorer
-from quadnet.estimator.network_builder import initializer_for, network_for
-from quadnet.estimator.prediction import Answers
-from quadnet.estimator.sample_weights import row_weights, with_class_weights
-from quadnet.estimator.scorers import row_scorer
-from quadnet.estimator.targets import Labels
-from quadnet.nn.network import Network
-from quadnet.types import FloatArray
+from quadnet.estimator.hyperparameters import TrainingConfig
+from quadnet.estimator.network_builder import StartingWeights
+from quadnet.estimator.sample_weights import make_row_weights
+from quadnet.estimator.targets import (
+    LabelledRows,
+    Labels,
+    are_same_classes,
+    sort_classes,
+    warn_if_one_hot,
+)
+
+_COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
+_FLOAT_TYPES = (np.float64, np.float32)
 
 
-class Preparation(Answers):
-    """The part of an estimator that a fit can still be refused in."""
+def _validate_data(*arguments: Any, **options: Any) -> Any:
+    # scikit-learn looks for NaN in a sum, which for large values of both signs is inf - inf.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return validate_data(*arguments, **options)
 
-    def _has_weights(self) -> bool:
-        """Whether there are weights to go on from: trained, or put in by hand."""
-        if hasattr(self, "coefs_") != hasattr(self, "intercepts_"):
-            raise ValueError("coefs_ and intercepts_ must both be there, or neither of them.")
-        return hasattr(self, "coefs_")
 
-    def _check_same_classes(self, labels: Labels) -> None:
-        known, before = getattr(self, "classes_", None), getattr(self, "_labels", None)
-        if known is not None and not np.array_equal(labels.classes, known):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {known}, `y` has {labels.classes}"
-            )
-        if before is not None and labels.multilabel != before.multilabel:
-            expected = "a column for each label" if before.multilabel else "one label a row"
-            raise ValueError(f"warm_start can only be used where `y` has {expected}, as before.")
+@contextmanager
+def columns_restored_on_error(estimator: Any) -> Iterator[None]:
+    """Restore the attributes that scikit-learn's `validate_data` sets, if the body fails.
 
-    def _columns(self) -> dict[str, Any]:
-        names = ("n_features_in_", "feature_names_in_")
-        return {name: vars(self)[name] for name in names if name in vars(self)}
+    An estimator whose fit fails then still predicts for the columns that it was fitted with.
+    """
+    attributes = vars(estimator)
+    before = {name: attributes[name] for name in _COLUMN_ATTRIBUTES if name in attributes}
+    try:
+        yield
+    except BaseException:
+        for name in _COLUMN_ATTRIBUTES:
+            attributes.pop(name, None)
+        attributes.update(before)
+        raise
 
-    def _restore_columns(self, columns: dict[str, Any]) -> None:
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-        self.__dict__.update(columns)
 
-    def _validated(self, X: Any, y: Any, *, going_on: bool) -> tuple[Any, Any]:
-        rows, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            order="C",
-            # Weights put in before the first fit do not yet say what the columns are.
-            reset=not going_on or not self.__sklearn_is_fitted__(),
+def validate_training_rows(
+    estimator: Any,
+    config: TrainingConfig,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    starting: StartingWeights | None,
+    find_labels: Callable[[Any], Labels],
+) -> LabelledRows:
+    """Return the rows to train on: X as float32 or float64, dense or CSR.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets `n_features_in_`, and `feature_names_in_` if X has names.
+    config : TrainingConfig
+    X, y, sample_weight
+        The arguments of `fit` or `partial_fit`.
+    starting : StartingWeights or None
+        The weights to continue from. Training then continues in their type, and if the estimator
+        has been fitted, X must have the same columns as before.
+    find_labels : callable
+        Returns the labels of the problem for a validated y.
+
+    Raises
+    ------
+    ValueError
+        If X is not finite, is complex or of another shape, or y or the weights do not fit it.
+    """
+    rows, y = _validate_data(
+        estimator,
+        X,
+        y,
+        accept_sparse="csr",
+        multi_output=True,
+        dtype=_FLOAT_TYPES,
+        order="C",
+        # Weights that were set before the first fit have no column names yet.
+        reset=starting is None or not estimator.__sklearn_is_fitted__(),
+    )
+    if starting is not None:
+        rows = rows.astype(starting.dtype, copy=False)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return _label_rows(config, rows, y, find_labels(y), sample_weight, name="sample_weight")
+
+
+def _label_rows(
+    config: TrainingConfig, X: Any, y: Any, labels: Labels, sample_weight: Any, *, name: str
+) -> LabelledRows:
+    weights = make_row_weights(sample_weight, config.class_weight, X, y, labels, name=name)
+    return LabelledRows(X, y, labels, weights)
+
+
+def validate_validation_rows(
+    estimator: Any, config: TrainingConfig, labels: Labels, *, X: Any, y: Any, sample_weight: Any
+) -> LabelledRows | None:
+    """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If an argument is missing, or the rows do not fit those to train on.
+    """
+    if X is None and y is None:
+        if sample_weight is not None:
+            raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
+        return None
+    if X is None or y is None:
+        given, missing = ("y_val", "X_val") if X is None else ("X_val", "y_val")
+        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+    check_consistent_length(X, y)
+    rows = _validate_data(estimator, X, accept_sparse="csr", dtype=_FLOAT_TYPES, reset=False)
+    if not hasattr(y, "toarray"):
+        y = np.asarray(y) if labels.multilabel else column_or_1d(y)
+    try:
+        labels.check_targets(y)
+    except ValueError as error:
+        raise ValueError(f"y_val: {error}") from None
+    return _label_rows(config, rows, y, labels, sample_weight, name="sample_weight_val")
+
+
+def validate_labelled_rows(estimator: Any, labels: Labels, X: Any, y: Any) -> tuple[Any, Any]:
+    """Return rows, and labels of the known classes, for a fitted estimator.
+
+    Raises
+    ------
+    ValueError
+        If X does not have the columns of the fit, or y has other labels.
+    """
+    rows, y = _validate_data(
+        estimator, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOAT_TYPES, reset=False
+    )
+    y = y if labels.multilabel else column_or_1d(y)
+    labels.check_targets(y)
+    return rows, y
+
+
+def find_labels_of_fit(estimator: Any, y: Any, *, continues: bool) -> Labels:
+    """Return the labels of y, which must be those of the previous fit if this one continues it.
+
+    Raises
+    ------
+    ValueError
+        If y does not hold classes, or has others than before.
+    """
+    labels = Labels.from_targets(y)
+    if not continues:
+        warn_if_one_hot(y, labels)
+        return labels
+    known, before = getattr(estimator, "classes_", None), getattr(estimator, "_labels", None)
+    if known is not None and not are_same_classes(labels.classes, known):
+        # scikit-learn's own words, which its tests expect.
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous "
+            f"call to fit. Previously got {known}, `y` has {labels.classes}"
         )
-        if going_on:
-            # The network goes on in the type it is in.
-            dtype = np.float32 if self.coefs_[0].dtype == np.float32 else np.float64
-            rows = rows.astype(dtype, copy=False)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return rows, y
-
-    def _given_rows(self, X: Any, y: Any, sample_weight: Any, labels: Labels) -> HeldOut | None:
-        """Return the caller's own validation rows."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
-            return None
-        if X is None or y is None:
-            given, missing = ("y_val", "X_val") if X is None else ("X_val", "y_val")
-            raise ValueError(f"{given} is provided, but {missing} was not provided.")
-        check_consistent_length(X, y)
-        rows = validate_data(
-            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False
+    if before is not None and labels.multilabel != before.multilabel:
+        raise ValueError(
+            f"warm_start can only be used where `y` has {before.target_shape}, as in the previous "
+            f"call to fit. Got {labels.target_shape}."
         )
-        if not hasattr(y, "toarray"):
-            y = np.asarray(y) if labels.multilabel else column_or_1d(y)
-        try:
-            labels.check_part(y)
-        except ValueError as error:
-            raise ValueError(f"y_val: {error}") from None
-        weights = self._weights(sample_weight, rows, y, labels, "sample_weight_val")
-        return HeldOut(rows, y, labels, weights=weights)
+    return labels
 
-    def _weights(
-        self, sample_weight: Any, rows: Any, y: Any, labels: Labels, name: str
-    ) -> FloatArray | None:
-        weights = row_weights(sample_weight, rows, name)
-        return with_class_weights(weights, self.class_weight, y, labels, rows.dtype)
 
-    def _starting_network(
-        self,
-        parameters: dict[str, Any],
-        rows: Any,
-        labels: Labels,
-        rng: RandomState,
-        *,
-        going_on: bool,
-    ) -> Network:
-        """Return a new network, with the weights there are if it is to go on from them."""
-        network = network_for(parameters, rows, labels)
-        if not going_on:
-            network.initialize(initializer_for(self.init, self.activation), rng)
-            return network
-        try:
-            network.parameters.assign(self.coefs_, self.intercepts_)
-        except ValueError as error:
-            raise ValueError(
-                "The network to go on with has another architecture than the parameters say: "
-                f"{error}. Set hidden_layer_sizes and fit_intercept to what they were, or "
-                "warm_start=False."
-            ) from None
-        return network
+def find_labels_of_partial_fit(
+    estimator: Any, y: Any, *, classes: NDArray[np.generic] | None
+) -> Labels:
+    """Return the labels of the first call: those in `classes`, of which y may have only some.
 
-    def _scorer(self, held_out: HeldOut) -> Scorer:
-        """Return what early stopping maximises."""
-        if self.scoring == "accuracy":
-            return lambda network, held: held.accuracy(network)
-        if self.scoring == "loss":
-            return lambda network, held: -held.loss(network)
-        try:
-            scorer = check_scoring(self, self.scoring)
-        except ValueError:
-            raise constraints.invalid(
-                type(self).__name__,
-                "scoring",
-                self.scoring,
-                "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
-            ) from None
-        score_rows = row_scorer(scorer, held_out.y, held_out.labels, held_out.weights)
+    Parameters
+    ----------
+    estimator : estimator
+    y : ndarray or sparse matrix
+    classes : ndarray or None
+        The result of `check_classes`.
 
-        def score(network: Network, held: HeldOut) -> float:
-            shown = self._copy_with(copy.deepcopy(network), held.labels)
-            value = score_rows(shown, held.X, held.y)
-            number = np.asarray(float(value) if isinstance(value, Real) else value)
-            if number.ndim or number.dtype.kind not in "biuf" or np.isnan(number):
-                raise ValueError(
-                    f"scoring must return a number. Got {value!r} from {self.scoring!r}."
-                )
-            return float(number)
+    Raises
+    ------
+    ValueError
+        If y has other labels.
+    """
+    labels: Labels | None = getattr(estimator, "_labels", None)
+    if labels is None:
+        classes = sort_classes(estimator.classes_) if classes is None else classes
+        labels = Labels.from_classes(classes, y)
+        warn_if_one_hot(y, labels)
+    else:
+        labels.check_targets(y)
+    return labels
 
-        return score
 
-    def _copy_with(self, network: Network, labels: Labels) -> Self:
-        """Return an estimator of the same parameters that is fitted with this network."""
-        # Without the constructor, which may be a subclass's own; and without column names, because
-        # rows are held out as plain arrays.
-        copied: Self = object.__new__(type(self))
-        names = [n for n in vars(self) if not n.startswith("_") and not n.endswith("_")]
-        copied.__dict__.update({name: vars(self)[name] for name in names})
-        copied.n_features_in_ = self.n_features_in_
-        copied._adopt(network, labels)
-        return copied
+def check_classes(estimator: Any, classes: Any) -> NDArray[np.generic] | None:
+    """Return the sorted `classes` of a partial fit, or None if the caller passed none.
+
+    Raises
+    ------
+    ValueError
+        If they are not labels, are missing in the first call, or differ from those before.
+    """
+    known = getattr(estimator, "classes_", None)
+    if classes is None:
+        if known is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return None
+    found = sort_classes(classes)
+    if known is not None and not are_same_classes(found, known):
+        # scikit-learn's own words, which its tests expect.
+        raise ValueError(
+            f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
+        )
+    return found
+
+
+def check_on_epoch(on_epoch: object) -> None:
+    """Raise TypeError unless `on_epoch` can be called, or is None."""
+    if not (on_epoch is None or callable(on_epoch)):
+        raise TypeError(f"on_epoch must be a callable or None. Got {on_epoch!r}.")
+
+
+def validate_rows(estimator: Any, X: Any) -> Any:
+    """Return the rows to predict for.
+
+    Raises
+    ------
+    ValueError
+        If X does not have the columns of the fit, or is not finite.
+    """
+    if (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.shape[1] == getattr(estimator, "n_features_in_", -1)
+        and len(X)
+        and X.dtype.char in "fd"
+        and not hasattr(estimator, "feature_names_in_")
+        and np.isfinite(X).all()
+    ):
+        # scikit-learn's validation would return X itself, and takes ten times as long as a small
+        # network for one row.
+        return X
+    return _validate_data(
+        estimator, X, accept_sparse=("csr", "csc"), dtype=_FLOAT_TYPES, reset=False
+    )

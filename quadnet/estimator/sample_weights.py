@@ -1,4 +1,4 @@
-"""Row weights: what the caller gives, and what `class_weight` makes of it."""
+"""Row weights: the caller's `sample_weight`, multiplied by `class_weight`."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -12,8 +12,45 @@ from quadnet.estimator.targets import Labels
 from quadnet.types import FloatArray
 
 
-def row_weights(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArray | None:
-    """Return one weight a row of X, in X's dtype, or None for None.
+def make_row_weights(
+    sample_weight: ArrayLike | None,
+    class_weight: str | Mapping[Any, float] | None,
+    X: Any,
+    y: Any,
+    labels: Labels,
+    *,
+    name: str,
+) -> FloatArray | None:
+    """Return the weight of each row, in the dtype of X; None if all weigh the same.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_rows,), optional
+    class_weight : dict, 'balanced' or None
+    X, y, labels
+        The rows, their labels, and the classes of the problem.
+    name : str
+        The argument that `sample_weight` came from, for error messages.
+
+    Raises
+    ------
+    ValueError
+        If weights are negative or not finite, do not fit the rows or classes, or are all 0.
+    """
+    weights = validate_sample_weight(sample_weight, X, name)
+    if class_weight is None:
+        return weights
+    if isinstance(class_weight, str):
+        by_row = _balanced_weights(weights, y, labels)
+    else:
+        by_row = _weights_by_class(class_weight, y, labels)
+    product: FloatArray = (by_row if weights is None else weights * by_row).astype(X.dtype)
+    check_any_weight(product, f"class_weight multiplied by {name}")
+    return product
+
+
+def validate_sample_weight(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArray | None:
+    """Return one weight per row of X, in the dtype of X, or None for None.
 
     Raises
     ------
@@ -38,52 +75,25 @@ def row_weights(sample_weight: ArrayLike | None, X: Any, name: str) -> FloatArra
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise ValueError(
-            f"{name} must be finite and not negative, in {X.dtype} too. Got {given.flat[wrong[0]]} "
-            f"in row {wrong[0]}."
+            f"{name} must be finite and not negative, also as {X.dtype}. "
+            f"Got {given.flat[wrong[0]]} in row {wrong[0]}."
         )
-    refuse_nothing(weights, name)
+    check_any_weight(weights, name)
     return weights
 
 
-def refuse_nothing(weights: FloatArray, name: str) -> None:
-    """Raise ValueError if no row has any weight."""
+def check_any_weight(weights: FloatArray, name: str) -> None:
+    """Raise ValueError if every weight is 0."""
     if not weights.any():
         raise ValueError(f"{name} must contain at least one non-zero number. All weights are zero.")
 
 
-def with_class_weights(
-    weights: FloatArray | None,
-    class_weight: str | Mapping[Any, Any] | None,
-    y: Any,
-    labels: Labels,
-    dtype: np.dtype[np.floating],
-) -> FloatArray | None:
-    """Return the rows' weights times those of their classes.
-
-    'balanced' gives every class of the present rows the same sum of weights.
-
-    Raises
-    ------
-    ValueError
-        If `class_weight` does not fit the classes, or leaves no row any weight.
-    """
-    if class_weight is None:
-        return weights
-    if class_weight == "balanced":
-        by_row = _balanced(weights, y, labels)
-    else:
-        assert isinstance(class_weight, Mapping)
-        by_row = _by_class(class_weight, y, labels)
-    product: FloatArray = (by_row if weights is None else weights * by_row).astype(dtype)
-    refuse_nothing(product, "class_weight, times sample_weight,")
-    return product
-
-
-def _balanced(weights: FloatArray | None, y: Any, labels: Labels) -> NDArray[np.float64]:
+def _balanced_weights(weights: FloatArray | None, y: Any, labels: Labels) -> NDArray[np.float64]:
+    """Return weights with which every class that y has gets the same sum."""
     if labels.multilabel:
         dense = y.toarray() if hasattr(y, "toarray") else y
         return np.asarray(compute_sample_weight("balanced", dense))
-    # scikit-learn's own counts rows; weights are what rows count here.
+    # scikit-learn's function counts rows; here each row counts by its weight.
     _, codes = np.unique(y, return_inverse=True)
     counted = np.ones(len(codes)) if weights is None else weights
     totals = np.bincount(codes, counted)
@@ -93,31 +103,33 @@ def _balanced(weights: FloatArray | None, y: Any, labels: Labels) -> NDArray[np.
     return np.asarray(shares[codes])
 
 
-def _is_finite_and_not_negative(number: Real) -> bool:
-    try:
-        return 0 <= float(number) < np.inf
-    except OverflowError:  # an integer beyond every float
-        return False
-
-
-def _by_class(class_weight: Mapping[Any, Any], y: Any, labels: Labels) -> NDArray[np.float64]:
+def _weights_by_class(
+    class_weight: Mapping[Any, float], y: Any, labels: Labels
+) -> NDArray[np.float64]:
+    """Return for each row the weight of its class, 1 for classes that the mapping lacks."""
     if labels.multilabel:
         raise ValueError(
-            "class_weight must be 'balanced' or None for multilabel y, whose rows can be of "
-            "several classes at once. Got a dict; use sample_weight."
+            "class_weight must be 'balanced' or None for multilabel y, whose rows can have "
+            "several classes. Got a dict; use sample_weight."
         )
     for label, weight in class_weight.items():
-        if not (isinstance(weight, Real) and _is_finite_and_not_negative(weight)):
+        if not _is_finite_and_not_negative(weight):
             raise ValueError(
-                "class_weight must have values that are numbers, finite and not negative. "
+                "class_weight must have values that are finite and not negative. "
                 f"Got {weight!r} for the class {label!r}."
             )
     classes = labels.classes.tolist()
-    # The rows of a fold or a site may lack classes of the problem: their names are passed over.
+    # The rows of a fold may lack classes of the problem: their weights are ignored.
     if class_weight and class_weight.keys().isdisjoint(classes):
         raise ValueError(
             f"class_weight must have keys from the classes {classes}. Got {[*class_weight]}."
         )
-    # Classes that are not named weigh 1.
     each = np.array([class_weight.get(label, 1.0) for label in classes], float)
     return np.asarray(each[labels.indices(y)])
+
+
+def _is_finite_and_not_negative(number: Real | float) -> bool:
+    try:
+        return 0 <= float(number) < np.inf
+    except OverflowError:  # an integer beyond the largest float
+        return False

@@ -1,16 +1,25 @@
-"""scikit-learn's scorers on held-out rows, which may lack some of the classes."""
+"""The score that early stopping maximises, by any scikit-learn scorer.
+
+Held-out rows may lack some of the classes, for which many of scikit-learn's scorers fail.
+"""
 
 import copy
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import Parameter, signature
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
 from sklearn import metrics
+from sklearn.metrics import check_scoring
 
-from quadnet.estimator.targets import Labels
+from quadnet.estimator.constraints import invalid_parameter
+from quadnet.estimator.early_stopping import Validation, compute_accuracy, compute_loss
+from quadnet.estimator.hyperparameters import TrainingConfig
+from quadnet.estimator.targets import LabelledRows, Labels
+from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
 RowScorer = Callable[[Any, Any, Any], Any]
@@ -25,13 +34,73 @@ _COMPARISONS_OF_CLASSES = {
 """Metrics of `sklearn.metrics` that are not defined for rows of one class only."""
 
 
-def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) -> RowScorer:
+def make_validation(
+    config: TrainingConfig,
+    rows: LabelledRows | None,
+    estimator: Any,
+    make_fitted: Callable[[Network], Any],
+) -> Validation | None:
+    """Return the rows with the score that the parameter `scoring` stands for; None for no rows.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        With `scoring`: 'accuracy', 'loss', the name of a scikit-learn scorer, or a scorer.
+    rows : LabelledRows or None
+    estimator : estimator
+        Whose parameter it is.
+    make_fitted : callable
+        Returns an estimator that is fitted with the given network.
+
+    Raises
+    ------
+    InvalidParameterError
+        If `scoring` is the name of no scorer.
+    ValueError
+        If the metric is not defined for these rows.
+    """
+    if rows is None:
+        return None
+    scoring = config.scoring
+    if scoring == "accuracy":
+        return Validation(rows, lambda network: compute_accuracy(network, rows))
+    if scoring == "loss":
+        return Validation(rows, lambda network: -compute_loss(network, rows))
+    try:
+        scorer = check_scoring(estimator, scoring)
+    except ValueError:
+        raise invalid_parameter(
+            type(estimator).__name__,
+            "scoring",
+            scoring,
+            "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
+        ) from None
+    score_rows = make_row_scorer(scorer, rows.y, rows.labels, rows.weights)
+
+    def score(network: Network) -> float:
+        fitted = make_fitted(copy.deepcopy(network))
+        try:
+            value = score_rows(fitted, rows.X, rows.y)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"scoring={scoring!r} failed on the held-out rows. Choose a scorer for labels of "
+                f"this kind, or scoring='loss'. The scorer's error: {error}"
+            ) from error
+        number = np.asarray(float(value) if isinstance(value, Real) else value)
+        if number.ndim or number.dtype.kind not in "biuf" or np.isnan(number):
+            raise ValueError(f"scoring must return a number. Got {value!r} from {scoring!r}.")
+        return float(number)
+
+    return Validation(rows, score)
+
+
+def make_row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) -> RowScorer:
     """Return a function that scores rows labelled y as `scorer` does.
 
     Where y lacks classes, a scorer that `sklearn.metrics.make_scorer` made from a metric of
-    probabilities or logits gets the list of all classes, if the metric takes one. Average
-    precision and the area under the ROC curve (of each class against the rest) become the mean
-    over the classes that y has.
+    probabilities or logits is called with the list of all classes, if the metric has a parameter
+    for it. Average precision and the area under the ROC curve (of each class against the rest)
+    become the mean over the classes that y has.
 
     Parameters
     ----------
@@ -41,15 +110,15 @@ def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) 
     labels : Labels
         The labels of the whole problem.
     weights : ndarray of shape (n_rows,) or None
-        Passed as `sample_weight` if the scorer takes it.
+        Passed as `sample_weight` if the scorer has that parameter.
 
     Raises
     ------
     ValueError
         If the metric compares classes and y has only one.
     """
-    # scikit-learn has no public way to read what a scorer was made from. Without these attributes
-    # the scorer is called as it is.
+    # scikit-learn has no public way to read a scorer's metric. Without these attributes the scorer
+    # is called unchanged.
     metric: Any = getattr(scorer, "_score_func", None)
     options: Any = getattr(scorer, "_kwargs", None)
     if isinstance(metric, partial) and isinstance(options, Mapping):
@@ -61,7 +130,7 @@ def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) 
     name = getattr(metric, "__name__", "")
     single_label = not labels.multilabel and labels.n_outputs > 1
     multi_class = options.get("multi_class") if single_label else None
-    # scikit-learn refuses weights for the area under the curves of pairs of classes.
+    # scikit-learn accepts no weights for the area under the curves of pairs of classes.
     given = {} if multi_class == "ovo" else _weights_for(metric, weights)
     has, lacks = labels.coverage(y, given.get("sample_weight"))
     if has.sum() == 1 and not lacks[has].any() and name in _COMPARISONS_OF_CLASSES:
@@ -79,32 +148,34 @@ def row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) 
         return _mean_over(defined, scorer, labels, given)
     from_labels = getattr(scorer, "_response_method", "predict") == "predict"
     if labels.multilabel and not from_labels:
-        # scikit-learn takes two labels for two classes, and would score one column of the two.
+        # scikit-learn treats two labels as two classes, and would score one column of the two.
         return _mean_over(np.full(labels.n_outputs, True), scorer, labels, given)
-    taken = {} if labels.multilabel else _taken(metric)
-    if "labels" in taken and not from_labels and not has.all():
+    accepted = {} if labels.multilabel else _parameters_of(metric)
+    if "labels" in accepted and not from_labels and not has.all():
         given |= {"labels": labels.classes}
     is_binary = labels.n_outputs == 1 and options.get("average", "binary") == "binary"
-    takes_positive = "pos_label" in taken and (is_binary or not from_labels)
-    if takes_positive and taken["pos_label"].default not in labels.classes.tolist():
-        given |= {"pos_label": labels.classes[-1]}  # the class that the scorer takes the column of
+    has_positive = "pos_label" in accepted and (is_binary or not from_labels)
+    if has_positive and accepted["pos_label"].default not in labels.classes.tolist():
+        given |= {"pos_label": labels.classes[-1]}  # the class whose column the scorer reads
     made = copy.copy(scorer)
     made._kwargs = {**given, **options}  # noqa: SLF001
-    return _silenced(made, y)
+    return _without_regression_warning(made, y)
 
 
-def _taken(function: Callable[..., Any]) -> Mapping[str, Parameter]:
+def _parameters_of(function: Callable[..., Any]) -> Mapping[str, Parameter]:
     return signature(function).parameters
 
 
 def _weights_for(function: Callable[..., Any], weights: FloatArray | None) -> dict[str, Any]:
-    taken = _taken(function)
-    takes = "sample_weight" in taken or any(p.kind == p.VAR_KEYWORD for p in taken.values())
-    return {} if weights is None or not takes else {"sample_weight": weights}
+    accepted = _parameters_of(function)
+    has_parameter = "sample_weight" in accepted or any(
+        p.kind == p.VAR_KEYWORD for p in accepted.values()
+    )
+    return {} if weights is None or not has_parameter else {"sample_weight": weights}
 
 
 def _mean_over(columns: BoolArray, scorer: Any, labels: Labels, given: dict[str, Any]) -> RowScorer:
-    """Return a scorer that takes its metric's mean over these classes' columns alone."""
+    """Return a scorer of the mean of its metric over the columns of these classes only."""
     if not columns.any():
         raise ValueError(
             f"scoring with {scorer._score_func.__name__} needs a label that some of the held-out "  # noqa: SLF001
@@ -116,18 +187,18 @@ def _mean_over(columns: BoolArray, scorer: Any, labels: Labels, given: dict[str,
 
     def score(estimator: Any, X: Any, y: Any) -> Any:
         method = next(name for name in methods if hasattr(estimator, name))
-        answers = getattr(estimator, method)(X)[:, columns]
-        targets = labels.targets(y)[:, columns]
+        predicted = getattr(estimator, method)(X)[:, columns]
+        targets = labels.encode(y)[:, columns]
         if targets.shape[1] == 1:
-            answers, targets = answers[:, 0], targets[:, 0]
-        value = scorer._score_func(targets, answers, **options, **given)  # noqa: SLF001
+            predicted, targets = predicted[:, 0], targets[:, 0]
+        value = scorer._score_func(targets, predicted, **options, **given)  # noqa: SLF001
         return scorer._sign * value  # noqa: SLF001
 
     return score
 
 
-def _silenced(scorer: Any, y: Any) -> RowScorer:
-    """Return the scorer without the warning that y, of many classes, may be a regression's."""
+def _without_regression_warning(scorer: Any, y: Any) -> RowScorer:
+    """Return the scorer without scikit-learn's warning that y may be a regression's target."""
     many = np.ndim(y) == 1 and len(np.unique(y)) > round(0.5 * np.shape(y)[0])
     if not many:
         return cast("RowScorer", scorer)

@@ -1,12 +1,14 @@
-"""Labels: the classes of y, and the network's targets and answers in their terms."""
+"""Class labels: their checks, and their conversion to and from the network's outputs."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from quadnet.estimator.fit_warnings import warn
+from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.predictor import choose_labels
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -19,7 +21,7 @@ class Labels:
     classes : ndarray of shape (n_classes,)
         Sorted and distinct.
     multilabel : bool
-        Whether y is an indicator matrix with one column a class.
+        Whether y is an indicator matrix with one column per class.
     """
 
     def __init__(self, classes: NDArray[np.generic], *, multilabel: bool) -> None:
@@ -27,56 +29,60 @@ class Labels:
         self.multilabel = multilabel
 
     @classmethod
-    def of(cls, y: Any) -> "Labels":
-        """Return the labels of y, all of it.
+    def from_targets(cls, y: Any) -> "Labels":
+        """Return the labels of a complete y.
 
         Raises
         ------
         ValueError
-            If y holds anything but classes, or more than one output that is no indicator.
+            If y does not hold classes, or has several columns that are not indicators.
         """
         multilabel = _is_multilabel(y)
         return cls(np.arange(y.shape[1]) if multilabel else np.unique(y), multilabel=multilabel)
 
     @classmethod
-    def among(cls, classes: Any, y: Any) -> "Labels":
-        """Return the labels that a caller lists in `classes`, of which y has some.
+    def from_classes(cls, classes: NDArray[np.generic], y: Any) -> "Labels":
+        """Return the labels of sorted, distinct classes, of which y may have only some.
 
         Raises
         ------
         ValueError
-            If `classes` is not a list of classes, or as `check_part`.
+            If y has others.
         """
-        multilabel = _is_multilabel(y, classes_known=True)
-        labels = cls(distinct(classes), multilabel=multilabel)
-        labels.check_part(y)
+        labels = cls(classes, multilabel=_is_multilabel(y, classes_known=True))
+        labels.check_targets(y)
         return labels
 
-    def check_part(self, y: Any) -> None:
-        """Raise ValueError if y has other labels, or of another kind: one or several a row."""
+    def check_targets(self, y: Any) -> None:
+        """Raise ValueError if y has unknown labels, or is not multilabel as these labels are."""
         if self.multilabel != _is_multilabel(y, classes_known=True):
-            expected = "a column for each label" if self.multilabel else "one label a row"
-            raise ValueError(f"y must have {expected}, as before. Got the shape {np.shape(y)}.")
+            raise ValueError(f"y must have {self.target_shape}. Got an array of shape {y.shape}.")
         if self.multilabel and y.shape[1] != len(self.classes):
             raise ValueError(
-                f"y must have a column for each of the {len(self.classes)} classes. "
+                f"y must have one column for each of the {len(self.classes)} classes. "
                 f"Got {y.shape[1]} columns."
             )
         present = self.classes if self.multilabel else np.unique(y)
-        if len(np.setdiff1d(present, self.classes)):
+        if not _is_subset(present, self.classes):
+            # scikit-learn's own words, which its tests expect.
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
                 f"'y' has {present}."
             )
 
     @property
+    def target_shape(self) -> str:
+        """The form that y must have, in words."""
+        return "one column for each label" if self.multilabel else "one label per row"
+
+    @property
     def n_outputs(self) -> int:
-        """How many outputs the network needs: one is enough for two classes."""
+        """Number of outputs of the network: one for two classes."""
         n = len(self.classes)
         return n if self.multilabel or n > 2 else 1
 
-    def targets(self, y: Any) -> BoolArray:
-        """Return what the network's outputs should be: booleans, (n_rows, n_outputs)."""
+    def encode(self, y: Any) -> BoolArray:
+        """Return the target of each of the network's outputs, of shape (n_rows, n_outputs)."""
         if self.multilabel:
             dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
             return dense.astype(bool)
@@ -88,7 +94,7 @@ class Labels:
         return targets
 
     def indices(self, y: Any) -> IntArray:
-        """Return where in `classes` each row's class is; y has one class a row."""
+        """Return the index in `classes` of each row's class; y has one class per row."""
         present, codes = np.unique(y, return_inverse=True)
         indices: IntArray = np.searchsorted(self.classes, present)[codes.reshape(-1)]
         return indices
@@ -100,15 +106,50 @@ class Labels:
         """
         counted = slice(None) if weights is None else np.flatnonzero(weights)
         if self.multilabel:
-            targets = self.targets(y)[counted]
+            targets = self.encode(y)[counted]
             return np.any(targets, axis=0), np.any(~targets, axis=0)
         indices = self.indices(y)[counted]
         counts = np.bincount(indices, minlength=len(self.classes))
         return counts > 0, counts < len(indices)
 
-    def decide(self, Z: FloatArray) -> NDArray[np.generic]:
+    def decode(self, Z: FloatArray) -> NDArray[np.generic]:
         """Return each row's label, or its 0/1 row of labels, from the network's logits."""
         return choose_labels(Z, self.classes, multilabel=self.multilabel)
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Validated rows with their labels and weights.
+
+    Parameters
+    ----------
+    X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
+    y : array-like of shape (n_rows,) or (n_rows, n_labels)
+    labels : Labels
+        The classes of the problem, of which y may lack some.
+    weights : ndarray of shape (n_rows,) or None
+        None if all rows weigh the same.
+    """
+
+    X: Any
+    y: Any
+    labels: Labels
+    weights: FloatArray | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.X.shape[0])
+
+    @cached_property
+    def targets(self) -> BoolArray:
+        """The network's target for each row and output."""
+        return self.labels.encode(self.y)
+
+    def take(self, rows: IntArray) -> "LabelledRows":
+        """Return the rows of these indices."""
+        weights = None if self.weights is None else self.weights[rows]
+        return LabelledRows(self.X[rows], self.y[rows], self.labels, weights)
 
 
 def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
@@ -117,17 +158,17 @@ def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
     Raises
     ------
     ValueError
-        If y holds anything but classes, or several columns of anything but 0 and 1.
+        If y does not hold classes, or has several columns of other values than 0 and 1.
     """
     # scikit-learn warns that y could be a regression's if it has more classes than half the rows,
-    # which says nothing when y is a mini-batch of known classes. Two rows a class never warn.
+    # which is normal in a mini-batch of known classes. Two rows per class never cause the warning.
     twice_each = np.tile(np.unique(y), 2) if np.ndim(y) == 1 else y
     check_classification_targets(twice_each if classes_known else y)
     kind = type_of_target(twice_each, input_name="y")
     if kind == "multiclass-multioutput":
         raise ValueError(
             "y has several columns with more than two values each. Several columns must be "
-            "0/1 indicators, one a label; for several outputs of many classes wrap the "
+            "0/1 indicators, one per label; for several outputs of many classes wrap the "
             "estimator in sklearn.multioutput.MultiOutputClassifier."
         )
     if not kind.startswith("multilabel"):
@@ -136,25 +177,40 @@ def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
     if ((values != 0) & (values != 1)).any():
         values = np.unique(values)
         raise ValueError(
-            "y with several columns must say with 0 and 1 which labels a row has. Got the values "
-            f"{values.tolist()}; pass y == {values.max().item()!r} if that value stands for 1."
+            "y with several columns must hold 0 and 1 only, 1 where the row has the label. Got the "
+            f"values {values.tolist()}; pass y == {values.max().item()!r} if that stands for 1."
         )
     return True
 
 
 def warn_if_one_hot(y: Any, labels: Labels) -> None:
-    """Warn if several labels a row may be learned from rows that all have exactly one."""
+    """Warn if y is multilabel, but every row has exactly one label."""
     if not labels.multilabel or y.shape[0] < 2 or y.shape[1] < 2:
         return
     if (np.asarray(y.sum(axis=1)) == 1).all():
-        warn(
-            "y looks one-hot: it has a column for each label, and every row has exactly one. The "
-            "network learns each label by itself and may answer with none or several. For one "
-            "class a row pass y.argmax(axis=1)."
+        warn_user(
+            "y looks one-hot: it has one column per label, and every row has exactly one label. "
+            "The network learns each label independently and may predict no label, or several, "
+            "for a row. For one class per row pass y.argmax(axis=1)."
         )
 
 
-def distinct(classes: Any) -> NDArray[np.generic]:
+def _is_subset(present: NDArray[Any], classes: NDArray[Any]) -> bool:
+    try:
+        return not len(np.setdiff1d(present, classes))
+    except TypeError:  # of types that NumPy cannot compare
+        return False
+
+
+def are_same_classes(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays of sorted classes are equal."""
+    try:
+        return np.array_equal(a, b)
+    except TypeError:  # of types that NumPy cannot compare
+        return False
+
+
+def sort_classes(classes: Any) -> NDArray[np.generic]:
     """Return the sorted, distinct classes of a caller's list.
 
     Raises
@@ -162,19 +218,22 @@ def distinct(classes: Any) -> NDArray[np.generic]:
     ValueError
         If it is not a list of labels of one kind.
     """
-    given = np.asarray(classes)
+    try:
+        given = np.asarray(classes)
+    except (TypeError, ValueError):  # lists of different lengths, or what NumPy cannot convert
+        given = np.empty((0, 0))
     if given.ndim != 1 or not len(given):
         raise ValueError(
             "`classes` must be a list or one-dimensional array of all labels, such as "
             f"np.unique(y). Got {classes!r}."
         )
-    # NumPy turns the numbers of a list that holds strings too into strings.
+    # NumPy converts the numbers of a list that also holds strings to strings.
     mixed = given.dtype.kind == "U" and not all(isinstance(label, str) for label in classes)
     if mixed:
         given = np.asarray(classes, dtype=object)
     try:
         found = np.unique(given)
-        with np.errstate(invalid="ignore"):  # NaN is refused below in words
+        with np.errstate(invalid="ignore"):  # NaN is an error below
             check_classification_targets(np.tile(found, 2))
     except (TypeError, ValueError) as error:
         raise ValueError(

@@ -217,25 +217,3 @@ LOSSES: dict[str, type[Loss]] = {
     "multilabel_cross_entropy": MultilabelCrossEntropy,
     "multilabel_squared_error": MultilabelSquaredError,
 }
-
-
-class LossNames(NamedTuple):
-    """The output layers of one loss, by kind of target: names from `LOSSES`."""
-
-    two_classes: str
-    many_classes: str
-    multilabel: str
-
-
-LOSS_PARAMETER: dict[str, LossNames] = {
-    "log_loss": LossNames(
-        "sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy"
-    ),
-    "binary_cross_entropy": LossNames(
-        "sigmoid_cross_entropy", "sigmoid_cross_entropy", "multilabel_cross_entropy"
-    ),
-    "squared_error": LossNames(
-        "sigmoid_squared_error", "sigmoid_squared_error", "multilabel_squared_error"
-    ),
-}
-"""The values of the estimator's parameter `loss`."""

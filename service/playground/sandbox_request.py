@@ -13,7 +13,7 @@ from quadnet import quadrants
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import find_initializer
-from quadnet.nn.losses import LOSS_PARAMETER
+from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 from quadnet.nn.solvers import SOLVERS, Solver
 from quadnet.types import BoolArray, FloatArray
@@ -28,7 +28,7 @@ MAX_UNITS = 64
 MAX_SIDE = 160
 MAX_EPOCHS = 1_000_000
 
-LOSSES = {name: LOSS_PARAMETER[name].many_classes for name in ("log_loss", "squared_error")}
+LOSSES = {name: LOSS_PARAMETERS[name].several_classes for name in ("log_loss", "squared_error")}
 SANDBOX_SOLVERS = [name for name, solver in SOLVERS.items() if solver.makes_updates]
 _LINKS = {"softmax": "softmax_cross_entropy", "logistic": "sigmoid_squared_error"}
 

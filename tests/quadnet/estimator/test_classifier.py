@@ -195,7 +195,7 @@ def test_layers_can_have_activations_of_their_own():
     )
     expected = np.maximum(first @ net.coefs_[1] + net.intercepts_[1], 0)
     np.testing.assert_allclose(second, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="one for each of the 3 hidden layers"):
+    with pytest.raises(ValueError, match="one name for each of the 3 hidden layers"):
         net.set_params(hidden_layer_sizes=(5, 4, 3)).fit(X_SCALED, Y_IRIS)
 
 

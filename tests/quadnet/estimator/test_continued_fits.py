@@ -80,7 +80,7 @@ def test_weights_put_in_before_the_first_fit_are_where_it_begins(way):
     trained = fit(new(), X, Y)
     net = new(warm_start=True, learning_rate_init=1e-300, solver="sgd", max_iter=1)
     net.coefs_ = [W.copy() for W in trained.coefs_]
-    with pytest.raises(ValueError, match="must both be there"):
+    with pytest.raises(ValueError, match="must both be set"):
         fit(net, X, Y)
     net.intercepts_ = [b.copy() for b in trained.intercepts_]
     data = pd.DataFrame(X, columns=list("abcd"))
@@ -271,7 +271,7 @@ def test_a_constant_rate_after_a_cosine_is_the_initial_one():
 @pytest.mark.filterwarnings("ignore:y looks one-hot")
 def test_a_warm_start_keeps_to_one_label_or_several_a_row():
     net = fit(new(warm_start=True), X, np.eye(3, dtype=int)[Y])
-    with pytest.raises(ValueError, match="a column for each label"):
+    with pytest.raises(ValueError, match="one column for each label"):
         fit(net, X, Y)
 
 
@@ -389,9 +389,13 @@ def test_numbers_of_numpys_types_survive_as_arrays():
         ("weights.0", lambda W: W * np.nan, "must be finite"),
         ("biases.1", lambda b: b.astype(complex), "got complex"),
         ("classes", lambda c: c[::-1], "sorted, distinct"),
-        ("classes", lambda c: c[:, np.newaxis], "one row of sorted"),
+        ("classes", lambda c: c[:, np.newaxis], "one-dimensional array of sorted"),
         ("feature_names", lambda n: n[:2], r"feature_names of shape \(2,\) for 4 features"),
-        ("estimator", lambda e: np.array(str(e).replace('"relu"', '"cubic"')), "'cubic' is none"),
+        (
+            "estimator",
+            lambda e: np.array(str(e).replace('"relu"', '"cubic"')),
+            "unknown activation 'cubic'",
+        ),
         ("estimator", lambda e: np.array(str(e).replace('"alpha"', '"omega"')), "'omega'"),
         ("estimator", lambda e: np.array(str(e).replace('"format": 1', '"format": 9')), "format 9"),
     ],

@@ -198,6 +198,15 @@ def test_a_score_must_be_a_number(value):
         assert scored(lambda net, X, y, number=number: number, Y, Y[:40])[1] == number
 
 
+@pytest.mark.parametrize(
+    ("scoring", "reason"),
+    [("roc_auc", "multi_class must be in"), ("f1", "Target is multiclass")],
+)
+def test_a_scorer_unfit_for_the_labels_is_named(scoring, reason):
+    with pytest.raises(ValueError, match=f"scoring='{scoring}' failed on the held-out.*{reason}"):
+        scored(scoring, Y, Y[:40])
+
+
 def test_a_metric_may_be_a_partial_function():
     y_val = np.array(["a", "c", "d"])[np.arange(40) % 3]
     for name, fixed in (("roc_auc_ovr", {"multi_class": "ovr"}), ("roc_auc_ovo", {})):

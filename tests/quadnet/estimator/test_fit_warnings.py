@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.estimator.fit_warnings import loss_of_shares
+from quadnet.estimator.fit_warnings import loss_of_class_frequencies
 from quadnet.nn.losses import LOSSES
 from tests.support.oracle import fit
 
@@ -118,7 +118,7 @@ def test_the_loss_of_the_shares_is_that_of_a_constant_answer(name):
         shares = np.average(Y, axis=0, weights=given)
         P = np.tile(shares[:, np.newaxis], 50)
         expected = np.average(loss.values(P, Y.T.astype(float)), weights=given)
-        assert loss_of_shares(loss, Y, given) == pytest.approx(expected)
+        assert loss_of_class_frequencies(loss, Y, given) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("load", [load_iris, load_wine])
@@ -182,7 +182,7 @@ def test_one_hot_targets_are_said_to_be_labels_of_their_own():
     for targets in (one_hot, one_hot > 0, csr_array(one_hot), one_hot.tolist()):
         said = [each for each in said_by(net, X, targets) if each.category is UserWarning]
         assert len(said) == 1
-        assert "one class a row pass y.argmax(axis=1)" in str(said[0].message)
+        assert "one class per row pass y.argmax(axis=1)" in str(said[0].message)
         assert said[0].filename == __file__
     with pytest.warns(UserWarning, match="looks one-hot"):
         NeuralNetworkClassifier().partial_fit(X, one_hot, classes=[0, 1, 2]).partial_fit(X, one_hot)

@@ -1,5 +1,7 @@
 """Parameters, data and arrays that the estimator refuses, and what it says."""
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,8 +95,9 @@ def test_a_class_too_small_to_be_split_is_named():
         (lambda arrays: arrays.pop("estimator"), "'estimator' is missing"),
         (lambda arrays: arrays.update({"weights.0": np.ones((4, 3))}), r"got \[\(4, 3\)"),
         (lambda arrays: arrays.update(classes=np.arange(7)), "7 classes for 3 outputs"),
-        (lambda arrays: arrays.update(estimator=np.array("{")), "These are no arrays"),
-        (lambda arrays: arrays.update({"weights.0": np.float64(3)}), "These are no arrays"),
+        (lambda arrays: arrays.update(estimator=np.array("{")), "must be a JSON text"),
+        (lambda arrays: arrays.update(estimator=np.array("3")), "must be a JSON object, got 3"),
+        (lambda arrays: arrays.update({"weights.0": np.float64(3)}), "must have 2 dimensions"),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(change, message):
@@ -123,7 +126,7 @@ def test_arrays_that_do_not_fit_together_are_refused(change, message):
         ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [1, -0.1]}, "Got -0.1 in row 1"),
         (
             {"X": np.float32([[1.0], [2.0]]), "y": [0, 1], "sample_weight": [1, 1e40]},
-            r"finite and not negative, in float32 too. Got 1e\+40 in row 1",
+            r"finite and not negative, also as float32. Got 1e\+40 in row 1",
         ),
         ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [np.nan, 1]}, "Got nan in row 0"),
         ({"X": [[1.0], [2.0]], "y": [0, 1], "sample_weight": [0, 0]}, "weights are zero"),
@@ -141,8 +144,8 @@ def test_data_that_cannot_be_learned_from_is_refused(arguments, message):
         ({}, [([0, 1], [0, 1]), ([0, 2], None)], r"not in `self.classes_`.*\[0 2\]"),
         ({}, [([0, 1], [0, 1]), ([0, 1], [0, 2])], "not the same as on last call"),
         ({}, [([0, 1], [0, 5])], "not in `self.classes_`"),
-        ({}, [([0, 1], [0, 1]), ([[0, 1], [1, 1]], None)], "one label a row"),
-        ({}, [([[0, 1], [1, 1]], [0, 1, 2])], "a column for each of the 3 classes"),
+        ({}, [([0, 1], [0, 1]), ([[0, 1], [1, 1]], None)], "one label per row"),
+        ({}, [([[0, 1], [1, 1]], [0, 1, 2])], "one column for each of the 3 classes"),
         ({"early_stopping": True}, [([0, 1], [0, 1])], "does not support early_stopping=True"),
         ({"class_weight": "balanced"}, [([0, 1], [0, 1])], "does not support class_weight"),
         ({"solver": "lbfgs"}, [([0, 1], [0, 1])], "does not support solver='lbfgs'"),
@@ -156,6 +159,28 @@ def test_a_partial_fit_that_cannot_be_made_is_refused(changes, calls, message):
         net.partial_fit([[1.0], [2.0]], np.array(y_good), classes=classes_good)
     with pytest.raises(ValueError, match=message):
         net.partial_fit([[1.0], [2.0]], np.array(y), classes=classes)
+
+
+def test_classes_of_a_kind_that_cannot_be_compared_are_refused():
+    records = np.array([(1, 2), (2, 3)], [("a", int), ("b", int)])
+    net = NeuralNetworkClassifier((2,))
+    with pytest.raises(ValueError, match=r"not in `self.classes_`"):
+        net.partial_fit([[1.0], [2.0]], [0, 1], classes=records)
+    net.partial_fit([[1.0], [2.0]], [0, 1], classes=[0, 1])
+    with pytest.raises(ValueError, match="not the same as on last call"):
+        net.partial_fit([[1.0], [2.0]], [0, 1], classes=records)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_values_near_the_largest_float_bring_no_warning_of_numpys(kind):
+    # The tests make errors of warnings. The sum of these columns is inf - inf.
+    X = kind(np.where(np.arange(400).reshape(200, 2) % 3 > 0, 1e308, -1e308))
+    net = NeuralNetworkClassifier((3,), solver="lbfgs", random_state=0)
+    with pytest.raises(ValueError, match=r"Training diverged.*scale X to zero mean"):
+        net.fit(X, np.arange(200) % 2)
+    fit(net.set_params(solver="adam", max_iter=1), kind(np.eye(2)), [0, 1])
+    with np.errstate(all="ignore"):
+        assert net.predict(X).shape == (200,)
 
 
 def test_bad_rows_are_refused_when_predicting_too():
@@ -187,7 +212,7 @@ def test_bad_rows_are_refused_when_predicting_too():
 )
 def test_several_columns_of_other_values_than_0_and_1_are_refused(encode):
     on = X_IRIS[:, :3] > np.median(X_IRIS[:, :3], axis=0)
-    said = "y with several columns must say with 0 and 1 which labels a row has. Got the values"
+    said = "y with several columns must hold 0 and 1 only, 1 where the row has the label. Got"
     with pytest.raises(ValueError, match=said):
         NeuralNetworkClassifier(max_iter=2).fit(X_IRIS, encode(on))
     with pytest.raises(ValueError, match=said):
@@ -215,6 +240,11 @@ def test_several_columns_of_other_values_than_0_and_1_are_refused(encode):
         (["a", "b", None], "`classes` must hold labels of one kind"),
         ([0.5, 1.5], "`classes` must hold labels of one kind"),
         ([0, 1, np.nan], "`classes` must hold labels of one kind"),
+        ([1j, 2j], "`classes` must hold labels of one kind"),
+        ([b"a", b"b"], "`classes` must hold labels of one kind"),
+        ([dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "`classes` must hold labels"),
+        ([["a"], ["b", "c"]], "`classes` must be a list .* Got "),
+        (csr_array([[1, 2]]), "`classes` must be a list .* Got <Compressed"),
     ],
 )
 def test_classes_that_are_no_list_of_labels_are_named(classes, said):
@@ -224,6 +254,12 @@ def test_classes_that_are_no_list_of_labels_are_named(classes, said):
     net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=np.array(["b", "a"], dtype=object))
     for same in (("a", "b"), np.array(["a", "b"]), pd.Series(["b", "a"]), pd.Index(["a", "b"])):
         net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=same)
+    # Also where y is of the same odd kind.
+    if isinstance(classes, list):
+        with pytest.raises(ValueError, match=said):
+            NeuralNetworkClassifier((2,)).partial_fit(
+                [[1.0]] * len(classes), classes, classes=classes
+            )
     if not hasattr(classes, "send"):  # the generator is used up
         with pytest.raises(ValueError, match=said):
             net.partial_fit([[1.0], [2.0]], ["a", "b"], classes=classes)

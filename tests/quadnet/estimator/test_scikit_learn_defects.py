@@ -53,7 +53,9 @@ def test_adaptive_waits_for_as_many_epochs_as_the_docstring_says():
     # The first epoch is an improvement; the rate falls after each four that are none.
     np.testing.assert_allclose(net.learning_rate_curve_, [0.5] * 5 + [0.1] * 4 + [0.02])
     words = " ".join(NeuralNetworkClassifier.__doc__.split())
-    assert "because more than `n_iter_no_change` epochs in a row brought no improvement" in words
+    assert (
+        "each time that more than `n_iter_no_change` epochs in a row bring no improvement" in words
+    )
 
 
 def test_lbfgs_keeps_its_losses():
@@ -155,7 +157,7 @@ def test_partial_fits_with_a_seed_shuffle_anew_each_time():
 
 
 def test_curves_of_endless_partial_fits_do_not_grow_for_ever(monkeypatch):
-    monkeypatch.setattr("quadnet.estimator.classifier._LONGEST_CURVE", 5)
+    monkeypatch.setattr("quadnet.estimator.fit_loop.MAX_CURVE_LENGTH", 5)
     net = NeuralNetworkClassifier((2,), random_state=0)
     for _ in range(8):
         net.partial_fit(X[:10], Y[:10], classes=[0, 1, 2])

@@ -1,0 +1,102 @@
+"""The attributes that a fit gives an estimator, and their form in a pickle or a skops file.
+
+The stored form holds arrays, numbers and names, and no class of Quadnet but the estimator, by its
+public path, so that it loads after a module has moved or been renamed. tests/golden holds files
+that must load for ever.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from quadnet.estimator.fit_loop import TrainingRun
+from quadnet.estimator.history import History
+from quadnet.estimator.targets import Labels
+from quadnet.nn.network import Network
+from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
+
+
+def network_attributes(network: Network, labels: Labels) -> dict[str, Any]:
+    """Return the attributes that predicting needs."""
+    softmax = network.loss.link_name == "softmax"
+    return {
+        "_network": network,
+        "_labels": labels,
+        "classes_": labels.classes,
+        "n_features_in_": network.layer_sizes[0],
+        "coefs_": network.parameters.weights,
+        "intercepts_": network.parameters.biases,
+        "n_layers_": len(network.layer_sizes),
+        "n_outputs_": network.layer_sizes[-1],
+        "n_parameters_": network.parameters.flat.size,
+        "out_activation_": "softmax" if softmax else "logistic",
+    }
+
+
+def record_attributes(run: TrainingRun) -> dict[str, Any]:
+    """Return the attributes that describe the training."""
+    history = run.history
+    by_score = history.early_stopping
+    validated = by_score or bool(history.scores)
+    return {
+        "n_iter_": run.n_iter,
+        "stop_reason_": run.stop_reason,
+        "loss_": history.loss_curve[-1] if history.loss_curve else float("nan"),
+        "loss_curve_": history.loss_curve,
+        "learning_rate_curve_": history.learning_rates,
+        "validation_loss_curve_": history.validation_losses if validated else None,
+        "validation_scores_": history.scores if validated else None,
+        "best_loss_": None if by_score else history.best_loss,
+        "best_validation_score_": history.best_score if by_score else None,
+        "best_iteration_": history.best_iteration,
+        "n_updates_": history.updates,
+        "t_": history.rows_seen,
+        "_no_improvement_count": history.epochs_without_improvement,
+    }
+
+
+def resume_attributes(run: TrainingRun) -> dict[str, Any]:
+    """Return the attributes with which a later fit continues."""
+    return {
+        "_history": run.history,
+        "_optimizer": run.optimizer,
+        "_random_state": run.rng,
+        # As long as the parameters: kept only for the next mini-batch.
+        "_penalty_buffers": run.penalty_buffers if run.stop_reason == "partial_fit" else None,
+    }
+
+
+def pack_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an estimator without objects of ours."""
+    state = dict(attributes)
+    state.pop("_penalty_buffers", None)
+    if state.get("_network") is not None:
+        state["_network"] = state["_network"].__getstate__()
+        state["_labels"] = {"multilabel": state["_labels"].multilabel}
+        # The lists hold the network's own arrays.
+        del state["coefs_"], state["intercepts_"]
+    if state.get("_history") is not None:
+        state["_history"] = state["_history"].to_dict()
+    if state.get("_optimizer") is not None:
+        state["_optimizer"] = optimizer_to_dict(state["_optimizer"])
+    return state
+
+
+def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that `pack_state` was called on.
+
+    Arrays are copied: joblib may pass read-only memory maps, and a shallow copy of an estimator
+    must not train the network of the original.
+    """
+    attributes = dict(state)
+    if attributes.get("_network") is not None:
+        network = Network.__new__(Network)
+        network.__setstate__(dict(attributes["_network"]))
+        attributes["_network"] = network
+        attributes["_labels"] = Labels(attributes["classes_"], **attributes["_labels"])
+        attributes["coefs_"] = network.parameters.weights
+        attributes["intercepts_"] = network.parameters.biases
+    if attributes.get("_history") is not None:
+        attributes["_history"] = History.from_dict(attributes["_history"])
+    if attributes.get("_optimizer") is not None:
+        attributes["_optimizer"] = optimizer_from_dict(attributes["_optimizer"])
+    return attributes
