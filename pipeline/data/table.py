@@ -190,15 +190,21 @@ def _counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
     if len(X) < _FEWEST_COUNTED:
         return
     for name, column in zip(features, X.T, strict=True):
-        # Most columns are found out by their first values.
+        if _is_counter(column):
+            yield "Column ", Name(name), _ONLY_NUMBERS
+
+
+def _is_counter(column: FloatArray) -> bool:
+    """Whether a column numbers the rows: whole numbers, in order or without a gap."""
+    with np.errstate(over="ignore"):  # differences of values near the largest float
+        # The first values exclude most columns.
         if not (column[:100] == np.rint(column[:100])).all() or len(column) - 1 > np.ptp(column):
-            continue
+            return False
         if not (column == np.rint(column)).all():
-            continue
+            return False
         steps = np.diff(column)
         in_order = bool((steps > 0).all() or (steps < 0).all())
-        if in_order or (np.ptp(column) == len(column) - 1 == len(np.unique(column)) - 1):
-            yield "Column ", Name(name), _ONLY_NUMBERS
+        return in_order or np.ptp(column) == len(column) - 1 == len(np.unique(column)) - 1
 
 
 def _spellings(label: str, classes: Sequence[str]) -> Iterator[Sentence]:
