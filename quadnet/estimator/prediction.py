@@ -68,4 +68,24 @@ def layer_activations(network: Network, X: Any) -> list[FloatArray]:
     return values
 
 
-from scipy.optimize import approx_fprime
+def largest_gradient_error(
+    network: Network, labels: Labels, X: Any, y: Any, *, sample_weight: Any, alpha: float
+) -> float:
+    """Return the largest error of a partial derivative, divided by the largest derivative."""
+    double = network.to_float64()
+    objective = Objective(
+        double,
+        X,
+        labels.encode(y),
+        weights=validate_sample_weight(sample_weight, X.astype(np.float64), "sample_weight"),
+        alpha=alpha,
+    )
+    theta = double.parameters.flat.copy()
+    _, gradient = objective(theta)
+    # The mean of the differences to either side is the central one, whose error is of order
+    # h**2 instead of h.
+    numeric = np.mean(
+        [approx_fprime(theta, lambda theta: objective(theta)[0], h) for h in (1e-5, -1e-5)],
+        axis=0,
+    )
+    return float(abs(gradient - numeric).max() / max(abs(gradient).max(), 1e-12))

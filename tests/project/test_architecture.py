@@ -36,7 +36,7 @@ ARROWS = {
     "quadnet.quadrants": {"quadnet.types"},
     "quadnet.nn": {"quadnet.types"},
     "quadnet.estimator": {"quadnet.types", "quadnet.nn"},
-    "quadnet": {"quadnet.estimator"},
+    "quadnet": {"quadnet.estimator", "quadnet.nn"},
     "quadnet.registry": CORE - {"quadnet.registry"},
     "quadnet.cli": {"quadnet", "quadnet.errors", "quadnet.extras"},
     "quadnet.__main__": {"quadnet.cli"},
@@ -214,7 +214,7 @@ def test_help_loads_almost_nothing():
 def test_the_public_names_are_these():
     import quadnet
 
-    assert quadnet.__all__ == ["NeuralNetworkClassifier", "__version__"]
+    assert quadnet.__all__ == ["NeuralNetworkClassifier", "Predictor", "__version__"]
     for name in quadnet.__all__:
         assert getattr(quadnet, name)
     with pytest.raises(AttributeError, match="has no attribute 'Perceptron'"):
