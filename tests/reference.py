@@ -4,8 +4,7 @@ import importlib
 
 from quadnet.cli.main import VERBS
 from quadnet.cli.settings import is_list, is_positional, variable_of
-from service.rpc.errors import TABLE
-from service.rpc.errors import reasons as errors_by_reason
+from service.rpc.error_documentation import SITUATIONS
 from service.telemetry import metrics
 
 HEAD = """# Reference
@@ -52,18 +51,8 @@ def verbs():
 
 
 def errors():
-    reasons = {error: f"the reason `{reason}`" for reason, error in errors_by_reason().items()}
-    return table(
-        ("situation", "status", "details"),
-        *(
-            (
-                row.what,
-                f"`{row.code.name}`",
-                row.details.replace("the reason", reasons.get(row.error, "")),
-            )
-            for row in TABLE
-        ),
-    )
+    rows = ((row.what, f"`{row.code.name}`", row.details) for row in SITUATIONS)
+    return table(("situation", "status", "details"), *rows)
 
 
 def measured():

@@ -42,7 +42,7 @@ def error_of(call: grpc.Call) -> QuadnetError | None:
 def _raised_by(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
     """Return the error of `quadnet.errors` that the server raised."""
     info = _detail(details, error_details_pb2.ErrorInfo)
-    kind = errors.reasons().get(info.reason) if info.domain == errors.DOMAIN else None
+    kind = errors.ERRORS_BY_REASON.get(info.reason) if info.domain == errors.DOMAIN else None
     if kind is None:
         return Refused(code, text)
     if kind is InvalidInput:

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quadnet.registry import Registry
-from service.rpc.errors import TABLE
+from service.rpc.error_documentation import SITUATIONS
+from service.rpc.errors import ERRORS_BY_REASON, STATUSES
 from service.rpc.policies.admission import Admission
 from service.rpc.policies.policy import CallPolicy
 from service.stubs.inference.v2 import inference_pb2
@@ -287,7 +288,7 @@ def fault(server, registry, folder):
 
 CASES = dict(
     zip(
-        [row.what for row in TABLE],
+        [row.what for row in SITUATIONS],
         [
             unknown, lengths, not_finite, certainty, too_many, features, no_input,
             another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
@@ -301,7 +302,7 @@ CASES = dict(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: CASES[row.what].__name__)
+@pytest.mark.parametrize("row", SITUATIONS, ids=lambda row: CASES[row.what].__name__)
 def test_each_situation_has_the_status_and_the_details_of_the_table(
     server, registry, tmp_path, row
 ):
@@ -320,6 +321,29 @@ def test_each_situation_has_the_status_and_the_details_of_the_table(
     assert SECRET not in str(error)
     assert "Traceback" not in str(error)
     assert "RuntimeError" not in str(error)
+
+
+def test_every_error_with_a_status_is_documented():
+    documented = {row.reported_by for row in SITUATIONS}
+    assert {error for error in documented if isinstance(error, type)} == STATUSES.keys()
+
+
+def test_the_codes_and_the_reasons_are_the_published_ones():
+    """Clients depend on them: none of them may ever change."""
+    assert {status.reason: status.code.name for status in STATUSES.values()} == {
+        "INVALID_INPUT": "INVALID_ARGUMENT",
+        "NOT_FOUND": "NOT_FOUND",
+        "UNSUPPORTED": "FAILED_PRECONDITION",
+        "CORRUPT_VERSION": "FAILED_PRECONDITION",
+        "NOT_READY": "UNAVAILABLE",
+        "OVERLOADED": "RESOURCE_EXHAUSTED",
+        "TOO_LARGE": "RESOURCE_EXHAUSTED",
+        "DEADLINE_PASSED": "DEADLINE_EXCEEDED",
+        "MESSAGE_TIMEOUT": "DEADLINE_EXCEEDED",
+        "UNAUTHENTICATED": "UNAUTHENTICATED",
+        "UNKNOWN_METHOD": "UNIMPLEMENTED",
+    }
+    assert len(ERRORS_BY_REASON) == len(STATUSES)
 
 
 def test_a_server_fault_is_logged_under_the_request_id_that_the_caller_gets(registry, caplog):
@@ -360,7 +384,7 @@ def test_an_error_fits_into_the_metadata_however_many_names_it_lists(tmp_path):
             assert len(error.details()) < 1000
 
 
-CODES = {row.code for row in TABLE} - {
+CODES = {row.code for row in SITUATIONS} - {
     # No message may lead to these.
     grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED,
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED,
