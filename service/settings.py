@@ -15,7 +15,7 @@ from quadnet.cli.settings import (
     variable,
 )
 from quadnet.model_names import CHAMPION, ModelName, ReadableAlias
-from service.net import address
+from service.net.address import join_address
 
 # A day is more than anybody means, and far below what makes a clock overflow.
 MOST_SECONDS = 86_400
@@ -141,7 +141,7 @@ class ClientSettings(AddressSettings):
     @property
     def address(self) -> str:
         """The server's host and port."""
-        return address.join(self.host, self.port)
+        return join_address(self.host, self.port)
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:

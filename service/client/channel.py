@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from quadnet.errors import ConfigurationError
-from service.net import tls
-from service.net.address import is_here
+from service.net.address import is_this_machine
+from service.net.tls import make_channel_credentials
 from service.net.tokens import read_tokens
 from service.quadrant_v1.codec import SERVICE
 from service.settings import check_client_tls
@@ -70,7 +70,7 @@ def connect(
     ]
     if tls_ca is None:
         return library.insecure_channel(address, [*common, *options])
-    credentials = tls.channel_credentials(tls_ca, tls_client_cert, tls_client_key)
+    credentials = make_channel_credentials(tls_ca, tls_client_cert, tls_client_key)
     return library.secure_channel(address, credentials, [*common, *options])
 
 
@@ -81,7 +81,7 @@ def _is_for_a_proxy(address: str) -> bool:
     a list of addresses as if they were one host.
     """
     found = hosts(address)
-    return len(found) == 1 and not is_here(found[0])
+    return len(found) == 1 and not is_this_machine(found[0])
 
 
 def hosts(address: str) -> list[str]:

@@ -13,12 +13,13 @@ import structlog
 from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
 from quadnet.extras import missing_extra, missing_packages
 from service.net import address
-from service.net.tls import ServerFiles
+from service.net.address import WILDCARD_HOSTS, join_address
+from service.net.tls import ServerTLSFiles
 from service.playground import page_process
 from service.server.metrics_endpoint import expose_metrics
 from service.server.stop_signals import stop_signals
 from service.server.supervisor import Supervisor
-from service.server.worker import work
+from service.server.worker import serve_in_process
 from service.settings import PageSettings, PlaygroundSettings, ServeSettings, UpSettings
 from service.telemetry.logs import configure_logging
 
@@ -52,7 +53,7 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
     configure_logging(settings.log_level)
-    files = ServerFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    files = ServerTLSFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     if files is not None:
         # Before anything is started: what is wrong with the files is better said once.
         files.read()
@@ -64,7 +65,7 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     def announce(state: str, port: int) -> None:
         print(state)
         if metrics_port is not None:
-            where = address.join(settings.metrics_host, metrics_port)
+            where = join_address(settings.metrics_host, metrics_port)
             print(f"Metrics for Prometheus on http://{where}/metrics.")
         if hints is not None:
             print(hints(port))
@@ -81,7 +82,7 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
             )
 
     if supervisor is None:
-        work(settings, started)
+        serve_in_process(settings, started)
     else:
         asyncio.run(supervisor.run(started))
     print("Stopped.", flush=True)
@@ -112,7 +113,7 @@ def _page_line(
 
 def _callable_host(settings: ServeSettings) -> str:
     # Listening on every address is no address to call.
-    return DEFAULT_HOST if settings.host in address.EVERYWHERE else settings.host
+    return DEFAULT_HOST if settings.host in WILDCARD_HOSTS else settings.host
 
 
 def _hints(settings: ServeSettings, port: int) -> str:
@@ -125,5 +126,5 @@ def _hints(settings: ServeSettings, port: int) -> str:
         "In another terminal:\n"
         f"  {quadnet} classify 0.5 0.5 -0.3 0.8{options}\n"
         '  grpcurl -plaintext -d \'{"x": [0.5, -0.3], "y": [0.5, 0.8]}\' '
-        f"{address.join(host, port)} quadrant.v1.QuadrantService/Classify"
+        f"{join_address(host, port)} quadrant.v1.QuadrantService/Classify"
     )

@@ -1,4 +1,4 @@
-"""Addresses: how a host and a port are written together, and whether they can be listened on."""
+"""Addresses of a host and a port: their text form, and whether a server can listen on them."""
 
 import errno
 import ipaddress
@@ -10,61 +10,62 @@ from typing import Any
 
 from quadnet.errors import QuadnetError
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
-"""What stands for all addresses of a machine: to listen on, and none to call."""
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104
+"""Hosts that stand for all addresses of a machine. A server can listen on them; no client can call
+them."""
 
 
 class CannotListen(QuadnetError):
     """The address cannot be bound."""
 
 
-def join(host: str, port: int) -> str:
+def join_address(host: str, port: int) -> str:
     """Return host:port, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether nobody but this machine can reach the host, by its name or address alone."""
+    """Return whether only this machine can reach the host. No name is resolved."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def is_here(host: str) -> bool:
-    """Say whether the host is this machine, by its name or address alone."""
-    return is_loopback(host) or host in EVERYWHERE
+def is_this_machine(host: str) -> bool:
+    """Return whether the host is this machine. No name is resolved."""
+    return is_loopback(host) or host in WILDCARD_HOSTS
 
 
-def check_free(host: str, port: int) -> None:
+def check_port_is_free(host: str, port: int) -> None:
     """Raise `CannotListen` unless every address of the host can be bound to this port.
 
-    gRPC is content when one of them can: a second server on ``localhost`` would start, on the
-    address that the first has left, and get some of the connections.
+    gRPC starts if it can bind one of them: a second server on ``localhost`` would start on the
+    address that the first one does not use, and get some of the connections.
     """
-    found = _addresses(host, port)
+    found = _resolve_host(host, port)
     failures = [failure for *entry, where in found if (failure := _try_to_bind(entry, where))]
-    # An address that this machine lacks does no harm while there is another.
+    # An address that this machine lacks does no harm if there is another address.
     lacking = {failure.errno for failure in failures} <= {errno.EADDRNOTAVAIL}
     if failures and not (lacking and len(failures) < len(found)):
         raise _cannot_listen(host, port, failures[0]) from failures[0]
 
 
 @contextmanager
-def reserved(host: str, port: int) -> Iterator[int]:
-    """Hold a port, for processes that shall all listen on it; give it, chosen if 0 is asked for.
+def reserve_port(host: str, port: int) -> Iterator[int]:
+    """Reserve a port on which several processes will listen; yield the port.
 
-    A socket that is bound and does not listen gets no connection.
+    If the port is 0, the system chooses one. The reserving socket is bound but does not listen, so
+    it gets no connection.
 
     Raises
     ------
     CannotListen
-        If the port is taken, by a server that shares ports, too, and also if that one does not
-        listen yet.
+        If the port is taken, also by a server that shares its port, even before it listens.
     """
-    check_free(host, port)
+    check_port_is_free(host, port)
     with ExitStack() as held:
-        for family, kind, protocol, _, where in _addresses(host, port):
+        for family, kind, protocol, _, where in _resolve_host(host, port):
             holder = held.enter_context(socket.socket(family, kind, protocol))
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -74,35 +75,35 @@ def reserved(host: str, port: int) -> Iterator[int]:
                 continue
             port = holder.getsockname()[1]
             try:
-                held.enter_context(_claimed(where[0], port))
+                held.enter_context(_claim_port(where[0], port))
             except OSError as error:
                 raise _cannot_listen(host, port, error) from error
         yield port
 
 
 @contextmanager
-def _claimed(host: str, port: int) -> Iterator[None]:
-    """Be the only one to do so; the kernel takes the claim back from a process that has ended.
+def _claim_port(host: str, port: int) -> Iterator[None]:
+    """Claim the port exclusively; the kernel releases the claim when the process ends.
 
-    Sockets that share a port exclude nobody who shares it, too. So this is a socket of another
-    kind, with a name in place of a file, which only one can have. Elsewhere than on Linux there is
-    none, and nothing is claimed.
+    Sockets that share a port do not exclude other sockets that share it. So the claim is a socket
+    in the abstract namespace, whose name only one process can bind. Only Linux has these; elsewhere
+    nothing is claimed.
     """
     with ExitStack() as held:
         if sys.platform == "linux":
             claim = held.enter_context(socket.socket(socket.AF_UNIX))
-            claim.bind(f"\0quadnet {join(host, port)}")
+            claim.bind(f"\0quadnet {join_address(host, port)}")
         yield
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
     return CannotListen(
-        f"{join(host, port)} cannot be listened on: {error.strerror}. "
+        f"{join_address(host, port)} cannot be listened on: {error.strerror}. "
         "Choose another with --port or --host."
     )
 
 
-def _addresses(host: str, port: int) -> list[Any]:
+def _resolve_host(host: str, port: int) -> list[Any]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -112,7 +113,7 @@ def _addresses(host: str, port: int) -> list[Any]:
 def _try_to_bind(entry: list[Any], where: Any) -> OSError | None:
     family, kind, protocol, _ = entry
     with socket.socket(family, kind, protocol) as probe:
-        # As gRPC does it, so that a port just left by another server counts as free.
+        # As in gRPC, so that a port that another server has just left counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(where)

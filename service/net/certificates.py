@@ -1,8 +1,8 @@
-"""From when to when certificates are valid.
+"""Reads the validity periods of certificates.
 
-Python's ssl module tells this of certificates that it has verified only, and so of no expired one.
-A certificate is DER, in which each value follows its tag and its length: the validity is the fifth
-value of a certificate's first part. Source: RFC 5280, section 4.1.
+Python's ssl module returns them only for certificates that it has verified, so never for an expired
+one. A certificate is encoded in DER, where each value follows its tag and its length. The validity
+is the fifth value of the certificate's first part. Source: RFC 5280, section 4.1.
 """
 
 import re
@@ -16,32 +16,32 @@ _VERSION, _UTC_TIME = 0xA0, 0x17
 
 
 class Validity(NamedTuple):
-    """From when to when a certificate is valid."""
+    """The period in which a certificate is valid."""
 
     begins: datetime
     ends: datetime
 
 
-def validities(pem: bytes) -> list[Validity]:
+def read_validities(pem: bytes) -> list[Validity]:
     """Return the validity of each certificate in a PEM file that OpenSSL has accepted."""
     return [
-        _validity(ssl.PEM_cert_to_DER_cert(found.decode("ascii", "replace").strip()))
+        _read_validity(ssl.PEM_cert_to_DER_cert(found.decode("ascii", "replace").strip()))
         for found in _PEM.findall(pem)
     ]
 
 
-def _validity(der: bytes) -> Validity:
-    _, certificate = _values(der)[0]
-    _, to_be_signed = _values(certificate)[0]
-    values = _values(to_be_signed)
-    # The version may be left out: then it is 1.
+def _read_validity(der: bytes) -> Validity:
+    _, certificate = _read_der_values(der)[0]
+    _, to_be_signed = _read_der_values(certificate)[0]
+    values = _read_der_values(to_be_signed)
+    # The version is optional, with default 1.
     number = 4 if values[0][0] == _VERSION else 3
-    begins, ends = (_time(*each) for each in _values(values[number][1]))
+    begins, ends = (_parse_time(*each) for each in _read_der_values(values[number][1]))
     return Validity(begins, ends)
 
 
-def _values(der: bytes) -> list[tuple[int, bytes]]:
-    """Return the tag and the content of each value that follows another here."""
+def _read_der_values(der: bytes) -> list[tuple[int, bytes]]:
+    """Return the tag and the content of each of the consecutive values."""
     found = []
     at = 0
     while at < len(der):
@@ -56,9 +56,9 @@ def _values(der: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _time(tag: int, content: bytes) -> datetime:
+def _parse_time(tag: int, content: bytes) -> datetime:
     text = content.decode("ascii")
-    # Two digits are a year from 1950 to 2049.
+    # Two digits stand for a year from 1950 to 2049.
     if tag == _UTC_TIME:
         text = ("19" if text >= "5" else "20") + text
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

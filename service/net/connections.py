@@ -1,10 +1,11 @@
-"""The sockets of a server that stops: the one that listens and the accepted connections.
+"""The sockets of a stopping server: the listening socket and the accepted connections.
 
-gRPC offers neither to Python, and when told to stop it ends with CANCELLED the calls that it has
-received and not handed over. A connection that is closed for sending first ends them with
-UNAVAILABLE at the client, after every answer that was written: that is the order of TCP.
+gRPC exposes neither to Python. When gRPC is stopped, it ends with CANCELLED the calls that it has
+received and not yet passed to the server. If their connection is closed for sending before, they
+end with UNAVAILABLE at the client, after every answer that was written: TCP keeps that order.
 
-The sockets are found by the port in ``/proc/self/fd``, so on Linux only. Elsewhere none are found.
+The sockets are found in ``/proc/self/fd`` by their port, so on Linux only. Elsewhere there are no
+results.
 """
 
 import fcntl
@@ -21,7 +22,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 class ServerSockets:
-    """The sockets of this process that are bound to a port.
+    """The sockets of this process on a port.
 
     Parameters
     ----------
@@ -34,17 +35,17 @@ class ServerSockets:
     def stop_listening(self) -> None:
         """Refuse new connections from now on.
 
-        gRPC's descriptor becomes another socket, on which nothing ever happens. After a mere
-        ``shutdown`` gRPC would try to accept once more, and log an error.
+        gRPC's file descriptor is replaced by an unused socket. After a mere ``shutdown`` of the
+        listening socket, gRPC would try to accept again and log an error.
         """
         for descriptor, found in self._sockets(listening=True):
             with socket.socket(found.family, socket.SOCK_STREAM) as unused:
                 os.dup2(unused.fileno(), descriptor, inheritable=False)
 
     def finish_sending(self, *, lose_unsent: bool = False) -> int:
-        """Close connections for sending; return how many still have bytes to send.
+        """Close the connections for sending; return how many still have bytes to send.
 
-        Those are left open, unless `lose_unsent`: gRPC may have more to write to them.
+        Those stay open unless `lose_unsent`, because gRPC may have more to write to them.
         """
         n_unsent = 0
         for _, each in self._sockets(listening=False):
@@ -56,25 +57,25 @@ class ServerSockets:
         return n_unsent
 
     def n_connections(self) -> int:
-        """Return how many connections are open."""
+        """Return the number of open connections."""
         return sum(1 for _ in self._sockets(listening=False))
 
     def _sockets(self, *, listening: bool) -> Iterator[tuple[int, socket.socket]]:
-        """Yield each descriptor with a socket of our own for it."""
+        """Yield each file descriptor with a duplicate socket for it."""
         if sys.platform != "linux":
             return
         for entry in list(_DESCRIPTORS.iterdir()):
             descriptor = int(entry.name)
-            with _opened(descriptor) as found:
+            with _duplicate_socket(descriptor) as found:
                 if found is not None and _is_bound_to(found, self._port, listening=listening):
                     yield descriptor, found
 
 
 @contextmanager
-def _opened(descriptor: int) -> Iterator[socket.socket | None]:
-    """Give a socket of our own for the descriptor; None if it is closed, or no socket.
+def _duplicate_socket(descriptor: int) -> Iterator[socket.socket | None]:
+    """Yield a duplicate socket for the file descriptor; None if it is closed, or not a socket.
 
-    A duplicate, because gRPC may close its own at any moment and the number may become another's.
+    gRPC may close the original at any moment, and the system may reuse its number.
     """
     try:
         duplicate = os.dup(descriptor)
@@ -103,13 +104,13 @@ def _is_bound_to(candidate: socket.socket, port: int, *, listening: bool) -> boo
         if not listening:
             candidate.getpeername()
     except OSError:
-        # Not connected: the socket that reserves the port for workers, or one that has just closed.
+        # Not connected: the socket that reserves the port, or one that was just closed.
         return False
     return True
 
 
 def _unsent_bytes(connection: socket.socket) -> int:
-    """Return how many bytes the kernel has still to send, or to see acknowledged."""
+    """Return how many bytes the kernel has not sent, or the peer has not acknowledged."""
     with suppress(OSError):
         (n,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0" * 4))
         return int(n)

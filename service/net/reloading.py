@@ -1,4 +1,4 @@
-"""Files that are read again when they change, such as certificates and tokens."""
+"""Reads files again when they change, such as certificates and tokens."""
 
 import threading
 import time
@@ -14,55 +14,55 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_SECONDS_BETWEEN_LOOKS = 0.4
+_SECONDS_BETWEEN_CHECKS = 0.4
 
 
-class Reloaded(Generic[T]):
-    """What some files say now, or said when they last made sense.
+class WatchedFiles(Generic[T]):
+    """The content of files, at their last valid state.
 
-    A thread looks at them, so a file system that does not answer holds up no call.
+    A separate thread watches the files, so a file system that does not respond blocks no call.
 
     Parameters
     ----------
     paths : sequence of Path
         The files to watch.
     read : callable
-        Reads all of them; raises FileUnusable if they make no sense. Called first by the
-        constructor, where the error is the caller's to handle.
+        Reads all files; raises FileUnusable if they are invalid. The constructor calls it once and
+        passes on the error.
 
     Attributes
     ----------
     value : object
-        What `read` returned last; at most half a second behind the files.
+        The last result of `read`, at most half a second older than the files.
     """
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], T]) -> None:
         self._paths = tuple(paths)
         self._read = read
-        self._seen = self._state()
-        self._refused: object = None
+        self._loaded_state = self._state()
+        self._invalid_state: object = None
         self.value = read()
         threading.Thread(target=self._watch, name="reload-files", daemon=True).start()
 
     def _watch(self) -> None:
         while True:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            seen = self._state()
-            if seen != self._seen:
-                self._reload(seen)
+            time.sleep(_SECONDS_BETWEEN_CHECKS)
+            state = self._state()
+            if state != self._loaded_state:
+                self._reload(state)
 
-    def _reload(self, seen: object) -> None:
+    def _reload(self, state: object) -> None:
         try:
             self.value = self._read()
         except FileUnusable as error:
-            # Not remembered as seen: of two files that belong together, the second may be on its
-            # way. What was good goes on.
-            if seen != self._refused:
-                _log.error("not reloaded", reason=str(error))
-            self._refused = seen
+            # Retried at the next check: of two files that belong together, the second may not be
+            # written yet. Until then the last valid value stays.
+            if state != self._invalid_state:
+                _log.error("files not reloaded", reason=str(error))
+            self._invalid_state = state
             return
-        self._seen = seen
-        _log.info("reloaded", files=[str(path) for path in self._paths])
+        self._loaded_state = state
+        _log.info("files reloaded", files=[str(path) for path in self._paths])
 
     def _state(self) -> object:
         return tuple(_fingerprint(path) for path in self._paths)

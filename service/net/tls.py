@@ -1,4 +1,4 @@
-"""TLS: certificates from files, for the server and for the client."""
+"""TLS credentials from files, for the server and for the client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from quadnet.errors import FileUnusable
-from service.net.reloading import Reloaded
+from service.net.reloading import WatchedFiles
 
 _log = structlog.get_logger(__name__)
 
@@ -20,8 +20,8 @@ _PEM = b"-----BEGIN "
 
 
 @dataclass(frozen=True)
-class ServerFiles:
-    """The server's certificate chain and key; with `client_ca`, clients must show one, too."""
+class ServerTLSFiles:
+    """The server's certificate chain and key; with `client_ca`, clients need a certificate too."""
 
     certificate: Path
     key: Path
@@ -30,39 +30,39 @@ class ServerFiles:
     @classmethod
     def from_paths(
         cls, certificate: Path | None, key: Path | None, client_ca: Path | None
-    ) -> ServerFiles | None:
+    ) -> ServerTLSFiles | None:
         """Return the files; None, for a server without TLS, if certificate or key is None."""
         if certificate is None or key is None:
             return None
         return cls(certificate, key, client_ca)
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """Return what the files hold; raise FileUnusable if they do not belong together."""
-        key, certificate = _pem(self.key), _pem(self.certificate)
+        """Read the files; raise FileUnusable if one is unreadable or they do not match."""
+        key, certificate = _read_pem(self.key), _read_pem(self.certificate)
         _check_pair(self.certificate, self.key)
-        client_ca = None if self.client_ca is None else _authorities(self.client_ca)
+        client_ca = None if self.client_ca is None else _read_authorities(self.client_ca)
         return grpc.ssl_server_certificate_configuration(
             [(key, certificate)], root_certificates=client_ca
         )
 
     def _report_validity(self) -> None:
-        """Warn of certificates that are not valid now, and measure when they expire.
+        """Warn about certificates that are not valid now, and set the metric of their expiry.
 
-        They are used all the same: the clock may be wrong, and no connection is worse.
+        They are still used: the clock may be wrong, and no connection at all would be worse.
         """
-        from service.telemetry import metrics  # noqa: PLC0415 - clients import this module, and have none
+        from service.telemetry import metrics  # noqa: PLC0415 - clients import this module without metrics
 
         for path in (self.certificate, self.client_ca):
-            if path is not None and (ends := _ends(path)):
+            if path is not None and (ends := _read_expiry_dates(path)):
                 metrics.CERTIFICATE_EXPIRY.labels(str(path)).set(min(ends).timestamp())
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """Return credentials that follow the files: each new connection is shown what is new.
+    def make_credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that follow the files: new connections get the current certificate.
 
         Raises
         ------
         FileUnusable
-            If a file cannot be read, or they do not belong together.
+            If a file is unreadable, or they do not match.
         """
         paths = [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
 
@@ -71,34 +71,34 @@ class ServerFiles:
             self._report_validity()
             return configuration
 
-        reloaded = Reloaded(paths, read)
-        first = shown = reloaded.value
+        files = WatchedFiles(paths, read)
+        first = current = files.value
         changing = threading.Lock()
 
-        def changed() -> grpc.ServerCertificateConfiguration | None:
-            """Return what the files say if it is new; gRPC asks at each connection.
+        def fetch_change() -> grpc.ServerCertificateConfiguration | None:
+            """Return the configuration if it has changed. gRPC calls this for each connection.
 
-            gRPC replaces its TLS context by whatever is returned. Doing so at each connection ended
-            the process within some hundred concurrent handshakes.
+            gRPC replaces its TLS context by any result other than None. Replacing it at each
+            connection crashed the process within some hundred concurrent handshakes.
             """
-            nonlocal shown
+            nonlocal current
             with changing:
-                if reloaded.value is shown:
+                if files.value is current:
                     return None
-                shown = reloaded.value
-                return shown
+                current = files.value
+                return current
 
         return grpc.dynamic_ssl_server_credentials(
             first,
-            changed,  # type: ignore[arg-type]  # None means no change
+            fetch_change,  # type: ignore[arg-type]  # None means no change
             require_client_authentication=self.client_ca is not None,
         )
 
 
-def channel_credentials(
+def make_channel_credentials(
     ca: Path | None, certificate: Path | None, key: Path | None
 ) -> grpc.ChannelCredentials:
-    """Return a client's credentials: whom it trusts, and, if asked to show it, who it is.
+    """Return a client's credentials: the trusted authority, and the client's own certificate.
 
     Raises
     ------
@@ -106,20 +106,20 @@ def channel_credentials(
         If a file cannot be read.
     """
     return grpc.ssl_channel_credentials(
-        root_certificates=None if ca is None else _pem(ca),
-        private_key=None if key is None else _pem(key),
-        certificate_chain=None if certificate is None else _pem(certificate),
+        root_certificates=None if ca is None else _read_pem(ca),
+        private_key=None if key is None else _read_pem(key),
+        certificate_chain=None if certificate is None else _read_pem(certificate),
     )
 
 
-def _ends(path: Path) -> list[datetime]:
-    """Return when the certificates in a file expire; warn of those that are not valid now."""
-    from service.net.certificates import validities  # noqa: PLC0415 - it imports ssl: see below
+def _read_expiry_dates(path: Path) -> list[datetime]:
+    """Return when the certificates in a file expire; warn about those that are not valid now."""
+    from service.net.certificates import read_validities  # noqa: PLC0415 - imports ssl: see below
 
     try:
-        found = validities(_pem(path))
+        found = read_validities(_read_pem(path))
     except (ValueError, IndexError):
-        _log.warning("certificate's dates not read", file=str(path))
+        _log.warning("certificate dates unreadable", file=str(path))
         return []
     now = datetime.now(UTC)
     for each in found:
@@ -133,7 +133,7 @@ def _ends(path: Path) -> list[datetime]:
     return [each.ends for each in found]
 
 
-def _pem(path: Path) -> bytes:
+def _read_pem(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
@@ -146,11 +146,11 @@ def _pem(path: Path) -> bytes:
     return content
 
 
-def _authorities(path: Path) -> bytes:
-    """Return the certificates in a file; gRPC would only fail later, and silently."""
-    import ssl  # noqa: PLC0415 - only servers with TLS need it, and it takes a while to import
+def _read_authorities(path: Path) -> bytes:
+    """Return the file's content if it holds certificates. gRPC would fail later, and silently."""
+    import ssl  # noqa: PLC0415 - only servers with TLS need it, and its import is slow
 
-    content = _pem(path)
+    content = _read_pem(path)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
@@ -162,7 +162,7 @@ def _authorities(path: Path) -> bytes:
 
 
 def _check_pair(certificate: Path, key: Path) -> None:
-    """Raise FileUnusable unless the key is the certificate's; gRPC would only fail later."""
+    """Raise FileUnusable unless the key belongs to the certificate. gRPC would fail only later."""
     import ssl  # noqa: PLC0415 - as above
 
     try:

@@ -1,4 +1,4 @@
-"""Bearer tokens in a file: what a server accepts, and what a client brings."""
+"""Reads bearer tokens from a file: those that a server accepts, and the one that a client sends."""
 
 import codecs
 from pathlib import Path
@@ -9,12 +9,12 @@ _MAX_BYTES = 2**20
 
 
 def read_tokens(path: Path) -> tuple[bytes, ...]:
-    """Return the tokens in a file, one a line; blank lines and those that begin with # are none.
+    """Return the tokens in a file, one per line, without blank lines and comments after ``#``.
 
     Raises
     ------
     FileUnusable
-        If the file cannot be read, is too large, holds no token, or one that cannot be sent.
+        If the file cannot be read, is too large, or has no token or an invalid one.
     """
     try:
         with path.open("rb") as file:
@@ -22,7 +22,7 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     except OSError as error:
         raise FileUnusable(f"The token file {path} cannot be read: {error.strerror}.") from error
     if len(content) > _MAX_BYTES:
-        # The first part of it would end amid a token.
+        # Reading only the first part could cut a token in two.
         raise FileUnusable(f"The token file {path} is larger than {_MAX_BYTES} bytes.")
     lines = [line.strip() for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
     for number, line in enumerate(lines, 1):

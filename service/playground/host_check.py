@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.net import address
+from service.net.address import WILDCARD_HOSTS, join_address
 from service.playground import connect_protocol
 from service.playground.connect_protocol import Failure
 
@@ -29,9 +29,9 @@ SECURITY_HEADERS = {
 def allowed_hosts(host: str, port: int, others: Collection[str]) -> frozenset[str]:
     """Return what the header Host may say: where the page is, on this machine, and the others."""
     names = {"127.0.0.1", "localhost", "::1"}
-    if host not in address.EVERYWHERE:
+    if host not in WILDCARD_HOSTS:
         names.add(host)
-    here = {address.join(name, port) for name in names}
+    here = {join_address(name, port) for name in names}
     return frozenset(name.lower() for name in (*here, *others))
 
 

@@ -12,9 +12,8 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
-from service.net import address
-from service.net.address import CannotListen
-from service.server.process_settings import command
+from service.net.address import WILDCARD_HOSTS, CannotListen, join_address
+from service.server.process_settings import make_module_command
 from service.settings import PageSettings, PlaygroundSettings
 
 DEFAULT_PORT = 8051
@@ -89,7 +88,7 @@ class PageProcess:
 
     def _spawn(self, settings: PlaygroundSettings) -> subprocess.Popen[str]:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
-            command("service.playground.page_server"),
+            make_module_command("service.playground.page_server"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -137,7 +136,7 @@ def listening(settings: PageSettings) -> Iterator[socket.socket]:
         except OSError as error:
             if port == ports[-1]:
                 raise CannotListen(
-                    f"{address.join(settings.page_host, port)} cannot be listened on: "
+                    f"{join_address(settings.page_host, port)} cannot be listened on: "
                     f"{error.strerror}. Choose another with --page-port or --page-host."
                 ) from error
         else:
@@ -148,8 +147,8 @@ def listening(settings: PageSettings) -> Iterator[socket.socket]:
 
 def url(settings: PageSettings, listener: socket.socket) -> str:
     """Return what to type into a browser."""
-    host = "127.0.0.1" if settings.page_host in address.EVERYWHERE else settings.page_host
-    return f"http://{address.join(host, listener.getsockname()[1])}/"
+    host = "127.0.0.1" if settings.page_host in WILDCARD_HOSTS else settings.page_host
+    return f"http://{join_address(host, listener.getsockname()[1])}/"
 
 
 def _listen(host: str, port: int) -> socket.socket:

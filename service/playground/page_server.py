@@ -15,11 +15,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from quadnet.cli.settings import DEFAULT_HOST
 from service.client.channel import authorization, connect
 from service.net import address
+from service.net.address import join_address
 from service.playground import page_process
 from service.playground.gateway import Gateway, Target
 from service.playground.host_check import SECURITY_HEADERS, allowed_hosts
 from service.playground.sandbox_server import MAX_MESSAGE_BYTES, PlaygroundServer
-from service.server.process_settings import received
+from service.server.process_settings import receive_settings
 from service.server.stop_signals import stop_signals
 from service.settings import PlaygroundSettings
 from service.telemetry import logs
@@ -90,7 +91,7 @@ async def _serve(
         tls_client_cert=settings.tls_client_cert,
         tls_client_key=settings.tls_client_key,
     )
-    where = address.join(DEFAULT_HOST, playground.port)
+    where = join_address(DEFAULT_HOST, playground.port)
     sandboxes = connect(grpc.aio, where, ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
     allowed = allowed_hosts(settings.page_host, listener.getsockname()[1], settings.allow_host)
     gateway = Gateway(
@@ -162,7 +163,7 @@ def _told_by_standard_input(stop: Callable[[], None]) -> Iterator[None]:
 
 def main() -> int:
     """Show the page beside a server: the first line of standard input holds the settings."""
-    given = received()
+    given = receive_settings()
     if given is None:
         return 0
     settings = PlaygroundSettings(**given["settings"])

@@ -1,10 +1,10 @@
 """The standard health service, `grpc.health.v1`: one status for the server and all its services.
 
-A further name, `LIVENESS`, is SERVING from the start: it says only that the process answers, for
-those who would end one that does not.
+The further name `LIVENESS` is SERVING from the start: it only shows that the process responds, for
+liveness probes.
 
 The servicer of grpcio-health-checking was rejected: it writes to one watching client after another
-under a lock, so a client that does not read holds up every report of a new status.
+under a lock, so a client that does not read delays every change of status.
 """
 
 import asyncio
@@ -18,22 +18,22 @@ from service.rpc.handlers import Handler, HandlerFactory
 from service.rpc.open_calls import OpenCalls
 from service.wire.messages import parse_message
 
-NAME = health.SERVICE_NAME
+HEALTH_SERVICE = health.SERVICE_NAME
 
 LIVENESS = "liveness"
 
 Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
-class Health:
-    """The health of a fixed set of names, all of one status.
+class HealthServicer:
+    """The health of a fixed set of names, all with the same status.
 
-    No policy stands around its methods, so a check is answered however busy the server is.
+    Its methods have no policies, so a check is answered however busy the server is.
 
     Parameters
     ----------
     names : sequence of str
-        The services that can be asked for; "" is the server as a whole.
+        The services; "" is the server as a whole.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -45,10 +45,12 @@ class Health:
         self._watches = OpenCalls()
 
     def make_handlers(self, factory: HandlerFactory) -> dict[str, Handler]:
-        """Return the service's methods, by name."""
+        """Return the handlers of the service's methods, by name."""
         return {
-            "Check": factory.make_unary_without_policies(f"{NAME}/Check", self._check),
-            "Watch": factory.make_server_stream_without_policies(f"{NAME}/Watch", self._watch),
+            "Check": factory.make_unary_without_policies(f"{HEALTH_SERVICE}/Check", self._check),
+            "Watch": factory.make_server_stream_without_policies(
+                f"{HEALTH_SERVICE}/Watch", self._watch
+            ),
         }
 
     @property
@@ -56,18 +58,18 @@ class Health:
         """Whether the status is SERVING."""
         return bool(self._statuses[self._names[0]] == Status.SERVING)
 
-    def report(self, *, serving: bool) -> None:
+    def set_serving(self, *, serving: bool) -> None:
         """Set the status, unless the server is stopping."""
         if not self._stopping:
             self._set(Status.SERVING if serving else Status.NOT_SERVING, self._names)
 
-    def report_stopping(self) -> None:
-        """Set NOT_SERVING for every name, whatever is reported later."""
+    def set_stopping(self) -> None:
+        """Set NOT_SERVING for every name, until the end of the process."""
         self._stopping = True
         self._set(Status.NOT_SERVING, list(self._statuses))
 
     async def end_watches(self) -> None:
-        """End every watch, and wait until the clients have been sent the end."""
+        """End every watch, and wait until gRPC has sent the end to the clients."""
         self._ended = True
         self._notify()
         await self._watches.wait_until_zero()
@@ -91,7 +93,7 @@ class Health:
         return _response(self._statuses[service])
 
     async def _watch(self, content: bytes, call: Call) -> AsyncIterator[bytes]:
-        """Yield the status now and whenever it changes, until the caller or the server ends it."""
+        """Yield the status now and after each change, until the caller or the server ends it."""
         service = parse_message(health_pb2.HealthCheckRequest, content).service
         self._watches.add()
         last = None

@@ -3,15 +3,20 @@
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.registry import Collector
 
-from service.net import address
-from service.net.address import CannotListen
+from service.net.address import CannotListen, join_address
 from service.telemetry.metrics import REGISTRY
 
 
 def expose_metrics(host: str, port: int, collector: Collector | None = None) -> int:
-    """Answer Prometheus on this port, in a thread; return the port.
+    """Serve the metrics over HTTP on this port, in a thread; return the port.
 
-    The metrics are those of this process, or of the collector.
+    Parameters
+    ----------
+    host : str
+    port : int
+        0 for a port that the system chooses.
+    collector : Collector, optional
+        Collects the metrics; without it, those of this process are served.
 
     Raises
     ------
@@ -26,7 +31,7 @@ def expose_metrics(host: str, port: int, collector: Collector | None = None) -> 
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
         raise CannotListen(
-            f"{address.join(host, port)} cannot be listened on for metrics: {error.strerror}. "
+            f"{join_address(host, port)} cannot be listened on for metrics: {error.strerror}. "
             "Choose another with --metrics-port or --metrics-host."
         ) from error
     return int(server.server_port)

@@ -1,7 +1,7 @@
-"""Reflection: a client learns from the server which services there are, and their messages.
+"""Server reflection: clients can fetch the list of services and their messages.
 
-Under two names: grpc.reflection.v1, and v1alpha, which older clients ask. Their messages are the
-same but for the package.
+It has two names: grpc.reflection.v1, and v1alpha for older clients. Their messages differ only in
+the package.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -28,20 +28,25 @@ _FILES = (
     inference_pb2,
     health_pb2,
     reflection_pb2,
-    # What errors carry: clients find these names in the details.
+    # The messages of error details.
     error_details_pb2,
     status_pb2,
 )
 
 
-def services(factory: HandlerFactory, others: Iterable[str]) -> dict[str, dict[str, Handler]]:
-    """Return both services' methods, by name; they list the other services and themselves."""
-    # The servicer knows one pool, and the messages of `inference` are not in the others' one.
+def make_reflection_handlers(
+    factory: HandlerFactory, others: Iterable[str]
+) -> dict[str, dict[str, Handler]]:
+    """Return the handlers of both reflection services, by name.
+
+    They list the services `others` and themselves.
+    """
+    # The servicer takes one pool, and the messages of `inference` are not in the default pool.
     pool = descriptor_pool.DescriptorPool()
     added: set[str] = set()
     for module in _FILES:
-        _add(pool, module.DESCRIPTOR, added)
-    pool.AddSerializedFile(_file_of_v1())
+        _add_file(pool, module.DESCRIPTOR, added)
+    pool.AddSerializedFile(_make_v1_file())
     listed = reflection.aio.ReflectionServicer((*others, ALPHA, V1), pool=pool)
 
     async def respond(content: bytes, call: Call) -> bytes:
@@ -57,8 +62,8 @@ def services(factory: HandlerFactory, others: Iterable[str]) -> dict[str, dict[s
     }
 
 
-def _file_of_v1() -> bytes:
-    """Return the description of v1, made from that of v1alpha, the only one that grpcio has."""
+def _make_v1_file() -> bytes:
+    """Return the descriptor of v1, made from that of v1alpha, the only one in grpcio-reflection."""
     alpha = descriptor_pb2.FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
     text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
@@ -66,11 +71,11 @@ def _file_of_v1() -> bytes:
     return bytes(file.SerializeToString())
 
 
-def _add(pool: descriptor_pool.DescriptorPool, file: Any, added: set[str]) -> None:
-    """Add a file to the pool, after those that it imports."""
+def _add_file(pool: descriptor_pool.DescriptorPool, file: Any, added: set[str]) -> None:
+    """Add a file to the pool, after the files that it imports."""
     if file.name in added:
         return
     added.add(file.name)
     for imported in file.dependencies:
-        _add(pool, imported, added)
+        _add_file(pool, imported, added)
     pool.AddSerializedFile(file.serialized_pb)

@@ -1,13 +1,13 @@
-"""The signals that stop a server, and which of them apply to this process."""
+"""The signals that stop this process."""
 
 import signal
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that this process obeys: SIGTERM, SIGINT and, where it exists, SIGHUP.
+    """Return the signals that stop this process: SIGTERM, SIGINT and, where it exists, SIGHUP.
 
-    SIGHUP comes from a terminal that closes. A process started with ``nohup`` ignores it, and must
-    go on ignoring it.
+    SIGHUP is sent when the terminal closes. A process that was started with ``nohup`` ignores it
+    and must keep ignoring it.
     """
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:

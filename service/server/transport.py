@@ -1,11 +1,11 @@
-"""grpcio's asyncio server, safe from paths that are no text, with a queue for each method.
+"""grpcio's asyncio server with one queue per method, protected against paths that are not UTF-8.
 
-gRPC's core keeps the calls of each registered method in a queue of its own, so a health check does
-not wait behind thousands of other calls. Calls of unknown methods come by one further queue. From
-1.84 on, the first version with these queues, grpcio decodes the path of each of those in its main
-loop: one path that is not UTF-8, sent by any client, ends the loop and with it the server. So that
-queue is emptied here, where the path is not looked at. This overrides a method that grpcio does not
-document; the tests send such a path.
+gRPC's core keeps the calls of each registered method in a separate queue, so a health check does
+not wait behind thousands of other calls. Calls to unknown methods have one common queue. From 1.84
+on, the first version with these queues, grpcio decodes the paths in that queue in its main loop: a
+single path that is not UTF-8, sent by any client, ends the loop and so the server. Therefore this
+module takes the calls out of that queue without decoding their paths. It overrides an undocumented
+method of grpcio; the tests send such a path.
 """
 
 import asyncio
@@ -23,32 +23,32 @@ Options = Sequence[tuple[str, Any]]
 Refuse = Callable[[Context], Coroutine[Any, Any, None]]
 
 
-def make_server(options: Options, refuse_unknown: Refuse) -> grpc.aio.Server:
-    """Return a server with neither methods nor port.
+def make_grpc_server(options: Options, refuse_unknown: Refuse) -> grpc.aio.Server:
+    """Return a server without methods and without a port.
 
-    Its methods must be registered, with `add_registered_method_handlers`.
+    Its methods must be registered with `add_registered_method_handlers`.
 
     Parameters
     ----------
     options : sequence of (str, value)
         gRPC's channel arguments.
     refuse_unknown : callable
-        Ends the calls of methods that are not registered.
+        Ends calls to methods that are not registered.
     """
-    # To its own stubs, grpcio's class is not one of the interface that it implements.
-    return cast(grpc.aio.Server, _Server(options, refuse_unknown))
+    # In grpcio's type stubs, the class does not inherit from the interface that it implements.
+    return cast(grpc.aio.Server, _GrpcServer(options, refuse_unknown))
 
 
-class _Server(grpc_server.Server):
+class _GrpcServer(grpc_server.Server):
     """`grpc.aio.Server` with another core."""
 
     def __init__(self, options: Options, refuse_unknown: Refuse) -> None:
-        # Not through the base's constructor: it would make a core of its own.
+        # Without the constructor of the base class, which would create another core.
         self._loop = asyncio.get_running_loop()
-        self._server = _Core(self._loop, options, refuse_unknown)
+        self._server = _GrpcCore(self._loop, options, refuse_unknown)
 
 
-class _Core(cygrpc.AioServer):  # type: ignore[misc]
+class _GrpcCore(cygrpc.AioServer):  # type: ignore[misc]
     def __init__(
         self, loop: asyncio.AbstractEventLoop, options: Options, refuse_unknown: Refuse
     ) -> None:
@@ -58,7 +58,10 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]
         self._refusals: set[asyncio.Task[None]] = set()
 
     def _make_request_call_future(self, method: bytes | None) -> "asyncio.Future[Any]":
-        """Return the future of a registered method's next call; of other methods none comes."""
+        """Return the future of a registered method's next call.
+
+        For unknown methods, whose `method` is None, return a task that handles them and never ends.
+        """
         if method is None:
             return self._event_loop.create_task(self._take_unknown())
         future: asyncio.Future[Any] = super()._make_request_call_future(method)
@@ -75,7 +78,7 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]
         loop = self._event_loop
         context = cygrpc._ServicerContext(state, None, None, loop)  # noqa: SLF001
         refusal = loop.create_task(self._refuse_unknown(context))
-        # As grpcio itself does it for each call: without it gRPC counts the call as open for ever.
+        # As grpcio does for each call. Without this, gRPC would count the call as open for ever.
         await cygrpc._handle_cancellation_from_core(refusal, state, loop)  # noqa: SLF001
         with suppress(asyncio.CancelledError):
             await refusal

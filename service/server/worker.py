@@ -1,4 +1,4 @@
-"""One process that answers: alone, or one of several under a supervisor."""
+"""One process that answers calls: alone, or as one of several workers under a supervisor."""
 
 import asyncio
 import json
@@ -11,33 +11,35 @@ from typing import Any, BinaryIO
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
 from service.models.live_models import LiveModels
-from service.net import address
+from service.net.address import join_address
 from service.rpc.policies.draining import Draining
-from service.server.process_settings import received
+from service.server.process_settings import receive_settings
 from service.server.server import Server, make_policies
 from service.settings import ServeSettings
 from service.telemetry import logs, metrics
 from service.telemetry.logs import configure_logging
 
 _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-# Where uvloop is not built, asyncio's own loop does the same, a twentieth fewer calls a second.
+# Where uvloop is not available, asyncio's own loop answers a twentieth fewer calls per second.
 with suppress(ImportError):
     import uvloop
 
     _new_event_loop = uvloop.new_event_loop
 
 OnStart = Callable[[str, int], None]
-"""Told, in words, what is served, and the port that is listened on."""
+"""Called with a sentence about what is served, and with the port."""
 
 
-def work(settings: ServeSettings, on_start: OnStart) -> None:
-    """Serve in this process, which has the port to itself, until told to stop."""
-    _run(_work(settings, on_start))
+def serve_in_process(settings: ServeSettings, on_start: OnStart) -> None:
+    """Serve in this process, on a port that is not shared, until a signal arrives."""
+    _run(_serve(settings, on_start))
 
 
-async def _work(settings: ServeSettings, on_start: OnStart) -> None:
-    server, live = _assemble(settings)
-    await server.run(lambda: on_start(_state(live, settings.host, server.port), server.port))
+async def _serve(settings: ServeSettings, on_start: OnStart) -> None:
+    server, live = _make_server(settings)
+    await server.run(
+        lambda: on_start(_describe_state(live, settings.host, server.port), server.port)
+    )
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -45,32 +47,34 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def _work_for_supervisor(settings: ServeSettings, output: BinaryIO) -> None:
-    """Serve on a shared port; report to the supervisor, and stop when it is gone."""
-    server, live = _assemble(settings, shared_port=True)
+async def _serve_for_supervisor(settings: ServeSettings, output: BinaryIO) -> None:
+    """Serve on a shared port, report to the supervisor, and stop when the supervisor is gone."""
+    server, live = _make_server(settings, shared_port=True)
     loop = asyncio.get_running_loop()
-    asked = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
-    told, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, output)
+    requests = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
+    messages, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, output)
 
-    def tell(message: dict[str, Any]) -> None:
-        told.write(json.dumps(message).encode() + b"\n")
+    def send(message: dict[str, Any]) -> None:
+        messages.write(json.dumps(message).encode() + b"\n")
 
-    async def report() -> None:
-        # Without a port for metrics, a report is the worker's heartbeat only.
+    async def send_reports() -> None:
+        # Without a port for metrics, a report is only the worker's heartbeat.
         counted = settings.metrics_port is not None
-        while line := await asked.readline():
-            tell({"number": int(line), "metrics": metrics.make_report() if counted else []})
+        while line := await requests.readline():
+            send({"number": int(line), "metrics": metrics.make_report() if counted else []})
         # The end of standard input: the supervisor is gone.
-        server.ask_to_stop()
+        server.request_stop()
 
-    # From now on, also while the first version is loaded.
-    reporting = asyncio.create_task(report())
-    await server.run(lambda: tell({"state": _state(live, settings.host, server.port)}))
+    # Reports are sent from now on, even while the first version is being loaded.
+    reporting = asyncio.create_task(send_reports())
+    await server.run(lambda: send({"state": _describe_state(live, settings.host, server.port)}))
     reporting.cancel()
 
 
-def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Server, LiveModels]:
+def _make_server(
+    settings: ServeSettings, *, shared_port: bool = False
+) -> tuple[Server, LiveModels]:
     live = LiveModels(Registry(settings.registry), model=settings.model, alias=settings.alias)
     draining = Draining()
     server = Server(
@@ -79,8 +83,8 @@ def _assemble(settings: ServeSettings, *, shared_port: bool = False) -> tuple[Se
     return server, live
 
 
-def _state(live: LiveModels, host: str, port: int) -> str:
-    where = address.join(host, port)
+def _describe_state(live: LiveModels, host: str, port: int) -> str:
+    where = join_address(host, port)
     if live.current is None:
         return (
             f"Listening on {where}, NOT_SERVING: {live.failure} "
@@ -91,18 +95,18 @@ def _state(live: LiveModels, host: str, port: int) -> str:
 
 
 def main() -> int:
-    """Be a worker: the first line of standard input holds the settings."""
-    given = received()
+    """Run a worker, with settings from the first line of standard input; return the exit code."""
+    given = receive_settings()
     if given is None:
         return 0
-    # Only reports go through the pipe to the supervisor, not what a library may print.
+    # The pipe to the supervisor carries only reports, not the output of libraries.
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     settings = ServeSettings(**given)
     with logs.background_output():
         configure_logging(settings.log_level)
         try:
-            _run(_work_for_supervisor(settings, output))
+            _run(_serve_for_supervisor(settings, output))
         except QuadnetError as error:
             print(f"quadnet serve: {error}", file=sys.stderr)
             return 1

@@ -1,10 +1,10 @@
-"""A worker as its supervisor sees it: a process that is started, asked for reports, and ended.
+"""The supervisor's side of a worker: starts the process, requests reports, and ends it.
 
-Both ways a line is a message. The supervisor writes the settings, then a number for each report
-that it asks for; the worker writes what it serves once it answers calls, then the reports. A
-report proves that the worker's event loop runs, and holds what the worker has counted. It travels
-through a pipe, not through prometheus_client's memory-mapped files: on a full disk a process that
-writes into those is killed by SIGBUS.
+In both directions, one line is one message. The supervisor sends the settings, then a number for
+each report that it requests. The worker sends its state once it answers calls, then the reports. A
+report proves that the worker's event loop runs, and has the worker's metrics. It is sent through a
+pipe and not through prometheus_client's memory-mapped files: on a full disk, SIGBUS kills a process
+that writes into those.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from typing import Any, Self
 import structlog
 
 from quadnet.errors import QuadnetError
-from service.server.process_settings import command
+from service.server.process_settings import make_module_command
 from service.settings import ServeSettings
 from service.telemetry import metrics
 
-_LONGEST_LINE = 2**24
-"""Bytes. A report has some tens of thousands."""
+_MAX_LINE_BYTES = 2**24
+"""A report has some ten thousand bytes."""
 
-_MOST_UNANSWERED = 100
-"""Requests for a report after which a worker that answers none gets no further ones."""
+_MAX_UNANSWERED = 100
+"""Number of unanswered requests for a report after which a worker gets no further request."""
 
 _log = structlog.get_logger(__name__)
 
 
 class WorkerFailed(QuadnetError):
-    """A worker cannot be started, or ended before it answered calls and has said why."""
+    """A worker process could not be started, or ended before it answered calls."""
 
 
 class WorkerProcess:
@@ -39,15 +39,15 @@ class WorkerProcess:
 
     Attributes
     ----------
-    report : metrics.Report
-        What the worker had counted when it last answered.
+    report : metrics.MetricsReport
+        The worker's metrics in its last report.
     """
 
     def __init__(self, process: Process) -> None:
         self.report: metrics.MetricsReport = []
         self._ended = False
         self._process = process
-        self._asked = self._answered = 0
+        self._requested = self._answered = 0
         self._changed = asyncio.Condition()
         self._state = ""
         self._reading = asyncio.create_task(self._read())
@@ -59,15 +59,15 @@ class WorkerProcess:
         Raises
         ------
         WorkerFailed
-            If the system cannot start one.
+            If the system cannot start it.
         """
         try:
             process = await asyncio.create_subprocess_exec(
-                *command("service.server.worker"),
+                *make_module_command("service.server.worker"),
                 stdin=PIPE,
                 stdout=PIPE,
-                limit=_LONGEST_LINE,
-                # Ctrl-C reaches whole groups: it is for the supervisor to pass on.
+                limit=_MAX_LINE_BYTES,
+                # Ctrl-C goes to a whole process group; the supervisor alone passes it on.
                 start_new_session=True,
             )
         except (OSError, RuntimeError) as error:
@@ -81,21 +81,21 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """Process ID."""
         return self._process.pid
 
     @property
     def answers_calls(self) -> bool:
-        """Whether it has begun to answer calls."""
+        """Whether the worker answers calls."""
         return bool(self._state)
 
-    async def state(self) -> str:
-        """Return what it says that it serves, once it answers calls.
+    async def wait_until_started(self) -> str:
+        """Wait until the worker answers calls; return its description of what it serves.
 
         Raises
         ------
         WorkerFailed
-            If it ends before.
+            If the worker ends before.
         """
         async with self._changed:
             await self._changed.wait_for(lambda: self._state or self._ended)
@@ -103,19 +103,19 @@ class WorkerProcess:
             raise WorkerFailed("A worker ended before it answered calls; see above.")
         return self._state
 
-    async def is_alive(self, seconds: float) -> bool:
-        """Ask for a report; return whether it comes within so many seconds."""
-        self._asked += 1
-        number = self._asked
-        if number - self._answered <= _MOST_UNANSWERED:
+    async def responds_within(self, seconds: float) -> bool:
+        """Request a report; return whether it arrives within this time."""
+        self._requested += 1
+        number = self._requested
+        if number - self._answered <= _MAX_UNANSWERED:
             self._write(str(number))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self._answered >= number)
         return self._answered >= number
 
-    async def wait(self) -> int:
-        """Return the exit code, once the process has ended and all that it wrote is read."""
+    async def wait_for_exit(self) -> int:
+        """Wait until the process has ended and its output is read; return the exit code."""
         code = await self._process.wait()
         await self._reading
         return code
@@ -136,16 +136,16 @@ class WorkerProcess:
             try:
                 line = await self._process.stdout.readline()
                 if not line.endswith(b"\n"):
-                    # The end; of a line that was being written when the worker was killed, too.
+                    # The end, possibly with an incomplete line if the worker was killed.
                     break
-                await self._take(json.loads(line))
+                await self._handle_message(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                _log.exception("a worker's report cannot be read", pid=self.pid)
+                _log.exception("worker report invalid", pid=self.pid)
         async with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    async def _take(self, message: dict[str, Any]) -> None:
+    async def _handle_message(self, message: dict[str, Any]) -> None:
         async with self._changed:
             if "state" in message:
                 self._state = message["state"]

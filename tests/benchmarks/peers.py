@@ -66,7 +66,7 @@ async def unguarded(registry):
 
     def wait_for_the_end():
         sys.stdin.read()
-        loop.call_soon_threadsafe(server.ask_to_stop)
+        loop.call_soon_threadsafe(server.request_stop)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     await server.serve(lambda: print(server.port, flush=True))

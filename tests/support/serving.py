@@ -196,7 +196,7 @@ def served_here(registry, policies, *, port=0):
             yield channel
     finally:
         server, loop = running[0]
-        loop.call_soon_threadsafe(server.ask_to_stop)
+        loop.call_soon_threadsafe(server.request_stop)
         thread.join(20)
 
 

@@ -4,7 +4,7 @@ import hmac
 from pathlib import Path
 
 from quadnet.errors import Unauthenticated
-from service.net.reloading import Reloaded
+from service.net.reloading import WatchedFiles
 from service.net.tokens import read_tokens
 from service.rpc.call import Call
 from service.rpc.policies.policy import CallPolicy
@@ -23,7 +23,7 @@ class Authentication(CallPolicy):
     exempts_health = True
 
     def __init__(self, path: Path) -> None:
-        self._tokens = Reloaded((path,), lambda: read_tokens(path))
+        self._tokens = WatchedFiles((path,), lambda: read_tokens(path))
 
     def begin(self, call: Call) -> None:
         """Refuse the call unless its metadata have ``authorization: Bearer TOKEN``."""

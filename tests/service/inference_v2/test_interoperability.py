@@ -165,7 +165,7 @@ async def main():
     running = asyncio.create_task(server.run(started.set))
     await started.wait()
     await call(f"127.0.0.1:{{server.port}}")
-    server.ask_to_stop()
+    server.request_stop()
     await running
 
 async def call(address):

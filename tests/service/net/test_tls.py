@@ -1,4 +1,4 @@
-"""Certificates and tokens: who is let in, and how both are exchanged under load."""
+"""Certificates and tokens: which calls are accepted, and how files are exchanged under load."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from quadnet.errors import ConfigurationError, FileUnusable, Unauthenticated, Unreachable
 from service.client import QuadrantClient
-from service.net.certificates import validities
+from service.net.certificates import read_validities
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.certificates import Authority
 from tests.support.exact_models import publish
@@ -34,13 +34,13 @@ def authority(tmp_path):
     return Authority(tmp_path / "ca")
 
 
-def answers(address, **options):
+def is_answered(address, **options):
     with QuadrantClient(address, timeout=5, **options) as client:
         return client.classify([[0.5, 0.5]]).quadrants.tolist() == ["I"]
 
 
-def shown(server, authority):
-    """Return the serial number of the certificate that a new connection is shown."""
+def served_serial_number(server, authority):
+    """Return the serial number of the certificate that a new connection gets."""
     context = ssl.create_default_context(cafile=authority.file)
     context.set_alpn_protocols(["h2"])
     with (
@@ -50,16 +50,14 @@ def shown(server, authority):
         return secure.getpeercert()["serialNumber"]
 
 
-def test_calls_are_answered_over_tls_by_whom_the_client_trusts_and_nobody_else(
-    registry, authority, tmp_path
-):
+def test_a_client_connects_only_to_a_server_that_it_trusts(registry, authority, tmp_path):
     publish(registry)
     other = Authority(tmp_path / "other")
     with ServerProcess(registry.root, *authority.serve_with()) as server:
-        assert answers(server.address, tls_ca=authority.file)
+        assert is_answered(server.address, tls_ca=authority.file)
         for options in ({"tls_ca": other.file}, {}):
             with pytest.raises(Unreachable):
-                answers(server.address, **options)
+                is_answered(server.address, **options)
         done = quadnet("classify", "0.5", "0.5", "--port", server.port, "--tls-ca", authority.file)
         assert done.stdout.splitlines()[1].split()[2] == "I"
         assert quadnet("health", "--port", server.port, "--tls-ca", authority.file).returncode == 0
@@ -67,38 +65,38 @@ def test_calls_are_answered_over_tls_by_whom_the_client_trusts_and_nobody_else(
 
 
 def expiry(path):
-    """Return when a certificate expires, as another library reads it."""
+    """Return when a certificate expires, read by another library."""
     return x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc
 
 
-def test_a_server_whose_certificate_has_expired_is_not_trusted_and_says_so(registry, authority):
+def test_an_expired_certificate_is_not_trusted_and_is_logged(registry, authority):
     publish(registry)
     options = authority.serve_with(expired=True)
     certificate, key = options[1], options[3]
     metric = "quadnet_tls_certificate_expiry_timestamp_seconds"
     with ServerProcess(registry.root, *options, "--metrics-port", "0") as server:
         with pytest.raises(Unreachable):
-            answers(server.address, tls_ca=authority.file)
+            is_answered(server.address, tls_ca=authority.file)
         warned = server.logged("certificate expired", level="warning", file=certificate)
         assert datetime.fromisoformat(warned["valid_until"]) == expiry(certificate)
         assert server.scrape()[metric, certificate] == expiry(certificate).timestamp()
-        # A new one is measured when it is taken over, at the first connection after a while.
+        # The metric changes when the server reads the new certificate.
         for new, old in zip(authority.issue("renewed"), (certificate, key), strict=True):
             shutil.copy(new, old)
 
-        def is_taken_over():
+        def is_replaced():
             try:
-                return answers(server.address, tls_ca=authority.file)
+                return is_answered(server.address, tls_ca=authority.file)
             except Unreachable:
                 return False
 
-        until(is_taken_over, seconds=60)
+        until(is_replaced, seconds=60)
         assert server.scrape()[metric, certificate] == expiry(certificate).timestamp() > time.time()
-        server.logged("reloaded")
+        server.logged("files reloaded")
         assert len([each for each in server.log() if each["event"] == "certificate expired"]) == 1
 
 
-def test_an_authority_of_clients_that_has_expired_is_said(registry, authority, tmp_path):
+def test_an_expired_authority_of_clients_is_logged(registry, authority, tmp_path):
     publish(registry)
     expired, _ = Authority(tmp_path / "other").issue("other", expired=True)
     both = tmp_path / "both.pem"
@@ -109,7 +107,7 @@ def test_an_authority_of_clients_that_has_expired_is_said(registry, authority, t
         warned = server.logged("certificate expired", file=str(both))
         assert datetime.fromisoformat(warned["valid_until"]) == expiry(expired)
         certificate, key = authority.issue("client")
-        assert answers(
+        assert is_answered(
             server.address,
             tls_ca=authority.file,
             tls_client_cert=certificate,
@@ -118,7 +116,7 @@ def test_an_authority_of_clients_that_has_expired_is_said(registry, authority, t
 
 
 @pytest.mark.parametrize("year", [1951, 1999, 2000, 2049, 2050, 2100, 9999])
-def test_the_dates_of_a_certificate_are_read_as_another_library_writes_them(year):
+def test_validity_periods_that_another_library_writes_are_read(year):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ünicode")])
     begins, ends = datetime(1950, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(year, 12, 31, tzinfo=UTC)
@@ -129,44 +127,44 @@ def test_the_dates_of_a_certificate_are_read_as_another_library_writes_them(year
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    assert validities(b"a comment\n" + pem + b"\n" + pem) == [(begins, ends)] * 2
-    assert validities(pem.replace(b"\n", b"\r\n")) == [(begins, ends)]
-    assert validities(b"") == []
+    assert read_validities(b"a comment\n" + pem + b"\n" + pem) == [(begins, ends)] * 2
+    assert read_validities(pem.replace(b"\n", b"\r\n")) == [(begins, ends)]
+    assert read_validities(b"") == []
 
 
-def test_with_mutual_tls_only_clients_of_the_authority_are_let_in(registry, authority, tmp_path):
+def test_mutual_tls_accepts_only_clients_of_the_authority(registry, authority, tmp_path):
     publish(registry)
     other = Authority(tmp_path / "other")
     options = (*authority.serve_with(), "--tls-client-ca", str(authority.file))
     with ServerProcess(registry.root, *options) as server:
         certificate, key = authority.issue("client")
         mine = {"tls_client_cert": certificate, "tls_client_key": key}
-        assert answers(server.address, tls_ca=authority.file, **mine)
+        assert is_answered(server.address, tls_ca=authority.file, **mine)
         text = {name: str(path) for name, path in mine.items()}
-        assert answers(server.address, tls_ca=str(authority.file), **text)
+        assert is_answered(server.address, tls_ca=str(authority.file), **text)
         foreign = dict(zip(mine, other.issue("client"), strict=True))
         expired = dict(zip(mine, authority.issue("late", expired=True), strict=True))
         for wrong in ({}, foreign, expired):
             with pytest.raises(Unreachable):
-                answers(server.address, tls_ca=authority.file, **wrong)
-        # Who was turned away harms nobody.
-        assert answers(server.address, tls_ca=authority.file, **mine)
+                is_answered(server.address, tls_ca=authority.file, **wrong)
+        # Refused clients do not affect others.
+        assert is_answered(server.address, tls_ca=authority.file, **mine)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_certificates_are_exchanged_under_load_and_a_bad_one_changes_nothing(
+def test_certificates_are_exchanged_under_load_and_an_invalid_one_changes_nothing(
     registry, authority, workers
 ):
     publish(registry)
     options = authority.serve_with()
     certificate, key = options[1], options[3]
     with ServerProcess(registry.root, *options, "--workers", str(workers)) as server:
-        first = shown(server, authority)
+        first = served_serial_number(server, authority)
         failed, calls = [], 0
         credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
 
-        def call_anew():
-            """Call over a connection of its own, as every call of this test is."""
+        def call_once():
+            """Call over a new connection."""
             nonlocal calls
             options = [("grpc.use_local_subchannel_pool", 1)]
             with grpc.secure_channel(server.address, credentials, options) as channel:
@@ -176,42 +174,42 @@ def test_certificates_are_exchanged_under_load_and_a_bad_one_changes_nothing(
                 except grpc.RpcError as error:
                     failed.append(error)
 
-        # A key that is not the certificate's, as in the middle of an exchange.
+        # The key does not belong to the certificate, as in the middle of an exchange.
         new_certificate, new_key = authority.issue("new")
         shutil.copy(new_certificate, certificate)
         for _ in range(20_000):
-            call_anew()
-            if any(line["event"] == "not reloaded" for line in server.log()):
+            call_once()
+            if any(line["event"] == "files not reloaded" for line in server.log()):
                 break
-        server.logged("not reloaded")
-        assert shown(server, authority) == first
+        server.logged("files not reloaded")
+        assert served_serial_number(server, authority) == first
         shutil.copy(new_key, key)
         for _ in range(2000):
-            call_anew()
-            if shown(server, authority) != first:
+            call_once()
+            if served_serial_number(server, authority) != first:
                 break
-        assert shown(server, authority) != first or workers > 1
-        server.logged("reloaded")
+        assert served_serial_number(server, authority) != first or workers > 1
+        server.logged("files reloaded")
         for _ in range(50):
-            call_anew()
+            call_once()
         assert not failed
         assert calls > 50
 
 
-def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(registry, tmp_path):
+def test_calls_need_a_token_of_the_file_and_health_checks_do_not(registry, tmp_path):
     publish(registry)
     tokens, mine, wrong = (tmp_path / name for name in ("tokens", "mine", "wrong"))
     tokens.write_text("\ufeff# two services\nsesame\n\n  other-one  \n")
     mine.write_text("other-one\n")
     wrong.write_text("sesame-street\n")
     with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
-        assert answers(server.address, token_file=mine)
-        assert answers(server.address, token_file=str(mine))
-        assert answers(server.address, token_file=tokens)
+        assert is_answered(server.address, token_file=mine)
+        assert is_answered(server.address, token_file=str(mine))
+        assert is_answered(server.address, token_file=tokens)
         with pytest.raises(Unauthenticated, match="not one that this server accepts"):
-            answers(server.address, token_file=wrong)
+            is_answered(server.address, token_file=wrong)
         with pytest.raises(Unauthenticated, match="Send the metadata 'authorization: Bearer TOK"):
-            answers(server.address)
+            is_answered(server.address)
         for value in ("sesame", "Basic sesame", "Bearer", "Bearer ", "Bearer é"):
             error = refused(
                 server.stub.Classify,
@@ -222,7 +220,7 @@ def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(
         # The scheme's case does not matter: RFC 9110, section 11.1.
         assert server.stub.Classify(POINT, metadata=(("authorization", "bearer sesame"),))
         assert quadnet("health", "--port", server.port).returncode == 0
-        # Nor does reflection tell strangers what there is.
+        # Reflection needs a token, too.
         reflect = server.channel.stream_stream(
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
         )
@@ -234,7 +232,7 @@ def test_only_calls_with_a_token_of_the_file_are_answered_and_health_needs_none(
         assert "sesame" not in str(server.log())
 
 
-def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_locks_nobody_out(
+def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_changes_nothing(
     registry, tmp_path
 ):
     publish(registry)
@@ -250,7 +248,6 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_locks_nobody_o
         return True
 
     def until_logged(event, n=1):
-        # The file is looked at when a call comes in.
         for _ in range(100_000):
             accepted("old")
             if sum(line["event"] == event for line in server.log()) >= n:
@@ -260,16 +257,16 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_locks_nobody_o
     with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
         assert accepted("old")
         tokens.write_text("")
-        until_logged("not reloaded")
+        until_logged("files not reloaded")
         assert accepted("old")
         new = tmp_path / "new"
         new.write_text("new\n")
         new.replace(tokens)
-        until_logged("reloaded")
+        until_logged("files reloaded")
         assert accepted("new")
         assert not accepted("old")
         tokens.unlink()
-        until_logged("not reloaded", 2)
+        until_logged("files not reloaded", 2)
         assert accepted("new")
 
 
@@ -291,7 +288,7 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_locks_nobody_o
         (("--token-file", "foreign"), "has a token in line 2 that no call can bring: expected vis"),
     ],
 )
-def test_a_file_that_is_no_good_is_said_before_anything_is_served(
+def test_an_invalid_file_is_reported_before_the_server_starts(
     registry, authority, tmp_path, options, message
 ):
     (tmp_path / "text").write_text("a text")
@@ -308,7 +305,7 @@ def test_a_file_that_is_no_good_is_said_before_anything_is_served(
     assert done.stderr.count("\n") == 1
 
 
-def test_the_client_says_which_file_is_no_good(tmp_path):
+def test_the_client_reports_an_invalid_file(tmp_path):
     with pytest.raises(FileUnusable, match="cannot be read"):
         QuadrantClient(tls_ca=tmp_path / "none")
     done = quadnet("health", "--tls-client-cert", "c.pem")
@@ -324,7 +321,7 @@ def test_the_client_says_which_file_is_no_good(tmp_path):
         (("tls_ca", "tls_client_key"), "--tls-client-cert and --tls-client-key, got only one"),
     ],
 )
-def test_a_client_that_has_something_to_show_never_connects_in_plain_text(
+def test_a_client_with_a_certificate_never_connects_without_tls(
     authority, tmp_path, given, message
 ):
     certificate, key = authority.issue("client")
@@ -334,21 +331,21 @@ def test_a_client_that_has_something_to_show_never_connects_in_plain_text(
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigurationError, match=message):
-            answers(address, token_file=token, **{name: files[name] for name in given})
-        # Nobody has so much as knocked.
+            is_answered(address, token_file=token, **{name: files[name] for name in given})
+        # There was no connection attempt.
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
 
 
-def test_listening_to_the_world_without_tls_is_warned_of(registry):
+def test_a_public_address_without_tls_is_warned_about(registry):
     publish(registry)
     with ServerProcess(registry.root, "--host", "0.0.0.0") as server:
         warning = server.logged("no TLS: others on the network can read and change what is sent")
         assert warning["level"] == "warning"
 
 
-def test_openssl_agrees_that_the_server_speaks_http2_over_tls(registry, authority):
+def test_openssl_connects_with_http2_over_tls(registry, authority):
     publish(registry)
     with ServerProcess(registry.root, *authority.serve_with()) as server:
         done = subprocess.run(
@@ -359,7 +356,7 @@ def test_openssl_agrees_that_the_server_speaks_http2_over_tls(registry, authorit
     assert b"Verification: OK" in done.stderr + done.stdout
 
 
-def test_a_token_file_that_does_not_answer_holds_up_no_call(registry, tmp_path):
+def test_a_hanging_token_file_delays_no_call(registry, tmp_path):
     publish(registry)
     tokens = tmp_path / "tokens"
     tokens.write_text("sesame\n")
@@ -383,11 +380,11 @@ def test_a_token_file_that_does_not_answer_holds_up_no_call(registry, tmp_path):
         for _ in range(20):
             assert server.stub.Classify(POINT, timeout=30, metadata=metadata).model.version == 1
         os.close(writers.pop())
-        server.logged("not reloaded")
+        server.logged("files not reloaded")
         assert server.stop()[0] == 0
 
 
-def test_many_handshakes_at_once_do_not_end_the_server(registry, authority):
+def test_many_concurrent_handshakes_do_not_crash_the_server(registry, authority):
     publish(registry)
     context = ssl.create_default_context(cafile=authority.file)
     context.set_alpn_protocols(["h2"])
@@ -402,5 +399,5 @@ def test_many_handshakes_at_once_do_not_end_the_server(registry, authority):
 
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(shake, range(2000)))
-        assert answers(server.address, tls_ca=authority.file)
+        assert is_answered(server.address, tls_ca=authority.file)
         assert server.stop()[0] == 0

@@ -1,6 +1,6 @@
 """A server that stops under load ends every call with OK or UNAVAILABLE, in every configuration.
 
-Clients call in a closed loop and retry nothing. Each configuration is stopped several times; the
+Clients call in a closed loop and do not retry. Each configuration is stopped several times; the
 servers of one configuration run at the same time.
 """
 
@@ -30,7 +30,7 @@ AT_ONCE = 3
 
 
 def stop_under_load(registry, stops, kind, *, options, **load_options):
-    """Stop servers under load; count the calls by status, and what the others said."""
+    """Stop servers under load; count the calls by status, and the details of unexpected errors."""
     ended, unexpected = Counter(), Counter()
     for first in range(0, stops, AT_ONCE):
         with ExitStack() as running:
@@ -80,7 +80,7 @@ def test_no_call_is_lost(
         connections=connections,
         leave=leave,
     )
-    # For a table of the long form: pytest -m long -k test_drain --junitxml=FILE
+    # For a table of the long test: pytest -m long -k test_drain --junitxml=FILE
     record_property("ended", ", ".join(f"{code.name} {n}" for code, n in ended.most_common()))
     assert ended[OK] >= 50 * stops
     assert set(ended) <= {OK, UNAVAILABLE}, unexpected

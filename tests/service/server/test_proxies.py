@@ -1,4 +1,4 @@
-"""What callers see through a proxy."""
+"""What callers see behind a proxy."""
 
 import time
 
@@ -16,7 +16,7 @@ TOKEN = (("authorization", "Bearer sesame"),)
 
 
 def statuses(address, *, metadata=()):
-    """Return what calls of several sizes end with, each on a connection of its own."""
+    """Return the statuses of calls of several sizes, each on a new connection."""
     found = set()
     for size in SIZES:
         request = pb.ClassifyRequest(x=[0.5] * size, y=[0.5] * size).SerializeToString()
@@ -35,7 +35,9 @@ def tokens(tmp_path):
     return ("--token-file", str(file))
 
 
-def test_callers_behind_haproxy_see_why_a_large_call_is_refused_early(registry, tmp_path, tokens):
+def test_callers_behind_haproxy_see_the_status_of_a_call_that_is_refused_before_it_is_read(
+    registry, tmp_path, tokens
+):
     publish(registry)
     with (
         ServerProcess(registry.root, *tokens) as server,
@@ -59,7 +61,7 @@ def test_callers_behind_haproxy_see_why_a_large_call_is_refused_early(registry, 
         assert statuses(front) == {"UNAVAILABLE"}
 
 
-def test_refused_calls_that_send_nothing_are_refused_all_the_same(registry, tokens):
+def test_refused_calls_that_send_no_message_still_get_their_status(registry, tokens):
     publish(registry)
     with ServerProcess(registry.root, *tokens, "--max-calls", "1") as server:
         connections = [RawConnection(server.address) for _ in range(5)]
@@ -67,11 +69,11 @@ def test_refused_calls_that_send_nothing_are_refused_all_the_same(registry, toke
         calls = [(connection, connection.begin_half()) for connection in connections]
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED.value[0]
         assert [each.status(stream) for each, stream in calls] == [unauthenticated] * 5
-        # Not one after another, and not for as long as they like.
+        # The server does not wait for their messages one after another, or without limit.
         assert time.monotonic() - started < 30
         for connection in connections:
             connection.__exit__()
-        # Nor did they hold the only slot, or leave anything but their lines in the log.
+        # They hold no slot, and leave only their lines in the log.
         request = pb.ClassifyRequest(x=[1], y=[1])
         assert server.stub.Classify(request, timeout=20, metadata=TOKEN).model.version == 1
         server.calls(6)

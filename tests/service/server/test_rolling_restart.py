@@ -1,4 +1,4 @@
-"""Two servers behind a proxy are restarted one after the other, while clients call."""
+"""Two servers behind a proxy are restarted one after the other, under load."""
 
 import signal
 
@@ -15,7 +15,7 @@ REQUEST = pb.ClassifyRequest(x=[0.5] * 200, y=[0.5] * 200)
 
 
 def restart_each(registry, servers, load, *options):
-    """Stop each server and start it again on its port; wait until it has calls to answer."""
+    """Stop each server and start it again on its port; wait until it answers calls."""
     for i, server in enumerate(servers):
         load.wait_for(100, beyond=len(load.outcomes))
         server.process.send_signal(signal.SIGTERM)
@@ -44,7 +44,7 @@ def roll(registry, start_proxy, *options):
     return {outcome.code for outcome in load.outcomes[begun:]}
 
 
-def test_no_call_fails_behind_haproxy_that_checks_health(registry, tmp_path):
+def test_no_call_fails_behind_haproxy_with_health_checks(registry, tmp_path):
     codes = roll(
         registry,
         lambda *addresses: proxies.haproxy(*addresses, folder=tmp_path, checks_health=True),
@@ -56,7 +56,7 @@ def test_no_call_fails_behind_haproxy_that_checks_health(registry, tmp_path):
 
 @pytest.mark.parametrize("proxy", [proxies.haproxy, proxies.nginx])
 @pytest.mark.parametrize("delay", ["0", "2"])
-def test_no_call_is_lost_behind_a_proxy_that_checks_nothing(registry, tmp_path, proxy, delay):
+def test_no_call_is_lost_behind_a_proxy_without_health_checks(registry, tmp_path, proxy, delay):
     codes = roll(
         registry,
         lambda *addresses: proxy(*addresses, folder=tmp_path),

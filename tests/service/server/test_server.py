@@ -1,4 +1,4 @@
-"""The life of a server, in a process of its own: starting, swapping versions, stopping."""
+"""The life of a server process: starting, swapping versions, stopping."""
 
 import shutil
 import signal
@@ -19,7 +19,7 @@ def version_served(server):
     return server.stub.Classify(pb.ClassifyRequest()).model.version
 
 
-def test_a_cold_server_begins_to_serve_when_something_is_published(registry):
+def test_a_server_on_an_empty_registry_serves_once_a_version_is_published(registry):
     with ServerProcess(registry.root, "--poll", "0.05") as server:
         assert "NOT_SERVING: There is no model 'quadrants'" in server.announcement[0]
         watch = health_pb2_grpc.HealthStub(server.channel).Watch(
@@ -46,9 +46,7 @@ def test_a_cold_server_begins_to_serve_when_something_is_published(registry):
         ("model", "quadrants:7", "should match pattern"),
     ],
 )
-def test_what_cannot_be_a_name_is_refused_before_anything_is_started(
-    registry, verb, name, value, expected
-):
+def test_an_invalid_name_is_refused_before_the_server_starts(registry, verb, name, value, expected):
     where = ("--registry", registry.root, "--port", 0)
     by_flag = quadnet(verb, *where, f"--{name}", value)
     by_variable = quadnet(verb, *where, env={f"QUADNET_{name.upper()}": value})
@@ -73,7 +71,7 @@ def test_what_cannot_be_a_name_is_refused_before_anything_is_started(
     ],
 )
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_alias_or_model_that_is_missing_at_the_start_is_named_and_waited_for(
+def test_the_server_names_a_missing_alias_or_model_and_waits_for_it(
     registry, options, reason, workers
 ):
     publish(registry)
@@ -112,14 +110,14 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
         weights.write_bytes(content)
-        # By hand, because the registry refuses to point an alias at a version that is corrupt.
+        # By hand, because the registry refuses to point an alias at a corrupt version.
         point_champion_by_hand(registry, 3)
-        # The log's line says that the server has tried.
+        # The log line shows that the server has tried to load it.
         line = server.logged("served version not updated")
         assert "3 of model 'quadrants' must not be used: weights.safetensors" in line["reason"]
         assert version_served(server) == 1
 
-        # Nor does a log of aliases that cannot be read.
+        # An unreadable alias log changes nothing either.
         generation = append_aliases_by_hand(registry, b"{")
         line = server.logged("served version not updated", 2)
         assert f"{generation:08d}.json cannot be read" in line["reason"]
@@ -135,7 +133,7 @@ def test_the_alias_is_followed_and_a_bad_version_never_replaces_a_good_one(regis
         assert code == 0
 
 
-def test_a_registry_made_anew_is_followed_though_the_number_is_the_same(registry):
+def test_a_recreated_registry_is_followed_although_the_version_number_is_the_same(registry):
     publish(registry)
     with ServerProcess(registry.root, "--poll", "0.05") as server:
         numbered = pb.ClassifyRequest(model=pb.ModelRef(version=1))
@@ -143,12 +141,12 @@ def test_a_registry_made_anew_is_followed_though_the_number_is_the_same(registry
         shutil.rmtree(registry.root)
         second = publish(registry, scale=2.0).digest
         until(lambda: server.stub.Classify(pb.ClassifyRequest()).model.digest == second)
-        # The default is followed first, the others a moment later.
+        # The default version is refreshed first, the others a moment later.
         until(lambda: server.stub.Classify(numbered).model.digest == second)
         assert second != first
 
 
-def test_a_corrupt_version_is_logged_and_the_old_one_goes_on(registry):
+def test_a_corrupt_version_is_refused_and_the_served_one_stays(registry):
     publish(registry)
     publish(registry, scale=2.0, alias="")
     (registry.root / "models/quadrants/versions/000002/weights.safetensors").write_bytes(b"x" * 400)
@@ -171,7 +169,7 @@ def test_a_signal_stops_the_server_with_code_0(registry, number):
         assert sorted(line["event"] for line in log) == ["call", "stopping", "version live"]
 
 
-def test_a_burst_of_signals_stops_it_once(registry):
+def test_a_burst_of_signals_stops_the_server_once(registry):
     publish(registry)
     with ServerProcess(registry.root) as server:
         for _ in range(50):
@@ -181,7 +179,7 @@ def test_a_burst_of_signals_stops_it_once(registry):
         assert [line["event"] for line in server.log()].count("stopping") == 1
 
 
-def test_one_who_watches_health_does_not_hold_up_the_end(registry):
+def test_a_health_watch_does_not_delay_the_stop(registry):
     publish(registry)
     with ServerProcess(registry.root, "--grace", "3600") as server:
         watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
@@ -205,13 +203,13 @@ def test_calls_accepted_before_the_signal_are_answered(registry):
                 assert len(call.result().quadrants) == len(X)
                 answered += 1
             except grpc.RpcError as error:
-                # Only a call that the server had not yet accepted may be turned away.
+                # Only a call that the server had not yet accepted may be refused.
                 assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert answered >= 1
         assert server.process.wait(30) == 0
 
 
-def test_while_draining_the_server_answers_and_says_not_serving(registry):
+def test_while_draining_the_server_answers_and_reports_not_serving(registry):
     publish(registry)
     with ServerProcess(registry.root, "--drain-delay", "30") as server:
         watch = health_pb2_grpc.HealthStub(server.channel).Watch(
@@ -227,7 +225,7 @@ def test_while_draining_the_server_answers_and_says_not_serving(registry):
         assert code == 0
 
 
-def test_a_client_that_keeps_an_idle_connection_alive_is_not_sent_away(registry):
+def test_keepalive_pings_of_an_idle_client_do_not_end_its_connection(registry):
     publish(registry)
     options = [("grpc.keepalive_time_ms", 1200), ("grpc.keepalive_permit_without_calls", 1)]
     left = threading.Event()
@@ -240,5 +238,5 @@ def test_a_client_that_keeps_an_idle_connection_alive_is_not_sent_away(registry)
         channel.subscribe(lambda state: state is grpc.ChannelConnectivity.IDLE and left.set())
         grpc.channel_ready_future(channel).result(20)
         left.clear()
-        # The third ping too many would end the connection.
+        # The third excess ping would end the connection.
         assert not left.wait(6)

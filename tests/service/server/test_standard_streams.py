@@ -1,4 +1,4 @@
-"""Servers whose standard streams are closed, full, or have no reader: they serve and stop alike."""
+"""Servers whose standard streams are closed, full, or without a reader still serve and stop."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service.net import address
+from service.net.address import reserve_port
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
 from tests.support.exact_models import publish
@@ -21,7 +21,7 @@ POINTS = pb.ClassifyRequest(x=[1, 2, 3], y=[1, 2, 3])
 
 
 def free_port():
-    with address.reserved("127.0.0.1", 0) as port:
+    with reserve_port("127.0.0.1", 0) as port:
         return port
 
 
@@ -35,15 +35,15 @@ def answers(stub):
     try:
         answer = stub.Classify(POINTS, timeout=120, wait_for_ready=True)
     except grpc.RpcError as error:
-        # It listens before it has loaded a version.
+        # The server listens before it has loaded a version.
         assert error.code() is grpc.StatusCode.UNAVAILABLE, error
         return False
     return list(answer.quadrants) == [pb.QUADRANT_I] * 3
 
 
 @contextmanager
-def a_full_pipe():
-    """Give the end to write to of a pipe that is full and stays so."""
+def full_pipe():
+    """Yield the writing end of a pipe that stays full."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
@@ -58,8 +58,8 @@ def a_full_pipe():
 
 
 @contextmanager
-def a_pipe_that_nobody_reads():
-    """Give the end to write to of a pipe whose other end is closed."""
+def pipe_without_reader():
+    """Yield the writing end of a pipe whose reading end is closed."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as file:
@@ -67,8 +67,8 @@ def a_pipe_that_nobody_reads():
 
 
 @contextmanager
-def a_non_blocking_pipe():
-    """Give the end to write to of a pipe that its other users have made non-blocking."""
+def non_blocking_pipe():
+    """Yield the writing end of a non-blocking pipe."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0) as file:
@@ -78,7 +78,7 @@ def a_non_blocking_pipe():
 VERBS = {
     "serve": ("serve",),
     "workers": ("serve", "--workers", "2"),
-    # Trains first, and prints what came of it.
+    # Trains first, and prints the result.
     "up": ("up", "--page-port", "0"),
     "playground": ("playground",),
 }
@@ -86,7 +86,7 @@ VERBS = {
 
 @contextmanager
 def started(verb, registry, *, redirection="", **streams):
-    """Start the verb under a shell's redirection, and wait until it answers; give the process."""
+    """Start the verb with a shell redirection, wait until it answers, and yield the process."""
     port = free_port()
     option = "--page-port" if verb == "playground" else "--port"
     words = [*QUADNET, *VERBS[verb], option, str(port)]
@@ -98,7 +98,7 @@ def started(verb, registry, *, redirection="", **streams):
             if verb == "playground":
                 until(lambda: process.poll() is not None or pages_answer(port), seconds=120)
             else:
-                # gRPC by itself would try again ever more rarely.
+                # Without this option, gRPC would retry less and less often.
                 options = [("grpc.max_reconnect_backoff_ms", 500)]
                 with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
                     stub = quadrant_pb2_grpc.QuadrantServiceStub(channel)
@@ -120,30 +120,30 @@ def stop(process):
     ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>&1"],
 )
 @pytest.mark.parametrize("verb", VERBS)
-def test_it_serves_and_stops_whatever_its_streams_are(registry, verb, redirection):
+def test_a_server_with_closed_or_full_streams_serves_and_stops(registry, verb, redirection):
     if verb != "up":
         publish(registry)
     with started(verb, registry, redirection=redirection) as process:
-        # The streams that were closed are open: no socket of ours has got their numbers.
+        # The closed streams were reopened: no socket has got their file descriptors.
         targets = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
         assert not [target for target in targets if target.startswith("socket")]
         assert stop(process) == 0
 
 
-@pytest.mark.parametrize("pipe", [a_full_pipe, a_pipe_that_nobody_reads])
+@pytest.mark.parametrize("pipe", [full_pipe, pipe_without_reader])
 @pytest.mark.parametrize("verb", VERBS)
-def test_it_serves_and_stops_whoever_reads_what_it_says(registry, verb, pipe):
+def test_a_server_whose_output_is_not_read_serves_and_stops(registry, verb, pipe):
     if verb != "up":
         publish(registry)
     with pipe() as file, started(verb, registry, stdout=file, stderr=file) as process:
         assert stop(process) == 0
 
 
-def test_a_server_that_cannot_say_why_it_ends_ends(registry):
+def test_a_server_that_cannot_print_its_error_still_ends(registry):
     publish(registry)
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        a_full_pipe() as file,
+        full_pipe() as file,
     ):
         port = taken.getsockname()[1]
         command = [*QUADNET, "serve", "--registry", registry.root, "--port", str(port)]
@@ -151,9 +151,9 @@ def test_a_server_that_cannot_say_why_it_ends_ends(registry):
     assert done.returncode == 1
 
 
-def test_what_is_said_arrives_whole_through_a_non_blocking_pipe(registry):
+def test_log_lines_arrive_complete_through_a_non_blocking_pipe(registry):
     publish(registry)
-    with a_non_blocking_pipe() as file, started("serve", registry, stderr=file) as process:
+    with non_blocking_pipe() as file, started("serve", registry, stderr=file) as process:
         reader = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_NONBLOCK)
         with closing(os.fdopen(reader, "rb", buffering=0)) as log:
             assert stop(process) == 0
@@ -162,8 +162,8 @@ def test_what_is_said_arrives_whole_through_a_non_blocking_pipe(registry):
     assert b'"event": "call"' in b"".join(lines)
 
 
-def test_an_answer_that_cannot_be_written_is_a_failure(registry):
-    """An answer is no courtesy: the command must not end as if it had been given."""
+def test_a_command_whose_output_cannot_be_written_fails(registry):
+    """Unlike log lines, the output of a command is required: the exit code must not be 0."""
     publish(registry)
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("wb") as full:

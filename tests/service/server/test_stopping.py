@@ -1,4 +1,4 @@
-"""Servers stop under load: whatever was accepted is answered, and retries hide the rest."""
+"""Servers stop under load: accepted calls are answered, and clients' retries hide the rest."""
 
 import signal
 import socket
@@ -21,8 +21,8 @@ POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
 LARGE = pb.ClassifyRequest(x=POINTS[0], y=POINTS[1])
 
 
-# The command, with a step on the way to listening that takes until the signal comes; a minute at
-# most, so that nothing is left behind if that ends nothing.
+# The command, with a function that blocks before the server listens until a signal arrives. It
+# blocks for at most a minute, so that no process is left if the signal does not end it.
 HALTING = """
 import time
 from quadnet.cli import main as cli
@@ -41,9 +41,13 @@ cli.main()
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("workers", "step"),
-    [("1", "logs.configure"), ("1", "address.check_free"), ("2", "logs.configure")],
+    [
+        ("1", "logs.configure_logging"),
+        ("1", "address.check_port_is_free"),
+        ("2", "logs.configure_logging"),
+    ],
 )
-def test_a_signal_before_the_server_listens_ends_it_in_peace(registry, workers, step, number):
+def test_a_signal_before_the_server_listens_ends_it_silently(registry, workers, step, number):
     words = ["serve", "--registry", registry.root, "--port", "0", "--workers", workers]
     with subprocess.Popen(
         [sys.executable, "-c", HALTING.format(step=step), *words],
@@ -59,9 +63,7 @@ def test_a_signal_before_the_server_listens_ends_it_in_peace(registry, workers, 
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("request_", [SMALL, LARGE], ids=["small", "large"])
-def test_no_call_that_was_accepted_fails_when_the_server_is_told_to_stop(
-    registry, workers, request_
-):
+def test_no_accepted_call_fails_when_the_server_stops(registry, workers, request_):
     publish(registry)
     in_flight = 32 if request_ is SMALL else 8
     with (
@@ -70,22 +72,19 @@ def test_no_call_that_was_accepted_fails_when_the_server_is_told_to_stop(
     ):
         load.wait_for(2 * in_flight)
         code, out, log = server.stop()
-        # A call to a server that is gone fails at once.
+        # A call to a stopped server fails at once.
         load.wait_for(in_flight, beyond=len(load.outcomes))
     assert (code, out) == (0, "Stopped.\n")
-    # What the server had begun with it has also finished, and the caller has got it. Others were
-    # turned away: by the server, or at the very end by gRPC.
+    # Every call that the server had started has ended, and its caller has the answer. Others were
+    # refused: by the server, or at the very end by gRPC.
     calls = [line["status"] for line in log if line["event"] == "call"]
     assert set(calls) <= {"OK", "UNAVAILABLE"}
     assert calls.count("OK") == len(load.outcomes) - len(load.failed)
-    turned_away = {each.code for each in load.failed}
-    assert turned_away <= {grpc.StatusCode.UNAVAILABLE}
+    assert {each.code for each in load.failed} <= {grpc.StatusCode.UNAVAILABLE}
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_clients_with_the_shipped_retries_see_no_failure_while_one_of_two_servers_stops(
-    registry, workers
-):
+def test_clients_with_our_retries_see_no_failure_while_one_of_two_servers_stops(registry, workers):
     publish(registry)
     with (
         ServerProcess(registry.root, "--workers", str(workers)) as leaving,
@@ -101,7 +100,7 @@ def test_clients_with_the_shipped_retries_see_no_failure_while_one_of_two_server
     assert sum(line["event"] == "call" for line in log) > 100
 
 
-def test_clients_with_the_shipped_retries_outlive_the_restart_of_the_only_server(registry):
+def test_clients_with_our_retries_survive_a_restart_of_the_only_server(registry):
     publish(registry)
     with (
         ServerProcess(registry.root) as first,
@@ -109,7 +108,7 @@ def test_clients_with_the_shipped_retries_outlive_the_restart_of_the_only_server
     ):
         load.wait_for(16)
         assert first.stop()[0] == 0
-        # In this process: it is there at once, however busy the machine.
+        # In this process, so that it starts quickly however busy the machine is.
         with served_here(registry, (), port=int(first.port)):
             load.wait_for(100, beyond=len(load.outcomes))
             load.stop()
@@ -133,14 +132,14 @@ def test_a_second_signal_ends_all_waiting(registry, workers):
     assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_what_is_not_done_when_the_grace_is_over_is_cut_off(registry):
+def test_calls_that_outlast_the_grace_period_are_cut_off(registry):
     publish(registry)
     with ServerProcess(registry.root, "--grace", "0.2") as server:
         with unread_stream(server) as stream:
             code, _, _ = server.stop()
             with pytest.raises(grpc.RpcError) as cut:
                 list(stream)
-        assert server.logged("cut off")["calls"] == 1
+        assert server.logged("calls cut off")["calls"] == 1
     assert code == 0
     assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
 
@@ -148,7 +147,7 @@ def test_what_is_not_done_when_the_grace_is_over_is_cut_off(registry):
 STOPPING = "The server is stopping. Call another one, or call again in a moment."
 
 
-def test_while_a_call_is_finished_new_ones_are_refused_with_the_reason(registry):
+def test_while_a_call_finishes_new_ones_are_refused_with_the_reason(registry):
     publish(registry)
     with ServerProcess(registry.root) as server, unread_stream(server) as stream:
         assert server.stub.Classify(SMALL, timeout=30).model.version == 1
@@ -158,7 +157,7 @@ def test_while_a_call_is_finished_new_ones_are_refused_with_the_reason(registry)
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert error.details() == STOPPING
         assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
-        # The call that was in progress is answered, and its stream ended between two messages.
+        # The message in progress is answered, and the stream ends before the next one.
         assert len(next(stream).quadrants) == 500_000
         with pytest.raises(grpc.RpcError) as ended:
             next(stream)
@@ -166,7 +165,7 @@ def test_while_a_call_is_finished_new_ones_are_refused_with_the_reason(registry)
         assert server.process.wait(60) == 0
 
 
-def test_calls_that_wait_for_their_callers_do_not_hold_up_the_end(registry):
+def test_calls_that_wait_for_their_callers_do_not_delay_the_stop(registry):
     publish(registry)
     options = ("--grace", "3600", "--max-calls", "64")
     with (
@@ -174,7 +173,7 @@ def test_calls_that_wait_for_their_callers_do_not_hold_up_the_end(registry):
         ExitStack() as opened,
         RawConnection(server.address) as unfinished,
     ):
-        # One more would have to make room: the limit is sixteen times --max-calls.
+        # All of them may wait: the limit is sixteen times --max-calls.
         streams = [opened.enter_context(open_stream(server)) for _ in range(100)]
         for _ in range(64):
             unfinished.begin_half()
@@ -191,7 +190,7 @@ def test_calls_that_wait_for_their_callers_do_not_hold_up_the_end(registry):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_hangup_of_the_terminal_stops_the_server_too(registry, workers):
+def test_sighup_stops_the_server_too(registry, workers):
     publish(registry)
     with ServerProcess(registry.root, "--workers", workers) as server:
         assert server.stub.Classify(SMALL, timeout=30).model.version == 1
@@ -199,7 +198,7 @@ def test_a_hangup_of_the_terminal_stops_the_server_too(registry, workers):
     assert (code, out) == (0, "Stopped.\n")
 
 
-def test_a_server_started_with_nohup_ignores_hangups(registry):
+def test_a_server_started_with_nohup_ignores_sighup(registry):
     publish(registry)
     with ServerProcess(registry.root, before=("nohup",)) as server:
         server.process.send_signal(signal.SIGHUP)
@@ -207,7 +206,7 @@ def test_a_server_started_with_nohup_ignores_hangups(registry):
         assert server.stop()[0] == 0
 
 
-def test_calls_that_are_refused_do_not_hold_up_the_end(registry):
+def test_refused_calls_do_not_delay_the_stop(registry):
     publish(registry)
     wrong = pb.ClassifyRequest(x=[1, 2], y=[1])
     with (
@@ -218,14 +217,14 @@ def test_calls_that_are_refused_do_not_hold_up_the_end(registry):
         assert server.stop()[0] == 0
 
 
-def test_a_connection_that_says_nothing_does_not_hold_up_the_end(registry):
+def test_a_silent_connection_does_not_delay_the_stop(registry):
     publish(registry)
     with (
         ServerProcess(registry.root, "--grace", "3600") as server,
         socket.create_connection(("127.0.0.1", int(server.port))),
     ):
-        # Whatever was connected before has been accepted when this is answered.
+        # When this is answered, earlier connections have been accepted.
         assert server.stub.Classify(SMALL, timeout=10).model.version == 1
         server.process.send_signal(signal.SIGTERM)
-        # gRPC itself would wait for a first word for 20 seconds.
+        # gRPC itself would wait 20 seconds for the client's first bytes.
         assert server.process.wait(12) == 0

@@ -1,4 +1,4 @@
-"""Several workers on one port: spread, replaced, summed up, and stopped together."""
+"""Several workers on one port: connections spread, workers replaced, metrics combined, stop."""
 
 import asyncio
 import os
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.net import address
-from service.net.address import CannotListen
+from service.net.address import CannotListen, reserve_port
 from service.server import supervisor
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -24,12 +23,12 @@ REQUEST = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
 
 
 def children_of(pid):
-    """Return the processes that this one has started, from the kernel's own list."""
+    """Return the child processes of a process, from the kernel's list."""
     return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def gone(pid):
-    """Wait until the process has ended, at most for a while."""
+def has_ended(pid):
+    """Wait until the process has ended, for at most 20 seconds; return whether it has."""
     descriptor = os.pidfd_open(pid)
     try:
         return bool(select.select([descriptor], [], [], 20)[0])
@@ -38,7 +37,7 @@ def gone(pid):
 
 
 def supervise(registry, on_start, **settings):
-    """Be the supervisor of two workers: in this process, which signals then reach."""
+    """Run a supervisor of two workers in this process, which signals then reach."""
     settings = ServeSettings(registry=registry.root, port=0, workers=2, **settings)
 
     async def run():
@@ -49,12 +48,12 @@ def supervise(registry, on_start, **settings):
 
 
 def accepted_by(pid, port):
-    """Return how many connections to the port this process has, from the kernel's own tables."""
+    """Return how many connections to the port a process has, from the kernel's tables."""
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
             inodes.add(str(entry.readlink()))
-    # gRPC listens on IPv6 sockets, for IPv4 too.
+    # gRPC listens on IPv6 sockets, which accept IPv4 too.
     tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
     lines = [line.split() for table in tables for line in table.splitlines()[1:]]
     here = f"0100007F:{int(port):04X}"
@@ -65,14 +64,14 @@ def accepted_by(pid, port):
     )
 
 
-def test_new_connections_are_spread_and_the_metrics_are_of_all_workers(registry):
+def test_connections_are_spread_and_the_metrics_cover_all_workers(registry):
     publish(registry)
     options = ("--workers", "2", "--metrics-port", "0")
     with ServerProcess(registry.root, *options) as server:
         workers = children_of(server.process.pid)
         assert len(workers) == 2
         with Load(server.address, REQUEST, in_flight=32, connections=32, at_most=3000) as load:
-            # With 32 connections, that one worker gets none of them is a matter of 1 in 2**31.
+            # With 32 connections, the probability that one worker gets none is 1 in 2**31.
             until(lambda: all(accepted_by(worker, server.port) for worker in workers))
             load.wait_for_all(60)
         assert not load.failed
@@ -105,32 +104,32 @@ def test_a_worker_that_dies_is_replaced_and_the_others_answer(registry):
         assert second in workers
         assert first not in workers
         assert len(workers) == 2
-        # What was in flight in the one that was killed is lost; nothing else.
+        # Only the calls in flight in the killed worker are lost.
         assert len(load.failed) <= 16
         metrics = server.scrape()
         assert metrics["quadnet_worker_restarts_total",] == 1
         method = ("quadrant.v1.QuadrantService/Classify", "OK")
-        # What the dead one has counted counts.
+        # The counters of the dead worker are included.
         assert metrics["quadnet_calls_total", *method] >= counted["quadnet_calls_total", *method]
         assert server.stop()[0] == 0
 
 
-def test_one_that_dies_again_and_again_is_replaced_more_and_more_slowly(registry):
+def test_a_worker_that_dies_repeatedly_is_replaced_with_back_off(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2") as server:
-        # The log is a moment behind: who is killed before it has logged says nothing.
+        # A worker that is killed too early has not logged yet.
         server.logged("version live", 2)
         for n in range(1, 4):
             os.kill(children_of(server.process.pid)[-1], signal.SIGKILL)
             server.logged("worker died", n)
             server.logged("version live", 2 + n)
         pauses = [line["restarted_in"] for line in server.log() if line["event"] == "worker died"]
-        # However slowly: each of them died within the seconds after which it is a new case.
+        # Each of them died before the time after which the pause is reset.
         assert pauses == [0.1, 0.2, 0.4]
         assert server.stop()[0] == 0
 
 
-def test_a_worker_that_is_being_started_is_told_to_stop_too(registry, monkeypatch):
+def test_a_worker_that_is_being_started_is_stopped_too(registry, monkeypatch):
     publish(registry)
     workers = []
     start = asyncio.create_subprocess_exec
@@ -138,7 +137,7 @@ def test_a_worker_that_is_being_started_is_told_to_stop_too(registry, monkeypatc
     async def start_with_a_signal(*words, **options):
         workers.append(await start(*words, **options))
         if len(workers) == 3:
-            # It runs, and its supervisor does not yet know it.
+            # It runs, but its supervisor does not know it yet.
             os.kill(os.getpid(), signal.SIGTERM)
             await workers[1].wait()
         return workers[-1]
@@ -170,14 +169,14 @@ def test_a_signal_while_the_first_workers_are_starting_stops_them(registry):
         assert all(not Path(f"/proc/{worker}").exists() for worker in workers)
 
 
-def test_a_worker_that_does_not_heed_the_signal_is_killed(registry, monkeypatch):
+def test_a_worker_that_ignores_the_signal_is_killed(registry, monkeypatch):
     publish(registry)
     monkeypatch.setattr(supervisor, "_KILLED_AFTER", 1.0)
     workers = []
 
     def stop():
         workers.extend(children_of(os.getpid()))
-        # A process that is halted gets no signal but SIGKILL.
+        # A halted process handles no signal except SIGKILL.
         os.kill(workers[-1], signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -191,12 +190,12 @@ def test_workers_stop_when_their_supervisor_is_killed(registry):
     with ServerProcess(registry.root, "--workers", "2") as server:
         workers = children_of(server.process.pid)
         server.process.kill()
-        assert all(gone(worker) for worker in workers)
+        assert all(has_ended(worker) for worker in workers)
 
 
 @pytest.mark.parametrize("options", [(), ("--metrics-port", "0")], ids=["uncounted", "counted"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_no_server_needs_a_temporary_file(registry, tmp_path, workers, options):
+def test_a_server_creates_no_temporary_files(registry, tmp_path, workers, options):
     publish(registry)
     place = tmp_path / "temporary"
     place.mkdir()
@@ -204,7 +203,7 @@ def test_no_server_needs_a_temporary_file(registry, tmp_path, workers, options):
     with ServerProcess(registry.root, *options, env={"TMPDIR": str(place)}) as server:
         assert server.stub.Classify(REQUEST, timeout=10).model.version == 1
         assert not list(place.iterdir())
-        # Killed, its supervisor could sweep nothing up.
+        # A killed supervisor cleans nothing up.
         server.process.kill()
         server.process.wait(20)
     assert not list(place.iterdir())
@@ -212,7 +211,7 @@ def test_no_server_needs_a_temporary_file(registry, tmp_path, workers, options):
 
 @pytest.fixture
 def full_disk(tmp_path):
-    """Return a directory on a file system of its own that has no space left."""
+    """Return a directory on a separate file system without free space."""
     place = tmp_path / "full"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", place]
@@ -230,7 +229,7 @@ def full_disk(tmp_path):
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "PROMETHEUS_MULTIPROC_DIR"])
-def test_a_full_disk_does_not_stop_the_counting(registry, full_disk, variable):
+def test_metrics_work_on_a_full_disk(registry, full_disk, variable):
     publish(registry)
     options = ("--workers", "2", "--metrics-port", "0")
     with ServerProcess(registry.root, *options, env={variable: str(full_disk)}) as server:
@@ -246,9 +245,7 @@ def test_a_full_disk_does_not_stop_the_counting(registry, full_disk, variable):
 
 @pytest.mark.parametrize("variable", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_directory_for_metrics_in_the_environment_is_not_ours(
-    registry, tmp_path, workers, variable
-):
+def test_prometheus_variables_in_the_environment_are_ignored(registry, tmp_path, workers, variable):
     publish(registry)
     options = ("--workers", str(workers), "--metrics-port", "0")
     with ServerProcess(registry.root, *options, env={variable: str(tmp_path / "none")}) as server:
@@ -261,14 +258,14 @@ def test_a_directory_for_metrics_in_the_environment_is_not_ours(
     assert not [line for line in log if line.get("level") not in {"info", None}]
 
 
-def test_a_worker_that_does_not_answer_is_replaced(registry):
+def test_a_worker_that_does_not_respond_is_replaced(registry):
     publish(registry)
     options = ("--workers", "2", "--metrics-port", "0", "--worker-timeout", "10")
     with ServerProcess(registry.root, *options) as server:
         halted, other = children_of(server.process.pid)
         counted = server.scrape()
         os.kill(halted, signal.SIGSTOP)
-        assert server.logged("worker does not answer")["pid"] == halted
+        assert server.logged("worker does not respond")["pid"] == halted
         died = server.logged("worker died")
         assert (died["pid"], died["exit_code"]) == (halted, -signal.SIGKILL)
         server.logged("version live", 3)
@@ -277,7 +274,7 @@ def test_a_worker_that_does_not_answer_is_replaced(registry):
         assert other in workers
         assert halted not in workers
         assert len(workers) == 2
-        # Each of many connections is answered, whichever worker it reaches.
+        # Every connection is answered, whichever worker it reaches.
         with Load(server.address, REQUEST, in_flight=16, connections=16, at_most=200) as load:
             load.wait_for_all(60)
         assert not load.failed
@@ -285,13 +282,13 @@ def test_a_worker_that_does_not_answer_is_replaced(registry):
         assert server.stop()[0] == 0
 
 
-def test_a_worker_that_is_halted_for_less_than_the_limit_goes_on(registry):
+def test_a_worker_that_is_halted_for_less_than_the_limit_is_kept(registry):
     publish(registry)
     options = ("--workers", "2", "--metrics-port", "0", "--worker-timeout", "3600")
     with ServerProcess(registry.root, *options) as server:
         workers = children_of(server.process.pid)
         os.kill(workers[0], signal.SIGSTOP)
-        # Metrics are answered meanwhile, with what it had last reported.
+        # Metrics are still served, with the worker's last report.
         assert server.scrape()["quadnet_model_version", "champion", "quadrants"] == 1
         os.kill(workers[0], signal.SIGCONT)
         with Load(server.address, REQUEST, in_flight=16, connections=16, at_most=200) as load:
@@ -301,16 +298,16 @@ def test_a_worker_that_is_halted_for_less_than_the_limit_goes_on(registry):
         assert server.stop()[0] == 0
 
 
-def test_a_whole_server_that_was_halted_loses_no_worker(registry):
+def test_a_server_that_was_halted_as_a_whole_keeps_its_workers(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2", "--worker-timeout", "8") as server:
         workers = children_of(server.process.pid)
-        everyone = [server.process.pid, *workers]
-        for pid in everyone:
+        all_pids = [server.process.pid, *workers]
+        for pid in all_pids:
             os.kill(pid, signal.SIGSTOP)
-        # For longer than the limit, as in a container that is paused. No event tells that.
+        # For longer than the limit, as when a container is paused. There is no event to wait for.
         select.select([], [], [], 10)
-        for pid in everyone:
+        for pid in all_pids:
             os.kill(pid, signal.SIGCONT)
         with Load(server.address, REQUEST, in_flight=16, connections=16, at_most=200) as load:
             load.wait_for_all(60)
@@ -319,14 +316,14 @@ def test_a_whole_server_that_was_halted_loses_no_worker(registry):
         assert server.stop()[0] == 0
 
 
-def test_a_worker_for_which_the_system_has_no_room_is_replaced_later(registry):
+def test_a_worker_that_the_system_cannot_start_is_started_later(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2", "--metrics-port", "0") as server:
         server.logged("version live", 2)
         pid = server.process.pid
         first, _ = children_of(pid)
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        # No descriptor is free from now on.
+        # No file descriptor is free from now on.
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
         os.kill(first, signal.SIGKILL)
         failed = server.logged("worker not replaced", 2)
@@ -340,7 +337,7 @@ def test_a_worker_for_which_the_system_has_no_room_is_replaced_later(registry):
         assert server.stop()[0] == 0
 
 
-def test_workers_that_cannot_be_started_at_all_are_reported(registry):
+def test_an_error_is_reported_if_no_worker_can_be_started(registry):
     publish(registry)
     done = subprocess.run(
         ["prlimit", "--nofile=9", *QUADNET, "serve", "--registry", registry.root, "--port", "0",
@@ -353,7 +350,7 @@ def test_workers_that_cannot_be_started_at_all_are_reported(registry):
     assert "unexpected fault" not in done.stderr
 
 
-def test_a_second_server_cannot_take_a_share_of_the_port(registry):
+def test_a_second_server_cannot_share_the_port(registry):
     publish(registry)
     with ServerProcess(registry.root, "--workers", "2") as server:
         for workers in ("1", "2"):
@@ -364,9 +361,9 @@ def test_a_second_server_cannot_take_a_share_of_the_port(registry):
             assert f"127.0.0.1:{server.port} cannot be listened on: Address already" in done.stderr
 
 
-def test_of_two_servers_started_at_once_on_one_port_one_says_that_it_is_taken(registry):
+def test_of_two_servers_started_at_once_on_one_port_one_reports_that_it_is_taken(registry):
     publish(registry)
-    with address.reserved("127.0.0.1", 0) as port:
+    with reserve_port("127.0.0.1", 0) as port:
         pass
     words = [*QUADNET, "serve", "--registry", registry.root, "--port", str(port), "--workers", "2"]
     with ExitStack() as running:
@@ -377,7 +374,7 @@ def test_of_two_servers_started_at_once_on_one_port_one_says_that_it_is_taken(re
             )
             running.callback(server.kill)
             servers.append(server)
-        # The first line of one; the end of the other, which is none.
+        # One prints its first line; the other ends without output.
         lines = [server.stdout.readline() for server in servers]
         assert sorted(map(bool, lines)) == [False, True]
         for server, line in zip(servers, lines, strict=True):
@@ -388,19 +385,19 @@ def test_of_two_servers_started_at_once_on_one_port_one_says_that_it_is_taken(re
             assert (taken in log) == (not line)
 
 
-def test_a_port_that_is_held_cannot_be_held_again():
-    with address.reserved("127.0.0.1", 0) as port:
+def test_a_reserved_port_cannot_be_reserved_again():
+    with reserve_port("127.0.0.1", 0) as port:
         for host in ("127.0.0.1", "localhost"):
             with (
                 pytest.raises(CannotListen, match=f"{port} cannot be listened on: Address already"),
-                address.reserved(host, port),
+                reserve_port(host, port),
             ):
                 pass
-    with address.reserved("127.0.0.1", port) as again:
+    with reserve_port("127.0.0.1", port) as again:
         assert again == port
 
 
-def test_where_no_worker_can_begin_it_is_said_once_and_nothing_is_left(registry, tmp_path):
+def test_an_invalid_token_file_is_reported_without_a_traceback(registry, tmp_path):
     tokens = tmp_path / "tokens"
     tokens.write_text("# none yet\n")
     done = quadnet(
