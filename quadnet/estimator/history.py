@@ -10,6 +10,9 @@ from quadnet.types import FloatArray
 MAX_CURVE_LENGTH = 10_000
 """Epochs that the curves of a network trained by `partial_fit` keep."""
 
+_RENAMED = {"standing_still": "epochs_without_improvement"}
+"""Fields by their names in the states of release 0.1."""
+
 
 @dataclass
 class History:
@@ -42,7 +45,8 @@ class History:
     def from_dict(cls, values: dict[str, Any]) -> "History":
         """Return the record that `to_dict` was called on, with copies of its lists."""
         copied: dict[str, Any] = {
-            name: [*value] if isinstance(value, list) else value for name, value in values.items()
+            _RENAMED.get(name, name): [*value] if isinstance(value, list) else value
+            for name, value in values.items()
         }
         return cls(**copied)
 
