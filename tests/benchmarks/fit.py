@@ -1,6 +1,6 @@
 """How fast the estimator is: beside scikit-learn's MLP, and PyTorch if it is installed.
 
-    uv run python tests/benchmarks/fit.py
+    uv run --group dev python tests/benchmarks/fit.py
 
 Every workload is done by each in turn, five times over, on one BLAS thread, with the same
 parameters and the same number of updates; the medians are printed. A ratio above 1 says how many

@@ -1,6 +1,6 @@
 """What the page costs: how long one waits for it, and its memory and long tasks while it trains.
 
-    uv run python -m tests.benchmarks.page --minutes 10
+    uv run --group dev python -m tests.benchmarks.page --minutes 10
 
 A real server, the page in front of it and headless Chromium on the same machine. First it trains
 for so many minutes, a pass a frame and 15 frames a second; then four times are taken, each several

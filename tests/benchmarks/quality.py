@@ -1,6 +1,6 @@
 """How good the networks are: beside scikit-learn's MLP on the same rows and folds.
 
-uv run python tests/benchmarks/quality.py
+uv run --group dev python tests/benchmarks/quality.py
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How long it takes to publish a version and to load one, verified.
 
-    uv run python -m tests.benchmarks.registry
+    uv run --group dev python -m tests.benchmarks.registry
 
 Beside it, in the same turns and on the same directory, what others do with the same network and
 without any of the promises: `joblib.dump` and `load` of the estimator, `np.savez` and `load` of

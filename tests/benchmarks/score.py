@@ -1,6 +1,6 @@
 """How fast files are scored: beside pandas and scikit-learn's MLP doing the same job.
 
-    uv run python tests/benchmarks/score.py
+    uv run --group dev python tests/benchmarks/score.py
 
 Both read the same file, answer with the same network, and write all of its columns with label,
 certainty and version. They take turns on one BLAS thread, each run in a process of its own, so that

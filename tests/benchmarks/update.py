@@ -1,6 +1,6 @@
 """Where the time of one update goes: calls into NumPy, memory taken, and the share of BLAS.
 
-uv run python tests/benchmarks/update.py
+uv run --group dev python tests/benchmarks/update.py
 """
 
 import statistics

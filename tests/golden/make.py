@@ -1,6 +1,6 @@
 """Make the golden registry of a format: versions that must load for ever, and what they answer.
 
-    uv run python -m tests.golden.make
+    uv run --group dev python -m tests.golden.make
 
 replaces tests/golden/1. Once a release has published in a format, its golden files are never made
 again; see quadnet/registry/manifest.py. The answers do not come from Quadnet's network: the

@@ -1,6 +1,6 @@
 """Make the golden estimators: stored estimators that must load for ever, and their predictions.
 
-    uv run python -m tests.golden.make_estimators
+    uv run --group dev python -m tests.golden.make_estimators
 
 replaces the files of the newest release in tests/golden/estimators, those of earlier releases stay
 as these releases wrote them. The expected numbers do not come from Quadnet: network, gradient and

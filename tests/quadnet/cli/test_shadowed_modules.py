@@ -13,7 +13,7 @@ import pytest
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.pipeline.search.test_search import TOML
-from tests.service.server.test_workers import children_of, gone
+from tests.service.server.test_workers import children_of, has_ended
 from tests.support.exact_models import publish
 from tests.support.serving import SERVICE, ServerProcess
 
@@ -152,7 +152,7 @@ def test_the_page_ends_when_its_server_is_killed(registry):
     with ServerProcess(registry.root, "--page-port", "0", verb="up") as server:
         _, pid = page_of(server)
         server.process.kill()
-        assert gone(pid)
+        assert has_ended(pid)
 
 
 def test_a_signal_while_the_page_starts_ends_both(registry, tmp_path):

@@ -10,14 +10,14 @@ from sklearn.datasets import load_iris
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
-from quadnet.nn.losses import LOSS_PARAMETER
+from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import OptimizerSettings
 from quadnet.nn.parameters import Parameters
 from quadnet.nn.schedules import SCHEDULES
 from quadnet.nn.solvers import SOLVERS
 from service.playground import sandbox_request
-from tests.oracle import fit
-from tests.serving import ROOT
+from tests.support.oracle import fit
+from tests.support.serving import ROOT
 
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -111,7 +111,7 @@ SANDBOX = {
     "solver": set(sandbox_request.SANDBOX_SOLVERS),
     "activation": set(ACTIVATIONS),
     "loss": set(sandbox_request.LOSSES),
-    "init": set(sandbox_request.INITS),
+    "init": set(sandbox_request.CHOICES["init"]),
 }
 
 
@@ -149,7 +149,7 @@ def test_the_sandboxs_lists_are_those_of_the_tables(names, name):
         ("solver", SOLVERS),
         ("activation", ACTIVATIONS),
         ("learning_rate", SCHEDULES),
-        ("loss", LOSS_PARAMETER),
+        ("loss", LOSS_PARAMETERS),
         ("init", ["auto", *INITIALIZERS]),
     ],
 )
