@@ -29,13 +29,14 @@ MAX_SIDE = 160
 MAX_EPOCHS = 1_000_000
 
 LOSSES = {name: LOSS_PARAMETERS[name].several_classes for name in ("log_loss", "squared_error")}
-SANDBOX_SOLVERS = [name for name, solver in SOLVERS.items() if solver.makes_updates]
 _LINKS = {"softmax": "softmax_cross_entropy", "logistic": "sigmoid_squared_error"}
 
 CHOICES = {
     "activation": tuple(ACTIVATIONS),
     "loss": tuple(LOSSES),
     "init": ("auto", *INITIALIZERS),
+    # The others see all rows at once, and so have no updates to show.
+    "solver": tuple(name for name, solver in SOLVERS.items() if solver.makes_updates),
 }
 """The names that a field of a TrainRequest may have; the page offers these."""
 
@@ -102,7 +103,7 @@ def train_recipe(content: bytes) -> Recipe:
     _check_side(request.map_side)
     network = _network(request)
     state = request.state
-    solver = SOLVERS[_one_of("solver", request.solver or "sgd", SANDBOX_SOLVERS)]
+    solver = SOLVERS[_one_of("solver", request.solver or "sgd", CHOICES["solver"])]
     moments = np.array(state.moments)
     if request.HasField("state"):
         _within("state.epoch", state.epoch, least=0, most=MAX_EPOCHS)

@@ -41,7 +41,7 @@ const FIELDS = {
   layers: [list(integer(1, 64), 6), [6]],
   activation: [option("activation"), "tanh"],
   loss: [option("loss"), "log_loss"],
-  solver: [choice("sgd", "adam", "adamw"), "adam"],
+  solver: [option("solver"), "adam"],
   batch: [integer(1, 5000), 32],
   momentum: [real(0, 0.999), 0],
   init: [option("init"), "auto"],

@@ -15,9 +15,7 @@ from quadnet.nn.optimizers import OptimizerSettings
 from quadnet.nn.parameters import Parameters
 from quadnet.nn.schedules import SCHEDULES
 from quadnet.nn.solvers import SOLVERS
-from service.playground import sandbox_request
 from tests.support.oracle import fit
-from tests.support.serving import ROOT
 
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -103,44 +101,6 @@ def test_updates_are_made_and_moments_kept_as_the_table_says(solver):
     expected = parameters.weights_only(0.5) if row.decoupled_decay else None
     np.testing.assert_array_equal(optimizer.decay, expected)
     assert row.penalty_strength(0.5) == (0.0 if row.decoupled_decay else 0.5)
-
-
-PAGE = ROOT / "service" / "playground" / "static"
-PROTO = (ROOT / "protos" / "quadrant" / "v1" / "quadrant.proto").read_text()
-SANDBOX = {
-    "solver": set(sandbox_request.SANDBOX_SOLVERS),
-    "activation": set(ACTIVATIONS),
-    "loss": set(sandbox_request.LOSSES),
-    "init": set(sandbox_request.CHOICES["init"]),
-}
-
-
-def names_in_the_form(name):
-    html = (PAGE / "index.html").read_text()
-    options = re.search(rf'<select id="{name}">(.*?)</select>', html, re.DOTALL)[1]
-    return [
-        value or text for value, text in re.findall(r'<option(?: value="(.*?)")?>(.*?)<', options)
-    ]
-
-
-def names_in_the_address(name):
-    script = (PAGE / "settings.js").read_text()
-    return re.findall(r'"(\w+)"', re.search(rf"^  {name}: \[choice\((.*?)\)", script, re.M)[1])
-
-
-def names_in_the_contract(name):
-    comment = re.search(
-        rf"((?:  // .*\n)+)  string {name} = \d+;\n", PROTO[PROTO.index("message TrainRequest") :]
-    )[1]
-    return re.findall(r'"(\w+)"', comment.partition("Empty:")[0])
-
-
-@pytest.mark.parametrize("name", SANDBOX)
-@pytest.mark.parametrize("names", [names_in_the_form, names_in_the_address, names_in_the_contract])
-def test_the_sandboxs_lists_are_those_of_the_tables(names, name):
-    found = names(name)
-    assert len(found) == len(set(found))
-    assert set(found) == SANDBOX[name]
 
 
 @pytest.mark.parametrize(
