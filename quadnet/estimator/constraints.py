@@ -64,7 +64,9 @@ def integer(low: int) -> Constraint:
     """Accept an integer of at least `low`."""
     return Constraint(
         lambda value: (
-            not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= low
+            not isinstance(value, bool)
+            and isinstance(value, (int, Integral))
+            and int(value) >= low
         ),
         f"an int in the range [{low}, inf)",
     )
@@ -76,7 +78,8 @@ def real(
     """Accept a number from `low` to `high`; by default `low` is included and `high` is not."""
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, Real):
+        # `float` first: the abstract class alone takes five times as long.
+        if isinstance(value, bool) or not isinstance(value, (float, Real)):
             return False
         try:
             number = float(value)
@@ -138,6 +141,8 @@ def layer_sizes() -> Constraint:
     """Accept one hidden layer's size, or a sequence of sizes."""
 
     def accepts(value: Any) -> bool:
+        if isinstance(value, (tuple, list)) and all(type(n) is int and n > 0 for n in value):
+            return True  # the usual case, without NumPy
         sizes: Any = [value] if isinstance(value, Integral) else value
         if not isinstance(sizes, (Sequence, np.ndarray)) and not hasattr(sizes, "__array__"):
             return False

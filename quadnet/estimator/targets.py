@@ -152,6 +152,10 @@ class LabelledRows:
         return LabelledRows(self.X[rows], self.y[rows], self.labels, weights)
 
 
+_KINDS_OF_CLASSES = {"binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"}
+"""The results of `type_of_target` for which `check_classification_targets` raises no error."""
+
+
 def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
     """Whether y has a column for each label.
 
@@ -162,9 +166,10 @@ def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
     """
     # scikit-learn warns that y could be a regression's if it has more classes than half the rows,
     # which is normal in a mini-batch of known classes. Two rows per class never cause the warning.
-    twice_each = np.tile(np.unique(y), 2) if np.ndim(y) == 1 else y
-    check_classification_targets(twice_each if classes_known else y)
-    kind = type_of_target(twice_each, input_name="y")
+    inspected = np.tile(np.unique(y), 2) if classes_known and np.ndim(y) == 1 else y
+    kind = type_of_target(inspected, input_name="y")
+    if kind not in _KINDS_OF_CLASSES:
+        check_classification_targets(inspected)
     if kind == "multiclass-multioutput":
         raise ValueError(
             "y has several columns with more than two values each. Several columns must be "
