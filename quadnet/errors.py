@@ -28,11 +28,12 @@ Where a server raises an error that has a row in `service.rpc.errors`, its clien
 The service adds three classes about its transport: CannotListen, UnknownMethod and Refused.
 
 Messages state facts: what was expected, what was found, and where. They name no option of the
-command line, which adds its own advice.
+command line, which adds its own advice: `quadnet.cli.advice` has it by `ErrorKind`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 _MOST_NAMES, _LONGEST = 10, 80
 """How much a message repeats of what it speaks of: gRPC carries 8 KB of a status, in two forms."""
@@ -55,8 +56,57 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+Facts = Mapping[str, int | str]
+
+
+class ErrorKind(Enum):
+    """Which of several situations of its class an error reports.
+
+    Only situations that a program treats differently have a kind: the command line has advice on
+    each. So no program needs to read a message.
+    """
+
+    REGISTRY_INACCESSIBLE = auto()
+    REGISTRY_NOT_EMPTY = auto()
+    REGISTRY_WITHOUT_LINKS = auto()
+    RUN_FILE_CHANGE = auto()
+    COLUMN_EXISTS = auto()
+    OUTPUT_EXISTS = auto()
+    OUTPUT_UNFINISHED = auto()
+    OUTPUT_INTERRUPTED = auto()
+    OUTPUT_NOT_RESUMABLE = auto()
+    LEDGER_EXISTS = auto()
+    LEDGER_OF_OTHER_SEARCH = auto()
+    LEDGER_UNWRITABLE = auto()
+    LEDGER_UNKNOWN = auto()
+    LEDGER_LINE_DAMAGED = auto()
+    FIT_PROCESS_KILLED = auto()
+    GATE_NOT_PASSED = auto()
+    NOT_PROMOTED = auto()
+    SERVER_ADDRESS = auto()
+    METRICS_ADDRESS = auto()
+    PAGE_ADDRESS = auto()
+    NO_SERVER = auto()
+    NO_SERVER_OVER_TLS = auto()
+    TOO_MANY_POINTS = auto()
+
+
 class QuadnetError(Exception):
-    """Base of every error that is a fact about the input or the world, not a fault of ours."""
+    """Base of every error that is a fact about the input or the world, not a fault of ours.
+
+    Parameters
+    ----------
+    message : str
+    kind : ErrorKind, optional
+    facts : mapping, optional
+        Values in the message that a program may need, by name.
+    """
+
+    def __init__(
+        self, message: str, *, kind: ErrorKind | None = None, facts: Facts | None = None
+    ) -> None:
+        self.kind, self.facts = kind, dict(facts or {})
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -82,12 +132,19 @@ class InvalidInput(QuadnetError):
 
     MAX_VIOLATIONS = 16
 
-    def __init__(self, violations: Sequence[Violation], total: int | None = None) -> None:
+    def __init__(
+        self,
+        violations: Sequence[Violation],
+        total: int | None = None,
+        *,
+        kind: ErrorKind | None = None,
+        facts: Facts | None = None,
+    ) -> None:
         self.violations = tuple(violations[: self.MAX_VIOLATIONS])
         self.total = len(violations) if total is None else total
         more = self.total - 1
         suffix = "" if not more else f" (and {more} more {'fault' if more == 1 else 'faults'})"
-        super().__init__(f"{self.violations[0]}{suffix}")
+        super().__init__(f"{self.violations[0]}{suffix}", kind=kind, facts=facts)
 
 
 class ConfigurationError(QuadnetError):

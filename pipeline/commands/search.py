@@ -12,6 +12,7 @@ from quadnet.registry import Registry
 
 if TYPE_CHECKING:
     from pipeline.data.splits import Parts
+    from pipeline.search.leaderboard import Leaderboard
     from pipeline.search.plan import Plan
 
 _SHOWN = 10
@@ -74,11 +75,17 @@ def _best(planned: "Plan", own: "Parts", path: Path, settings: SearchSettings) -
             result = run_search(planned, data, ledger, jobs=settings.jobs, show=show)
     except KeyboardInterrupt:
         result = make_leaderboard(planned, header, ledger.lines())
-        print(f"Interrupted after {result.note()}.\n{result.table(limit=_SHOWN)}")
+        print(f"Interrupted after {result.note()}.\n{_top(result)}")
         words = [word for word in sys.argv[1:] if word != "--resume"]
         print(f"To go on: {shlex.join(['quadnet', *words, '--resume'])}", flush=True)
         raise
-    print(result.table(limit=_SHOWN))
+    print(_top(result))
     best = result.ranking[0].parameters
     print(f"The best: {space.described(best)}. All fits are in {path}.", flush=True)
     return planned.chosen(best)
+
+
+def _top(result: "Leaderboard") -> str:
+    """Return the best candidates as a table, and how to see the others."""
+    table = result.table(limit=_SHOWN)
+    return f"{table}, which --report shows." if len(result.ranking) > _SHOWN else table

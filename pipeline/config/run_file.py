@@ -1,4 +1,4 @@
-"""The run file: TOML on disk and ``--set`` changes in, a validated `RunConfig` out."""
+"""The run file: TOML on disk and changes of single keys in, a validated `RunConfig` out."""
 
 import tomllib
 import typing
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config.run_config import KINDS, RunConfig
 from quadnet.cli.settings import validation_message
-from quadnet.errors import ConfigurationError, FileUnusable
+from quadnet.errors import ConfigurationError, ErrorKind, FileUnusable, shorten
 
 _ALTERNATIVES = {*KINDS, "list", "range", "float"}
 
@@ -48,18 +48,22 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
     except ValueError as error:
-        raise ConfigurationError(f"--set {key.strip()}: the number has too many digits.") from error
+        raise _wrong_change(key.strip(), "the number has too many digits") from error
     *sections, last = names = key.strip().split(".")
     if not all(names) or parsed.keys() != {"value"}:
-        raise ConfigurationError(
-            f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000."
-        )
+        raise _wrong_change(change, "expected one KEY=VALUE, as in data.points=1000")
     value = parsed["value"]
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise ConfigurationError(f"--set {change}: {section} is a value, not a section.")
+            raise _wrong_change(change, f"{section} is a value, not a section")
     tree[last] = value
+
+
+def _wrong_change(change: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The change {shorten(change)}: {problem}.", kind=ErrorKind.RUN_FILE_CHANGE
+    )
 
 
 def _sentence(error: ValidationError) -> str:

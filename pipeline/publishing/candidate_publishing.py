@@ -10,7 +10,14 @@ from pipeline.data.datasets import Dataset
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.model_metrics import Evaluation
 from pipeline.report import card, page
-from quadnet.errors import Conflict, CorruptVersion, GateFailed, NotComparable, NotFound
+from quadnet.errors import (
+    Conflict,
+    CorruptVersion,
+    ErrorKind,
+    GateFailed,
+    NotComparable,
+    NotFound,
+)
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry, alias_changes
@@ -55,8 +62,8 @@ def publish_candidate(
     if not trial.passed and forced is None:
         raise GateFailed(
             f"{name} was not published: it failed its gate on {', '.join(trial.missed)}, measured "
-            f"on {len(trial.test):,} held-out rows. Train it longer, change its settings, lower "
-            "the limit in [gate], or publish it all the same with --force --reason TEXT."
+            f"on {len(trial.test):,} held-out rows.",
+            kind=ErrorKind.GATE_NOT_PASSED,
         )
     record = trial.record(None if trial.passed else forced)
     model = registry.publish(
@@ -163,10 +170,12 @@ def _promote(
                 raise
             continue  # The aliases were changed meanwhile: read them again.
         return
-    raise Conflict(
-        f"{name} version {version} is published, but its aliases were changed {_MOST_ATTEMPTS} "
-        f"times while it was judged, and {alias} was left as it is. "
-        f"{_by_hand(name, version, alias)}"
+    raise _not_promoted(
+        name,
+        version,
+        alias,
+        f"its aliases were changed {_MOST_ATTEMPTS} times while it was judged, and {alias} was "
+        "left as it is.",
     )
 
 
@@ -176,25 +185,28 @@ def _judged_again(
     """Return the trial judged against this champion; raise Conflict if it failed."""
     name = trial.candidate.config.name
     present = "there is none" if champion is None else f"now version {champion.manifest.version}"
-    published = (
-        f"{name} version {version} is published, but the champion was changed after the version "
-        f"was judged ({present})"
-    )
-    by_hand = _by_hand(name, version, alias)
+    changed = f"the champion was changed after the version was judged ({present})."
     try:
         trial = trial.against(champion)
     except NotComparable as error:
-        raise Conflict(f"{published}. {error} {by_hand}") from error
+        raise _not_promoted(name, version, alias, f"{changed} {error}") from error
     if not trial.passed and forced is None:
-        raise Conflict(
-            f"{published}. Judged again, it failed its gate on {', '.join(trial.missed)}, and no "
-            f"alias was moved. {by_hand}"
+        raise _not_promoted(
+            name,
+            version,
+            alias,
+            f"{changed} Judged again, it failed its gate on {', '.join(trial.missed)}, and no "
+            "alias was moved.",
         )
     return trial
 
 
-def _by_hand(name: str, version: int, alias: str) -> str:
-    return f"To make it {alias} anyway: quadnet models alias {name} {alias}={version}"
+def _not_promoted(name: str, version: int, alias: str, reason: str) -> Conflict:
+    return Conflict(
+        f"{name} version {version} is published, but {reason}",
+        kind=ErrorKind.NOT_PROMOTED,
+        facts={"model": name, "version": version, "alias": alias},
+    )
 
 
 def _reason(trial: CandidateEvaluation, forced: str | None) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet import __version__
-from quadnet.errors import FileUnusable, OutputExists, Unsupported
+from quadnet.errors import ErrorKind, FileUnusable, OutputExists, Unsupported
 from quadnet.extras import missing_extra
 from quadnet.nn.activations import LEAK
 from quadnet.registry import atomic_files, version_files
@@ -240,7 +240,7 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> None:
     """
     try:
         if path.exists() and not overwrite:
-            raise OutputExists(f"{path} exists. Name another file, or replace it: --overwrite.")
+            raise OutputExists(f"{path} exists already.", kind=ErrorKind.OUTPUT_EXISTS)
         content = to_onnx(model)
         check(content, model)
         _write(path, content)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from quadnet.errors import FileUnusable, OutputExists, ResumeRefused
+from quadnet.errors import ErrorKind, FileUnusable, OutputExists, ResumeRefused
 from quadnet.registry import atomic_files
 
 _FORMAT = 1
@@ -163,9 +163,9 @@ class Partial:
         try:
             yield
         except OSError as error:
-            hint = " Mend that, and add --resume to go on." if self.state else ""
             raise FileUnusable(
-                f"{self.target} cannot be written: {error.strerror}.{hint}"
+                f"{self.target} cannot be written: {error.strerror}.",
+                kind=ErrorKind.OUTPUT_INTERRUPTED if self.state else None,
             ) from error
 
     def _refuse(self, path: Path) -> None:
@@ -173,7 +173,7 @@ class Partial:
         if path.is_dir():
             raise FileUnusable(f"{path} cannot be written: it is a directory. Name a file.")
         if path.exists() and not self._overwrite:
-            raise OutputExists(f"{path} exists already. Add --overwrite to replace it.")
+            raise OutputExists(f"{path} exists already.", kind=ErrorKind.OUTPUT_EXISTS)
 
     def _lock(self) -> None:
         """Keep other processes out until the file is closed."""
@@ -192,8 +192,7 @@ class Partial:
             self._read_checkpoint()
         elif begun and not self._overwrite:
             raise OutputExists(
-                f"{self.target} was begun and not finished. Add --resume to go on with it, or "
-                "--overwrite to start anew."
+                f"{self.target} was begun and not finished.", kind=ErrorKind.OUTPUT_UNFINISHED
             )
         else:
             self._checkpoint.unlink(missing_ok=True)
@@ -227,8 +226,7 @@ class Partial:
 
     def _useless(self, reason: str) -> ResumeRefused:
         return ResumeRefused(
-            f"{self.target} cannot be gone on with: {reason}. Use --overwrite instead of --resume "
-            "to start anew."
+            f"Cannot resume {self.target}: {reason}.", kind=ErrorKind.OUTPUT_NOT_RESUMABLE
         )
 
     def _flush(self) -> None:

@@ -20,7 +20,7 @@ from pipeline.scoring.csv_output import CsvOutput, cell, quoted
 from pipeline.scoring.output import AddedColumns, Output
 from pipeline.scoring.partial_output import Partial, rejected_rows
 from quadnet import __version__
-from quadnet.errors import ConfigurationError, InvalidInput
+from quadnet.errors import ConfigurationError, ErrorKind, InvalidInput
 from quadnet.nn.predictor import Predictor, choose_labels
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
@@ -120,8 +120,8 @@ def score(
         _check_columns(reader, source, added.names)
         output = _output(reader, kind, added)
         facts = _facts(model, source, reader, chunk_bytes) | {
-            "--on-error": on_error,
-            "--prefix": repr(prefix),
+            "the treatment of bad rows": on_error,
+            "the prefix": repr(prefix),
         }
         partial = Partial(target, facts, resume=resume, overwrite=overwrite)
         try:
@@ -260,8 +260,8 @@ def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
     for name in added:
         if name in reader.columns:
             raise ConfigurationError(
-                f"{source} has a column {name} already. Name the new columns otherwise, as with "
-                "--prefix predicted_"
+                f"{source} has a column {name} already: the added columns need another prefix.",
+                kind=ErrorKind.COLUMN_EXISTS,
             )
 
 

@@ -66,7 +66,7 @@ class Leaderboard:
             shown.append("  ".join([*cells, parameters]))
         hidden = len(self.ranking) - len(self.ranking[:limit])
         if hidden:
-            shown.append(f"... and {hidden:,} more, which --report shows.")
+            shown.append(f"... and {hidden:,} more")
         return "\n".join(shown)
 
     def _row(self, rank: int, one: Standing) -> tuple[str, ...]:

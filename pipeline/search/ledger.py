@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from quadnet.errors import FileUnusable, NotFound, OutputExists, ResumeRefused
+from quadnet.errors import ErrorKind, FileUnusable, NotFound, OutputExists, ResumeRefused
 from quadnet.registry import atomic_files
 from quadnet.registry.manifest import Frozen, Sha256
 
@@ -88,8 +88,8 @@ class Ledger:
             if not resume:
                 finished = whole.count(b"\n") - 1
                 raise OutputExists(
-                    f"{self.path} has {finished:,} finished fits of this search. Go on with it by "
-                    "--resume, or remove it to begin anew."
+                    f"{self.path} exists, with {finished:,} finished fits of this search.",
+                    kind=ErrorKind.LEDGER_EXISTS,
                 )
 
     def check(self, found: Header, expected: Header) -> None:
@@ -101,8 +101,8 @@ class Ledger:
         ):
             if one != other:
                 raise ResumeRefused(
-                    f"{self.path} is the ledger of another search: {difference}. Name another "
-                    "file with --ledger, or remove it."
+                    f"{self.path} is the ledger of another search: {difference}.",
+                    kind=ErrorKind.LEDGER_OF_OTHER_SEARCH,
                 )
 
     def header(self) -> Header:
@@ -159,8 +159,8 @@ class Ledger:
                 os.close(descriptor)
         except OSError as error:
             raise FileUnusable(
-                f"The ledger {self.path} cannot be written: {error.strerror}. Mend that, or name "
-                "another file with --ledger; --resume repeats no fit that is in it."
+                f"The ledger {self.path} cannot be written: {error.strerror}.",
+                kind=ErrorKind.LEDGER_UNWRITABLE,
             ) from error
 
     def _write(self, descriptor: int, entry: Frozen) -> None:
@@ -189,7 +189,8 @@ class Ledger:
         except ValidationError as error:
             raise FileUnusable(
                 f"{self.path} is not a ledger of this version of Quadnet: its line 1 does not say "
-                "which search it belongs to. Name another file with --ledger."
+                "which search it belongs to.",
+                kind=ErrorKind.LEDGER_UNKNOWN,
             ) from error
 
     def _line(self, row: bytes, number: int) -> Line:
@@ -197,8 +198,8 @@ class Ledger:
             return Line.model_validate_json(row)
         except ValidationError as error:
             raise FileUnusable(
-                f"{self.path}, line {number}, is not the record of a fit. Remove that line, and "
-                "--resume repeats its fit."
+                f"{self.path}, line {number}, is not the record of a fit.",
+                kind=ErrorKind.LEDGER_LINE_DAMAGED,
             ) from error
 
 

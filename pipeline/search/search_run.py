@@ -33,7 +33,7 @@ from pipeline.search.plan import Plan
 from pipeline.search.recorded_fit import RecordedFit, score_fit
 from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
-from quadnet.errors import QuadnetError, TrainingFailed
+from quadnet.errors import ErrorKind, QuadnetError, TrainingFailed
 
 _SECONDS_A_LOOK = 0.5
 
@@ -99,8 +99,9 @@ def run_search(
             )
         except BrokenProcessPool as error:
             raise TrainingFailed(
-                "A process of the search was killed, perhaps for want of memory. What is finished "
-                f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
+                "A process of the search was killed, perhaps because memory ran out. The finished "
+                f"fits are in {ledger.path}.",
+                kind=ErrorKind.FIT_PROCESS_KILLED,
             ) from error
     result = make_leaderboard(plan, made_for, ledger.lines())
     best = result.ranking[0]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from quadnet.cli.advice import explain_error
 from quadnet.errors import QuadnetError, Unsupported
 from quadnet.extras import require_extras
 
@@ -292,7 +293,7 @@ def up(settings: "UpSettings") -> int:
             train.execute(load_preset(settings.model), registry)
         except Conflict as error:
             # Another process has published a better one meanwhile: that is what is served.
-            print(f"{error}", flush=True)
+            print(explain_error(error), flush=True)
     return serve_with_page(settings)
 
 
@@ -388,7 +389,7 @@ def _run_verb(name: str, verb: Verb, settings: Any) -> int:
     except QuadnetError as error:
         if settings.debug:
             raise
-        print(f"quadnet {name}: {error}", file=sys.stderr)
+        print(f"quadnet {name}: {explain_error(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         if settings.debug or isinstance(error, BrokenPipeError):

@@ -129,9 +129,9 @@ def _append(
             new = target not in current.values()
             if new and tombstones.is_going(registry.path(model, target.version)):
                 raise Conflict(
-                    f"Version {target.version} of model {model!r} is being removed by `quadnet "
-                    f"models gc`. {alias!r} was left as it was. If no such run is under way, one "
-                    "died: the next will end it."
+                    f"Version {target.version} of model {model!r} is being removed by a garbage "
+                    f"collection. {alias!r} was left as it was. If no garbage collection is "
+                    "running, one was killed: the next completes it."
                 )
 
     with registry.writing():

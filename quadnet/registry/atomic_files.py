@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from quadnet.errors import RegistryError
+from quadnet.errors import ErrorKind, RegistryError
 
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 """What the system answers to a call that a file system does not have."""
@@ -68,8 +68,8 @@ def exists(path: Path) -> bool:
 
 def _unreadable(path: Path, error: OSError) -> RegistryError:
     return RegistryError(
-        f"The registry's {path} cannot be read: {error.strerror}. Mend that, or name another "
-        "registry with --registry."
+        f"The registry's {path} cannot be read: {error.strerror}.",
+        kind=ErrorKind.REGISTRY_INACCESSIBLE,
     )
 
 
@@ -198,9 +198,9 @@ def _link(source: Path, target: Path) -> None:
             raise _named(error, "link", target) from error
         raise RegistryError(
             f"The registry cannot be in {target.parent}: its file system does not support hard "
-            f"links (link: {_code(error)}), by which one of several writers comes first. Name a "
-            "directory on another file system with --registry; a copy of a registry can be read "
-            "from any."
+            f"links (link: {_code(error)}), by which one of several writers comes first. A copy of "
+            "a registry can be read from any file system.",
+            kind=ErrorKind.REGISTRY_WITHOUT_LINKS,
         ) from error
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadnet.errors import CorruptVersion, NotFound, RegistryError, listing, shorten
+from quadnet.errors import CorruptVersion, ErrorKind, NotFound, RegistryError, listing, shorten
 from quadnet.model_names import CHAMPION, LATEST, MODEL_NAME
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import atomic_files, registry_marker, tombstones, version_files
@@ -330,7 +330,8 @@ class Registry:
         except OSError as error:
             raise RegistryError(
                 f"The registry {self.root} cannot be written: {error.filename or self.root}: "
-                f"{error.strerror}. Correct that, or name another directory with --registry."
+                f"{error.strerror}.",
+                kind=ErrorKind.REGISTRY_INACCESSIBLE,
             ) from error
 
 

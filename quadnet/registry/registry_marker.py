@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from quadnet.errors import RegistryError
+from quadnet.errors import ErrorKind, RegistryError
 from quadnet.registry import atomic_files
 from quadnet.registry.manifest import SCHEMA_VERSION, Frozen
 
@@ -57,8 +57,8 @@ def initialize(root: Path) -> None:
     # Looked for again: another publisher may have made the registry just now.
     if strangers and not path.exists():
         raise RegistryError(
-            f"{root} is no registry and not empty: it holds {strangers[0]!r}. "
-            "Name an empty or a new directory with --registry."
+            f"{root} is no registry and not empty: it holds {strangers[0]!r}.",
+            kind=ErrorKind.REGISTRY_NOT_EMPTY,
         )
     content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
     # Another publisher may be first; either marker will do.

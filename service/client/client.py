@@ -12,7 +12,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import InvalidInput, NotFound, QuadnetError, Unreachable
+from quadnet.errors import ErrorKind, InvalidInput, NotFound, QuadnetError, Unreachable
 from quadnet.types import FloatArray
 from service.client import arguments, errors
 from service.client.channel import authorization, connect
@@ -277,11 +277,8 @@ class QuadrantClient:
         if error is not None:
             return error
         if code is grpc.StatusCode.UNAVAILABLE:
-            trust = " Over TLS: check --tls-ca, too, and what the server must be shown."
-            return Unreachable(
-                f"No Quadnet server answers at {self.address}. Start one with `quadnet up`, "
-                f"or name another with --host and --port.{trust if self._secure else ''}"
-            )
+            kind = ErrorKind.NO_SERVER_OVER_TLS if self._secure else ErrorKind.NO_SERVER
+            return Unreachable(f"No Quadnet server answers at {self.address}.", kind=kind)
         return Refused(code, text)
 
 

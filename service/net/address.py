@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from quadnet.errors import QuadnetError
+from quadnet.errors import ErrorKind, QuadnetError
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104
 """Hosts that stand for all addresses of a machine. A server can listen on them; no client can call
@@ -98,8 +98,8 @@ def _claim_port(host: str, port: int) -> Iterator[None]:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
     return CannotListen(
-        f"{join_address(host, port)} cannot be listened on: {error.strerror}. "
-        "Choose another with --port or --host."
+        f"{join_address(host, port)} cannot be listened on: {error.strerror}.",
+        kind=ErrorKind.SERVER_ADDRESS,
     )
 
 
@@ -107,7 +107,9 @@ def _resolve_host(host: str, port: int) -> list[Any]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise CannotListen(f"The host {host!r} is not known here. Check --host.") from error
+        raise CannotListen(
+            f"The host {host!r} is not known here.", kind=ErrorKind.SERVER_ADDRESS
+        ) from error
 
 
 def _try_to_bind(entry: list[Any], where: Any) -> OSError | None:

@@ -69,7 +69,7 @@ class Fence:
                 return Failure(
                     "permission_denied",
                     f"expected the header Host to be one of {known}, got {host[:80]!r}. "
-                    "Start the page with --allow-host to allow another name.",
+                    "The setting allow_host of the page allows another name.",
                     http=421,
                 )
         for origin in headers.getlist("origin"):

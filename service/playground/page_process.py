@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from quadnet.errors import ErrorKind
 from service.net.address import WILDCARD_HOSTS, CannotListen, join_address
 from service.server.process_settings import make_module_command
 from service.settings import PageSettings, PlaygroundSettings
@@ -137,7 +138,8 @@ def listening(settings: PageSettings) -> Iterator[socket.socket]:
             if port == ports[-1]:
                 raise CannotListen(
                     f"{join_address(settings.page_host, port)} cannot be listened on: "
-                    f"{error.strerror}. Choose another with --page-port or --page-host."
+                    f"{error.strerror}.",
+                    kind=ErrorKind.PAGE_ADDRESS,
                 ) from error
         else:
             with listener:

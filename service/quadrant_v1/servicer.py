@@ -127,7 +127,7 @@ class QuadrantServicer:
             n_bytes,
             self._max_bytes,
             field="model",
-            instead=f"raise the server's --max-message-bytes, or {instead}",
+            instead=f"raise the server's setting max_message_bytes, or {instead}",
             at_least=at_least,
         )
 

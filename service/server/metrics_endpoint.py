@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.registry import Collector
 
+from quadnet.errors import ErrorKind
 from service.net.address import CannotListen, join_address
 from service.telemetry.metrics import REGISTRY
 
@@ -31,7 +32,7 @@ def expose_metrics(host: str, port: int, collector: Collector | None = None) -> 
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
         raise CannotListen(
-            f"{join_address(host, port)} cannot be listened on for metrics: {error.strerror}. "
-            "Choose another with --metrics-port or --metrics-host."
+            f"{join_address(host, port)} cannot be listened on for metrics: {error.strerror}.",
+            kind=ErrorKind.METRICS_ADDRESS,
         ) from error
     return int(server.server_port)

@@ -10,6 +10,7 @@ import grpc.aio
 import numpy as np
 import structlog
 
+from quadnet.errors import ErrorKind
 from service.inference_v2 import servicer
 from service.inference_v2.servicer import InferenceServicer
 from service.models.live_models import LiveModels
@@ -208,5 +209,5 @@ class Server:
             return self._server.add_secure_port(where, files.make_credentials())
         except RuntimeError as error:
             raise CannotListen(
-                f"{where} cannot be listened on. Choose another with --port or --host."
+                f"{where} cannot be listened on.", kind=ErrorKind.SERVER_ADDRESS
             ) from error

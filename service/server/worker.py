@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from quadnet.cli.advice import explain_error
 from quadnet.errors import QuadnetError
 from quadnet.registry import Registry
 from service.models.live_models import LiveModels
@@ -108,7 +109,7 @@ def main() -> int:
         try:
             _run(_serve_for_supervisor(settings, output))
         except QuadnetError as error:
-            print(f"quadnet serve: {error}", file=sys.stderr)
+            print(f"quadnet serve: {explain_error(error)}", file=sys.stderr)
             return 1
     return 0
 

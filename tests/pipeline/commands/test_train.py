@@ -23,6 +23,7 @@ from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.training.candidate_training import resolve_config, train_candidate
 from quadnet import quadrants
 from quadnet.cli import main
+from quadnet.cli.advice import explain_error
 from quadnet.errors import (
     ConfigurationError,
     Conflict,
@@ -190,7 +191,7 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
         r"judged \(now version 1\)\. Judged again, it failed its gate on accuracy \(champion: "
         r"version 1\), .*, and no alias was moved\. To make it champion anyway: quadnet models "
         r"alias quadrants champion=2",
-        str(caught.value),
+        explain_error(caught.value),
     )
     assert registry.target("quadrants").version == 1
     assert registry.versions("quadrants") == [1, 2]

@@ -68,9 +68,9 @@ def test_set_changes_one_key(tmp_path, change, read, value):
         ("name=Mine!", "name: string should match pattern"),
         ("gate.accuracy=nan", "gate.accuracy: input should be a finite number, got nan"),
         ("data=5", "data: expected a section, got 5."),
-        ("=5", "--set '=5': expected one KEY=VALUE"),
+        ("=5", "The change '=5': expected one KEY=VALUE"),
         ("data.points=5\nname='zz'", "expected one KEY=VALUE"),
-        ("name.first=x", "--set name.first=x: name is a value, not a section"),
+        ("name.first=x", "The change 'name.first=x': name is a value, not a section."),
     ],
 )
 def test_a_wrong_change_is_said_with_its_place(tmp_path, change, message):
@@ -238,8 +238,11 @@ def test_presets_are_found_by_name():
     ("change", "expected"),
     [
         ('data.path="a\\u0000b"', "data.path: expected a path without NUL"),
-        (f"network.max_iter={'9' * 5000}", "--set network.max_iter: the number has too many"),
-        ("..a=1", "expected one KEY=VALUE"),
+        (
+            f"network.max_iter={'9' * 5000}",
+            "The change 'network.max_iter': the number has too many digits.",
+        ),
+        ("..a=1", "expected one KEY=VALUE, as in data.points=1000. Correct the option --set."),
         ("network.=1", "expected one KEY=VALUE"),
     ],
 )

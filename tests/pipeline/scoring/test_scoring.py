@@ -23,6 +23,7 @@ from pyarrow import parquet as pq
 from pipeline.scoring import scoring_job
 from quadnet.errors import (
     ConfigurationError,
+    ErrorKind,
     FileUnusable,
     InvalidInput,
     OutputExists,
@@ -394,9 +395,9 @@ def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
     content = b"label,x,y\na,1,1\n"
     with pytest.raises(ConfigurationError) as caught:
         score(shared, tmp_path / "in.csv", content)
+    assert caught.value.kind is ErrorKind.COLUMN_EXISTS
     assert str(caught.value) == (
-        f"{tmp_path / 'in.csv'} has a column label already. Name the new columns otherwise, as "
-        "with --prefix predicted_"
+        f"{tmp_path / 'in.csv'} has a column label already: the added columns need another prefix."
     )
     out = score(shared, tmp_path / "in.csv", content, prefix="predicted_")
     header = out.read_text().splitlines()[0]
@@ -444,8 +445,9 @@ def test_what_exists_is_replaced_only_if_told_so_and_only_when_complete(tmp_path
         score(shared, source, overwrite=True)
     assert out.read_bytes() == before
     out.unlink()
-    with pytest.raises(OutputExists, match=r"out\.rejected\.csv exists already. Add --overwrite"):
+    with pytest.raises(OutputExists, match=r"out\.rejected\.csv exists already") as caught:
         score(shared, source)
+    assert caught.value.kind is ErrorKind.OUTPUT_EXISTS
     assert leftovers(tmp_path) == []
     score(shared, source, b"x,y\n-1,1\n", overwrite=True)
     assert b"II" in out.read_bytes()
@@ -485,10 +487,8 @@ def test_an_interrupted_run_is_gone_on_with_only_if_told_so(tmp_path, model):
     assert not (tmp_path / "out.csv").exists()
     with pytest.raises(OutputExists) as caught:
         score(model, path)
-    assert str(caught.value) == (
-        f"{tmp_path / 'out.csv'} was begun and not finished. Add --resume to go on with it, or "
-        "--overwrite to start anew."
-    )
+    assert caught.value.kind is ErrorKind.OUTPUT_UNFINISHED
+    assert str(caught.value) == f"{tmp_path / 'out.csv'} was begun and not finished."
     seen = []
     out = score(
         model, path, resume=True, chunk_bytes=5000,
@@ -508,15 +508,15 @@ def test_a_run_does_not_go_on_with_something_else(tmp_path, model, registry):
     size = {"chunk_bytes": 5000}
     for options, message in [
         ({"model": other}, "the model was version 1 of 'quadrants' ("),
-        ({"on_error": "skip"}, "--on-error was stop then and is skip now"),
-        ({"prefix": "p_"}, "--prefix was '' then and is 'p_' now"),
+        ({"on_error": "skip"}, "the treatment of bad rows was stop then and is skip now"),
+        ({"prefix": "p_"}, "the prefix was '' then and is 'p_' now"),
         ({"chunk_bytes": 6000}, "the size of a chunk was 5000 then and is 6000 now"),
     ]:
         chosen = {"model": model, "path": path, **size, **options}
         with pytest.raises(ResumeRefused) as caught:
             score(**chosen, resume=True)
-        assert f"{tmp_path / 'out.csv'} cannot be gone on with: {message}" in str(caught.value)
-        assert "Use --overwrite instead of --resume to start anew." in str(caught.value)
+        assert f"Cannot resume {tmp_path / 'out.csv'}: {message}" in str(caught.value)
+        assert caught.value.kind is ErrorKind.OUTPUT_NOT_RESUMABLE
     time_before = path.stat().st_mtime_ns
     os.utime(path, ns=(time_before, time_before + 1))
     with pytest.raises(ResumeRefused, match="the input's time of change was"):
@@ -786,8 +786,7 @@ def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
         file.write(body + b"\0" * (status.st_size - len(content)) + footer)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
-    message = "cannot be gone on with: the input's header was"
-    with pytest.raises(ResumeRefused, match=message):
+    with pytest.raises(ResumeRefused, match="the input's header was"):
         score(shared, path, resume=True, chunk_bytes=5000)
 
 
@@ -810,9 +809,9 @@ def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
     try:
         with pytest.raises(FileUnusable) as caught:
             scoring_job.score(shared, source, disk / source.name, **sizes)
+        assert caught.value.kind is ErrorKind.OUTPUT_INTERRUPTED
         assert str(caught.value) == (
-            f"{disk / source.name} cannot be written: No space left on device. Mend that, and add "
-            "--resume to go on."
+            f"{disk / source.name} cannot be written: No space left on device."
         )
         assert not (disk / source.name).exists()
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)

@@ -77,8 +77,8 @@ def test_without_links_it_is_said_before_training(registry, tmp_path, error, beg
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
         rf"quadnet train: The registry cannot be in {registry.root}\S*: its file system does not "
-        rf"support hard links \(link: (ENOTSUP|{error})\), by which .* Name a directory on "
-        r"another file system with --registry; a copy of a registry can be read from any\.\n",
+        rf"support hard links \(link: (ENOTSUP|{error})\), by which .* A copy of a registry can be "
+        r"read from any file system\. Name a directory on another file system with --registry\.\n",
         done.stderr,
     ), done.stderr
     assert not list(registry.root.rglob(".new-*"))

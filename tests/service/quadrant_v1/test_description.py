@@ -252,7 +252,7 @@ def test_a_model_that_does_not_fit_into_a_message_is_refused_with_advice(
         error = refused(getattr(server.stub, method), request_)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert error.details().startswith("model: expected an answer of at most 4096 bytes, got ")
-        assert f"raise the server's --max-message-bytes, or {instead}" in error.details()
+        assert f"raise the server's setting max_message_bytes, or {instead}" in error.details()
         with QuadrantClient(server.address) as client, pytest.raises(InvalidInput):
             client.get_model("large")
 
