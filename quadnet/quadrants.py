@@ -45,7 +45,7 @@ CENTRES: FloatArray = np.array([[0.5 * q.x_sign, 0.5 * q.y_sign] for q in QUADRA
 """The article's four training points, in the order of `QUADRANTS`."""
 
 
-def label(X: ArrayLike) -> NDArray[np.str_]:
+def label_quadrants(X: ArrayLike) -> NDArray[np.str_]:
     """Return the name of the quadrant of each point.
 
     Parameters

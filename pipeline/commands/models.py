@@ -17,7 +17,7 @@ from quadnet.errors import CorruptVersion, NotFound, listing
 from quadnet.extras import require_extras
 from quadnet.registry import Registry, alias_changes, garbage_collection, integrity_check
 from quadnet.registry.alias_log import AliasMap
-from quadnet.registry.integrity_check import Checked
+from quadnet.registry.integrity_check import VerificationResult
 from quadnet.registry.manifest import Metrics
 from quadnet.registry.version_files import MANIFEST, Model
 
@@ -169,15 +169,15 @@ def verify(settings: VerifySettings) -> int:
 def gc(settings: GcSettings) -> int:
     """Print what may go, and with --apply remove it."""
     registry = Registry(settings.registry)
-    policy = garbage_collection.Policy(
+    policy = garbage_collection.RetentionPolicy(
         newest=settings.keep,
         days=settings.days,
         generations=settings.generations,
         grace=settings.grace,
     )
     total = count = 0
-    for item in list(garbage_collection.removable(registry, policy)):
-        if settings.apply and not garbage_collection.remove(registry, item, policy):
+    for item in list(garbage_collection.find_removable(registry, policy)):
+        if settings.apply and not garbage_collection.remove_item(registry, item, policy):
             print(f"kept, because it is needed again: {item.what} ({item.path})")
             continue
         count, total = count + 1, total + item.size
@@ -212,12 +212,12 @@ def _check_known(registry: Registry, model: str) -> None:
         registry.target(model)
 
 
-def _checked(registry: Registry, reference: str) -> Iterator[Checked]:
+def _checked(registry: Registry, reference: str) -> Iterator[VerificationResult]:
     if ":" in reference:
-        return iter([integrity_check.check_version(registry, *registry.resolve(reference))])
+        return iter([integrity_check.verify_version(registry, *registry.resolve(reference))])
     if reference:
         _check_known(registry, reference)
-    return integrity_check.check(registry, reference or None)
+    return integrity_check.verify_registry(registry, reference or None)
 
 
 def _judged(model: Model) -> Metrics:

@@ -142,7 +142,7 @@ def training_points(data: QuadrantsData) -> Dataset:
     else:
         X = _uniform_points(rng, data.points)
         X = np.copysign(data.margin + (1.0 - data.margin) * np.abs(X), X)
-    y = quadrants.label(X)
+    y = quadrants.label_quadrants(X)
     if data.label_noise:
         y = _mislabelled(y, data)
     if data.draws is not None:
@@ -157,7 +157,7 @@ def test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
     The stream is keyed by both seeds, so that no choice of them can make the two parts equal.
     """
     X = _uniform_points(np.random.default_rng([seed, data.seed, 1]), n)
-    return Dataset(quadrants.FEATURES, X, quadrants.label(X))
+    return Dataset(quadrants.FEATURES, X, quadrants.label_quadrants(X))
 
 
 def _uniform_points(rng: np.random.Generator, n: int) -> FloatArray:

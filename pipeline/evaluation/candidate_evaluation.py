@@ -177,7 +177,7 @@ def _check_size(config: RunConfig, parts: Parts, champion: Model | None) -> None
     n_outputs = 1 if len(classes) == 2 else len(classes)
     layer_sizes = [len(features), *map(int, map(str, sizes)), n_outputs]
     # In which type it is published, the scaler decides: the larger is assumed.
-    problem = version_files.unreadable(
+    problem = version_files.find_exceeded_limit(
         _draft(config, parts, champion), layer_sizes, "float64", _SELF_TEST_ROWS
     )
     if problem is not None:

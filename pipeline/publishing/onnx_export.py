@@ -158,7 +158,7 @@ def to_onnx(model: Model) -> bytes:
     predictor, shape = model.predictor, model.manifest.architecture
     classes = [str(name) for name in predictor.classes]
     graph = _Graph(predictor.dtype)
-    for name, array in version_files.tensors(predictor).items():
+    for name, array in version_files.named_tensors(predictor).items():
         graph.keep(name, array)
     values = "x"
     for i in range(len(shape.layer_sizes) - 1):
@@ -274,14 +274,14 @@ def check(content: bytes, model: Model) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path = atomic_files.follow(path)
-    temporary = path.with_name(f"{atomic_files.TEMPORARY}{uuid.uuid4()}")
+    path = atomic_files.resolve_link(path)
+    temporary = path.with_name(f"{atomic_files.TEMPORARY_PREFIX}{uuid.uuid4()}")
     try:
         # Not `durable.write`, whose files are read-only: this one is its user's.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            atomic_files.sync(file.fileno(), temporary)
+            atomic_files.sync_file(file.fileno(), temporary)
         temporary.replace(path)
         atomic_files.sync_renamed(path)
     finally:

@@ -64,7 +64,7 @@ class Partial:
     """
 
     def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
-        self.target, self.rejected = target, atomic_files.follow(rejected_rows(target))
+        self.target, self.rejected = target, atomic_files.resolve_link(rejected_rows(target))
         self._path, self._rejected_path = (_beside(p, "partial") for p in (target, self.rejected))
         self._checkpoint = _beside(target, "checkpoint")
         self._facts, self._overwrite = dict(facts), overwrite
@@ -118,7 +118,7 @@ class Partial:
                 with temporary.open("wb") as file:
                     file.write(json.dumps(content, indent=1).encode())
                     file.flush()
-                    atomic_files.sync(file.fileno(), temporary)
+                    atomic_files.sync_file(file.fileno(), temporary)
                 temporary.replace(self._checkpoint)
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -179,7 +179,7 @@ class Partial:
         """Keep other processes out until the file is closed."""
         try:
             consequence = "Let no other process write this output."
-            atomic_files.lock(self._file.fileno(), self._path, consequence, wait=False)
+            atomic_files.lock_file(self._file.fileno(), self._path, consequence, wait=False)
             # Whoever had it may have given it its final name meanwhile.
             ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except (BlockingIOError, FileNotFoundError):
@@ -230,8 +230,8 @@ class Partial:
         )
 
     def _flush(self) -> None:
-        atomic_files.sync(self._file.fileno(), self._path)
-        atomic_files.sync(self._rejected_file.fileno(), self._rejected_path)
+        atomic_files.sync_file(self._file.fileno(), self._path)
+        atomic_files.sync_file(self._rejected_file.fileno(), self._rejected_path)
 
 
 def _beside(path: Path, ending: str) -> Path:

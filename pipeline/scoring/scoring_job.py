@@ -109,7 +109,7 @@ def score(
         If the files are Parquet and pyarrow is not installed.
     """
     kind = _kind(source, target)
-    target = atomic_files.follow(target)
+    target = atomic_files.resolve_link(target)
     with closing(open_source(source, kind, chunk_bytes=chunk_bytes)) as reader:
         _refuse_overwriting(source, (target, rejected_rows(target)))
         added = AddedColumns(

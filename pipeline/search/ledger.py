@@ -153,7 +153,7 @@ class Ledger:
             descriptor = os.open(self.path, flags, 0o666)
             try:
                 consequence = "Let no other search use this ledger."
-                atomic_files.lock(descriptor, self.path, consequence, wait=True)
+                atomic_files.lock_file(descriptor, self.path, consequence, wait=True)
                 yield descriptor, self._whole()
             finally:
                 os.close(descriptor)
@@ -167,7 +167,7 @@ class Ledger:
         row = entry.model_dump_json().encode() + b"\n"
         if os.write(descriptor, row) < len(row):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        atomic_files.sync(descriptor, self.path)
+        atomic_files.sync_file(descriptor, self.path)
 
     def _whole(self) -> bytes:
         """Return the content up to its last newline; nothing if there is no file."""

@@ -91,7 +91,7 @@ def _compared(model: Model, config: RunConfig) -> Retrained:
         again = train_candidate(config, data=read)
     except TrainingFailed as error:
         return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
-    if version_files.tensor_digest(again.predictor) == model.manifest.tensor_digest:
+    if version_files.compute_tensor_digest(again.predictor) == model.manifest.tensor_digest:
         return Retrained(Outcome.BIT_IDENTICAL)
     cause = next(_causes(model, again), "nothing that the manifest records")
     if _same_predictions(model, again, test):

@@ -51,7 +51,7 @@ def set_aliases(
             raise ConfigurationError(f"{shorten(alias)} cannot be an alias: {error}.") from None
 
     def changed(current: Targets) -> Targets:
-        new = {alias: _meant(registry, model, to, current) for alias, to in changes.items()}
+        new = {alias: _find_target(registry, model, to, current) for alias, to in changes.items()}
         for alias in changes:
             if new[alias] is None and alias not in current:
                 raise NotFound(
@@ -61,7 +61,9 @@ def set_aliases(
         kept = {alias: target for alias, target in current.items() if alias not in changes}
         return kept | {alias: target for alias, target in new.items() if target is not None}
 
-    return _append(registry, model, changed, reason=reason, expected_generation=expected_generation)
+    return _append_generation(
+        registry, model, changed, reason=reason, expected_generation=expected_generation
+    )
 
 
 def rollback(
@@ -70,7 +72,7 @@ def rollback(
     """Point the alias at what it pointed to before, and return the new map.
 
     Repeated, it goes back further each time, and never to what was rolled back. `to` is the
-    generation to go back to; by default the one that `AliasLog.before` names.
+    generation to go back to; by default the one that `AliasLog.rollback_target` names.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def rollback(
     """
     log = registry.alias_log(model)
     present = log.newest()
-    generation, target = log.before(alias) if to is None else log.at(to, alias)
+    generation, target = log.rollback_target(alias) if to is None else log.target_at(to, alias)
 
     def restored(current: Targets) -> Targets:
         if registry.load(model, target.version).digest != target.manifest_sha256:
@@ -91,7 +93,7 @@ def rollback(
             )
         return current | {alias: target}
 
-    return _append(
+    return _append_generation(
         registry,
         model,
         restored,
@@ -101,7 +103,7 @@ def rollback(
     )
 
 
-def _meant(
+def _find_target(
     registry: Registry, model: str, to: int | str | None, current: Targets
 ) -> AliasTarget | None:
     """Return the target that a change of aliases names, verified."""
@@ -112,7 +114,7 @@ def _meant(
     return AliasTarget(version=to, manifest_sha256=registry.load(model, to).digest)
 
 
-def _append(
+def _append_generation(
     registry: Registry,
     model: str,
     change: Callable[[Targets], Targets],
@@ -127,14 +129,14 @@ def _append(
         for alias, target in following.items():
             # What any alias points to is safe: whoever looks at the aliases again sees it.
             new = target not in current.values()
-            if new and tombstones.is_going(registry.path(model, target.version)):
+            if new and tombstones.is_being_removed(registry.path(model, target.version)):
                 raise Conflict(
                     f"Version {target.version} of model {model!r} is being removed by a garbage "
                     f"collection. {alias!r} was left as it was. If no garbage collection is "
                     "running, one was killed: the next completes it."
                 )
 
-    with registry.writing():
+    with registry.explaining_write_errors():
         return registry.alias_log(model).append(
             change,
             reason=reason,

@@ -88,7 +88,7 @@ class AliasLog:
         expected: str | None = None
         following = None
         for path in reversed(self._paths()):
-            current, digest = _generation(path)
+            current, digest = _read_generation(path)
             if following is not None and (
                 digest != expected or current.generation != following - 1
             ):
@@ -105,13 +105,13 @@ class AliasLog:
 
     def pending(self) -> Iterator[AliasMap]:
         """Yield the generations that somebody is about to append, or died appending."""
-        for name in atomic_files.entries(self.directory):
-            if name.startswith(atomic_files.TEMPORARY):
+        for name in atomic_files.list_names(self.directory):
+            if name.startswith(atomic_files.TEMPORARY_PREFIX):
                 # What is not whole yet, or no more there, needs no heed: see tombstones.py.
                 with suppress(RegistryError):
-                    yield _parse(self.directory / name)[0]
+                    yield _parse_generation(self.directory / name)[0]
 
-    def before(self, alias: str) -> tuple[int, AliasTarget]:
+    def rollback_target(self, alias: str) -> tuple[int, AliasTarget]:
         """Return where a rollback of the alias leads: a generation, and the target in it.
 
         Raises
@@ -119,17 +119,17 @@ class AliasLog:
         NotFound
             If there is nothing to go back to.
         """
-        trail = trail_of(alias, list(self.history()))
+        trail = make_trail(alias, list(self.history()))
         present = trail[-1][1] if trail else None
         if present is None:
             raise NotFound(f"There is no alias {shorten(alias)} to roll back.")
-        found = previous(trail)
+        found = find_previous_target(trail)
         if found is None:
             version = present.version
             raise NotFound(f"The alias {alias!r} had no other target before version {version}.")
         return found
 
-    def at(self, number: int, alias: str) -> tuple[int, AliasTarget]:
+    def target_at(self, number: int, alias: str) -> tuple[int, AliasTarget]:
         """Return this generation's number and the alias's target in it; raise NotFound if none."""
         for generation in self.history():
             if generation.generation == number and alias in generation.aliases:
@@ -160,9 +160,9 @@ class AliasLog:
             current, digest = self._newest()
             if expected_generation not in (None, current.generation):
                 raise Conflict(
-                    f"The aliases are at generation {current.generation}, not at the expected "
-                    f"{expected_generation}: they now say {_describe(current.aliases)}. Nothing "
-                    "was changed."
+                    f"Expected the aliases at generation {expected_generation}, found generation "
+                    f"{current.generation}: {_describe_targets(current.aliases)}. Nothing was "
+                    "changed."
                 )
             following = AliasMap(
                 generation=current.generation + 1,
@@ -174,7 +174,7 @@ class AliasLog:
                 previous_sha256=digest,
             )
             atomic_files.make_directories(self.directory)
-            path = self.directory / _name(following.generation)
+            path = self.directory / _file_name(following.generation)
             confirm = partial(check, current.aliases, following.aliases)
             if atomic_files.write_if_absent(path, seal(following), check=confirm):
                 return following
@@ -182,15 +182,17 @@ class AliasLog:
     def _newest(self) -> tuple[AliasMap, str | None]:
         """Return the newest generation, and its file's digest if it has one."""
         paths = self._paths()
-        return _generation(paths[-1]) if paths else (AliasMap(), None)
+        return _read_generation(paths[-1]) if paths else (AliasMap(), None)
 
     def _paths(self) -> list[Path]:
         """Return the generations' files, oldest first."""
-        names = [n for n in atomic_files.entries(self.directory) if _GENERATION_NAME.fullmatch(n)]
+        names = [
+            n for n in atomic_files.list_names(self.directory) if _GENERATION_NAME.fullmatch(n)
+        ]
         return [self.directory / name for name in sorted(names, key=lambda name: (len(name), name))]
 
 
-def trail_of(alias: str, history: Sequence[AliasMap]) -> Trail:
+def make_trail(alias: str, history: Sequence[AliasMap]) -> Trail:
     """Return the alias's trail through a history, which comes newest first.
 
     A rollback takes off the trail what it went back over, so that nothing ever leads to it again.
@@ -205,7 +207,7 @@ def trail_of(alias: str, history: Sequence[AliasMap]) -> Trail:
     return trail
 
 
-def previous(trail: Trail) -> tuple[int, AliasTarget] | None:
+def find_previous_target(trail: Trail) -> tuple[int, AliasTarget] | None:
     """Return the last step of the trail that led elsewhere than its end does; None if none did."""
     for generation, target in reversed(trail):
         if target is not None and target != trail[-1][1]:
@@ -213,14 +215,14 @@ def previous(trail: Trail) -> tuple[int, AliasTarget] | None:
     return None
 
 
-def _name(generation: int) -> str:
+def _file_name(generation: int) -> str:
     return f"{generation:08d}.json"
 
 
-def _generation(path: Path) -> tuple[AliasMap, str]:
+def _read_generation(path: Path) -> tuple[AliasMap, str]:
     """Return the generation that the file is named for, and the file's digest."""
-    generation, digest = _parse(path)
-    if path.name != _name(generation.generation):
+    generation, digest = _parse_generation(path)
+    if path.name != _file_name(generation.generation):
         raise RegistryError(
             f"{path} says that it is generation {generation.generation}: it was copied or renamed. "
             "Remove it, or restore its name."
@@ -228,10 +230,10 @@ def _generation(path: Path) -> tuple[AliasMap, str]:
     return generation, digest
 
 
-def _parse(path: Path) -> tuple[AliasMap, str]:
+def _parse_generation(path: Path) -> tuple[AliasMap, str]:
     """Return the generation in a file, and the file's digest."""
     try:
-        content = atomic_files.read(path, _MAX_BYTES)
+        content = atomic_files.read_limited(path, _MAX_BYTES)
         generation = unseal(AliasMap, content)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -242,5 +244,5 @@ def _parse(path: Path) -> tuple[AliasMap, str]:
     return generation, hashlib.sha256(content).hexdigest()
 
 
-def _describe(targets: Targets) -> str:
+def _describe_targets(targets: Targets) -> str:
     return listing([f"{alias}={target.version}" for alias, target in sorted(targets.items())])

@@ -29,11 +29,11 @@ class FileSystemWarning(UserWarning):
     """The file system lacks something; what cannot be relied upon there is in the message."""
 
 
-TEMPORARY = ".new-"
+TEMPORARY_PREFIX = ".new-"
 """How the name of a file begins that is not yet whole, and of a directory not yet in place."""
 
 
-def entries(directory: Path) -> list[str]:
+def list_names(directory: Path) -> list[str]:
     """Return the names in the directory; none if it is not there.
 
     Raises
@@ -46,10 +46,10 @@ def entries(directory: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _unreadable(directory, error) from error
+        raise _unreadable_error(directory, error) from error
 
 
-def exists(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Return whether the path exists, a dangling link included.
 
     Raises
@@ -62,11 +62,11 @@ def exists(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
     return True
 
 
-def _unreadable(path: Path, error: OSError) -> RegistryError:
+def _unreadable_error(path: Path, error: OSError) -> RegistryError:
     return RegistryError(
         f"The registry's {path} cannot be read: {error.strerror}.",
         kind=ErrorKind.REGISTRY_INACCESSIBLE,
@@ -74,7 +74,7 @@ def _unreadable(path: Path, error: OSError) -> RegistryError:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def open_regular_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading; raise OSError if it is anything but a plain one."""
     # Else the opening of a FIFO, which Windows has not, would wait for somebody who writes to it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -87,33 +87,37 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         os.close(descriptor)
 
 
-def read(path: Path, limit: int) -> bytes:
+def read_limited(path: Path, limit: int) -> bytes:
     """Return a plain file's content; raise OSError if it is longer than the limit, in bytes."""
-    with opened(path) as file:
+    with open_regular_file(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"Longer than {limit:,} bytes", str(path))
     return content
 
 
-def write(path: Path, content: bytes) -> None:
+def write_new_file(path: Path, content: bytes) -> None:
     """Create the file, write it whole, and flush it to the disk; an existing file is an error."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
         if sys.platform != "win32":  # where nothing can rename or remove a read-only file
-            with optional("chmod", path, "Other users may not be able to read what is written."):
+            with warn_if_unsupported(
+                "chmod", path, "Other users may not be able to read what is written."
+            ):
                 os.fchmod(file.fileno(), 0o444)
-        sync(file.fileno(), path)
+        sync_file(file.fileno(), path)
 
 
-def sync(descriptor: int, path: Path) -> None:
+def sync_file(descriptor: int, path: Path) -> None:
     """Flush a file's content to the disk."""
-    with optional("fsync", path, "What was written last may be lost if the machine crashes."):
+    with warn_if_unsupported(
+        "fsync", path, "What was written last may be lost if the machine crashes."
+    ):
         os.fsync(descriptor)
 
 
-def lock(descriptor: int, path: Path, consequence: str, *, wait: bool) -> None:
+def lock_file(descriptor: int, path: Path, consequence: str, *, wait: bool) -> None:
     """Keep other processes out of an open file until it is closed, however the process ends.
 
     Where there are no such locks, warn of the consequence.
@@ -123,7 +127,7 @@ def lock(descriptor: int, path: Path, consequence: str, *, wait: bool) -> None:
     BlockingIOError
         If another process has the file, and not `wait`.
     """
-    with optional("flock", path, consequence):
+    with warn_if_unsupported("flock", path, consequence):
         if sys.platform == "win32":
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         import fcntl  # noqa: PLC0415 - Windows has no such module
@@ -131,7 +135,7 @@ def lock(descriptor: int, path: Path, consequence: str, *, wait: bool) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
-def follow(path: Path) -> Path:
+def resolve_link(path: Path) -> Path:
     """Return where a symbolic link leads, or the path itself if it is none.
 
     A rename to the link's own name would replace the link, not the file that its user means.
@@ -140,7 +144,7 @@ def follow(path: Path) -> Path:
 
 
 @contextmanager
-def optional(operation: str, path: Path, consequence: str) -> Iterator[None]:
+def warn_if_unsupported(operation: str, path: Path, consequence: str) -> Iterator[None]:
     """Turn an operation that the file system does not have into a warning; name any other."""
     try:
         yield
@@ -148,21 +152,21 @@ def optional(operation: str, path: Path, consequence: str) -> Iterator[None]:
         # FAT has no modes at all, and says EPERM to an owner.
         denied = operation == "chmod" and error.errno == errno.EPERM
         if error.errno not in _UNSUPPORTED and not denied:
-            raise _named(error, operation, path) from error
+            raise _name_operation(error, operation, path) from error
         # Without the path: Python then shows it once, not for each file.
         warnings.warn(
-            f"The file system does not support {operation} ({_code(error)}). {consequence}",
+            f"The file system does not support {operation} ({_error_code(error)}). {consequence}",
             FileSystemWarning,
             stacklevel=2,
         )
 
 
-def _named(error: OSError, operation: str, path: Path) -> OSError:
+def _name_operation(error: OSError, operation: str, path: Path) -> OSError:
     """Return the error with the name of the operation, which the system leaves out."""
-    return OSError(error.errno, f"{operation}: {error.strerror} ({_code(error)})", str(path))
+    return OSError(error.errno, f"{operation}: {error.strerror} ({_error_code(error)})", str(path))
 
 
-def _code(error: OSError) -> str:
+def _error_code(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, str(error.errno))
 
 
@@ -174,11 +178,11 @@ def write_if_absent(
     `check` is called when the content is there for all to see, under a temporary name, and not
     yet under its own; what it raises leaves nothing behind.
     """
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4()}"
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4()}"
     try:
-        write(temporary, content)
+        write_new_file(temporary, content)
         check()
-        _link(temporary, path)
+        _link_exclusively(temporary, path)
     except FileExistsError:
         return False
     finally:
@@ -187,7 +191,7 @@ def write_if_absent(
     return True
 
 
-def _link(source: Path, target: Path) -> None:
+def _link_exclusively(source: Path, target: Path) -> None:
     """Give the file its second name; a link, unlike a rename, fails if the name is taken."""
     try:
         os.link(source, target)
@@ -195,11 +199,11 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError as error:
         if error.errno not in _UNSUPPORTED | {errno.EPERM, errno.EMLINK}:
-            raise _named(error, "link", target) from error
+            raise _name_operation(error, "link", target) from error
         raise RegistryError(
-            f"The registry cannot be in {target.parent}: its file system does not support hard "
-            f"links (link: {_code(error)}), by which one of several writers comes first. A copy of "
-            "a registry can be read from any file system.",
+            f"The registry cannot be written in {target.parent}: the file system does not support "
+            f"hard links (link: {_error_code(error)}), which keep two writers from the same name. "
+            "Reading a registry needs no hard links.",
             kind=ErrorKind.REGISTRY_WITHOUT_LINKS,
         ) from error
 
@@ -225,7 +229,7 @@ def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         consequence = "What was published last may be lost if the machine crashes."
-        with optional("fsync of a directory", path, consequence):
+        with warn_if_unsupported("fsync of a directory", path, consequence):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -249,7 +253,7 @@ def sync_renamed(path: Path) -> None:
 def make_directory(path: Path) -> None:
     """Create one directory, which all may enter."""
     path.mkdir()
-    with optional("chmod", path, "Other users may not be able to read what is written."):
+    with warn_if_unsupported("chmod", path, "Other users may not be able to read what is written."):
         path.chmod(path.stat().st_mode | 0o555)
 
 
@@ -259,7 +263,7 @@ def make_directories(path: Path) -> None:
         if not path.parent.is_dir():
             make_directories(path.parent)
         # Under another name first: who died before the chmod would shut out others for ever.
-        temporary = path.parent / f"{TEMPORARY}{uuid.uuid4()}"
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4()}"
         make_directory(temporary)
         try:
             rename_exclusively(temporary, path)

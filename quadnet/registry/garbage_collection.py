@@ -14,13 +14,13 @@ from pathlib import Path
 
 from quadnet.errors import CorruptVersion, RegistryError
 from quadnet.registry import atomic_files, registry_marker, tombstones, version_files
-from quadnet.registry.alias_log import previous, trail_of
+from quadnet.registry.alias_log import find_previous_target, make_trail
 from quadnet.registry.manifest import Manifest
 from quadnet.registry.registry import Registry
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetentionPolicy:
     """What is kept.
 
     Parameters
@@ -52,7 +52,7 @@ class Removable:
     version: int = 0
 
 
-def removable(registry: Registry, policy: Policy) -> Iterator[Removable]:
+def find_removable(registry: Registry, policy: RetentionPolicy) -> Iterator[Removable]:
     """Yield everything that the policy lets go.
 
     Raises
@@ -60,35 +60,39 @@ def removable(registry: Registry, policy: Policy) -> Iterator[Removable]:
     RegistryError
         If the aliases of a model cannot be read: nobody knows what they protect.
     """
-    if not registry_marker.check(registry.root):
+    if not registry_marker.check_marker(registry.root):
         return
     for directory in (registry.root, registry.root / "models"):
-        yield from _litter(directory, policy)
-    for model in registry.places():
+        yield from _find_litter(directory, policy)
+    for model in registry.model_directories():
         home = registry.home(model)
         for directory in (home, home / "versions", home / "aliases"):
-            yield from _litter(directory, policy)
-        yield from _litter(home / ".staging", policy, prefix="", what="unfinished version")
-        yield from _litter(home / ".trash", policy, prefix="", what="swept-up rest")
-        yield from _versions(registry, model, policy)
+            yield from _find_litter(directory, policy)
+        yield from _find_litter(home / ".staging", policy, prefix="", what="unfinished version")
+        yield from _find_litter(home / ".trash", policy, prefix="", what="swept-up rest")
+        yield from _find_versions(registry, model, policy)
 
 
-def _versions(registry: Registry, model: str, policy: Policy) -> Iterator[Removable]:
-    protected = _protected(registry, model, policy)
-    for version in registry.numbers(model):
+def _find_versions(registry: Registry, model: str, policy: RetentionPolicy) -> Iterator[Removable]:
+    protected = _find_protected(registry, model, policy)
+    for version in registry.version_numbers(model):
         path = registry.path(model, version)
         if tombstones.is_removed(path):
-            if _payload(path):
-                yield Removable(path, "rest of a removed version", _size(path), model, version)
+            if _list_payload(path):
+                yield Removable(
+                    path, "rest of a removed version", _size_in_bytes(path), model, version
+                )
         elif version in protected or _is_young(path, policy):
             if path.is_dir():
-                yield from _litter(path, policy, prefix=tombstones.MARK, what="mark of a dead gc")
+                yield from _find_litter(
+                    path, policy, prefix=tombstones.MARK_PREFIX, what="mark of a dead gc"
+                )
         else:
             what = f"{model} version {version}"
-            yield Removable(path, what, _size(path), model, version)
+            yield Removable(path, what, _size_in_bytes(path), model, version)
 
 
-def remove(registry: Registry, item: Removable, policy: Policy) -> bool:
+def remove_item(registry: Registry, item: Removable, policy: RetentionPolicy) -> bool:
     """Remove it, unless an alias has come to need it meanwhile; say whether it is gone.
 
     Raises
@@ -96,12 +100,12 @@ def remove(registry: Registry, item: Removable, policy: Policy) -> bool:
     RegistryError
         If the registry cannot be written.
     """
-    with registry.writing():
+    with registry.explaining_write_errors():
         if item.version:
             return _remove_version(registry, item, policy)
         if not item.path.is_dir():
             item.path.unlink(missing_ok=True)
-        elif item.path.name.startswith(atomic_files.TEMPORARY):
+        elif item.path.name.startswith(atomic_files.TEMPORARY_PREFIX):
             with suppress(FileNotFoundError):
                 item.path.rmdir()
         else:
@@ -118,23 +122,23 @@ def remove(registry: Registry, item: Removable, policy: Policy) -> bool:
         return True
 
 
-def _remove_version(registry: Registry, item: Removable, policy: Policy) -> bool:
+def _remove_version(registry: Registry, item: Removable, policy: RetentionPolicy) -> bool:
     path = item.path
     if not tombstones.is_removed(path):
-        mark = tombstones.mark(path, "removed by models gc")
+        mark = tombstones.place_mark(path, "removed by models gc")
         # Looked at again, now that whoever points an alias at it can see the mark.
-        if item.version in _protected(registry, item.model, policy) or _is_young(path, policy):
+        if item.version in _find_protected(registry, item.model, policy) or _is_young(path, policy):
             mark.unlink(missing_ok=True)
             return False
-        if not tombstones.lay(mark):
+        if not tombstones.turn_into_tombstone(mark):
             return False
-    for file in _payload(path):
+    for file in _list_payload(path):
         file.unlink(missing_ok=True)
     atomic_files.sync_directory(path)
     return True
 
 
-def _protected(registry: Registry, model: str, policy: Policy) -> set[int]:
+def _find_protected(registry: Registry, model: str, policy: RetentionPolicy) -> set[int]:
     """Return the versions that must stay, whatever their age."""
     log = registry.alias_log(model)
     # In this order: what is no longer pending when it is looked for is in the log by then.
@@ -143,44 +147,44 @@ def _protected(registry: Registry, model: str, policy: Policy) -> set[int]:
     maps = [*pending, *history[: max(policy.generations, 1)]]
     protected = {target.version for each in maps for target in each.aliases.values()}
     for alias in history[0].aliases if history else ():
-        back = previous(trail_of(alias, history))
+        back = find_previous_target(make_trail(alias, history))
         if back is not None:
             protected.add(back[1].version)
     return protected | set(registry.versions(model)[-max(policy.newest, 1) :])
 
 
-def _is_young(directory: Path, policy: Policy) -> bool:
+def _is_young(directory: Path, policy: RetentionPolicy) -> bool:
     """Whether the version is too young to go; if that cannot be read, it stays to be looked at."""
     try:
         created = Manifest.from_json(version_files.read_manifest(directory)).created.timestamp()
     except (CorruptVersion, ValueError, OverflowError):
         return True
-    return _age(created) < policy.days * 86_400
+    return _age_in_seconds(created) < policy.days * 86_400
 
 
-def _litter(
+def _find_litter(
     directory: Path,
-    policy: Policy,
+    policy: RetentionPolicy,
     *,
-    prefix: str = atomic_files.TEMPORARY,
+    prefix: str = atomic_files.TEMPORARY_PREFIX,
     what: str = "unfinished file",
 ) -> Iterator[Removable]:
     """Yield what a process left unfinished when it died; hidden files of others are not ours."""
-    for name in atomic_files.entries(directory):
+    for name in atomic_files.list_names(directory):
         path = directory / name
         ours = name.startswith(prefix) if prefix else not name.startswith(".")
         if ours and _is_abandoned(path, policy.grace):
-            yield Removable(path, what, _size(path))
+            yield Removable(path, what, _size_in_bytes(path))
 
 
 def _is_abandoned(path: Path, grace: float) -> bool:
     try:
-        return _age(path.lstat().st_mtime) >= grace
+        return _age_in_seconds(path.lstat().st_mtime) >= grace
     except FileNotFoundError:  # it was finished meanwhile
         return False
 
 
-def _age(moment: float) -> float:
+def _age_in_seconds(moment: float) -> float:
     """Return how many seconds it is away.
 
     After the clock was set back, what was written before it lies in the future, and is no newer
@@ -189,12 +193,12 @@ def _age(moment: float) -> float:
     return abs(time.time() - moment)
 
 
-def _payload(directory: Path) -> list[Path]:
-    names = atomic_files.entries(directory)
-    return [directory / name for name in names if name != tombstones.NAME]
+def _list_payload(directory: Path) -> list[Path]:
+    names = atomic_files.list_names(directory)
+    return [directory / name for name in names if name != tombstones.TOMBSTONE_NAME]
 
 
-def _size(path: Path) -> int:
+def _size_in_bytes(path: Path) -> int:
     """Return its bytes, those of a directory's files included."""
     try:
         if path.is_dir():

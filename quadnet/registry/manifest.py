@@ -254,13 +254,13 @@ def seal(record: BaseModel) -> bytes:
     It tells damage, not intent: what an alias pins is the digest of these bytes.
     """
     values = record.model_dump(mode="json")
-    checksum = hashlib.sha256(_canonical(values)).hexdigest()
-    return _canonical({**values, "checksum": checksum})
+    checksum = hashlib.sha256(_canonical_json(values)).hexdigest()
+    return _canonical_json({**values, "checksum": checksum})
 
 
-def measure(record: BaseModel) -> tuple[int, int]:
+def measure_json(record: BaseModel) -> tuple[int, int]:
     """Return how many bytes the record's canonical JSON has, and how many values at most."""
-    content = _canonical(record.model_dump(mode="json"))
+    content = _canonical_json(record.model_dump(mode="json"))
     return len(content), content.count(b",")
 
 
@@ -278,7 +278,12 @@ def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     if rest.count(b",") > MAX_VALUES:
         raise ValueError(f"its text holds more than {MAX_VALUES:,} values")
     try:
-        json.loads(rest, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+        json.loads(
+            rest,
+            object_pairs_hook=_refuse_duplicate_keys,
+            parse_float=_parse_finite_number,
+            parse_constant=_parse_finite_number,
+        )
         return kind.model_validate_json(rest)
     except RecursionError:
         raise ValueError("its text is nested too deeply") from None
@@ -288,11 +293,11 @@ def unseal(kind: type[Sealed], content: bytes) -> Sealed:
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
-def _canonical(values: object) -> bytes:
+def _canonical_json(values: object) -> bytes:
     return json.dumps(values, sort_keys=True, allow_nan=False, indent=1).encode() + b"\n"
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the object; of a key that comes twice, one reader would take the other value."""
     values = dict(pairs)
     if len(values) != len(pairs):
@@ -300,7 +305,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-def _finite(text: str) -> float:
+def _parse_finite_number(text: str) -> float:
     """Return the number; the wild values of a run's configuration are not looked at otherwise."""
     number = float(text)
     if not math.isfinite(number):

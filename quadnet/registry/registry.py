@@ -56,21 +56,23 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
-        return [name for name in self.places() if self._newest(name) is not None]
+        return [name for name in self.model_directories() if self._newest(name) is not None]
 
-    def places(self) -> list[str]:
+    def model_directories(self) -> list[str]:
         """Return the names that a model has a directory for, with a version in it or not."""
         models = self.root / "models"
-        names = [name for name in atomic_files.entries(models) if MODEL_NAME.fullmatch(name)]
+        names = [name for name in atomic_files.list_names(models) if MODEL_NAME.fullmatch(name)]
         return sorted(name for name in names if (models / name).is_dir())
 
     def versions(self, model: str) -> list[int]:
         """Return the numbers of the model's versions, sorted, without those that were removed."""
-        return [n for n in self.numbers(model) if not tombstones.is_removed(self.path(model, n))]
+        return [
+            n for n in self.version_numbers(model) if not tombstones.is_removed(self.path(model, n))
+        ]
 
-    def numbers(self, model: str) -> list[int]:
+    def version_numbers(self, model: str) -> list[int]:
         """Return every number that was ever given to a version of the model, sorted."""
-        names = atomic_files.entries(self.home(model) / "versions")
+        names = atomic_files.list_names(self.home(model) / "versions")
         return sorted(
             int(name)
             for name in names
@@ -113,7 +115,7 @@ class Registry:
         if alias == LATEST:
             newest = self.latest(model)
             return AliasTarget(version=newest, manifest_sha256=self.digest(model, newest))
-        registry_marker.check(self.root)
+        registry_marker.check_marker(self.root)
         targets = self.aliases(model).aliases
         if alias not in targets:
             self._check_model(model)
@@ -137,7 +139,7 @@ class Registry:
 
     def latest(self, model: str) -> int:
         """Return the highest version there is; raise NotFound if there is none."""
-        registry_marker.check(self.root)
+        registry_marker.check_marker(self.root)
         newest = self._newest(model)
         if newest is None:
             raise self._no_such_model(model)
@@ -149,8 +151,8 @@ class Registry:
         The directories of the other versions are not listed: every poll of a server checks a
         version, and their number only grows.
         """
-        registry_marker.check(self.root)
-        exists = version > 0 and atomic_files.exists(self.path(model, version))
+        registry_marker.check_marker(self.root)
+        exists = version > 0 and atomic_files.path_exists(self.path(model, version))
         if exists and not tombstones.is_removed(self.path(model, version)):
             return
         versions = self._check_model(model)
@@ -180,7 +182,7 @@ class Registry:
         targets = self.aliases(model).aliases.values()
         pinned = {target.manifest_sha256 for target in targets if target.version == version}
         with self._reading(model, version) as directory:
-            loaded = version_files.read(directory)
+            loaded = version_files.read_version(directory)
             manifest = loaded.manifest
             if (manifest.model, manifest.version) != (model, version):
                 raise CorruptVersion(
@@ -213,9 +215,9 @@ class Registry:
             If the directory cannot be written or holds something else, or the aliases cannot be
             read.
         """
-        with self.writing():
+        with self.explaining_write_errors():
             staging = self._staging(model)
-            probe = self.home(model) / "versions" / f"{atomic_files.TEMPORARY}{staging.name}"
+            probe = self.home(model) / "versions" / f"{atomic_files.TEMPORARY_PREFIX}{staging.name}"
             try:
                 staging.mkdir()
                 staging.rename(probe)
@@ -253,18 +255,18 @@ class Registry:
         RegistryError
             If the registry's directory cannot be written or holds something else.
         """
-        packed = version_files.pack(predictor, selftest_inputs, dict(scaler or {}))
-        with self.writing():
+        packed = version_files.pack_version(predictor, selftest_inputs, dict(scaler or {}))
+        with self.explaining_write_errors():
             while True:
                 # Those that were removed count too. Another publisher may take the number first.
-                version = max(self.numbers(model), default=0) + 1
+                version = max(self.version_numbers(model), default=0) + 1
                 files = {**packed, **(attachments(version) if attachments else {})}
-                manifest = _manifest(model, version, predictor, record, files)
+                manifest = _make_manifest(model, version, predictor, record, files)
                 staging = self._staging(model)
                 try:
-                    _stage(staging, files, manifest)
+                    _write_staging(staging, files, manifest)
                     # As every reader will, which compares it with what the manifest was made for.
-                    published = version_files.read(staging)
+                    published = version_files.read_version(staging)
                     if atomic_files.rename_exclusively(staging, self.path(model, version)):
                         break
                 finally:
@@ -274,7 +276,7 @@ class Registry:
 
     def _check_model(self, model: str) -> list[int]:
         """Return the model's versions; raise NotFound if it has none."""
-        registry_marker.check(self.root)
+        registry_marker.check_marker(self.root)
         versions = self.versions(model)
         if not versions:
             raise self._no_such_model(model)
@@ -286,14 +288,14 @@ class Registry:
 
     def _newest(self, model: str) -> int | None:
         """Return the highest version that was not removed, without a look at those below it."""
-        for number in reversed(self.numbers(model)):
+        for number in reversed(self.version_numbers(model)):
             if not tombstones.is_removed(self.path(model, number)):
                 return number
         return None
 
     def _staging(self, model: str) -> Path:
         """Return a new path to write a version of the model in, and make what lies around it."""
-        registry_marker.initialize(self.root)
+        registry_marker.initialize_registry(self.root)
         home = self.home(model)
         versions, staging = home / "versions", home / ".staging"
         # The parents, too: who made them may have died before they were flushed.
@@ -323,7 +325,7 @@ class Registry:
             ) from error
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def explaining_write_errors(self) -> Iterator[None]:
         """Say in words what the system refuses."""
         try:
             yield
@@ -335,7 +337,7 @@ class Registry:
             ) from error
 
 
-def _manifest(
+def _make_manifest(
     model: str, version: int, predictor: Predictor, record: Record, files: Mapping[str, bytes]
 ) -> Manifest:
     return Manifest(
@@ -344,8 +346,8 @@ def _manifest(
         version=version,
         created=datetime.now(UTC),
         publisher=current_publisher(),
-        architecture=version_files.architecture(predictor),
-        tensor_digest=version_files.tensor_digest(predictor),
+        architecture=version_files.describe_architecture(predictor),
+        tensor_digest=version_files.compute_tensor_digest(predictor),
         selftest_atol=version_files.selftest_atol(predictor),
         files={
             name: FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -355,10 +357,10 @@ def _manifest(
     )
 
 
-def _stage(staging: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
+def _write_staging(staging: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
     """Write the version's directory, the manifest last, and flush all of it to the disk."""
     atomic_files.make_directory(staging)
     for name, content in files.items():
-        atomic_files.write(staging / name, content)
-    atomic_files.write(staging / version_files.MANIFEST, manifest.to_json())
+        atomic_files.write_new_file(staging / name, content)
+    atomic_files.write_new_file(staging / version_files.MANIFEST, manifest.to_json())
     atomic_files.sync_directory(staging)

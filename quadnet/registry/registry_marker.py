@@ -10,7 +10,7 @@ from quadnet.errors import ErrorKind, RegistryError
 from quadnet.registry import atomic_files
 from quadnet.registry.manifest import SCHEMA_VERSION, Frozen
 
-NAME = "registry.json"
+MARKER_NAME = "registry.json"
 
 _MAX_BYTES = 2**16
 
@@ -25,10 +25,10 @@ class Marker(Frozen):
     id: str
 
 
-def check(root: Path) -> bool:
+def check_marker(root: Path) -> bool:
     """Refuse a registry that other code has written; say whether there is one."""
     try:
-        content = atomic_files.read(root / NAME, _MAX_BYTES)
+        content = atomic_files.read_limited(root / MARKER_NAME, _MAX_BYTES)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -37,21 +37,21 @@ def check(root: Path) -> bool:
         Marker.model_validate_json(content)
     except ValidationError as error:
         raise RegistryError(
-            f"{root / NAME} does not say that the registry has format "
+            f"{root / MARKER_NAME} does not say that the registry has format "
             f"{SCHEMA_VERSION}, the only one that this version of Quadnet knows."
         ) from error
     return True
 
 
-def initialize(root: Path) -> None:
+def initialize_registry(root: Path) -> None:
     """Make the directory a registry, if it is none yet and holds nothing else."""
-    if check(root):
+    if check_marker(root):
         return
     atomic_files.make_directories(root)
-    path = root / NAME
+    path = root / MARKER_NAME
     strangers = sorted(
         name
-        for name in atomic_files.entries(root)
+        for name in atomic_files.list_names(root)
         if name not in _HARMLESS and not name.startswith(".")
     )
     # Looked for again: another publisher may have made the registry just now.

@@ -14,10 +14,10 @@ from pathlib import Path
 from quadnet.registry import atomic_files
 from quadnet.registry.manifest import Frozen, seal
 
-NAME = "TOMBSTONE.json"
+TOMBSTONE_NAME = "TOMBSTONE.json"
 """No file of a version can be called so: theirs are in lower case."""
 
-MARK = ".doomed-"
+MARK_PREFIX = ".doomed-"
 """How the name of a mark begins."""
 
 
@@ -28,17 +28,17 @@ class Tombstone(Frozen):
     reason: str
 
 
-def mark(directory: Path, reason: str) -> Path:
+def place_mark(directory: Path, reason: str) -> Path:
     """Mark the version in this directory, and return the mark."""
-    path = directory / f"{MARK}{uuid.uuid4()}"
-    atomic_files.write(path, seal(Tombstone(at=datetime.now(UTC), reason=reason)))
+    path = directory / f"{MARK_PREFIX}{uuid.uuid4()}"
+    atomic_files.write_new_file(path, seal(Tombstone(at=datetime.now(UTC), reason=reason)))
     return path
 
 
-def lay(mark: Path) -> bool:
+def turn_into_tombstone(mark: Path) -> bool:
     """Make the mark the tombstone, unless somebody has swept the mark away; say whether it is."""
     try:
-        mark.rename(mark.with_name(NAME))
+        mark.rename(mark.with_name(TOMBSTONE_NAME))
     except FileNotFoundError:
         return False
     atomic_files.sync_directory(mark.parent)
@@ -48,13 +48,13 @@ def lay(mark: Path) -> bool:
 def is_removed(directory: Path) -> bool:
     """Whether there was a version here that was removed."""
     try:
-        return (directory / NAME).exists()
+        return (directory / TOMBSTONE_NAME).exists()
     except OSError:  # nobody knows; who reads the version will hear why
         return False
 
 
-def is_going(directory: Path) -> bool:
+def is_being_removed(directory: Path) -> bool:
     """Whether the version here was removed, or somebody is about to."""
     return is_removed(directory) or any(
-        name.startswith(MARK) for name in atomic_files.entries(directory)
+        name.startswith(MARK_PREFIX) for name in atomic_files.list_names(directory)
     )

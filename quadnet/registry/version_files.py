@@ -29,7 +29,7 @@ from quadnet.registry.manifest import (
     FileRecord,
     Manifest,
     Record,
-    measure,
+    measure_json,
 )
 from quadnet.types import FloatArray
 
@@ -66,7 +66,7 @@ class Model:
     selftest_inputs: FloatArray
 
 
-def read(directory: Path) -> Model:
+def read_version(directory: Path) -> Model:
     """Read and verify the version in this directory: every reader's one way in.
 
     Raises
@@ -88,14 +88,14 @@ def read(directory: Path) -> Model:
             tensor_files[name] = read_file(directory, name, manifest)
         else:
             _verify_file(directory / name, manifest.files[name])
-    predictor, selftest_inputs = unpack(manifest, tensor_files)
+    predictor, selftest_inputs = unpack_version(manifest, tensor_files)
     return Model(manifest, hashlib.sha256(content).hexdigest(), predictor, selftest_inputs)
 
 
 def read_manifest(directory: Path) -> bytes:
     """Return the bytes of the version's manifest."""
     try:
-        return atomic_files.read(directory / MANIFEST, _MAX_MANIFEST_BYTES)
+        return atomic_files.read_limited(directory / MANIFEST, _MAX_MANIFEST_BYTES)
     except OSError as error:
         raise CorruptVersion(f"{MANIFEST}: {error.strerror}.") from error
 
@@ -116,7 +116,7 @@ def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
         raise CorruptVersion(f"{path.name}: {expected.size} bytes are more than a reader takes.")
     digest, left = hashlib.sha256(), expected.size
     try:
-        with atomic_files.opened(path) as file:
+        with atomic_files.open_regular_file(path) as file:
             actual = os.fstat(file.fileno()).st_size
             if actual != expected.size:
                 if _has_other_line_ends(file, expected):
@@ -140,7 +140,7 @@ def _has_other_line_ends(file: BinaryIO, expected: FileRecord) -> bool:
     return hashlib.sha256(content).hexdigest() == expected.sha256
 
 
-def architecture(predictor: Predictor) -> Architecture:
+def describe_architecture(predictor: Predictor) -> Architecture:
     """Describe the predictor's network."""
     network = predictor.network
     return Architecture.model_validate(
@@ -162,7 +162,7 @@ def selftest_atol(predictor: Predictor) -> float:
     return 1e-9 if predictor.dtype.itemsize == 8 else 1e-5
 
 
-def unreadable(
+def find_exceeded_limit(
     record: Record, layer_sizes: Sequence[int], dtype: DTypeLike, n_selftest_rows: int
 ) -> str | None:
     """Return why no reader would take such a version; None if readers would.
@@ -177,7 +177,7 @@ def unreadable(
         What the predictor computes in.
     n_selftest_rows : int
     """
-    n_bytes, n_values = measure(record)
+    n_bytes, n_values = measure_json(record)
     n_layers, itemsize = len(layer_sizes), np.dtype(dtype).itemsize
     # Of a layer the manifest names its size and its activation.
     n_values += _ADDED_VALUES + 2 * n_layers
@@ -196,18 +196,20 @@ def unreadable(
     return None
 
 
-def pack(
+def pack_version(
     predictor: Predictor, selftest_inputs: FloatArray, scaler: Tensors | None = None
 ) -> dict[str, bytes]:
     """Return the version's files, by name; the scaler's vectors are kept with the weights."""
     X = np.asarray(selftest_inputs, dtype=predictor.dtype)
     return {
-        WEIGHTS: _to_bytes(tensors(predictor) | (scaler or {})),
-        SELFTEST: _to_bytes({"inputs": X, "probabilities": _answers(predictor, X)}),
+        WEIGHTS: _serialize_tensors(named_tensors(predictor) | (scaler or {})),
+        SELFTEST: _serialize_tensors(
+            {"inputs": X, "probabilities": _compute_probabilities(predictor, X)}
+        ),
     }
 
 
-def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, FloatArray]:
+def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, FloatArray]:
     """Rebuild the predictor, run its self-test, and return it with the self-test's inputs.
 
     Raises
@@ -229,8 +231,8 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, F
         bias=shape.bias,
         dtype=shape.dtype,
     )
-    stored = _from_bytes(WEIGHTS, files[WEIGHTS])
-    parameters = _parameters(network)
+    stored = _parse_tensors(WEIGHTS, files[WEIGHTS])
+    parameters = _named_parameters(network)
     scaler = {name: stored.pop(name) for name in SCALER if name in stored}
     if scaler:
         n_features = shape.layer_sizes[0]
@@ -239,9 +241,9 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, F
     for name, values in parameters.items():
         values[:] = stored[name]
     predictor = Predictor(network, manifest.signature.classes)
-    if tensor_digest(predictor) != manifest.tensor_digest:
+    if compute_tensor_digest(predictor) != manifest.tensor_digest:
         raise CorruptVersion(f"{WEIGHTS}: the tensors are not those the manifest was made for.")
-    return predictor, _self_test(predictor, files[SELFTEST], manifest.selftest_atol)
+    return predictor, _run_self_test(predictor, files[SELFTEST], manifest.selftest_atol)
 
 
 def _check_architecture(manifest: Manifest) -> None:
@@ -262,24 +264,25 @@ def _check_architecture(manifest: Manifest) -> None:
         raise CorruptVersion(f"{MANIFEST}: the architecture does not fit the signature.")
 
 
-def tensors(predictor: Predictor) -> Tensors:
+def named_tensors(predictor: Predictor) -> Tensors:
     """Return the predictor's weights and biases by name, in C order."""
     return {
-        name: np.ascontiguousarray(array) for name, array in _parameters(predictor.network).items()
+        name: np.ascontiguousarray(array)
+        for name, array in _named_parameters(predictor.network).items()
     }
 
 
-def tensor_digest(predictor: Predictor) -> str:
+def compute_tensor_digest(predictor: Predictor) -> str:
     """Return a sha256 over names, dtypes, shapes and bytes: the same whatever the container."""
     digest = hashlib.sha256()
-    for name, array in sorted(tensors(predictor).items()):
+    for name, array in sorted(named_tensors(predictor).items()):
         little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
         digest.update(little_endian.tobytes())
     return digest.hexdigest()
 
 
-def _parameters(network: Network) -> dict[str, FloatArray]:
+def _named_parameters(network: Network) -> dict[str, FloatArray]:
     parameters = network.parameters
     named = {f"weights.{i}": W for i, W in enumerate(parameters.weights)}
     if parameters.bias:
@@ -287,8 +290,8 @@ def _parameters(network: Network) -> dict[str, FloatArray]:
     return named
 
 
-def _self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
-    stored = _from_bytes(SELFTEST, content)
+def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
+    stored = _parse_tensors(SELFTEST, content)
     rows = stored["inputs"].shape[0] if "inputs" in stored and stored["inputs"].ndim else 0
     shapes = {
         "inputs": (rows, predictor.n_features),
@@ -297,7 +300,7 @@ def _self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
     _check_tensors(SELFTEST, stored, shapes, predictor.dtype.name)
     if rows * max(predictor.network.layer_sizes) * predictor.dtype.itemsize > _MAX_FILE_BYTES:
         raise CorruptVersion(f"{SELFTEST}: more rows than a reader asks of so wide a network.")
-    error = np.abs(_answers(predictor, stored["inputs"]) - stored["probabilities"])
+    error = np.abs(_compute_probabilities(predictor, stored["inputs"]) - stored["probabilities"])
     if rows == 0 or not error.max() <= atol:
         row = int(error.max(axis=1).argmax()) if rows else 0
         raise CorruptVersion(
@@ -307,7 +310,7 @@ def _self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
     return stored["inputs"]
 
 
-def _answers(predictor: Predictor, X: FloatArray) -> FloatArray:
+def _compute_probabilities(predictor: Predictor, X: FloatArray) -> FloatArray:
     """Return the probabilities; what overflows in them shows in them, and needs no warning."""
     with np.errstate(all="ignore"):
         return predictor.probabilities(X)
@@ -334,12 +337,12 @@ def _check_tensors(
             raise CorruptVersion(f"{file}: {name} holds a value that is not finite.")
 
 
-def _to_bytes(named: Tensors) -> bytes:
+def _serialize_tensors(named: Tensors) -> bytes:
     # safetensors 0.8 writes garbage for arrays that are not C-contiguous, without a word.
     return save({name: np.ascontiguousarray(array) for name, array in named.items()})
 
 
-def _from_bytes(file: str, content: bytes) -> Tensors:
+def _parse_tensors(file: str, content: bytes) -> Tensors:
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:

@@ -36,7 +36,7 @@ def list_models(
     try:
         if name:
             live.index.latest_version(name)
-        names = [name] if name else registry.places()
+        names = [name] if name else registry.model_directories()
     except RegistryError as error:
         return list_loaded_models(live, name, failure or error)
     models = [_summarize_model(live, model, check_callers) for model in names]

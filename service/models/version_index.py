@@ -69,12 +69,12 @@ class VersionIndex:
         stamp = _settled_stamp(directory)
         listing = self._listings.get(model)
         if stamp is None or listing is None or listing.stamp != stamp:
-            listing = _Listing(stamp, tuple(self._registry.numbers(model)))
+            listing = _Listing(stamp, tuple(self._registry.version_numbers(model)))
         # Paths as text: ten thousand Path objects would cost more than checking the files.
         found = [
             number
             for number in listing.numbers
-            if not os.access(f"{directory}/{number:06d}/{tombstones.NAME}", os.F_OK)
+            if not os.access(f"{directory}/{number:06d}/{tombstones.TOMBSTONE_NAME}", os.F_OK)
         ]
         with self._changing:
             if found:

@@ -30,7 +30,7 @@ FEW_POINTS = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 1000, "tol": 1e-9}
 def uniform_points(seed: int, n: int) -> tuple[Any, Any]:
     """Return points in the square and their quadrants."""
     X = np.random.default_rng(seed).uniform(-1, 1, (n, 2))
-    return X, quadrants.label(X)
+    return X, quadrants.label_quadrants(X)
 
 
 def few_points(seeds: int) -> None:

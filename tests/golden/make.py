@@ -116,9 +116,9 @@ def make(root):
                 changes = {"champion": version, "candidate": 3}
                 alias_changes.set_aliases(registry, name, changes, reason=f"{version} is good")
             alias_changes.rollback(registry, name, reason="it was not")
-            policy = garbage_collection.Policy(newest=1, days=0, generations=0)
-            for item in list(garbage_collection.removable(registry, policy)):
-                assert garbage_collection.remove(registry, item, policy)
+            policy = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0)
+            for item in list(garbage_collection.find_removable(registry, policy)):
+                assert garbage_collection.remove_item(registry, item, policy)
             W, b = ([array.astype(np.float64) for array in arrays] for arrays in parameters(name))
             expected[name] = {
                 "digests": {
@@ -132,7 +132,7 @@ def make(root):
     # Git keeps no empty directories.
     for name in MODELS:
         (registry.home(name) / ".staging").rmdir()
-        assert version_files.read(registry.path(name, 1))
+        assert version_files.read_version(registry.path(name, 1))
     (root / EXPECTED).write_text(json.dumps(expected, indent=1) + "\n")
 
 

@@ -95,7 +95,7 @@ def test_network_1_without_biases_is_our_gradient():
 def test_the_restatement_and_the_product_agree_on_the_quadrants():
     points = random_points(0, 200)
     names = [quadrants.NAMES[quadrant(*x)] for x in points]
-    assert quadrants.label(points).tolist() == names
+    assert quadrants.label_quadrants(points).tolist() == names
 
 
 NETWORK_1 = {

@@ -40,7 +40,7 @@ from tests.support.forked_processes import forked, result
 MODEL = "quadrants"
 POINTS = np.random.default_rng(0).uniform(-1, 1, (20, 2))
 ANSWERS = exact_predictor().predict(POINTS)
-GC = garbage_collection.Policy(newest=1, days=0, generations=2, grace=0)
+GC = garbage_collection.RetentionPolicy(newest=1, days=0, generations=2, grace=0)
 
 
 class Switch:
@@ -141,8 +141,8 @@ def roll_back(registry):
 
 
 def sweep(registry):
-    for item in list(garbage_collection.removable(registry, GC)):
-        garbage_collection.remove(registry, item, GC)
+    for item in list(garbage_collection.find_removable(registry, GC)):
+        garbage_collection.remove_item(registry, item, GC)
 
 
 def begin(registry):
@@ -160,8 +160,10 @@ def begin_with_litter(registry):
     publish(registry)
     litter = registry.home(MODEL) / ".staging" / "abandoned"
     atomic_files.make_directory(litter)
-    atomic_files.write(litter / "weights.safetensors", b"half")
-    atomic_files.write(registry.root / f"{atomic_files.TEMPORARY}abandoned", b"half")
+    atomic_files.write_new_file(litter / "weights.safetensors", b"half")
+    atomic_files.write_new_file(
+        registry.root / f"{atomic_files.TEMPORARY_PREFIX}abandoned", b"half"
+    )
 
 
 # Whose work it is that is killed, and what he finds; None: the registry itself is not there yet.
@@ -269,7 +271,7 @@ def check(registry, allowed):
     if not (registry.root / "registry.json").exists():
         assert versions == []
         return aliases
-    looked_at = list(integrity_check.check(registry, MODEL))
+    looked_at = list(integrity_check.verify_registry(registry, MODEL))
     assert [checked.problem for checked in looked_at] == [None] * (len(versions) + 1), looked_at
     assert all(whole(checked.loaded) for checked in looked_at if checked.loaded)
     return aliases
@@ -277,23 +279,23 @@ def check(registry, allowed):
 
 def go_on(registry):
     """Assert that a publisher succeeds with a new number, and that gc cleans everything up."""
-    taken = registry.numbers(MODEL)
+    taken = registry.version_numbers(MODEL)
     assert publish(registry).manifest.version == max(taken, default=0) + 1
     sweep(registry)
     assert leftovers(registry) == []
-    assert registry.numbers(MODEL) == [*taken, max(taken, default=0) + 1]
+    assert registry.version_numbers(MODEL) == [*taken, max(taken, default=0) + 1]
 
 
 def leftovers(registry):
     """Return all that is neither of a version, nor a tombstone, nor a generation."""
     home = registry.home(MODEL)
     rubbish = [*home.glob(".staging/*"), *home.glob(".trash/*")]
-    for name in (f"{atomic_files.TEMPORARY}*", f"{tombstones.MARK}*"):
+    for name in (f"{atomic_files.TEMPORARY_PREFIX}*", f"{tombstones.MARK_PREFIX}*"):
         rubbish += registry.root.rglob(name)
-    for version in registry.numbers(MODEL):
+    for version in registry.version_numbers(MODEL):
         directory = registry.path(MODEL, version)
-        if tombstones.is_removed(directory) and atomic_files.entries(directory) != [
-            tombstones.NAME
+        if tombstones.is_removed(directory) and atomic_files.list_names(directory) != [
+            tombstones.TOMBSTONE_NAME
         ]:
             rubbish.append(directory)
     return rubbish

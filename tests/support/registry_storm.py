@@ -23,7 +23,7 @@ from tests.support.forked_processes import forked, result
 
 MODEL = "quadrants"
 ALIASES = ("champion", "candidate", "canary")
-POLICY = garbage_collection.Policy(newest=2, days=0, generations=2)
+POLICY = garbage_collection.RetentionPolicy(newest=2, days=0, generations=2)
 
 
 class Worker:
@@ -82,8 +82,8 @@ class Worker:
         self.report["generations"].append(written.generation)
 
     def sweep(self):
-        for item in list(garbage_collection.removable(self.registry, POLICY)):
-            if not garbage_collection.remove(self.registry, item, POLICY):
+        for item in list(garbage_collection.find_removable(self.registry, POLICY)):
+            if not garbage_collection.remove_item(self.registry, item, POLICY):
                 self.report["kept"] += 1
             elif item.version:
                 self.report["removed"].append(item.version)
@@ -124,7 +124,7 @@ def watch(registry, stopped):
         numbers = [each.generation for each in islice(registry.alias_log(MODEL).history(), 3)]
         assert numbers == sorted(numbers, reverse=True)
         if rounds % 10 == 0:
-            for checked in integrity_check.check(registry):
+            for checked in integrity_check.verify_registry(registry):
                 assert checked.problem is None, checked
 
 

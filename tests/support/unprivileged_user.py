@@ -15,7 +15,7 @@ from quadnet.registry import Registry, alias_changes, garbage_collection, integr
 from tests.support import exact_models
 
 MODEL = "quadrants"
-POLICY = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
+POLICY = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0, grace=0)
 
 
 def said(work):
@@ -27,8 +27,8 @@ def said(work):
 
 def sweep(registry):
     return [
-        garbage_collection.remove(registry, item, POLICY)
-        for item in garbage_collection.removable(registry, POLICY)
+        garbage_collection.remove_item(registry, item, POLICY)
+        for item in garbage_collection.find_removable(registry, POLICY)
     ]
 
 
@@ -42,7 +42,9 @@ def main():
         "read": said(
             lambda: registry.load(*registry.resolve(MODEL)).predictor.predict(points).tolist()
         ),
-        "verified": said(lambda: [checked.problem for checked in integrity_check.check(registry)]),
+        "verified": said(
+            lambda: [checked.problem for checked in integrity_check.verify_registry(registry)]
+        ),
         "prepare": said(lambda: registry.prepare(MODEL)),
         "publish": said(lambda: exact_models.publish(registry)),
         "alias": said(lambda: alias_changes.set_aliases(registry, MODEL, {"other": 1}, reason="x")),

@@ -179,7 +179,7 @@ def test_alias_moves_several_at_once_and_shows_the_history(registry):
     assert [line.split(",")[0] for line in history] == ["6", "5", "4", "3", "2", "1"]
     late = models(registry, "alias", "quadrants", "champion=1", "--expect", "5")
     assert late.returncode == 1
-    assert "The aliases are at generation 6, not at the expected 5" in late.stderr
+    assert "Expected the aliases at generation 5, found generation 6" in late.stderr
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_run_publishes_what_it_judged(registry):
     assert [f.name for f in manifest.signature.features] == ["x", "y"]
     assert (manifest.forced, manifest.baseline) == (None, None)
     X = np.random.default_rng(5).uniform(-1, 1, (20_000, 2))
-    accuracy = (model.predictor.predict(X) == quadrants.label(X)).mean()
+    accuracy = (model.predictor.predict(X) == quadrants.label_quadrants(X)).mean()
     assert accuracy == pytest.approx(manifest.metrics["test"].accuracy, abs=0.01)
 
 

@@ -174,7 +174,7 @@ def test_the_margin_keeps_points_to_train_on_away_from_the_axes():
 
 def test_label_noise_is_the_share_it_says_and_only_to_train_on():
     own = of("quadrants", "data.label_noise=0.25")
-    truth = quadrants.label(own.train.X)
+    truth = quadrants.label_quadrants(own.train.X)
     assert (own.train.y != truth).mean() == pytest.approx(0.25, abs=0.01)
     for name in quadrants.NAMES:
         taken_for, counts = np.unique(own.train.y[truth == name], return_counts=True)
@@ -182,7 +182,7 @@ def test_label_noise_is_the_share_it_says_and_only_to_train_on():
         wrong = counts[taken_for != name] / counts.sum()
         np.testing.assert_allclose(wrong, 0.25 / 3, atol=0.01)
     test = own.test.open()
-    np.testing.assert_array_equal(test.y, quadrants.label(test.X))
+    np.testing.assert_array_equal(test.y, quadrants.label_quadrants(test.X))
     np.testing.assert_array_equal(own.train.X, of("quadrants").train.X)
 
 

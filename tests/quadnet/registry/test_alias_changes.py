@@ -85,9 +85,7 @@ def test_an_alias_can_be_removed_and_the_log_remembers_it(four):
 def test_who_expects_another_generation_is_told_what_there_is_and_changes_nothing(four):
     move(four, champion=1)
     move(four, champion=2)
-    with pytest.raises(
-        Conflict, match=r"at generation 2, not at the expected 1: they now say champion=2\."
-    ):
+    with pytest.raises(Conflict, match=r"at generation 1, found generation 2: champion=2\."):
         alias_changes.set_aliases(
             four, MODEL, {"champion": 3}, reason="test", expected_generation=1
         )
@@ -121,7 +119,7 @@ def test_the_first_writer_can_be_expected_too(four, number):
             alias_changes.set_aliases(four, MODEL, {"a": 1}, reason="", **expected).generation == 1
         )
     else:
-        with pytest.raises(Conflict, match=r"at generation 0, .* they now say none"):
+        with pytest.raises(Conflict, match=r"found generation 0: none"):
             alias_changes.set_aliases(four, MODEL, {"a": 1}, reason="", **expected)
 
 
@@ -198,9 +196,9 @@ def test_a_version_that_was_removed_cannot_be_gone_back_to(four):
     move(four, champion=1)
     for version in (2, 3, 4):
         move(four, champion=version)
-    policy = garbage_collection.Policy(newest=1, days=0, generations=1)
-    for item in list(garbage_collection.removable(four, policy)):
-        assert garbage_collection.remove(four, item, policy)
+    policy = garbage_collection.RetentionPolicy(newest=1, days=0, generations=1)
+    for item in list(garbage_collection.find_removable(four, policy)):
+        assert garbage_collection.remove_item(four, item, policy)
     assert four.versions(MODEL) == [3, 4]  # what a rollback would lead to stays
     with pytest.raises(NotFound, match="no version 1 any more: it was removed"):
         back(four, to=1)
@@ -232,14 +230,14 @@ def test_a_rollback_to_a_version_that_was_made_anew_is_refused(four):
 
 def test_an_alias_gives_way_to_a_removal_under_way_and_says_what_to_do(four):
     move(four, champion=1)
-    mark = tombstones.mark(four.path(MODEL, 2), "test")
+    mark = tombstones.place_mark(four.path(MODEL, 2), "test")
     for changes in ({"champion": 2}, {"candidate": 2}):
         with pytest.raises(Conflict, match=r"Version 2 .* is being removed .* left as it was"):
             alias_changes.set_aliases(four, MODEL, changes, reason="test")
     assert pointing(four) == {"champion": 1}
     assert sorted(p.name for p in (four.home(MODEL) / "aliases").iterdir()) == ["00000001.json"]
     # What is pointed to already stays, whoever marks it: it can be pointed to once more.
-    tombstones.mark(four.path(MODEL, 1), "test")
+    tombstones.place_mark(four.path(MODEL, 1), "test")
     move(four, candidate="champion", canary=3)
     mark.unlink()
     move(four, champion=2)
@@ -315,7 +313,7 @@ def test_history_that_was_rewritten_is_found_even_with_its_checksum(four, number
     for version in (1, 2, 3, 4):
         move(four, champion=version)
     rewritten(generation(four, number), change)
-    problem = list(integrity_check.check(four, MODEL))[-1].problem
+    problem = list(integrity_check.verify_registry(four, MODEL))[-1].problem
     assert "quadrants/aliases/0000000" in problem
     assert "changed by hand" in problem or "says that it is generation 7" in problem
     with pytest.raises(RegistryError):
@@ -327,9 +325,12 @@ def test_history_that_lost_a_part_is_found(four):
         move(four, champion=version)
     whole = generation(four, 2).read_bytes()
     generation(four, 2).unlink()
-    assert "part of it is lost" in list(integrity_check.check(four))[-1].problem
+    assert "part of it is lost" in list(integrity_check.verify_registry(four))[-1].problem
     generation(four, 1).unlink()
-    assert "lost the generations before number 3" in list(integrity_check.check(four))[-1].problem
+    assert (
+        "lost the generations before number 3"
+        in list(integrity_check.verify_registry(four))[-1].problem
+    )
     # What is served goes on being served, and changed.
     assert pointing(four) == {"champion": 3}
     move(four, champion=4)
@@ -356,7 +357,7 @@ def test_an_alias_of_a_version_that_is_not_there_is_found(four):
     move(four, champion=1)
     version = four.path(MODEL, 1)
     version.rename(four.root / "elsewhere")
-    assert [c.problem for c in integrity_check.check(four)][:-1] == [None] * 3
+    assert [c.problem for c in integrity_check.verify_registry(four)][:-1] == [None] * 3
     assert "'champion': Model 'quadrants' has no version 1." in (
-        list(integrity_check.check(four))[-1].problem
+        list(integrity_check.verify_registry(four))[-1].problem
     )

@@ -81,7 +81,7 @@ class Version:
         assert message.startswith("Version 1 of model 'quadrants' must not be used: "), message
         assert name in message
         assert len(message) < 600
-        (first, *_) = integrity_check.check(self.registry, MODEL)
+        (first, *_) = integrity_check.verify_registry(self.registry, MODEL)
         assert first.problem == message
 
     def refused_or_right(self, names):
@@ -678,6 +678,6 @@ def test_a_manifest_cannot_name_a_file_elsewhere_or_one_of_gcs_own(version, name
 def test_a_file_of_the_reader_is_opened_once_and_read_to_its_end(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"12345")
-    assert atomic_files.read(path, 5) == b"12345"
+    assert atomic_files.read_limited(path, 5) == b"12345"
     with pytest.raises(OSError, match="Longer than 4 bytes"):
-        atomic_files.read(path, 4)
+        atomic_files.read_limited(path, 4)

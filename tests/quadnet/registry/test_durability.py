@@ -25,7 +25,7 @@ from tests.support import forked_processes
 from tests.support.exact_models import SELF_TEST_INPUTS, publish, record, signed
 
 MODEL = "quadrants"
-SWEEP = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
+SWEEP = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0, grace=0)
 
 
 @contextmanager
@@ -59,12 +59,12 @@ def unfinished(registry):
     return [
         path
         for path in registry.root.rglob("*")
-        if path.name.startswith(atomic_files.TEMPORARY) or path.parent.name == ".staging"
+        if path.name.startswith(atomic_files.TEMPORARY_PREFIX) or path.parent.name == ".staging"
     ]
 
 
 def verified(registry):
-    return [checked.problem for checked in integrity_check.check(registry)]
+    return [checked.problem for checked in integrity_check.verify_registry(registry)]
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2, 3])
@@ -89,21 +89,21 @@ def test_on_a_full_disk_aliases_stay_as_they_are_and_nothing_is_removed_half(tmp
         publish(registry, alias="")
         publish(registry)
         publish(registry, alias="")
-        (item,) = garbage_collection.removable(registry, SWEEP)
+        (item,) = garbage_collection.find_removable(registry, SWEEP)
         fill(disk, 0)
         for _ in range(2):
             with pytest.raises(RegistryError, match=r"cannot be written: .*No space left"):
                 alias_changes.set_aliases(registry, MODEL, {"champion": 3}, reason="full")
         with pytest.raises(RegistryError, match=r"cannot be written: .*No space left"):
-            garbage_collection.remove(registry, item, SWEEP)
+            garbage_collection.remove_item(registry, item, SWEEP)
         assert registry.target(MODEL).version == 2
         assert registry.versions(MODEL) == [1, 2, 3]
         assert unfinished(registry) == []
         (disk / "ballast").unlink()
         alias_changes.set_aliases(registry, MODEL, {"champion": 3}, reason="space again")
         assert registry.target(MODEL).version == 3
-        for left in list(garbage_collection.removable(registry, SWEEP)):
-            assert garbage_collection.remove(registry, left, SWEEP)
+        for left in list(garbage_collection.find_removable(registry, SWEEP)):
+            assert garbage_collection.remove_item(registry, left, SWEEP)
         assert registry.versions(MODEL) == [2, 3]
 
 
@@ -119,7 +119,7 @@ def test_a_read_only_disk_is_read_and_every_change_of_it_refused(tmp_path):
         registry = Registry(disk / "registry")
         publish(registry, alias="")
         publish(registry)
-        (item,) = garbage_collection.removable(registry, SWEEP)
+        (item,) = garbage_collection.find_removable(registry, SWEEP)
         read_only(disk)
         assert registry.load(*registry.resolve(MODEL))
         assert verified(registry) == [None] * 3
@@ -128,7 +128,7 @@ def test_a_read_only_disk_is_read_and_every_change_of_it_refused(tmp_path):
             lambda: registry.prepare(MODEL),
             lambda: registry.prepare("digits"),
             lambda: alias_changes.set_aliases(registry, MODEL, {"champion": 1}, reason="x"),
-            lambda: garbage_collection.remove(registry, item, SWEEP),
+            lambda: garbage_collection.remove_item(registry, item, SWEEP),
         ):
             with pytest.raises(RegistryError, match=r"cannot be written: .*Read-only file system"):
                 refused()

@@ -52,7 +52,10 @@ def test_without_fsync_a_version_is_published_with_a_warning(registry, tmp_path,
             r"was \w+ last may be lost if the machine crashes\.",
             line,
         ), line
-    assert [checked.problem for checked in integrity_check.check(registry)] == [None, None]
+    assert [checked.problem for checked in integrity_check.verify_registry(registry)] == [
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

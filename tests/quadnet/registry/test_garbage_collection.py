@@ -19,7 +19,7 @@ from quadnet.registry import (
 from tests.support.exact_models import exact_predictor, publish, signed
 
 MODEL = "quadrants"
-EVERYTHING = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
+EVERYTHING = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0, grace=0)
 
 
 def versions(registry, count):
@@ -33,13 +33,15 @@ def move(registry, **changes):
 
 
 def may_go(registry, policy):
-    return [item.version or item.what for item in garbage_collection.removable(registry, policy)]
+    return [
+        item.version or item.what for item in garbage_collection.find_removable(registry, policy)
+    ]
 
 
 def sweep(registry, policy=EVERYTHING):
     return [
-        garbage_collection.remove(registry, item, policy)
-        for item in list(garbage_collection.removable(registry, policy))
+        garbage_collection.remove_item(registry, item, policy)
+        for item in list(garbage_collection.find_removable(registry, policy))
     ]
 
 
@@ -57,7 +59,7 @@ def test_looking_changes_nothing(registry):
 
 def test_a_directory_that_is_no_registry_is_left_alone(registry):
     registry.root.mkdir()
-    stranger = registry.root / f"{atomic_files.TEMPORARY}thesis"
+    stranger = registry.root / f"{atomic_files.TEMPORARY_PREFIX}thesis"
     stranger.write_text("x")
     assert may_go(registry, EVERYTHING) == []
     assert stranger.exists()
@@ -67,7 +69,7 @@ def test_a_directory_that_is_no_registry_is_left_alone(registry):
                                                (3, [1]), (4, []), (9, [])])  # fmt: skip
 def test_the_newest_versions_stay_and_one_at_the_least(registry, newest, going):
     versions(registry, 4)
-    policy = garbage_collection.Policy(newest=newest, days=0, generations=0)
+    policy = garbage_collection.RetentionPolicy(newest=newest, days=0, generations=0)
     assert may_go(registry, policy) == going
 
 
@@ -75,9 +77,15 @@ def test_young_versions_stay(registry):
     versions(registry, 3)
     for version, days in ((1, 8), (2, 6)):
         rewrite(registry, version, created=datetime.now(UTC) - timedelta(days=days))
-    assert may_go(registry, garbage_collection.Policy(newest=1, days=7, generations=0)) == [1]
-    assert may_go(registry, garbage_collection.Policy(newest=1, days=5, generations=0)) == [1, 2]
-    assert may_go(registry, garbage_collection.Policy(newest=1, days=9, generations=0)) == []
+    assert may_go(
+        registry, garbage_collection.RetentionPolicy(newest=1, days=7, generations=0)
+    ) == [1]
+    assert may_go(
+        registry, garbage_collection.RetentionPolicy(newest=1, days=5, generations=0)
+    ) == [1, 2]
+    assert (
+        may_go(registry, garbage_collection.RetentionPolicy(newest=1, days=9, generations=0)) == []
+    )
 
 
 def rewrite(registry, version, **values):
@@ -105,7 +113,7 @@ def test_what_an_alias_pointed_to_lately_stays(registry, generations, going):
     versions(registry, 5)
     for champion in (1, 2, 3, 4, 4):
         move(registry, champion=champion)
-    policy = garbage_collection.Policy(newest=1, days=0, generations=generations)
+    policy = garbage_collection.RetentionPolicy(newest=1, days=0, generations=generations)
     assert may_go(registry, policy) == going
 
 
@@ -126,27 +134,27 @@ def test_nothing_goes_while_the_aliases_cannot_be_read(registry):
     for champion in (1, 2):
         move(registry, champion=champion)
     log = registry.home(MODEL) / "aliases"
-    items = list(garbage_collection.removable(registry, EVERYTHING))
+    items = list(garbage_collection.find_removable(registry, EVERYTHING))
     for name in ("00000002.json", "00000001.json"):
         path = log / name
         content = path.read_bytes()
         path.chmod(0o644)
         path.write_bytes(content[:-1])
         with pytest.raises(RegistryError, match=f"{name} cannot be read"):
-            list(garbage_collection.removable(registry, EVERYTHING))
+            list(garbage_collection.find_removable(registry, EVERYTHING))
         for item in items:
             with pytest.raises(RegistryError, match=f"{name} cannot be read"):
-                garbage_collection.remove(registry, item, EVERYTHING)
+                garbage_collection.remove_item(registry, item, EVERYTHING)
         path.write_bytes(content)
     assert registry.versions(MODEL) == [1, 2, 3]
 
 
 def test_sizes_are_those_of_the_files(registry):
     versions(registry, 2)
-    litter = registry.home(MODEL) / "aliases" / f"{atomic_files.TEMPORARY}x"
+    litter = registry.home(MODEL) / "aliases" / f"{atomic_files.TEMPORARY_PREFIX}x"
     litter.parent.mkdir()
     litter.write_bytes(b"12345")
-    sizes = [item.size for item in garbage_collection.removable(registry, EVERYTHING)]
+    sizes = [item.size for item in garbage_collection.find_removable(registry, EVERYTHING)]
     assert sizes == [5, sum(p.stat().st_size for p in registry.path(MODEL, 1).iterdir())]
 
 
@@ -154,7 +162,7 @@ def test_a_removed_version_is_gone_and_its_number_is_never_given_again(registry)
     versions(registry, 3)
     assert sweep(registry) == [True, True]
     assert registry.versions(MODEL) == [3]
-    assert registry.numbers(MODEL) == [1, 2, 3]
+    assert registry.version_numbers(MODEL) == [1, 2, 3]
     for ask in (registry.load, registry.digest):
         with pytest.raises(
             NotFound,
@@ -166,16 +174,21 @@ def test_a_removed_version_is_gone_and_its_number_is_never_given_again(registry)
         registry.load(MODEL, 4)
     with pytest.raises(NotFound, match="it was removed"):
         registry.resolve("quadrants:1")
-    assert [path.name for path in registry.path(MODEL, 1).iterdir()] == [tombstones.NAME]
+    assert [path.name for path in registry.path(MODEL, 1).iterdir()] == [tombstones.TOMBSTONE_NAME]
     assert may_go(registry, EVERYTHING) == []
-    assert [checked.problem for checked in integrity_check.check(registry)] == [None, None]
+    assert [checked.problem for checked in integrity_check.verify_registry(registry)] == [
+        None,
+        None,
+    ]
     publish(registry, alias="")
     assert registry.versions(MODEL) == [3, 4]
 
 
 def test_not_even_the_newest_versions_number_comes_back(registry):
     versions(registry, 3)
-    assert tombstones.lay(tombstones.mark(registry.path(MODEL, 3), "by somebody else's policy"))
+    assert tombstones.turn_into_tombstone(
+        tombstones.place_mark(registry.path(MODEL, 3), "by somebody else's policy")
+    )
     assert registry.target(MODEL, "latest").version == 2
     assert publish(registry, alias="").manifest.version == 4
     assert registry.versions(MODEL) == [1, 2, 4]
@@ -192,23 +205,27 @@ def test_no_version_can_appear_where_one_was_removed(registry):
 def test_a_removal_that_died_is_ended_by_the_next(registry):
     versions(registry, 3)
     directory = registry.path(MODEL, 1)
-    assert tombstones.lay(tombstones.mark(directory, "test"))  # and then it died
+    assert tombstones.turn_into_tombstone(
+        tombstones.place_mark(directory, "test")
+    )  # and then it died
     assert registry.versions(MODEL) == [2, 3]
     (rest,) = [
-        item for item in garbage_collection.removable(registry, EVERYTHING) if item.version == 1
+        item
+        for item in garbage_collection.find_removable(registry, EVERYTHING)
+        if item.version == 1
     ]
     assert rest.what == "rest of a removed version"
     assert rest.size > 1000
-    assert garbage_collection.remove(registry, rest, EVERYTHING)
-    assert atomic_files.entries(directory) == [tombstones.NAME]
+    assert garbage_collection.remove_item(registry, rest, EVERYTHING)
+    assert atomic_files.list_names(directory) == [tombstones.TOMBSTONE_NAME]
 
 
 def test_a_mark_whose_maker_died_is_swept_from_a_version_that_stays(registry):
     publish(registry, alias="")
-    tombstones.mark(registry.path(MODEL, 1), "test")
+    tombstones.place_mark(registry.path(MODEL, 1), "test")
     with pytest.raises(Conflict, match="If no such run is under way, one died: the next will end"):
         move(registry, candidate=1)
-    assert may_go(registry, garbage_collection.Policy()) == []
+    assert may_go(registry, garbage_collection.RetentionPolicy()) == []
     assert may_go(registry, EVERYTHING) == ["mark of a dead gc"]
     assert sweep(registry) == [True]
     move(registry, candidate=1)
@@ -216,18 +233,18 @@ def test_a_mark_whose_maker_died_is_swept_from_a_version_that_stays(registry):
 
 def test_a_mark_that_was_swept_away_stops_the_removal_it_was_made_for(registry):
     publish(registry)
-    mark = tombstones.mark(registry.path(MODEL, 1), "test")
+    mark = tombstones.place_mark(registry.path(MODEL, 1), "test")
     mark.unlink()
-    assert not tombstones.lay(mark)
+    assert not tombstones.turn_into_tombstone(mark)
     assert registry.versions(MODEL) == [1]
 
 
 def test_what_an_alias_has_come_to_point_to_meanwhile_stays(registry):
     versions(registry, 3)
-    items = list(garbage_collection.removable(registry, EVERYTHING))
+    items = list(garbage_collection.find_removable(registry, EVERYTHING))
     assert [item.version for item in items] == [1, 2]
     move(registry, champion=1)
-    assert [garbage_collection.remove(registry, item, EVERYTHING) for item in items] == [
+    assert [garbage_collection.remove_item(registry, item, EVERYTHING) for item in items] == [
         False,
         True,
     ]
@@ -239,7 +256,7 @@ def test_what_an_alias_has_come_to_point_to_meanwhile_stays(registry):
 def test_what_an_alias_is_just_being_pointed_at_stays(registry):
     """Whoever writes the alias has looked for marks before gc laid one, and links after."""
     versions(registry, 3)
-    items = list(garbage_collection.removable(registry, EVERYTHING))
+    items = list(garbage_collection.find_removable(registry, EVERYTHING))
     log = registry.alias_log(MODEL)
     target = registry.target(MODEL, "latest").model_copy(
         update={"version": 1, "manifest_sha256": registry.digest(MODEL, 1)}
@@ -247,8 +264,8 @@ def test_what_an_alias_is_just_being_pointed_at_stays(registry):
 
     def at_the_last_moment(current, following):
         assert following["champion"].version == 1
-        assert not tombstones.is_going(registry.path(MODEL, 1))
-        assert [garbage_collection.remove(registry, item, EVERYTHING) for item in items] == [
+        assert not tombstones.is_being_removed(registry.path(MODEL, 1))
+        assert [garbage_collection.remove_item(registry, item, EVERYTHING) for item in items] == [
             False,
             True,
         ]
@@ -260,16 +277,16 @@ def test_what_an_alias_is_just_being_pointed_at_stays(registry):
 def test_an_alias_that_comes_after_the_mark_gives_way(registry, monkeypatch):
     """Whoever removes looks at the aliases between mark and tombstone; the alias comes then."""
     versions(registry, 2)
-    (item,) = garbage_collection.removable(registry, EVERYTHING)
-    lay = tombstones.lay
+    (item,) = garbage_collection.find_removable(registry, EVERYTHING)
+    turn_into_tombstone = tombstones.turn_into_tombstone
 
     def late(mark):
         with pytest.raises(Conflict, match=r"Version 1 .* is being removed"):
             move(registry, champion=1)
-        return lay(mark)
+        return turn_into_tombstone(mark)
 
-    monkeypatch.setattr(tombstones, "lay", late)
-    assert garbage_collection.remove(registry, item, EVERYTHING)
+    monkeypatch.setattr(tombstones, "turn_into_tombstone", late)
+    assert garbage_collection.remove_item(registry, item, EVERYTHING)
     assert registry.aliases(MODEL).aliases == {}
 
 
@@ -280,15 +297,15 @@ def test_a_reader_caught_in_the_middle_is_told_that_the_version_was_removed(
     registry, monkeypatch, name
 ):
     versions(registry, 2)
-    items = list(garbage_collection.removable(registry, EVERYTHING))
-    opened = atomic_files.opened
+    items = list(garbage_collection.find_removable(registry, EVERYTHING))
+    open_regular_file = atomic_files.open_regular_file
 
     def late(path):
         if path.name == name and items:
-            assert garbage_collection.remove(registry, items.pop(), EVERYTHING)
-        return opened(path)
+            assert garbage_collection.remove_item(registry, items.pop(), EVERYTHING)
+        return open_regular_file(path)
 
-    monkeypatch.setattr(atomic_files, "opened", late)
+    monkeypatch.setattr(atomic_files, "open_regular_file", late)
     with pytest.raises(NotFound, match="no version 1 any more: it was removed"):
         registry.load(MODEL, 1)
 
@@ -307,11 +324,11 @@ def test_a_reader_of_an_attachment_is_told_too(registry):
 def litter(registry):
     home = registry.home(MODEL)
     places = [
-        registry.root / f"{atomic_files.TEMPORARY}1",
-        registry.root / "models" / f"{atomic_files.TEMPORARY}2",
-        home / f"{atomic_files.TEMPORARY}3",
-        home / "versions" / f"{atomic_files.TEMPORARY}4",
-        home / "aliases" / f"{atomic_files.TEMPORARY}5",
+        registry.root / f"{atomic_files.TEMPORARY_PREFIX}1",
+        registry.root / "models" / f"{atomic_files.TEMPORARY_PREFIX}2",
+        home / f"{atomic_files.TEMPORARY_PREFIX}3",
+        home / "versions" / f"{atomic_files.TEMPORARY_PREFIX}4",
+        home / "aliases" / f"{atomic_files.TEMPORARY_PREFIX}5",
         home / ".staging" / "6",
         home / ".trash" / "7",
     ]
@@ -329,7 +346,7 @@ def litter(registry):
 def test_litter_goes_when_it_is_old_whatever_the_clock_says(registry, future):
     publish(registry)
     places = litter(registry)
-    policy = garbage_collection.Policy(grace=60)
+    policy = garbage_collection.RetentionPolicy(grace=60)
     assert may_go(registry, policy) == []
     for path in places:
         # The clock was set back by a year since: what is old lies in the future.
@@ -345,7 +362,7 @@ def test_versions_made_before_the_clock_was_set_back_go_too_and_their_order_stay
     versions(registry, 4)
     for version in (1, 2):
         rewrite(registry, version, created=datetime.now(UTC) + timedelta(days=365))
-    policy = garbage_collection.Policy(newest=1, days=7, generations=0)
+    policy = garbage_collection.RetentionPolicy(newest=1, days=7, generations=0)
     assert may_go(registry, policy) == [1, 2]
     assert registry.target(MODEL, "latest").version == 4
     rewrite(registry, 3, created=datetime(2000, 1, 1))  # without a time zone

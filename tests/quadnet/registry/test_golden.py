@@ -46,11 +46,15 @@ class TestGolden:
         assert registry.resolve(f"{name}:candidate") == (name, 3)
         reasons = [each.reason for each in registry.alias_log(name).history()]
         assert reasons == ["it was not", "3 is good", "1 is good"]
-        assert [checked.problem for checked in integrity_check.check(registry, name)] == [None] * 3
+        assert [checked.problem for checked in integrity_check.verify_registry(registry, name)] == [
+            None
+        ] * 3
 
     def test_the_version_that_was_removed_is_still_known_to_have_been(self, root, name):
         registry = Registry(root)
-        assert [path.name for path in registry.path(name, 2).iterdir()] == [tombstones.NAME]
+        assert [path.name for path in registry.path(name, 2).iterdir()] == [
+            tombstones.TOMBSTONE_NAME
+        ]
         with pytest.raises(NotFound, match="no version 2 any more: it was removed"):
             registry.load(name, 2)
 

@@ -231,10 +231,10 @@ def test_what_people_and_tools_leave_in_a_folder_is_no_obstacle(tmp_path):
     assert registry.models() == ["quadrants"]
     assert registry.versions("quadrants") == [1]
     assert publish(registry, alias="candidate").manifest.version == 2
-    assert {checked.problem for checked in integrity_check.check(registry)} == {None}
-    policy = garbage_collection.Policy(newest=1, days=0, generations=0, grace=0)
-    for item in list(garbage_collection.removable(registry, policy)):
-        assert garbage_collection.remove(registry, item, policy)
+    assert {checked.problem for checked in integrity_check.verify_registry(registry)} == {None}
+    policy = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0, grace=0)
+    for item in list(garbage_collection.find_removable(registry, policy)):
+        assert garbage_collection.remove_item(registry, item, policy)
     assert all((place / ".gitkeep").exists() for place in places)
 
 
@@ -265,7 +265,7 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
             git(registry.root, "commit", "-m", "as advised")
         copy = tmp_path / ("advised" if advice else "copy")
         git(tmp_path, "clone", "-c", f"core.autocrlf={str(crlf).lower()}", registry.root, copy)
-        problems = [checked.problem for checked in integrity_check.check(Registry(copy))]
+        problems = [checked.problem for checked in integrity_check.verify_registry(Registry(copy))]
         if advice:
             assert problems == [None, None]
             continue
@@ -279,7 +279,7 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
             (home / "versions/000001/manifest.json", "card.md"),
         ):
             restored.write_bytes(restored.read_bytes().replace(b"\r\n", b"\n"))
-            problem = next(integrity_check.check(Registry(copy))).problem
+            problem = next(integrity_check.verify_registry(Registry(copy))).problem
             assert f"{named}: {said}" in problem
 
 
@@ -308,8 +308,8 @@ def test_a_scalers_vectors_are_kept_with_the_weights(registry):
     kept = load_file(registry.path("quadrants", 1) / version_files.WEIGHTS)
     for name, vector in SCALER.items():
         np.testing.assert_array_equal(kept[name], vector)
-    assert published.manifest.tensor_digest == version_files.tensor_digest(predictor)
-    checks = integrity_check.check(registry, "quadrants")
+    assert published.manifest.tensor_digest == version_files.compute_tensor_digest(predictor)
+    checks = integrity_check.verify_registry(registry, "quadrants")
     assert {checked.problem for checked in checks} == {None}
 
 

@@ -24,7 +24,9 @@ def judge(registry, reports):
             assert int(version) not in published, "a number was given twice"
             published[int(version)] = scale
     # Every number there is was handed out, without gaps, and holds what its publisher gave.
-    assert sorted(published) == registry.numbers(model) == list(range(1, len(published) + 1))
+    assert (
+        sorted(published) == registry.version_numbers(model) == list(range(1, len(published) + 1))
+    )
     versions = registry.versions(model)
     for version in versions:
         assert registry_storm.scale_of(registry.load(model, version)) == published[version]
@@ -44,7 +46,9 @@ def judge(registry, reports):
     # What the policy protects is there.
     protected = {to.version for each in history[:2] for to in each.aliases.values()}
     assert protected | set(sorted(published)[-2:]) <= set(versions)
-    assert [c.problem for c in integrity_check.check(registry)] == [None] * (len(versions) + 1)
+    assert [c.problem for c in integrity_check.verify_registry(registry)] == [None] * (
+        len(versions) + 1
+    )
 
     # And the errors were those that the documentation speaks of.
     for refused in (text for report in reports for text in report["refused"]):

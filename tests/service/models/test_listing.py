@@ -45,13 +45,18 @@ def multiply(registry, first, last):
 
 def remove(registry, first, last):
     for number in range(first, last + 1):
-        assert tombstones.lay(tombstones.mark(registry.path("quadrants", number), "test"))
+        assert tombstones.turn_into_tombstone(
+            tombstones.place_mark(registry.path("quadrants", number), "test")
+        )
     settle(registry)
 
 
 def settle(registry):
     """Set the directory's modification time to the past, as if all versions were old."""
-    os.utime(registry.path("quadrants", 1).parent, (1e9, 1e9 + len(registry.numbers("quadrants"))))
+    os.utime(
+        registry.path("quadrants", 1).parent,
+        (1e9, 1e9 + len(registry.version_numbers("quadrants"))),
+    )
 
 
 @pytest.mark.parametrize("method", ["ListModels", "RepositoryIndex"])

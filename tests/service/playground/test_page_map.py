@@ -103,7 +103,7 @@ def test_4_hits_and_misses_are_counted_as_others_count_them(visit, python):
     assert path.count("M") == misses == int(page.get_attribute("#overlay .missed", "data-count"))
     points = [[float(row[0]), float(row[1])] for row in rows]
     assert python.classify(points).quadrants.tolist() == [row[3] for row in rows]
-    assert quadrants.label(points).tolist() == [row[2] for row in rows]
+    assert quadrants.label_quadrants(points).tolist() == [row[2] for row in rows]
     page.click("#classify")
     until(
         page,

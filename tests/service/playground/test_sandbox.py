@@ -55,7 +55,7 @@ def flat(frame):
 def random_points(n, seed=5):
     points = np.random.default_rng(seed).uniform(-1, 1, (n, 2))
     numbers = {q.name: number for q, number in zip(quadrants.QUADRANTS, RIGHT, strict=True)}
-    return points, [numbers[name] for name in quadrants.label(points)]
+    return points, [numbers[name] for name in quadrants.label_quadrants(points)]
 
 
 def test_a_run_is_the_cores_own_loop(page):
