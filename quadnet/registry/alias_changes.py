@@ -1,4 +1,4 @@
-"""Moving aliases: what is served, changed in one atomic step, with a history and a way back."""
+"""Set aliases and roll them back, each change in one atomic step, with a history."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,30 +19,30 @@ def set_aliases(
 ) -> AliasMap:
     """Change several aliases in one atomic step, and return the new map.
 
-    A writer that comes second reads the winner's map and applies its own changes to that.
+    If another writer commits first, the changes are applied to the map of that writer.
 
     Parameters
     ----------
     registry : Registry
     model : str
     changes : mapping
-        What each alias shall point to: a version's number, what another alias points to (by
-        its name; ``latest`` is one), or nothing (None).
+        The target of each alias: a version's number, the name of another alias (``latest``
+        included) whose target is copied, or None, which removes the alias.
     reason : str
         Kept in the log.
     expected_generation : int, optional
-        Refuse if the log is at any other.
+        Refuse the change if the log is at another generation.
 
     Raises
     ------
     ConfigurationError
-        If an alias cannot have such a name.
+        If the name of an alias is not valid.
     NotFound
-        If a version or an alias is not there.
+        If a version or an alias does not exist.
     CorruptVersion
-        If a version does not verify: no alias ever points to such a one.
+        If a version fails verification. No alias ever points to a corrupt version.
     Conflict
-        If another generation was expected, or a version is being removed.
+        If the log is not at the expected generation, or a version is being removed.
     """
     for alias in changes:
         try:
@@ -69,17 +69,19 @@ def set_aliases(
 def rollback(
     registry: Registry, model: str, alias: str = CHAMPION, *, to: int | None = None, reason: str
 ) -> AliasMap:
-    """Point the alias at what it pointed to before, and return the new map.
+    """Point the alias at its previous target, and return the new map.
 
-    Repeated, it goes back further each time, and never to what was rolled back. `to` is the
-    generation to go back to; by default the one that `AliasLog.rollback_target` names.
+    Each further call goes back one more target, and never to one that was rolled back. `to` is
+    the generation to restore; the default is the one that `AliasLog.rollback_target` finds.
 
     Raises
     ------
     NotFound
-        If the alias, the generation, or the version it pointed to is not there.
+        If the alias, the generation, or the version in it does not exist.
+    CorruptVersion
+        If the version fails verification, or is not the one the alias pointed to.
     Conflict
-        If somebody else changes an alias meanwhile, or the version is being removed.
+        If another process changes an alias during the call, or the version is being removed.
     """
     log = registry.alias_log(model)
     present = log.newest()
@@ -89,7 +91,7 @@ def rollback(
         if registry.load(model, target.version).digest != target.manifest_sha256:
             raise CorruptVersion(
                 f"Version {target.version} of model {model!r} is not the one that {alias!r} "
-                f"pointed to in generation {generation}."
+                f"pointed to in generation {generation}: its manifest has another sha256."
             )
         return current | {alias: target}
 
@@ -106,7 +108,7 @@ def rollback(
 def _find_target(
     registry: Registry, model: str, to: int | str | None, current: Targets
 ) -> AliasTarget | None:
-    """Return the target that a change of aliases names, verified."""
+    """Return the verified target that a change names; None if the change removes the alias."""
     if to is None:
         return None
     if isinstance(to, str):
@@ -123,17 +125,18 @@ def _append_generation(
     expected_generation: int | None,
     restored: Mapping[str, int] | None = None,
 ) -> AliasMap:
-    """Append to the alias log, unless a version it would come to point to is being removed."""
+    """Append to the alias log, unless a new target is being removed."""
 
     def refuse_doomed(current: Targets, following: Targets) -> None:
         for alias, target in following.items():
-            # What any alias points to is safe: whoever looks at the aliases again sees it.
+            # A version that is already a target is safe: garbage collection reads the aliases
+            # again before it removes anything.
             new = target not in current.values()
             if new and tombstones.is_being_removed(registry.path(model, target.version)):
                 raise Conflict(
-                    f"Version {target.version} of model {model!r} is being removed by a garbage "
-                    f"collection. {alias!r} was left as it was. If no garbage collection is "
-                    "running, one was killed: the next completes it."
+                    f"Version {target.version} of model {model!r} is being removed by garbage "
+                    f"collection. {alias!r} was not changed. If no garbage collection is running, "
+                    "one was killed: the next one finishes the removal."
                 )
 
     with registry.explaining_write_errors():

@@ -1,9 +1,9 @@
-"""The aliases of one model: an append-only log of the whole map, one file a generation.
+"""The alias log of one model: append-only, one file per generation, each with the whole map.
 
-A generation appears by one exclusive link, complete or not at all, so a writer that comes second
-sees that it is second, and a reader needs no lock. The newest is the one that counts. Each carries
-its own checksum and names the digest of the one before it, so that neither damage nor a rewriting
-of history goes unseen.
+One exclusive link makes a generation appear, complete or not at all. So the slower of two writers
+gets an error and tries again, and a reader needs no lock. The newest generation is in force. Each
+has a checksum of its content and the digest of the generation before it, which reveal damage and
+edited history.
 """
 
 import hashlib
@@ -43,17 +43,17 @@ class AliasTarget(Frozen):
 Targets = dict[str, AliasTarget]
 
 Trail = list[tuple[int, AliasTarget | None]]
-"""The steps of an alias, oldest first: a generation, and its target from there on, None if none."""
+"""The targets of an alias, oldest first: the first generation of each, and the target."""
 
 
 class AliasMap(Frozen):
-    """One generation of a model's aliases: the whole map, never a change to it."""
+    """One generation of a model's aliases: the whole map, not a change to it."""
 
     schema_version: Literal[1] = 1
     generation: Annotated[int, Field(ge=0)] = 0
     aliases: Targets = Field(default_factory=dict)
     restored: dict[str, int] = Field(default_factory=dict)
-    """Of an alias that was rolled back here, the generation that its target was taken from."""
+    """For each alias rolled back in this generation, the generation that has its target."""
     at: datetime | None = None
     by: Publisher | None = None
     reason: str = ""
@@ -61,7 +61,7 @@ class AliasMap(Frozen):
 
 
 class AliasLog:
-    """The generations in a directory, which need not exist yet."""
+    """The generations in a directory, which may not exist yet."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -72,8 +72,8 @@ class AliasLog:
         Raises
         ------
         RegistryError
-            If the newest generation cannot be read. An older one must not be taken for it: that
-            would undo a change of aliases without a word.
+            If the newest generation cannot be read. Falling back to an older one would silently
+            undo a change of aliases.
         """
         return self._newest()[0]
 
@@ -83,7 +83,7 @@ class AliasLog:
         Raises
         ------
         RegistryError
-            If one cannot be read, or is not the one that the next was made after.
+            If a generation cannot be read, or its digest is not the one in its successor.
         """
         expected: str | None = None
         following = None
@@ -93,31 +93,33 @@ class AliasLog:
                 digest != expected or current.generation != following - 1
             ):
                 raise RegistryError(
-                    f"{path} is not the generation that the one after it was made from: the "
-                    "history of the model's aliases was changed by hand, or part of it is lost."
+                    f"{path} is not the predecessor that generation {following} was made from: "
+                    "the history of the model's aliases was changed by hand, or part of it is "
+                    "lost. Restore the directory from a backup."
                 )
             yield current
             expected, following = current.previous_sha256, current.generation
         if following not in (None, 1):
             raise RegistryError(
-                f"{self.directory} has lost the generations before number {following}."
+                f"Expected generations from number 1 on in {self.directory}, found number "
+                f"{following} first: the older files are lost. Restore them from a backup."
             )
 
     def pending(self) -> Iterator[AliasMap]:
-        """Yield the generations that somebody is about to append, or died appending."""
+        """Yield the generations that a writer is about to append, or was killed while appending."""
         for name in atomic_files.list_names(self.directory):
             if name.startswith(atomic_files.TEMPORARY_PREFIX):
-                # What is not whole yet, or no more there, needs no heed: see tombstones.py.
+                # Skip incomplete or vanished files: `tombstones` explains why that is safe.
                 with suppress(RegistryError):
                     yield _parse_generation(self.directory / name)[0]
 
     def rollback_target(self, alias: str) -> tuple[int, AliasTarget]:
-        """Return where a rollback of the alias leads: a generation, and the target in it.
+        """Return the generation that a rollback of the alias restores, and the target in it.
 
         Raises
         ------
         NotFound
-            If there is nothing to go back to.
+            If the alias does not exist or has no previous target.
         """
         trail = make_trail(alias, list(self.history()))
         present = trail[-1][1] if trail else None
@@ -130,11 +132,11 @@ class AliasLog:
         return found
 
     def target_at(self, number: int, alias: str) -> tuple[int, AliasTarget]:
-        """Return this generation's number and the alias's target in it; raise NotFound if none."""
+        """Return the number and the alias's target in that generation; raise NotFound if absent."""
         for generation in self.history():
             if generation.generation == number and alias in generation.aliases:
                 return number, generation.aliases[alias]
-        raise NotFound(f"The alias {alias!r} pointed to nothing in generation {number}.")
+        raise NotFound(f"The alias {alias!r} has no target in generation {number}.")
 
     def append(
         self,
@@ -147,9 +149,10 @@ class AliasLog:
     ) -> AliasMap:
         """Append the generation that `change` makes of the newest one, and return it.
 
-        Where another writer is faster, `change` is asked again, with what that writer wrote;
-        unless a generation was expected, which it then is not. `check` is given both maps when
-        the new one can be seen by `pending` and does not count yet; what it raises ends it.
+        If another writer appends first, `change` is called again with the map of that writer, or
+        Conflict is raised if a generation was expected. `check` receives both maps at the moment
+        when `pending` yields the new one and it is not yet in force; an exception from `check`
+        cancels the change.
 
         Raises
         ------
@@ -180,12 +183,12 @@ class AliasLog:
                 return following
 
     def _newest(self) -> tuple[AliasMap, str | None]:
-        """Return the newest generation, and its file's digest if it has one."""
+        """Return the newest generation and its file's digest, or an empty map and None."""
         paths = self._paths()
         return _read_generation(paths[-1]) if paths else (AliasMap(), None)
 
     def _paths(self) -> list[Path]:
-        """Return the generations' files, oldest first."""
+        """Return the paths of the generations, oldest first."""
         names = [
             n for n in atomic_files.list_names(self.directory) if _GENERATION_NAME.fullmatch(n)
         ]
@@ -193,9 +196,9 @@ class AliasLog:
 
 
 def make_trail(alias: str, history: Sequence[AliasMap]) -> Trail:
-    """Return the alias's trail through a history, which comes newest first.
+    """Return the targets of the alias through a history that starts at the newest generation.
 
-    A rollback takes off the trail what it went back over, so that nothing ever leads to it again.
+    A rollback removes the targets that it skipped, so that no later rollback restores them.
     """
     trail: Trail = []
     for generation in reversed(history):
@@ -208,7 +211,7 @@ def make_trail(alias: str, history: Sequence[AliasMap]) -> Trail:
 
 
 def find_previous_target(trail: Trail) -> tuple[int, AliasTarget] | None:
-    """Return the last step of the trail that led elsewhere than its end does; None if none did."""
+    """Return the last step with another target than the current one; None if there is no such."""
     for generation, target in reversed(trail):
         if target is not None and target != trail[-1][1]:
             return generation, target
@@ -220,11 +223,11 @@ def _file_name(generation: int) -> str:
 
 
 def _read_generation(path: Path) -> tuple[AliasMap, str]:
-    """Return the generation that the file is named for, and the file's digest."""
+    """Return the generation in a file, whose name must be its number, and the file's digest."""
     generation, digest = _parse_generation(path)
     if path.name != _file_name(generation.generation):
         raise RegistryError(
-            f"{path} says that it is generation {generation.generation}: it was copied or renamed. "
+            f"{path} contains generation {generation.generation}: the file was copied or renamed. "
             "Remove it, or restore its name."
         )
     return generation, digest
@@ -238,8 +241,8 @@ def _parse_generation(path: Path) -> tuple[AliasMap, str]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RegistryError(
-            f"{path} cannot be read, and it says which versions the model's aliases point to: "
-            f"{reason}. Restore it, or remove it to go back to the generation before."
+            f"{path} cannot be read, and it holds the targets of the model's aliases: "
+            f"{reason}. Restore the file, or remove it to return to the generation before."
         ) from error
     return generation, hashlib.sha256(content).hexdigest()
 

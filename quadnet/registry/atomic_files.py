@@ -1,11 +1,11 @@
 """Files that survive a crash: written whole, flushed to the disk, never over an existing one.
 
-What is published is there to be read, whatever the umask of who publishes it: files are readable
-by all and writable by none, directories can be entered by all.
+Published files are readable by every user and writable by no user, and directories can be entered
+by every user, whatever the umask of the publisher.
 
-Not every file system can do all of this; FUSE and network file systems often cannot. One without
-fsync or chmod is used with a warning: complete files appear there all the same. One without hard
-links is refused, as two publishers could not be told apart there.
+Some file systems lack these operations, often FUSE and network file systems. Without fsync or
+chmod, a warning is shown, and files still appear complete or not at all. Without hard links,
+writing is refused, because two publishers could take the same name.
 """
 
 import errno
@@ -22,24 +22,24 @@ from typing import BinaryIO
 from quadnet.errors import ErrorKind, RegistryError
 
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
-"""What the system answers to a call that a file system does not have."""
+"""Error numbers of a system call that the file system does not implement."""
 
 
 class FileSystemWarning(UserWarning):
-    """The file system lacks something; what cannot be relied upon there is in the message."""
+    """The file system lacks an operation; the message describes the risk."""
 
 
 TEMPORARY_PREFIX = ".new-"
-"""How the name of a file begins that is not yet whole, and of a directory not yet in place."""
+"""Prefix of the names of incomplete files and of directories that are not yet in place."""
 
 
 def list_names(directory: Path) -> list[str]:
-    """Return the names in the directory; none if it is not there.
+    """Return the names in the directory; an empty list if the directory does not exist.
 
     Raises
     ------
     RegistryError
-        If it is there and cannot be read: that must not pass for empty.
+        If the directory exists and cannot be read. It must not be mistaken for an empty one.
     """
     try:
         return [entry.name for entry in directory.iterdir()]
@@ -55,7 +55,7 @@ def path_exists(path: Path) -> bool:
     Raises
     ------
     RegistryError
-        If that cannot be found out.
+        If a parent directory cannot be searched.
     """
     try:
         path.lstat()
@@ -75,12 +75,12 @@ def _unreadable_error(path: Path, error: OSError) -> RegistryError:
 
 @contextmanager
 def open_regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading; raise OSError if it is anything but a plain one."""
-    # Else the opening of a FIFO, which Windows has not, would wait for somebody who writes to it.
+    """Open a file for reading; raise OSError if it is not a regular file."""
+    # Without O_NONBLOCK, which Windows lacks, opening a FIFO would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "Not a plain file", str(path))
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             yield file
     finally:
@@ -88,7 +88,7 @@ def open_regular_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_limited(path: Path, limit: int) -> bytes:
-    """Return a plain file's content; raise OSError if it is longer than the limit, in bytes."""
+    """Return a regular file's content; raise OSError if it is longer than `limit` bytes."""
     with open_regular_file(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -97,11 +97,11 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def write_new_file(path: Path, content: bytes) -> None:
-    """Create the file, write it whole, and flush it to the disk; an existing file is an error."""
+    """Create the file, write its content, and flush it; an existing file is an error."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
-        if sys.platform != "win32":  # where nothing can rename or remove a read-only file
+        if sys.platform != "win32":  # Windows cannot rename or remove a read-only file
             with warn_if_unsupported(
                 "chmod", path, "Other users may not be able to read what is written."
             ):
@@ -118,14 +118,14 @@ def sync_file(descriptor: int, path: Path) -> None:
 
 
 def lock_file(descriptor: int, path: Path, consequence: str, *, wait: bool) -> None:
-    """Keep other processes out of an open file until it is closed, however the process ends.
+    """Lock an open file against other processes until it is closed or this process ends.
 
-    Where there are no such locks, warn of the consequence.
+    On a file system without locks, show a warning with the consequence.
 
     Raises
     ------
     BlockingIOError
-        If another process has the file, and not `wait`.
+        If another process holds the lock and `wait` is false.
     """
     with warn_if_unsupported("flock", path, consequence):
         if sys.platform == "win32":
@@ -136,24 +136,24 @@ def lock_file(descriptor: int, path: Path, consequence: str, *, wait: bool) -> N
 
 
 def resolve_link(path: Path) -> Path:
-    """Return where a symbolic link leads, or the path itself if it is none.
+    """Return the target of a symbolic link, or the path itself if it is not a link.
 
-    A rename to the link's own name would replace the link, not the file that its user means.
+    A rename onto the link would replace the link, not the file that the user means.
     """
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextmanager
 def warn_if_unsupported(operation: str, path: Path, consequence: str) -> Iterator[None]:
-    """Turn an operation that the file system does not have into a warning; name any other."""
+    """Turn the error of an unsupported operation into a warning; add its name to other errors."""
     try:
         yield
     except OSError as error:
-        # FAT has no modes at all, and says EPERM to an owner.
+        # FAT has no modes, and answers EPERM even to the owner.
         denied = operation == "chmod" and error.errno == errno.EPERM
         if error.errno not in _UNSUPPORTED and not denied:
             raise _name_operation(error, operation, path) from error
-        # Without the path: Python then shows it once, not for each file.
+        # Without the path, so that Python shows the warning once, not once per file.
         warnings.warn(
             f"The file system does not support {operation} ({_error_code(error)}). {consequence}",
             FileSystemWarning,
@@ -162,7 +162,7 @@ def warn_if_unsupported(operation: str, path: Path, consequence: str) -> Iterato
 
 
 def _name_operation(error: OSError, operation: str, path: Path) -> OSError:
-    """Return the error with the name of the operation, which the system leaves out."""
+    """Return the error with the name of the operation, which the system omits."""
     return OSError(error.errno, f"{operation}: {error.strerror} ({_error_code(error)})", str(path))
 
 
@@ -173,10 +173,10 @@ def _error_code(error: OSError) -> str:
 def write_if_absent(
     path: Path, content: bytes, *, check: Callable[[], None] = lambda: None
 ) -> bool:
-    """Make the file appear whole, on the disk, unless its name is taken; say whether it did.
+    """Write and flush a file in one atomic step; return False if the name is taken.
 
-    `check` is called when the content is there for all to see, under a temporary name, and not
-    yet under its own; what it raises leaves nothing behind.
+    `check` is called when other processes can read the content under a temporary name, before
+    the file has its own name. If `check` raises, no file remains.
     """
     temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4()}"
     try:
@@ -192,7 +192,7 @@ def write_if_absent(
 
 
 def _link_exclusively(source: Path, target: Path) -> None:
-    """Give the file its second name; a link, unlike a rename, fails if the name is taken."""
+    """Give the file a second name. Unlike a rename, a link fails if the name is taken."""
     try:
         os.link(source, target)
     except FileExistsError:
@@ -209,7 +209,7 @@ def _link_exclusively(source: Path, target: Path) -> None:
 
 
 def rename_exclusively(source: Path, target: Path) -> bool:
-    """Rename a directory that holds something, unless the name is taken; say whether it did."""
+    """Rename a directory that is not empty; return False if the name is taken."""
     try:
         source.rename(target)
     except OSError as error:
@@ -220,9 +220,9 @@ def rename_exclusively(source: Path, target: Path) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Flush the directory's entries to the disk: until then a crash may undo a rename.
+    """Flush the directory's entries to the disk. Before that, a crash may undo a rename.
 
-    On Windows, where a directory cannot be opened, this does nothing.
+    On Windows this does nothing, because a directory cannot be opened there.
     """
     if sys.platform == "win32":
         return
@@ -236,9 +236,9 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_renamed(path: Path) -> None:
-    """Flush the directory in which a complete file has just got its name.
+    """Flush the directory of a complete file that was just renamed to `path`.
 
-    The file is there whatever the disk answers, so a failure is a warning.
+    A failure is only a warning, because the file is complete and has its name.
     """
     try:
         sync_directory(path.parent)
@@ -251,18 +251,19 @@ def sync_renamed(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create one directory, which all may enter."""
+    """Create one directory that every user may enter."""
     path.mkdir()
     with warn_if_unsupported("chmod", path, "Other users may not be able to read what is written."):
         path.chmod(path.stat().st_mode | 0o555)
 
 
 def make_directories(path: Path) -> None:
-    """Create the directory and its missing parents, each of them flushed into its own parent."""
+    """Create the directory and its missing parents, and flush each into its parent."""
     if not path.is_dir():
         if not path.parent.is_dir():
             make_directories(path.parent)
-        # Under another name first: who died before the chmod would shut out others for ever.
+        # Under a temporary name first: a process killed before the chmod would otherwise leave a
+        # directory that other users can never enter.
         temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4()}"
         make_directory(temporary)
         try:
@@ -270,7 +271,7 @@ def make_directories(path: Path) -> None:
         finally:
             with suppress(FileNotFoundError):
                 temporary.rmdir()
-    # If it was there, too: who made it may have died before this. A parent that may be entered
-    # but not listed is none of ours, and cannot be flushed.
+    # Also if the directory existed: its creator may have been killed before this flush. A parent
+    # that this user cannot list does not belong to the registry, and cannot be flushed.
     with suppress(PermissionError):
         sync_directory(path.parent)

@@ -1,7 +1,8 @@
-"""What may go: old versions that nothing points to, and what crashes left behind.
+"""Garbage collection: removes old versions without an alias, and the litter of crashes.
 
-Nothing an alias points to, or pointed to lately, is ever removed, nor the newest versions, nor
-young ones. See tombstones.py for how a version goes while others point aliases and read.
+The current and recent targets of aliases, the newest versions and young versions are never
+removed. `tombstones` explains how a version is removed while other processes change aliases and
+read.
 """
 
 import shutil
@@ -21,18 +22,19 @@ from quadnet.registry.registry import Registry
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """What is kept.
+    """What garbage collection keeps.
 
     Parameters
     ----------
     newest : int
-        So many of a model's newest versions; at least 1.
+        Number of a model's newest versions to keep; at least 1.
     days : float
-        Versions younger than this.
+        Keep versions younger than this many days.
     generations : int
-        What any alias pointed to in so many of the last changes of aliases.
+        Keep the targets of all aliases in this many of the newest generations of the alias log.
     grace : float
-        Seconds for which what looks abandoned is left alone: it may be somebody's work.
+        Keep unfinished files and directories younger than this many seconds: another process may
+        still write them.
     """
 
     newest: int = 10
@@ -43,7 +45,7 @@ class RetentionPolicy:
 
 @dataclass(frozen=True)
 class Removable:
-    """Something that may go: a version (its model and number), or litter (neither)."""
+    """A removable version, or litter, which has neither a model nor a version number."""
 
     path: Path
     what: str
@@ -53,12 +55,12 @@ class Removable:
 
 
 def find_removable(registry: Registry, policy: RetentionPolicy) -> Iterator[Removable]:
-    """Yield everything that the policy lets go.
+    """Yield everything that the policy does not keep.
 
     Raises
     ------
     RegistryError
-        If the aliases of a model cannot be read: nobody knows what they protect.
+        If the aliases of a model cannot be read, because the versions they protect are unknown.
     """
     if not registry_marker.check_marker(registry.root):
         return
@@ -69,7 +71,7 @@ def find_removable(registry: Registry, policy: RetentionPolicy) -> Iterator[Remo
         for directory in (home, home / "versions", home / "aliases"):
             yield from _find_litter(directory, policy)
         yield from _find_litter(home / ".staging", policy, prefix="", what="unfinished version")
-        yield from _find_litter(home / ".trash", policy, prefix="", what="swept-up rest")
+        yield from _find_litter(home / ".trash", policy, prefix="", what="partly removed litter")
         yield from _find_versions(registry, model, policy)
 
 
@@ -80,12 +82,12 @@ def _find_versions(registry: Registry, model: str, policy: RetentionPolicy) -> I
         if tombstones.is_removed(path):
             if _list_payload(path):
                 yield Removable(
-                    path, "rest of a removed version", _size_in_bytes(path), model, version
+                    path, "files of a removed version", _size_in_bytes(path), model, version
                 )
         elif version in protected or _is_young(path, policy):
             if path.is_dir():
                 yield from _find_litter(
-                    path, policy, prefix=tombstones.MARK_PREFIX, what="mark of a dead gc"
+                    path, policy, prefix=tombstones.MARK_PREFIX, what="mark of a killed gc"
                 )
         else:
             what = f"{model} version {version}"
@@ -93,7 +95,7 @@ def _find_versions(registry: Registry, model: str, policy: RetentionPolicy) -> I
 
 
 def remove_item(registry: Registry, item: Removable, policy: RetentionPolicy) -> bool:
-    """Remove it, unless an alias has come to need it meanwhile; say whether it is gone.
+    """Remove the item, unless an alias now points to it; return whether it was removed.
 
     Raises
     ------
@@ -109,14 +111,14 @@ def remove_item(registry: Registry, item: Removable, policy: RetentionPolicy) ->
             with suppress(FileNotFoundError):
                 item.path.rmdir()
         else:
-            # Out of reach of who may still be writing it, before anything in it goes.
+            # Move it first, so that a process that still writes there fails at once.
             trash = item.path.parent.parent / ".trash" / str(uuid.uuid4())
             atomic_files.make_directories(trash.parent)
             try:
                 item.path.rename(trash)
             except FileNotFoundError:
                 return False
-            shutil.rmtree(trash, ignore_errors=True)  # another gc may be sweeping it, too
+            shutil.rmtree(trash, ignore_errors=True)  # another gc may be removing it, too
             if trash.exists():
                 raise RegistryError(f"{trash} cannot be removed. Remove it by hand.")
         return True
@@ -126,7 +128,7 @@ def _remove_version(registry: Registry, item: Removable, policy: RetentionPolicy
     path = item.path
     if not tombstones.is_removed(path):
         mark = tombstones.place_mark(path, "removed by models gc")
-        # Looked at again, now that whoever points an alias at it can see the mark.
+        # Check again, now that writers of aliases can see the mark.
         if item.version in _find_protected(registry, item.model, policy) or _is_young(path, policy):
             mark.unlink(missing_ok=True)
             return False
@@ -139,9 +141,9 @@ def _remove_version(registry: Registry, item: Removable, policy: RetentionPolicy
 
 
 def _find_protected(registry: Registry, model: str, policy: RetentionPolicy) -> set[int]:
-    """Return the versions that must stay, whatever their age."""
+    """Return the versions that the policy keeps, whatever their age."""
     log = registry.alias_log(model)
-    # In this order: what is no longer pending when it is looked for is in the log by then.
+    # In this order: a generation that is no longer pending here is in the log by then.
     pending = list(log.pending())
     history = list(log.history())
     maps = [*pending, *history[: max(policy.generations, 1)]]
@@ -154,7 +156,7 @@ def _find_protected(registry: Registry, model: str, policy: RetentionPolicy) -> 
 
 
 def _is_young(directory: Path, policy: RetentionPolicy) -> bool:
-    """Whether the version is too young to go; if that cannot be read, it stays to be looked at."""
+    """Return whether the version is too young to remove, or its age cannot be read."""
     try:
         created = Manifest.from_json(version_files.read_manifest(directory)).created.timestamp()
     except (CorruptVersion, ValueError, OverflowError):
@@ -169,7 +171,7 @@ def _find_litter(
     prefix: str = atomic_files.TEMPORARY_PREFIX,
     what: str = "unfinished file",
 ) -> Iterator[Removable]:
-    """Yield what a process left unfinished when it died; hidden files of others are not ours."""
+    """Yield what a killed process left unfinished; hidden files with other names are kept."""
     for name in atomic_files.list_names(directory):
         path = directory / name
         ours = name.startswith(prefix) if prefix else not name.startswith(".")
@@ -180,15 +182,14 @@ def _find_litter(
 def _is_abandoned(path: Path, grace: float) -> bool:
     try:
         return _age_in_seconds(path.lstat().st_mtime) >= grace
-    except FileNotFoundError:  # it was finished meanwhile
+    except FileNotFoundError:  # another process has just finished it
         return False
 
 
 def _age_in_seconds(moment: float) -> float:
-    """Return how many seconds it is away.
+    """Return the distance to `moment` in seconds.
 
-    After the clock was set back, what was written before it lies in the future, and is no newer
-    for it.
+    If the clock was set back, older files have times in the future. They must not count as new.
     """
     return abs(time.time() - moment)
 
@@ -199,10 +200,10 @@ def _list_payload(directory: Path) -> list[Path]:
 
 
 def _size_in_bytes(path: Path) -> int:
-    """Return its bytes, those of a directory's files included."""
+    """Return the size of a file, or of all files in a directory."""
     try:
         if path.is_dir():
             return sum(entry.lstat().st_size for entry in path.iterdir())
         return path.lstat().st_size
-    except OSError:  # it went meanwhile
+    except OSError:  # another process has just removed it
         return 0

@@ -1,4 +1,4 @@
-"""Looking over a whole registry: every version, every alias, every generation of every log."""
+"""Verify a whole registry: every version, every alias, every generation of every alias log."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from quadnet.registry.version_files import Model
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """One thing that was looked at, and what is wrong with it; None if nothing is.
+    """One verified object and its problem; `problem` is None if the object is sound.
 
-    `loaded` is the version, if it was one and nothing is wrong with it.
+    `loaded` is the model of a sound version, and None for all other objects.
     """
 
     what: str
@@ -23,10 +23,10 @@ class VerificationResult:
 
 
 def verify_registry(registry: Registry, model: str | None = None) -> Iterator[VerificationResult]:
-    """Yield what was looked at: all of the registry, or all of one model."""
+    """Yield one result per version and per alias log, of one model or of the whole registry."""
     try:
         if not registry_marker.check_marker(registry.root):
-            yield VerificationResult(str(registry.root), "There is no registry here.")
+            yield VerificationResult(str(registry.root), "There is no registry in this directory.")
             return
         models = registry.model_directories() if model is None else [model]
     except QuadnetError as error:
@@ -53,21 +53,21 @@ def _verify_model(registry: Registry, model: str) -> Iterator[VerificationResult
         return
     for version in versions:
         checked = verify_version(registry, model, version)
-        # What was removed while it was looked at is not wrong.
+        # A version that was removed during its verification is not a problem.
         if checked.problem is None or not tombstones.is_removed(registry.path(model, version)):
             yield checked
     yield _verify_aliases(registry, model)
 
 
 def _verify_aliases(registry: Registry, model: str) -> VerificationResult:
-    """Follow the log back to its beginning, and each alias to its version."""
+    """Read the whole alias log, and verify the target of each alias."""
     what = f"{model} aliases"
     try:
         generations = sum(1 for _ in registry.alias_log(model).history())
         problem, newest = None, registry.aliases(model)
         for alias, target in newest.aliases.items():
             problem = problem or _verify_target(registry, model, alias, target)
-        if problem and registry.aliases(model) != newest:  # it was moved meanwhile
+        if problem and registry.aliases(model) != newest:  # an alias has just been changed
             return _verify_aliases(registry, model)
     except QuadnetError as error:
         return VerificationResult(what, str(error))
@@ -80,5 +80,5 @@ def _verify_target(registry: Registry, model: str, alias: str, target: AliasTarg
     except QuadnetError as error:
         return f"{alias!r}: {error}"
     if digest != target.manifest_sha256:
-        return f"{alias!r} pointed to another version {target.version}."
+        return f"{alias!r} points to a version {target.version} whose manifest has another sha256."
     return None

@@ -2,13 +2,13 @@
 
 Format number 1. The procedure for number 2:
 
-1. Copy this module's classes to ``manifest_1.py``, with the golden files that tests/golden holds
-   for number 1, which must load for ever.
-2. Raise `SCHEMA_VERSION` and change the classes here; write a function from the old `Manifest` to
-   the new one, and let `Manifest.from_json` choose by the number that it finds.
+1. Copy this module's classes to ``manifest_1.py``. Keep the golden files of number 1 in
+   tests/golden: they must always load.
+2. Raise `SCHEMA_VERSION` and change the classes here. Write a function from the old `Manifest` to
+   the new one, and choose by the number in `Manifest.from_json`.
 3. Publish one version of every kind with the new code into tests/golden/2.
 
-Readers refuse a number that they do not know.
+Readers refuse an unknown number.
 """
 
 import getpass
@@ -33,7 +33,7 @@ _CHECKSUM_LINE = re.compile(rb'^ "checksum": "([0-9a-f]{64})",\n', re.MULTILINE)
 MAX_VALUES = 2**16
 
 LINE_ENDS_CHANGED = (
-    "its line ends were changed to CRLF, as git does where core.autocrlf is on. Put the line "
+    "its line ends were changed to CRLF, as git does if core.autocrlf is on. Put the line "
     "`* -text` into a file .gitattributes in the registry, and check the files out again"
 )
 
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
     ActivationName: TypeAlias = str
     LossName: TypeAlias = str
 else:
-    # pydantic reads these when the program runs; a type checker could not.
+    # pydantic reads these at run time; a type checker cannot.
     ActivationName = Literal[tuple(ACTIVATIONS)]
     LossName = Literal[tuple(name for name, loss in LOSSES.items() if not loss.multilabel)]
 
 
 class Frozen(BaseModel):
-    """Strict, closed and immutable; without NaN, which canonical JSON has not."""
+    """Base of the records: strict, closed, immutable, and without NaN, which JSON lacks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -68,7 +68,7 @@ class FileRecord(Frozen):
 
 
 class Architecture(Frozen):
-    """The network's shape: what the weights file must fit."""
+    """The network's shape, which the weights file must match."""
 
     layer_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)]
     activations: list[ActivationName]
@@ -86,14 +86,14 @@ class Feature(Frozen):
 
 
 class Signature(Frozen):
-    """What the model takes and gives."""
+    """The input columns and the classes of the model."""
 
     features: list[Feature]
     classes: list[str]
 
 
 class Training(Frozen):
-    """How the fit went."""
+    """Length and result of the fit."""
 
     epochs: Count
     updates: Count
@@ -104,10 +104,11 @@ class Training(Frozen):
 
 
 class Folded(Frozen):
-    """What was fitted with the network and folded into its weights.
+    """Scaler and temperature, which are folded into the network's weights.
 
-    The first layer's weights hold (x - mean) / scale, the last layer's a division by temperature.
-    Mean and scale are here in old versions only: those of newer ones are in the weights file.
+    The first layer's weights include (x - mean) / scale, the last layer's the division by the
+    temperature. Only old versions have mean and scale here; newer ones have them in the weights
+    file.
     """
 
     mean: list[float] | None = None
@@ -123,7 +124,7 @@ class Part(Frozen):
 
 
 class Data(Frozen):
-    """What the model was trained on, tuned on and judged by."""
+    """The parts of the data for training, validation and test."""
 
     train: Part
     validation: Part | None = None
@@ -131,9 +132,9 @@ class Data(Frozen):
 
 
 class ClassMetrics(Frozen):
-    """How one class fared: of its rows, and of the answers that name it, the share that is right.
+    """Number of rows, precision and recall of one class.
 
-    Precision is None where no answer names the class, recall where no row is of it.
+    Precision is None if no row is predicted as the class, recall if no row belongs to it.
     """
 
     rows: Count
@@ -151,9 +152,9 @@ class Metrics(Frozen):
 
 
 class Verdict(Frozen):
-    """One limit of the gate, what was measured, and whether it was met.
+    """One limit of the gate, the measured value, and whether the value meets the limit.
 
-    The value is None where there was nothing to measure, which meets no limit.
+    The value is None if there was nothing to measure. None never meets a limit.
     """
 
     metric: str
@@ -164,7 +165,7 @@ class Verdict(Frozen):
 
 
 class Baseline(Frozen):
-    """The champion of the day, measured on the same test part."""
+    """The champion at the time of the run, measured on the same test part."""
 
     version: Annotated[int, Field(ge=1)]
     manifest_sha256: Sha256
@@ -172,14 +173,14 @@ class Baseline(Frozen):
 
 
 class Git(Frozen):
-    """The commit that the run was started in; the digest is of what had been changed since."""
+    """The commit of the run's source tree, and the digest of its uncommitted changes."""
 
     commit: str
     changes_sha256: Sha256 | None
 
 
 class Lineage(Frozen):
-    """What it was made with."""
+    """Software and hardware that the version was trained with."""
 
     quadnet: str
     python: str
@@ -192,24 +193,24 @@ class Lineage(Frozen):
 
 
 class Publisher(Frozen):
-    """The user and the host that published it: for the record, not for proof."""
+    """The user and the host that published: information, not proof."""
 
     user: str
     host: str
 
 
 def current_publisher() -> Publisher:
-    """Return the user and the host of this process, "unknown" where the system does not say."""
+    """Return the user and the host of this process; "unknown" if the system has no name."""
     try:
         user = getpass.getuser()
-    # A container's user need not have a name, and on Windows there is no other place to look.
+    # A container's user may have no name, and Windows has no user database to read.
     except (ImportError, KeyError, OSError):
         user = "unknown"
     return Publisher(user=user, host=socket.gethostname() or "unknown")
 
 
 class Record(Frozen):
-    """What a training run knows of the version that it publishes."""
+    """The part of the manifest that the training run fills in."""
 
     signature: Signature
     training: Training
@@ -219,14 +220,14 @@ class Record(Frozen):
     gate: list[Verdict]
     baseline: Baseline | None
     forced: str | None
-    """Why it was published although it failed its gate; None if it passed."""
+    """Reason for publishing despite a failed gate; None if the gate passed."""
     config: dict[str, JsonValue]
     config_sha256: Sha256
     lineage: Lineage
 
 
 class Manifest(Record):
-    """The whole manifest: the run's record, and what the registry adds on publishing."""
+    """The whole manifest: the run's record, and the fields that the registry adds."""
 
     schema_version: Literal[1]
     model: ModelName
@@ -239,19 +240,20 @@ class Manifest(Record):
     files: dict[FileName, FileRecord]
 
     def to_json(self) -> bytes:
-        """Return the manifest's own bytes, sealed."""
+        """Return the manifest as canonical JSON with its checksum."""
         return seal(self)
 
     @classmethod
     def from_json(cls, content: bytes) -> "Manifest":
-        """Parse and validate; raise ValueError if it is no manifest of version 1, untouched."""
+        """Parse and validate; raise ValueError if it is not an intact manifest of format 1."""
         return unseal(cls, content)
 
 
 def seal(record: BaseModel) -> bytes:
-    """Return canonical JSON, sorted, an entry a line, one of them the checksum of all others.
+    """Return canonical JSON, sorted, one entry per line, with a checksum of the other lines.
 
-    It tells damage, not intent: what an alias pins is the digest of these bytes.
+    The checksum reveals damage, not forgery. Against forgery, aliases pin the sha256 of these
+    bytes.
     """
     values = record.model_dump(mode="json")
     checksum = hashlib.sha256(_canonical_json(values)).hexdigest()
@@ -259,24 +261,24 @@ def seal(record: BaseModel) -> bytes:
 
 
 def measure_json(record: BaseModel) -> tuple[int, int]:
-    """Return how many bytes the record's canonical JSON has, and how many values at most."""
+    """Return the number of bytes and an upper bound of the number of values of the JSON."""
     content = _canonical_json(record.model_dump(mode="json"))
     return len(content), content.count(b",")
 
 
 def unseal(kind: type[Sealed], content: bytes) -> Sealed:
-    """Return the record; raise ValueError, with one line, if it is none or a byte was changed."""
-    if b"\r\n" in content:  # which JSON escapes
+    """Return the record; raise ValueError, with one line, if it is invalid or damaged."""
+    if b"\r\n" in content:  # JSON escapes line ends in strings, so git added these
         raise ValueError(LINE_ENDS_CHANGED)
     line = _CHECKSUM_LINE.search(content)
     if line is None:
-        raise ValueError("checksum: there is none")
+        raise ValueError("checksum: the entry is missing")
     rest = content[: line.start()] + content[line.end() :]
     if hashlib.sha256(rest).hexdigest() != line[1].decode():
-        raise ValueError("checksum: it is not that of the other lines: a byte was changed")
-    # What is wrong with each of them is remembered, which takes a hundred times their room.
+        raise ValueError("checksum: it does not match the other lines: the file was changed")
+    # pydantic keeps an error per value, which takes a hundred times the size of the value.
     if rest.count(b",") > MAX_VALUES:
-        raise ValueError(f"its text holds more than {MAX_VALUES:,} values")
+        raise ValueError(f"expected at most {MAX_VALUES:,} values, found more")
     try:
         json.loads(
             rest,
@@ -286,10 +288,10 @@ def unseal(kind: type[Sealed], content: bytes) -> Sealed:
         )
         return kind.model_validate_json(rest)
     except RecursionError:
-        raise ValueError("its text is nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "its text"
+        where = ".".join(map(str, first["loc"])) or "the JSON"
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
@@ -298,16 +300,16 @@ def _canonical_json(values: object) -> bytes:
 
 
 def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the object; of a key that comes twice, one reader would take the other value."""
+    """Return the object; refuse duplicate keys, of which JSON readers choose different values."""
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError("a key comes twice in one object")
+        raise ValueError("an object has a duplicate key")
     return values
 
 
 def _parse_finite_number(text: str) -> float:
-    """Return the number; the wild values of a run's configuration are not looked at otherwise."""
+    """Return the number; the free-form values of `config` have no other check."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"expected a finite number, got {text}")
     return number

@@ -1,14 +1,14 @@
 """The registry: a directory of published versions. Plain files, no server, no lock.
 
     <root>/registry.json                         the format number
-    <root>/models/<name>/versions/000001/        one immutable version; manifest.json is its word
-    <root>/models/<name>/aliases/00000001.json   the log of what aliases point to (aliases.py)
+    <root>/models/<name>/versions/000001/        one immutable version; described by manifest.json
+    <root>/models/<name>/aliases/00000001.json   the alias log (alias_log.py)
     <root>/models/<name>/.staging/<uuid>/        a version being written
-    <root>/models/<name>/.trash/<uuid>/          litter being swept up (retention.py)
+    <root>/models/<name>/.trash/<uuid>/          litter being removed (garbage_collection.py)
 
 A version appears by one exclusive rename of a directory that is complete, flushed to the disk and
-read back; so a reader sees it whole or not at all, and a crash at any step leaves at most rubbish
-under .staging. A version that was removed leaves its directory with a tombstone in it.
+read back. So a reader sees all of it or nothing, and a crash leaves at most litter in .staging.
+A removed version leaves its directory, with a tombstone in it.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _VERSION_NAME = re.compile(r"[0-9]{6,}")
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 Attachments = Callable[[int], Mapping[str, bytes]]
-"""Makes the version's further files, by name, once its number is known."""
+"""Function from the version's number to its additional files, by name."""
 
 
 class Registry:
@@ -48,40 +48,40 @@ class Registry:
     Parameters
     ----------
     root : path
-        Created on the first publish; reading a registry that is not there finds no models.
+        Created by the first publish. Reading a registry that does not exist finds no models.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def models(self) -> list[str]:
-        """Return the names of the models that have a version, sorted."""
+        """Return the sorted names of the models that have a version."""
         return [name for name in self.model_directories() if self._newest(name) is not None]
 
     def model_directories(self) -> list[str]:
-        """Return the names that a model has a directory for, with a version in it or not."""
+        """Return the sorted names of the model directories, with or without a version."""
         models = self.root / "models"
         names = [name for name in atomic_files.list_names(models) if MODEL_NAME.fullmatch(name)]
         return sorted(name for name in names if (models / name).is_dir())
 
     def versions(self, model: str) -> list[int]:
-        """Return the numbers of the model's versions, sorted, without those that were removed."""
+        """Return the sorted numbers of the model's versions, without removed ones."""
         return [
             n for n in self.version_numbers(model) if not tombstones.is_removed(self.path(model, n))
         ]
 
     def version_numbers(self, model: str) -> list[int]:
-        """Return every number that was ever given to a version of the model, sorted."""
+        """Return the sorted numbers of all versions of the model, removed ones included."""
         names = atomic_files.list_names(self.home(model) / "versions")
         return sorted(
             int(name)
             for name in names
-            # Only canonical names are versions: 000007, never 7 or 0000007.
+            # Only canonical names are versions: 000007, not 7 or 0000007.
             if _VERSION_NAME.fullmatch(name) and f"{int(name):06d}" == name and int(name)
         )
 
     def home(self, model: str) -> Path:
-        """Return the model's directory; raise NotFound if no model can be called so."""
+        """Return the model's directory; raise NotFound if the name is not valid."""
         if not MODEL_NAME.fullmatch(model):
             raise NotFound(
                 f"{shorten(model)} cannot be a model's name: expected a lower-case letter or "
@@ -90,15 +90,15 @@ class Registry:
         return self.root / "models" / model
 
     def path(self, model: str, version: int) -> Path:
-        """Return the directory of this version, whether or not it is there."""
+        """Return the path of the version's directory, which may not exist."""
         return self.home(model) / "versions" / f"{version:06d}"
 
     def alias_log(self, model: str) -> AliasLog:
-        """Return the history of what the model's aliases pointed to."""
+        """Return the log of the model's aliases."""
         return AliasLog(self.home(model) / "aliases")
 
     def aliases(self, model: str) -> AliasMap:
-        """Return the newest generation of the model's aliases; an empty one if there is none.
+        """Return the newest generation of the model's aliases; an empty map if the log is empty.
 
         Raises
         ------
@@ -108,9 +108,9 @@ class Registry:
         return self.alias_log(model).newest()
 
     def target(self, model: str, alias: str = CHAMPION) -> AliasTarget:
-        """Return what the alias points to; raise NotFound if there is no such model or alias.
+        """Return the target of the alias; raise NotFound if the model or the alias does not exist.
 
-        ``latest`` is no entry of the log: it is the highest version there is.
+        ``latest`` is not in the log. It always means the highest version.
         """
         if alias == LATEST:
             newest = self.latest(model)
@@ -127,7 +127,7 @@ class Registry:
         return targets[alias]
 
     def resolve(self, reference: str) -> tuple[str, int]:
-        """Return the model and version that ``NAME``, ``NAME:7`` or ``NAME:alias`` means.
+        """Return the model and version of a reference: ``NAME``, ``NAME:7`` or ``NAME:alias``.
 
         A name alone means its champion. Raises NotFound as `target` does.
         """
@@ -138,7 +138,7 @@ class Registry:
         return model, self.target(model, selector or CHAMPION).version
 
     def latest(self, model: str) -> int:
-        """Return the highest version there is; raise NotFound if there is none."""
+        """Return the highest version of the model; raise NotFound if it has no version."""
         registry_marker.check_marker(self.root)
         newest = self._newest(model)
         if newest is None:
@@ -146,39 +146,41 @@ class Registry:
         return newest
 
     def check_version(self, model: str, version: int) -> None:
-        """Raise NotFound if there is no such version.
+        """Raise NotFound if the version does not exist.
 
-        The directories of the other versions are not listed: every poll of a server checks a
-        version, and their number only grows.
+        This does not list the other versions, because every poll of a server calls it, and the
+        number of versions only grows.
         """
         registry_marker.check_marker(self.root)
         exists = version > 0 and atomic_files.path_exists(self.path(model, version))
         if exists and not tombstones.is_removed(self.path(model, version)):
             return
         versions = self._check_model(model)
-        gone = f"version {version} any more: it was removed"
-        missing = gone if exists else f"version {version}"
+        removed = ": it was removed" if exists else ""
         known = listing([str(number) for number in reversed(versions)])
-        raise NotFound(f"Model {model!r} has no {missing}. Its versions, newest first: {known}.")
+        raise NotFound(
+            f"Model {model!r} has no version {version}{removed}. "
+            f"Its versions, newest first: {known}."
+        )
 
     def digest(self, model: str, version: int) -> str:
-        """Return the sha256 of the version's manifest; raise NotFound if there is none."""
+        """Return the sha256 of the version's manifest; raise NotFound if it does not exist."""
         self.check_version(model, version)
         with self._reading(model, version) as directory:
             return hashlib.sha256(version_files.read_manifest(directory)).hexdigest()
 
     def load(self, model: str, version: int) -> Model:
-        """Read one version, verify every byte of it, and run its self-test.
+        """Read one version, verify every byte, and run its self-test.
 
         Raises
         ------
         NotFound
-            If there is no such version.
+            If the version does not exist.
         CorruptVersion
-            If it is not what was published; the message names the file.
+            If a file differs from the published one; the message names the file.
         """
         self.check_version(model, version)
-        # Before the files, which may be large: a log of aliases that cannot be read ends this.
+        # Before the files, which may be large, so an unreadable log fails fast.
         targets = self.aliases(model).aliases.values()
         pinned = {target.manifest_sha256 for target in targets if target.version == version}
         with self._reading(model, version) as directory:
@@ -186,17 +188,18 @@ class Registry:
             manifest = loaded.manifest
             if (manifest.model, manifest.version) != (model, version):
                 raise CorruptVersion(
-                    f"{version_files.MANIFEST} says that it is version {manifest.version} of "
+                    f"{version_files.MANIFEST} belongs to version {manifest.version} of "
                     f"{manifest.model!r}."
                 )
             if pinned and loaded.digest not in pinned:
                 raise CorruptVersion(
-                    f"{version_files.MANIFEST} is not the one that an alias was pointed at."
+                    f"{version_files.MANIFEST} is not the one that an alias points to: its "
+                    "sha256 differs."
                 )
             return loaded
 
     def attachment(self, model: Model, name: str) -> bytes | None:
-        """Return one of the version's further files, verified; None if it has no such file."""
+        """Return an additional file of the version, verified; None if there is no such file."""
         manifest = model.manifest
         if name not in manifest.files:
             return None
@@ -204,15 +207,14 @@ class Registry:
             return version_files.read_file(directory, name, manifest)
 
     def prepare(self, model: str) -> None:
-        """Create the model's place if it is not there, and try that a version could appear in it.
+        """Create the model's directory, and test that a version can be published in it.
 
-        Called before work whose result is to be published: a missing right is better known before
-        hours of training than after.
+        Call it before training, so that a missing permission is found before hours of work.
 
         Raises
         ------
         RegistryError
-            If the directory cannot be written or holds something else, or the aliases cannot be
+            If the directory cannot be written or has other content, or the aliases cannot be
             read.
         """
         with self.explaining_write_errors():
@@ -225,7 +227,7 @@ class Registry:
                 for path in (staging, probe):
                     with suppress(FileNotFoundError):
                         path.rmdir()
-            # And a file exclusively, as an alias does.
+            # Test an exclusive link too, which every change of aliases needs.
             atomic_files.write_if_absent(probe, b"")
             probe.unlink(missing_ok=True)
         self.aliases(model)
@@ -240,32 +242,32 @@ class Registry:
         attachments: Attachments | None = None,
         scaler: Mapping[str, FloatArray] | None = None,
     ) -> Model:
-        """Publish the predictor as the model's next version and return it as a reader sees it.
+        """Publish the predictor as the model's next version, and return the version as read back.
 
-        The vectors of a scaler that is folded into it, by the names in `artifact.SCALER`, are kept
-        with its weights.
+        `scaler` has the vectors of a scaler that is folded into the network, by the names in
+        `version_files.SCALER`. They are stored with the weights.
 
-        Nothing is visible before everything is; success is returned only once the disk has it.
-        Concurrent publishers get different numbers, and no number is given twice.
+        The version becomes visible in one step, and is on the disk when this method returns.
+        Concurrent publishers get different numbers, and no number is used twice.
 
         Raises
         ------
         CorruptVersion
-            If no reader would take it, because a number in it is not finite, for one.
+            If readers would refuse the version, for example because a weight is not finite.
         RegistryError
-            If the registry's directory cannot be written or holds something else.
+            If the registry's directory cannot be written or has other content.
         """
         packed = version_files.pack_version(predictor, selftest_inputs, dict(scaler or {}))
         with self.explaining_write_errors():
             while True:
-                # Those that were removed count too. Another publisher may take the number first.
+                # Removed versions count too. Another publisher may take the number first.
                 version = max(self.version_numbers(model), default=0) + 1
                 files = {**packed, **(attachments(version) if attachments else {})}
                 manifest = _make_manifest(model, version, predictor, record, files)
                 staging = self._staging(model)
                 try:
                     _write_staging(staging, files, manifest)
-                    # As every reader will, which compares it with what the manifest was made for.
+                    # Read it back as every reader does, which verifies the digests.
                     published = version_files.read_version(staging)
                     if atomic_files.rename_exclusively(staging, self.path(model, version)):
                         break
@@ -275,7 +277,7 @@ class Registry:
         return published
 
     def _check_model(self, model: str) -> list[int]:
-        """Return the model's versions; raise NotFound if it has none."""
+        """Return the model's versions; raise NotFound if it has no version."""
         registry_marker.check_marker(self.root)
         versions = self.versions(model)
         if not versions:
@@ -287,38 +289,38 @@ class Registry:
         return NotFound(f"There is no model {model!r} in the registry. It holds: {known}.")
 
     def _newest(self, model: str) -> int | None:
-        """Return the highest version that was not removed, without a look at those below it."""
+        """Return the highest version that was not removed; lower ones are not checked."""
         for number in reversed(self.version_numbers(model)):
             if not tombstones.is_removed(self.path(model, number)):
                 return number
         return None
 
     def _staging(self, model: str) -> Path:
-        """Return a new path to write a version of the model in, and make what lies around it."""
+        """Return a new path for writing a version, and create the directories around it."""
         registry_marker.initialize_registry(self.root)
         home = self.home(model)
         versions, staging = home / "versions", home / ".staging"
-        # The parents, too: who made them may have died before they were flushed.
+        # The parents too: their creator may have been killed before it flushed them.
         for directory in (home.parent, home, versions, staging):
             atomic_files.make_directories(directory)
         if versions.stat().st_dev != staging.stat().st_dev:
             raise RegistryError(
-                f"{staging} is on another file system than {versions}: a version could not appear "
-                "in one step. Let both be plain directories."
+                f"{staging} is on another file system than {versions}: a version cannot be moved "
+                "there in one step. Make both plain directories of one file system."
             )
         return staging / str(uuid.uuid4())
 
     @contextmanager
     def _reading(self, model: str, version: int) -> Iterator[Path]:
-        """Let what is wrong with the version be said of this version."""
+        """Add the version to the message of a CorruptVersion."""
         directory = self.path(model, version)
         try:
             yield directory
         except CorruptVersion as error:
-            if tombstones.is_removed(directory):  # meanwhile
+            if tombstones.is_removed(directory):  # while it was read
                 self.check_version(model, version)
             reason = str(error)
-            # The file names what it likes, at any length.
+            # The text may come from the damaged file, at any length.
             shown = reason if len(reason) <= 500 else f"{reason[:500]}…"
             raise CorruptVersion(
                 f"Version {version} of model {model!r} must not be used: {shown}"
@@ -326,7 +328,7 @@ class Registry:
 
     @contextmanager
     def explaining_write_errors(self) -> Iterator[None]:
-        """Say in words what the system refuses."""
+        """Turn an OSError of a write into a RegistryError that names the registry and the file."""
         try:
             yield
         except OSError as error:
@@ -358,7 +360,7 @@ def _make_manifest(
 
 
 def _write_staging(staging: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
-    """Write the version's directory, the manifest last, and flush all of it to the disk."""
+    """Write and flush the version's directory, with the manifest as the last file."""
     atomic_files.make_directory(staging)
     for name, content in files.items():
         atomic_files.write_new_file(staging / name, content)

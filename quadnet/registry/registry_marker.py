@@ -1,4 +1,4 @@
-"""The marker of a registry: one file that says what the directory is, and in which format."""
+"""The marker of a registry: one file with the format number and the id of the registry."""
 
 import uuid
 from pathlib import Path
@@ -15,18 +15,18 @@ MARKER_NAME = "registry.json"
 _MAX_BYTES = 2**16
 
 _HARMLESS = {"lost+found", "README", "README.md", "README.txt", "Thumbs.db", "desktop.ini"}
-"""What a directory may hold before it becomes a registry, besides hidden files such as .gitkeep."""
+"""Names allowed in a directory that becomes a registry; hidden files are allowed too."""
 
 
 class Marker(Frozen):
-    """What registry.json says: the format of everything below it, and a name for this registry."""
+    """Content of registry.json: the format number of the registry and a unique id."""
 
     format: Literal[1]
     id: str
 
 
 def check_marker(root: Path) -> bool:
-    """Refuse a registry that other code has written; say whether there is one."""
+    """Return whether a registry exists; raise RegistryError if its format is unknown."""
     try:
         content = atomic_files.read_limited(root / MARKER_NAME, _MAX_BYTES)
     except FileNotFoundError:
@@ -37,14 +37,14 @@ def check_marker(root: Path) -> bool:
         Marker.model_validate_json(content)
     except ValidationError as error:
         raise RegistryError(
-            f"{root / MARKER_NAME} does not say that the registry has format "
-            f"{SCHEMA_VERSION}, the only one that this version of Quadnet knows."
+            f"Expected a registry of format {SCHEMA_VERSION} in {root / MARKER_NAME}, found "
+            "another format. Use the release of Quadnet that wrote it."
         ) from error
     return True
 
 
 def initialize_registry(root: Path) -> None:
-    """Make the directory a registry, if it is none yet and holds nothing else."""
+    """Make the directory a registry; raise RegistryError if it has other files."""
     if check_marker(root):
         return
     atomic_files.make_directories(root)
@@ -54,12 +54,12 @@ def initialize_registry(root: Path) -> None:
         for name in atomic_files.list_names(root)
         if name not in _HARMLESS and not name.startswith(".")
     )
-    # Looked for again: another publisher may have made the registry just now.
+    # Check the marker again: another publisher may have just written it.
     if strangers and not path.exists():
         raise RegistryError(
-            f"{root} is no registry and not empty: it holds {strangers[0]!r}.",
+            f"Expected a registry or an empty directory at {root}, found {strangers[0]!r} in it.",
             kind=ErrorKind.REGISTRY_NOT_EMPTY,
         )
     content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
-    # Another publisher may be first; either marker will do.
+    # If another publisher writes its marker first, that one is kept.
     atomic_files.write_if_absent(path, content.encode())

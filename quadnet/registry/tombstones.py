@@ -1,10 +1,10 @@
-"""Tombstones: how a version goes, so that its number never comes back.
+"""Tombstones: remove a version so that its number is never used again.
 
-A version's directory stays for ever. Whoever removes the version first lays a mark in it, then
-looks at the aliases once more, those included that are just being written; if none needs it, the
-mark is renamed to the tombstone, and with that the version is gone. Whoever points an alias at a
-version first writes down the new map for all to see, and looks for marks and tombstones before it
-becomes the map that counts. So one of the two always sees the other, and gives way.
+The directory of a removed version stays. Removal has three steps: place a mark in the directory,
+read all aliases again, pending changes included, and rename the mark to the tombstone if no alias
+points to the version. A change of aliases has three steps too: write the new map under a temporary
+name, look for marks and tombstones of its targets, and link the map into the log. So at least one
+of two concurrent processes sees the other, and gives up.
 """
 
 import uuid
@@ -15,28 +15,28 @@ from quadnet.registry import atomic_files
 from quadnet.registry.manifest import Frozen, seal
 
 TOMBSTONE_NAME = "TOMBSTONE.json"
-"""No file of a version can be called so: theirs are in lower case."""
+"""Upper case, because all names of a version's files are lower case."""
 
 MARK_PREFIX = ".doomed-"
-"""How the name of a mark begins."""
+"""Prefix of the names of marks."""
 
 
 class Tombstone(Frozen):
-    """When a version was marked, and why."""
+    """Time and reason of a removal."""
 
     at: datetime
     reason: str
 
 
 def place_mark(directory: Path, reason: str) -> Path:
-    """Mark the version in this directory, and return the mark."""
+    """Place a mark in the directory of a version, and return the path of the mark."""
     path = directory / f"{MARK_PREFIX}{uuid.uuid4()}"
     atomic_files.write_new_file(path, seal(Tombstone(at=datetime.now(UTC), reason=reason)))
     return path
 
 
 def turn_into_tombstone(mark: Path) -> bool:
-    """Make the mark the tombstone, unless somebody has swept the mark away; say whether it is."""
+    """Rename the mark to the tombstone; return False if another process removed the mark."""
     try:
         mark.rename(mark.with_name(TOMBSTONE_NAME))
     except FileNotFoundError:
@@ -46,15 +46,15 @@ def turn_into_tombstone(mark: Path) -> bool:
 
 
 def is_removed(directory: Path) -> bool:
-    """Whether there was a version here that was removed."""
+    """Return whether the version in this directory was removed."""
     try:
         return (directory / TOMBSTONE_NAME).exists()
-    except OSError:  # nobody knows; who reads the version will hear why
+    except OSError:  # unknown: the next read of the version reports the error
         return False
 
 
 def is_being_removed(directory: Path) -> bool:
-    """Whether the version here was removed, or somebody is about to."""
+    """Return whether the version in this directory was removed or is being removed."""
     return is_removed(directory) or any(
         name.startswith(MARK_PREFIX) for name in atomic_files.list_names(directory)
     )

@@ -1,8 +1,8 @@
-"""One version on disk, and back: the weights, the self-test, and the checks on the way in.
+"""The files of one version: write them, read them, verify them.
 
-Tensors travel in safetensors, so no file can name code to run. Every version carries a self-test
-batch, inputs and the probabilities they gave when it was published: the publisher, the server and
-every other reader share this one definition of "this model still works".
+Tensors are stored as safetensors, so that no file can name code to run. Every version has a
+self-test: inputs and their probabilities at the time of publishing. The publisher, the server and
+every other reader run this self-test.
 """
 
 import hashlib
@@ -38,15 +38,15 @@ WEIGHTS = "weights.safetensors"
 SELFTEST = "selftest.safetensors"
 
 SCALER = ("scaler.mean", "scaler.scale")
-"""Vectors that a weights file may hold for the record: they are folded into the first layer."""
+"""Optional vectors in the weights file, for information: the first layer already includes them."""
 
-# What a reader will hold in memory, whatever a manifest says: nobody's file may take the machine.
+# Limits of a reader's memory: a manifest must not be able to exhaust the machine.
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _MAX_FILE_BYTES = 2**30
 _MAX_LAYERS = 1000
 _CHUNK_BYTES = 2**20
 
-# What publishing adds to a run's record: the files, the machine, the libraries.
+# Bounds of what publishing adds to a run's record: files, machine, libraries.
 _ADDED_VALUES, _ADDED_BYTES = 256, 2**16
 
 Tensors = dict[str, FloatArray]
@@ -54,10 +54,10 @@ Tensors = dict[str, FloatArray]
 
 @dataclass(frozen=True)
 class Model:
-    """One published version in memory: verified, its self-test passed, ready to answer.
+    """One published version in memory: verified, self-test passed, ready to predict.
 
-    `digest` is the sha256 of the manifest, which in turn pins every file. `selftest_inputs`, of
-    shape (n_rows, n_features), are the rows that every reader asks.
+    `digest` is the sha256 of the manifest, and the manifest has the sha256 of every file.
+    `selftest_inputs` are the rows of the self-test, of shape (n_rows, n_features).
     """
 
     manifest: Manifest
@@ -67,12 +67,12 @@ class Model:
 
 
 def read_version(directory: Path) -> Model:
-    """Read and verify the version in this directory: every reader's one way in.
+    """Read and verify the version in this directory; every reader uses this function.
 
     Raises
     ------
     CorruptVersion
-        If it is not what was published. The message begins with the file's name.
+        If a file differs from the published one. The message begins with the file's name.
     """
     content = read_manifest(directory)
     try:
@@ -81,7 +81,7 @@ def read_version(directory: Path) -> Model:
         raise CorruptVersion(f"{MANIFEST}: {error}.") from error
     missing = {WEIGHTS, SELFTEST} - manifest.files.keys()
     if missing:
-        raise CorruptVersion(f"{MANIFEST}: it does not list {min(missing)}.")
+        raise CorruptVersion(f"{MANIFEST}: it does not list the file {min(missing)}.")
     tensor_files = {}
     for name in manifest.files:
         if name in (WEIGHTS, SELFTEST):
@@ -101,7 +101,7 @@ def read_manifest(directory: Path) -> bytes:
 
 
 def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
-    """Return the bytes of one of the version's files; raise CorruptVersion if they are others."""
+    """Return the content of one file; raise CorruptVersion if it was changed."""
     return b"".join(_verified_chunks(directory / name, manifest.files[name]))
 
 
@@ -111,9 +111,11 @@ def _verify_file(path: Path, expected: FileRecord) -> None:
 
 
 def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
-    """Yield the file's content, and at its end raise if it was not the expected one."""
+    """Yield the file's content, and raise CorruptVersion at its end if the sha256 differs."""
     if expected.size > _MAX_FILE_BYTES:
-        raise CorruptVersion(f"{path.name}: {expected.size} bytes are more than a reader takes.")
+        raise CorruptVersion(
+            f"{path.name}: expected at most {_MAX_FILE_BYTES:,} bytes, got {expected.size:,}."
+        )
     digest, left = hashlib.sha256(), expected.size
     try:
         with atomic_files.open_regular_file(path) as file:
@@ -133,7 +135,7 @@ def _verified_chunks(path: Path, expected: FileRecord) -> Iterator[bytes]:
 
 
 def _has_other_line_ends(file: BinaryIO, expected: FileRecord) -> bool:
-    """Whether only the line ends of a text file, small enough to hold, differ."""
+    """Return whether a text file, small enough for memory, differs only in its line ends."""
     if expected.size > _MAX_MANIFEST_BYTES:
         return False
     content = file.read(2 * expected.size + 1).replace(b"\r\n", b"\n")
@@ -141,7 +143,7 @@ def _has_other_line_ends(file: BinaryIO, expected: FileRecord) -> bool:
 
 
 def describe_architecture(predictor: Predictor) -> Architecture:
-    """Describe the predictor's network."""
+    """Return the architecture of the predictor's network."""
     network = predictor.network
     return Architecture.model_validate(
         {
@@ -155,9 +157,9 @@ def describe_architecture(predictor: Predictor) -> Architecture:
 
 
 def selftest_atol(predictor: Predictor) -> float:
-    """Return how far a reader's answers to the self-test may be off.
+    """Return the absolute tolerance of the self-test's probabilities.
 
-    Another BLAS may round differently; a wrong weight shows far above this.
+    Another BLAS may round differently, by less than this. A wrong weight causes a larger error.
     """
     return 1e-9 if predictor.dtype.itemsize == 8 else 1e-5
 
@@ -165,21 +167,21 @@ def selftest_atol(predictor: Predictor) -> float:
 def find_exceeded_limit(
     record: Record, layer_sizes: Sequence[int], dtype: DTypeLike, n_selftest_rows: int
 ) -> str | None:
-    """Return why no reader would take such a version; None if readers would.
+    """Return a description of the reader's limit that a version would exceed; None if it fits.
 
-    For a run that is about to begin: the record need only have as many values as the run's own.
+    Call it before training. The record only needs as many values as the final one.
 
     Parameters
     ----------
     record : Record
     layer_sizes : sequence of int
     dtype : dtype
-        What the predictor computes in.
+        The dtype of the predictor.
     n_selftest_rows : int
     """
     n_bytes, n_values = measure_json(record)
     n_layers, itemsize = len(layer_sizes), np.dtype(dtype).itemsize
-    # Of a layer the manifest names its size and its activation.
+    # For each layer, the manifest has a size and an activation.
     n_values += _ADDED_VALUES + 2 * n_layers
     n_weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
     weights = n_weights * itemsize + 2 * layer_sizes[0] * 8
@@ -192,14 +194,14 @@ def find_exceeded_limit(
         (SELFTEST, answers + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
     ):
         if needed > most:
-            return f"{what} would have {needed:,} {unit}, and readers take {most:,}"
+            return f"{what} would have {needed:,} {unit}, and readers accept at most {most:,}"
     return None
 
 
 def pack_version(
     predictor: Predictor, selftest_inputs: FloatArray, scaler: Tensors | None = None
 ) -> dict[str, bytes]:
-    """Return the version's files, by name; the scaler's vectors are kept with the weights."""
+    """Return the version's files by name; the scaler's vectors are in the weights file."""
     X = np.asarray(selftest_inputs, dtype=predictor.dtype)
     return {
         WEIGHTS: _serialize_tensors(named_tensors(predictor) | (scaler or {})),
@@ -210,20 +212,20 @@ def pack_version(
 
 
 def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, FloatArray]:
-    """Rebuild the predictor, run its self-test, and return it with the self-test's inputs.
+    """Rebuild the predictor, run its self-test, and return both the predictor and its inputs.
 
     Raises
     ------
     CorruptVersion
-        If a file does not hold what the manifest says, or the self-test fails. The message
-        begins with the file's name.
+        If a file does not match the manifest, or the self-test fails. The message begins with
+        the file's name.
     """
     shape = manifest.architecture
     _check_architecture(manifest)
-    # Before anything is allocated for it: the shape must not promise more than the file holds.
+    # Before any allocation: the manifest must not claim more weights than the file has.
     n_weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(shape.layer_sizes))
     if n_weights * np.dtype(shape.dtype).itemsize > len(files[WEIGHTS]):
-        raise CorruptVersion(f"{WEIGHTS}: too small for the layers that the manifest names.")
+        raise CorruptVersion(f"{WEIGHTS}: too small for the layers in the manifest.")
     network = Network(
         shape.layer_sizes,
         activations=shape.activations,
@@ -242,18 +244,22 @@ def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Pred
         values[:] = stored[name]
     predictor = Predictor(network, manifest.signature.classes)
     if compute_tensor_digest(predictor) != manifest.tensor_digest:
-        raise CorruptVersion(f"{WEIGHTS}: the tensors are not those the manifest was made for.")
+        raise CorruptVersion(
+            f"{WEIGHTS}: the digest of the tensors is not the one in the manifest."
+        )
     return predictor, _run_self_test(predictor, files[SELFTEST], manifest.selftest_atol)
 
 
 def _check_architecture(manifest: Manifest) -> None:
-    """Accept a network that can be built, and that can give these classes for these features."""
+    """Raise CorruptVersion unless the architecture fits the features and classes."""
     shape, classes = manifest.architecture, manifest.signature.classes
     if len(set(classes)) != len(classes):
-        raise CorruptVersion(f"{MANIFEST}: signature.classes: one of them comes twice.")
+        raise CorruptVersion(f"{MANIFEST}: signature.classes has a duplicate.")
     if len(shape.layer_sizes) > _MAX_LAYERS:
-        raise CorruptVersion(f"{MANIFEST}: more layers than the {_MAX_LAYERS} a reader takes.")
-    # Two classes are one sigmoid's, which a softmax has not.
+        raise CorruptVersion(
+            f"{MANIFEST}: expected at most {_MAX_LAYERS} layers, got {len(shape.layer_sizes)}."
+        )
+    # Two classes need one sigmoid output, so a softmax is refused for them.
     n_outputs = 1 if len(classes) == 2 else len(classes)
     if (
         len(shape.activations) != len(shape.layer_sizes) - 2
@@ -273,7 +279,7 @@ def named_tensors(predictor: Predictor) -> Tensors:
 
 
 def compute_tensor_digest(predictor: Predictor) -> str:
-    """Return a sha256 over names, dtypes, shapes and bytes: the same whatever the container."""
+    """Return a sha256 over names, dtypes, shapes and bytes, independent of the file format."""
     digest = hashlib.sha256()
     for name, array in sorted(named_tensors(predictor).items()):
         little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -299,7 +305,10 @@ def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatAr
     }
     _check_tensors(SELFTEST, stored, shapes, predictor.dtype.name)
     if rows * max(predictor.network.layer_sizes) * predictor.dtype.itemsize > _MAX_FILE_BYTES:
-        raise CorruptVersion(f"{SELFTEST}: more rows than a reader asks of so wide a network.")
+        raise CorruptVersion(
+            f"{SELFTEST}: {rows:,} rows of so wide a network need more than "
+            f"{_MAX_FILE_BYTES:,} bytes."
+        )
     error = np.abs(_compute_probabilities(predictor, stored["inputs"]) - stored["probabilities"])
     if rows == 0 or not error.max() <= atol:
         row = int(error.max(axis=1).argmax()) if rows else 0
@@ -311,7 +320,7 @@ def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatAr
 
 
 def _compute_probabilities(predictor: Predictor, X: FloatArray) -> FloatArray:
-    """Return the probabilities; what overflows in them shows in them, and needs no warning."""
+    """Return the probabilities. An overflow is visible in them, so NumPy's warnings are off."""
     with np.errstate(all="ignore"):
         return predictor.probabilities(X)
 
@@ -319,13 +328,13 @@ def _compute_probabilities(predictor: Predictor, X: FloatArray) -> FloatArray:
 def _check_tensors(
     file: str, stored: Tensors, shapes: Mapping[str, tuple[int, ...]], dtype: str
 ) -> None:
-    """Accept exactly these tensors, of this dtype, with finite values only."""
+    """Raise CorruptVersion unless there are exactly these tensors, with finite values."""
     if stored.keys() != shapes.keys():
         raise CorruptVersion(
             f"{file}: expected the tensors {listing(sorted(shapes))}, "
             f"got {listing(sorted(stored))}."
         )
-    # In our own order: the library returns tensors in any.
+    # In the order of `shapes`, because safetensors returns tensors in any order.
     for name, shape in shapes.items():
         array = stored[name]
         if array.shape != shape or array.dtype.name != dtype:
@@ -334,11 +343,11 @@ def _check_tensors(
                 f"got {array.shape} and {array.dtype.name}."
             )
         if not np.isfinite(array).all():
-            raise CorruptVersion(f"{file}: {name} holds a value that is not finite.")
+            raise CorruptVersion(f"{file}: {name} has a value that is not finite.")
 
 
 def _serialize_tensors(named: Tensors) -> bytes:
-    # safetensors 0.8 writes garbage for arrays that are not C-contiguous, without a word.
+    # safetensors 0.8 silently writes wrong data for arrays that are not C-contiguous.
     return save({name: np.ascontiguousarray(array) for name, array in named.items()})
 
 

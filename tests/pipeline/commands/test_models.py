@@ -71,7 +71,7 @@ def test_an_empty_registry_is_said_to_be_empty(tmp_path):
     assert "There is no model in" in models(empty, "list").stdout
     done = models(empty, "verify")
     assert done.returncode == 1
-    assert "There is no registry here." in done.stdout
+    assert "There is no registry in this directory." in done.stdout
     assert not empty.root.exists()
 
 
@@ -235,7 +235,7 @@ def test_gc_is_a_dry_run_unless_told(registry):
     # The champion, and what it was before.
     assert registry.versions("quadrants") == [2, 3]
     gone = models(registry, "show", "quadrants:1")
-    assert "has no version 1 any more: it was removed" in gone.stderr
+    assert "has no version 1: it was removed" in gone.stderr
 
 
 def test_export_writes_a_file(registry, tmp_path):

@@ -184,11 +184,11 @@ def test_two_bytes_swapped_or_a_part_repeated_are_found(version, name):
     ("make", "told"),
     [
         (lambda path: None, "No such file"),
-        (lambda path: path.mkdir(), "Not a plain file"),
-        (os.mkfifo, "Not a plain file"),
+        (lambda path: path.mkdir(), "Not a regular file"),
+        (os.mkfifo, "Not a regular file"),
         (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
         (lambda path: path.symlink_to("nowhere"), "No such file"),
-        (lambda path: path.symlink_to("/dev/zero"), "Not a plain file"),
+        (lambda path: path.symlink_to("/dev/zero"), "Not a regular file"),
         (lambda path: path.symlink_to("/dev/tty"), None),
         (lambda path: path.symlink_to(f"{version_files.WEIGHTS}/x"), "Not a directory"),
         (lambda path: path.write_bytes(b""), None),
@@ -240,7 +240,7 @@ def test_nobody_waits_for_a_marker_or_a_generation_that_is_no_file(registry, pla
         lambda: registry.target(MODEL),
         lambda: registry.prepare(MODEL),
     ):
-        with pytest.raises(RegistryError, match=r"cannot be read.*: Not a plain file"):
+        with pytest.raises(RegistryError, match=r"cannot be read.*: Not a regular file"):
             ask()
 
 
@@ -485,7 +485,7 @@ def test_a_key_that_comes_twice_is_refused_whichever_counts(version, where):
     version.put(version_files.MANIFEST, sealed(text.encode()))
     assert version.refused_or_right([])
     version.put(version_files.MANIFEST, sealed(doubled))
-    version.refused(version_files.MANIFEST, "a key comes twice in one object")
+    version.refused(version_files.MANIFEST, "an object has a duplicate key")
 
 
 def bomb(version, **values):
@@ -530,7 +530,7 @@ def test_a_huge_file_is_refused_at_once(version, name, size, said):
         files = {**version.manifest["files"], name: {"size": size, "sha256": "0" * 64}}
         version.put(version_files.MANIFEST, signed({**version.manifest, "files": files}))
     with in_memory_of(2**30):
-        version.refused(name, "Longer than|more than a reader takes|expected .* bytes, got")
+        version.refused(name, "Longer than|expected .* bytes, got")
 
 
 @pytest.mark.parametrize(
@@ -539,7 +539,7 @@ def test_a_huge_file_is_refused_at_once(version, name, size, said):
         ([2, 10**12, 4], version_files.WEIGHTS, "too small for the layers"),
         ([2, 2**62, 4], version_files.WEIGHTS, "too small for the layers"),
         ([2, 10**300, 4], version_files.WEIGHTS, "too small for the layers"),
-        ([2, *[1] * 2000, 4], version_files.MANIFEST, "more layers than the 1000"),
+        ([2, *[1] * 2000, 4], version_files.MANIFEST, "expected at most 1000 layers, got 2002"),
         ([2, *[1] * 900, 4], version_files.WEIGHTS, None),
         ([2, 0, 4], version_files.MANIFEST, "greater than or equal to 1"),
         ([2, -3, 4], version_files.MANIFEST, "greater than or equal to 1"),
@@ -609,7 +609,7 @@ def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path)
     ):
         (directory / name).unlink()
         (directory / name).write_bytes(data)
-    with in_memory_of(2**30), pytest.raises(CorruptVersion, match="more rows than a reader asks"):
+    with in_memory_of(2**30), pytest.raises(CorruptVersion, match="rows of so wide a network need"):
         registry.load(MODEL, 1)
 
 
@@ -631,25 +631,25 @@ def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda m: m["signature"].update(classes=["I", "I", "III", "IV"]), "one of them comes tw"),
+        (lambda m: m["signature"].update(classes=["I", "I", "III", "IV"]), "has a duplicate"),
         (lambda m: m["signature"].update(classes=[]), "does not fit the signature"),
         (lambda m: m["signature"].update(classes=["I", "II"]), "does not fit the signature"),
         (lambda m: m["signature"]["features"].pop(), "does not fit the signature"),
-        (lambda m: m["signature"]["features"][0].update(min=float("nan")), "NaN is no finite"),
-        (lambda m: m["config"].update(a=float("-inf")), "-Infinity is no finite number"),
+        (lambda m: m["signature"]["features"][0].update(min=float("nan")), "number, got NaN"),
+        (lambda m: m["config"].update(a=float("-inf")), "a finite number, got -Infinity"),
         (lambda m: m["config"].update(a=10**5000), "Exceeds the limit"),
         (lambda m: m.update(model="../quadrants"), "model: String should match"),
-        (lambda m: m.update(model="digits"), "says that it is version 1 of 'digits'"),
+        (lambda m: m.update(model="digits"), "belongs to version 1 of 'digits'"),
         (lambda m: m.update(version=0), "version: Input should be greater"),
-        (lambda m: m.update(version=2**80), "says that it is version 1208925819614629174706176"),
+        (lambda m: m.update(version=2**80), "belongs to version 1208925819614629174706176"),
         (lambda m: m.update(schema_version=2), "schema_version: Input should be 1"),
         (lambda m: m.update(selftest_atol=1.0), "selftest_atol: Input should be less"),
         (lambda m: m.update(selftest_atol=-1.0), "selftest_atol: Input should be greater"),
-        (lambda m: m["files"].pop(version_files.SELFTEST), "it does not list selftest"),
+        (lambda m: m["files"].pop(version_files.SELFTEST), "it does not list the file selftest"),
         (lambda m: m["files"][version_files.WEIGHTS].update(size=-1), "greater than or equal to 0"),
         (
             lambda m: m["files"][version_files.WEIGHTS].update(size=10**30),
-            "more than a reader takes",
+            "expected at most 1,073,741,824 bytes",
         ),
         (lambda m: m["architecture"].update(activations=["system"]), "activations.0: Input should"),
         (lambda m: m["architecture"].update(dtype="object"), "dtype: Input should be"),
@@ -664,7 +664,7 @@ def test_a_manifest_that_says_what_cannot_be_is_refused(version, change, told):
     finally:
         sys.set_int_max_str_digits(4300)
     version.refused(
-        version_files.WEIGHTS if "reader takes" in told else version_files.MANIFEST, told
+        version_files.WEIGHTS if "expected at most 1,073" in told else version_files.MANIFEST, told
     )
 
 

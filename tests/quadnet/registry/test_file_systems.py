@@ -79,9 +79,9 @@ def test_without_links_it_is_said_before_training(registry, tmp_path, error, beg
     done = failing("?link,linkat", error, *TRAIN, "--registry", registry.root, log=tmp_path / "log")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        rf"quadnet train: The registry cannot be in {registry.root}\S*: its file system does not "
-        rf"support hard links \(link: (ENOTSUP|{error})\), by which .* A copy of a registry can be "
-        r"read from any file system\. Name a directory on another file system with --registry\.\n",
+        rf"quadnet train: The registry cannot be written in {registry.root}\S*: the file system "
+        rf"does not support hard links \(link: (ENOTSUP|{error})\), which .* Reading a registry "
+        r"needs no hard links\. Name a directory on another file system with --registry\.\n",
         done.stderr,
     ), done.stderr
     assert not list(registry.root.rglob(".new-*"))
@@ -98,7 +98,7 @@ def test_a_disk_that_fails_is_an_error_that_names_the_operation(registry, tmp_pa
     assert done.returncode == 1
     assert re.fullmatch(
         rf"quadnet models alias: The registry {registry.root} cannot be written: \S+: {operation}"
-        r"( of a directory)?: Input/output error \(EIO\)\. Correct that, or name .*\n",
+        r"( of a directory)?: Input/output error \(EIO\)\. Correct that, or use .*\n",
         done.stderr,
     ), done.stderr
     assert "candidate" not in registry.aliases("quadrants").aliases

@@ -166,7 +166,7 @@ def test_a_removed_version_is_gone_and_its_number_is_never_given_again(registry)
     for ask in (registry.load, registry.digest):
         with pytest.raises(
             NotFound,
-            match=r"Model 'quadrants' has no version 1 any more: it was removed\. "
+            match=r"Model 'quadrants' has no version 1: it was removed\. "
             r"Its versions, newest first: 3\.",
         ):
             ask(MODEL, 1)
@@ -214,7 +214,7 @@ def test_a_removal_that_died_is_ended_by_the_next(registry):
         for item in garbage_collection.find_removable(registry, EVERYTHING)
         if item.version == 1
     ]
-    assert rest.what == "rest of a removed version"
+    assert rest.what == "files of a removed version"
     assert rest.size > 1000
     assert garbage_collection.remove_item(registry, rest, EVERYTHING)
     assert atomic_files.list_names(directory) == [tombstones.TOMBSTONE_NAME]
@@ -223,10 +223,10 @@ def test_a_removal_that_died_is_ended_by_the_next(registry):
 def test_a_mark_whose_maker_died_is_swept_from_a_version_that_stays(registry):
     publish(registry, alias="")
     tombstones.place_mark(registry.path(MODEL, 1), "test")
-    with pytest.raises(Conflict, match="If no such run is under way, one died: the next will end"):
+    with pytest.raises(Conflict, match="If no garbage collection is running, one was killed: run"):
         move(registry, candidate=1)
     assert may_go(registry, garbage_collection.RetentionPolicy()) == []
-    assert may_go(registry, EVERYTHING) == ["mark of a dead gc"]
+    assert may_go(registry, EVERYTHING) == ["mark of a killed gc"]
     assert sweep(registry) == [True]
     move(registry, candidate=1)
 
@@ -306,7 +306,7 @@ def test_a_reader_caught_in_the_middle_is_told_that_the_version_was_removed(
         return open_regular_file(path)
 
     monkeypatch.setattr(atomic_files, "open_regular_file", late)
-    with pytest.raises(NotFound, match="no version 1 any more: it was removed"):
+    with pytest.raises(NotFound, match="no version 1: it was removed"):
         registry.load(MODEL, 1)
 
 

@@ -55,8 +55,8 @@ def judge(registry, reports):
         assert any(
             kind in refused
             for kind in (
-                "compare: Conflict: The aliases are at generation",
-                "roll_back: Conflict: The aliases are at generation",
+                "compare: Conflict: Expected the aliases at generation",
+                "roll_back: Conflict: Expected the aliases at generation",
                 "Conflict: Version",  # ... is being removed
                 "it was removed",
                 "NotFound: There is no alias",
