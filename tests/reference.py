@@ -2,8 +2,8 @@
 
 import importlib
 
-from quadnet.cli.main import VERBS
 from quadnet.cli.settings import is_list, is_positional, variable_of
+from quadnet.cli.verbs import VERBS
 from service.rpc.error_documentation import SITUATIONS
 from service.telemetry import metrics
 

@@ -1,5 +1,5 @@
-"""The command line: the table of verbs, the parser, and the settings that verbs are made of.
+"""The command line: the table of verbs, the parser, and the settings that several verbs share.
 
-Any side may import `settings` and `parser`, which load no NumPy. `main` alone may import both the
-pipeline and the service, inside functions. Start at `main`.
+The pipeline and the service may import `settings` and `parser`, which do not load NumPy. `main` and
+`up` import the pipeline and the service, inside functions. Start at `main`.
 """

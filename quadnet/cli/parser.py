@@ -1,8 +1,8 @@
-"""From a settings class to a command line, and from its words to settings.
+"""Make a command line from a settings class, and settings from its arguments.
 
-The flags, their help and their checks come from the class's fields alone. pydantic-settings' own
-command line is not used because it splits list items at commas (``--set a=[6,8]``) and takes
-``-1e-3`` for a flag.
+The class's fields define the flags, their help and their checks. pydantic-settings' own command
+line was rejected, because it splits list items at commas (``--set a=[6,8]``) and parses ``-1e-3``
+as a flag.
 """
 
 import argparse
@@ -31,9 +31,9 @@ S = TypeVar("S", bound=Settings)
 
 
 def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
-    """Return the settings that the words, the environment and the defaults give.
+    """Return settings from the arguments, the environment variables and the defaults.
 
-    Wrong usage prints one sentence and ends the process with code 2.
+    On wrong usage, print one sentence and exit with code 2.
     """
     parser = _Parser(prog=program, description=inspect.getdoc(settings), add_help=True)
     for name, field in settings.model_fields.items():
@@ -46,28 +46,28 @@ def parse(settings: type[S], program: str, words: Sequence[str]) -> S:
         if link := service_link(settings, name):
             print(
                 f"{program}: warning: {link} is {os.environ[link]!r}, which Kubernetes sets for a "
-                "Service of that name, and is ignored. Set enableServiceLinks: false in the pod's "
+                "Service of that name. It is ignored. Set enableServiceLinks: false in the pod's "
                 f"spec, and the setting itself with {_flag(name)}.",
                 file=sys.stderr,
             )
     try:
         return settings(**given)
     except ValidationError as error:
-        parser.error(_sentence(settings, given, error.errors()[0]))
+        parser.error(_describe_fault(settings, given, error.errors()[0]))
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, and what was probably meant."""
+    """Prints usage errors as one sentence, with a suggestion."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
         )
-        # Before Python 3.14 argparse sees no number in -1e-3, -inf or -nan.
+        # Before Python 3.14, argparse parses -1e-3, -inf and -nan as flags.
         self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
     def refuse_unknown(self, words: Sequence[str]) -> NoReturn:
-        """End the process: no argument takes these words."""
+        """Print an error about unknown arguments, and exit."""
         option = words[0].partition("=")[0]
         if not option.startswith("--"):
             self.error(f"unrecognized arguments: {' '.join(words)}")
@@ -86,7 +86,7 @@ def _add_argument(parser: argparse.ArgumentParser, name: str, field: FieldInfo) 
     description = field.description or ""
     default = field.get_default(call_default_factory=True)
     several = is_list(field)
-    # A flag that is not given leaves no trace, so that the environment variable can speak.
+    # An absent flag leaves no attribute, so that the environment variable applies.
     options: dict[str, Any] = {"default": argparse.SUPPRESS}
     if is_positional(field):
         options |= {"nargs": "*" if several else "?", "metavar": name.upper()}
@@ -116,8 +116,8 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _sentence(settings: type[Settings], given: dict[str, Any], fault: ErrorDetails) -> str:
-    """Say which flag or variable is wrong, what was expected and what came."""
+def _describe_fault(settings: type[Settings], given: dict[str, Any], fault: ErrorDetails) -> str:
+    """Return a sentence with the wrong flag or variable, the expectation and the value."""
     location, message = fault["loc"], validation_message(fault)
     if not location:
         return message

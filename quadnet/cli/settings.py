@@ -1,9 +1,9 @@
 """Settings that several verbs share: one field is the flag, the variable, the help and the check.
 
-A flag wins over its environment variable, and that over the default. The variable is
-``QUADNET_`` and the field's name; where two verbs mean different things by one name, a field names
-its own with `variable`, so that no variable ever has two meanings. A field marked `POSITIONAL`
-takes the words that belong to no flag; it and lists have no variable.
+A flag overrides its environment variable, and the variable overrides the default. The variable is
+``QUADNET_`` and the field's name. If two verbs use one name for different things, one field sets
+another variable with `variable`, so that no variable has two meanings. A field marked `POSITIONAL`
+takes the positional arguments. Positional fields and lists have no variable.
 """
 
 import os
@@ -28,39 +28,39 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 def variable(name: str) -> dict[str, Any]:
-    """Return what marks a field whose variable is ``QUADNET_`` and this name."""
+    """Return the ``json_schema_extra`` of a field with the variable ``QUADNET_`` and `name`."""
     return {"variable": name}
 
 
 def is_list(field: FieldInfo) -> bool:
-    """Whether the field takes several values."""
+    """Return whether the field takes several values."""
     return typing.get_origin(field.annotation) is list
 
 
 def is_positional(field: FieldInfo) -> bool:
-    """Whether the field takes words that belong to no flag."""
+    """Return whether the field takes positional arguments."""
     return bool(_extra(field).get("positional"))
 
 
 def variable_of(name: str, field: FieldInfo) -> str | None:
-    """Return the field's environment variable; None if it has none."""
+    """Return the name of the field's environment variable, or None."""
     if is_list(field) or is_positional(field):
         return None
     return _PREFIX + str(_extra(field).get("variable", name.upper()))
 
 
 def validation_message(fault: ErrorDetails) -> str:
-    """Return what pydantic says of a fault; of a ValueError raised by a validator, its own text."""
+    """Return the message of a validator's ValueError, or pydantic's message for other faults."""
     raised = fault.get("ctx", {}).get("error")
     return str(raised) if isinstance(raised, ValueError) else fault["msg"]
 
 
 def service_link(settings: type[BaseSettings], name: str) -> str | None:
-    """Return the field's variable if its value is one that Kubernetes sets for a Service.
+    """Return the field's variable if Kubernetes set its value for a Service, or None.
 
     For each Service in a pod's namespace, Kubernetes puts NAME_PORT=tcp://10.0.0.7:50051 into the
-    pod's environment, unless the pod says ``enableServiceLinks: false``. So a Service called
-    quadnet, quadnet-page or quadnet-metrics sets a variable of ours.
+    pod's environment, unless the pod has ``enableServiceLinks: false``. So a Service with the name
+    quadnet, quadnet-page or quadnet-metrics sets a variable of Quadnet.
     """
     found = variable_of(name, settings.model_fields[name])
     if found is None or not _SERVICE_LINK.match(os.environ.get(found, "")):
@@ -74,7 +74,7 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 
 
 class _Environment(PydanticBaseSettingsSource):
-    """The environment variables; an empty one, and one that Kubernetes has set, counts as none."""
+    """Environment variables, without empty ones and those that Kubernetes sets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = variable_of(field_name, field)
@@ -91,7 +91,7 @@ class _Environment(PydanticBaseSettingsSource):
 def expand_user(path: Path) -> Path:
     """Return the path with a leading ``~`` replaced by the home directory.
 
-    Shells leave it as it is in ``--registry=~/models``, and so do files of variables.
+    Shells do not replace it in ``--registry=~/models``, nor do files of variables.
     """
     try:
         return path.expanduser()
@@ -100,9 +100,9 @@ def expand_user(path: Path) -> Path:
 
 
 def check_host(name: str) -> str:
-    """Return the name if it can be a host's, or is an IP address; raise ValueError otherwise.
+    """Return the name if it is a valid host name or IP address; raise ValueError otherwise.
 
-    Resolvers fail on the other ones in ways of their own.
+    Resolvers report invalid names with unclear errors.
     """
     if name.startswith("["):
         raise ValueError("expected an IPv6 address without brackets, such as ::1")
@@ -120,7 +120,7 @@ Host = Annotated[str, AfterValidator(check_host)]
 
 
 class Settings(BaseSettings):
-    """What every verb takes."""
+    """Settings of every verb."""
 
     model_config = SettingsConfigDict(frozen=True, enable_decoding=False)
 
@@ -138,22 +138,22 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where values come from: the arguments, then the environment."""
+        """Return the sources of values: the arguments, then the environment."""
         return init_settings, _Environment(settings_cls)
 
     debug: bool = Field(False, description="Show the traceback of an error.")
 
 
 class RegistrySettings(Settings):
-    """Where published versions are."""
+    """The registry of a verb."""
 
-    registry: Path = Field(Path("models"), description="The directory of published versions.")
+    registry: Path = Field(Path("models"), description="Directory of published versions.")
 
 
 class AddressSettings(Settings):
-    """Where the server is."""
+    """The address of a server."""
 
-    host: Host = Field(DEFAULT_HOST, description="The server's host name or address.")
+    host: Host = Field(DEFAULT_HOST, description="Host name or IP address of the server.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        DEFAULT_PORT, description="The server's port."
+        DEFAULT_PORT, description="Port of the server."
     )

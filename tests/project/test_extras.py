@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from quadnet.cli.main import VERBS
+from quadnet.cli.verbs import VERBS
 from quadnet.extras import missing_packages
 from quadnet.registry import Registry
 from tests.support.environments import installation, packages_of

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from quadnet.cli.main import VERBS
+from quadnet.cli.verbs import VERBS
 from tests.support.serving import ROOT
 
 RUN = """

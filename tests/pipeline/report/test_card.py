@@ -13,7 +13,8 @@ from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.report import card, facts
 from pipeline.training.candidate_training import train_candidate
 from quadnet.cli import parser
-from quadnet.cli.main import VERBS, _find
+from quadnet.cli.main import _import_attribute
+from quadnet.cli.verbs import VERBS
 from tests.pipeline.report.page_parser import parse
 from tests.pipeline.report.reported import HOSTILE, judged, shown
 
@@ -78,7 +79,7 @@ def test_its_commands_are_quadnets():
         assert f"    {shlex.join(words)}\n" in text
         n = 2 if words[1] == "models" else 1
         verb = VERBS[" ".join(words[1 : 1 + n])]
-        parser.parse(_find(verb.settings), "test", words[1 + n :])
+        parser.parse(_import_attribute(verb.settings), "test", words[1 + n :])
     # A server answers only what it has a call for.
     assert "quadnet serve" not in card_of(judged("xyz", "ab"))
 

@@ -10,8 +10,9 @@ import subprocess
 import pytest
 
 from quadnet.cli import parser
-from quadnet.cli.main import VERBS, main
+from quadnet.cli.main import main
 from quadnet.cli.settings import variable_of
+from quadnet.cli.verbs import VERBS
 from quadnet.registry import Registry, alias_changes
 from service.client import QuadrantClient
 from tests.support.exact_models import publish
@@ -55,14 +56,14 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
     ("words", "message"),
     [
         (["models", "lst"], "quadnet: there is no verb 'models lst'. Did you mean models list?"),
-        (["models", "fly"], "no verb 'models fly'. There are: models list, models show, models"),
+        (["models", "fly"], "no verb 'models fly'. The verbs: models list, models show, models"),
         (["models", "diff", "quadrants:1"], "expected two versions, as in quadrants:7 quadrants:8"),
         (["models", "alias", "quadrants", "champion"], "expected ALIAS=VERSION, got 'champion'"),
         (["models", "export", "q", "q.onnx"], "expected a format: say --onnx"),
         (["models", "gc", "--keep", "0"], "--keep: input should be greater than or equal to 1"),
         (["models", "rollback", "q", "Champion"], "ALIAS: expected a lower-case letter and up to"),
         (["clasify"], "quadnet: there is no verb 'clasify'. Did you mean classify?"),
-        (["fly"], "quadnet: there is no verb 'fly'. There are: up, train, search, score,"),
+        (["fly"], "quadnet: there is no verb 'fly'. The verbs: up, train, search, score,"),
         (
             ["serve", "--prot", "3"],
             "quadnet serve: there is no option --prot; did you mean --port?",
@@ -141,7 +142,7 @@ def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
     assert getattr(parser.parse(kind, f"quadnet {verb}", []), name) == default
     assert capsys.readouterr().err == (
         f"quadnet {verb}: warning: {variable} is 'tcp://10.0.0.7:50051', which Kubernetes sets for "
-        "a Service of that name, and is ignored. Set enableServiceLinks: false in the pod's spec, "
+        "a Service of that name. It is ignored. Set enableServiceLinks: false in the pod's spec, "
         f"and the setting itself with {flag}.\n"
     )
     # What is typed counts, and a wrong value of our own is still one.
