@@ -1,7 +1,6 @@
 """Quadnet: a neural network written from scratch in NumPy.
 
-The names are imported at their first use, so that a server, which needs no scikit-learn, can import
-this package without it.
+Names are imported on first use, so that a server can import this package without scikit-learn.
 """
 
 from importlib.metadata import version

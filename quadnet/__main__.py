@@ -1,10 +1,10 @@
-"""`python -m quadnet` is the `quadnet` command."""
+"""Run the `quadnet` command as `python -m quadnet`."""
 
 import sys
 from pathlib import Path
 
-# Python looks for modules in the current directory first, where something else may be named as a
-# module of ours is. It stays only where this package itself comes from there.
+# Python searches the current directory first, which may hold an unrelated module of the same name.
+# Remove it from the path, unless this package itself is imported from there.
 if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
     del sys.path[0]
 

@@ -1,34 +1,34 @@
-"""The errors of Quadnet. A class says what its caller can do about them.
+"""The errors of Quadnet. Each class has one remedy for its caller.
 
     QuadnetError
     ├── InvalidInput         values of a request or a data file are wrong: correct them
     ├── ConfigurationError   a setting, an argument or a run file is wrong: change it
-    ├── UnsuitableData       the rows do not allow what a run asks: give others, or split otherwise
-    ├── FileUnusable         a file cannot be read or written, or holds something else: name another
-    ├── OutputExists         a file to write exists already: overwrite it, or resume what was begun
-    ├── ResumeRefused        what was begun is of other work, or damaged: begin again
-    ├── TrainingFailed       training gave no usable network: change its parameters
-    ├── GateFailed           a trained model was judged and not published: train a better one
-    ├── NotComparable        two models have other features or classes: compare others
+    ├── UnsuitableData       the rows do not fit the run: use other rows or another split
+    ├── FileUnusable         a file cannot be read or written, or has other content: use another
+    ├── OutputExists         the output file exists already: overwrite it, or resume the work
+    ├── ResumeRefused        the unfinished work differs from this one, or is damaged: start again
+    ├── TrainingFailed       training produced no usable network: change its parameters
+    ├── GateFailed           a trained model failed its gate and was not published: improve it
+    ├── NotComparable        two models have different features or classes: compare others
     ├── NotFound             no such model, version, alias, preset or ledger: name one that exists
     ├── Unsupported          this model cannot do this: use another model or another method
     │   └── MissingExtra     this installation lacks optional packages: install them
     ├── CorruptVersion       a published version is not what its manifest says: use another version
-    ├── RegistryError        the registry's directory cannot be used: mend it, or name another
-    │   └── Conflict         another process changed it first: look at the change, then try again
-    ├── NotReady             nothing is loaded yet, or the server is stopping: try again later
-    ├── Overloaded           more work than is allowed at a time: try again after `retry_after`
-    ├── TooLarge             more bytes than the server reads: send less in one call
+    ├── RegistryError        the registry's directory cannot be used: correct it, or use another
+    │   └── Conflict         another process changed it first: review the change, then try again
+    ├── NotReady             no model is loaded yet, or the server is stopping: try again later
+    ├── Overloaded           more work than the server allows: try again after `retry_after`
+    ├── TooLarge             more bytes than the server accepts: send less in one call
     ├── DeadlinePassed       the caller's deadline passed before the work began: allow more time
     ├── MessageTimeout       a request did not arrive completely in time: send faster, or less
     ├── Unauthenticated      the call has no accepted token: send one
-    └── Unreachable          no server answered: start one, or name another address
+    └── Unreachable          no server answered: start one, or use another address
 
-Where a server raises an error that has a row in `service.rpc.errors`, its client raises the same.
-The service adds three classes about its transport: CannotListen, UnknownMethod and Refused.
+If a server raises an error with a row in `service.rpc.errors`, its client raises the same class.
+The service adds three classes for its transport: CannotListen, UnknownMethod and Refused.
 
-Messages state facts: what was expected, what was found, and where. They name no option of the
-command line, which adds its own advice: `quadnet.cli.advice` has it by `ErrorKind`.
+Messages state facts: what was expected, what was found, and where. They do not name options of the
+command line, which adds its advice by `ErrorKind`: see `quadnet.cli.advice`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 _MOST_NAMES, _LONGEST = 10, 80
-"""How much a message repeats of what it speaks of: gRPC carries 8 KB of a status, in two forms."""
+"""Limits for names in messages: gRPC transmits 8 KB of a status, and the text twice."""
 
 
 def listing(names: Sequence[str]) -> str:
-    """Return the names for a message, or the first of them, each cut if it is long."""
+    """Return the first names for a message, each shortened if it is long."""
     if not names:
         return "none"
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
@@ -48,7 +48,7 @@ def listing(names: Sequence[str]) -> str:
 
 
 def shorten(text: str) -> str:
-    """Return a caller's own text for a message, quoted, and cut if it is long."""
+    """Return the text of a caller for a message, quoted, and shortened if it is long."""
     return repr(_cut(text))
 
 
@@ -92,7 +92,7 @@ class ErrorKind(Enum):
 
 
 class QuadnetError(Exception):
-    """Base of every error that is a fact about the input or the world, not a fault of ours.
+    """Base of all errors with a cause in the input or the environment, not in Quadnet.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class QuadnetError(Exception):
 class Violation:
     """One fault of one field of the input.
 
-    `field` is a path such as ``x[17]``; `description` says what was expected and what came.
+    `field` is a path such as ``x[17]``. `description` has the expectation and the value found.
     """
 
     field: str
@@ -126,8 +126,8 @@ class Violation:
 class InvalidInput(QuadnetError):
     """The caller's data is wrong.
 
-    Only the first `MAX_VIOLATIONS` faults are carried, so that a reply stays small however
-    large the batch; `total` counts them all.
+    `violations` has only the first `MAX_VIOLATIONS` faults, so that a reply stays small for a batch
+    of any size. `total` counts all faults.
     """
 
     MAX_VIOLATIONS = 16
@@ -152,27 +152,27 @@ class ConfigurationError(QuadnetError):
 
 
 class UnsuitableData(QuadnetError):
-    """The rows do not allow what a run asks: a class or a part has too few, or values too large."""
+    """The rows do not fit the run: too few rows of a class or part, or too large values."""
 
 
 class FileUnusable(QuadnetError):
-    """A file cannot be read or written, or does not hold what it must."""
+    """A file cannot be read or written, or does not have the expected content."""
 
 
 class OutputExists(QuadnetError):
-    """A file that was to be written exists already, finished or not."""
+    """The output file exists already, complete or partial."""
 
 
 class ResumeRefused(QuadnetError):
-    """What was begun cannot be resumed: it belongs to other work, or is damaged."""
+    """Unfinished work cannot be resumed: it has other settings, or is damaged."""
 
 
 class TrainingFailed(QuadnetError):
-    """Training gave no usable network: it diverged, needs too much memory, or was killed."""
+    """Training produced no usable network: it diverged, needs too much memory, or was killed."""
 
 
 class NotComparable(QuadnetError):
-    """Two models have other features or other classes."""
+    """Two models have different features or different classes."""
 
 
 class NotFound(QuadnetError):
@@ -180,7 +180,7 @@ class NotFound(QuadnetError):
 
 
 class Unsupported(QuadnetError):
-    """The model cannot do what was asked of it."""
+    """The model does not support the operation."""
 
 
 class MissingExtra(Unsupported):
@@ -188,9 +188,9 @@ class MissingExtra(Unsupported):
 
 
 class NotReady(QuadnetError):
-    """Nothing is loaded yet, the registry cannot be read now, or who was asked is about to stop.
+    """No model is loaded yet, the registry cannot be read now, or the server is stopping.
 
-    `retry_after` is in seconds: when to ask again; None if nobody knows.
+    `retry_after` is the time to wait before a retry, in seconds; None if it is unknown.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -199,9 +199,9 @@ class NotReady(QuadnetError):
 
 
 class Overloaded(QuadnetError):
-    """There is more to do than is allowed at a time.
+    """The server has as much work as it allows at a time.
 
-    `retry_after` is in seconds: when to ask again.
+    `retry_after` is the time to wait before a retry, in seconds.
     """
 
     def __init__(self, message: str, *, retry_after: float) -> None:
@@ -210,11 +210,11 @@ class Overloaded(QuadnetError):
 
 
 class TooLarge(QuadnetError):
-    """A request has more bytes than the server reads. The same request fails again."""
+    """A request has more bytes than the server accepts. A retry fails too."""
 
 
 class DeadlinePassed(QuadnetError):
-    """Whoever asked no longer waits for the answer."""
+    """The caller's deadline passed before the work began."""
 
 
 class MessageTimeout(QuadnetError):
@@ -222,7 +222,7 @@ class MessageTimeout(QuadnetError):
 
 
 class Unauthenticated(QuadnetError):
-    """Whoever asked did not show that they may."""
+    """The call has no accepted token."""
 
 
 class CorruptVersion(QuadnetError):
@@ -230,16 +230,16 @@ class CorruptVersion(QuadnetError):
 
 
 class RegistryError(QuadnetError):
-    """The registry's directory cannot be used as asked."""
+    """The registry's directory cannot be used."""
 
 
 class Conflict(RegistryError):
-    """Somebody else changed the registry first, so that what was asked no longer fits it."""
+    """Another process changed the registry first, so that this change no longer applies."""
 
 
 class GateFailed(QuadnetError):
-    """A trained model was judged, found wanting, and not published."""
+    """A trained model failed its gate and was not published."""
 
 
 class Unreachable(QuadnetError):
-    """No server answered, or it gave no answer in time."""
+    """No server answered, or not in time."""

@@ -1,6 +1,6 @@
-"""Optional packages: which of them an extra needs, which are missing, how to install them.
+"""Optional packages: the packages of an extra, those not installed, and how to install them.
 
-The metadata of the installed distribution says what each extra needs, so no list here repeats
+The metadata of the installed distribution lists the packages of each extra, so no list here repeats
 pyproject.toml.
 """
 
@@ -10,15 +10,15 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from quadnet.errors import MissingExtra, listing
 
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*; extra == '([\w-]+)'")
-"""What an extra needs everywhere.
+"""A requirement of an extra on every platform.
 
-A requirement with a further condition, such as a platform, does not match: the code works without
-that package.
+A requirement with a further condition, such as a platform, does not match, because the code works
+without that package.
 """
 
 
 def missing_packages(*extras: str) -> list[str]:
-    """Return the names of the packages that these extras need and that are not installed."""
+    """Return the names of packages that these extras need and that are not installed."""
     needed = (_REQUIREMENT.fullmatch(requirement) for requirement in requires("quadnet") or ())
     names = {found[1] for found in needed if found and found[2] in extras}
     return sorted(name for name in names if not _is_installed(name))
@@ -31,16 +31,17 @@ def require_extras(subject: str, *extras: str) -> None:
 
 
 def missing_extra(subject: str, *extras: str, cause: ImportError | None = None) -> MissingExtra:
-    """Return the error of a feature that lacks packages: one sentence, the same for every feature.
+    """Return the error of a feature that lacks packages, in the same words for every feature.
 
     Parameters
     ----------
     subject : str
-        What needs the packages, as the beginning of a sentence, such as ``"quadnet serve"``.
+        The feature, as the subject of a sentence, such as ``"quadnet serve"``.
     *extras : str
         The extras that hold the packages.
     cause : ImportError, optional
-        The error of an import. It is shown if every package is installed, so that one is broken.
+        The error of an import. The message includes it if all packages are installed, which
+        means that one is broken.
     """
     packages = missing_packages(*extras)
     reason = f"not installed ({listing(packages)})"

@@ -1,4 +1,4 @@
-"""The names that models and aliases go by."""
+"""Valid names of models and aliases."""
 
 import re
 from typing import Annotated
@@ -10,18 +10,18 @@ MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME.pattern}$")]
 
 CHAMPION = "champion"
-"""The alias of the version that is served unless another is asked for."""
+"""The alias of the version that is served by default."""
 
 LATEST = "latest"
-"""The alias that nobody sets: the highest version there is."""
+"""The alias that always means the highest version; it cannot be set."""
 
 _ALIAS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 def check_alias(name: str) -> str:
-    """Return the name if it can be an alias's; raise ValueError otherwise.
+    """Return the name if it is a valid alias to set; raise ValueError otherwise.
 
-    It begins with a letter, so that no alias looks like a version.
+    The first character must be a letter, so that no alias looks like a version.
     """
     if name == LATEST or not _ALIAS_NAME.fullmatch(name):
         raise ValueError(
@@ -36,7 +36,7 @@ AliasName = Annotated[str, AfterValidator(check_alias)]
 
 
 def check_readable_alias(name: str) -> str:
-    """Return the name if an alias or `LATEST` can be called so; raise ValueError otherwise."""
+    """Return the name if it is `LATEST` or a valid alias; raise ValueError otherwise."""
     if not _ALIAS_NAME.fullmatch(name):
         hint = "; a version is served once an alias points to it" if name.isdecimal() else ""
         raise ValueError(
@@ -47,4 +47,4 @@ def check_readable_alias(name: str) -> str:
 
 
 ReadableAlias = Annotated[str, AfterValidator(check_readable_alias)]
-"""The name of an alias that can be asked for."""
+"""The name of an alias that can be read, `LATEST` included."""

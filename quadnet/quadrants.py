@@ -1,7 +1,7 @@
-"""The four quadrants of the plane: the only module that knows them.
+"""The four quadrants of the plane. No other module defines them.
 
-They are named, never numbered: the article's prose counts its outputs in one order and its code
-in another.
+They have names, not numbers, because the article's prose counts its outputs in one order and its
+code in another.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from quadnet.types import FloatArray
 
 @dataclass(frozen=True)
 class Quadrant:
-    """One quadrant, y pointing up.
+    """One quadrant, with y upwards.
 
     Parameters
     ----------
     name : str
     x_sign, y_sign : {-1, 1}
     colour : str
-        The colour that the article gives the quadrant's team.
+        The colour of the quadrant's team in the article.
     """
 
     name: str
@@ -51,7 +51,7 @@ def label_quadrants(X: ArrayLike) -> NDArray[np.str_]:
     Parameters
     ----------
     X : array-like of shape (n_points, 2)
-        No point may lie on an axis: such a point belongs to no quadrant.
+        Points on an axis are refused, because they belong to no quadrant.
 
     Returns
     -------
@@ -69,6 +69,6 @@ def label_quadrants(X: ArrayLike) -> NDArray[np.str_]:
         raise ValueError(f"Point {row}, {X[row].tolist()}, lies on an axis: it has no quadrant.")
     names = np.empty(len(X), dtype="<U3")
     for quadrant in QUADRANTS:
-        here = ((X[:, 0] > 0) == (quadrant.x_sign > 0)) & ((X[:, 1] > 0) == (quadrant.y_sign > 0))
-        names[here] = quadrant.name
+        inside = ((X[:, 0] > 0) == (quadrant.x_sign > 0)) & ((X[:, 1] > 0) == (quadrant.y_sign > 0))
+        names[inside] = quadrant.name
     return names

@@ -1,10 +1,10 @@
-"""The array types that the core's signatures speak of."""
+"""Array types for signatures."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
-"""float32 or float64; every computation keeps the dtype it was given."""
+"""float32 or float64; every computation keeps the dtype of its input."""
 
 IntArray = NDArray[np.intp]
 """Row indices."""

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from quadnet.cli.advice import explain_error
+
 if TYPE_CHECKING:
     from service.settings import UpSettings
 
@@ -23,5 +25,5 @@ def up(settings: "UpSettings") -> int:
             train.execute(load_preset(settings.model), registry)
         except Conflict as error:
             # Another process has published a champion during the training: serve that one.
-            print(f"{error}", flush=True)
+            print(explain_error(error), flush=True)
     return serve_with_page(settings)
