@@ -13,7 +13,7 @@
     ├── NotFound             no such model, version, alias, preset or ledger: name one that exists
     ├── Unsupported          this model cannot do this: use another model or another method
     │   └── MissingExtra     this installation lacks optional packages: install them
-    ├── CorruptVersion       a published version is not what its manifest says: use another version
+    ├── CorruptVersion       a published version does not match its manifest: use another version
     ├── RegistryError        the registry's directory cannot be used: correct it, or use another
     │   └── Conflict         another process changed it first: review the change, then try again
     ├── NotReady             no model is loaded yet, or the server is stopping: try again later
@@ -226,7 +226,7 @@ class Unauthenticated(QuadnetError):
 
 
 class CorruptVersion(QuadnetError):
-    """A published version is not what its manifest says; it must not be served."""
+    """A published version does not match its manifest, and must not be served."""
 
 
 class RegistryError(QuadnetError):

@@ -67,7 +67,7 @@ class AliasLog:
         self.directory = directory
 
     def newest(self) -> AliasMap:
-        """Return the newest generation; an empty map if there is none.
+        """Return the newest generation; an empty map if the log is empty.
 
         Raises
         ------
