@@ -1,4 +1,4 @@
-"""What several tests start from."""
+"""Fixtures that several folders share."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def registry(tmp_path):
     return Registry(tmp_path / "registry")
 
 
-# ---- the inference protocol: one server for all the files that call it
+# ---- the inference protocol: one server for all test files
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +41,12 @@ def inference(inference_server):
     return InferenceStub(inference_server.channel)
 
 
-# ---- the page: one server and one gateway for all the files that look at it
+# ---- the page: one server and one gateway for all test files
 
 
 @pytest.fixture(scope="session")
 def two_versions(tmp_path_factory):
-    """Return a registry whose first version is right everywhere and whose champion is crooked."""
+    """Return a registry whose first version is exact and whose champion is wrong in places."""
     found = Registry(tmp_path_factory.mktemp("page") / "registry")
     publish(found, scale=6.0)
     publish_crooked(found)
@@ -65,7 +65,7 @@ def gateway(served):
         yield process
 
 
-# Not for the whole session: while it is there, the thread has an event loop, and can have no other.
+# Not session-wide: a running browser occupies the event loop of the thread.
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as started:
@@ -74,14 +74,14 @@ def browser():
 
 @pytest.fixture
 def python(served):
-    """Return a client of what the page shows, to compare it with."""
+    """Return a client of the server that the page shows."""
     with QuadrantClient(served.address) as client:
         yield client
 
 
 @pytest.fixture
 def visit(browser, gateway):
-    """Open the page, at a fragment; everything that it complains of fails the test at its end."""
+    """Open the page at a fragment; any console error or warning fails the test at its end."""
     contexts, complaints, foreign = [], [], []
 
     def open_page(fragment="", *, url=gateway.url, ready="html[data-ready]", **options):
@@ -102,7 +102,7 @@ def visit(browser, gateway):
     yield open_page
     for context in contexts:
         context.close()
-    # Of what a test provokes, a refusal or reading a bitmap, the browser itself complains.
+    # The browser itself reports what tests provoke: refusals and reads of a bitmap.
     provoked = ("Failed to load resource", "Canvas2D: Multiple readback")
     assert [text for text in complaints if not text.startswith(provoked)] == []
     assert foreign == []

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.serving import ROOT
 
-# What the service and the pipeline share of the library: not the estimator, whose scikit-learn the
-# service does without.
+# The part of the library that the service and the pipeline share. The estimator is not in it,
+# because the service does not have scikit-learn.
 CORE = {
     "quadnet",
     "quadnet.types",
@@ -27,7 +27,7 @@ RUNS = {"pipeline.wording", "pipeline.config", "pipeline.data", "pipeline.traini
 CALLS = {"service.wire", "service.models", "service.rpc", "service.stubs"}
 PROCESSES = {"quadnet.cli", "service.telemetry", "service.net", "service.settings"}
 
-# Each folder, or module that lies in none, and what it may import beside itself.
+# Each folder, or module outside of all folders, and what it may import.
 ARROWS = {
     "quadnet.types": set(),
     "quadnet.errors": set(),
@@ -83,7 +83,7 @@ PACKAGES = ("quadnet", "pipeline", "service")
 
 
 def place_of(module):
-    """Return the folder, or the module that lies in none, to which a dotted name belongs."""
+    """Return the folder of a dotted name, or the module if it is outside of all folders."""
     parts = module.split(".")
     return max((".".join(parts[:n]) for n in (1, 2) if ".".join(parts[:n]) in ARROWS), key=len)
 

@@ -1,4 +1,4 @@
-"""The article's update rules beside ours, and every number of "Where the article went wrong"."""
+"""The article's update rules against Quadnet's; the figures in "Where the article went wrong"."""
 
 import re
 import statistics
@@ -36,7 +36,7 @@ LEARNING_RATE = 0.1
 
 
 def one_point_at_a_time(network, points):
-    """Train our network as the article trains: plain descent, one point an update."""
+    """Train Quadnet's network as in the article: plain descent, one point per update."""
     optimizer = SGD(network.parameters.flat, learning_rate=LEARNING_RATE, momentum=0.0)
     batches = MiniBatches(
         network,

@@ -1,4 +1,4 @@
-"""The benchmark scripts run, do the same work on both sides, and print what they say."""
+"""The benchmark scripts run, do the same work on both sides, and print the documented lines."""
 
 import re
 import shutil

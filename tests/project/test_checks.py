@@ -1,4 +1,4 @@
-"""What runs before a commit, and in CI: the same checks, by commands that exist."""
+"""The pre-commit hooks and CI run the same checks, by commands that exist."""
 
 import shlex
 import subprocess

@@ -1,8 +1,7 @@
-"""The Dockerfile: what it promises, and, with the marker `environment`, both images built and run.
+"""The Dockerfile: its content, and, with the marker `environment`, both images built and run.
 
-Where no container engine runs, buildah builds without one (chroot isolation, vfs storage) on a
-base made with debootstrap, which stands for python:slim and is given the machine's own package
-settings.
+Without a container engine, buildah builds the images (chroot isolation, vfs storage) on a base made
+with debootstrap, which replaces python:slim and has the package settings of this machine.
 """
 
 import json
@@ -72,7 +71,7 @@ def buildah(*words, **options):
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
-    """Point buildah at storage of its own, which goes away with the test."""
+    """Give buildah its own storage, which is removed with the test."""
     directory = tmp_path_factory.mktemp("containers")
     BUILDAH[3:] = ["--root", str(directory / "root"), "--runroot", str(directory / "run")]
     yield directory
@@ -81,7 +80,7 @@ def storage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(storage):
-    """Make the image that stands for python:slim: Debian's Python with pip, and nothing more."""
+    """Make the image that replaces python:slim: only Debian's Python with pip."""
     if not (shutil.which("buildah") and shutil.which("debootstrap") and os.geteuid() == 0):
         pytest.skip("building an image needs buildah, debootstrap and root")
     root = storage / "debian"
@@ -93,7 +92,7 @@ def base(storage):
     )
     for litter in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
         shutil.rmtree(root / litter, ignore_errors=True)
-    # How this machine reaches its package index is the machine's business, not the Dockerfile's.
+    # The settings for the package index belong to this machine, not to the Dockerfile.
     certificates = Path("/etc/ssl/certs/ca-certificates.crt")
     if certificates.exists():
         shutil.copy(certificates, root / certificates.relative_to("/"))
@@ -127,7 +126,7 @@ def in_container(container, *words):
 
 
 def innermost(pid):
-    """Return the last of the processes that this one started, each by the one before."""
+    """Return the last process in the chain of children of this one."""
     started = [
         int(child)
         for task in Path(f"/proc/{pid}/task").iterdir()
@@ -148,7 +147,7 @@ def test_the_image_builds_starts_and_answers(base, target):
     has_scikit_learn = in_container(container, "/opt/quadnet/bin/python", "-c", "import sklearn")
     assert (has_scikit_learn.returncode == 0) is (target == "full")
 
-    # The container shares this machine's network: a port of its own keeps it out of the way.
+    # The container shares this machine's network, so it needs a free port.
     command = [*config["Entrypoint"], *config["Cmd"], "--port", "0", "--host", "127.0.0.1"]
     process = subprocess.Popen(
         [*BUILDAH, "run", "--isolation", "chroot", container, "--", *command],
@@ -166,7 +165,7 @@ def test_the_image_builds_starts_and_answers(base, target):
         check = [*config["Healthcheck"]["Test"][1:], "--port", address.split(":")[1]]
         assert in_container(container, *check).returncode == 0
     finally:
-        # Stopped from within, as an engine does: buildah passes no signal on.
+        # Stop it from inside, because buildah does not forward signals.
         os.kill(innermost(process.pid), signal.SIGTERM)
         rest, _ = process.communicate(timeout=30)
     assert (process.returncode, rest) == (0, "Stopped.\n")

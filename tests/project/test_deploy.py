@@ -1,4 +1,4 @@
-"""service/deploy/: what the files say, held against the settings, the server and the image."""
+"""The files of service/deploy agree with the settings, the server and the image."""
 
 import re
 
@@ -35,7 +35,7 @@ def container(name):
 
 
 def arguments(name):
-    """Return the settings that the container is given: by flags, then by variables, as strings."""
+    """Return the settings of the container as strings: from flags, then from variables."""
     fields = ServeSettings.model_fields
     verb, *words = container(name)["args"]
     assert verb == "serve"
@@ -57,7 +57,7 @@ def arguments(name):
 
 
 def settings(name):
-    """Return what the server makes of them, in the image, whose own variables come first."""
+    """Return the settings that the server parses in the image, with the image's variables."""
     image = re.search(r"FROM base AS serve\n(.*)", DOCKERFILE, re.DOTALL)[1]
     fixed = dict(re.findall(r"QUADNET_(\w+)=(\S+)", image))
     fixed = {field.lower(): value for field, value in fixed.items()}
@@ -82,7 +82,7 @@ def test_a_pod_has_time_to_answer_what_is_in_flight(name):
     found = settings(name)
     given = PODS[name].get("terminationGracePeriodSeconds") or PODS[name]["timeout"]
     assert found.drain_delay > 0
-    # And some to start and end in.
+    # And some time to start and to stop.
     assert given >= found.drain_delay + found.grace + 5
     readiness = container(name)["readinessProbe"]
     noticed = readiness["periodSeconds"] * readiness.get("failureThreshold", 3)
@@ -107,7 +107,7 @@ def test_ports_are_those_that_are_listened_on(name):
 
 @NAMES
 def test_probes_ask_grpc_for_names_that_the_server_has(name, tmp_path, registry):
-    """Readiness for what can be not ready; liveness for what only a dead server is not."""
+    """Readiness checks a model that may not be ready; liveness only fails for a dead server."""
     readiness, liveness = [container(name)[probe]["grpc"]["service"] for probe in PROBES]
     assert readiness in SERVICES
 

@@ -1,9 +1,9 @@
-"""The documentation: every code block runs, in order, and every link leads somewhere.
+"""The documentation: every code block runs, in order, and every link has a target.
 
-Each page has a folder of its own, in which `uv run` stands for "in this environment": `.ci/run`
-shows that uv makes such an environment from a clean clone. A block that starts a server is left
-running until the page ends. A `text` block is what the block before it prints, with `...` for what
-differs from machine to machine.
+Each page has its own folder, in which `uv run` means "in this environment"; `.ci/run` tests that uv
+makes such an environment from a clean clone. A block that starts a server runs until the end of the
+page. A `text` block is the output of the block before it, with `...` for parts that differ between
+machines.
 """
 
 import doctest
@@ -25,10 +25,10 @@ from tests.support.serving import ROOT, ServerProcess
 PAGES = sorted(
     str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 )
-# For those who read the code: its blocks are pictures.
+# ARCHITECTURE.md has pictures instead of commands.
 PAGES_WITH_BLOCKS = [page for page in PAGES if page != "ARCHITECTURE.md"]
 
-# Blocks that cannot run here, by their first line, and what runs them instead.
+# Blocks that cannot run here, by their first line, and the test that runs them.
 RUN_ELSEWHERE = {
     "pip install '.[all]'": "tests/project/test_environment.py",
     "docker build -t quadnet .": "tests/project/test_container.py",
@@ -38,7 +38,7 @@ RUN_ELSEWHERE = {
     "uv run --isolated --resolution lowest-direct --group dev pytest": "pyproject.toml",
     "git worktree add ../before main": "tests/project/test_benchmarks.py",
 }
-USES_TRITONCLIENT = "import tritonclient"  # in an environment of its own, in test_interoperability
+USES_TRITONCLIENT = "import tritonclient"  # test_interoperability runs it in another environment
 
 BIN = Path(sys.executable).parent
 DEFAULT_PORT = "50051"
@@ -57,7 +57,7 @@ uvx() {{ python -m "$@"; }}
 
 @dataclass(frozen=True)
 class Block:
-    """One code block: its language, its text, and what it prints, if the page says so."""
+    """One code block: its language, its text, and its expected output, if the page has one."""
 
     language: str
     text: str
@@ -96,7 +96,7 @@ PAGES_TO_TYPE = [page for page in PAGES_WITH_BLOCKS if any(map(runs_here, blocks
 
 @dataclass
 class Reader:
-    """Somebody who types the blocks of one page, in one folder."""
+    """Runs the blocks of one page in one folder."""
 
     folder: Path
     stack: ExitStack
@@ -127,7 +127,7 @@ class Reader:
         """Start the server on free ports, and remember which ports the page gives it."""
         port = re.search(r"--port (\d+)|$", text)[1] or DEFAULT_PORT
         metrics = re.search(r"--metrics-port (\d+)|$", text)[1]
-        # ServerProcess itself asks for port 0, any free one.
+        # ServerProcess uses port 0, which means any free port.
         text = re.sub(r" --port \d+", "", text.removeprefix("uv run quadnet "))
         verb, *options = shlex.split(re.sub(r"--metrics-port \d+", "--metrics-port 0", text))
         server = self.stack.enter_context(

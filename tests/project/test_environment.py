@@ -1,4 +1,4 @@
-"""Environments made anew: with pip, with uv from a clean clone, and with the base alone."""
+"""New environments: with pip, with uv from a clean clone, and with the base alone."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from tests.support.serving import ROOT, ServerProcess, quadnet
 
 pytestmark = pytest.mark.environment
 
-# Without these variables uv works on the environment of the folder that it is started in.
+# Without these variables, uv uses the environment of the current folder.
 UV = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "UV"}}
 
 

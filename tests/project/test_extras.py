@@ -1,6 +1,6 @@
-"""Optional packages that are missing: what works without them, and the sentence that names them.
+"""Missing optional packages: what works without them, and the message about them.
 
-The packages are hidden here; test_environment.py makes an environment that has nothing else.
+Here the packages are hidden. test_environment.py makes an environment without them.
 """
 
 import os

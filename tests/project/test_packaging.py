@@ -1,4 +1,4 @@
-"""The wheel, and the pins that the container is built from."""
+"""The wheel, and the pinned requirements of the container."""
 
 import ast
 import re

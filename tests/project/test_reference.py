@@ -1,4 +1,4 @@
-"""The reference is what the code declares, and says nothing else."""
+"""docs/reference.md is exactly what the code generates."""
 
 from service.telemetry import metrics
 from tests.reference import reference

@@ -1,6 +1,6 @@
-"""What works where Windows lacks a call of the system, and what is refused there in a sentence.
+"""What works on Windows, which lacks some system calls, and what is refused with a message.
 
-No Windows was there to try it on: tests/support/windows.py takes away what it lacks.
+This is not tested on Windows: tests/support/windows.py removes the system calls that it lacks.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""The four quadrants, as the article's table has them."""
+"""The four quadrants, as in the article's table."""
 
 import pytest
 

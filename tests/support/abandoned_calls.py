@@ -1,10 +1,10 @@
-"""Calls whose callers do not wait for the answer.
+"""Calls whose callers do not wait for the reply.
 
     python -m tests.support.abandoned_calls ADDRESS METHOD CALLS RATE KIND...
 
-KIND is "cancelled" (within a millisecond or so), "late" (a deadline of 1 ms) or "answered"; of
-several, the calls take turns. Prints as JSON how many calls ended with which status. The number of
-calls in flight is bounded, and RATE is calls a second at most.
+KIND is "cancelled" (within about a millisecond), "late" (a deadline of 1 ms) or "answered". Several
+kinds take turns. The output is JSON with the number of calls per status. The number of calls in
+flight is bounded, and RATE is the maximum of calls per second.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ IN_FLIGHT, CONNECTIONS = 64, 4
 
 
 def message(path):
-    """Return a message for the method: 100 points for Classify, else an empty one."""
+    """Return a message for the method: 100 points for Classify, otherwise an empty message."""
     if path != CLASSIFY:
         return b""
     return pb.ClassifyRequest(x=[0.5] * 100, y=[0.5] * 100).SerializeToString()
@@ -70,7 +70,7 @@ async def run(address, path, calls, rate, kinds):
 
 @contextmanager
 def abandoning(address, calls, rate, kinds=KINDS, *, method=CLASSIFY):
-    """Make such calls from a process of its own; give the process, and stop it at the end."""
+    """Make such calls from another process; yield the process, and stop it at the end."""
     arguments = [address, method, str(calls), str(rate), *kinds]
     command = [sys.executable, "-m", "tests.support.abandoned_calls", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -84,5 +84,5 @@ def abandoning(address, calls, rate, kinds=KINDS, *, method=CLASSIFY):
 
 if __name__ == "__main__":
     address, path, calls, rate, *kinds = sys.argv[1:]
-    # Channels are not closed: older grpcio may wait for ever for calls that were cancelled.
+    # Do not close channels: older grpcio may wait forever for cancelled calls.
     print(json.dumps(asyncio.run(run(address, path, int(calls), float(rate), kinds))))

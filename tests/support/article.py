@@ -1,7 +1,7 @@
 """The article's two update rules, restated literally: slow, sample by sample, without arrays.
 
-This is the independent side of `test_article`: nothing here comes from the product, and nothing
-is vectorised, so that each line can be held against the article's own.
+This is the independent side of `test_article`. It uses no code of Quadnet and no vectors, so that
+each line can be compared with the article.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ def sigmoid(z):
 
 
 def quadrant(x, y):
-    """Return 0 to 3 for I to IV."""
+    """Return 0 to 3 for the quadrants I to IV."""
     return {(True, True): 0, (False, True): 1, (False, False): 2, (True, False): 3}[x > 0, y > 0]
 
 
@@ -30,7 +30,7 @@ def decode(outputs):
 
 
 class Network1:
-    """2 -> 4: the bias step lacks the sigmoid's derivative."""
+    """Network 1, 2 -> 4: its bias step lacks the sigmoid's derivative."""
 
     def __init__(self, seed, *, biases=True):
         self.random = Random(seed)
@@ -56,19 +56,19 @@ class Network1:
 
 @dataclass(frozen=True)
 class Faults:
-    """What is wrong with network 2's back-propagation; each fault can be mended by itself."""
+    """The faults of network 2's back-propagation, each of which can be switched off."""
 
     raw_output_bias: bool = True
     """The output bias moves by the raw error, without the output's sigmoid derivative."""
     raw_hidden_error: bool = True
     """The hidden error sums raw errors, without the outputs' sigmoid derivatives."""
     updated_weights: bool = True
-    """The hidden error uses output weights that this very update has already moved."""
+    """The hidden error uses output weights that the same update has already changed."""
     repeated_bias: bool = True
-    """The output bias step sits in the inner loop: applied once for each hidden neuron."""
+    """The output bias step is in the inner loop: applied once for each hidden neuron."""
     hidden_bias_alike: bool = False
-    """The hidden bias is stepped as the output bias is: by its layer's raw error, in the inner
-    loop. The article does not say so, but with this its accuracy is what was measured of it."""
+    """The hidden bias has the same step as the output bias: its layer's raw error, in the inner
+    loop. The article does not describe this, but it reproduces the article's accuracy."""
 
 
 DESCRIBED = Faults()
@@ -79,7 +79,7 @@ NONE = Faults(
 
 
 class Network2:
-    """2 -> hidden -> 4, with the faults it is given."""
+    """Network 2, 2 -> hidden -> 4, with the given faults."""
 
     def __init__(self, seed, *, hidden=6, faults, biases=True):
         self.random = Random(seed)
@@ -139,14 +139,14 @@ def accuracy(network, points):
 
 
 def network_1_accuracy(seed, *, biases=True):
-    """Train network 1 as the article does, and return its accuracy on points held out."""
+    """Train network 1 as in the article, and return its accuracy on a hold-out."""
     network = Network1(seed, biases=biases)
     network.train(10_000, 0.1)
     return accuracy(network, HELD_OUT)
 
 
 def network_2_accuracy(seed, updates, *, faults, biases=True):
-    """Train network 2 on 1,000 random points, and return its accuracy on points held out."""
+    """Train network 2 on 1,000 random points, and return its accuracy on a hold-out."""
     network = Network2(seed, faults=faults, biases=biases)
     network.train(updates, 0.1, random_points(1000 + seed, 1000))
     return accuracy(network, HELD_OUT)

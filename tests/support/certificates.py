@@ -6,7 +6,7 @@ import trustme
 
 
 class Authority:
-    """A certificate authority, and files of what it signs, in a directory."""
+    """A certificate authority that writes its certificates into a directory."""
 
     def __init__(self, directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -16,7 +16,7 @@ class Authority:
         self._authority.cert_pem.write_to_path(self.file)
 
     def issue(self, name, *, expired=False):
-        """Return the files of a new certificate for this machine, and of its key."""
+        """Make a certificate for this machine, and return the files of it and its key."""
         ended = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
         issued = self._authority.issue_cert(
             "127.0.0.1", "localhost", common_name=name, **({"not_after": ended} if expired else {})
@@ -28,6 +28,6 @@ class Authority:
         return certificate, key
 
     def serve_with(self, name="server", **options):
-        """Return the options by which a server shows a new certificate."""
+        """Return the options of a server with a new certificate."""
         certificate, key = self.issue(name, **options)
         return "--tls-cert", str(certificate), "--tls-key", str(key)

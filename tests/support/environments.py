@@ -1,4 +1,4 @@
-"""Environments of their own, which uv makes and fills, and what the extras add to them."""
+"""Python environments made by uv, and the packages that the extras add."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ def make_environment(folder, *requirements):
 
 
 def install(programs, *words):
-    """Install packages into the environment of these programs; words are `uv pip install`'s."""
+    """Install packages into the environment of these programs with `uv pip install`."""
     python = programs / "python"
     subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *words], check=True)
 
@@ -33,12 +33,12 @@ def installed_packages(programs):
 def packages_of(extra):
     """Return the packages that an extra adds to the base."""
     found = (re.match(rf"([\w.-]+).*extra == '{extra}'", line) for line in requires("quadnet"))
-    # scikit-learn has brought those two already.
+    # These two are already installed for scikit-learn.
     return {match[1] for match in found if match} - {"joblib", "threadpoolctl"}
 
 
 def installation(*extras):
-    """Return how every message about missing packages ends."""
+    """Return the end of every message about missing packages."""
     options = " ".join(f"--extra {extra}" for extra in extras)
     command = f"pip install 'quadnet[{','.join(extras)}]'"
     return f"Install them with: {command} (in a clone: uv run {options})"

@@ -1,4 +1,4 @@
-"""A model that is right by construction, and how to publish it."""
+"""A model that is exact by construction, and functions to publish it."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5],
 
 
 def exact_predictor(scale=10.0, classes=quadrants.NAMES):
-    """Return a 2-4 network that is right on every point: each class's weights are its signs."""
+    """Return a 2-4 network that is exact on every point: a class's weights are its signs."""
     network = Network([2, 4], activations=[], loss="softmax_cross_entropy")
     by_name = {q.name: (q.x_sign, q.y_sign) for q in quadrants.QUADRANTS}
     signs = [by_name.get(name, (1, 1)) for name in classes]
@@ -37,7 +37,7 @@ def exact_predictor(scale=10.0, classes=quadrants.NAMES):
 
 
 def record(predictor, n_features=2):
-    """Return a record of a run that never was."""
+    """Return the record of an imaginary run."""
     return Record(
         signature=Signature(
             features=[
@@ -95,7 +95,7 @@ def publish(registry, model="quadrants", *, scale=10.0, alias=CHAMPION, **option
 
 
 def publish_wide(registry):
-    """Publish a network so large that half a million points take it a minute, as model "wide"."""
+    """Publish the model "wide", which takes a minute for half a million points."""
     if "wide" in registry.models():
         return
     wide = Network([2, 2048, 2048, 4], activations=["relu"] * 2, loss="softmax_cross_entropy")
@@ -106,7 +106,7 @@ def publish_wide(registry):
 
 
 def signed(values):
-    """Return the bytes of a manifest, or a generation of aliases, that says this: sealed."""
+    """Return the bytes of a manifest or alias map with these values and a valid checksum."""
     rest = {key: value for key, value in values.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True, indent=1) + "\n"
     checksum = hashlib.sha256(text.encode()).hexdigest()
@@ -114,9 +114,9 @@ def signed(values):
 
 
 def append_aliases_by_hand(registry, content):
-    """Give the model's alias log another generation, whatever it says; return its number.
+    """Append a generation with any content to the model's alias log, and return its number.
 
-    In one step, as the registry itself does it: a server that polls would read half a file.
+    It appears in one step, as in the registry, because a server that polls could read half a file.
     """
     directory = registry.root / "models/quadrants/aliases"
     generation = max(int(path.stem) for path in directory.glob("*.json")) + 1
@@ -127,7 +127,7 @@ def append_aliases_by_hand(registry, content):
 
 
 def point_champion_by_hand(registry, version):
-    """Point the alias at a version that the registry would not, being corrupt."""
+    """Point the alias at a corrupt version, which the registry would refuse."""
     manifest = registry.root / f"models/quadrants/versions/{version:06d}/manifest.json"
     target = {
         "version": version,

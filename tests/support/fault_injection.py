@@ -1,8 +1,8 @@
-"""A server whose files do not answer, or fail, when a test says so; and a list of what it opens.
+"""A server whose file operations hang or fail on command, and a log of the files that it opens.
 
 Python calls an audit hook before it opens a file or lists a directory. The hook, which
-`sitecustomize` sets in the server's own process, opens a FIFO that has no writer: a system call
-that does not return, as on a network file system whose server is gone.
+`sitecustomize` sets in the server's own process, opens a FIFO without a writer: a system call
+that does not return, as on a network file system whose server is down.
 """
 
 import os
@@ -45,7 +45,7 @@ sys.addaudithook(hook)
 
 
 class Disturbance:
-    """What happens to the files of a registry, in servers that are started with `env`."""
+    """Faults of the files of a registry, in servers that are started with `env`."""
 
     def __init__(self, home, registry):
         self._home = Path(home)
@@ -56,29 +56,29 @@ class Disturbance:
         self.env = {"PYTHONPATH": str(home)}
 
     def hang(self, part=""):
-        """Let no file answer any more whose path has this part."""
+        """Make all files hang whose path has this part."""
         self._write("hanging", part)
 
     def fail(self, part):
-        """Let there be too little memory for files whose path has this part."""
+        """Raise MemoryError for files whose path has this part."""
         self._write("failing", part)
 
     def end(self):
-        """Let all files answer, also those that are waited for."""
+        """Make all files work again, including those that hang now."""
         for name in ("hanging", "failing"):
             (self._home / name).unlink(missing_ok=True)
-        # A new reader finds a writer from now on; so do those that wait.
+        # From now on, new and waiting readers find a writer.
         gate = os.open(self._home / "gate", os.O_RDWR)
         shutil.move(self._home / "gate", self._home / "open-gate")
         os.mkfifo(self._home / "gate")
         return gate
 
     def opened(self, part=""):
-        """Return how often a file was opened, or a directory listed, whose path has this part."""
+        """Return how often files were opened or directories listed with this part in their path."""
         return self._count("opened", part)
 
     def hung(self, part=""):
-        """Return how many of those did not answer."""
+        """Return how many of those operations hung."""
         return self._count("hung", part)
 
     def _count(self, name, part):

@@ -1,4 +1,4 @@
-"""Programs that fork: run in an interpreter of their own, which has one thread and no pytest."""
+"""Programs that fork: run in a separate interpreter, which has one thread and no pytest."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.support.serving import ROOT
 
 
 def run(module, *arguments, under=(), timeout=300):
-    """Run the module, and return what it has printed as JSON; all its processes end with it."""
+    """Run the module, and return its output, parsed as JSON; kill its child processes too."""
     process = subprocess.Popen(
         [*under, sys.executable, "-m", module, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -36,14 +36,14 @@ def run(module, *arguments, under=(), timeout=300):
 
 @contextmanager
 def memory(otherwise):
-    """Give a directory in memory, if there is any: who is only killed loses nothing by that."""
+    """Yield a directory in memory if possible: a killed process loses no data there."""
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else otherwise) as name:
         yield Path(name)
 
 
 def forked(work, *arguments):
-    """Do the work in a process of its own; return its id, and a pipe with what it returns."""
+    """Do the work in a child process; return its id, and a pipe with the result."""
     read, write = os.pipe()
     pid = os.fork()
     if pid:
@@ -63,7 +63,7 @@ def forked(work, *arguments):
 
 
 def result(pid, pipe):
-    """Wait for its end, and return what it returned."""
+    """Wait for the end of the process, and return its result."""
     with os.fdopen(pipe, "rb") as file:
         text = file.read()
     assert os.waitpid(pid, 0)[1] == 0, "a process has failed"

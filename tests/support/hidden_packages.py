@@ -1,4 +1,4 @@
-"""Packages that look as if they were not installed, to the command and to whatever it starts."""
+"""Hide installed packages from the command and its child processes."""
 
 from importlib.metadata import packages_distributions
 
@@ -24,12 +24,12 @@ sys.meta_path.insert(0, Finder)
 
 
 def hide_packages(folder, *packages):
-    """Return the variables with which Python finds none of these packages.
+    """Return environment variables that hide these packages from Python.
 
     Parameters
     ----------
     folder : path
-        Where to put a `sitecustomize` that hides them.
+        Folder for a `sitecustomize` that hides them.
     """
     modules = [
         module

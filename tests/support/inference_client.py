@@ -1,6 +1,6 @@
-"""Calls of `inference.GRPCInferenceService`, and models of any shape to call.
+"""Calls of `inference.GRPCInferenceService`, and models of any shape.
 
-The server that most tests call, and its models, are fixtures of `conftest`: one for all of them.
+`conftest` has fixtures for the server and the models that most tests share.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from tests.support.exact_models import publish, record
 SERVICE = "inference.GRPCInferenceService"
 
 MAX_ROWS = 30_000
-"""The limit of the server that most tests call."""
+"""The limit of the shared server, in rows."""
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -50,7 +50,7 @@ FIELDS = {
 
 
 class InferenceStub:
-    """The service's methods."""
+    """The methods of the service."""
 
     def __init__(self, channel):
         for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods:
@@ -66,7 +66,7 @@ class InferenceStub:
 
 
 def raw(X, datatype="FP64", model="quadrants", **fields):
-    """Return the request that asks about these rows, raw."""
+    """Return a request with these rows as raw contents."""
     X = np.asarray(X, DTYPES[datatype])
     return pb.ModelInferRequest(
         model_name=model,
@@ -77,7 +77,7 @@ def raw(X, datatype="FP64", model="quadrants", **fields):
 
 
 def typed(X, datatype="FP64", model="quadrants", **fields):
-    """Return the same, typed."""
+    """Return a request with these rows as typed contents."""
     X = np.asarray(X, DTYPES[datatype])
     contents = pb.InferTensorContents(**{FIELDS[datatype]: X.ravel().tolist()})
     return pb.ModelInferRequest(
@@ -153,7 +153,7 @@ def publish_network(registry, name, layer_sizes, classes, dtype="float64"):
 
 
 def publish_models(registry):
-    """Publish quadrants in two versions, and models of other shapes; return their predictors."""
+    """Publish two versions of quadrants, and models of other shapes; return their predictors."""
     publish(registry, scale=3.0)
     publish(registry, scale=5.0, alias="candidate")
     return {

@@ -1,13 +1,13 @@
-"""Publishers and others who die: really killed, at every step of what they do to the disk.
+"""Kill processes that publish, change aliases or collect garbage, at every step on the disk.
 
     python -m tests.support.killed_processes DIRECTORY steps WORK PART PARTS REPEAT
     python -m tests.support.killed_processes DIRECTORY moments WORK TRIES
     python -m tests.support.killed_processes DIRECTORY calls WORK
 
-runs one of the table `WORKS` in forked processes, kills each at another step or moment, looks over
-what it left, and prints what it saw as JSON; or only prints the calls. They are the real ones:
-around each stands a switch that sends SIGKILL to its own process. What must hold after every kill
-is asserted here, and a reader watches throughout.
+runs one row of the table `WORKS` in forked processes, kills each at another step or moment, checks
+the registry, and prints a report as JSON; or only prints the system calls. The calls are real: a
+wrapper around each sends SIGKILL to its own process. The invariants after a kill are asserted here,
+while a reader process checks the registry all the time.
 """
 
 import gc
@@ -44,10 +44,10 @@ GC = garbage_collection.RetentionPolicy(newest=1, days=0, generations=2, grace=0
 
 
 class Switch:
-    """Stands around every system call of this process that changes or flushes the disk.
+    """Wraps every system call of this process that changes or flushes the disk.
 
-    It keeps the calls as (name, path or paths), and at the chosen one it kills the process: before
-    the call, after it, or, of a write, when half is written.
+    It records the calls as (name, path or paths), and kills the process at the chosen call: before
+    it, after it, or, for a write, after half of it.
     """
 
     def __init__(self, at=None, moment="before"):
@@ -101,7 +101,7 @@ class Switch:
 
 
 class File(io.FileIO):
-    """A file whose writing can be the death of who writes."""
+    """A file whose writes can kill the process."""
 
     def __init__(self, path, switch):
         super().__init__(path, "xb")
@@ -154,7 +154,7 @@ def begin(registry):
 
 
 def begin_with_litter(registry):
-    """Make one with two more versions, of which one may go, and what crashes leave."""
+    """Make a registry with two more versions, one of them removable, and the litter of crashes."""
     begin(registry)
     publish(registry)
     publish(registry)
@@ -166,7 +166,7 @@ def begin_with_litter(registry):
     )
 
 
-# Whose work it is that is killed, and what he finds; None: the registry itself is not there yet.
+# The work that is killed, and the initial registry; None means that no registry exists.
 WORKS = {
     "first": (publish, None),
     "publish": (publish, begin),
@@ -182,9 +182,9 @@ def switched(work, registry, switch):
 
 
 class Reader:
-    """A process that loads the champion again and again, and dies of whatever is not whole.
+    """A process that loads the champion repeatedly, and fails on anything incomplete.
 
-    A symbolic link says which registry it is to read at the time.
+    A symbolic link points to the registry that it reads.
     """
 
     def __init__(self, link):
@@ -196,7 +196,9 @@ class Reader:
     def _read(self, stopped):
         os.close(self._stop)
         os.set_blocking(stopped, False)
-        os.nice(10)  # who is killed, and who looks at what is left, shall not wait for it
+        os.nice(
+            10
+        )  # a lower priority, so that the killed process and the checks do not wait for it
         loads = 0
         while not ended(stopped) or loads == 0:
             registry = Registry(self._link.readlink())
@@ -205,15 +207,15 @@ class Reader:
         return loads
 
     def stop(self):
-        """End it, and return how often it has loaded."""
+        """Stop the process, and return the number of its loads."""
         os.close(self._stop)
         return result(*self._process)
 
 
 class Killer:
-    """A process that does nothing but fork those who are killed.
+    """A process that only forks the processes to kill.
 
-    After a fork, both sides copy every page that they write to. This one writes to hardly any.
+    After a fork, both sides copy every page that they write to. This process writes to few pages.
     """
 
     def __init__(self, work):
@@ -222,9 +224,9 @@ class Killer:
         other.close()
 
     def kill(self, registry, at, moment, wait):
-        """Have the work begun, and killed by its switch, or after so many seconds.
+        """Start the work, kill it at its chosen call or after so many seconds.
 
-        Returns the status that it ended with.
+        Returns the exit status of the process.
         """
         self._socket.send(json.dumps([str(registry.root), at, moment, wait]).encode())
         return int.from_bytes(self._socket.recv(4), "big")
@@ -248,7 +250,7 @@ class Killer:
 
 
 def ended(pipe):
-    """Whether the other end was closed."""
+    """Return whether the other end of the pipe is closed."""
     try:
         return os.read(pipe, 1) == b""
     except BlockingIOError:
@@ -264,7 +266,7 @@ def versions_of(aliases):
 
 
 def check(registry, allowed):
-    """Assert what must hold whenever somebody was killed; return what the aliases are."""
+    """Assert the invariants after a kill; return the aliases."""
     aliases = versions_of(registry.aliases(MODEL))
     assert aliases in allowed, (aliases, allowed)
     versions = registry.versions(MODEL)
@@ -278,7 +280,7 @@ def check(registry, allowed):
 
 
 def go_on(registry):
-    """Assert that a publisher succeeds with a new number, and that gc cleans everything up."""
+    """Assert that a publisher succeeds with a new number, and that gc removes all litter."""
     taken = registry.version_numbers(MODEL)
     assert publish(registry).manifest.version == max(taken, default=0) + 1
     sweep(registry)
@@ -287,7 +289,7 @@ def go_on(registry):
 
 
 def leftovers(registry):
-    """Return all that is neither of a version, nor a tombstone, nor a generation."""
+    """Return all files except those of versions, tombstones and generations."""
     home = registry.home(MODEL)
     rubbish = [*home.glob(".staging/*"), *home.glob(".trash/*")]
     for name in (f"{atomic_files.TEMPORARY_PREFIX}*", f"{tombstones.MARK_PREFIX}*"):
@@ -302,7 +304,7 @@ def leftovers(registry):
 
 
 class Theatre:
-    """Registries in which somebody is killed, one after another, and the reader of them all."""
+    """A sequence of registries, each for one kill, and the reader of all of them."""
 
     def __init__(self, directory, name):
         self.directory = directory
@@ -318,7 +320,7 @@ class Theatre:
         self.killer = Killer(self.work)
 
     def fresh(self):
-        """Return a new registry, and have the reader read it."""
+        """Make a registry, and point the reader at it."""
         root = self.directory / f"registry-{next(self.names)}"
         if self.reader:
             # Nothing ever changes a file, so links are as good as copies. What was there before
@@ -330,7 +332,7 @@ class Theatre:
         return Registry(root)
 
     def kill(self, at=None, moment="", wait=None):
-        """Have somebody killed at his work, look, and go on; say if he was, and what changed."""
+        """Kill a process at work, check the registry; return whether it was killed, and the change."""
         registry = self.fresh()
         before = versions_of(registry.aliases(MODEL))
         status = self.killer.kill(registry, at, moment, wait)
@@ -340,7 +342,7 @@ class Theatre:
         return status != 0, after != before
 
     def expected(self, before):
-        """Return what the aliases are when the work is done."""
+        """Return the aliases after the work."""
         if self.name == "swap":
             return {"champion": before["candidate"], "candidate": before["champion"]}
         if self.name == "rollback":
@@ -348,7 +350,7 @@ class Theatre:
         return before
 
     def calls(self):
-        """Return the calls of somebody whom nobody kills."""
+        """Return the system calls of the work without a kill."""
         switch = Switch()
 
         def tell(registry):
@@ -362,7 +364,7 @@ def at_steps(theatre, part, parts, repeat):
     """Kill before, halfway through and after every step of this part, `repeat` times each."""
     calls = theatre.calls()
     if theatre.name == "first":
-        # From there on it is the same as ever.
+        # Later steps repeat.
         staged = next(i for i, (_, path) in enumerate(calls) if "/.staging/" in path)
         calls = calls[:staged]
     moments = {"write": ("before", "halfway", "after")}
@@ -388,7 +390,7 @@ def at_moments(theatre, times):
     for _ in range(10 * times):
         killed, changed = theatre.kill(wait=rng.uniform(0, longest))
         done[killed, changed] += 1
-        # So that most are killed, and at times one only just.
+        # Most processes are killed, some of them shortly before their end.
         longest *= 1.02 if killed else 0.9
         if done[True, True] + done[True, False] == times:
             break
@@ -397,7 +399,7 @@ def at_moments(theatre, times):
 
 def main():
     directory, what, name, *numbers = sys.argv[1:]
-    # Collected garbage would cost every forked process a copy of all pages.
+    # Python's garbage collection would make every forked process copy all pages.
     gc.freeze()
     theatre = Theatre(Path(directory), name)
     acts = {"steps": at_steps, "moments": at_moments}

@@ -1,4 +1,4 @@
-"""Clients that keep calling a server until they are told to stop, and keep what came of it."""
+"""Clients that call a server until they are stopped, and keep the results."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ MESSAGES = 20
 
 @dataclass
 class Outcome:
-    """One call: when it began and ended, and its answer, or its status and text."""
+    """One call: its start and end, and its reply, or its status and message."""
 
     begun: float
     ended: float
@@ -30,10 +30,10 @@ class Outcome:
 
 
 class Load:
-    """So many calls in flight at a time, over connections of their own, while entered.
+    """A constant number of calls in flight, each over its own connection, while entered.
 
-    With `retries`, gRPC retries calls as in the shipped client; without `keep`, calls are only
-    counted. With `leave`, a client ends at its first error; otherwise it calls again at once.
+    With `retries`, gRPC retries calls as in the shipped client. Without `keep`, calls are only
+    counted. With `leave`, a client stops at its first error; otherwise it calls again at once.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Load:
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
             ("grpc.enable_retries", int(self._retries)),
-            # So that a server that comes back is found at once, and not after a second.
+            # To find a restarted server at once, not after a second.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 500),
         ]
@@ -127,10 +127,10 @@ class Load:
 
 
 class StreamLoad:
-    """Clients that send the messages of streams, each after the answer to the one before.
+    """Clients that send each message of a stream after the reply to the one before.
 
-    Threads, because an asyncio client of grpcio reports a stream that ends during a write as
-    INTERNAL, whatever the server said (grpc issue 36066).
+    They are threads, because grpcio's asyncio client reports a stream that ends during a write as
+    INTERNAL, whatever status the server sent (grpc issue 36066).
     """
 
     def __init__(self, address, request, *, in_flight=8, connections=4, leave=False):
@@ -184,7 +184,7 @@ class StreamLoad:
                 messages.put(None)
                 assert not list(stream)
             except StopIteration:
-                # It ended without an error, but a message was not answered.
+                # The stream ended without an error, but a message has no reply.
                 self._note(grpc.StatusCode.DATA_LOSS)
             except grpc.RpcError as error:
                 self._note(error.code(), error.details())

@@ -1,4 +1,4 @@
-"""scikit-learn's MLP, which the estimator is held against."""
+"""scikit-learn's MLP, the reference for the estimator."""
 
 import inspect
 import warnings
@@ -7,11 +7,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 MLP_TAKES_WEIGHTS = "sample_weight" in inspect.signature(MLPClassifier.fit).parameters
-"""From scikit-learn 1.7 on."""
+"""Whether scikit-learn has version 1.7 or later."""
 
 
 def fit(estimator, *data, **options):
-    """Fit an estimator for as many epochs as it has, be they too few or not; return it."""
+    """Fit an estimator without its ConvergenceWarning, and return it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return estimator.fit(*data, **options)

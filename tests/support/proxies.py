@@ -1,4 +1,4 @@
-"""Proxies that users put in front of servers, started on the loopback interface."""
+"""Proxies in front of servers, started on the loopback interface."""
 
 import shutil
 import socket
@@ -55,21 +55,21 @@ http {{
 }}
 """
 
-# A message of one field: status, 1 for SERVING.
+# A message with one field: status, 1 for SERVING.
 _SERVING = "00" + "00000002" + "0801"
 
 
 @contextmanager
 def haproxy(*addresses, folder, checks_health=False):
-    """Start HAProxy in front of these addresses; give its own address.
+    """Start HAProxy in front of these addresses; yield its address.
 
-    With `checks_health` it asks each server for its gRPC health five times a second, and sends
-    calls only to those that are SERVING.
+    With `checks_health`, it checks the gRPC health of each server five times a second, and sends
+    calls only to servers that are SERVING.
     """
     program = _installed("haproxy")
     servers = [f"server quadnet{i} {address}" for i, address in enumerate(addresses)]
     check = _CHECKED.format(request=_health_request(), serving=_SERVING) if checks_health else ""
-    # It inherits a socket that listens: connections wait until it has started.
+    # It inherits a listening socket, so connections wait until it has started.
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = Path(folder) / "haproxy.cfg"
         config.write_text(
@@ -84,7 +84,7 @@ def haproxy(*addresses, folder, checks_health=False):
 
 @contextmanager
 def nginx(*addresses, folder):
-    """Start nginx in front of these addresses; give its own address."""
+    """Start nginx in front of these addresses; yield its address."""
     program = _installed("nginx")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -113,7 +113,7 @@ def _running(command, **options):
 
 
 def _health_request():
-    """Return what a client sends to ask for the health of the whole server, in hexadecimal."""
+    """Return the bytes of a health check of the whole server, in hexadecimal."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
     connection.initiate_connection()
     headers = [

@@ -1,4 +1,4 @@
-"""An HTTP/2 connection that sends what no gRPC client sends."""
+"""An HTTP/2 connection that can send what gRPC clients cannot."""
 
 import select
 import socket
@@ -16,13 +16,13 @@ _CANCEL = 8
 
 
 class RawConnection:
-    """A connection to a server, closed when left.
+    """A connection to a server; a context manager that closes it.
 
     Parameters
     ----------
     address : str
     window : int, default=65535
-        How many bytes of a stream the server may send before we read them.
+        Number of bytes of a stream that the server may send before they are read.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class RawConnection:
         self._socket.close()
 
     def begin(self, path=CLASSIFY, *headers):
-        """Send the headers of a call; return its stream."""
+        """Send the headers of a call, and return the id of its stream."""
         stream = self._http2.get_next_available_stream_id()
         fixed = [
             (":method", "POST"),
@@ -64,7 +64,7 @@ class RawConnection:
         return stream
 
     def send(self, stream, content, *, end=True):
-        """Send bytes of a call's body; at its end, half-close it."""
+        """Send bytes of a call's body, and half-close the stream if they are the last."""
         while content:
             size = min(
                 self._http2.local_flow_control_window(stream), self._http2.max_outbound_frame_size
@@ -80,7 +80,7 @@ class RawConnection:
             self._send_all()
 
     def begin_half(self):
-        """Begin a call, and send half of its message."""
+        """Start a call, and send half of its message."""
         stream = self.begin()
         self.send(stream, message(bytes(100))[:50], end=False)
         return stream
@@ -91,8 +91,8 @@ class RawConnection:
         self._send_all()
 
     def begin_and_reset(self, body):
-        """Begin a call, send this of its body, and cancel it."""
-        # The server may have ended the call meanwhile.
+        """Start a call, send this part of its body, and cancel it."""
+        # The server may have ended the call before that.
         with suppress(h2.exceptions.StreamClosedError):
             stream = self.begin()
             self.send(stream, body, end=False)
@@ -105,7 +105,7 @@ class RawConnection:
         return self._trailers.pop(stream)
 
     def status(self, stream):
-        """Wait for the end of a call and return its status, a number."""
+        """Wait for the end of a call and return its status code."""
         return int(self.trailers(stream)["grpc-status"])
 
     def ended(self):
@@ -136,5 +136,5 @@ class RawConnection:
 
 
 def message(content, *, flag=0):
-    """Return a message as it lies in a body: a flag, the length, the content."""
+    """Return a message in gRPC's framing: a flag, the length, the content."""
     return struct.pack(">BI", flag, len(content)) + content

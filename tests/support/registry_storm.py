@@ -2,8 +2,8 @@
 
     python -m tests.support.registry_storm DIRECTORY PROCESSES ROUNDS SEED
 
-prints as JSON what each of them was told. One more process looks all the while whether what must
-hold does; any error that is not a documented one ends its process, and so the storm, with 1.
+prints the results of each process as JSON. Another process checks the invariants all the time. An
+undocumented error ends its process, and with it the storm, with exit code 1.
 """
 
 import gc
@@ -27,7 +27,7 @@ POLICY = garbage_collection.RetentionPolicy(newest=2, days=0, generations=2)
 
 
 class Worker:
-    """One process of the storm, and what it was told."""
+    """One process of the storm, and its results."""
 
     def __init__(self, registry, number, seed):
         self.registry = registry
@@ -49,7 +49,7 @@ class Worker:
                 self.report["refused"].append(f"{work.__name__}: NotFound: {error}")
 
     def publish(self):
-        # Unlike anybody else's, ever.
+        # Different from the scale of every other publisher.
         scale = 1.0 + self.number + len(self.report["published"]) / 64
         predictor = exact_predictor(scale)
         model = self.registry.publish(MODEL, predictor, record(predictor), SELF_TEST_INPUTS)
@@ -100,7 +100,7 @@ def scale_of(model):
 
 
 def watch(registry, stopped):
-    """Look until told to stop; return how often."""
+    """Check the invariants until the stop signal; return the number of checks."""
     rounds = 0
     os.set_blocking(stopped, False)
     while True:
@@ -117,7 +117,7 @@ def watch(registry, stopped):
             try:
                 assert registry.load(MODEL, target.version).digest == target.manifest_sha256
             except NotFound:
-                # It was there until two generations later, at the least.
+                # It existed for at least two more generations.
                 newest = registry.aliases(MODEL)
                 assert newest.generation >= aliases.generation + POLICY.generations, alias
                 assert target not in newest.aliases.values()

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, on a free port of the loopback interface."""
+"""A real server in a separate process, on a free port of the loopback interface."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ QUADNET = [sys.executable, "-m", "quadnet"]
 
 
 class AnnouncedProcess:
-    """A process that has said that it is there; it is stopped at the end."""
+    """A process that has announced itself; it is stopped at the end."""
 
     def __enter__(self):
         return self
@@ -61,7 +61,7 @@ class AnnouncedProcess:
 
 
 class ServerProcess(AnnouncedProcess):
-    """`quadnet serve` (or another verb that serves), started, announced, and stopped at the end."""
+    """`quadnet serve`, or another verb that serves; it is stopped at the end."""
 
     def __init__(self, registry, *options, verb="serve", env=None, port=0, before=()):
         self.process = subprocess.Popen(
@@ -73,7 +73,7 @@ class ServerProcess(AnnouncedProcess):
         )
         self._log = _Lines(self.process.stderr)
         self.announcement = []
-        # The last line of the announcement is printed once calls are answered.
+        # The last line of the announcement is printed when the server answers calls.
         for line in self.process.stdout:
             self.announcement.append(line.rstrip("\n"))
             if line.startswith("Ctrl-C"):
@@ -113,7 +113,7 @@ class ServerProcess(AnnouncedProcess):
         return resident(self.process.pid)
 
     def scrape(self):
-        """Return the metrics, by name and labels, as Prometheus would read them."""
+        """Return the metrics, by name and labels, as Prometheus reads them."""
         (url,) = [
             line.split()[-1].rstrip(".") for line in self.announcement if "Prometheus" in line
         ]
@@ -133,7 +133,7 @@ def resident(pid):
 
 
 class _Lines:
-    """The JSON lines of a pipe, read by a thread so that whoever writes never waits."""
+    """The JSON lines of a pipe, read by a thread so that the writer never waits."""
 
     def __init__(self, pipe):
         self.lines = []
@@ -145,7 +145,7 @@ class _Lines:
     def _read(self):
         for line in self._pipe:
             with self._changed:
-                # What is no JSON is an event of its own: tests that expect none then see it.
+                # A line that is not JSON becomes an event, which tests then see.
                 text = line.rstrip("\n")
                 self.lines.append(json.loads(text) if text.startswith("{") else {"event": text})
                 self._changed.notify_all()
@@ -156,7 +156,7 @@ class _Lines:
             return find(self.lines)
 
     def all(self):
-        """Return every line; the pipe has ended."""
+        """Return every line, after the end of the pipe."""
         self._thread.join(10)
         self._pipe.close()
         return self.lines
@@ -173,9 +173,9 @@ class SlowPolicy(CallPolicy):
 
 @contextmanager
 def served_here(registry, policies, *, port=0):
-    """Serve in a thread of this process, with policies of the test's own; give a channel.
+    """Serve in a thread of this process, with the given policies; yield a channel.
 
-    Its attribute `target` is the server's address.
+    The channel's attribute `target` is the server's address.
     """
     live = LiveModels(registry, model="quadrants")
     started, running = threading.Event(), []
@@ -202,7 +202,7 @@ def served_here(registry, policies, *, port=0):
 
 @contextmanager
 def open_stream(server, metadata=()):
-    """Let a call be in flight: a stream of which one message has been answered."""
+    """Keep a call in flight: a stream with one message and its reply."""
     ended = threading.Event()
 
     def messages():
@@ -219,7 +219,7 @@ def open_stream(server, metadata=()):
 
 @contextmanager
 def unread_stream(server):
-    """Let a stream be in progress: its second answer is made, and too large to be sent unread."""
+    """Keep a stream in progress: its second reply is too large to be sent before it is read."""
     sent, ended = threading.Event(), threading.Event()
     zeros = np.zeros(500_000)
 
@@ -231,7 +231,7 @@ def unread_stream(server):
 
     stream = server.stub.ClassifyStream(messages(), timeout=120)
     assert list(next(stream).quadrants) == [pb.QUADRANT_I]
-    # gRPC asks for a third message once it has sent the second.
+    # gRPC requests a third message after it has sent the second.
     assert sent.wait(60)
     try:
         yield stream
@@ -242,14 +242,14 @@ def unread_stream(server):
 
 @contextmanager
 def long_call(server, registry, metadata=()):
-    """Let a call take the only slot of a server with --max-calls 1; give the call.
+    """Occupy the only slot of a server with --max-calls 1; yield the call.
 
     The server computes for a minute, or until the call is cancelled at the end.
     """
     publish_wide(registry)
     zeros = np.zeros(500_000)
     model = pb.ModelRef(name="wide", version=1)
-    # While it loads a version, a call has no slot.
+    # A call has no slot while it loads a version.
     server.stub.Classify(pb.ClassifyRequest(model=model), timeout=60, metadata=metadata)
     call = server.stub.Classify.future(
         pb.ClassifyRequest(model=model, x=zeros, y=zeros), timeout=120, metadata=metadata
@@ -283,7 +283,7 @@ def quadnet(*words, env=None, cwd=None):
 
 
 def until(condition, *, seconds=20):
-    """Call until the answer is true; each call is itself the wait."""
+    """Call the function until its result is true; each call is itself the wait."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

@@ -1,8 +1,8 @@
-"""What the public client, unmodified, gets from a server: run in an environment that has it.
+"""Call a server with the public tritonclient, in an environment that has it.
 
     python triton.py sync|asyncio ADDRESS
 
-Reads the rows to ask about, and prints the answers, as JSON. It imports nothing of ours.
+Reads rows from standard input and prints the results, as JSON. It imports nothing of Quadnet.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64"}
 
 
 async def answer(value):
-    """Return what either client gave."""
+    """Return the value, awaited if it is from the asyncio client."""
     return await value if inspect.isawaitable(value) else value
 
 

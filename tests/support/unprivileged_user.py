@@ -1,8 +1,8 @@
-"""A user who owns nothing, in a registry of somebody else's.
+"""Use a registry as an unprivileged user that does not own it.
 
     python -m tests.support.unprivileged_user DIRECTORY
 
-run by root, becomes that user, and prints as JSON what it is told.
+must be run by root. It becomes that user, and prints the results as JSON.
 """
 
 import json

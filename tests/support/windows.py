@@ -1,7 +1,6 @@
 """Run the command line without what Windows lacks: python -m tests.support.windows train quadrants.
 
-A stand-in: the libraries are imported first, because they have code of their own for Windows; then
-the names that do not exist there go, and a directory cannot be opened.
+It imports the libraries first, because they have their own code for Windows. Then it removes the names that Windows lacks, and makes opening a directory fail.
 """
 
 import asyncio
@@ -69,6 +68,6 @@ def become_windows():
 
 
 if __name__ == "__main__":
-    platform.platform()  # remembered, because finding it out would ask Windows
+    platform.platform()  # platform caches it; a new query would call Windows
     become_windows()
     main.main()

@@ -1,4 +1,4 @@
-"""The command: help, messages and exit codes, as its user sees them."""
+"""The command: help, messages and exit codes."""
 
 import importlib
 import json
@@ -93,7 +93,7 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
     ],
 )
 def test_wrong_usage_is_one_sentence_and_code_2(words, message, monkeypatch, capsys):
-    # In this process: it starts in no time, and nothing but the words matters.
+    # In this process, because only the arguments matter and it starts faster.
     monkeypatch.setattr("sys.argv", ["quadnet", *words])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -125,7 +125,7 @@ def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
     kind = getattr(settings, VERBS[verb].settings.partition(":")[2])
     name = variable.removeprefix("QUADNET_").lower()
     default = kind.model_fields[name].default
-    # All that a Service called quadnet gets, on a port called grpc.
+    # All variables of a Service quadnet with a port grpc.
     for suffix, value in {
         "SERVICE_HOST": "10.0.0.7",
         "SERVICE_PORT": "50051",
@@ -145,7 +145,7 @@ def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
         "a Service of that name. It is ignored. Set enableServiceLinks: false in the pod's spec, "
         f"and the setting itself with {flag}.\n"
     )
-    # What is typed counts, and a wrong value of our own is still one.
+    # A flag overrides the variable, and any other wrong value is an error.
     assert getattr(parser.parse(kind, f"quadnet {verb}", [flag, "7"]), name) == 7
     assert capsys.readouterr().err == ""
     monkeypatch.setenv(variable, "10.0.0.7:50051")
@@ -155,7 +155,7 @@ def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
 
 
 SHARED = {"QUADNET_HOST", "QUADNET_PORT", "QUADNET_TOKEN_FILE", "QUADNET_LOG_LEVEL"}
-"""Said in other words by a server and by what calls it, or is beside it, and the same thing."""
+"""Server, clients and page describe these in different words, with the same meaning."""
 
 
 def test_no_variable_has_two_meanings():
@@ -173,7 +173,7 @@ def test_no_variable_has_two_meanings():
 def test_a_servers_variables_do_not_reach_the_verbs_that_change_a_registry(registry, monkeypatch):
     publish(registry)
     (staging := registry.home("quadrants") / ".staging" / "unfinished").mkdir()
-    # As a pod's environment may be, in which an operator types a command.
+    # The environment of a pod in which an operator runs a command.
     for name, value in {
         "GRACE": "0",
         "ALIAS": "candidate",
@@ -195,7 +195,7 @@ def test_a_servers_variables_do_not_reach_the_verbs_that_change_a_registry(regis
     assert (done.returncode, done.stderr) == (0, "")
     assert "alias champion" in done.stdout
     assert quadnet("models", "show", "quadrants", "--registry", registry.root).returncode == 0
-    # By its own name it is heard.
+    # The variable with the verb's own name applies.
     monkeypatch.setenv("QUADNET_GC_GRACE", "0")
     done = quadnet("models", "gc", "--apply", "--registry", registry.root)
     assert "removed: unfinished version" in done.stdout
@@ -315,7 +315,7 @@ def test_up_trains_publishes_and_serves_then_finds_what_is_there(tmp_path):
         assert re.search(r"  passed  accuracy +0\.99", first)
         assert f"Published quadrants version 1 in {registry.root}, alias champion." in first
         assert f"Serving quadrants version 1 on {server.address}." in first
-        # The announcement says what to type next; it is typed.
+        # The announcement has commands to try; they work.
         (line,) = [line for line in server.announcement if "quadnet classify" in line]
         done = quadnet(*line.split()[1:])
         assert done.returncode == 0
@@ -439,7 +439,7 @@ def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
             text=True,
         )
         with process, pipe.open("w") as file:
-            # A little more than is asked for at a time: the pipe holds the rest.
+            # A little more than one read: the pipe holds the rest.
             file.write("x,y\n" + "0.5,0.5\n" * 10_500)
             file.flush()
             heading = process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Commands in a folder whose files are named as modules of ours, or of Python's, are."""
+"""Commands in a folder with files that have the names of Quadnet's or Python's modules."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.serving import SERVICE, ServerProcess
 
 REQUEST = pb.ClassifyRequest(x=[1], y=[1])
 
-# As it is installed. `python -m` would have Python look into the current folder.
+# The installed script, because `python -m` searches the current folder.
 SCRIPT = Path(sys.executable).with_name("quadnet")
 
 NAMES = (
@@ -49,7 +49,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def in_folder(folder, monkeypatch):
-    """Let the servers under test run in the folder, by their installed command."""
+    """Run the servers under test in the folder, by the installed script."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr("tests.support.serving.QUADNET", [str(SCRIPT)])
 
@@ -110,7 +110,7 @@ def test_the_processes_of_a_search_are_our_own(registry, folder):
 
 
 def test_python_m_does_not_look_for_our_modules_in_the_current_folder(folder):
-    # Python itself imports these before the command begins.
+    # Python itself imports these before the command starts.
     for name in ("quadnet", "json", "random", "socket"):
         shutil.rmtree(folder / name)
     done = subprocess.run(
@@ -122,7 +122,7 @@ def test_python_m_does_not_look_for_our_modules_in_the_current_folder(folder):
 
 
 def test_a_page_that_cannot_start_is_not_announced(registry, tmp_path):
-    """Its process is ended by a module that Python imports at the start of each."""
+    """A module that Python imports at the start of each process ends the page's process."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif 'service.playground.page_server' in sys.orig_argv: os._exit(3)\n"
     )
@@ -156,7 +156,7 @@ def test_the_page_ends_when_its_server_is_killed(registry):
 
 
 def test_a_signal_while_the_page_starts_ends_both(registry, tmp_path):
-    """The page's process is held up by a module that Python imports at the start of each."""
+    """A module that Python imports at the start of each process delays the page's process."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, time\nif 'service.playground.page_server' in sys.orig_argv: time.sleep(60)\n"
     )
@@ -169,7 +169,7 @@ def test_a_signal_while_the_page_starts_ends_both(registry, tmp_path):
         text=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     ) as process:
-        # It serves, and says so before the page answers.
+        # It serves and announces itself before the page answers.
         assert process.stdout.readline().startswith("Serving quadrants version 1 on ")
         while not (started := children_of(process.pid)):
             assert process.poll() is None

@@ -1,4 +1,4 @@
-"""Aliases: moved together or not at all, with a way back that never leads to the bad version."""
+"""Aliases: changed together or not at all; a rollback never restores a bad version."""
 
 import json
 
@@ -102,7 +102,7 @@ def test_of_two_writers_the_second_applies_its_change_to_what_the_first_wrote(fo
     def change(current):
         seen.append(sorted(current))
         if len(seen) == 1:
-            # Somebody else comes first, just now.
+            # Another writer commits first.
             move(Registry(four.root), candidate=2)
         return current | {"canary": current["champion"]}
 
@@ -142,7 +142,7 @@ def test_after_a_rollback_and_new_moves_it_never_leads_to_what_was_rolled_back(f
     move(four, champion=2)
     move(four, champion=3)  # bad
     assert back(four) == 2
-    move(four, candidate=3)  # another alias moves between
+    move(four, candidate=3)  # another alias changes in between
     move(four, champion=4)  # bad, too
     assert back(four) == 2
     assert back(four) == 1
@@ -173,7 +173,7 @@ def test_a_rollback_to_a_generation_goes_there_and_on_from_there(four):
         move(four, champion=version)
     assert back(four, to=2) == 2
     assert back(four) == 1
-    # Forward again, to what was rolled back, if somebody names it.
+    # Forward again, to a generation that was rolled back, if it is named.
     assert back(four, to=3) == 3
     assert back(four) == 1
     for nowhere in (0, 99):
@@ -199,7 +199,7 @@ def test_a_version_that_was_removed_cannot_be_gone_back_to(four):
     policy = garbage_collection.RetentionPolicy(newest=1, days=0, generations=1)
     for item in list(garbage_collection.find_removable(four, policy)):
         assert garbage_collection.remove_item(four, item, policy)
-    assert four.versions(MODEL) == [3, 4]  # what a rollback would lead to stays
+    assert four.versions(MODEL) == [3, 4]  # the target of a rollback stays
     with pytest.raises(NotFound, match="no version 1: it was removed"):
         back(four, to=1)
     assert pointing(four) == {"champion": 4}
@@ -236,7 +236,7 @@ def test_an_alias_gives_way_to_a_removal_under_way_and_says_what_to_do(four):
             alias_changes.set_aliases(four, MODEL, changes, reason="test")
     assert pointing(four) == {"champion": 1}
     assert sorted(p.name for p in (four.home(MODEL) / "aliases").iterdir()) == ["00000001.json"]
-    # What is pointed to already stays, whoever marks it: it can be pointed to once more.
+    # A mark does not affect the current target: another alias can point to it too.
     tombstones.place_mark(four.path(MODEL, 1), "test")
     move(four, candidate="champion", canary=3)
     mark.unlink()
@@ -331,10 +331,10 @@ def test_history_that_lost_a_part_is_found(four):
         "found number 3 first: the older files are lost"
         in list(integrity_check.verify_registry(four))[-1].problem
     )
-    # What is served goes on being served, and changed.
+    # Served aliases can still be read and changed.
     assert pointing(four) == {"champion": 3}
     move(four, champion=4)
-    # As the newest, a copy under another name is not believed.
+    # A copy under another name is refused as the newest.
     generation(four, 9).write_bytes(whole)
     with pytest.raises(RegistryError, match=r"00000009\.json contains generation 2"):
         four.aliases(MODEL)

@@ -1,7 +1,7 @@
-"""Damaged and hostile versions: refused by the file's name, or as good as the one published.
+"""Damaged and hostile versions: refused with the file's name, or equal to the published one.
 
-Whoever can write the registry can sign a manifest that fits the files. So the files are also
-changed together with what the manifest says of them, which leads the deeper layers to look.
+A user with write access to the registry can make a manifest that fits changed files. So some tests
+change the files and the manifest together, which tests the deeper checks.
 """
 
 import hashlib
@@ -67,14 +67,14 @@ class Version:
             self.put(name, content)
 
     def fit(self, name, content, **values):
-        """Put this content there, and let the manifest say so, and this, too."""
+        """Write this content, its size and sha256 in the manifest, and these values."""
         self.put(name, content)
         said = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         files = {**self.manifest["files"], name: said}
         self.put(version_files.MANIFEST, signed({**self.manifest, "files": files, **values}))
 
     def refused(self, name, match=None):
-        """Assert that the version is refused, that the file is named, and not at length."""
+        """Assert that the version is refused with a short message that names the file."""
         with pytest.raises(CorruptVersion, match=match) as caught:
             self.registry.load(MODEL, 1)
         message = str(caught.value)
@@ -85,7 +85,7 @@ class Version:
         assert first.problem == message
 
     def refused_or_right(self, names):
-        """Assert that the version is refused, a file named, or that it answers as published."""
+        """Assert that the version is refused with a file's name, or predicts as published."""
         try:
             model = self.registry.load(MODEL, 1)
         except CorruptVersion as error:
@@ -111,7 +111,7 @@ def version(published):
 
 @pytest.fixture(autouse=True)
 def in_time():
-    """Let nothing hang: the signal's own action ends the process."""
+    """Limit the time: SIGALRM ends a process that hangs."""
     signal.alarm(60)
     yield
     signal.alarm(0)
@@ -119,7 +119,7 @@ def in_time():
 
 @contextmanager
 def in_memory_of(size):
-    """Let this process take so many bytes more, and no more."""
+    """Limit the memory of this process to so many more bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     limit = pages * resource.getpagesize() + size
@@ -251,7 +251,7 @@ def test_a_symbolic_link_to_the_same_content_is_as_good(version):
     assert version.refused_or_right([])
 
 
-# From here on, the manifest fits what is there.
+# From here on, the manifest fits the changed files.
 
 FUZZ = settings(
     max_examples=400,
@@ -270,7 +270,7 @@ TENSOR_NAMES = ["weights.0", "weights.1", "biases.0", "biases.1", "inputs", "pro
 
 @st.composite
 def containers(draw):
-    """Return bytes that are like a safetensors file, more or less."""
+    """Return bytes that are similar to a safetensors file."""
     entries = st.fixed_dictionaries(
         {},
         optional={
@@ -292,7 +292,7 @@ def containers(draw):
 
 @st.composite
 def mutations(draw, content):
-    """Return the content with a few of its bytes replaced, taken out or put in."""
+    """Return the content with a few bytes replaced, removed or added."""
     changed = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(changed)))
@@ -303,7 +303,7 @@ def mutations(draw, content):
 
 @st.composite
 def tensor_files(draw, content):
-    """Return a sound safetensors file whose tensors are others than those of this one."""
+    """Return a valid safetensors file with other tensors than this one."""
     tensors = dict(load(content))
     for name in draw(st.lists(st.sampled_from(sorted(tensors)), min_size=1, unique=True)):
         kind = draw(
@@ -367,7 +367,7 @@ def test_other_weights_fail_the_self_test_though_their_digest_fits(published, da
         except CorruptVersion as error:
             assert version_files.WEIGHTS in str(error) or version_files.SELFTEST in str(error)
         else:
-            # What it answers to the self-test, at the least, is what was published.
+            # At least its self-test gives the published probabilities.
             inputs = SELF_TEST_INPUTS
             expected = predictor().probabilities(inputs)
             np.testing.assert_allclose(model.predictor.probabilities(inputs), expected, atol=1e-9)
@@ -405,7 +405,7 @@ NASTY = st.one_of(
 
 @st.composite
 def manifests(draw, manifest):
-    """Return a manifest in which something, anywhere, was replaced, taken out or put in."""
+    """Return a manifest with something replaced, removed or added anywhere."""
     changed = json.loads(json.dumps(manifest))
     for _ in range(draw(st.integers(1, 3))):
         where = changed
@@ -444,7 +444,7 @@ def test_any_manifest_that_is_signed_is_refused_or_right(published, part, data):
 
 
 def sealed(text):
-    """Return the JSON, which begins with a line of its own, with its checksum."""
+    """Return the JSON with the line of its checksum."""
     checksum = hashlib.sha256(text).hexdigest().encode()
     return b'{\n "checksum": "' + checksum + b'",\n' + text[2:]
 
@@ -489,7 +489,7 @@ def test_a_key_that_comes_twice_is_refused_whichever_counts(version, where):
 
 
 def bomb(version, **values):
-    """Return a manifest's text in which these values' "@" is to be replaced by very much."""
+    """Return a manifest with these values, whose "@" the caller replaces by a long text."""
     return text_of({**version.manifest, **values})
 
 
@@ -515,7 +515,7 @@ def test_a_manifest_of_any_length_is_refused_in_little_memory(version, name, siz
 
 
 def sparse(path, size):
-    """Make a file that is as long as that, and takes no room."""
+    """Make a sparse file of this size."""
     path.unlink()
     with path.open("wb") as file:
         file.truncate(size)
@@ -581,7 +581,7 @@ def test_a_self_test_that_tests_nothing_or_something_else_is_refused(version, te
 
 
 def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path):
-    """Few bytes on the disk, and a hidden layer's values for all rows at once in memory."""
+    """A small file can need much memory for the hidden layer's values of all rows."""
     width, rows = 200_000, 1000
     network = Network([1, width, 2], activations=["relu"], loss="sigmoid_squared_error",
                       bias=False, dtype=np.float32)  # fmt: skip
@@ -614,7 +614,7 @@ def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path)
 
 
 def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
-    """It would always say 1, whatever it is asked."""
+    """A softmax over one output is always 1."""
     registry = Registry(tmp_path / "r")
     network = Network([2, 1], activations=[], loss="sigmoid_cross_entropy")
     two = Predictor(network, ["a", "b"])

@@ -1,7 +1,7 @@
-"""Whoever is killed, whenever it happens: what was there stays whole, and work goes on.
+"""A process killed at any step leaves complete data, and others can work afterwards.
 
-The kills are real: see `tests.support.killed_processes`. Power loss cannot be tried here; instead
-the order of the calls is checked, which decides what the disk holds after one.
+The kills are real: see `tests.support.killed_processes`. Power loss cannot be tested. Instead, the
+tests check the order of system calls, which determines the content of the disk after a power loss.
 """
 
 import re
@@ -24,7 +24,7 @@ def killing(directory, *command, under=()):
     return said["report"], said["loads"]
 
 
-# Each step is killed before and after, 25 times each; a write halfway through, too.
+# Each step is killed before and after, 25 times each; a write also halfway.
 PARTS = {"first": 4, "publish": 3, "gc": 3, "swap": 1, "rollback": 1}
 
 
@@ -36,7 +36,7 @@ def test_a_kill_at_any_step_leaves_all_whole_and_work_goes_on(directory, work, p
     assert report["fewest"] >= 50
     assert report["steps"] * PARTS[work] >= {"first": 28, "publish": 23, "gc": 18}.get(work, 8)
     if work in {"swap", "rollback"}:
-        # The map was the old one, and the new one: from the link on.
+        # The map was the old one before the link, and the new one after it.
         assert 0 < report["moved"] < report["steps"] * 50
     if work != "first":
         assert loads > 0
@@ -50,7 +50,7 @@ def test_a_kill_at_any_moment_leaves_all_whole_and_work_goes_on(directory, work,
 
 
 def positions(calls, name, pattern):
-    """Return where a call is to be found, of a path (or of two, with " -> ")."""
+    """Return the positions of a call on a path (or on two, with " -> ")."""
     return [
         i
         for i, (called, path) in enumerate(calls)
@@ -79,7 +79,7 @@ def test_a_version_is_on_the_disk_before_it_appears_and_before_success_is_told(d
         create, write = only(calls, "create", path), positions(calls, "write", path)
         readable, synced = only(calls, "fchmod", path), only(calls, "fsync", path)
         assert create < write[0] <= write[-1] < readable < synced < flushed < appeared
-    # The manifest is the last to come.
+    # The manifest is the last file.
     assert only(calls, "create", "manifest.json") > max(
         only(calls, "fsync", path) for path in files if "manifest" not in path
     )
@@ -143,7 +143,7 @@ def test_no_system_call_escapes_the_switch(directory, tmp_path, work):
         if "ptrace" in str(error):
             pytest.skip("no process may be traced here")
         raise
-    # A trace for each process, of which one did it.
+    # One trace per process; one of them did the work.
     seen = [traced(path.read_text(), directory) for path in tmp_path.glob("trace.*")]
     assert [name for name, _ in calls] in seen
 

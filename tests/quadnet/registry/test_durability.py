@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, divided or another's; and numbers of every make."""
+"""Full, read-only and split disks, other owners, and arrays of every dtype and layout."""
 
 import json
 import os
@@ -30,7 +30,7 @@ SWEEP = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0, grac
 
 @contextmanager
 def mounted(directory, size="1m"):
-    """Give the directory a file system of its own, in memory; skip where that is not allowed."""
+    """Mount a file system in memory at the directory; skip if that is not allowed."""
     directory.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", directory]
     try:
@@ -50,7 +50,7 @@ def read_only(directory):
 
 
 def fill(directory, pages):
-    """Take all space of the file system but so many pages, of which a file takes at least one."""
+    """Fill the file system except for so many pages; each file needs at least one."""
     numbers = os.statvfs(directory)
     (directory / "ballast").write_bytes(bytes((numbers.f_bavail - pages) * numbers.f_frsize))
 
@@ -207,7 +207,7 @@ def test_a_staging_directory_on_another_disk_is_refused_before_any_work(registry
 
 
 def test_a_staging_directory_bound_from_elsewhere_is_found_by_prepare(tmp_path):
-    """It has the same device number, and yet nothing can be renamed out of it."""
+    """A bind mount has the same device number, but a rename out of it fails."""
     with mounted(tmp_path / "disk") as disk:
         registry = Registry(disk / "registry")
         publish(registry)
@@ -224,7 +224,7 @@ def test_a_staging_directory_bound_from_elsewhere_is_found_by_prepare(tmp_path):
 
 
 def test_the_order_of_versions_and_generations_never_depends_on_a_clock(registry):
-    """The clock is set back: what was made before lies in the future."""
+    """The clock is set back, so that older files have times in the future."""
     publish(registry)
     future = datetime.now(UTC) + timedelta(days=3650)
     manifest = registry.path(MODEL, 1) / "manifest.json"
@@ -248,7 +248,7 @@ CLASSES = ["a", "b", "c", "d"]
 
 
 def published(registry, weights, inputs=SELF_TEST_INPUTS, dtype=np.float64):
-    """Publish a 2-4 network with these weights, whatever array they are."""
+    """Publish a 2-4 network with these weights, an array of any dtype and layout."""
     network = Network([2, 4], activations=[], loss="softmax_cross_entropy", dtype=dtype)
     predictor = Predictor(network, CLASSES)
     predictor.network.parameters.weights[0] = weights

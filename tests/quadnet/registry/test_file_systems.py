@@ -1,4 +1,4 @@
-"""File systems that lack something: real system calls that fail, by strace's fault injection."""
+"""File systems that lack operations: real system calls that strace makes fail."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def _tracing():
 
 
 def failing(calls, error, *words, log, path=None):
-    """Run the command where these system calls fail, perhaps only on one path."""
+    """Run the command with these system calls failing, optionally only on one path."""
     options = ["-P", str(path)] if path else []
     traced = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={calls}", *options]
     return subprocess.run(
@@ -75,7 +75,7 @@ def test_without_modes_a_version_is_published_with_a_warning(registry, tmp_path,
 @pytest.mark.parametrize("begun", [False, True])
 def test_without_links_it_is_said_before_training(registry, tmp_path, error, begun):
     if begun:
-        publish(registry)  # A registry that was copied to such a file system.
+        publish(registry)  # A registry that was copied to such a file system can be read.
     done = failing("?link,linkat", error, *TRAIN, "--registry", registry.root, log=tmp_path / "log")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(

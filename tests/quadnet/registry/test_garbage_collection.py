@@ -1,4 +1,4 @@
-"""What gc lets go, and how a version goes while others read it and point at it."""
+"""What gc removes, and removals during reads and changes of aliases."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_what_an_alias_points_to_stays_and_what_a_rollback_leads_to(registry):
     move(registry, candidate=5)
     assert may_go(registry, EVERYTHING) == [1, 4]
     alias_changes.rollback(registry, MODEL, reason="back")
-    assert may_go(registry, EVERYTHING) == [3, 4]  # 2 and 5 are pointed to, 1 would be next
+    assert may_go(registry, EVERYTHING) == [3, 4]  # aliases point to 2 and 5; a rollback restores 1
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_removal_that_died_is_ended_by_the_next(registry):
     directory = registry.path(MODEL, 1)
     assert tombstones.turn_into_tombstone(
         tombstones.place_mark(directory, "test")
-    )  # and then it died
+    )  # and then it was killed
     assert registry.versions(MODEL) == [2, 3]
     (rest,) = [
         item
@@ -249,12 +249,12 @@ def test_what_an_alias_has_come_to_point_to_meanwhile_stays(registry):
         True,
     ]
     assert registry.versions(MODEL) == [1, 3]
-    # And no mark of it is left.
+    # No mark remains.
     move(registry, candidate=1)
 
 
 def test_what_an_alias_is_just_being_pointed_at_stays(registry):
-    """Whoever writes the alias has looked for marks before gc laid one, and links after."""
+    """The writer of the alias looks for marks before gc places one, and links after."""
     versions(registry, 3)
     items = list(garbage_collection.find_removable(registry, EVERYTHING))
     log = registry.alias_log(MODEL)
@@ -275,7 +275,7 @@ def test_what_an_alias_is_just_being_pointed_at_stays(registry):
 
 
 def test_an_alias_that_comes_after_the_mark_gives_way(registry, monkeypatch):
-    """Whoever removes looks at the aliases between mark and tombstone; the alias comes then."""
+    """The alias is changed after gc has read the aliases and before it makes the tombstone."""
     versions(registry, 2)
     (item,) = garbage_collection.find_removable(registry, EVERYTHING)
     turn_into_tombstone = tombstones.turn_into_tombstone
@@ -349,7 +349,7 @@ def test_litter_goes_when_it_is_old_whatever_the_clock_says(registry, future):
     policy = garbage_collection.RetentionPolicy(grace=60)
     assert may_go(registry, policy) == []
     for path in places:
-        # The clock was set back by a year since: what is old lies in the future.
+        # The clock was set back by a year, so that old versions have times in the future.
         moment = time.time() + 365 * 86_400 if future else time.time() - 61
         os.utime(path, (moment, moment))
     assert len(may_go(registry, policy)) == len(places)

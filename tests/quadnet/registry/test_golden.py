@@ -1,4 +1,4 @@
-"""What was published in an older format, or by older code, loads and answers as it did."""
+"""Versions of older formats and older code load and predict as before."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_the_script_still_makes_such_a_registry_with_the_same_weights(tmp_path):
         np.testing.assert_allclose(
             made[name]["probabilities"], expected["probabilities"], atol=1e-15, rtol=0
         )
-    # It can be gone on with, too.
+    # It can be changed, too.
     registry = Registry(tmp_path / "1")
     assert (
         alias_changes.set_aliases(registry, "quadrants", {"champion": 3}, reason="x").generation

@@ -1,4 +1,4 @@
-"""The registry: what was published comes back, and nothing else is ever believed."""
+"""The registry returns what was published, and refuses everything else."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def test_files_that_are_no_versions_are_ignored(registry):
 
 
 def edit_manifest(registry, change):
-    """Change the manifest as somebody would who has no alias to betray it."""
+    """Change the manifest and its checksum, without an alias that pins the digest."""
     shutil.rmtree(registry.root / "models/quadrants/aliases")
     path = registry.root / "models/quadrants/versions/000001/manifest.json"
     manifest = json.loads(path.read_text())
@@ -269,10 +269,10 @@ def test_a_registry_whose_line_ends_git_has_changed_is_said_so(registry, tmp_pat
         if advice:
             assert problems == [None, None]
             continue
-        said = "its line ends were changed to CRLF, as git does where core.autocrlf is on. Put the"
+        said = "its line ends were changed to CRLF, as git does if core.autocrlf is on. Put the"
         assert all(f"model's aliases: {said}" in problem for problem in problems)
         assert "`* -text` into a file .gitattributes" in problems[0]
-        # With the log as it was, the manifest is named; with the manifest as it was, the card.
+        # With the original log, the message names the manifest; otherwise the card.
         home = copy / "models/quadrants"
         for restored, named in (
             (home / "aliases/00000001.json", "manifest.json"),

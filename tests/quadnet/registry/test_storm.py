@@ -1,4 +1,4 @@
-"""Thirty-two processes in one registry: no number twice, no alias without its version, no lock."""
+"""32 processes in one registry: no duplicate number, no dangling alias, no lock."""
 
 from collections import Counter
 
@@ -23,7 +23,7 @@ def judge(registry, reports):
         for version, scale in report["published"].items():
             assert int(version) not in published, "a number was given twice"
             published[int(version)] = scale
-    # Every number there is was handed out, without gaps, and holds what its publisher gave.
+    # All numbers were used, without gaps, and each version has the content of its publisher.
     assert (
         sorted(published) == registry.version_numbers(model) == list(range(1, len(published) + 1))
     )
@@ -36,21 +36,21 @@ def judge(registry, reports):
     for version in removed:
         assert tombstones.is_removed(registry.path(model, version))
 
-    # Every change that somebody was told of is in the log, once, and none that nobody was.
+    # The log has exactly the changes that were reported to the processes, each once.
     log = registry.alias_log(model)
     history = list(log.history())
     told = sorted(generation for report in reports for generation in report["generations"])
     assert told == [each.generation for each in reversed(history)] == list(range(1, len(told) + 1))
     assert len(told) > 50
 
-    # What the policy protects is there.
+    # Protected versions exist.
     protected = {to.version for each in history[:2] for to in each.aliases.values()}
     assert protected | set(sorted(published)[-2:]) <= set(versions)
     assert [c.problem for c in integrity_check.verify_registry(registry)] == [None] * (
         len(versions) + 1
     )
 
-    # And the errors were those that the documentation speaks of.
+    # Only documented errors occurred.
     for refused in (text for report in reports for text in report["refused"]):
         assert any(
             kind in refused
