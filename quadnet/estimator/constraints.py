@@ -64,9 +64,7 @@ def integer(low: int) -> Constraint:
     """Accept an integer of at least `low`."""
     return Constraint(
         lambda value: (
-            not isinstance(value, bool)
-            and isinstance(value, (int, Integral))
-            and int(value) >= low
+            not isinstance(value, bool) and isinstance(value, (int, Integral)) and int(value) >= low
         ),
         f"an int in the range [{low}, inf)",
     )

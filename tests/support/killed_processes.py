@@ -332,7 +332,7 @@ class Theatre:
         return Registry(root)
 
     def kill(self, at=None, moment="", wait=None):
-        """Kill a process at work, check the registry; return whether it was killed, and the change."""
+        """Kill a process at work, check the registry; return if it was killed, and the change."""
         registry = self.fresh()
         before = versions_of(registry.aliases(MODEL))
         status = self.killer.kill(registry, at, moment, wait)

@@ -1,6 +1,7 @@
 """Run the command line without what Windows lacks: python -m tests.support.windows train quadrants.
 
-It imports the libraries first, because they have their own code for Windows. Then it removes the names that Windows lacks, and makes opening a directory fail.
+It imports the libraries first, because they have their own code for Windows. Then it removes the
+names that Windows lacks, and makes opening a directory fail.
 """
 
 import asyncio
