@@ -17,7 +17,7 @@ from quadnet.cli.settings import (
 from quadnet.model_names import CHAMPION, ModelName, ReadableAlias
 from service.net.address import join_address
 
-# A day is more than anybody means, and far below what makes a clock overflow.
+# One day: longer than any useful setting, and far below values that overflow a clock.
 MOST_SECONDS = 86_400
 Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 Level = Literal["debug", "info", "warning", "error"]
@@ -27,61 +27,73 @@ PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 class ServeSettings(AddressSettings, RegistrySettings):
     """Serve a published model over gRPC until SIGTERM or Ctrl-C."""
 
-    model: ModelName = Field("quadrants", description="The model that answers by default.")
+    model: ModelName = Field("quadrants", description="Model for calls that name no model.")
     alias: ReadableAlias = Field(
-        CHAMPION, description="The alias that says which version is served."
+        CHAMPION, description="Alias whose version is served to calls that name no version."
     )
     poll: PositiveSeconds = Field(
-        1.0, description="Seconds between looks at the registry for a new version."
+        1.0, description="Seconds between two checks of the registry for a new version."
     )
     max_points: Annotated[int, Field(ge=1)] = Field(
-        1_000_000, description="The most points in one call."
+        1_000_000, description="Maximum number of points per call."
     )
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = Field(
-        64 * 2**20, description="The largest message, in and out."
+        64 * 2**20, description="Maximum size of a request or an answer, in bytes."
     )
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        64, description="The most calls in progress; further ones are refused at once."
+        64, description="Maximum number of calls in progress. Further calls are refused at once."
     )
     message_timeout: PositiveSeconds = Field(
-        60.0, description="Seconds in which the message of a call must arrive completely."
+        60.0, description="Seconds within which the message of a call must arrive completely."
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        1, description="How many processes answer, on the one port."
+        1, description="Number of worker processes that share the port."
     )
     worker_timeout: Seconds = Field(
         30.0,
         description="Seconds without a heartbeat after which one of several workers is killed and "
-        "replaced; 0 for never.",
+        "replaced. 0 means never.",
     )
     drain_delay: Seconds = Field(
-        0.0, description="Seconds to go on answering, as NOT_SERVING, once told to stop."
+        0.0,
+        description="Seconds for which a stopping server reports NOT_SERVING and still accepts "
+        "calls.",
     )
-    grace: Seconds = Field(30.0, description="Seconds that calls in flight have to finish.")
+    grace: Seconds = Field(
+        30.0, description="Seconds for calls in flight to finish when the server stops."
+    )
     connection_age: Seconds = Field(
         300.0,
-        description="Seconds after which a connection ends in peace, so that clients spread anew; "
-        "0 for never.",
+        description="Seconds after which a connection is closed gracefully, so that clients "
+        "reconnect and spread over the servers. 0 means never.",
     )
     tls_cert: Path | None = Field(
-        None, description="The server's certificate chain, in PEM; read again when it changes."
+        None,
+        description="File of the server's certificate chain, in PEM. It is read again when it "
+        "changes. Without it, TLS is off.",
     )
-    tls_key: Path | None = Field(None, description="The key of that certificate, in PEM.")
+    tls_key: Path | None = Field(None, description="File of the key of --tls-cert, in PEM.")
     tls_client_ca: Path | None = Field(
-        None, description="Whose certificates clients must show, in PEM; else they need show none."
+        None,
+        description="File of the certificate authorities, in PEM, one of which must have signed "
+        "the client's certificate (mutual TLS). Without it, clients need no certificate.",
     )
     token_file: Path | None = Field(
-        None, description="Tokens, one a line, of which each call must bring one; else none need."
+        None,
+        description="File of accepted bearer tokens, one per line. Without it, authentication is "
+        "off.",
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
-        None, description="The port of the metrics for Prometheus, 0 for any; else there are none."
+        None,
+        description="Port of the metrics for Prometheus; 0 for any free port. Without it, metrics "
+        "are off.",
     )
-    metrics_host: Host = Field(DEFAULT_HOST, description="The address that the metrics are on.")
+    metrics_host: Host = Field(DEFAULT_HOST, description="Address on which the metrics are served.")
     log_level: Level = Field(
-        "info", description="debug, info, warning or error; info has a line for each call."
+        "info", description="debug, info, warning or error. info logs a line for each call."
     )
     no_reflection: bool = Field(
-        False, description="Do not tell clients which services and messages there are."
+        False, description="Disable server reflection, which lists the services and messages."
     )
 
     @model_validator(mode="after")
@@ -97,26 +109,30 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class PageSettings(Settings):
-    """Where the page is."""
+    """The address of the page."""
 
-    page_host: Host = Field(DEFAULT_HOST, description="The address that the page is on.")
+    page_host: Host = Field(DEFAULT_HOST, description="Address on which the page is served.")
     page_port: Port | None = Field(
-        None, description="The page's port, 0 for any; else 8051, or any if that is taken."
+        None,
+        description="Port of the page; 0 for any free port. Without it, 8051, or any free port if "
+        "8051 is taken.",
     )
     allow_host: list[str] = Field(
         [],
-        description="Another host:port that browsers may call the page by; may be repeated.",
+        description="Further host:port under which browsers may open the page. Can be repeated.",
     )
 
 
 class UpSettings(ServeSettings, PageSettings):
     """Train and publish the default model if there is none, then serve it, with the page."""
 
-    no_page: bool = Field(False, description="Do not show the page, even if its extra is there.")
+    no_page: bool = Field(
+        False, description="Do not start the page, even if the extra `playground` is installed."
+    )
 
 
 def check_client_tls(ca: object, certificate: object, key: object) -> None:
-    """Raise ValueError if a client's files leave out one that the others are of no use without."""
+    """Raise ValueError if a client's TLS file is missing that another one requires."""
     if (certificate is None) != (key is None):
         raise ValueError("expected --tls-client-cert and --tls-client-key, got only one")
     if certificate is not None and ca is None:
@@ -124,23 +140,27 @@ def check_client_tls(ca: object, certificate: object, key: object) -> None:
 
 
 class ClientSettings(AddressSettings):
-    """What every verb that calls a server takes."""
+    """The settings of every verb that calls a server."""
 
     timeout: PositiveSeconds = Field(10.0, description="Seconds to wait for an answer.")
     tls_ca: Path | None = Field(
-        None, description="Use TLS, and trust servers with certificates of this CA, in PEM."
+        None,
+        description="File of the certificate authority, in PEM, that signed the server's "
+        "certificate. Without it, the connection does not use TLS.",
     )
     tls_client_cert: Path | None = Field(
-        None, description="The certificate chain to show to the server, in PEM."
+        None, description="File of the client's certificate chain, in PEM, for mutual TLS."
     )
-    tls_client_key: Path | None = Field(None, description="The key of that certificate, in PEM.")
+    tls_client_key: Path | None = Field(
+        None, description="File of the key of --tls-client-cert, in PEM."
+    )
     token_file: Path | None = Field(
-        None, description="A file whose first token is sent with each call."
+        None, description="File whose first bearer token is sent with each call."
     )
 
     @property
     def address(self) -> str:
-        """The server's host and port."""
+        """Host and port of the server."""
         return join_address(self.host, self.port)
 
     @model_validator(mode="after")
@@ -150,7 +170,7 @@ class ClientSettings(AddressSettings):
 
 
 class ClassifySettings(ClientSettings):
-    """Ask a running server for the quadrants of points, given in pairs X Y or in a file."""
+    """Print the quadrants of points, given as pairs X Y or in a file, from a running server."""
 
     points: list[float] = Field(
         [],
@@ -159,21 +179,21 @@ class ClassifySettings(ClientSettings):
     )
     file: Path | None = Field(
         None,
-        description="A CSV file with columns x and y.",
+        description="CSV file with the columns x and y.",
         json_schema_extra=variable("CLASSIFY_FILE"),
     )
     points_a_call: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        10_000, description="The most points to send in one call; one version answers all."
+        10_000, description="Maximum number of points per call. One version answers all calls."
     )
     model: ModelName | None = Field(
         None,
-        description="The model to ask; else the server's default.",
+        description="Model to call. Without it, the server's default model.",
         json_schema_extra=variable("CLIENT_MODEL"),
     )
     version: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = Field(
         None,
-        description="The version to ask; else the server's default alias.",
-        # Not QUADNET_VERSION, by which images and packages name a release.
+        description="Number of the version to call. Without it, the server's default alias.",
+        # Not QUADNET_VERSION, which images and packages use for the release.
         json_schema_extra=variable("CLIENT_VERSION"),
     )
 
@@ -189,33 +209,35 @@ class ClassifySettings(ClientSettings):
 
 
 class HealthSettings(ClientSettings):
-    """Ask a running server whether it is serving; exit with 1 if it is not."""
+    """Print the health of a running server; exit with 1 unless it is SERVING."""
 
     services: list[str] = Field(
         ["", "quadrant.v1.QuadrantService"],
-        description="The names to ask for; else the server as a whole and QuadrantService.",
+        description="Names of services. Without any, the server as a whole and QuadrantService.",
         json_schema_extra=POSITIONAL,
     )
 
 
 class BenchSettings(ClientSettings):
-    """Load a running server with Classify, and print how many calls it answers and how fast."""
+    """Load a running server with Classify, and print its calls per second and latency."""
 
-    points: Annotated[int, Field(ge=0, le=1_000_000)] = Field(100, description="Points a call.")
+    points: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        100, description="Number of points per call."
+    )
     in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        32, description="Calls in flight, of each process."
+        32, description="Number of calls in flight per client process."
     )
     connections: Annotated[int, Field(ge=1, le=1000)] = Field(
-        4, description="Connections, of each process."
+        4, description="Number of connections per client process."
     )
     processes: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="Processes that call; one cannot load more than one worker."
+        1, description="Number of client processes. One can saturate no more than one worker."
     )
-    seconds: PositiveSeconds = Field(5.0, description="Seconds to measure.")
-    warm_up: Seconds = Field(1.0, description="Seconds to call before it is measured.")
+    seconds: PositiveSeconds = Field(5.0, description="Seconds of measurement.")
+    warm_up: Seconds = Field(1.0, description="Seconds of calls before the measurement.")
     model: ModelName | None = Field(
         None,
-        description="The model to ask; else the server's default.",
+        description="Model to call. Without it, the server's default model.",
         json_schema_extra=variable("CLIENT_MODEL"),
     )
 
@@ -224,9 +246,10 @@ class PlaygroundSettings(ClientSettings, PageSettings):
     """Show the page in front of a running server until SIGTERM or Ctrl-C."""
 
     max_runs: Annotated[int, Field(ge=1, le=64)] = Field(
-        4, description="The most sandboxes that train at a time; further ones are refused."
+        4,
+        description="Maximum number of sandboxes that train at a time. Further runs are refused.",
     )
     run_seconds: PositiveSeconds = Field(
-        600.0, description="Seconds that a sandbox may train without being asked again."
+        600.0, description="Maximum seconds of one training run. It can then be continued."
     )
     log_level: Level = Field("warning", description="debug, info, warning or error.")

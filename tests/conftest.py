@@ -5,7 +5,7 @@ import pytest
 from quadnet.registry import Registry
 from service.client import QuadrantClient
 from tests.service.playground.browsing import chromium, publish_crooked
-from tests.service.playground.page_client import PageProcess
+from tests.service.playground.page_client import PageServerProcess
 from tests.support.exact_models import publish
 from tests.support.inference_client import MAX_ROWS, InferenceStub, publish_models
 from tests.support.serving import ServerProcess
@@ -61,7 +61,7 @@ def served(two_versions):
 
 @pytest.fixture(scope="session")
 def gateway(served):
-    with PageProcess(served.port, "--log-level", "info") as process:
+    with PageServerProcess(served.port, "--log-level", "info") as process:
         yield process
 
 

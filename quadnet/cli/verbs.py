@@ -127,7 +127,7 @@ VERBS = {
     "playground": Verb(
         "serve the page for a running server",
         "service.settings:PlaygroundSettings",
-        "service.playground.page_process:playground",
+        "service.commands.playground:playground",
         ("playground",),
         serves=True,
         posix=True,

@@ -1,7 +1,7 @@
-"""The arguments of a client, each checked before anything is sent.
+"""Checks the arguments of a client before anything is sent.
 
-One function for each kind of value: it returns the value as the client needs it, or raises an error
-that names the argument, what was expected and what came.
+One function for each kind of value. It returns the value in the form that the client needs, or
+raises an error that names the argument, what was expected and what was found.
 """
 
 import operator
@@ -19,7 +19,7 @@ import numpy as np
 from quadnet.cli.settings import check_host
 from quadnet.errors import ConfigurationError, InvalidInput, Violation
 from quadnet.types import FloatArray
-from service.client.channel import hosts
+from service.client.channel import parse_hosts
 from service.settings import MOST_SECONDS
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
@@ -27,12 +27,12 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 
-def seconds(timeout: object) -> float | None:
-    """Return a timeout; raise ConfigurationError if it is not a number of seconds, or None."""
+def check_timeout(timeout: object) -> float | None:
+    """Return a timeout in seconds, or None; raise ConfigurationError for any other value."""
     if timeout is None:
         return None
     if _is_real(timeout) and 0 < timeout <= MOST_SECONDS:
-        # As a float: gRPC adds it to the time of day, which NumPy would round to a short float's.
+        # As a float: gRPC adds it to the time of day, which NumPy would round to float32.
         return float(timeout)
     raise ConfigurationError(
         f"timeout: expected seconds, above 0 and up to {MOST_SECONDS}, or None, got "
@@ -40,21 +40,21 @@ def seconds(timeout: object) -> float | None:
     )
 
 
-def server_address(value: object) -> str:
-    """Return an address; raise ConfigurationError if it cannot be one."""
+def check_server_address(value: object) -> str:
+    """Return an address; raise ConfigurationError if it is invalid."""
     expected = "address: expected a text such as 'localhost:50051'"
     if not isinstance(value, str):
         raise ConfigurationError(f"{expected}, got {_repr.repr(value)}.")
     try:
-        for host in hosts(value):
+        for host in parse_hosts(value):
             check_host(host)
     except ValueError as error:
         raise ConfigurationError(f"{expected}; in {_repr.repr(value)}: {error}.") from error
     return value
 
 
-def path(name: str, value: object) -> Path | None:
-    """Return the path of a file, or None; raise ConfigurationError if it is neither."""
+def check_path(name: str, value: object) -> Path | None:
+    """Return the path of a file, or None; raise ConfigurationError for any other value."""
     if value is None:
         return None
     found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
@@ -65,8 +65,8 @@ def path(name: str, value: object) -> Path | None:
     return Path(found)
 
 
-def text(field: str, value: object) -> str:
-    """Return a text; raise InvalidInput if it is not one that can be sent."""
+def check_text(field: str, value: object) -> str:
+    """Return a text; raise InvalidInput if it is not a text or not encodable in UTF-8."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -74,86 +74,88 @@ def text(field: str, value: object) -> str:
             pass
         else:
             return value
-    raise _unexpected(field, "a text", value)
+    raise _unexpected_value(field, "a text", value)
 
 
-def flag(field: str, value: object) -> bool:
-    """Return a truth value; raise InvalidInput if it is another."""
+def check_flag(field: str, value: object) -> bool:
+    """Return True or False; raise InvalidInput for any other value."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise _unexpected(field, "True or False", value)
+    raise _unexpected_value(field, "True or False", value)
 
 
-def share(field: str, value: object) -> float:
-    """Return a number from 0 to 1; raise InvalidInput if it is not one."""
+def check_fraction(field: str, value: object) -> float:
+    """Return a number from 0 to 1; raise InvalidInput for any other value."""
     if _is_real(value) and 0 <= value <= 1:
         return float(value)
-    raise _unexpected(field, "a number from 0 to 1", value)
+    raise _unexpected_value(field, "a number from 0 to 1", value)
 
 
-def whole(field: str, value: object, allowed: range, expected: str) -> int:
-    """Return an integer; raise InvalidInput if it is not one, or not allowed."""
+def check_integer(field: str, value: object, allowed: range, expected: str) -> int:
+    """Return an integer in the range; raise InvalidInput for any other value."""
     number = None
     if not isinstance(value, bool | np.bool_):
         with suppress(TypeError):
             number = operator.index(value)  # type: ignore[arg-type]
     if number is None or number not in allowed:
-        raise _unexpected(field, expected, value)
+        raise _unexpected_value(field, expected, value)
     return number
 
 
-def floats(field: str, values: object, shape: str) -> FloatArray:
-    """Return numbers as an array of doubles; raise InvalidInput if they are not numbers."""
+def convert_to_floats(field: str, values: object, shape: str) -> FloatArray:
+    """Return numbers as an array of float64; raise InvalidInput if they are not numbers."""
     expected = f"expected numbers, in the shape {shape}"
     try:
         found = np.asarray(values)
-        # Decimals, and numbers as text.
+        # Decimal objects, and numbers in text form.
         if found.dtype.kind in "OSU":
             found = found.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise invalid(field, f"{expected}; NumPy says: {error}") from error
-    # Neither complex numbers nor dates, of which NumPy would keep a part.
+        raise invalid_input(field, f"{expected}; NumPy says: {error}") from error
+    # Not complex numbers or dates, of which NumPy would drop a part.
     if found.dtype.kind not in "biuf":
-        raise invalid(field, f"{expected}, got {found.dtype}")
+        raise invalid_input(field, f"{expected}, got {found.dtype}")
     if np.ma.is_masked(values):
-        raise invalid(field, f"{expected}, got a masked array with values that are missing")
+        raise invalid_input(field, f"{expected}, got a masked array with values that are missing")
     return np.asarray(found, np.float64)
 
 
-def sequence(field: str, values: object) -> object:
-    """Return something that NumPy reads as numbers in order; of an iterator, a list."""
+def check_sequence(field: str, values: object) -> object:
+    """Return the values in a form that NumPy accepts as a sequence; iterators become lists."""
     if (
         isinstance(values, str | bytes | Mapping | AbstractSet)
         or not isinstance(values, Iterable)
-        # An array of no dimensions says that it is iterable.
+        # A zero-dimensional array claims to be iterable.
         or getattr(values, "ndim", None) == 0
     ):
-        raise _unexpected(field, "a sequence of numbers", values)
+        raise _unexpected_value(field, "a sequence of numbers", values)
     return values if hasattr(values, "__array__") else list(values)
 
 
-def invalid(field: str, description: str) -> InvalidInput:
-    """Return the error that says of one field what was expected and what came."""
+def invalid_input(field: str, description: str) -> InvalidInput:
+    """Return the error for one field, with this description."""
     return InvalidInput([Violation(field, description)])
 
 
-def reference(
-    name: object, version: object, alias: object, *, name_field: str = "name"
-) -> pb.ModelRef:
-    """Return the reference to a version by its number, by an alias, or to the server's default."""
-    name, alias = text(name_field, name), text("alias", alias)
+def make_reference(model: object, version: object, alias: object) -> pb.ModelRef:
+    """Return a reference to a version: by number, by alias, or to the server's default."""
+    model, alias = check_text("model", model), check_text("alias", alias)
     if version is not None:
-        version = whole("version", version, range(-(2**63), 2**63), "a whole number of 64 bits")
+        version = check_integer(
+            "version", version, range(-(2**63), 2**63), "a whole number of 64 bits"
+        )
         if alias:
-            raise invalid("version", f"expected a version or an alias, got {version} and {alias!r}")
-        return pb.ModelRef(name=name, version=version)
-    return pb.ModelRef(name=name, alias=alias) if alias else pb.ModelRef(name=name)
+            raise invalid_input(
+                "version", f"expected a version or an alias, got {version} and {alias!r}"
+            )
+        return pb.ModelRef(name=model, version=version)
+    return pb.ModelRef(name=model, alias=alias) if alias else pb.ModelRef(name=model)
 
 
-def _unexpected(field: str, expected: str, value: object) -> InvalidInput:
-    return invalid(field, f"expected {expected}, got {_repr.repr(value)}")
+def _unexpected_value(field: str, expected: str, value: object) -> InvalidInput:
+    return invalid_input(field, f"expected {expected}, got {_repr.repr(value)}")
 
 
 def _is_real(value: object) -> TypeGuard[float]:
-    """Return whether the value is a real number; True and False are not taken for 1 and 0."""
+    """Return whether the value is a real number. True and False are not numbers here."""
     return isinstance(value, Real) and not isinstance(value, bool)

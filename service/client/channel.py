@@ -1,4 +1,4 @@
-"""How a client connects: retries, limits, TLS and token; for grpc and grpc.aio alike."""
+"""Opens a client's channel, with retries, limits, TLS and token, for grpc and grpc.aio."""
 
 import json
 import re
@@ -28,18 +28,18 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "backoffMultiplier": 3,
                 "maxBackoff": "2s",
-                # What a server says before it has done anything. The last one is what gRPC itself
-                # says of calls that it has not handed over when it stops: our server prevents that
-                # on Linux only. gRPC adds the jitter.
+                # Statuses of calls that the server has not started. CANCELLED comes from gRPC
+                # itself when it stops, for calls that it has not passed to the server; our server
+                # prevents that on Linux only. gRPC adds the jitter.
                 "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
             },
         }
     ],
 }
-"""What gRPC is told to do by itself: for some three seconds, calls outlive a server's restart."""
+"""gRPC's own retries, over about three seconds, so that calls survive the restart of a server."""
 
 
-def connect(
+def open_channel(
     library: ModuleType,
     address: str,
     *options: tuple[str, Any],
@@ -47,12 +47,12 @@ def connect(
     tls_client_cert: Path | None = None,
     tls_client_key: Path | None = None,
 ) -> Any:
-    """Return a channel of the library, grpc or grpc.aio, with TLS if an authority is given.
+    """Return a channel of `library`, which is grpc or grpc.aio, with TLS if `tls_ca` is given.
 
     Raises
     ------
     ConfigurationError
-        If a file is of no use without another that is not given.
+        If a file is missing that another one requires.
     FileUnusable
         If a file cannot be read.
     """
@@ -62,11 +62,11 @@ def connect(
         raise ConfigurationError(f"TLS: {error}.") from error
     common: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
-        # By default what is larger than 256 KiB is not kept, and so not sent again.
+        # By default gRPC does not retry calls larger than 256 KiB.
         ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.enable_http_proxy", int(_is_for_a_proxy(address))),
+        ("grpc.enable_http_proxy", int(_may_use_proxy(address))),
     ]
     if tls_ca is None:
         return library.insecure_channel(address, [*common, *options])
@@ -74,39 +74,39 @@ def connect(
     return library.secure_channel(address, credentials, [*common, *options])
 
 
-def _is_for_a_proxy(address: str) -> bool:
-    """Say whether a proxy that the environment names can reach the server.
+def _may_use_proxy(address: str) -> bool:
+    """Return whether to use the HTTP proxy of the environment.
 
-    One for the world outside knows nothing of a server on this machine; and gRPC would ask it for
-    a list of addresses as if they were one host.
+    A proxy cannot reach a server on this machine. For a list of addresses, gRPC would request the
+    whole list from the proxy as if it were one host.
     """
-    found = hosts(address)
+    found = parse_hosts(address)
     return len(found) == 1 and not is_this_machine(found[0])
 
 
-def hosts(address: str) -> list[str]:
-    """Return the hosts of an address for gRPC, ``[scheme:[//authority/]]host[:port]``.
+def parse_hosts(address: str) -> list[str]:
+    """Return the hosts in a gRPC address, ``[scheme:[//authority/]]host[:port]``.
 
-    Schemes for addresses may have several, with commas between them.
+    The schemes ipv4 and ipv6 allow several addresses, separated by commas.
     """
     addresses = _SCHEME.sub("", unquote(address)).split(",")
-    return [_host(each).lower() for each in addresses]
+    return [_parse_host(each).lower() for each in addresses]
 
 
-def _host(address: str) -> str:
+def _parse_host(address: str) -> str:
     if address.startswith("["):
         return address[1:].partition("]")[0]
-    # More colons than one are an IPv6 address without a port.
+    # Several colons mean an IPv6 address without a port.
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
-def authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
-    """Return the metadata that bring the file's first token; none without a file.
+def read_authorization(token_file: Path | None) -> tuple[tuple[str, str], ...]:
+    """Return the metadata with the file's first token; empty without a file.
 
     Raises
     ------
     FileUnusable
-        If the file cannot be read, or holds no token.
+        If the file cannot be read, or has no token.
     """
     if token_file is None:
         return ()

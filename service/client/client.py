@@ -14,34 +14,55 @@ from numpy.typing import ArrayLike, NDArray
 
 from quadnet.errors import ErrorKind, InvalidInput, NotFound, QuadnetError, Unreachable
 from quadnet.types import FloatArray
-from service.client import arguments, errors
-from service.client.channel import authorization, connect
-from service.client.errors import Refused
+from service.client.arguments import (
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_path,
+    check_sequence,
+    check_server_address,
+    check_text,
+    check_timeout,
+    convert_to_floats,
+    invalid_input,
+    make_reference,
+)
+from service.client.channel import open_channel, read_authorization
+from service.client.errors import Refused, error_from_call, renumber_rows
 from service.quadrant_v1 import codec
 from service.quadrant_v1.codec import SERVICE
 from service.settings import ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
-POINTS_A_CALL = 100_000
-"""How many points the client sends in one call: far below what a server refuses."""
+POINTS_PER_CALL = 100_000
+"""Default number of points in one call: far below a server's default limit."""
 
 _CLOSED = "This QuadrantClient is closed: make a new one to go on."
 
 _NAMES = np.array(
     [codec.QUADRANT_NAMES.get(number, "") for number in range(max(codec.QUADRANT_NAMES) + 1)]
 )
-"""The quadrants' names, by the wire's number; "" for none."""
+"""The names of the quadrants, by their number on the wire; "" for no quadrant."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The quadrant and the certainty of each point, and the version that says so.
+    """The quadrants and certainties of points, and the version that answered.
 
-    `quadrants` holds names, or "" where the network cannot tell; `certainties` holds the winner's
-    probability. Both have shape (n_points,). `all_certainties`, of shape (n_points, 4), in the
-    order I, II, III, IV, is there if it was asked for.
+    Attributes
+    ----------
+    model : str
+    version : int
+    digest : str
+        SHA-256 of the version's manifest.
+    quadrants : ndarray of str, shape (n_points,)
+        The name of each point's quadrant, or "" if the server does not give one.
+    certainties : ndarray of shape (n_points,)
+        The probability of the most probable quadrant.
+    all_certainties : ndarray of shape (n_points, 4), or None
+        The probabilities of I, II, III and IV, if requested.
     """
 
     model: str
@@ -53,33 +74,33 @@ class Answers:
 
 
 class QuadrantClient:
-    """A connection to a server; use it as a context manager, or close it.
+    """A connection to a server. Use it as a context manager, or close it.
 
-    Calls that a server turns away, because it is busy, stopping or not there, are made again for
-    about three seconds, as long as their time allows.
+    Calls that fail because the server is overloaded, stopping or unreachable are retried for about
+    three seconds, within their timeout.
 
     Parameters
     ----------
     address : str
-        host:port; or several, as in ``ipv4:10.0.0.1:50051,10.0.0.2:50051``, of which the calls are
-        spread over those that answer.
+        host:port, or several addresses, as in ``ipv4:10.0.0.1:50051,10.0.0.2:50051``. Calls are
+        spread over the servers that are reachable.
     timeout : float or None, default=10
-        Seconds that each call may take, retries included, a day at most; None for as long as it
-        takes. Points that are sent in several calls have this time for each of them.
+        Seconds that each call may take, including retries; at most one day. None means no limit.
+        If points are sent in several calls, each call has this time.
     tls_ca : Path or str, optional
-        Use TLS, and trust servers with certificates of this authority.
+        Use TLS, and trust servers with certificates of the authority in this file.
     tls_client_cert, tls_client_key : Path or str, optional
-        What to show to the server; both, and beside `tls_ca`.
+        The client's certificate chain and its key, for mutual TLS. Both need `tls_ca`.
     token_file : Path or str, optional
         A file whose first token is sent with each call.
 
     Raises
     ------
     ConfigurationError
-        If an argument is of another type, the address names no host, the timeout is not above 0, or
-        a file needs another that is not given.
+        If an argument has a wrong type, the address is invalid, the timeout is not positive, or a
+        file is missing that another one requires.
     FileUnusable
-        If a file cannot be read, or does not hold what it should.
+        If a file cannot be read, or has invalid content.
     """
 
     def __init__(
@@ -92,19 +113,19 @@ class QuadrantClient:
         tls_client_key: Path | str | None = None,
         token_file: Path | str | None = None,
     ) -> None:
-        self.address = arguments.server_address(address)
-        self.timeout = arguments.seconds(timeout)
-        self._metadata = authorization(arguments.path("token_file", token_file))
+        self.address = check_server_address(address)
+        self.timeout = check_timeout(timeout)
+        self._metadata = read_authorization(check_path("token_file", token_file))
         self._secure = tls_ca is not None
         self._closed = False
-        self._channel: grpc.Channel = connect(
+        self._channel: grpc.Channel = open_channel(
             grpc,
             address,
-            tls_ca=arguments.path("tls_ca", tls_ca),
-            tls_client_cert=arguments.path("tls_client_cert", tls_client_cert),
-            tls_client_key=arguments.path("tls_client_key", tls_client_key),
+            tls_ca=check_path("tls_ca", tls_ca),
+            tls_client_cert=check_path("tls_client_cert", tls_client_cert),
+            tls_client_key=check_path("tls_client_key", tls_client_key),
         )
-        # Bytes both ways: what is packed from arrays, and read into arrays, needs no message.
+        # Bytes in both directions: requests are encoded from arrays, without a message.
         self._classify: Callable[..., bytes] = self._channel.unary_unary(f"/{SERVICE}/Classify")
         self._list_models = self._unary("ListModels", pb.ListModelsResponse)
         self._get_model = self._unary("GetModel", pb.GetModelResponse)
@@ -112,8 +133,8 @@ class QuadrantClient:
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     @classmethod
-    def of(cls, settings: ClientSettings) -> Self:
-        """Return a client of the server that the settings name."""
+    def from_settings(cls, settings: ClientSettings) -> Self:
+        """Return a client for the server in the settings."""
         return cls(
             settings.address,
             timeout=settings.timeout,
@@ -130,7 +151,7 @@ class QuadrantClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; what is still in flight ends as `Unreachable`."""
+        """Close the connection. Calls in flight raise `Unreachable`."""
         self._closed = True
         self._channel.close()
 
@@ -143,39 +164,57 @@ class QuadrantClient:
         alias: str = "",
         min_certainty: float = 0.0,
         all_certainties: bool = False,
-        points_a_call: int = POINTS_A_CALL,
+        points_a_call: int = POINTS_PER_CALL,
     ) -> Answers:
-        """Ask for the quadrants of points of shape (n_points, 2).
+        """Return the quadrants of points.
 
-        Many points are sent in several calls, of `points_a_call` at most, which one version
-        answers, whatever is published meanwhile; each has its own deadline. Points that are less
-        certain than `min_certainty` are answered "".
+        Parameters
+        ----------
+        points : array_like of shape (n_points, 2)
+        model : str, default=""
+            The model; "" for the server's default model.
+        version : int, optional
+            The version number, instead of an alias.
+        alias : str, default=""
+            The alias; "" for the server's default alias.
+        min_certainty : float, default=0
+            Points whose certainty is lower get the quadrant "".
+        all_certainties : bool, default=False
+            Whether to return the certainties of all four quadrants.
+        points_a_call : int, default=100_000
+            Maximum number of points per call. More points are sent in several calls, each with its
+            own timeout. The same version answers all calls, even if another one is published in
+            between.
+
+        Returns
+        -------
+        Answers
 
         Raises
         ------
         InvalidInput
-            If the array has another shape, what is in it is no finite number, or another argument
-            is not what it should be.
+            If the array has a wrong shape or a number that is not finite, or another argument is
+            invalid.
         NotFound, Unsupported, CorruptVersion
-            If the model asked for is not there, says no quadrants, or is damaged.
+            If the model does not exist, has other classes than the quadrants, or is damaged.
         Overloaded, NotReady, Unauthenticated
-            If the server is busy, has nothing loaded, or wants another token.
+            If the server is overloaded, has no version loaded, or does not accept the token.
         TooLarge
-            If a call has more bytes than the server reads: set a smaller `points_a_call`.
+            If a call has more bytes than the server accepts: set a smaller `points_a_call`.
         Unreachable
             If no server answers in time, or this client is closed.
         Refused
             If the server answers with another error.
         """
-        X = arguments.floats("points", points, "(n_points, 2)")
+        X = convert_to_floats("points", points, "(n_points, 2)")
         if X.ndim != 2 or X.shape[1] != 2:
-            raise arguments.invalid("points", f"expected the shape (n_points, 2), got {X.shape}")
-        points_a_call = arguments.whole(
+            raise invalid_input("points", f"expected the shape (n_points, 2), got {X.shape}")
+        points_a_call = check_integer(
             "points_a_call", points_a_call, range(1, 2**63), "a whole number from 1"
         )
-        min_certainty = arguments.share("min_certainty", min_certainty)
-        all_certainties = arguments.flag("all_certainties", all_certainties)
-        ref = arguments.reference(model, version, alias, name_field="model")
+        min_certainty = check_fraction("min_certainty", min_certainty)
+        all_certainties = check_flag("all_certainties", all_certainties)
+        ref = make_reference(model, version, alias)
         parts = []
         for start in range(0, max(len(X), 1), points_a_call):
             request = codec.encode_points(
@@ -187,43 +226,48 @@ class QuadrantClient:
             try:
                 part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
             except InvalidInput as error:
-                raise errors.of_the_whole(start, error) from error
+                raise renumber_rows(start, error) from error
             parts.append(part)
-            # The next part is answered by the version that answered the first.
+            # The version that answered the first call answers all.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)
-        return _joined(parts, all_certainties=all_certainties)
+        return _join_parts(parts, all_certainties=all_certainties)
 
-    def list_models(self, name: str = "") -> pb.ListModelsResponse:
-        """Return every model, or the one of this name: versions, aliases, what fails and why."""
-        request = pb.ListModelsRequest(name=arguments.text("name", name))
+    def list_models(self, model: str = "") -> pb.ListModelsResponse:
+        """Return all models, or this one: versions, aliases, and why a version does not load."""
+        request = pb.ListModelsRequest(name=check_text("model", model))
         return self._call(self._list_models, request)
 
     def get_model(
-        self, name: str = "", *, version: int | None = None, alias: str = ""
+        self, model: str = "", *, version: int | None = None, alias: str = ""
     ) -> pb.GetModelResponse:
-        """Return one version whole: every weight and bias, classes, metrics."""
-        request = pb.GetModelRequest(model=arguments.reference(name, version, alias))
+        """Return the complete description of one version: weights, biases, classes, metrics."""
+        request = pb.GetModelRequest(model=make_reference(model, version, alias))
         return self._call(self._get_model, request)
 
     def explain(
         self,
         features: Iterable[float],
         *,
-        name: str = "",
+        model: str = "",
         version: int | None = None,
         alias: str = "",
     ) -> pb.ExplainResponse:
-        """Return the way of one input through the network, term by term."""
-        x = arguments.floats("features", arguments.sequence("features", features), "(n_features,)")
+        """Return the trace of one input through the network, term by term."""
+        x = convert_to_floats("features", check_sequence("features", features), "(n_features,)")
         if x.ndim != 1:
-            raise arguments.invalid("features", f"expected the shape (n_features,), got {x.shape}")
+            raise invalid_input("features", f"expected the shape (n_features,), got {x.shape}")
         request = pb.ExplainRequest(
-            model=arguments.reference(name, version, alias), features=x.tolist()
+            model=make_reference(model, version, alias), features=x.tolist()
         )
         return self._call(self._explain, request)
 
     def health(self, service: str = "") -> str:
-        """Return the service's health: SERVING, NOT_SERVING or SERVICE_UNKNOWN.
+        """Return the health of a service: SERVING, NOT_SERVING or SERVICE_UNKNOWN.
+
+        Parameters
+        ----------
+        service : str, default=""
+            The full name of the service; "" for the server as a whole.
 
         Raises
         ------
@@ -232,13 +276,13 @@ class QuadrantClient:
         Unreachable
             If no server answers in time.
         """
-        request = health_pb2.HealthCheckRequest(service=arguments.text("service", service))
+        request = health_pb2.HealthCheckRequest(service=check_text("service", service))
         try:
             response = self._call(self._health.Check, request)
         except NotFound:
             return "SERVICE_UNKNOWN"
         except Refused as error:
-            # Of a server that is not ours.
+            # The answer of another server than Quadnet's.
             if error.code is grpc.StatusCode.NOT_FOUND:
                 return "SERVICE_UNKNOWN"
             raise
@@ -256,24 +300,24 @@ class QuadrantClient:
         try:
             return rpc(request, timeout=self.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            # What unary calls raise is the error and the finished call in one.
-            raise self._said(cast("grpc.Call", error)) from error
+            # The error of a unary call is also the finished call.
+            raise self._convert_error(cast("grpc.Call", error)) from error
         except ValueError as error:
-            # What gRPC says of a closed channel, whoever closed it in which thread.
+            # gRPC raises ValueError for a closed channel.
             if self._closed:
                 raise Unreachable(_CLOSED) from error
             raise
 
-    def _said(self, call: grpc.Call) -> QuadnetError:
-        """Return what the call ended with as an error that says it in words."""
+    def _convert_error(self, call: grpc.Call) -> QuadnetError:
+        """Return the Quadnet error for a failed call."""
         code, text = call.code(), call.details() or ""
         if code is grpc.StatusCode.CANCELLED and self._closed:
             return Unreachable(_CLOSED)
-        # Whoever noticed it first, this side or the other.
+        # On whichever side the deadline was noticed first.
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
             return Unreachable(f"The server at {self.address} gave no answer {within}.")
-        error = errors.error_of(call)
+        error = error_from_call(call)
         if error is not None:
             return error
         if code is grpc.StatusCode.UNAVAILABLE:
@@ -282,12 +326,12 @@ class QuadrantClient:
         return Refused(code, text)
 
 
-def _joined(parts: list[pb.ClassifyResponse], *, all_certainties: bool) -> Answers:
-    """Return the answers of all parts, in order."""
+def _join_parts(parts: list[pb.ClassifyResponse], *, all_certainties: bool) -> Answers:
+    """Return the answers of all calls, in order."""
     numbers = np.concatenate([np.array(part.quadrants, np.intp) for part in parts])
-    # What a later server may say that this client does not know is no answer either.
+    # A newer server may send numbers that this client does not know.
     numbers[numbers >= len(_NAMES)] = pb.QUADRANT_UNSPECIFIED
-    every = np.concatenate([np.array(part.all_certainties, np.float32) for part in parts])
+    certainties = np.concatenate([np.array(part.all_certainties, np.float32) for part in parts])
     version = parts[0].model
     return Answers(
         model=version.name,
@@ -295,5 +339,5 @@ def _joined(parts: list[pb.ClassifyResponse], *, all_certainties: bool) -> Answe
         digest=version.digest,
         quadrants=_NAMES[numbers],
         certainties=np.concatenate([np.array(part.certainties, np.float32) for part in parts]),
-        all_certainties=every.reshape(-1, 4) if all_certainties else None,
+        all_certainties=certainties.reshape(-1, 4) if all_certainties else None,
     )

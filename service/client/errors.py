@@ -27,7 +27,7 @@ class Refused(QuadnetError):
         super().__init__(message)
 
 
-def error_of(call: grpc.Call) -> QuadnetError | None:
+def error_from_call(call: grpc.Call) -> QuadnetError | None:
     """Return the error that the call's details tell of; None if it brought none that fit it."""
     try:
         status = rpc_status.from_call(call)
@@ -36,10 +36,10 @@ def error_of(call: grpc.Call) -> QuadnetError | None:
         return None
     if status is None:
         return None
-    return _raised_by(call.code(), call.details() or "", status.details)
+    return _error_from_details(call.code(), call.details() or "", status.details)
 
 
-def _raised_by(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
+def _error_from_details(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
     """Return the error of `quadnet.errors` that the server raised."""
     info = _detail(details, error_details_pb2.ErrorInfo)
     kind = errors.ERRORS_BY_REASON.get(info.reason) if info.domain == errors.DOMAIN else None
@@ -64,7 +64,7 @@ def _detail(details: Any, kind: type[M]) -> M:
     return found
 
 
-def of_the_whole(start: int, error: InvalidInput) -> InvalidInput:
+def renumber_rows(start: int, error: InvalidInput) -> InvalidInput:
     """Return the error of a part, which starts at this row, in the caller's terms."""
     violations = [
         Violation(

@@ -1,5 +1,5 @@
-"""The verbs of the service: settings in, an exit code out.
+"""The verbs of the service: each function takes settings and returns an exit code.
 
-Imports every other folder of the service; only the command line's table names it. Start at
-`serve`.
+Imports every other folder of the service; only the table of verbs in `quadnet.cli` refers to it.
+Start at `serve`.
 """

@@ -1,4 +1,4 @@
-"""The verb that loads a running server: how many calls it answers, and how long each takes."""
+"""The verb `bench`, which measures the calls per second and the latency of a running server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc.aio
 import numpy as np
 
 from service.client import QuadrantClient
-from service.client.channel import authorization, connect
+from service.client.channel import open_channel, read_authorization
 from service.quadrant_v1 import codec
 from service.settings import BenchSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
@@ -22,15 +22,23 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 _PERCENTILES = (50, 90, 99, 99.9)
 
 _BUSY = 0.9
-"""The share of a core from which on a client measures itself."""
+"""Above this share of a core, the client and not the server limits the result."""
 
 
 @dataclass
-class Load:
-    """What became of a process's calls.
+class LoadResult:
+    """The result of one client process.
 
-    `milliseconds` has the time of each call that was answered; `busy` is the share of a core that
-    the process took.
+    Attributes
+    ----------
+    milliseconds : list of float
+        The latency of each answered call.
+    statuses : Counter
+        The number of calls by status.
+    seconds : float
+        The duration of the measurement.
+    busy : float
+        The share of a core that the process used.
     """
 
     milliseconds: list[float] = field(default_factory=list)
@@ -40,35 +48,35 @@ class Load:
 
 
 def bench(settings: BenchSettings) -> int:
-    """Load the server, and print what came of it."""
-    with QuadrantClient.of(settings) as client:
+    """Load the server, and print the result."""
+    with QuadrantClient.from_settings(settings) as client:
         answers = client.classify(np.zeros((1, 2)), model=settings.model or "")
     if settings.processes == 1:
-        loads = [_load(settings)]
+        loads = [_run_load_process(settings)]
     else:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(settings.processes, mp_context=spawn) as pool:
-            loads = list(pool.map(_load, [settings] * settings.processes))
-    print(_table(settings, loads, f"{answers.model} version {answers.version}"))
+            loads = list(pool.map(_run_load_process, [settings] * settings.processes))
+    print(_format_results(settings, loads, f"{answers.model} version {answers.version}"))
     return 0 if any(load.milliseconds for load in loads) else 1
 
 
-def _load(settings: BenchSettings) -> Load:
-    return asyncio.run(_run(settings))
+def _run_load_process(settings: BenchSettings) -> LoadResult:
+    return asyncio.run(_run_load(settings))
 
 
-async def _run(settings: BenchSettings) -> Load:
-    """Keep so many calls in flight for so long."""
+async def _run_load(settings: BenchSettings) -> LoadResult:
+    """Keep `settings.in_flight` calls in flight for `settings.seconds`, after the warm-up."""
     X = np.random.default_rng(0).uniform(-1, 1, (settings.points, 2))
     ref = pb.ModelRef(name=settings.model or "")
     request = codec.encode_points(ref, X, min_certainty=0.0, all_certainties=False)
-    metadata = authorization(settings.token_file)
-    load = Load()
+    metadata = read_authorization(settings.token_file)
+    load = LoadResult()
     channels = [
-        connect(
+        open_channel(
             grpc.aio,
             settings.address,
-            # Else channels to one address are one connection.
+            # Otherwise channels to one address share one connection.
             ("grpc.use_local_subchannel_pool", 1),
             tls_ca=settings.tls_ca,
             tls_client_cert=settings.tls_client_cert,
@@ -79,25 +87,25 @@ async def _run(settings: BenchSettings) -> Load:
     started = time.perf_counter() + settings.warm_up
     until = started + settings.seconds
 
-    async def call_again_and_again(channel: grpc.aio.Channel) -> None:
+    async def call_repeatedly(channel: grpc.aio.Channel) -> None:
         classify: Callable[..., Awaitable[bytes]] = channel.unary_unary(
             f"/{codec.SERVICE}/Classify"
         )
-        while (begun := time.perf_counter()) < until:
+        while (call_started := time.perf_counter()) < until:
             try:
                 await classify(request, timeout=settings.timeout, metadata=metadata)
                 status = "OK"
             except grpc.aio.AioRpcError as error:
                 status = error.code().name
             ended = time.perf_counter()
-            if begun < started:
+            if call_started < started:
                 continue
             load.statuses[status] += 1
             if status == "OK":
-                load.milliseconds.append((ended - begun) * 1e3)
+                load.milliseconds.append((ended - call_started) * 1e3)
 
     callers = [
-        asyncio.create_task(call_again_and_again(channels[i % len(channels)]))
+        asyncio.create_task(call_repeatedly(channels[i % len(channels)]))
         for i in range(settings.in_flight)
     ]
     await asyncio.sleep(settings.warm_up)
@@ -110,14 +118,14 @@ async def _run(settings: BenchSettings) -> Load:
     return load
 
 
-def _table(settings: BenchSettings, loads: list[Load], asked: str) -> str:
+def _format_results(settings: BenchSettings, loads: list[LoadResult], target: str) -> str:
     milliseconds = np.array([each for load in loads for each in load.milliseconds])
     seconds = max(load.seconds for load in loads)
     calls = len(milliseconds) / seconds
-    how_long = f"{seconds:.1f} s after {settings.warm_up:g} s of warm-up"
+    duration = f"{seconds:.1f} s after {settings.warm_up:g} s of warm-up"
     each = f"{settings.connections} connections and {settings.in_flight} calls in flight"
     lines = [
-        f"{asked}: {settings.points:,} points a call, {how_long}.",
+        f"{target}: {settings.points:,} points per call, {duration}.",
         f"Processes: {settings.processes}, each with {each}.",
         "",
         f"{'calls/s':>10} {'points/s':>12}"
@@ -125,16 +133,16 @@ def _table(settings: BenchSettings, loads: list[Load], asked: str) -> str:
         + f" {'max ms':>9}",
     ]
     if len(milliseconds):
-        shown = [*np.percentile(milliseconds, _PERCENTILES), milliseconds.max()]
+        latencies = [*np.percentile(milliseconds, _PERCENTILES), milliseconds.max()]
         lines.append(
             f"{calls:>10,.0f} {calls * settings.points:>12,.0f}"
-            + "".join(f" {each:>9.2f}" for each in shown)
+            + "".join(f" {each:>9.2f}" for each in latencies)
         )
     lines.append("")
     for status, n in sorted(sum((load.statuses for load in loads), Counter()).items()):
         lines.append(f"{n:>10,} {status}")
     busiest = max(load.busy for load in loads)
-    lines.append(f"{busiest:>10.0%} of a core was taken by the client's busiest process.")
+    lines.append(f"{busiest:>10.0%} of a core used by the busiest client process.")
     if busiest > _BUSY:
-        lines.append("The client is the limit, not the server: try more --processes.")
+        lines.append("The client limits the result, not the server: try more --processes.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The verbs that call a server: settings in, answers on standard output, an exit code out."""
+"""The verbs `classify` and `health`, which call a server and print its answers."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -13,14 +13,14 @@ from service.settings import ClassifySettings, HealthSettings
 def classify(settings: ClassifySettings) -> int:
     """Print the quadrant and the certainty of each point."""
     if settings.file is not None:
-        batches = _batches(read_points(settings.file), settings.points_a_call)
+        batches = _split_into_batches(read_points(settings.file), settings.points_a_call)
     else:
         pairs = zip(settings.points[::2], settings.points[1::2], strict=True)
-        # In one, so that a fault is named by its place among all.
+        # In one batch, so that an error names the row among all points.
         batches = iter([list(pairs)])
     model, version = settings.model or "", settings.version
     heading = f"{'x':>12} {'y':>12}  quadrant  certainty"
-    with QuadrantClient.of(settings) as client:
+    with QuadrantClient.from_settings(settings) as client:
         for batch in batches:
             answers = client.classify(
                 np.reshape(batch, (-1, 2)),
@@ -31,7 +31,7 @@ def classify(settings: ClassifySettings) -> int:
             if heading:
                 print(f"{heading}  by {answers.model} version {answers.version}")
                 heading = ""
-            # The version that answered the first points answers all.
+            # The version that answered the first batch answers all.
             model, version = answers.model, answers.version
             for (x, y), name, certainty in zip(
                 batch, answers.quadrants, answers.certainties, strict=True
@@ -42,15 +42,17 @@ def classify(settings: ClassifySettings) -> int:
 
 def health(settings: HealthSettings) -> int:
     """Print the health of each service; return 1 unless all are SERVING."""
-    with QuadrantClient.of(settings) as client:
+    with QuadrantClient.from_settings(settings) as client:
         statuses = {name: client.health(name) for name in settings.services}
     for name, status in statuses.items():
         print(f"{name or '(server)'}: {status}")
     return 0 if set(statuses.values()) == {"SERVING"} else 1
 
 
-def _batches(points: Iterator[tuple[float, float]], n: int) -> Iterator[list[tuple[float, float]]]:
-    """Yield the points, n at a time; one empty batch if there are none."""
+def _split_into_batches(
+    points: Iterator[tuple[float, float]], n: int
+) -> Iterator[list[tuple[float, float]]]:
+    """Yield batches of n points; one empty batch if there are no points."""
     batch = list(islice(points, n))
     yield batch
     while batch := list(islice(points, n)):

@@ -1,4 +1,4 @@
-"""The verb that serves: settings in, a server that runs until it is told to stop, an exit code."""
+"""The verbs `serve` and `up`, which run a server until a signal arrives."""
 
 import asyncio
 import os
@@ -15,7 +15,8 @@ from quadnet.extras import missing_extra, missing_packages
 from service.net import address
 from service.net.address import WILDCARD_HOSTS, join_address
 from service.net.tls import ServerTLSFiles
-from service.playground import page_process
+from service.playground.page_address import listen_for_page, page_url
+from service.playground.page_process import PageProcess
 from service.server.metrics_endpoint import expose_metrics
 from service.server.stop_signals import stop_signals
 from service.server.supervisor import Supervisor
@@ -27,18 +28,18 @@ _log = structlog.get_logger(__name__)
 
 
 Hints = Callable[[int], str]
-"""Returns what to announce with the server's address, given its port. It may take seconds."""
+"""Returns further lines of the announcement, given the server's port. It may take seconds."""
 
 
 def serve_with_page(settings: UpSettings) -> int:
-    """Serve until a signal, with the page if its extra is installed, and print what to do next."""
+    """Serve until a signal arrives, with the page if its extra is installed, and print hints."""
     with ExitStack() as held:
         page, where = None, ""
         wanted = not settings.no_page and settings.tls_cert is None
         if wanted and not missing_packages("playground"):
-            # Listened on before anything is started: a port that is taken ends the command.
-            listener = held.enter_context(page_process.listening(settings))
-            page, where = page_process.PageProcess(listener), page_process.url(settings, listener)
+            # Listens before anything is started, so that a taken port ends the command.
+            listener = held.enter_context(listen_for_page(settings))
+            page, where = PageProcess(listener), page_url(settings, listener)
             held.callback(page.stop)
 
         def hints(port: int) -> str:
@@ -48,14 +49,14 @@ def serve_with_page(settings: UpSettings) -> int:
 
 
 def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
-    """Serve until a signal."""
-    # Until the server, or the supervisor, has its own way of stopping there is nothing to drain.
+    """Serve until a signal arrives."""
+    # Until the server or the supervisor installs its own handler, there is nothing to drain.
     for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
     configure_logging(settings.log_level)
     files = ServerTLSFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     if files is not None:
-        # Before anything is started: what is wrong with the files is better said once.
+        # Before anything is started, so that invalid files are reported once.
         files.read()
     supervisor = Supervisor(settings) if settings.workers > 1 else None
     metrics_port = None
@@ -72,13 +73,13 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
         print("Ctrl-C stops it.", flush=True)
 
     def started(state: str, port: int) -> None:
-        # On a thread: the event loop must not wait for what `hints` waits for.
+        # On a thread, because `hints` may wait and the event loop must not.
         threading.Thread(target=announce, args=(state, port), daemon=True).start()
         if files is None and not address.is_loopback(settings.host):
             _log.warning(
-                "no TLS: others on the network can read and change what is sent",
+                "no TLS: others on the network can read and change all data",
                 host=settings.host,
-                advice="give --tls-cert and --tls-key, or listen on 127.0.0.1",
+                advice="set --tls-cert and --tls-key, or listen on 127.0.0.1",
             )
 
     if supervisor is None:
@@ -89,35 +90,33 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     return 0
 
 
-def _page_line(
-    settings: UpSettings, page: page_process.PageProcess | None, where: str, port: int
-) -> str:
-    """Start the page; return the line that announces it, if there is something to say."""
+def _page_line(settings: UpSettings, page: PageProcess | None, where: str, port: int) -> str:
+    """Start the page; return a line about it, or "" if the page is not wanted."""
     if page is not None:
-        shown = PlaygroundSettings(
+        page_settings = PlaygroundSettings(
             host=_callable_host(settings),
             port=port,
             token_file=settings.token_file,
             log_level=settings.log_level,
             **settings.model_dump(include=set(PageSettings.model_fields)),
         )
-        answers = page.start(shown)
+        answers = page.start(page_settings)
         return f"The page: {where}\n" if answers else "The page did not start; see the log.\n"
     if settings.no_page:
         return ""
     if settings.tls_cert is not None:
-        # It would need to know which certificate authority to trust.
+        # The page would need to know which certificate authority to trust.
         return "The page, over TLS: quadnet playground --tls-ca FILE\n"
     return f"{missing_extra('The page', 'playground')}\n"
 
 
 def _callable_host(settings: ServeSettings) -> str:
-    # Listening on every address is no address to call.
+    # A client cannot call a wildcard address.
     return DEFAULT_HOST if settings.host in WILDCARD_HOSTS else settings.host
 
 
 def _hints(settings: ServeSettings, port: int) -> str:
-    # uv tells its children where it is: then it is also what the next command starts with.
+    # uv sets this variable for its child processes: then the next command uses uv as well.
     quadnet = "uv run quadnet" if os.environ.get("UV") else "quadnet"
     host = _callable_host(settings)
     options = "" if host == DEFAULT_HOST else f" --host {host}"

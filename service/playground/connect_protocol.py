@@ -1,7 +1,7 @@
-"""The Connect protocol, as far as the page speaks it: JSON both ways, errors, and streams.
+"""The part of the Connect protocol that the page uses: JSON messages, errors and streams.
 
-Unary calls are JSON over POST. A stream is a row of envelopes: a byte of flags, four of length,
-the message in JSON; the last one says how it ended.
+Unary calls are JSON over POST. A stream is a sequence of envelopes: one byte of flags, four bytes
+of length, and the message in JSON. The last envelope has the end of the stream or an error.
 Source: the Connect protocol reference, "Unary-Response" and "Streaming-RPC".
 """
 
@@ -47,8 +47,8 @@ _HTTP = {
 
 
 @dataclass
-class Failure(Exception):
-    """What a caller is told: one of Connect's codes, a sentence, and details if there are any."""
+class ConnectError(Exception):
+    """An error for the caller: one of Connect's codes, a message, and details if there are any."""
 
     code: str
     message: str
@@ -57,11 +57,11 @@ class Failure(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status: its own, or else that of the code."""
+        """The HTTP status: `http`, or the status of the code if that is None."""
         return self.http or _HTTP.get(self.code, 500)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the error as Connect writes it."""
+        """Return the error in Connect's JSON form."""
         return {"code": self.code, "message": self.message, "details": self.details}
 
     def encoded(self) -> bytes:
@@ -72,23 +72,23 @@ class Failure(Exception):
         return json.dumps(self.as_json()).encode("ascii")
 
 
-def failure_of(error: grpc.aio.AioRpcError, address: str) -> Failure:
-    """Return what a call ended with."""
+def convert_grpc_error(error: grpc.aio.AioRpcError, address: str) -> ConnectError:
+    """Return the Connect error for a failed gRPC call."""
     code = "canceled" if error.code() is grpc.StatusCode.CANCELLED else error.code().name.lower()
-    packed = entries(error.trailing_metadata()).get("grpc-status-details-bin")
+    packed = metadata_by_key(error.trailing_metadata()).get("grpc-status-details-bin")
     if packed is None:
-        # gRPC's own words, which name addresses and calls of its core.
+        # An error of gRPC itself, whose text names addresses and functions of its core.
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            return Failure(code, f"No Quadnet server answers at {address}.")
+            return ConnectError(code, f"No Quadnet server answers at {address}.")
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Failure(code, f"The server at {address} gave no answer in time.")
-        return Failure(code, error.details() or "The server gave no reason.")
+            return ConnectError(code, f"The server at {address} gave no answer in time.")
+        return ConnectError(code, error.details() or "The server gave no reason.")
     try:
         status = status_pb2.Status.FromString(
             packed if isinstance(packed, bytes) else packed.encode("latin-1")
         )
     except (DecodeError, UnicodeEncodeError):
-        return Failure(code, error.details() or "The server gave no reason.")
+        return ConnectError(code, error.details() or "The server gave no reason.")
     details = [
         {
             "type": detail.type_url.rpartition("/")[2],
@@ -96,65 +96,72 @@ def failure_of(error: grpc.aio.AioRpcError, address: str) -> Failure:
         }
         for detail in status.details
     ]
-    return Failure(code, status.message, details)
+    return ConnectError(code, status.message, details)
 
 
-def entries(metadata: Any) -> dict[str, Any]:
-    """Return gRPC metadata by key."""
-    # By way of a tuple: the older ones of grpcio look like a mapping to dict, and are none.
+def metadata_by_key(metadata: Any) -> dict[str, Any]:
+    """Return gRPC metadata as a dict."""
+    # Through a tuple: older metadata classes of grpcio look like a mapping, but are not.
     return dict(tuple(metadata or ()))
 
 
-def decode(content: bytes, request: Message) -> bytes:
-    """Return the message that the JSON spells, as bytes; `request` is an empty one of its kind.
+def decode_request(content: bytes, request: Message) -> bytes:
+    """Return the bytes of a message in JSON.
+
+    Parameters
+    ----------
+    content : bytes
+        The JSON.
+    request : Message
+        An empty message of the expected type.
 
     Raises
     ------
-    Failure
-        If it is no JSON, or not of that message.
+    ConnectError
+        If the content is not JSON, or does not match the message type.
     """
     name = request.DESCRIPTOR.full_name
-    values = _object(content, name)
+    values = _parse_object(content, name)
     for each in request.DESCRIPTOR.fields:
         column = getattr(request, each.name)
-        # A map's cells are thousands of numbers, which the library would look at one by one.
+        # The cells of a map are thousands of numbers, which `ParseDict` would parse one by one.
         if hasattr(column, "extend") and each.cpp_type in _NUMBERS:
-            column.extend(_numbers(values, each.name))
+            column.extend(_take_finite_numbers(values, each.name))
     try:
         json_format.ParseDict(values, request)
     except (json_format.ParseError, OverflowError) as error:
-        # Its first line names the field and what came.
+        # The first line names the field and the value.
         reason = str(error).partition("\n")[0][:200]
-        raise Failure("invalid_argument", f"expected a {name} in JSON; {reason}") from error
+        raise ConnectError("invalid_argument", f"expected a {name} in JSON; {reason}") from error
     return request.SerializeToString()
 
 
-def _object(content: bytes, name: str) -> dict[str, Any]:
+def _parse_object(content: bytes, name: str) -> dict[str, Any]:
     try:
-        # Strictly UTF-8: json.loads would also let bytes through that spell half a surrogate pair.
+        # Strict UTF-8: json.loads would also accept bytes of half a surrogate pair.
         found = json.loads(content.decode())
         if _SURROGATE.search(content):
             json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        # The protobuf library raises SystemError for it, as a field's name.
-        raise Failure(
+        # As the name of a field, it makes the protobuf library raise SystemError.
+        raise ConnectError(
             "invalid_argument",
             f"expected a {name} in JSON, got text with half of a surrogate pair",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise Failure(
+        raise ConnectError(
             "invalid_argument", f"expected a {name} in JSON, got what is no JSON"
         ) from error
     if not isinstance(found, dict):
-        raise Failure(
+        raise ConnectError(
             "invalid_argument",
             f"expected a {name} in JSON, an object, got {type(found).__name__}",
         )
     return found
 
 
-def encode(response: Message) -> bytes:
-    """Return the message in JSON, zeros and empty lists included."""
+def encode_response(response: Message) -> bytes:
+    """Return the message in JSON, with zeros and empty lists."""
     columns: dict[str, list[Any]] = {}
     for each, value in response.ListFields():
         if not hasattr(value, "extend"):
@@ -163,15 +170,15 @@ def encode(response: Message) -> bytes:
             columns[each.json_name] = list(value)
             response.ClearField(each.name)
         elif each.enum_type is not None:
-            names = {known.number: known.name for known in each.enum_type.values}
+            names = {value.number: value.name for value in each.enum_type.values}
             columns[each.json_name] = [names.get(number, number) for number in value]
             response.ClearField(each.name)
     values = json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
     return json.dumps(values | columns, separators=(",", ":")).encode()
 
 
-def _numbers(values: dict[str, Any], name: str) -> list[float]:
-    """Take out a list of finite numbers, which needs no closer look; leave anything else."""
+def _take_finite_numbers(values: dict[str, Any], name: str) -> list[float]:
+    """Remove and return a list of finite numbers; return [] and leave any other value there."""
     given = values.get(name)
     if not isinstance(given, list) or not set(map(type, given)) <= {int, float}:
         return []
@@ -182,30 +189,30 @@ def _numbers(values: dict[str, Any], name: str) -> list[float]:
     return values.pop(name) if finite else []
 
 
-def envelope(content: bytes) -> bytes:
-    """Return one message of a stream."""
+def encode_envelope(content: bytes) -> bytes:
+    """Return the envelope of one message of a stream."""
     return _HEADER.pack(0, len(content)) + content
 
 
-def end(failure: Failure | None = None) -> bytes:
-    """Return what ends a stream: well, or with a failure."""
-    content = json.dumps({} if failure is None else {"error": failure.as_json()}).encode()
+def encode_end(error: ConnectError | None = None) -> bytes:
+    """Return the last envelope of a stream, with an error or without one."""
+    content = json.dumps({} if error is None else {"error": error.as_json()}).encode()
     return _HEADER.pack(_END, len(content)) + content
 
 
-def opened(content: bytes) -> bytes:
-    """Return the one message that a stream's request holds.
+def decode_envelope(content: bytes) -> bytes:
+    """Return the message in the request of a stream, which is one envelope.
 
     Raises
     ------
-    Failure
-        If it is not one envelope.
+    ConnectError
+        If the request is not exactly one envelope.
     """
     if len(content) >= _HEADER.size:
         flags, length = _HEADER.unpack_from(content)
         if flags == 0 and length == len(content) - _HEADER.size:
             return content[_HEADER.size :]
-    raise Failure(
+    raise ConnectError(
         "invalid_argument",
         "expected one envelope, of a zero byte, four of length and a message; "
         f"got {len(content)} bytes",

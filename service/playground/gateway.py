@@ -1,7 +1,7 @@
-"""The gateway: JSON from the browser, gRPC to the servers, the page's files. It knows no model.
+"""The gateway: serves the page's files, and forwards JSON calls of the browser as gRPC.
 
-What can be called is a list, each entry read from the .proto's descriptor: there is no second
-schema.
+It knows no model. It forwards only listed methods, and reads their message types from the
+descriptor of the .proto, so there is no second schema.
 """
 
 from collections.abc import AsyncIterator
@@ -19,15 +19,24 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service.playground import connect_protocol, sandbox_request, sandbox_server
-from service.playground.connect_protocol import Failure
-from service.playground.host_check import Fence, refusal
+from service.playground.connect_protocol import (
+    ConnectError,
+    convert_grpc_error,
+    decode_envelope,
+    decode_request,
+    encode_end,
+    encode_envelope,
+    encode_response,
+    metadata_by_key,
+)
+from service.playground.host_check import HostCheck, make_error_response
 from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import REQUEST_ID
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 STATIC = Path(__file__).parent / "static"
 
-# Told here, because what the system says of .js may be text/plain, and then nothing runs.
+# Set here, because the system's table may map .js to text/plain, and then browsers run no script.
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -51,30 +60,30 @@ MAX_BODY_BYTES = 4 * 2**20
 
 _SECONDS = 10.0
 _TIMEOUT = "connect-timeout-ms"
-_PASSED_ON = ("Classify", "ListModels", "GetModel", "Explain")
+_FORWARDED_METHODS = ("Classify", "ListModels", "GetModel", "Explain")
 
 
 @dataclass(frozen=True)
-class Target:
-    """A gRPC server to dial: its channel, its name in messages, and what it wants to see."""
+class GrpcTarget:
+    """A gRPC server: its channel, its address for messages, and the metadata for each call."""
 
-    channel: Any  # grpc.aio.Channel, whose calls types-grpcio cannot name
+    channel: Any  # grpc.aio.Channel, whose calls types-grpcio does not type
     address: str
     metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
-class Method:
-    """One method that may be called."""
+class GatewayMethod:
+    """One method that the browser may call."""
 
-    target: Target
+    target: GrpcTarget
     path: str
     request: type[Message]
     response: type[Message]
 
     @classmethod
-    def of(cls, target: Target, service: str, name: str) -> "Method":
-        """Return the method that the .proto describes."""
+    def from_descriptor(cls, target: GrpcTarget, service: str, name: str) -> "GatewayMethod":
+        """Return the method with the message types from the .proto."""
         services = pb.DESCRIPTOR.services_by_name
         described = services[service.rpartition(".")[2]].methods_by_name[name]
         return cls(
@@ -86,44 +95,54 @@ class Method:
 
 
 class Gateway:
-    """What the browser talks to.
+    """The HTTP application of the page.
 
     Parameters
     ----------
-    served : Target
-        The server that answers from published versions.
-    sandboxes : Target
-        The one that trains for the page.
+    served : GrpcTarget
+        The server of published versions.
+    sandboxes : GrpcTarget
+        The server of the sandboxes.
     allowed : frozenset of str
-        What the header Host may say.
+        The allowed values of the header Host.
+
+    Attributes
+    ----------
+    app : ASGI application
     """
 
-    def __init__(self, served: Target, sandboxes: Target, allowed: frozenset[str]) -> None:
-        unary = [Method.of(served, SERVICE, name) for name in _PASSED_ON]
-        unary.append(Method.of(sandboxes, sandbox_server.SERVICE, "Inspect"))
-        train = Method.of(sandboxes, sandbox_server.SERVICE, "Train")
-        routes = [
-            Route(method.path, _answering(_unary, method), methods=["POST"]) for method in unary
+    def __init__(self, served: GrpcTarget, sandboxes: GrpcTarget, allowed: frozenset[str]) -> None:
+        unary = [
+            GatewayMethod.from_descriptor(served, SERVICE, name) for name in _FORWARDED_METHODS
         ]
-        routes.append(Route(train.path, _answering(_stream, train), methods=["POST"]))
-        routes += [Route("/", _file, methods=["GET"]), Route("/{name}", _file, methods=["GET"])]
+        unary.append(GatewayMethod.from_descriptor(sandboxes, sandbox_server.SERVICE, "Inspect"))
+        train = GatewayMethod.from_descriptor(sandboxes, sandbox_server.SERVICE, "Train")
+        routes = [
+            Route(method.path, _make_endpoint(_answer_unary, method), methods=["POST"])
+            for method in unary
+        ]
+        routes.append(Route(train.path, _make_endpoint(_answer_stream, train), methods=["POST"]))
+        routes += [
+            Route("/", _serve_file, methods=["GET"]),
+            Route("/{name}", _serve_file, methods=["GET"]),
+        ]
         app = Starlette(
             routes=routes,
             exception_handlers={
-                404: _no_such,
-                405: _wrong_method,
-                ClientDisconnect: _abandoned,
-                Failure: _failed,
-                Exception: _unexpected,
+                404: _answer_not_found,
+                405: _answer_wrong_method,
+                ClientDisconnect: _answer_disconnected,
+                ConnectError: _answer_error,
+                Exception: _answer_unexpected_error,
             },
         )
-        # A redirect to the path without its last slash would be a second name of each file.
+        # A redirect to the path without its last slash would give each file a second name.
         app.router.redirect_slashes = False
-        # Around Starlette, not among its middlewares: its own error handler stands before them.
-        self.app = Fence(app, allowed)
+        # Around Starlette, not as one of its middlewares: its error handler runs before those.
+        self.app = HostCheck(app, allowed)
 
 
-def _answering(respond: Any, method: Method) -> Any:
+def _make_endpoint(respond: Any, method: GatewayMethod) -> Any:
     async def endpoint(request: Request) -> Response:
         response: Response = await respond(request, method)
         return response
@@ -131,32 +150,24 @@ def _answering(respond: Any, method: Method) -> Any:
     return endpoint
 
 
-async def _unary(request: Request, method: Method) -> Response:
-    content = connect_protocol.decode(
-        await _body(request, connect_protocol.UNARY), method.request()
-    )
-    options = _options(request, method.target)
+async def _answer_unary(request: Request, method: GatewayMethod) -> Response:
+    content = decode_request(await _read_body(request, connect_protocol.UNARY), method.request())
+    options = _read_call_options(request, method.target)
     call = method.target.channel.unary_unary(method.path)(
         content, timeout=options.timeout, metadata=options.metadata
     )
     try:
         answer = method.response.FromString(await call)
     except grpc.aio.AioRpcError as error:
-        raise connect_protocol.failure_of(error, method.target.address) from error
-    headers = {
-        REQUEST_ID: str(
-            connect_protocol.entries(await call.trailing_metadata()).get(REQUEST_ID, "")
-        )
-    }
-    return Response(
-        connect_protocol.encode(answer), media_type=connect_protocol.UNARY, headers=headers
-    )
+        raise convert_grpc_error(error, method.target.address) from error
+    headers = {REQUEST_ID: str(metadata_by_key(await call.trailing_metadata()).get(REQUEST_ID, ""))}
+    return Response(encode_response(answer), media_type=connect_protocol.UNARY, headers=headers)
 
 
-async def _stream(request: Request, method: Method) -> Response:
-    content = connect_protocol.opened(await _body(request, connect_protocol.STREAM))
-    message = connect_protocol.decode(content, method.request())
-    options = _options(request, method.target, seconds=None)
+async def _answer_stream(request: Request, method: GatewayMethod) -> Response:
+    content = decode_envelope(await _read_body(request, connect_protocol.STREAM))
+    message = decode_request(content, method.request())
+    options = _read_call_options(request, method.target, seconds=None)
 
     async def envelopes() -> AsyncIterator[bytes]:
         call = method.target.channel.unary_stream(method.path)(
@@ -164,50 +175,50 @@ async def _stream(request: Request, method: Method) -> Response:
         )
         try:
             async for update in call:
-                yield connect_protocol.envelope(
-                    connect_protocol.encode(method.response.FromString(update))
-                )
-            yield connect_protocol.end()
+                yield encode_envelope(encode_response(method.response.FromString(update)))
+            yield encode_end()
         except grpc.aio.AioRpcError as error:
-            yield connect_protocol.end(connect_protocol.failure_of(error, method.target.address))
+            yield encode_end(convert_grpc_error(error, method.target.address))
         finally:
-            # The browser has gone away: then so shall the run.
+            # The browser has closed the connection, so the run must end.
             call.cancel()
 
     return StreamingResponse(envelopes(), media_type=connect_protocol.STREAM)
 
 
 @dataclass(frozen=True)
-class _Options:
+class _CallOptions:
     timeout: float | None
     metadata: tuple[tuple[str, str], ...]
 
 
-def _options(request: Request, target: Target, *, seconds: float | None = _SECONDS) -> _Options:
+def _read_call_options(
+    request: Request, target: GrpcTarget, *, seconds: float | None = _SECONDS
+) -> _CallOptions:
     given = request.headers.get(_TIMEOUT)
     if given is not None:
         if not (given.isascii() and given.isdigit() and len(given) <= 10):
-            raise Failure(
+            raise ConnectError(
                 "invalid_argument",
                 f"{_TIMEOUT}: expected milliseconds, at most ten digits, got {given[:40]!r}",
             )
         seconds = int(given) / 1000
         if not seconds:
-            # To grpcio a time of 0 is none at all.
-            raise Failure("deadline_exceeded", f"{_TIMEOUT}: no time is left to answer in")
+            # grpcio treats a timeout of 0 as no timeout.
+            raise ConnectError("deadline_exceeded", f"{_TIMEOUT}: no time is left to answer in")
     request_id = request.headers.get(REQUEST_ID, "")
-    # Others are not passed on: the server replaces what it would not log, and gRPC refuses a call
-    # whose metadata is too large, in words of its core.
+    # Other ids are not forwarded: the server would replace them, and gRPC refuses a call with too
+    # large metadata with an error of its core.
     safe = 0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable()
     named = ((REQUEST_ID, request_id),) if safe else ()
-    return _Options(seconds, (*target.metadata, *named))
+    return _CallOptions(seconds, (*target.metadata, *named))
 
 
-async def _body(request: Request, media_type: str) -> bytes:
+async def _read_body(request: Request, media_type: str) -> bytes:
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
-        # Only with such a type does a browser ask first whether a foreign page may send it.
-        raise Failure(
+        # Only for these types does a browser send a preflight request before a foreign page's call.
+        raise ConnectError(
             "invalid_argument",
             f"expected the content type {media_type}, got {given[:80]!r}",
             http=415,
@@ -216,7 +227,7 @@ async def _body(request: Request, media_type: str) -> bytes:
     async for chunk in request.stream():
         content += chunk
         if len(content) > MAX_BODY_BYTES:
-            raise Failure(
+            raise ConnectError(
                 "resource_exhausted",
                 f"expected at most {MAX_BODY_BYTES:,} bytes a request, got more; send less at a "
                 "time, or ask the gRPC server itself",
@@ -225,39 +236,43 @@ async def _body(request: Request, media_type: str) -> bytes:
     return bytes(content)
 
 
-async def _file(request: Request) -> Response:
+async def _serve_file(request: Request) -> Response:
     # Looked up among the names that exist: no text from a request reaches the file system.
     name = request.path_params.get("name", "index.html")
     if name == "index.html":
         return Response(_PAGE, headers={"Content-Type": MEDIA_TYPES[".html"]})
     path = _FILES.get(name)
     if path is None:
-        return await _no_such(request, None)
+        return await _answer_not_found(request, None)
     return FileResponse(path, headers={"Content-Type": MEDIA_TYPES[path.suffix]})
 
 
-async def _no_such(request: Request, _: Any) -> Response:
-    return refusal(Failure("unimplemented", f"There is no {_path(request)} here.", http=404))
+async def _answer_not_found(request: Request, _: Any) -> Response:
+    return make_error_response(
+        ConnectError("unimplemented", f"There is no {_path(request)} here.", http=404)
+    )
 
 
-async def _wrong_method(request: Request, _: Any) -> Response:
+async def _answer_wrong_method(request: Request, _: Any) -> Response:
     text = f"{_path(request)} cannot be asked with {request.method[:10]}: calls are POST."
-    response = refusal(Failure("unimplemented", text, http=405))
+    response = make_error_response(ConnectError("unimplemented", text, http=405))
     response.headers["Allow"] = "POST"
     return response
 
 
-async def _abandoned(_request: Request, _: Any) -> Response:
-    """Return a response for the access log's sake: the browser has closed the connection."""
-    return refusal(Failure("canceled", "The browser closed the connection."))
+async def _answer_disconnected(_request: Request, _: Any) -> Response:
+    """Return a response for the access log only: the browser has closed the connection."""
+    return make_error_response(ConnectError("canceled", "The browser closed the connection."))
 
 
-async def _failed(_: Request, failure: Any) -> Response:
-    return refusal(failure)
+async def _answer_error(_: Request, failure: Any) -> Response:
+    return make_error_response(failure)
 
 
-async def _unexpected(_request: Request, _: Any) -> Response:
-    return refusal(Failure("internal", "The page's gateway failed. Its log says more."))
+async def _answer_unexpected_error(_request: Request, _: Any) -> Response:
+    return make_error_response(
+        ConnectError("internal", "The page's gateway failed. Its log says more.")
+    )
 
 
 def _path(request: Request) -> str:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.net.address import WILDCARD_HOSTS, join_address
 from service.playground import connect_protocol
-from service.playground.connect_protocol import Failure
+from service.playground.connect_protocol import ConnectError
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
@@ -27,21 +27,21 @@ SECURITY_HEADERS = {
 
 
 def allowed_hosts(host: str, port: int, others: Collection[str]) -> frozenset[str]:
-    """Return what the header Host may say: where the page is, on this machine, and the others."""
+    """Return the allowed values of the header Host: the page's own addresses, and `others`."""
     names = {"127.0.0.1", "localhost", "::1"}
     if host not in WILDCARD_HOSTS:
         names.add(host)
-    here = {join_address(name, port) for name in names}
-    return frozenset(name.lower() for name in (*here, *others))
+    own = {join_address(name, port) for name in names}
+    return frozenset(name.lower() for name in (*own, *others))
 
 
-def refusal(failure: Failure) -> Response:
-    """Return the response that reports the failure."""
-    return Response(failure.encoded(), failure.status, media_type=connect_protocol.UNARY)
+def make_error_response(error: ConnectError) -> Response:
+    """Return the response that reports the error."""
+    return Response(error.encoded(), error.status, media_type=connect_protocol.UNARY)
 
 
-class Fence:
-    """Middleware that checks Host and Origin before anything else looks at a request.
+class HostCheck:
+    """Middleware that checks Host and Origin before any other code handles a request.
 
     Both headers are compared as text with the allowed values. Nothing in them is parsed, so no
     value can make the check itself fail.
@@ -57,16 +57,16 @@ class Fence:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        failure = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
-        app = self._app if failure is None else refusal(failure)
+        error = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        app = self._app if error is None else make_error_response(error)
         await app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> Failure | None:
+    def _refusal(self, headers: Headers) -> ConnectError | None:
         # A header that is sent twice has two values, and each must be allowed.
         for host in headers.getlist("host") or [""]:
             if host.lower() not in self._hosts:
                 known = ", ".join(sorted(self._hosts))
-                return Failure(
+                return ConnectError(
                     "permission_denied",
                     f"expected the header Host to be one of {known}, got {host[:80]!r}. "
                     "The setting allow_host of the page allows another name.",
@@ -74,7 +74,7 @@ class Fence:
                 )
         for origin in headers.getlist("origin"):
             if origin.lower() not in self._origins:
-                return Failure(
+                return ConnectError(
                     "permission_denied",
                     f"expected a request from the page itself, got one from {origin[:80]!r}.",
                 )

@@ -1,4 +1,4 @@
-"""The page's process: the sandboxes' gRPC server and the gateway on one event loop."""
+"""The process of the page: the gRPC server of the sandboxes and the gateway on one event loop."""
 
 import asyncio
 import os
@@ -13,13 +13,13 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from quadnet.cli.settings import DEFAULT_HOST
-from service.client.channel import authorization, connect
+from service.client.channel import open_channel, read_authorization
 from service.net import address
 from service.net.address import join_address
-from service.playground import page_process
-from service.playground.gateway import Gateway, Target
+from service.playground.gateway import Gateway, GrpcTarget
 from service.playground.host_check import SECURITY_HEADERS, allowed_hosts
-from service.playground.sandbox_server import MAX_MESSAGE_BYTES, PlaygroundServer
+from service.playground.page_address import page_url
+from service.playground.sandbox_server import MAX_MESSAGE_BYTES, SandboxServer
 from service.server.process_settings import receive_settings
 from service.server.stop_signals import stop_signals
 from service.settings import PlaygroundSettings
@@ -28,8 +28,8 @@ from service.telemetry.logs import configure_logging
 
 _log = structlog.get_logger(__name__)
 
-_DIALLING = (
-    # The page says within seconds that the server is gone, and asks again by itself.
+_CHANNEL_OPTIONS = (
+    # The page itself retries, and reports within seconds that the server is gone.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 500),
@@ -37,29 +37,29 @@ _DIALLING = (
 )
 
 
-class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to us: there is one way to stop. Calls `on_start` once it answers."""
+class _PageServer(uvicorn.Server):
+    """Uvicorn without its signal handlers. Calls `on_start` once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Start to accept requests."""
         await super().startup(sockets=sockets)
         self._on_start()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Install no signal handlers."""
         yield
 
 
 class _Http(H11Protocol):
-    """Adds the configured headers to the answer to a request that is not HTTP."""
+    """Adds the configured headers to the response to a request that is not valid HTTP."""
 
     def send_400_response(self, msg: str) -> None:
-        """Answer with status 400 and close the connection."""
+        """Send status 400 and close the connection."""
         lines = [
             *self.server_state.default_headers,
             (b"content-type", b"text/plain; charset=utf-8"),
@@ -71,38 +71,40 @@ class _Http(H11Protocol):
         self.transport.close()
 
 
-def run(settings: PlaygroundSettings, listener: socket.socket) -> int:
-    """Show the page until SIGTERM or SIGINT."""
+def run_page(settings: PlaygroundSettings, listener: socket.socket) -> int:
+    """Serve the page until a signal arrives; return the exit code."""
     configure_logging(settings.log_level)
-    asyncio.run(_serve(settings, listener))
+    asyncio.run(_serve_page(settings, listener))
     print("Stopped.", flush=True)
     return 0
 
 
-async def _serve(
-    settings: PlaygroundSettings, listener: socket.socket, *, beside_server: bool = False
+async def _serve_page(
+    settings: PlaygroundSettings, listener: socket.socket, *, started_by_server: bool = False
 ) -> None:
-    playground = PlaygroundServer(max_runs=settings.max_runs, max_seconds=settings.run_seconds)
-    served = connect(
+    sandbox_server = SandboxServer(max_runs=settings.max_runs, max_seconds=settings.run_seconds)
+    served = open_channel(
         grpc.aio,
         settings.address,
-        *_DIALLING,
+        *_CHANNEL_OPTIONS,
         tls_ca=settings.tls_ca,
         tls_client_cert=settings.tls_client_cert,
         tls_client_key=settings.tls_client_key,
     )
-    where = join_address(DEFAULT_HOST, playground.port)
-    sandboxes = connect(grpc.aio, where, ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
+    where = join_address(DEFAULT_HOST, sandbox_server.port)
+    sandboxes = open_channel(
+        grpc.aio, where, ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)
+    )
     allowed = allowed_hosts(settings.page_host, listener.getsockname()[1], settings.allow_host)
     gateway = Gateway(
-        Target(served, settings.address, authorization(settings.token_file)),
-        Target(sandboxes, where),
+        GrpcTarget(served, settings.address, read_authorization(settings.token_file)),
+        GrpcTarget(sandboxes, where),
         allowed,
     )
     config = uvicorn.Config(
         gateway.app,
         http=_Http,
-        # Here, not in a middleware: what the HTTP server itself answers has them, too.
+        # Not in a middleware, so that responses of the HTTP server itself have them too.
         headers=list(SECURITY_HEADERS.items()),
         log_config=None,
         access_log=False,
@@ -114,15 +116,15 @@ async def _serve(
     )
 
     def announce() -> None:
-        if beside_server:
-            # To the process that has started this one, which waits for it.
-            print("The page answers.", flush=True)
+        if started_by_server:
+            # For the process that started this one and waits for a line.
+            print("The page responds.", flush=True)
             return
-        print(f"The page: {page_process.url(settings, listener)}")
-        print(f"It asks the server at {settings.address}, and trains sandboxes at {where}.")
+        print(f"The page: {page_url(settings, listener)}")
+        print(f"It calls the server at {settings.address}, and trains sandboxes at {where}.")
         print("Ctrl-C stops it.", flush=True)
 
-    server = _Uvicorn(config, announce)
+    server = _PageServer(config, announce)
 
     def stop() -> None:
         server.should_exit = True
@@ -131,22 +133,22 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop)
     if not address.is_loopback(settings.page_host):
         _log.warning(
-            "the page has no TLS and asks for no password: others on the network can use it",
+            "the page has no TLS and no password: others on the network can use it",
             host=settings.page_host,
-            advice="leave it on 127.0.0.1, or put a proxy that does both in front of it",
+            advice="keep it on 127.0.0.1, or put a proxy with TLS and a password in front of it",
         )
     async with served, sandboxes:
-        await playground.start()
-        with _told_by_standard_input(stop) if beside_server else nullcontext():
+        await sandbox_server.start()
+        with _stop_at_end_of_input(stop) if started_by_server else nullcontext():
             try:
                 await server.serve(sockets=[listener])
             finally:
-                await playground.stop()
+                await sandbox_server.stop()
 
 
 @contextmanager
-def _told_by_standard_input(stop: Callable[[], None]) -> Iterator[None]:
-    """Stop when standard input ends: whoever opened the page is then gone, or has closed it."""
+def _stop_at_end_of_input(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the end of standard input: the starting process has closed it, or is gone."""
     loop, end = asyncio.get_running_loop(), sys.stdin.fileno()
 
     def read() -> None:
@@ -162,14 +164,14 @@ def _told_by_standard_input(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def main() -> int:
-    """Show the page beside a server: the first line of standard input holds the settings."""
+    """Serve the page for a server, with settings from the first line of standard input."""
     given = receive_settings()
     if given is None:
         return 0
     settings = PlaygroundSettings(**given["settings"])
     with logs.background_output(), socket.socket(fileno=given["socket"]) as listener:
         configure_logging(settings.log_level)
-        asyncio.run(_serve(settings, listener, beside_server=True))
+        asyncio.run(_serve_page(settings, listener, started_by_server=True))
     return 0
 
 

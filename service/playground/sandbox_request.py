@@ -1,6 +1,6 @@
-"""What a sandbox is asked for, decoded and checked: a recipe to train by, or a network to ask.
+"""Decodes and checks the requests to a sandbox: a training run, or a network to inspect.
 
-The caps keep what one caller can ask of the process small, whatever the page in front of it says.
+The limits bound the work that one caller can cause, whatever the page sends.
 """
 
 import math
@@ -38,27 +38,28 @@ CHOICES = {
     # The others see all rows at once, and so have no updates to show.
     "solver": tuple(name for name, solver in SOLVERS.items() if solver.makes_updates),
 }
-"""The names that a field of a TrainRequest may have; the page offers these."""
+"""The allowed values of the named fields of a TrainRequest. The page offers the same."""
 
 
 @dataclass(frozen=True)
-class Points:
-    """Points of shape (n, 2), and as rows of 0 and 1 which quadrant is right for each."""
+class LabelledPoints:
+    """Points X of shape (n, 2), and their quadrants Y as one-hot rows of shape (n, 4)."""
 
     X: FloatArray
     Y: BoolArray
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that decides what becomes of a run: two runs by one recipe are the same to the last bit.
+class SandboxRequest:
+    """Everything that determines a run: two runs of one request are equal bit for bit.
 
-    `network` holds the starting weights; `moments` and `epoch`, `updates` say how far it has come.
+    `network` has the initial weights. `moments`, `epoch` and `updates` are the state from which the
+    run continues.
     """
 
     network: Network
-    train: Points
-    test: Points
+    train: LabelledPoints
+    test: LabelledPoints
     solver: Solver
     learning_rate: float
     momentum: float
@@ -76,44 +77,46 @@ class Recipe:
     frames_per_second: float
 
 
-def train_recipe(content: bytes) -> Recipe:
-    """Return what a TrainRequest asks for.
+def decode_train_request(content: bytes) -> SandboxRequest:
+    """Decode a TrainRequest.
 
     Raises
     ------
     InvalidInput
-        If a setting is out of its range, over a cap, or contradicts another.
+        If a setting is out of range, over a limit, or contradicts another one.
     """
     request = parse_message(pb.TrainRequest, content)
-    train = _labelled(request.x, request.y, request.quadrants, ("x", "y", "quadrants"))
+    train = _decode_labelled_points(
+        request.x, request.y, request.quadrants, ("x", "y", "quadrants")
+    )
     if not len(train.X):
-        raise _wrong("x", "at least one training point", "none")
+        raise _invalid_field("x", "at least one training point", "none")
     fields = ("test_x", "test_y", "test_quadrants")
-    test = _labelled(request.test_x, request.test_y, request.test_quadrants, fields)
-    _within("learning_rate", request.learning_rate, above=0.0)
-    _within("batch_size", request.batch_size, least=1)
-    _within("alpha", request.alpha, least=0.0)
-    _within("momentum", request.momentum, least=0.0, below=1.0)
-    _within("dropout", request.dropout, least=0.0, below=1.0)
-    _within("max_epochs", request.max_epochs, least=0, most=MAX_EPOCHS)
-    _within("stop_accuracy", request.stop_accuracy, least=0.0, most=1.0)
-    _within("epochs_per_frame", request.epochs_per_frame, least=0, most=MAX_EPOCHS)
+    test = _decode_labelled_points(request.test_x, request.test_y, request.test_quadrants, fields)
+    _check_range("learning_rate", request.learning_rate, above=0.0)
+    _check_range("batch_size", request.batch_size, least=1)
+    _check_range("alpha", request.alpha, least=0.0)
+    _check_range("momentum", request.momentum, least=0.0, below=1.0)
+    _check_range("dropout", request.dropout, least=0.0, below=1.0)
+    _check_range("max_epochs", request.max_epochs, least=0, most=MAX_EPOCHS)
+    _check_range("stop_accuracy", request.stop_accuracy, least=0.0, most=1.0)
+    _check_range("epochs_per_frame", request.epochs_per_frame, least=0, most=MAX_EPOCHS)
     if request.frames_per_second:
-        _within("frames_per_second", request.frames_per_second, least=0.1, most=30.0)
+        _check_range("frames_per_second", request.frames_per_second, least=0.1, most=30.0)
     _check_side(request.map_side)
-    network = _network(request)
+    network = _make_network(request)
     state = request.state
-    solver = SOLVERS[_one_of("solver", request.solver or "sgd", CHOICES["solver"])]
+    solver = SOLVERS[_check_choice("solver", request.solver or "sgd", CHOICES["solver"])]
     moments = np.array(state.moments)
     if request.HasField("state"):
-        _within("state.epoch", state.epoch, least=0, most=MAX_EPOCHS)
-        _within("state.updates", state.updates, least=0, most=MAX_EPOCHS * MAX_POINTS)
-        _adopt(network, state.layers, "state.layers")
+        _check_range("state.epoch", state.epoch, least=0, most=MAX_EPOCHS)
+        _check_range("state.updates", state.updates, least=0, most=MAX_EPOCHS * MAX_POINTS)
+        _assign_layers(network, state.layers, "state.layers")
         expected = len(network.parameters.flat) * solver.n_moments
         if len(moments) not in (0, expected):
-            raise _wrong("state.moments", f"none or {expected} numbers", str(len(moments)))
+            raise _invalid_field("state.moments", f"none or {expected} numbers", str(len(moments)))
         _check_finite("state.moments", moments)
-    return Recipe(
+    return SandboxRequest(
         network=network,
         train=train,
         test=test,
@@ -135,47 +138,47 @@ def train_recipe(content: bytes) -> Recipe:
     )
 
 
-def inspected(content: bytes) -> tuple[pb.InspectRequest, Network, FloatArray]:
-    """Return an InspectRequest, the network that it asks, and its points of shape (n, 2).
+def decode_inspect_request(content: bytes) -> tuple[pb.InspectRequest, Network, FloatArray]:
+    """Return an InspectRequest, its network, and its points of shape (n, 2).
 
     Raises
     ------
     InvalidInput
-        If the layers are no sandbox network, or there is more than the caps allow.
+        If the layers are not a sandbox network, or a limit is exceeded.
     """
     request = parse_message(pb.InspectRequest, content)
     _check_side(request.map_side)
-    X = _columns(request.x, request.y, ("x", "y"))
+    X = _decode_points(request.x, request.y, ("x", "y"))
     if len(request.features) not in (0, 2):
-        raise _wrong("features", "none, or x and y", f"{len(request.features)} numbers")
+        raise _invalid_field("features", "none, or x and y", f"{len(request.features)} numbers")
     _check_finite("features", np.array(request.features))
     if not request.layers:
-        raise _wrong("layers", "at least the output layer", "none")
+        raise _invalid_field("layers", "at least the output layer", "none")
     *hidden, last = request.layers
     _check_hidden([layer.units for layer in hidden], "layers")
     names = [
-        _one_of(f"layers[{i}].activation", layer.activation, list(ACTIVATIONS))
+        _check_choice(f"layers[{i}].activation", layer.activation, list(ACTIVATIONS))
         for i, layer in enumerate(hidden)
     ]
-    link = _one_of(f"layers[{len(hidden)}].activation", last.activation, list(_LINKS))
+    link = _check_choice(f"layers[{len(hidden)}].activation", last.activation, list(_LINKS))
     sizes = [2, *(layer.units for layer in hidden), 4]
     network = Network(sizes, activations=names, loss=_LINKS[link])
-    _adopt(network, request.layers, "layers")
+    _assign_layers(network, request.layers, "layers")
     return request, network, X
 
 
-def cells(side: int) -> FloatArray:
-    """Return the centres of a map's cells, of shape (side * side, 2), row by row from the top."""
+def make_map_cells(side: int) -> FloatArray:
+    """Return the centres of a map's cells, shape (side * side, 2), row by row from the top."""
     at = (2 * np.arange(side) + 1) / side - 1
     return np.column_stack([np.tile(at, side), np.repeat(-at, side)])
 
 
-def _network(request: pb.TrainRequest) -> Network:
+def _make_network(request: pb.TrainRequest) -> Network:
     sizes = list(request.hidden_layer_sizes)
     _check_hidden(sizes, "hidden_layer_sizes")
-    activation = _one_of("activation", request.activation or "tanh", CHOICES["activation"])
-    loss = _one_of("loss", request.loss or "log_loss", CHOICES["loss"])
-    init = _one_of("init", request.init or "auto", CHOICES["init"])
+    activation = _check_choice("activation", request.activation or "tanh", CHOICES["activation"])
+    loss = _check_choice("loss", request.loss or "log_loss", CHOICES["loss"])
+    init = _check_choice("init", request.init or "auto", CHOICES["init"])
     network = Network(
         [2, *sizes, 4],
         activations=[activation] * len(sizes),
@@ -186,16 +189,18 @@ def _network(request: pb.TrainRequest) -> Network:
     return network
 
 
-def _adopt(network: Network, layers: Sequence[pb.Layer], field: str) -> None:
-    """Give the network the layers' numbers, if they fit and are finite."""
+def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> None:
+    """Assign the layers' weights and biases to the network, if they fit and are finite."""
     expected = [M.shape for M in network.parameters.weights]
     if len(layers) != len(expected):
-        raise _wrong(field, f"{len(expected)} layers, as the settings say", f"{len(layers)}")
+        raise _invalid_field(
+            field, f"{len(expected)} layers, as the settings say", f"{len(layers)}"
+        )
     weights, biases = [], []
     for i, (layer, (inputs, units)) in enumerate(zip(layers, expected, strict=True)):
         W, b = np.array(layer.weights), np.array(layer.biases)
         if len(W) != inputs * units or len(b) != units:
-            raise _wrong(
+            raise _invalid_field(
                 f"{field}[{i}]",
                 f"{inputs * units} weights and {units} biases",
                 f"{len(W)} and {len(b)}",
@@ -203,35 +208,37 @@ def _adopt(network: Network, layers: Sequence[pb.Layer], field: str) -> None:
         _check_finite(f"{field}[{i}].weights", W)
         _check_finite(f"{field}[{i}].biases", b)
         if not network.parameters.bias and b.any():
-            raise _wrong(f"{field}[{i}].biases", "zeros, as there are to be no biases", "others")
+            raise _invalid_field(
+                f"{field}[{i}].biases", "zeros, as there are to be no biases", "others"
+            )
         weights.append(W.reshape(inputs, units))
         biases.append(b)
     network.parameters.assign(weights, biases)
 
 
-def _labelled(
+def _decode_labelled_points(
     x: Sequence[float], y: Sequence[float], quadrant: Sequence[int], fields: tuple[str, str, str]
-) -> Points:
-    X = _columns(x, y, fields[:2])
+) -> LabelledPoints:
+    X = _decode_points(x, y, fields[:2])
     if len(quadrant) != len(X):
-        raise _wrong(fields[2], f"as many as {fields[0]}, {len(X)}", str(len(quadrant)))
+        raise _invalid_field(fields[2], f"as many as {fields[0]}, {len(X)}", str(len(quadrant)))
     numbers = np.array(quadrant, np.int64)
     order = np.array([QUADRANT_NUMBERS[name] for name in quadrants.NAMES])
     Y = numbers[:, np.newaxis] == order
     unknown = np.flatnonzero(~Y.any(axis=1))
     if len(unknown):
         row = unknown[0]
-        raise _wrong(
+        raise _invalid_field(
             f"{fields[2]}[{row}]", "one of the four quadrants", f"the number {numbers[row]}"
         )
-    return Points(X, Y)
+    return LabelledPoints(X, Y)
 
 
-def _columns(x: Sequence[float], y: Sequence[float], fields: Sequence[str]) -> FloatArray:
+def _decode_points(x: Sequence[float], y: Sequence[float], fields: Sequence[str]) -> FloatArray:
     if len(x) > MAX_POINTS:
-        raise _wrong(fields[0], f"at most {MAX_POINTS} points", str(len(x)))
+        raise _invalid_field(fields[0], f"at most {MAX_POINTS} points", str(len(x)))
     if len(x) != len(y):
-        raise _wrong(fields[1], f"as many values as {fields[0]}, {len(x)}", str(len(y)))
+        raise _invalid_field(fields[1], f"as many values as {fields[0]}, {len(x)}", str(len(y)))
     _check_finite(fields[0], np.array(x))
     _check_finite(fields[1], np.array(y))
     return np.column_stack([np.array(x, float), np.array(y, float)])
@@ -239,21 +246,21 @@ def _columns(x: Sequence[float], y: Sequence[float], fields: Sequence[str]) -> F
 
 def _check_hidden(sizes: Sequence[int], field: str) -> None:
     if len(sizes) > MAX_LAYERS:
-        raise _wrong(field, f"at most {MAX_LAYERS} hidden layers", str(len(sizes)))
+        raise _invalid_field(field, f"at most {MAX_LAYERS} hidden layers", str(len(sizes)))
     for i, units in enumerate(sizes):
         if not 1 <= units <= MAX_UNITS:
-            raise _wrong(f"{field}[{i}]", f"from 1 to {MAX_UNITS} units", str(units))
+            raise _invalid_field(f"{field}[{i}]", f"from 1 to {MAX_UNITS} units", str(units))
 
 
 def _check_side(side: int) -> None:
-    _within("map_side", side, least=0, most=MAX_SIDE)
+    _check_range("map_side", side, least=0, most=MAX_SIDE)
 
 
 def _check_finite(field: str, values: FloatArray) -> None:
     check_finite_numbers(values, lambda i: f"{field}[{i}]")
 
 
-def _within(
+def _check_range(
     field: str,
     value: float,
     *,
@@ -269,14 +276,14 @@ def _within(
         for word, limit in (("from", least), ("above", above), ("to", most), ("below", below))
         if math.isfinite(limit)
     ]
-    raise _wrong(field, f"a number {' '.join(limits)}", f"{value:g}")
+    raise _invalid_field(field, f"a number {' '.join(limits)}", f"{value:g}")
 
 
-def _one_of(field: str, value: str, known: Sequence[str]) -> str:
+def _check_choice(field: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
-        raise _wrong(field, f"one of {', '.join(known)}", shorten(value))
+        raise _invalid_field(field, f"one of {', '.join(known)}", shorten(value))
     return value
 
 
-def _wrong(field: str, expected: str, got: str) -> InvalidInput:
+def _invalid_field(field: str, expected: str, got: str) -> InvalidInput:
     return InvalidInput([Violation(field, f"expected {expected}, got {got}")])

@@ -1,7 +1,7 @@
-"""A sandbox network while it is trained: the core's own loop, a pass at a time.
+"""Trains a sandbox network with the library's training loop, one epoch at a time.
 
-Each pass draws its order from the seed and its own number. So a run that was stopped and goes on,
-from any frame, is bit for bit the run that never stopped.
+Each epoch draws its order from the seed and its number. So a run that was stopped and continues
+from any frame is bit for bit equal to a run that never stopped.
 """
 
 import time
@@ -13,17 +13,17 @@ from quadnet.nn.network import Network
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.training import MiniBatches, Penalty, train
 from quadnet.types import FloatArray, IntArray
-from service.playground.sandbox_request import Points, Recipe, cells
+from service.playground.sandbox_request import LabelledPoints, SandboxRequest, make_map_cells
 
 LARGEST_WEIGHT = 1e4
-"""Beyond it a network has exploded: on points within ±1 nothing is learnt there."""
+"""A network with a larger weight has diverged: on points within ±1 it learns nothing more."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a network makes of points: their mean loss, the share that is right, the answers.
+class PointsEvaluation:
+    """A network's results on points: mean loss, accuracy, and answers.
 
-    `answers` are columns, in the order of the quadrants.
+    `answers` has the index of each point's quadrant, in the order of the quadrants.
     """
 
     loss: float
@@ -31,50 +31,50 @@ class Judgement:
     answers: IntArray
 
 
-class Sandbox:
+class SandboxRun:
     """One run.
 
     Parameters
     ----------
-    recipe : Recipe
+    request : SandboxRequest
         Its network is trained in place.
 
     Attributes
     ----------
     epoch, updates : int
-        How far it has come.
+        Number of finished epochs and updates.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.network = recipe.network
-        self.epoch, self.updates = recipe.epoch, recipe.updates
+    def __init__(self, request: SandboxRequest) -> None:
+        self.request = request
+        self.network = request.network
+        self.epoch, self.updates = request.epoch, request.updates
         self.optimizer = self._optimizer()
-        if len(recipe.moments):
-            self.optimizer.restore(recipe.moments, recipe.updates)
+        if len(request.moments):
+            self.optimizer.restore(request.moments, request.updates)
         self._bits = np.random.PCG64()
         self._batches = MiniBatches(
             self.network,
-            recipe.train.X,
-            recipe.train.Y,
+            request.train.X,
+            request.train.Y,
             optimizer=self.optimizer,
-            batch_size=recipe.batch_size,
-            penalty=Penalty(recipe.solver.penalty_strength(recipe.alpha), per_sample=True),
-            dropout=recipe.dropout,
+            batch_size=request.batch_size,
+            penalty=Penalty(request.solver.penalty_strength(request.alpha), per_sample=True),
+            dropout=request.dropout,
             dropout_rng=np.random.Generator(self._bits),
         )
 
     @property
-    def exploded(self) -> bool:
-        """Whether a weight is not finite any more, or absurdly large."""
+    def diverged(self) -> bool:
+        """Whether a weight is not finite or too large."""
         return not bool(np.abs(self.network.parameters.flat).max() < LARGEST_WEIGHT)
 
     def advance(self, epoch: int, seconds: float) -> None:
-        """Train up to this pass, or until the network explodes or the seconds are over."""
+        """Train up to this epoch, or until the network diverges or the time is over."""
         end = time.perf_counter() + seconds
         with np.errstate(all="ignore"):
-            while self.epoch < epoch and not self.exploded:
-                seed = [self.recipe.seed, self.epoch]
+            while self.epoch < epoch and not self.diverged:
+                seed = [self.request.seed, self.epoch]
                 self._bits.state = np.random.PCG64(seed).state
                 one = next(train(self._batches, shuffle=True, rng=np.random.RandomState(seed)))
                 self.epoch += 1
@@ -83,34 +83,36 @@ class Sandbox:
                     return
 
     def _optimizer(self) -> Optimizer:
-        recipe = self.recipe
-        settings = OptimizerSettings(recipe.learning_rate, momentum=recipe.momentum, nesterov=False)
-        return recipe.solver.make_optimizer(self.network.parameters, settings, alpha=recipe.alpha)
+        request = self.request
+        settings = OptimizerSettings(
+            request.learning_rate, momentum=request.momentum, nesterov=False
+        )
+        return request.solver.make_optimizer(self.network.parameters, settings, alpha=request.alpha)
 
 
-def judge(network: Network, points: Points) -> Judgement:
-    """Return what the network makes of the points."""
+def evaluate_points(network: Network, points: LabelledPoints) -> PointsEvaluation:
+    """Return the network's loss, accuracy and answers on the points."""
     if not len(points.X):
-        return Judgement(0.0, 0.0, np.empty(0, np.intp))
+        return PointsEvaluation(0.0, 0.0, np.empty(0, np.intp))
     with np.errstate(all="ignore"):
         logits = network.logits(points.X).T
         answers = logits.argmax(axis=0)
         network.loss.link(logits)
         loss = float(network.loss.values(logits, points.Y.T.astype(float)).mean())
     right = points.Y[np.arange(len(answers)), answers]
-    return Judgement(loss, float(right.mean()), answers)
+    return PointsEvaluation(loss, float(right.mean()), answers)
 
 
-def decision_map(network: Network, side: int) -> bytes:
-    """Return each cell's four probabilities, a byte each, row by row from the top left."""
+def make_decision_map(network: Network, side: int) -> bytes:
+    """Return the four probabilities of each cell, one byte each, row by row from the top left."""
     if not side:
         return b""
-    P = probabilities(network, cells(side))
+    P = predict_probabilities(network, make_map_cells(side))
     return np.rint(P * 255).astype(np.uint8).tobytes()
 
 
-def probabilities(network: Network, X: FloatArray) -> FloatArray:
-    """Return the probabilities, of shape (n, 4); all are equal where the arithmetic overflowed."""
+def predict_probabilities(network: Network, X: FloatArray) -> FloatArray:
+    """Return the probabilities, of shape (n, 4); rows that overflow get equal probabilities."""
     with np.errstate(all="ignore"):
         P = network.probabilities(X)
     return np.where(np.isfinite(P).all(axis=1, keepdims=True), P, 0.25)

@@ -1,7 +1,7 @@
-"""`quadrant.v1.PlaygroundService`: sandbox networks trained for the page, on a port of its own.
+"""`quadrant.v1.PlaygroundService`: trains sandbox networks for the page, on a separate port.
 
-Training runs in threads, a twentieth of a second at a time: between two such slices a run whose
-caller has gone away ends, and other calls are answered.
+Training runs in threads, a twentieth of a second at a time. Between two such slices other calls are
+answered, and a run ends if its caller is gone.
 """
 
 import asyncio
@@ -14,8 +14,13 @@ import numpy as np
 from quadnet import quadrants
 from quadnet.cli.settings import DEFAULT_HOST
 from quadnet.nn.layer_trace import trace_layers
-from service.playground.sandbox_request import inspected, train_recipe
-from service.playground.sandbox_run import Sandbox, decision_map, judge, probabilities
+from service.playground.sandbox_request import decode_inspect_request, decode_train_request
+from service.playground.sandbox_run import (
+    SandboxRun,
+    evaluate_points,
+    make_decision_map,
+    predict_probabilities,
+)
 from service.quadrant_v1.codec import QUADRANT_NUMBERS
 from service.quadrant_v1.description import describe_layer_trace, describe_layers
 from service.rpc.call import Call
@@ -32,21 +37,21 @@ MAX_RUNS = 4
 MAX_SECONDS = 600.0
 MAX_MESSAGE_BYTES = 4 * 2**20
 
-_MAX_LOOKS = 64
+_MAX_INSPECTIONS = 64
 _MESSAGE_SECONDS = 60.0
 _SLICE_SECONDS = 0.05
-_NUMBERS = np.array([QUADRANT_NUMBERS[name] for name in quadrants.NAMES], np.uint8)
+_QUADRANT_NUMBERS = np.array([QUADRANT_NUMBERS[name] for name in quadrants.NAMES], np.uint8)
 
 
-class PlaygroundServer:
+class SandboxServer:
     """A gRPC server of sandboxes on the loopback interface.
 
     Parameters
     ----------
     max_runs : int
-        How many runs may go on at a time; further ones are refused at once.
+        Maximum number of concurrent runs. Further runs are refused at once.
     max_seconds : float
-        How long a run may take.
+        Maximum seconds of a run.
 
     Attributes
     ----------
@@ -57,10 +62,10 @@ class PlaygroundServer:
         self._max_seconds = max_seconds
         self._accounting = Accounting(AccessLog())
         runs = self._make_factory(max_runs)
-        looks = self._make_factory(_MAX_LOOKS)
+        inspections = self._make_factory(_MAX_INSPECTIONS)
         handlers: dict[str, Handler] = {
             "Train": runs.make_server_stream(f"{SERVICE}/Train", self.train),
-            "Inspect": looks.make_unary(f"{SERVICE}/Inspect", self.inspect),
+            "Inspect": inspections.make_unary(f"{SERVICE}/Inspect", self.inspect),
         }
         self._server = grpc.aio.server(
             options=[
@@ -77,58 +82,57 @@ class PlaygroundServer:
         return HandlerFactory(policies, limit=limit, message_timeout=_MESSAGE_SECONDS)
 
     async def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer calls."""
         await self._server.start()
 
     async def stop(self) -> None:
-        """End every run, and answer no more."""
+        """End every run, and answer no more calls."""
         await self._server.stop(0)
         self._accounting.close()
 
     async def train(self, content: bytes, call: Call) -> AsyncIterator[bytes]:
-        """Train a network and say what becomes of it, frame by frame."""
-        recipe = train_recipe(content)
-        call.points = len(recipe.train.X)
-        sandbox = Sandbox(recipe)
+        """Train a network, and yield its state frame by frame."""
+        request = decode_train_request(content)
+        call.points = len(request.train.X)
+        run = SandboxRun(request)
         clock = asyncio.get_running_loop().time
         end = clock() + self._max_seconds
-        while not sandbox.exploded:
-            due = clock() + 1 / recipe.frames_per_second
-            frame = await asyncio.to_thread(_frame, sandbox)
+        while not run.diverged:
+            due = clock() + 1 / request.frames_per_second
+            frame = await asyncio.to_thread(_make_frame, run)
             if not frame.stop_reason_code and clock() > end:
                 frame.stop_reason_code = pb.STOP_REASON_TIME_LIMIT
                 frame.stop_reason = (
-                    f"The server's limit of {self._max_seconds:g} seconds a run is reached. "
-                    "Train again to go on."
+                    f"The server's limit of {self._max_seconds:g} seconds per run is reached. "
+                    "Train again to continue."
                 )
             yield frame.SerializeToString()
             if frame.stop_reason_code:
                 return
-            # Counted from 0, whatever pass the run went on from: frames fall on the same passes.
-            every = recipe.epochs_per_frame
-            following = min(sandbox.epoch // every * every + every, recipe.max_epochs)
-            while sandbox.epoch < following and not sandbox.exploded and clock() < end:
-                await asyncio.to_thread(sandbox.advance, following, _SLICE_SECONDS)
+            # Counted from epoch 0, so that a continued run has its frames at the same epochs.
+            every = request.epochs_per_frame
+            following = min(run.epoch // every * every + every, request.max_epochs)
+            while run.epoch < following and not run.diverged and clock() < end:
+                await asyncio.to_thread(run.advance, following, _SLICE_SECONDS)
             await asyncio.sleep(due - clock())
         yield pb.TrainUpdate(
-            epoch=sandbox.epoch,
+            epoch=run.epoch,
             stop_reason_code=pb.STOP_REASON_DIVERGED,
             stop_reason=(
-                f"The weights exploded in pass {sandbox.epoch}: training diverges. "
-                "Lower the learning rate, now "
-                f"{recipe.learning_rate:g}, and reset."
+                f"Training diverged in epoch {run.epoch}: the weights are too large. "
+                f"Lower the learning rate, now {request.learning_rate:g}, and reset."
             ),
         ).SerializeToString()
 
     async def inspect(self, content: bytes, call: Call) -> bytes:
-        """Say what a network answers."""
-        request, network, X = inspected(content)
+        """Return the answers of a network."""
+        request, network, X = decode_inspect_request(content)
         call.points = len(X)
-        P = probabilities(network, X)
+        P = predict_probabilities(network, X)
         winners = P.argmax(axis=1)
         response = pb.InspectResponse(
-            decision_map=decision_map(network, request.map_side),
-            quadrants=_NUMBERS[winners].tolist(),
+            decision_map=make_decision_map(network, request.map_side),
+            quadrants=_QUADRANT_NUMBERS[winners].tolist(),
             certainties=P[np.arange(len(P)), winners].tolist(),
         )
         if request.features:
@@ -138,36 +142,36 @@ class PlaygroundServer:
                 raw = network.probabilities(x[np.newaxis])[0]
             response.layers.extend(map(describe_layer_trace, traces))
             response.classes.extend(quadrants.NAMES)
-            response.probabilities.extend(probabilities(network, x[np.newaxis])[0].tolist())
+            response.probabilities.extend(predict_probabilities(network, x[np.newaxis])[0].tolist())
             if np.isfinite(raw).all():
                 response.label = quadrants.NAMES[int(raw.argmax())]
         return response.SerializeToString()
 
 
-def _frame(sandbox: Sandbox) -> pb.TrainUpdate:
-    """Return what has become of the run so far, and whether it ends here."""
-    recipe, network = sandbox.recipe, sandbox.network
-    train, test = judge(network, recipe.train), judge(network, recipe.test)
+def _make_frame(run: SandboxRun) -> pb.TrainUpdate:
+    """Return the current state of the run, and the reason if it ends here."""
+    request, network = run.request, run.network
+    train, test = evaluate_points(network, request.train), evaluate_points(network, request.test)
     frame = pb.TrainUpdate(
-        epoch=sandbox.epoch,
+        epoch=run.epoch,
         loss=train.loss,
         accuracy=train.accuracy,
         test_loss=test.loss,
         test_accuracy=test.accuracy,
-        test_answers=_NUMBERS[test.answers].tobytes(),
+        test_answers=_QUADRANT_NUMBERS[test.answers].tobytes(),
         state=pb.SandboxState(
-            epoch=sandbox.epoch,
-            updates=sandbox.updates,
+            epoch=run.epoch,
+            updates=run.updates,
             layers=describe_layers(network),
-            moments=sandbox.optimizer.moments.tolist(),
+            moments=run.optimizer.moments.tolist(),
         ),
-        decision_map=decision_map(network, recipe.map_side),
+        decision_map=make_decision_map(network, request.map_side),
     )
-    accuracy = test.accuracy if len(recipe.test.X) else train.accuracy
-    if sandbox.epoch >= recipe.max_epochs:
+    accuracy = test.accuracy if len(request.test.X) else train.accuracy
+    if run.epoch >= request.max_epochs:
         frame.stop_reason_code = pb.STOP_REASON_MAX_EPOCHS
-        frame.stop_reason = f"All {recipe.max_epochs:,} passes are done."
-    elif recipe.stop_accuracy and accuracy >= recipe.stop_accuracy:
+        frame.stop_reason = f"All {request.max_epochs:,} epochs are done."
+    elif request.stop_accuracy and accuracy >= request.stop_accuracy:
         frame.stop_reason_code = pb.STOP_REASON_ACCURACY
-        frame.stop_reason = f"{accuracy:.2%} are right, as was asked for."
+        frame.stop_reason = f"The accuracy to stop at is reached: {accuracy:.2%}."
     return frame

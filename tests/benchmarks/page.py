@@ -17,7 +17,7 @@ from typing import Any
 
 from quadnet.registry import Registry
 from tests.service.playground.browsing import chromium, until
-from tests.service.playground.page_client import PLAYGROUND, PageProcess
+from tests.service.playground.page_client import PLAYGROUND, PageServerProcess
 from tests.support.exact_models import publish
 from tests.support.serving import ServerProcess
 
@@ -67,7 +67,7 @@ def visit(browser: Any, url: str) -> Any:
     return page
 
 
-def times(browser: Any, own: PageProcess) -> list[float]:
+def times(browser: Any, own: PageServerProcess) -> list[float]:
     """Return the seconds of one load, one pause and one closed tab."""
     started = time.monotonic()
     page = visit(browser, own.url + ENDLESS)
@@ -86,7 +86,7 @@ def times(browser: Any, own: PageProcess) -> list[float]:
     return [ready, pause, time.monotonic() - started]
 
 
-def away(browser: Any, own: PageProcess, server: ServerProcess, after: float) -> float:
+def away(browser: Any, own: PageServerProcess, server: ServerProcess, after: float) -> float:
     """Kill the server while the page trains, and return the seconds until the page says so."""
     page = visit(browser, own.url + ENDLESS)
     page.click("#train")
@@ -100,7 +100,9 @@ def away(browser: Any, own: PageProcess, server: ServerProcess, after: float) ->
     return seconds
 
 
-def print_costs(browser: Any, own: PageProcess, server: ServerProcess, minutes: float) -> None:
+def print_costs(
+    browser: Any, own: PageServerProcess, server: ServerProcess, minutes: float
+) -> None:
     """Print a line a minute, and what has changed from the first to the last."""
     page = visit(browser, own.url + ENDLESS)
     page.evaluate(OBSERVE)
@@ -154,7 +156,7 @@ def main() -> None:
         registry = Registry(Path(folder) / "registry")
         publish(registry)
         server = stack.enter_context(ServerProcess(registry.root))
-        own = PageProcess(server.port, "--log-level", "info", "--run-seconds", "86400")
+        own = PageServerProcess(server.port, "--log-level", "info", "--run-seconds", "86400")
         stack.enter_context(own)
         browser = stack.enter_context(chromium())
         print_costs(browser, own, server, options.minutes)

@@ -71,7 +71,7 @@ class ServerProcess(AnnouncedProcess):
             text=True,
             env={**os.environ, **(env or {})},
         )
-        self._log = _Lines(self.process.stderr)
+        self._log = LogLines(self.process.stderr)
         self.announcement = []
         # The last line of the announcement is printed when the server answers calls.
         for line in self.process.stdout:
@@ -132,7 +132,7 @@ def resident(pid):
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
 
 
-class _Lines:
+class LogLines:
     """The JSON lines of a pipe, read by a thread so that the writer never waits."""
 
     def __init__(self, pipe):

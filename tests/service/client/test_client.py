@@ -1,4 +1,4 @@
-"""The client library: arrays in and out, whatever happens to the server."""
+"""The client library: arrays in and out, retries, deadlines and errors."""
 
 import math
 import socket
@@ -49,7 +49,7 @@ def client(server):
         yield client
 
 
-def test_many_points_go_in_several_calls_and_come_back_in_order(client):
+def test_many_points_are_sent_in_several_calls_and_answered_in_order(client):
     X = np.random.default_rng(0).normal(size=(4321, 2))
     answers = client.classify(X, all_certainties=True, points_a_call=1000)
     exact = exact_predictor(3.0)
@@ -60,7 +60,7 @@ def test_many_points_go_in_several_calls_and_come_back_in_order(client):
     assert (answers.model, answers.version, len(answers.digest)) == ("quadrants", 1, 64)
 
 
-def test_one_version_answers_all_parts_whatever_is_published_meanwhile(registry):
+def test_one_version_answers_all_calls_even_if_the_alias_moves_in_between(registry):
     publish(registry, scale=3.0)
     publish(registry, scale=5.0, alias="")
     X = np.random.default_rng(0).normal(size=(2000, 2))
@@ -94,7 +94,7 @@ def test_one_version_answers_all_parts_whatever_is_published_meanwhile(registry)
     assert seen == {1, 2}
 
 
-def test_a_fault_in_a_later_part_is_named_by_its_row_in_the_whole(client):
+def test_an_error_in_a_later_call_names_the_row_among_all_points(client):
     X = np.zeros((2500, 2))
     X[2345, 1] = np.nan
     X[2400] = np.inf
@@ -104,7 +104,7 @@ def test_a_fault_in_a_later_part_is_named_by_its_row_in_the_whole(client):
     assert str(caught.value) == ("y[2345]: expected a finite number, got nan (and 2 more faults)")
 
 
-def test_more_points_a_call_than_a_server_takes_are_refused_with_what_to_set(client):
+def test_more_points_per_call_than_the_server_accepts_are_refused_with_advice(client):
     X = np.ones((1200, 2))
     with pytest.raises(InvalidInput, match=r"got 1200; set points_a_call, .* to 1000 or less$"):
         client.classify(X)
@@ -122,14 +122,14 @@ def test_more_points_a_call_than_a_server_takes_are_refused_with_what_to_set(cli
         ({"min_certainty": 2.0}, InvalidInput, "min_certainty: expected a number from 0 to 1"),
     ],
 )
-def test_what_the_server_refuses_is_the_same_error_here(client, options, kind, text):
+def test_the_client_raises_the_same_error_as_the_server(client, options, kind, text):
     with pytest.raises(kind) as caught:
         client.classify([[1, 1]], **options)
     assert type(caught.value) is kind
     assert text in str(caught.value)
 
 
-def test_a_version_is_asked_by_number_or_alias_and_may_decline(client):
+def test_a_version_is_selected_by_number_or_alias_and_uncertain_points_get_no_quadrant(client):
     assert client.classify([[1, 1]], version=2).version == 2
     assert client.classify([[1, 1]], alias="candidate").version == 2
     unsure = client.classify([[1, 1], [0.01, 0.01]], min_certainty=0.9)
@@ -139,15 +139,15 @@ def test_a_version_is_asked_by_number_or_alias_and_may_decline(client):
         client.classify([[1, 1]], version=2, alias="candidate")
 
 
-def test_no_points_get_no_answers_and_say_who_would_have_given_them(client):
-    none = client.classify(np.empty((0, 2)), all_certainties=True)
-    assert (none.model, none.version) == ("quadrants", 1)
-    assert (none.quadrants.shape, none.certainties.shape) == ((0,), (0,))
-    assert none.all_certainties.shape == (0, 4)
+def test_no_points_get_empty_arrays_and_the_version(client):
+    empty = client.classify(np.empty((0, 2)), all_certainties=True)
+    assert (empty.model, empty.version) == ("quadrants", 1)
+    assert (empty.quadrants.shape, empty.certainties.shape) == ((0,), (0,))
+    assert empty.all_certainties.shape == (0, 4)
     assert client.classify(np.empty((0, 2))).all_certainties is None
 
 
-def test_models_are_listed_shown_and_explained(client):
+def test_models_are_listed_described_and_explained(client):
     listed = client.list_models()
     assert [model.name for model in listed.models] == ["damaged", "letters", "quadrants"]
     assert client.get_model(version=2).layers[0].weights[0] == 5.0
@@ -158,7 +158,7 @@ def test_models_are_listed_shown_and_explained(client):
         client.explain([0.5, 0.5], alias="prod")
 
 
-def test_a_server_that_is_busy_is_asked_again_by_itself(registry):
+def test_calls_to_an_overloaded_server_are_retried(registry):
     publish(registry)
     with (
         ServerProcess(registry.root, "--max-calls", "1") as server,
@@ -172,7 +172,7 @@ def test_a_server_that_is_busy_is_asked_again_by_itself(registry):
         assert set(answers.result(20).quadrants) == {"I"}
 
 
-def test_a_server_that_stays_busy_is_asked_less_and_less_often(registry):
+def test_retries_of_an_overloaded_server_back_off(registry):
     publish(registry)
     with (
         ServerProcess(registry.root, "--max-calls", "1") as server,
@@ -190,12 +190,12 @@ def test_a_server_that_stays_busy_is_asked_less_and_less_often(registry):
             if line.get("status") == "RESOURCE_EXHAUSTED" and line["timestamp"] > before
         ]
     pauses = [(after - before).total_seconds() for before, after in pairwise(times)]
-    # The least that each may be, with what the log is behind.
+    # The minimum of each pause, minus the delay of the log.
     assert len(pauses) == 4
     assert all(pause > 0.1 * 2**i - 0.05 for i, pause in enumerate(pauses))
 
 
-def test_a_server_with_nothing_to_serve_says_so(tmp_path):
+def test_a_server_without_a_version_is_not_ready(tmp_path):
     with (
         ServerProcess(tmp_path / "nothing") as server,
         QuadrantClient(server.address) as client,
@@ -213,7 +213,7 @@ def test_every_call_has_a_deadline(server):
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.inf, math.nan, 86_401, "5"])
-def test_a_timeout_that_is_no_time_to_wait_is_refused(timeout):
+def test_an_invalid_timeout_is_refused(timeout):
     with pytest.raises(
         ConfigurationError, match="timeout: expected seconds, above 0 and up to 86400"
     ):
@@ -221,7 +221,7 @@ def test_a_timeout_that_is_no_time_to_wait_is_refused(timeout):
 
 
 @pytest.mark.parametrize("timeout", [None, 5, np.float32(5)])
-def test_a_timeout_may_be_any_number_or_none(server, timeout):
+def test_a_timeout_may_be_any_positive_number_or_none(server, timeout):
     with QuadrantClient(server.address, timeout=timeout) as client:
         assert client.health() == "SERVING"
 
@@ -237,11 +237,11 @@ def test_a_timeout_may_be_any_number_or_none(server, timeout):
 @pytest.mark.parametrize(
     "details",
     [status_pb2.Status(code=3, message="other").SerializeToString(), b"\xff"],
-    ids=["of another error", "of none"],
+    ids=["of another error", "invalid"],
 )
-def test_details_that_are_not_of_the_error_do_not_hide_it(code, kind, text, details):
+def test_details_that_do_not_match_the_error_do_not_hide_it(code, kind, text, details):
     def method(request, context):
-        # Pushback: what is not to be asked again.
+        # The pushback prevents retries.
         context.set_trailing_metadata(
             (("grpc-status-details-bin", details), ("grpc-retry-pushback-ms", "-1"))
         )
@@ -260,7 +260,7 @@ def test_details_that_are_not_of_the_error_do_not_hide_it(code, kind, text, deta
         server.stop(None).wait()
 
 
-def test_a_closed_client_says_so_in_calls_to_come_and_in_flight(server):
+def test_a_closed_client_raises_unreachable_for_later_calls_and_calls_in_flight(server):
     with QuadrantClient(server.address) as client:
         assert client.health() == "SERVING"
     client.close()
@@ -277,7 +277,7 @@ def test_a_closed_client_says_so_in_calls_to_come_and_in_flight(server):
                 waiting.result(5)
 
 
-def test_a_server_here_is_found_however_it_is_addressed_and_whatever_proxy_there_is(
+def test_a_server_on_this_machine_is_called_without_the_proxy_of_the_environment(
     server, monkeypatch
 ):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -296,24 +296,24 @@ def test_a_server_here_is_found_however_it_is_addressed_and_whatever_proxy_there
 
 
 @pytest.mark.parametrize(
-    ("address", "asked"),
+    ("address", "uses_proxy"),
     [("dns:///nowhere.example:50051", 1), ("10.255.255.1:1", 1), ("ipv4:10.255.255.1:1", 1),
      ("ipv4:10.255.255.1:1,10.255.255.2:1", 0), ("[::1]:1", 0), ("ipv6:[::1]:1", 0),
      ("ipv6:%5B::1%5D:1,[::1]:2", 0), ("dns:///[::1]:1", 0)],
 )  # fmt: skip
-def test_a_proxy_is_asked_for_one_server_elsewhere(monkeypatch, address, asked):
+def test_the_proxy_is_used_for_a_single_server_elsewhere(monkeypatch, address, uses_proxy):
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
         proxy.setblocking(False)
-        # What the network outside makes of it is its own affair.
+        # The error depends on the network.
         with QuadrantClient(address, timeout=0.5) as client, pytest.raises(QuadnetError):
             client.health()
         try:
             proxy.accept()[0].close()
         except BlockingIOError:
-            assert not asked
+            assert not uses_proxy
         else:
-            assert asked
+            assert uses_proxy
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_a_proxy_is_asked_for_one_server_elsewhere(monkeypatch, address, asked):
         ),
     ],
 )
-def test_points_that_are_none_are_refused_here(client, points, message):
+def test_invalid_points_are_refused_by_the_client(client, points, message):
     with pytest.raises(InvalidInput, match=message):
         client.classify(points)
 
@@ -373,16 +373,16 @@ UNPRINTABLE = type("Unprintable", (), {"__repr__": lambda self: 1 / 0})()
         (lambda c: c.explain({1: 2}), "features: expected a sequence of numbers, got {1: 2}"),
         (lambda c: c.explain({1, 2}), "features: expected a sequence of numbers, got {1, 2}"),
         (lambda c: c.explain(np.array(1)), r"features: expected a sequence of numbers, got array"),
-        (lambda c: c.explain([1, 2], name=3), "name: expected a text, got 3"),
-        (lambda c: c.get_model(3), "name: expected a text, got 3"),
+        (lambda c: c.explain([1, 2], model=3), "model: expected a text, got 3"),
+        (lambda c: c.get_model(3), "model: expected a text, got 3"),
         (lambda c: c.get_model(version="1"), "version: expected a whole number of 64 bits"),
-        (lambda c: c.list_models(3), "name: expected a text, got 3"),
-        (lambda c: c.list_models(None), "name: expected a text, got None"),
+        (lambda c: c.list_models(3), "model: expected a text, got 3"),
+        (lambda c: c.list_models(None), "model: expected a text, got None"),
         (lambda c: c.health(3), "service: expected a text, got 3"),
         (lambda c: c.health("x" * 10_000 + "\udcff"), "service: expected a text, got 'xxxx"),
     ],
 )  # fmt: skip
-def test_arguments_of_another_type_are_named_by_the_client(client, call, message):
+def test_an_error_names_the_argument_with_the_wrong_type(client, call, message):
     with pytest.raises(InvalidInput, match=message) as caught:
         call(client)
     assert len(str(caught.value)) < 300
@@ -410,13 +410,13 @@ def test_arguments_of_another_type_are_named_by_the_client(client, call, message
         ({"token_file": b"x"}, "token_file: expected a path of a file, or None, got b'x'"),
     ],
 )
-def test_settings_of_another_type_are_named_by_the_client(options, message):
+def test_an_error_names_the_setting_with_the_wrong_type(options, message):
     with pytest.raises(ConfigurationError, match=message) as caught:
         QuadrantClient(**options)
     assert len(str(caught.value)) < 300
 
 
-def test_numpys_own_scalars_and_sequences_of_any_kind_are_arguments(client):
+def test_numpy_scalars_and_any_sequences_are_accepted(client):
     answers = client.classify(
         [[1, 1]],
         version=np.int64(1),
@@ -430,7 +430,7 @@ def test_numpys_own_scalars_and_sequences_of_any_kind_are_arguments(client):
 
 
 @pytest.mark.parametrize("points", [[["0.5", ".5"]], [[Decimal("0.5"), 1]], [[True, 1]]])
-def test_numbers_of_other_kinds_are_points(client, points):
+def test_numbers_of_other_types_are_accepted_as_points(client, points):
     assert client.classify(points).quadrants.tolist() == ["I"]
 
 
@@ -444,12 +444,12 @@ def test_numbers_of_other_kinds_are_points(client, points):
         ({"version": "1"}, "version: expected a whole number of 64 bits, got '1'"),
     ],
 )
-def test_numbers_that_no_call_can_carry_are_refused_here(client, options, message):
+def test_numbers_out_of_range_are_refused_by_the_client(client, options, message):
     with pytest.raises(InvalidInput, match=message):
         client.classify([[1, 1]], **options)
 
 
-def test_features_that_are_none_are_refused_here(client):
+def test_invalid_features_are_refused_by_the_client(client):
     with pytest.raises(InvalidInput, match=r"features: expected the shape \(n_features,\), got"):
         client.explain([[1, 2]])
     with pytest.raises(InvalidInput, match="features: expected numbers, in the shape"):

@@ -1,4 +1,4 @@
-"""Chromium, driven by Playwright, and how the page in it is asked what it shows."""
+"""Chromium, driven by Playwright, and helpers that read what the page shows."""
 
 import json
 import os
@@ -41,9 +41,9 @@ LIGHT = {"purple": "#cc4e99", "green": "#0a7b5b", "blue": "#3e96f2", "red": "#cc
 
 @contextmanager
 def chromium():
-    """Give a browser that asks nobody but the page."""
+    """Yield a browser that sends no requests except to the page."""
     assert CHROMIUM, "there is no chromium on the path: apt-get install chromium"
-    # As root it cannot shut itself in; what it is shown here is our own.
+    # Its sandbox does not work as root; it opens only our own page.
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -56,7 +56,7 @@ def chromium():
 
 
 def publish_crooked(registry, seed=1):
-    """Publish a 2-6-4 network that nobody has trained, as the champion."""
+    """Publish an untrained 2-6-4 network as the champion."""
     network = Network([2, 6, 4], activations=["tanh"], loss="softmax_cross_entropy")
     rng = np.random.default_rng(seed)
     network.parameters.flat[:] = rng.normal(0, 1.5, len(network.parameters.flat))
@@ -68,7 +68,7 @@ def publish_crooked(registry, seed=1):
 
 
 def until(page, expression, arg=None):
-    """Ask the page until it says yes; Playwright's own way would need what the page forbids."""
+    """Wait until the expression is true; Playwright's own wait is blocked by the page's policy."""
     end = time.monotonic() + 15
     while not page.evaluate(expression, arg):
         assert time.monotonic() < end, f"it did not happen in time: {expression}"
@@ -92,7 +92,7 @@ def rgb(text):
 
 
 def classes_of(bitmap, paper=(255, 255, 255)):
-    """Return the name of the quadrant whose colour each cell is a mixture of, with the paper."""
+    """Return the quadrant of each cell, from its colour, which is mixed with that of the paper."""
     mixed = bitmap.astype(float) - paper
     directions = np.array([rgb(LIGHT[COLOURS[name]]) - paper for name in quadrants.NAMES], float)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

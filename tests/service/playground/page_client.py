@@ -1,4 +1,4 @@
-"""The page in a process of its own, and how to call it without a browser."""
+"""The process of the page, and a client for it without a browser."""
 
 import json
 import re
@@ -11,12 +11,12 @@ import urllib.request
 import grpc
 
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
-from tests.support.serving import QUADNET, AnnouncedProcess, _Lines
+from tests.support.serving import QUADNET, AnnouncedProcess, LogLines
 
 PLAYGROUND = "quadrant.v1.PlaygroundService"
 
 
-class PageProcess(AnnouncedProcess):
+class PageServerProcess(AnnouncedProcess):
     """`quadnet playground` in front of a server, started, announced, and stopped at the end."""
 
     def __init__(self, server_port, *options):
@@ -26,7 +26,7 @@ class PageProcess(AnnouncedProcess):
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._log = _Lines(self.process.stderr)
+        self._log = LogLines(self.process.stderr)
         self.announcement = []
         for line in self.process.stdout:
             self.announcement.append(line.rstrip("\n"))
@@ -36,7 +36,7 @@ class PageProcess(AnnouncedProcess):
         if "Ctrl-C" not in text:
             self.process.kill()
             self.process.wait(10)
-            raise RuntimeError(f"It did not start: {text} {self._log.all()}")
+            raise RuntimeError(f"The page did not start: {text} {self._log.all()}")
         self.url = re.search(r"http://\S+/", text)[0]
         self.host = self.url.split("/")[2]
         self.sandboxes = re.search(r"sandboxes at (\S+?)\.?$", text, re.MULTILINE)[1]
@@ -48,7 +48,7 @@ class PageProcess(AnnouncedProcess):
         return self.process.wait(20), self.process.stdout.read(), self._log.all()
 
     def post(self, path, content, *, content_type="application/json", method="POST", **headers):
-        """Return the status, the headers and the body that the page answers with."""
+        """Return the status, the headers and the body of the page's response."""
         data = content if isinstance(content, bytes | None) else json.dumps(content).encode()
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(
@@ -62,12 +62,12 @@ class PageProcess(AnnouncedProcess):
                 return error.code, error.headers, error.read()
 
     def call(self, service, method, request):
-        """Return the status and the answer, decoded."""
+        """Return the status and the decoded answer."""
         status, _, body = self.post(f"{service}/{method}", request)
         return status, json.loads(body)
 
 
-def envelopes(body):
+def read_envelopes(body):
     """Return the flags and the message of each envelope of a stream."""
     found = []
     while body:
@@ -77,6 +77,6 @@ def envelopes(body):
     return found
 
 
-def enveloped(message):
+def make_envelope(message):
     content = json.dumps(message).encode()
     return struct.pack(">BI", 0, len(content)) + content

@@ -1,4 +1,4 @@
-"""The page's gateway, without a browser: what it passes on, and what it refuses and how."""
+"""The page's gateway, without a browser: what it forwards and what it refuses."""
 
 import base64
 import http.client
@@ -15,7 +15,12 @@ from service.client import QuadrantClient
 from service.playground.sandbox_request import CHOICES
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2_grpc
-from tests.service.playground.page_client import PLAYGROUND, PageProcess, enveloped, envelopes
+from tests.service.playground.page_client import (
+    PLAYGROUND,
+    PageServerProcess,
+    make_envelope,
+    read_envelopes,
+)
 from tests.support.environments import installation
 from tests.support.exact_models import publish
 from tests.support.hidden_packages import hide_packages
@@ -32,7 +37,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(served):
-    with PageProcess(served.port, "--log-level", "info") as process:
+    with PageServerProcess(served.port, "--log-level", "info") as process:
         yield process
 
 
@@ -48,7 +53,7 @@ def run_request(**changes):
     }
 
 
-def test_classify_answers_as_the_server_does(served, page):
+def test_classify_returns_the_answer_of_the_server(served, page):
     points = [[0.5, 0.5], [-0.3, 0.8], [-1e-3, -1.0]]
     status, answer = page.call(
         SERVICE,
@@ -63,24 +68,24 @@ def test_classify_answers_as_the_server_does(served, page):
     assert answer["model"] == {"name": "quadrants", "version": "1", "digest": own.digest}
 
 
-def test_the_other_methods_are_passed_on(page):
+def test_the_other_methods_are_forwarded(page):
     status, models = page.call(SERVICE, "ListModels", {})
     assert (status, models["models"][0]["aliases"]) == (200, {"champion": "1"})
     status, model = page.call(SERVICE, "GetModel", {"model": {"version": "1"}})
     assert (status, model["layers"][0]["units"]) == (200, "4")
-    # What is zero or empty is said, too: the page has no defaults of its own.
+    # Zeros and empty values are included: the page has no defaults.
     assert model["layers"][0]["biases"] == [0, 0, 0, 0]
-    status, way = page.call(SERVICE, "Explain", {"features": [0.5, -0.5]})
-    assert (status, way["label"]) == (200, "IV")
+    status, trace = page.call(SERVICE, "Explain", {"features": [0.5, -0.5]})
+    assert (status, trace["label"]) == (200, "IV")
 
 
-def test_a_request_id_is_passed_on_and_comes_back(served, page):
+def test_a_request_id_is_forwarded_and_returned(served, page):
     _, headers, _ = page.post(f"{SERVICE}/Classify", {}, x_request_id="from-the-page")
     assert headers["x-request-id"] == "from-the-page"
     assert served.logged("call", request_id="from-the-page")["status"] == "OK"
 
 
-def test_a_deadline_is_passed_on(page):
+def test_a_deadline_is_forwarded(page):
     status, _, body = page.post(f"{SERVICE}/Classify", {}, connect_timeout_ms="0")
     assert (status, json.loads(body)["code"]) == (504, "deadline_exceeded")
     status, _, body = page.post(f"{SERVICE}/Classify", {}, connect_timeout_ms="soon")
@@ -88,7 +93,7 @@ def test_a_deadline_is_passed_on(page):
     assert "expected milliseconds" in json.loads(body)["message"]
 
 
-def test_the_servers_own_words_come_back_with_its_details(page):
+def test_an_error_of_the_server_is_returned_with_its_text_and_details(page):
     status, error = page.call(SERVICE, "Classify", {"x": [1, "NaN"], "y": [1, 2]})
     assert (status, error["code"]) == (400, "invalid_argument")
     assert error["message"] == "x[1]: expected a finite number, got nan"
@@ -138,7 +143,7 @@ DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_hostile_json_is_refused_by_its_name(page, content, message):
+def test_invalid_json_is_refused_with_the_name_of_the_field(page, content, message):
     status, headers, body = page.post(f"{SERVICE}/Classify", content)
     error = json.loads(body)
     assert (status, error["code"]) == (400, "invalid_argument")
@@ -150,29 +155,29 @@ def test_hostile_json_is_refused_by_its_name(page, content, message):
 
 def test_frames_are_streamed_in_envelopes(page):
     status, headers, body = page.post(
-        f"{PLAYGROUND}/Train", enveloped(run_request()), content_type="application/connect+json"
+        f"{PLAYGROUND}/Train", make_envelope(run_request()), content_type="application/connect+json"
     )
     assert (status, headers["content-type"]) == (200, "application/connect+json")
-    *frames, end = envelopes(body)
+    *frames, end = read_envelopes(body)
     assert [(flags, frame["epoch"]) for flags, frame in frames] == [
         (0, "0"),
         (0, "1"),
         (0, "2"),
         (0, "3"),
     ]
-    assert frames[-1][1]["stopReason"] == "All 3 passes are done."
+    assert frames[-1][1]["stopReason"] == "All 3 epochs are done."
     codes = [frame["stopReasonCode"] for _, frame in frames]
     assert codes == ["STOP_REASON_UNSPECIFIED"] * 3 + ["STOP_REASON_MAX_EPOCHS"]
     assert end == (2, {})
 
 
-def test_a_stream_that_is_refused_ends_with_the_servers_words(page):
+def test_a_refused_stream_ends_with_the_error_of_the_server(page):
     _, _, body = page.post(
         f"{PLAYGROUND}/Train",
-        enveloped(run_request(learningRate=-1)),
+        make_envelope(run_request(learningRate=-1)),
         content_type="application/connect+json",
     )
-    ((flags, end),) = envelopes(body)
+    ((flags, end),) = read_envelopes(body)
     assert flags == 2
     assert end["error"]["code"] == "invalid_argument"
     assert end["error"]["message"] == "learning_rate: expected a number above 0, got -1"
@@ -183,8 +188,8 @@ def test_a_stream_that_is_refused_ends_with_the_servers_words(page):
     assert "expected one envelope" in json.loads(body)["message"]
 
 
-def test_a_run_ends_when_the_browser_goes_away(page):
-    request = enveloped(run_request(maxEpochs=1_000_000))
+def test_a_run_ends_when_the_browser_closes_the_connection(page):
+    request = make_envelope(run_request(maxEpochs=1_000_000))
     head = (
         f"POST /{PLAYGROUND}/Train HTTP/1.1\r\nHost: {page.host}\r\n"
         f"Content-Type: application/connect+json\r\nContent-Length: {len(request)}\r\n\r\n"
@@ -214,7 +219,7 @@ def test_a_run_ends_when_the_browser_goes_away(page):
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_strangers_and_wrong_requests_are_refused_each_by_its_status(page, headers, status, code):
+def test_foreign_and_invalid_requests_are_refused_with_their_status(page, headers, status, code):
     given = {"path": f"{SERVICE}/Classify", "content": b"{}", **headers}
     got, answered, body = page.post(given.pop("path"), given.pop("content"), **given)
     error = json.loads(body)
@@ -225,7 +230,7 @@ def test_strangers_and_wrong_requests_are_refused_each_by_its_status(page, heade
 
 
 def raw(page, request):
-    """Send these bytes as they are; return the status, the headers and the body."""
+    """Send these bytes unchanged; return the status, the headers and the body."""
     host, port = page.host.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(request)
@@ -275,7 +280,7 @@ def secured(headers):
         ("OPTIONS / HTTP/1.1|Host: {host}", 405),
         ("GET /app.js HTTP/1.1|Host: {host}|Range: bytes=x", 400),
         ("GET /app.js HTTP/1.1|Host: {host}|Range: bytes=99999999-", 416),
-        # What the HTTP server itself answers.
+        # Answers of the HTTP server itself.
         ("GET / HTTP/x|Host: {host}", 400),
         ("GET / HTTP/1.1", 400),
         ("GET / HTTP/1.1|Host: {host}|Host: {host}", 400),
@@ -284,7 +289,7 @@ def secured(headers):
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_every_answer_to_a_hostile_head_is_a_refusal_with_the_security_headers(page, lines, status):
+def test_every_answer_to_a_hostile_request_head_has_the_security_headers(page, lines, status):
     request = lines.format(host=page.host).replace("|", "\r\n") + "\r\n\r\n"
     got, headers, body = raw(page, request.encode("latin-1"))
     assert got == status
@@ -327,13 +332,13 @@ def test_every_answer_to_a_hostile_header_of_a_call_has_the_security_headers(
     json.loads(body)
 
 
-def test_a_browser_that_leaves_in_the_middle_of_a_body_is_no_fault(page):
+def test_a_browser_that_leaves_in_the_middle_of_a_body_logs_no_error(page):
     head = f"POST /{SERVICE}/Classify HTTP/1.1\r\nHost: {page.host}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
     host, port = page.host.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(head.encode())
-    page.post(f"{SERVICE}/Classify", {}, x_request_id="after-the-one-who-left")
+    page.post(f"{SERVICE}/Classify", {}, x_request_id="after-the-disconnect")
     assert not [line for line in page.log() if line.get("level") in {"error", "critical"}]
 
 
@@ -349,14 +354,14 @@ def test_a_browser_that_leaves_in_the_middle_of_a_body_is_no_fault(page):
         "x" * 5000,
     ],
 )
-def test_no_other_file_is_given(page, path):
+def test_no_other_file_is_served(page, path):
     status, _, body = page.post(path[:5000], None, method="GET")
     assert status == 404
     assert b"import" not in body
 
 
-def test_the_page_may_be_called_by_another_name_if_it_is_told(served):
-    with PageProcess(served.port, "--allow-host", "page.example:80") as page:
+def test_allow_host_adds_a_name_of_the_page(served):
+    with PageServerProcess(served.port, "--allow-host", "page.example:80") as page:
         assert page.post(f"{SERVICE}/Classify", {}, host="page.example:80")[0] == 200
         origin = "http://page.example:80"
         assert page.post(f"{SERVICE}/Classify", {}, origin=origin)[0] == 200
@@ -371,68 +376,70 @@ def test_the_form_offers_what_the_sandbox_accepts(page):
             assert re.findall(r"<option>(\w+)</option>", select) == list(names)
 
 
-def test_the_files_say_what_they_are(page):
+def test_the_files_have_their_content_types(page):
     for name, kind in (("", "text/html"), ("app.js", "text/javascript"), ("style.css", "text/css")):
         with urllib.request.urlopen(page.url + name, timeout=10) as answer:
             assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
             assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_server_that_is_not_there_is_said_at_once():
-    with PageProcess(1) as page:
+def test_an_unreachable_server_is_reported_at_once():
+    with PageServerProcess(1) as page:
         status, error = page.call(SERVICE, "Classify", {})
         assert (status, error["code"]) == (503, "unavailable")
         assert error["message"] == "No Quadnet server answers at 127.0.0.1:1."
-        # Sandboxes are trained all the same.
+        # Sandboxes can still be trained.
         _, _, body = page.post(
-            f"{PLAYGROUND}/Train", enveloped(run_request()), content_type="application/connect+json"
+            f"{PLAYGROUND}/Train",
+            make_envelope(run_request()),
+            content_type="application/connect+json",
         )
-        assert envelopes(body)[-1] == (2, {})
+        assert read_envelopes(body)[-1] == (2, {})
 
 
-def test_the_page_brings_the_token_that_the_server_wants(tmp_path):
+def test_the_page_sends_the_token_that_the_server_requires(tmp_path):
     (tmp_path / "tokens").write_text("open-sesame\n")
     token = ("--token-file", str(tmp_path / "tokens"))
     registry = Registry(tmp_path / "registry")
     publish(registry)
     with ServerProcess(registry.root, *token) as server:
-        with PageProcess(server.port) as page:
+        with PageServerProcess(server.port) as page:
             status, error = page.call(SERVICE, "Classify", {})
             assert (status, error["code"]) == (401, "unauthenticated")
-        with PageProcess(server.port, *token) as page:
+        with PageServerProcess(server.port, *token) as page:
             assert page.call(SERVICE, "Classify", {})[0] == 200
 
 
-WARNING = "the page has no TLS and asks for no password: others on the network can use it"
+WARNING = "the page has no TLS and no password: others on the network can use it"
 
 
-def test_a_page_for_the_whole_network_is_warned_of(served):
-    with PageProcess(served.port, "--page-host", "0.0.0.0") as page:
+def test_a_public_address_of_the_page_is_warned_about(served):
+    with PageServerProcess(served.port, "--page-host", "0.0.0.0") as page:
         assert page.logged(WARNING)["host"] == "0.0.0.0"
-        # Being reachable by it makes no name a good one.
+        # A public address does not allow other host names.
         assert page.post(f"{SERVICE}/Classify", {}, host="evil.example")[0] == 421
         assert page.post(f"{SERVICE}/Classify", {})[0] == 200
 
 
-def test_the_server_itself_trains_nothing(served):
+def test_the_server_itself_has_no_sandboxes(served):
     stub = quadrant_pb2_grpc.PlaygroundServiceStub(served.channel)
     error = refused(stub.Inspect, pb.InspectRequest())
     assert error.code().name == "UNIMPLEMENTED"
 
 
-def test_it_stops_in_peace(served):
-    with PageProcess(served.port) as page:
+def test_the_page_stops_without_errors(served):
+    with PageServerProcess(served.port) as page:
         code, printed, log = page.stop()
     assert (code, printed, log) == (0, "Stopped.\n", [])
 
 
-def test_a_port_that_is_taken_is_said(page):
+def test_a_taken_port_is_an_error(page):
     done = quadnet("playground", "--page-port", page.host.split(":")[1])
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot be listened on: Address already in use" in done.stderr
 
 
-def test_up_shows_the_page_beside_the_server_and_takes_it_along(tmp_path):
+def test_up_starts_and_stops_the_page_with_the_server(tmp_path):
     options = ("--page-port", "0")
     with ServerProcess(tmp_path / "models", *options, verb="up") as server:
         (line,) = [line for line in server.announcement if line.startswith("The page: http://")]
@@ -448,7 +455,7 @@ def test_up_shows_the_page_beside_the_server_and_takes_it_along(tmp_path):
         socket.create_connection((host, int(port)), timeout=5)
 
 
-def test_without_the_extra_up_serves_and_names_it(tmp_path):
+def test_without_the_extra_up_serves_and_names_the_extra(tmp_path):
     env = hide_packages(tmp_path, "uvicorn")
     reason = f"needs packages that are not installed (uvicorn). {installation('playground')}"
     with ServerProcess(tmp_path / "models", verb="up", env=env) as server:

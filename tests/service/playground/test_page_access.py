@@ -1,4 +1,4 @@
-"""The page is for everybody: by keyboard, on a phone, in any colours, with little motion."""
+"""Accessibility of the page: keyboard, phone, colours, and reduced motion."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.service.playground.browsing import epoch, needs_chromium, until, wait
 pytestmark = needs_chromium
 
 
-def test_13_all_of_it_goes_by_keyboard(visit):
+def test_13_the_page_works_by_keyboard_alone(visit):
     page = visit("#version=1&iterations=1000000&speed=1&points=100&batch=10")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -51,7 +51,7 @@ def test_13_all_of_it_goes_by_keyboard(visit):
 
 @pytest.mark.parametrize("mode", ["light", "dark", "forced"])
 @pytest.mark.parametrize("view", ["served", "sandbox", "compare", "help"])
-def test_13_axe_finds_nothing(visit, mode, view):
+def test_13_axe_finds_no_violations(visit, mode, view):
     options = {
         "light": {"color_scheme": "light"},
         "dark": {"color_scheme": "dark"},
@@ -78,13 +78,13 @@ SMALL_OR_OUTSIDE = """width =>
     .map(([id, r]) => `${id} ${r.width}x${r.height} from ${r.left}`)"""
 
 
-def test_14_a_phone_shows_all_of_it_without_scrolling_sideways(visit):
+def test_14_the_page_fits_a_phone_without_horizontal_scrolling(visit):
     for options in (
         {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
-        # A window of 1280 at 200 per cent.
+        # A window of 1280 pixels at 200 per cent zoom.
         {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2},
     ):
-        # Not the page's own innerWidth: on a phone it grows with what does not fit.
+        # Not the page's innerWidth: on a phone it grows with content that does not fit.
         width = options["viewport"]["width"]
         for view in ("served", "sandbox", "compare"):
             page = visit(f"#view={view}", **options)
@@ -98,7 +98,7 @@ def test_14_a_phone_shows_all_of_it_without_scrolling_sideways(visit):
         assert page.evaluate(SMALL_OR_OUTSIDE, width) == []
 
 
-def test_14_who_wants_less_motion_gets_two_frames_a_second(visit):
+def test_14_reduced_motion_shows_two_frames_per_second(visit):
     page = visit("#iterations=1000000&speed=1&points=50", reduced_motion="reduce")
     assert page.get_attribute("html", "data-running") == "false"
     page.click("#train")
@@ -122,7 +122,7 @@ def test_help_is_opened_and_closed_by_keyboard(visit):
         page.wait_for_selector("#guide", state="hidden")
         assert page.evaluate("document.activeElement.id") == "help"
     page.click("#help")
-    # Nothing behind it listens: the page does not train, and cannot be tabbed to.
+    # The page behind the dialog gets no input: it does not train, and Tab does not reach it.
     page.click("#guide dl")
     page.keyboard.press("Space")
     for _ in range(3):
@@ -153,7 +153,7 @@ DIGITS = """async () => {
 
 
 def keys_in_help(page):
-    """Return the keys by place, as the help's table has them."""
+    """Return the keys by place, from the table in the help."""
     found, place = {}, ""
     for row in page.locator("#keys tbody tr").all():
         if row.locator("th").count():
@@ -163,7 +163,7 @@ def keys_in_help(page):
     return found
 
 
-def test_help_has_the_keys_that_each_place_takes_and_no_others(visit):
+def test_help_lists_exactly_the_keys_that_each_place_handles(visit):
     page = visit("#view=compare")
     page.wait_for_selector("#compared .plane")
     page.evaluate(DIGITS)
@@ -172,6 +172,6 @@ def test_help_has_the_keys_that_each_place_takes_and_no_others(visit):
     wait_still(page)
     taken = {place: set(page.evaluate(TAKEN, [at, KEYS])) for place, at in PLACES.items()}
     for place in ("map", "maps compared"):
-        taken[place].add("Shift")  # checks 10 and 13 move the probe with it
+        taken[place].add("Shift")  # tests 10 and 13 move the probe with it
     taken["this help"] = {"Escape"}
     assert keys_in_help(page) == taken

@@ -1,4 +1,4 @@
-"""The page's map: every cell, point and count is what Python is told."""
+"""The page's map: every cell, point and count equals the answer to the Python client."""
 
 import gzip
 import math
@@ -31,7 +31,7 @@ STATIC = ROOT / "service/playground/static"
 CENTRES = {"III": (-0.5, -0.5), "IV": (0.5, -0.5), "II": (-0.5, 0.5), "I": (0.5, 0.5)}
 
 
-def test_1_a_cold_load_is_quick_small_and_stays_here(browser, gateway, visit):
+def test_1_a_cold_load_is_fast_small_and_loads_nothing_from_other_hosts(browser, gateway, visit):
     started = time.perf_counter()
     page = visit()
     assert time.perf_counter() - started < 10
@@ -48,17 +48,17 @@ def test_1_a_cold_load_is_quick_small_and_stays_here(browser, gateway, visit):
             assert "default-src 'self'" in answer.headers["content-security-policy"]
             total += len(gzip.compress(answer.read()))
     assert total <= 60_000
-    # The modules that few visits need count, too.
+    # Including the modules that are loaded on demand.
     every = sum(len(gzip.compress(path.read_bytes())) for path in STATIC.iterdir())
     assert every <= 60_000
 
 
-def test_2_the_bitmap_is_what_classify_says_in_every_cell(visit, python):
+def test_2_the_bitmap_equals_the_answers_of_classify_in_every_cell(visit, python):
     page = visit()
     bitmap = pixels(page)
     answers = python.classify(cell_centres(len(bitmap)))
     assert (classes_of(bitmap).ravel() == answers.quadrants).all()
-    # And so are the certainties that are read off it.
+    # So do the certainties under the cursor.
     for x, y in [(-0.81, 0.4), (0.3, 0.33), (0.72, -0.9)]:
         box = page.locator("#overlay").bounding_box()
         page.mouse.move(
@@ -74,7 +74,7 @@ def test_2_the_bitmap_is_what_classify_says_in_every_cell(visit, python):
         assert (shown_x, shown_y) == pytest.approx((x, y), abs=0.02)
 
 
-def test_3_the_teams_are_where_the_article_has_them(visit):
+def test_3_the_teams_are_in_the_corners_of_the_article(visit):
     page = visit("#version=1")
     bitmap = classes_of(pixels(page))
     corners = {"II": (0, 0), "I": (0, -1), "III": (-1, 0), "IV": (-1, -1)}
@@ -89,7 +89,7 @@ def test_3_the_teams_are_where_the_article_has_them(visit):
         assert (marker["y"] + marker["height"] / 2 < box["y"] + box["height"] / 2) == (y > 0)
 
 
-def test_4_hits_and_misses_are_counted_as_others_count_them(visit, python):
+def test_4_hits_and_misses_equal_those_of_scikit_learn(visit, python):
     page = visit("#classified=321")
     rows = exported(page)
     assert len(rows) == 321

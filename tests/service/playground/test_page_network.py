@@ -1,4 +1,4 @@
-"""The page's network and probe: every number is the server's, and adds up."""
+"""The page's network and probe: every number equals the server's answer and adds up."""
 
 import math
 
@@ -53,7 +53,7 @@ def python_map(gateway, layers, side):
     return np.array(quadrants.NAMES)[cells.reshape(side, side, 4).argmax(axis=-1)]
 
 
-def test_8_an_edited_weight_changes_the_map_as_it_does_in_python(visit, gateway):
+def test_8_an_edited_weight_changes_the_map_as_in_python(visit, gateway):
     page = visit("#view=sandbox")
     wait_still(page)
     before = weights(page)["layers"]
@@ -61,7 +61,7 @@ def test_8_an_edited_weight_changes_the_map_as_it_does_in_python(visit, gateway)
     page.wait_for_selector("#weights input:focus")
     chosen = page.evaluate("({...document.activeElement.dataset})")
     assert chosen == {"layer": "0", "part": "biases", "index": "2"}
-    # On with the keyboard, to a weight: the table has a field for each.
+    # Next a weight, by keyboard: the table has a field for each.
     page.focus('#weights [data-layer="0"][data-part="weights"][data-index="3"]')
     page.keyboard.press("Control+a")
     page.keyboard.type("-7.5")
@@ -84,7 +84,7 @@ def test_8_an_edited_weight_changes_the_map_as_it_does_in_python(visit, gateway)
     assert (classes_of(pixels(page)) == python_map(gateway, parsed, 160)).all()
 
 
-def test_9_every_term_is_the_servers_and_adds_up(visit, python):
+def test_9_every_term_equals_the_servers_answer_and_adds_up(visit, python):
     page = visit("#probe=-0.31,0.72")
     explained = python.explain([-0.31, 0.72])
     wait_label(page, explained.label)

@@ -1,4 +1,4 @@
-"""Points of one's own: drawn, loaded and saved; what cannot be used is refused and said."""
+"""The user's points: drawn, loaded and saved; invalid ones are refused with a message."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def upload(page, content, name="points.csv"):
     page.set_input_files("#load-csv", {"name": name, "mimeType": "text/csv", "buffer": content})
 
 
-def test_12_points_go_out_and_come_back_in(visit):
+def test_12_saved_points_can_be_loaded_again(visit):
     page = visit()
     upload(page, b"\xef\xbb\xbfx,y,label\r\n0.25,-0.75,I\r\n-1e-3,0.125,red\r\n")
     until(page, "document.getElementById('own').textContent === '2'")
@@ -74,7 +74,7 @@ def test_12_points_go_out_and_come_back_in(visit):
     ],
     ids=range(9),
 )
-def test_12_a_bad_file_is_refused_whole_and_said(visit, content, message):
+def test_12_an_invalid_file_is_refused_as_a_whole_with_a_message(visit, content, message):
     page = visit()
     upload(page, content)
     page.wait_for_selector("#notice:not([hidden])")
@@ -94,7 +94,7 @@ def test_12_a_bad_file_is_refused_whole_and_said(visit, content, message):
         ("layers", "six", "hiddenLayerSizes"),
     ],
 )
-def test_12_what_is_over_a_cap_is_refused_in_the_servers_words(visit, field, value, message):
+def test_12_a_value_over_a_limit_is_refused_with_the_servers_message(visit, field, value, message):
     page = visit()
     page.fill(f"#{field}", value)
     page.dispatch_event(f"#{field}", "change")

@@ -1,4 +1,4 @@
-"""The page's sandbox: it trains, pauses, steps and repeats itself, and serves nobody."""
+"""The page's sandbox: it trains, pauses, steps and is reproducible, and is never served."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ from tests.support.serving import ROOT
 pytestmark = needs_chromium
 
 
-def test_6_training_goes_pauses_steps_stops_and_never_touches_what_is_served(
+def test_6_training_runs_pauses_steps_and_stops_without_changing_the_served_version(
     visit, served, gateway
 ):
     ask = pb.ClassifyRequest(x=[0.1, -0.2], y=[0.3, 0.4], all_certainties=True)
@@ -32,7 +32,7 @@ def test_6_training_goes_pauses_steps_stops_and_never_touches_what_is_served(
     page.wait_for_timeout(200)
     paused = epoch(page)
     curve = int(page.get_attribute("#curves", "data-points"))
-    assert curve == paused + 1  # a frame a pass, and the one before the first
+    assert curve == paused + 1  # one frame per epoch, and the initial one
     page.wait_for_timeout(300)
     assert epoch(page) == paused
     page.click("#step")
@@ -71,7 +71,7 @@ def curve_lines(page):
     return page.eval_on_selector_all("#curves .curve", "all => all.map(e => e.getAttribute('d'))")
 
 
-def test_7_a_reset_repeats_itself_and_another_seed_does_not(visit):
+def test_7_a_reset_run_is_reproducible_and_another_seed_differs(visit):
     page = visit("#view=sandbox&iterations=300&points=100&batch=10")
     seen = []
     for _ in range(2):
@@ -110,7 +110,7 @@ def test_7_the_articles_networks_are_there_with_its_buttons(visit):
         assert page.is_visible(f"#{field}")
 
 
-def test_7_a_run_that_explodes_ends_in_a_sentence(visit):
+def test_7_a_run_that_diverges_ends_with_a_message(visit):
     page = visit("#view=sandbox&rate=1e6&solver=sgd&points=50")
     page.click("#train")
     page.wait_for_selector("#notice:not([hidden])")
@@ -122,7 +122,7 @@ def test_7_a_run_that_explodes_ends_in_a_sentence(visit):
     page.wait_for_selector("#notice", state="hidden")
 
 
-def test_rewinding_shows_a_frame_again_and_goes_on_from_it(visit):
+def test_rewinding_shows_an_earlier_frame_and_training_continues_from_it(visit):
     page = visit("#view=sandbox&iterations=400&points=100&batch=10&speed=1")
     train_to_the_end(page)
     end = weights(page)
@@ -134,12 +134,12 @@ def test_rewinding_shows_a_frame_again_and_goes_on_from_it(visit):
         page.keyboard.press("ArrowLeft")
     until(page, "document.documentElement.dataset.epoch === '30'")
     assert weights(page) != end
-    # On from there it is the same run, whatever was looked at in between.
+    # The continued run is equal to the first one, whatever was shown in between.
     train_to_the_end(page)
     assert weights(page) == end
 
 
-def test_settings_change_while_it_trains_and_shape_begins_anew(visit):
+def test_settings_change_during_training_and_a_new_shape_restarts_it(visit):
     page = visit("#view=sandbox&iterations=1000000&points=100&batch=10&speed=1")
     page.click("#train")
     until(page, "Number(document.documentElement.dataset.epoch) >= 3")
@@ -155,7 +155,7 @@ def test_settings_change_while_it_trains_and_shape_begins_anew(visit):
     assert page.locator("#diagram .edge").count() == 12 + 36 + 24
 
 
-def test_16_the_benchmark_has_its_times_and_finds_no_heap_left_behind():
+def test_16_the_benchmark_prints_its_times_and_finds_no_leak():
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.page", "--minutes", "0.1", "--repeat", "1"],
         cwd=ROOT,

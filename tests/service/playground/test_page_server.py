@@ -1,4 +1,4 @@
-"""The page follows its server: to other versions and models, away, and back."""
+"""The page follows its server: other versions and models, an outage, and the recovery."""
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -14,7 +14,7 @@ from tests.service.playground.browsing import (
     until,
     wait_label,
 )
-from tests.service.playground.page_client import PageProcess
+from tests.service.playground.page_client import PageServerProcess
 from tests.support.exact_models import publish, record
 from tests.support.serving import ServerProcess
 
@@ -24,7 +24,10 @@ pytestmark = needs_chromium
 def test_5_a_new_version_is_shown_without_a_reload_and_a_rollback_too(tmp_path, visit):
     registry = Registry(tmp_path / "registry")
     publish(registry)
-    with ServerProcess(registry.root, "--poll", "0.1") as server, PageProcess(server.port) as own:
+    with (
+        ServerProcess(registry.root, "--poll", "0.1") as server,
+        PageServerProcess(server.port) as own,
+    ):
         page = visit(url=own.url)
         assert "serving v1" in page.text_content("#serving")
         before, trace = pixels(page), page.text_content("#trace")
@@ -39,10 +42,10 @@ def test_5_a_new_version_is_shown_without_a_reload_and_a_rollback_too(tmp_path, 
         assert page.text_content("#trace") == trace
 
 
-def test_15_a_server_that_goes_is_said_and_one_that_comes_back_is_found(tmp_path, visit):
+def test_15_an_outage_of_the_server_is_shown_and_its_return_is_noticed(tmp_path, visit):
     registry = Registry(tmp_path / "registry")
     publish(registry)
-    with ServerProcess(registry.root) as server, PageProcess(server.port) as own:
+    with ServerProcess(registry.root) as server, PageServerProcess(server.port) as own:
         page = visit("#iterations=1000000", url=own.url)
         page.click("#train")
         until(page, "Number(document.documentElement.dataset.epoch) >= 5")
@@ -58,13 +61,13 @@ def test_15_a_server_that_goes_is_said_and_one_that_comes_back_is_found(tmp_path
         own.process.kill()
         page.wait_for_selector("#stale:not([hidden])")
         assert "gateway does not answer" in page.text_content("#stale")
-        # Nor does what would be fetched only now: the fixture minds what is not caught.
+        # A module that fails to load now is reported, too: the fixture fails on uncaught errors.
         page.click("#save-svg")
         page.wait_for_timeout(300)
 
 
-def test_15_without_any_server_it_says_so_and_sandboxes_train_all_the_same(visit):
-    with PageProcess(1) as own:
+def test_15_without_a_server_the_page_reports_it_and_sandboxes_still_train(visit):
+    with PageServerProcess(1) as own:
         page = visit("#iterations=20&points=20&batch=20", url=own.url, ready="#stale:not([hidden])")
         assert "No Quadnet server answers at 127.0.0.1:1" in page.text_content("#stale")
         train_to_the_end(page)
@@ -93,11 +96,11 @@ def test_digits_are_drawn_and_read_by_the_served_network(tmp_path, visit):
     registry.publish("digits", predictor, kept, X[:5])
     alias_changes.set_aliases(registry, "digits", {"champion": 1}, reason="test")
     publish(registry)
-    with ServerProcess(registry.root) as server, PageProcess(server.port) as own:
+    with ServerProcess(registry.root) as server, PageServerProcess(server.port) as own:
         page = visit("#model=digits", url=own.url)
         page.wait_for_selector("#drawing")
         assert page.is_hidden("#single")
-        # A one: a stroke from the top to the bottom.
+        # The digit 1: a stroke from the top to the bottom.
         box = page.locator("#drawing").bounding_box()
         page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.08)
         page.mouse.down()
@@ -108,7 +111,7 @@ def test_digits_are_drawn_and_read_by_the_served_network(tmp_path, visit):
         assert values.reshape(8, 8)[:, 3:5].min() > 0
         label = predictor.predict(values[np.newaxis])[0]
         wait_label(page, label)
-        # Drawn on with the keyboard: the answer is the one for what is now there.
+        # Another pixel by keyboard: the answer is for the new drawing.
         page.focus("#drawing")
         for key in ("ArrowUp", "ArrowLeft", "Space"):
             page.keyboard.press(key)

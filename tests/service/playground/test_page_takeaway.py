@@ -1,4 +1,4 @@
-"""What one takes from the page: its address, pictures, and the very calls that it made."""
+"""Exports of the page: its address, pictures, and the calls that it made."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from tests.service.playground.browsing import (
 pytestmark = needs_chromium
 
 
-def test_11_the_address_brings_the_same_picture_elsewhere(visit):
+def test_11_the_address_shows_the_same_page_in_another_browser(visit):
     page = visit()
     page.click("[name=view][value=sandbox]", force=True)
     page.fill("#layers", "5, 3")
@@ -66,7 +66,7 @@ def test_11_the_address_brings_the_same_picture_elsewhere(visit):
     ],
     ids=range(6),
 )
-def test_11_a_hostile_address_changes_nothing_and_is_said(visit, fragment):
+def test_11_a_hostile_address_changes_nothing_and_is_reported(visit, fragment):
     page = visit(fragment)
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     assert "The address says what cannot be used here" in page.text_content("#notice-text")
@@ -80,14 +80,14 @@ def test_11_a_hostile_address_changes_nothing_and_is_said(visit, fragment):
 
 
 @pytest.mark.parametrize("fragment", ["#model=nobody", "#version=99", "#view=compare&second=99"])
-def test_11_an_address_of_what_is_gone_shows_what_is_served(visit, fragment):
+def test_11_an_address_of_a_missing_version_shows_the_served_one(visit, fragment):
     page = visit(fragment)
     page.wait_for_selector("#notice:not([hidden])")
     assert re.search("There is no model|has no version", page.text_content("#notice-text"))
     assert "serving v2" in page.text_content("#serving")
 
 
-def test_16_pictures_hold_the_map_the_points_the_legend_and_the_version(visit):
+def test_16_pictures_have_the_map_the_points_the_legend_and_the_version(visit):
     page = visit()
     with page.expect_download() as found:
         page.click("#save-svg")
@@ -105,11 +105,11 @@ def test_16_pictures_hold_the_map_the_points_the_legend_and_the_version(visit):
         page.click("#save-png")
     picture = image.imread(io.BytesIO(found.value.path().read_bytes()), format="png")
     assert picture.shape[:2] == (1340, 1200)
-    # The middle of each quadrant of the map is of its colour rather than of the paper.
+    # The middle of each quadrant has its own colour.
     assert len({tuple(np.round(picture[y, x, :3], 1)) for y in (300, 900) for x in (300, 900)}) > 1
 
 
-def test_what_is_copied_is_the_very_call(visit, python):
+def test_the_copied_code_repeats_the_call(visit, python):
     page = visit("#classified=20")
     page.click("#copy-python")
     page.wait_for_selector("#copied-label:not([hidden])")

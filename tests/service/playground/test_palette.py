@@ -1,4 +1,4 @@
-"""The page's colours, by published formulas: apart for every kind of sight, and visible."""
+"""The page's colours, by published formulas: distinguishable with any colour vision."""
 
 import itertools
 import re
@@ -33,7 +33,7 @@ SIGHT = {
 
 
 def themes():
-    """Return the variables of the light and of the dark theme, as the style sheet has them."""
+    """Return the variables of the light and the dark theme, from the style sheet."""
     blocks = re.findall(r"(:root[^{]*)\{([^{}]*)\}", CSS)
     variables = [dict(re.findall(r"--([\w-]+): (#\w{6})", body)) for _, body in blocks]
     light, *darks = variables
@@ -105,14 +105,14 @@ def test_the_formula_is_the_published_one():
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_the_teams_are_told_apart(sight):
+def test_the_teams_are_distinguishable(sight):
     colours = themes()["light"]
     seen = [lab(np.array(SIGHT[sight]) @ linear(colours[team])) for team in TEAMS]
     assert min(ciede2000(a, b) for a, b in itertools.combinations(seen, 2)) >= 15
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_what_is_drawn_and_written_stands_out(theme):
+def test_lines_and_text_have_enough_contrast(theme):
     colours = themes()[theme]
     for name in (*TEAMS, "plus", "minus", "field"):
         assert contrast(colours[name], colours["paper"]) >= 3, name

@@ -1,4 +1,4 @@
-"""`PlaygroundService`: what it trains is what the core trains, and it can be asked for no more."""
+"""`PlaygroundService`: it trains exactly as the library does, within its limits."""
 
 import math
 
@@ -12,7 +12,7 @@ from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD
 from quadnet.nn.training import MiniBatches, Penalty, train
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.service.playground.page_client import PageProcess
+from tests.service.playground.page_client import PageServerProcess
 from tests.support.serving import refused
 
 X = quadrants.CENTRES
@@ -21,8 +21,8 @@ RIGHT = [1, 2, 3, 4]
 
 @pytest.fixture(scope="module")
 def page():
-    # No server is there to be asked: sandboxes need none.
-    with PageProcess(1, "--max-runs", "2", "--log-level", "info") as process:
+    # No server is running: sandboxes need none.
+    with PageServerProcess(1, "--max-runs", "2", "--log-level", "info") as process:
         yield process
 
 
@@ -58,8 +58,8 @@ def random_points(n, seed=5):
     return points, [numbers[name] for name in quadrants.label_quadrants(points)]
 
 
-def test_a_run_is_the_cores_own_loop(page):
-    """Restated with the core alone: same draws, same passes, the same bits."""
+def test_a_run_equals_the_training_loop_of_the_library(page):
+    """The same draws and epochs with the library alone give the same bits."""
     last = frames(page, max_epochs=7, epochs_per_frame=7)[-1]
     network = Network([2, 4], activations=[], loss="sigmoid_squared_error")
     network.initialize(uniform01, np.random.RandomState(3))
@@ -82,12 +82,12 @@ def test_a_run_is_the_cores_own_loop(page):
     assert (last.epoch, last.state.updates) == (7, 28)
 
 
-def test_frames_begin_with_the_start_and_come_at_every_so_many_passes(page):
+def test_frames_start_with_the_initial_state_and_come_every_few_epochs(page):
     run = frames(page, max_epochs=10, epochs_per_frame=4)
     assert [frame.epoch for frame in run] == [0, 4, 8, 10]
     assert [bool(frame.stop_reason) for frame in run] == [False, False, False, True]
     assert [frame.stop_reason_code for frame in run] == [0, 0, 0, pb.STOP_REASON_MAX_EPOCHS]
-    assert run[-1].stop_reason == "All 10 passes are done."
+    assert run[-1].stop_reason == "All 10 epochs are done."
     assert run[-1].loss < run[0].loss
     start = np.random.RandomState(3).uniform(0, 1, (2, 4))
     assert np.array_equal(run[0].state.layers[0].weights, start.ravel())
@@ -104,7 +104,7 @@ def test_frames_begin_with_the_start_and_come_at_every_so_many_passes(page):
     ],
     ids=str,
 )
-def test_a_run_that_goes_on_is_the_run_that_never_stopped(page, settings):
+def test_a_resumed_run_equals_a_run_that_never_stopped(page, settings):
     settings = {"hidden_layer_sizes": [5, 3], "batch_size": 3, "init": "he_uniform", **settings}
     whole = frames(page, max_epochs=12, epochs_per_frame=3, **settings)
     assert len({flat(frame).tobytes() for frame in whole}) == 5
@@ -116,7 +116,7 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(page, settings):
         assert not any(any(layer.biases) for layer in whole[-1].state.layers)
 
 
-def test_the_articles_network_1_gets_there(page):
+def test_the_articles_network_1_learns_the_quadrants(page):
     points, right = random_points(1000)
     test = {"test_x": points[:, 0], "test_y": points[:, 1], "test_quadrants": right}
     first, *_, last = frames(page, max_epochs=2500, epochs_per_frame=500, **test)
@@ -144,11 +144,11 @@ def test_stopping_at_an_accuracy(page):
     )
     assert run[-1].accuracy >= 0.97 > run[-2].accuracy
     assert run[-1].stop_reason_code == pb.STOP_REASON_ACCURACY
-    assert "are right, as was asked for" in run[-1].stop_reason
+    assert "The accuracy to stop at is reached" in run[-1].stop_reason
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
-def test_a_run_that_explodes_ends_with_a_sentence_and_no_numbers(page, loss):
+def test_a_run_that_diverges_ends_with_a_message_and_without_numbers(page, loss):
     run = frames(page, learning_rate=1e6, loss=loss, hidden_layer_sizes=[6], max_epochs=100)
     assert run[-1].stop_reason_code == pb.STOP_REASON_DIVERGED
     assert "Lower the learning rate, now 1e+06" in run[-1].stop_reason
@@ -158,7 +158,7 @@ def test_a_run_that_explodes_ends_with_a_sentence_and_no_numbers(page, loss):
         assert math.isfinite(frame.loss)
 
 
-def test_the_map_is_what_the_network_answers_from_the_top_left(page):
+def test_the_map_has_the_networks_answers_from_the_top_left(page):
     last = frames(page, max_epochs=2000, epochs_per_frame=2000, map_side=10)[-1]
     cells = np.frombuffer(last.decision_map, np.uint8).reshape(10, 10, 4)
     assert cells[0, 0].argmax() == 1  # II is at the top left
@@ -171,7 +171,7 @@ def test_the_map_is_what_the_network_answers_from_the_top_left(page):
     assert cells[0, 0].tolist() == np.rint(P / P.sum() * 255).tolist()
 
 
-def test_inspecting_follows_a_point_and_answers_others(page):
+def test_inspect_traces_one_point_and_answers_others(page):
     state = frames(page, max_epochs=3, hidden_layer_sizes=[4])[-1].state
     answer = page.stub.Inspect(
         pb.InspectRequest(
@@ -263,14 +263,14 @@ def test_bad_requests_are_refused_with_what_was_expected(page, changes, message)
     ],
     ids=lambda value: str(value)[:40].replace("\n", " "),
 )
-def test_bad_inspections_are_refused_likewise(page, changes, message):
+def test_bad_inspections_are_refused_with_what_was_expected(page, changes, message):
     given = {"layers": state().layers, **changes}
     error = refused(page.stub.Inspect, pb.InspectRequest(**given))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert message in error.details()
 
 
-def test_there_are_only_so_many_runs_and_one_ends_when_its_caller_goes(page):
+def test_the_number_of_runs_is_limited_and_a_run_ends_when_its_caller_leaves(page):
     endless = {"max_epochs": 1_000_000, "epochs_per_frame": 1}
     runs = [page.stub.Train(request(**endless), timeout=60) for _ in range(2)]
     for run in runs:
@@ -284,8 +284,8 @@ def test_there_are_only_so_many_runs_and_one_ends_when_its_caller_goes(page):
 
 
 def test_a_run_ends_at_the_limit_of_seconds():
-    with PageProcess(1, "--run-seconds", "0.2") as page:
+    with PageServerProcess(1, "--run-seconds", "0.2") as page:
         run = frames(page, max_epochs=1_000_000)
     assert run[-1].stop_reason_code == pb.STOP_REASON_TIME_LIMIT
-    assert "limit of 0.2 seconds a run is reached" in run[-1].stop_reason
+    assert "limit of 0.2 seconds per run is reached" in run[-1].stop_reason
     assert run[-1].HasField("state")

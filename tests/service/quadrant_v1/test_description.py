@@ -325,5 +325,5 @@ def test_an_error_fits_into_the_metadata_whatever_names_it_repeats(tmp_path, let
         found = details_of(error, error_details_pb2.BadRequest).field_violations
         assert [each.field for each in found] == ["features"]
         with QuadrantClient(server.address) as client, pytest.raises(InvalidInput) as caught:
-            client.explain([0], name="names")
+            client.explain([0], model="names")
         assert str(caught.value).startswith("features: expected 20 values")
