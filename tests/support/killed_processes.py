@@ -43,7 +43,7 @@ ANSWERS = exact_predictor().predict(POINTS)
 GC = garbage_collection.RetentionPolicy(newest=1, days=0, generations=2, grace=0)
 
 
-class Switch:
+class KillingCalls:
     """Wraps every system call of this process that changes or flushes the disk.
 
     It records the calls as (name, path or paths), and kills the process at the chosen call: before
@@ -61,13 +61,15 @@ class Switch:
             setattr(os, name, self._around(name, getattr(os, name), path_of))
         really_open = io.open
 
-        def switched(path, mode="r", *args, **options):
+        def wrapped(path, mode="r", *args, **options):
             if mode in {"r", "rb"}:
                 return really_open(path, mode, *args, **options)
             assert mode == "xb"
-            return io.BufferedWriter(self._call("create", str(path), lambda: File(path, self)))
+            return io.BufferedWriter(
+                self._call("create", str(path), lambda: KillingFile(path, self))
+            )
 
-        io.open = switched
+        io.open = wrapped
         return self
 
     def write(self, path, content, act):
@@ -78,18 +80,18 @@ class Switch:
         mine = len(self.calls) == self.at
         self.calls.append((name, path))
         if mine and self.moment == "before":
-            die()
+            kill_this_process()
         if mine and self.moment == "halfway":
             half()
-            die()
+            kill_this_process()
         try:
             return act()
         finally:
             if mine:
-                die()
+                kill_this_process()
 
     def _around(self, name, real, describe):
-        def switched(path, *args, **options):
+        def wrapped(path, *args, **options):
             shown = describe(path)
             if options.get("dir_fd") is not None:
                 shown = str(Path(path_of(options["dir_fd"]), path))
@@ -97,10 +99,10 @@ class Switch:
                 shown = (shown, str(args[0]))
             return self._call(name, shown, lambda: real(path, *args, **options))
 
-        return switched
+        return wrapped
 
 
-class File(io.FileIO):
+class KillingFile(io.FileIO):
     """A file whose writes can kill the process."""
 
     def __init__(self, path, switch):
@@ -111,7 +113,7 @@ class File(io.FileIO):
         return self._switch.write(str(self.name), bytes(content), super().write)
 
 
-def die():
+def kill_this_process():
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("killed, and still alive")
 
@@ -145,7 +147,7 @@ def sweep(registry):
         garbage_collection.remove_item(registry, item, GC)
 
 
-def begin(registry):
+def make_registry(registry):
     """Make a registry with two versions that have an alias."""
     publish(registry)
     publish(registry)
@@ -153,9 +155,9 @@ def begin(registry):
     swap(registry)
 
 
-def begin_with_litter(registry):
+def make_registry_with_litter(registry):
     """Make a registry with two more versions, one of them removable, and the litter of crashes."""
-    begin(registry)
+    make_registry(registry)
     publish(registry)
     publish(registry)
     litter = registry.home(MODEL) / ".staging" / "abandoned"
@@ -169,14 +171,14 @@ def begin_with_litter(registry):
 # The work that is killed, and the initial registry; None means that no registry exists.
 WORKS = {
     "first": (publish, None),
-    "publish": (publish, begin),
-    "swap": (swap, begin),
-    "rollback": (roll_back, begin),
-    "gc": (sweep, begin_with_litter),
+    "publish": (publish, make_registry),
+    "swap": (swap, make_registry),
+    "rollback": (roll_back, make_registry),
+    "gc": (sweep, make_registry_with_litter),
 }
 
 
-def switched(work, registry, switch):
+def run_with_kill(work, registry, switch):
     switch.install()
     work(registry)
 
@@ -196,13 +198,11 @@ class Reader:
     def _read(self, stopped):
         os.close(self._stop)
         os.set_blocking(stopped, False)
-        os.nice(
-            10
-        )  # a lower priority, so that the killed process and the checks do not wait for it
+        os.nice(10)  # leaves the processor to the killed process and the checks
         loads = 0
-        while not ended(stopped) or loads == 0:
+        while not is_closed(stopped) or loads == 0:
             registry = Registry(self._link.readlink())
-            assert whole(registry.load(MODEL, registry.target(MODEL).version))
+            assert is_complete(registry.load(MODEL, registry.target(MODEL).version))
             loads += 1
         return loads
 
@@ -212,7 +212,7 @@ class Reader:
         return result(*self._process)
 
 
-class Killer:
+class Forker:
     """A process that only forks the processes to kill.
 
     After a fork, both sides copy every page that they write to. This process writes to few pages.
@@ -239,7 +239,7 @@ class Killer:
         self._socket.close()
         while order := other.recv(4096):
             root, at, moment, wait = json.loads(order)
-            pid, pipe = forked(switched, work, Registry(Path(root)), Switch(at, moment))
+            pid, pipe = forked(run_with_kill, work, Registry(Path(root)), KillingCalls(at, moment))
             os.close(pipe)
             if wait is not None:
                 until = time.perf_counter() + wait
@@ -249,7 +249,7 @@ class Killer:
             other.send(os.waitpid(pid, 0)[1].to_bytes(4, "big"))
 
 
-def ended(pipe):
+def is_closed(pipe):
     """Return whether the other end of the pipe is closed."""
     try:
         return os.read(pipe, 1) == b""
@@ -257,7 +257,7 @@ def ended(pipe):
         return False
 
 
-def whole(model):
+def is_complete(model):
     return (model.predictor.predict(POINTS) == ANSWERS).all()
 
 
@@ -265,7 +265,7 @@ def versions_of(aliases):
     return {alias: target.version for alias, target in aliases.aliases.items()}
 
 
-def check(registry, allowed):
+def check_invariants(registry, allowed):
     """Assert the invariants after a kill; return the aliases."""
     aliases = versions_of(registry.aliases(MODEL))
     assert aliases in allowed, (aliases, allowed)
@@ -275,20 +275,20 @@ def check(registry, allowed):
         return aliases
     looked_at = list(integrity_check.verify_registry(registry, MODEL))
     assert [checked.problem for checked in looked_at] == [None] * (len(versions) + 1), looked_at
-    assert all(whole(checked.loaded) for checked in looked_at if checked.loaded)
+    assert all(is_complete(checked.loaded) for checked in looked_at if checked.loaded)
     return aliases
 
 
-def go_on(registry):
+def check_recovery(registry):
     """Assert that a publisher succeeds with a new number, and that gc removes all litter."""
     taken = registry.version_numbers(MODEL)
     assert publish(registry).manifest.version == max(taken, default=0) + 1
     sweep(registry)
-    assert leftovers(registry) == []
+    assert list_litter(registry) == []
     assert registry.version_numbers(MODEL) == [*taken, max(taken, default=0) + 1]
 
 
-def leftovers(registry):
+def list_litter(registry):
     """Return all files except those of versions, tombstones and generations."""
     home = registry.home(MODEL)
     rubbish = [*home.glob(".staging/*"), *home.glob(".trash/*")]
@@ -303,7 +303,7 @@ def leftovers(registry):
     return rubbish
 
 
-class Theatre:
+class KillSequence:
     """A sequence of registries, each for one kill, and the reader of all of them."""
 
     def __init__(self, directory, name):
@@ -317,14 +317,14 @@ class Theatre:
             begin_one(self.template)
             (directory / "current").symlink_to(self.template.root)
             self.reader = Reader(directory / "current")
-        self.killer = Killer(self.work)
+        self.killer = Forker(self.work)
 
-    def fresh(self):
+    def new_registry(self):
         """Make a registry, and point the reader at it."""
         root = self.directory / f"registry-{next(self.names)}"
         if self.reader:
-            # Nothing ever changes a file, so links are as good as copies. What was there before
-            # stays, as the reader may still be reading it.
+            # Files never change, so links can replace copies. The previous registry remains,
+            # because the reader may still read it.
             shutil.copytree(self.template.root, root, copy_function=os.link)
             link = self.directory / "next"
             link.symlink_to(root)
@@ -332,16 +332,16 @@ class Theatre:
         return Registry(root)
 
     def kill(self, at=None, moment="", wait=None):
-        """Kill a process at work, check the registry; return if it was killed, and the change."""
-        registry = self.fresh()
+        """Kill a process at work, and check; return whether it was killed, and the change."""
+        registry = self.new_registry()
         before = versions_of(registry.aliases(MODEL))
         status = self.killer.kill(registry, at, moment, wait)
         assert status in (0, signal.SIGKILL), status
-        after = check(registry, (before, self.expected(before)))
-        go_on(registry)
+        after = check_invariants(registry, (before, self.aliases_after(before)))
+        check_recovery(registry)
         return status != 0, after != before
 
-    def expected(self, before):
+    def aliases_after(self, before):
         """Return the aliases after the work."""
         if self.name == "swap":
             return {"champion": before["candidate"], "candidate": before["champion"]}
@@ -349,22 +349,22 @@ class Theatre:
             return before | {"champion": 1}
         return before
 
-    def calls(self):
+    def record_calls(self):
         """Return the system calls of the work without a kill."""
-        switch = Switch()
+        switch = KillingCalls()
 
         def tell(registry):
-            switched(self.work, registry, switch)
+            run_with_kill(self.work, registry, switch)
             return switch.calls
 
-        return result(*forked(tell, self.fresh()))
+        return result(*forked(tell, self.new_registry()))
 
 
-def at_steps(theatre, part, parts, repeat):
+def kill_at_steps(sequence, part, parts, repeat):
     """Kill before, halfway through and after every step of this part, `repeat` times each."""
-    calls = theatre.calls()
-    if theatre.name == "first":
-        # Later steps repeat.
+    calls = sequence.record_calls()
+    if sequence.name == "first":
+        # The steps from the staging directory on are those of "publish".
         staged = next(i for i, (_, path) in enumerate(calls) if "/.staging/" in path)
         calls = calls[:staged]
     moments = {"write": ("before", "halfway", "after")}
@@ -377,18 +377,18 @@ def at_steps(theatre, part, parts, repeat):
     random.Random(part).shuffle(plan)
     done, moved = Counter(), Counter()
     for at, moment in plan:
-        killed, changed = theatre.kill(at, moment)
+        killed, changed = sequence.kill(at, moment)
         assert killed, (at, moment, calls[at])
         done[at] += 1
         moved[changed] += 1
     return {"steps": len(done), "fewest": min(done.values()), "moved": moved[True]}
 
 
-def at_moments(theatre, times):
+def kill_at_moments(sequence, times):
     """Kill after a random number of microseconds, until so many were killed."""
     rng, longest, done = random.Random(0), 0.02, Counter()
     for _ in range(10 * times):
-        killed, changed = theatre.kill(wait=rng.uniform(0, longest))
+        killed, changed = sequence.kill(wait=rng.uniform(0, longest))
         done[killed, changed] += 1
         # Most processes are killed, some of them shortly before their end.
         longest *= 1.02 if killed else 0.9
@@ -401,11 +401,13 @@ def main():
     directory, what, name, *numbers = sys.argv[1:]
     # Python's garbage collection would make every forked process copy all pages.
     gc.freeze()
-    theatre = Theatre(Path(directory), name)
-    acts = {"steps": at_steps, "moments": at_moments}
-    report = theatre.calls() if what == "calls" else acts[what](theatre, *map(int, numbers))
-    theatre.killer.stop()
-    loads = theatre.reader.stop() if theatre.reader else 0
+    sequence = KillSequence(Path(directory), name)
+    acts = {"steps": kill_at_steps, "moments": kill_at_moments}
+    report = (
+        sequence.record_calls() if what == "calls" else acts[what](sequence, *map(int, numbers))
+    )
+    sequence.killer.stop()
+    loads = sequence.reader.stop() if sequence.reader else 0
     print(json.dumps({"loads": loads, "report": report}))
 
 
