@@ -18,7 +18,7 @@ _MOST_NAMES = 5
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 
-class Name(str):
+class UserText(str):
     """A user's own text within a sentence of ours."""
 
     __slots__ = ()
@@ -28,7 +28,7 @@ Sentence = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Rows of text under a caption; the first column says what a row is of."""
 
     caption: str
@@ -38,7 +38,7 @@ class Table:
     """Which columns hold numbers."""
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     r"""Return the text with what would not show, such as a newline, as an escape, such as \n.
 
     So are marks that turn the direction of reading around, and halves of characters; but not what
@@ -51,12 +51,12 @@ def visible(text: str) -> str:
     )
 
 
-def plain(sentence: Sentence) -> str:
+def to_plain_text(sentence: Sentence) -> str:
     """Return the sentence for a terminal, with users' texts in quotes."""
-    return "".join(shorten(part) if isinstance(part, Name) else part for part in sentence)
+    return "".join(shorten(part) if isinstance(part, UserText) else part for part in sentence)
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Return the share in percent, which is 100 only if it is all, and 0 only if it is nothing."""
     if share is None:
         return DASH
@@ -70,12 +70,12 @@ def percent(share: float | None) -> str:
     return f"under {least:g}%" if share < 0.5 else f"over {100 - least:.{_MOST_DIGITS}f}%"
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return the number with the digits that matter to a reader."""
     return f"{value:.4g}"
 
 
-def interval(share: float, rows: int) -> tuple[float, float]:
+def confidence_interval(share: float, rows: int) -> tuple[float, float]:
     """Return where the share lies with a confidence of 95%, measured on so many distinct rows.
 
     Copies of a row are no further measurements. After Wilson, 1927, which holds for few rows and
@@ -89,7 +89,7 @@ def interval(share: float, rows: int) -> tuple[float, float]:
     return low, high
 
 
-def listed(names: list[Name]) -> Sentence:
+def join_names(names: list[UserText]) -> Sentence:
     """Return the names with commas between; of many, the first ones and how many more."""
     shown = names[:_MOST_NAMES]
     words: list[str] = [shown[0]]
@@ -99,6 +99,6 @@ def listed(names: list[Name]) -> Sentence:
     return (*words, f" and {more:,} more") if more else tuple(words)
 
 
-def counted(n: int, what: str) -> str:
+def format_count(n: int, what: str) -> str:
     """Return the number and the noun, in the plural if it must be."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"

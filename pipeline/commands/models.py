@@ -190,11 +190,11 @@ def gc(settings: GcSettings) -> int:
 
 def export(settings: ExportSettings) -> int:
     """Write a version as an ONNX file."""
-    from pipeline.publishing import onnx_export as onnx_file  # which needs an extra
+    from pipeline.publishing.onnx_export import export_onnx  # which needs an extra
 
     assert settings.file is not None
     model = _load(Registry(settings.registry), settings.model)
-    onnx_file.export(model, settings.file, overwrite=settings.overwrite)
+    export_onnx(model, settings.file, overwrite=settings.overwrite)
     print(
         f"Wrote {model.manifest.model} version {model.manifest.version} to {settings.file}; "
         "it answers the self-test as the version does."

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pipeline.commands.settings import ScoreSettings
-from pipeline.scoring import scoring_job
+from pipeline.scoring.scoring_job import score_file
 from pipeline.training.progress import show_progress
 from quadnet.cli.settings import expand_user
 from quadnet.registry import Registry
@@ -19,7 +19,7 @@ def score(settings: ScoreSettings) -> int:
     start = time.perf_counter()
     with show_progress(f"Scoring {source.name}", 1.0) as show:
         try:
-            summary = scoring_job.score(
+            summary = score_file(
                 model,
                 source,
                 target,

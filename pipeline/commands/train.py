@@ -14,7 +14,7 @@ from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 
 if TYPE_CHECKING:
-    from pipeline.data.splits import Parts
+    from pipeline.data.splits import DataSplits
     from quadnet.registry.version_files import Model
 
 
@@ -22,24 +22,24 @@ def train(settings: TrainSettings) -> int:
     """Execute a preset or a run file and say what came of it."""
     forced = settings.reason if settings.force else None
     registry = Registry(settings.registry)
-    execute(configuration(settings), registry, alias=settings.alias, forced=forced)
+    execute_run(load_configuration(settings), registry, alias=settings.alias, forced=forced)
     return 0
 
 
-def configuration(settings: TrainSettings) -> RunConfig:
+def load_configuration(settings: TrainSettings) -> RunConfig:
     """Return what the preset or the run file says, changed by ``--set``."""
     if settings.run.endswith(".toml"):
         return load_run_file(expand_user(Path(settings.run)), settings.set)
     return load_preset(settings.run, settings.set)
 
 
-def execute(
+def execute_run(
     config: RunConfig,
     registry: Registry,
     *,
     alias: str = CHAMPION,
     forced: str | None = None,
-    data: "Parts | None" = None,
+    data: "DataSplits | None" = None,
 ) -> None:
     """Train, judge and publish, and print what was done after each step.
 
@@ -75,7 +75,7 @@ def execute(
         print(f"It has no report page. {error}", flush=True)
 
 
-def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Parts":
+def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "DataSplits":
     """Make or read the run's data, and refuse now what could not be published after the training.
 
     The configuration is a resolved one. With a reason in `forced`, the version will be published
@@ -83,17 +83,17 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Par
     """
     from pipeline.data.splits import make_splits
     from pipeline.evaluation.candidate_evaluation import check_before_training
-    from pipeline.wording import plain
+    from pipeline.wording import to_plain_text
 
     data = make_splits(config)
     champion = _champion(registry, config.name, forced)
     for notice in check_before_training(config, data, champion, forced=forced is not None):
-        print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
+        print(f"Warning: {to_plain_text(notice)}", file=sys.stderr, flush=True)
     return data
 
 
 def _champion(registry: Registry, name: str, forced: str | None) -> "Model | None":
-    from pipeline.publishing import candidate_publishing
+    from pipeline.publishing.candidate_publishing import load_champion
 
     standing = registry.aliases(name)
-    return candidate_publishing.champion_of(registry, name, standing, forced=forced is not None)
+    return load_champion(registry, name, standing, forced=forced is not None)

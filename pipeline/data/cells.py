@@ -28,7 +28,7 @@ class BadCell(Exception):
         self.index = index
 
 
-def numbers(texts: Sequence[str]) -> list[float]:
+def parse_numbers(texts: Sequence[str]) -> list[float]:
     """Return the numbers that the cells say, to the last bit; raise BadCell at one without."""
     try:
         values = list(map(float, texts))
@@ -40,14 +40,14 @@ def numbers(texts: Sequence[str]) -> list[float]:
     return [_number(text, index) for index, text in enumerate(texts)]
 
 
-def no_number(value: float | None) -> str:
+def describe_non_number(value: float | None) -> str:
     """Say what is wrong with a value that is no finite number; None stands for a null."""
     if value is None:
         return "expected a number, got a null"
     return f"expected a finite number, got {value}"
 
 
-def label(value: object) -> str:
+def parse_label(value: object) -> str:
     """Return the class that the cell names; raise BadCell if it names none."""
     if value is None:
         raise BadCell("expected a label, got a null")

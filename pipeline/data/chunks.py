@@ -47,7 +47,7 @@ class Chunk(Generic[Rows]):
     places: IntArray | None = None
 
 
-def refusal(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> InvalidInput:
+def make_rows_error(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> InvalidInput:
     """Return the error that says what is wrong with the file's rows, the first fault first."""
     violations = [
         Violation(f"{path}, {unit} {fault.place}{_in(fault.column)}", fault.description)
@@ -56,7 +56,7 @@ def refusal(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> I
     return InvalidInput(violations, total or len(faults))
 
 
-def wrong(path: Path, column: str | None, description: str) -> InvalidInput:
+def make_file_error(path: Path, column: str | None, description: str) -> InvalidInput:
     """Return the error that says what is wrong with the file, or one of its columns, as a whole."""
     return InvalidInput([Violation(f"{path}{_in(column)}", description)])
 
@@ -77,12 +77,14 @@ def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> l
     for i, name in enumerate(columns):
         # Columns without a name are not to be told apart, and need not be.
         if name in places and (name or name in wanted):
-            raise wrong(path, repr(name), "expected each column once, got this one twice")
+            raise make_file_error(path, repr(name), "expected each column once, got this one twice")
         places[name] = i
     for name in wanted:
         if name not in places:
             there = listing(columns)
-            raise wrong(path, name, f"expected such a column, got none; those there are: {there}")
+            raise make_file_error(
+                path, name, f"expected such a column, got none; those there are: {there}"
+            )
     return [places[name] for name in wanted]
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data import cells, csv_records
-from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
+from pipeline.data.cells import parse_label, parse_numbers
+from pipeline.data.chunks import Chunk, Fault, Position, find_columns, make_rows_error, open_regular
 from pipeline.data.csv_columns import Parser, choose_parser, cut_rows
+from pipeline.data.csv_records import find_open_quote, find_problem, read_records
 from quadnet.errors import FileUnusable
 from quadnet.types import FloatArray
 
@@ -92,7 +94,7 @@ class CsvFile:
         offset, line = position["offset"], position["line"]
         while data := self._read(offset):
             final = offset + len(data) >= self._size
-            part = _Part(self.columns, wanted, label_at, line, self._parse)
+            part = _ChunkBuilder(self.columns, wanted, label_at, line, self._parse)
             part.read(data if final else _whole_lines(data), final=final)
             if not part.n_bytes:
                 self._refuse_endless(part, data, offset)
@@ -116,9 +118,9 @@ class CsvFile:
         final = len(data) >= self._size
         offset, line = len(mark), 1
         text = data if final else _whole_lines(data)
-        for raw, record in csv_records.read(text[len(mark) :], final=final):
+        for raw, record in read_records(text[len(mark) :], final=final):
             offset, end = offset + len(raw), line + raw.count(b"\n")
-            if problem := csv_records.problem(raw, record):
+            if problem := find_problem(raw, record):
                 break
             if record:
                 names = tuple(name.strip() for name in record)
@@ -128,12 +130,12 @@ class CsvFile:
             line, problem = 1, "expected a header, got nothing"
             if not final:
                 problem = f"expected a header of at most {self._chunk_bytes:,} bytes, got more"
-        raise refusal(self.path, self.unit, [Fault(line, None, problem)])
+        raise make_rows_error(self.path, self.unit, [Fault(line, None, problem)])
 
-    def _refuse_endless(self, part: "_Part", data: bytes, offset: int) -> None:
+    def _refuse_endless(self, part: "_ChunkBuilder", data: bytes, offset: int) -> None:
         """Refuse the line that the chunk begins with: its row does not end in the chunk."""
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        length = data.find(b"\n", csv_records.open_quote(data)) + 1
+        length = data.find(b"\n", find_open_quote(data)) + 1
         problem = csv_records.UNCLOSED
         if not length:
             length = len(data)
@@ -148,7 +150,7 @@ class CsvFile:
         part.advance(length, n_lines)
 
 
-class _Part:
+class _ChunkBuilder:
     """What some consecutive lines of a file hold: their good rows, and the faults of the others."""
 
     def __init__(
@@ -223,8 +225,8 @@ class _Part:
 
     def _read_one_by_one(self, data: bytes, *, final: bool) -> None:
         values: list[float] = []
-        for raw, record in csv_records.read(data, final=final):
-            if problem := csv_records.problem(raw, record):
+        for raw, record in read_records(data, final=final):
+            if problem := find_problem(raw, record):
                 inside = raw.rstrip(b"\r\n").count(b"\n") if problem == csv_records.UNCLOSED else 0
                 self.refuse(raw, None, problem, lines_before=inside)
             elif record:
@@ -242,10 +244,10 @@ class _Part:
             return
         at = self._wanted
         try:
-            row = cells.numbers([record[i] for i in at])
+            row = parse_numbers([record[i] for i in at])
             if self._label is not None:
                 at = [self._label]
-                self.labels.append(cells.label(record[self._label]))
+                self.labels.append(parse_label(record[self._label]))
                 self.places.append(self.line)
         except cells.BadCell as error:
             i = at[error.index]

@@ -13,7 +13,7 @@ _COMPLAINTS = {
 """What the csv module's errors begin with, and what they mean."""
 
 
-def read(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]:
+def read_records(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]:
     """Yield each row as it stands, with its cells or what is wrong with it.
 
     A last row that is not complete is left out, unless nothing follows the data.
@@ -48,12 +48,12 @@ def read(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]
         if not final:
             return
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        end = data.find(b"\n", begin + open_quote(data[begin:])) + 1 or len(data)
+        end = data.find(b"\n", begin + find_open_quote(data[begin:])) + 1 or len(data)
         yield data[begin:end], UNCLOSED
         begin = end
 
 
-def open_quote(row: bytes) -> int:
+def find_open_quote(row: bytes) -> int:
     """Return where in this row, which does not end, the quote stands that is not closed."""
     opening, at = -1, row.find(b'"')
     while at >= 0:
@@ -75,7 +75,7 @@ def _complaint(error: csv.Error) -> str:
     return f"expected a row of CSV, got another ({error})"
 
 
-def problem(raw: bytes, record: list[str] | str) -> str | None:
+def find_problem(raw: bytes, record: list[str] | str) -> str | None:
     """Return what is wrong with a row whatever its columns are; None if nothing is."""
     if isinstance(record, str):
         return record

@@ -134,7 +134,7 @@ def _digits() -> Dataset:
     return Dataset(tuple(scans.feature_names), scans.data, scans.target.astype(str))
 
 
-def training_points(data: QuadrantsData) -> Dataset:
+def make_training_points(data: QuadrantsData) -> Dataset:
     """Generate the points to train on."""
     rng = np.random.default_rng(data.seed)
     if data.placement == "centres":
@@ -151,7 +151,7 @@ def training_points(data: QuadrantsData) -> Dataset:
     return Dataset(quadrants.FEATURES, X, y)
 
 
-def test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
+def make_test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
     """Generate the points to be judged by: uniform, rightly labelled, from a stream of their own.
 
     The stream is keyed by both seeds, so that no choice of them can make the two parts equal.

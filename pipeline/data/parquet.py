@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data import cells
-from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
+from pipeline.data.cells import describe_non_number, parse_label
+from pipeline.data.chunks import Chunk, Fault, Position, find_columns, make_file_error, open_regular
 from quadnet.errors import listing, shorten
 from quadnet.extras import missing_extra
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -111,7 +112,7 @@ class ParquetSource:
         if lengths and not (
             0 <= begin["group"] < len(lengths) and 0 <= begin["row"] <= lengths[begin["group"]]
         ):
-            raise wrong(
+            raise make_file_error(
                 self.path,
                 None,
                 f"expected row {begin['row']} in row group {begin['group']}, got row groups of "
@@ -130,7 +131,7 @@ class ParquetSource:
                 end = {"group": group, "row": row}
                 yield Chunk(rows, X, labels, faults, end, bytes_done, places)
             if row != lengths[group]:
-                raise wrong(
+                raise make_file_error(
                     self.path,
                     None,
                     f"expected {lengths[group]:,} rows in row group {group}, got {row:,}",
@@ -169,12 +170,14 @@ class ParquetSource:
         for name in features:
             kind = self.types.field(name).type
             if not (_is_whole(kind) or pa.types.is_floating(kind)):
-                raise wrong(self.path, name, f"expected numbers, got values of type {kind}")
+                raise make_file_error(
+                    self.path, name, f"expected numbers, got values of type {kind}"
+                )
         if label is not None:
             kind = self.types.field(label).type
             values = kind.value_type if pa.types.is_dictionary(kind) else kind
             if not (_is_whole(values) or _is_text(values)):
-                raise wrong(
+                raise make_file_error(
                     self.path, label, f"expected text or integers, got values of type {kind}"
                 )
 
@@ -185,7 +188,9 @@ class ParquetSource:
             yield
         except (OSError, pa.ArrowException) as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise wrong(self.path, None, f"expected a whole Parquet file ({reason})") from error
+            raise make_file_error(
+                self.path, None, f"expected a whole Parquet file ({reason})"
+            ) from error
 
 
 class _Columns:
@@ -202,14 +207,14 @@ class _Columns:
             column = table.column(i)
             self._X[:, j] = to_floats(column)
             for row in np.flatnonzero(~np.isfinite(self._X[:, j])).tolist():
-                self._faults.setdefault(row, (name, cells.no_number(column[row].as_py())))
+                self._faults.setdefault(row, (name, describe_non_number(column[row].as_py())))
 
     def labels(self, name: str) -> list[str]:
         """Return the labels of the good rows; a row without one becomes a bad one."""
         labels = {}
         for row, value in enumerate(self._table.column(name).to_pylist()):
             try:
-                labels[row] = cells.label(_decoded(value))
+                labels[row] = parse_label(_decode_label(value))
             except cells.BadCell as error:
                 self._faults.setdefault(row, (name, str(error)))
         return [text for row, text in labels.items() if row not in self._faults]
@@ -230,7 +235,7 @@ class _Columns:
             values = self._table.slice(row, 1).to_pylist()[0]
             text = json.dumps(values, default=str, ensure_ascii=False).encode()
             faults.append(Fault(self._place + row, column, description, text))
-        return _rows(self._table, good), self._X[good], faults
+        return _take_rows(self._table, good), self._X[good], faults
 
 
 def _is_whole(kind: pa.DataType) -> bool:
@@ -254,7 +259,7 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _decoded(value: object) -> object:
+def _decode_label(value: object) -> object:
     """Return a label as text; raise BadCell if it is bytes that are not."""
     if not isinstance(value, bytes):
         return value
@@ -264,7 +269,7 @@ def _decoded(value: object) -> object:
         raise cells.BadCell(f"expected a label in UTF-8, got {shorten(repr(value))}") from None
 
 
-def _rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
+def _take_rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
     """Return the chosen rows of the table."""
     places = np.flatnonzero(chosen)
     try:

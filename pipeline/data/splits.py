@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import QuadrantsData, RunConfig
-from pipeline.data import datasets
-from pipeline.data.datasets import Dataset, load_dataset
-from pipeline.wording import Name, Sentence, counted, listed
+from pipeline.data.datasets import Dataset, load_dataset, make_test_points, make_training_points
+from pipeline.wording import Sentence, UserText, format_count, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.types import FloatArray, IntArray
 
@@ -18,7 +17,7 @@ FEWEST_DISTINCT_ROWS = 30
 
 
 @dataclass(frozen=True)
-class Size:
+class PartSize:
     """How much a part of the data can tell.
 
     `wanted_share` is the share of the rows that it was to have; None where rows were generated.
@@ -48,10 +47,10 @@ class Size:
         return self.distinct_rows < FEWEST_DISTINCT_ROWS or bool(self.missing_classes)
 
 
-class Sealed:
+class SealedTestPart:
     """The test part, to be read once, for the final judgement; its size may be known before."""
 
-    def __init__(self, part: Dataset, size: Size | None = None) -> None:
+    def __init__(self, part: Dataset, size: PartSize | None = None) -> None:
         self._part: Dataset | None = part
         self.size = size or measure_size(part, part.class_rows)
 
@@ -63,7 +62,7 @@ class Sealed:
 
 
 @dataclass(frozen=True)
-class Parts:
+class DataSplits:
     """What a run trains on, chooses the epoch and the temperature by, and is judged by.
 
     `notices` are sentences on what may not be as the user thinks.
@@ -71,11 +70,11 @@ class Parts:
 
     train: Dataset
     validation: Dataset | None
-    test: Sealed
+    test: SealedTestPart
     notices: tuple[Sentence, ...] = ()
 
 
-def make_splits(config: RunConfig) -> Parts:
+def make_splits(config: RunConfig) -> DataSplits:
     """Make or read the data, and part them.
 
     Raises
@@ -90,18 +89,18 @@ def make_splits(config: RunConfig) -> Parts:
     data, seed, stratify = config.data, config.test.seed, config.test.stratify
     notices: tuple[Sentence, ...] = ()
     if isinstance(data, QuadrantsData):
-        rest = datasets.training_points(data)
+        rest = make_training_points(data)
         assert config.test.points is not None
-        test = datasets.test_points(data, config.test.points, seed)
+        test = make_test_points(data, config.test.points, seed)
         n_rows, share = len(test), None
-        places = row_hashes(rest.X, seed)
+        places = hash_rows(rest.X, seed)
     else:
         everything = load_dataset(data)
         notices = everything.notices
         n_rows, share = len(everything), config.test.share
         assert share is not None
-        places = row_hashes(everything.X, seed)
-        chosen = stratified_split(everything, places, share) if stratify else places < share
+        places = hash_rows(everything.X, seed)
+        chosen = choose_stratified_rows(everything, places, share) if stratify else places < share
         test, rest = everything.rows(chosen), everything.rows(~chosen)
         places = places[~chosen]
         if not stratify:
@@ -109,19 +108,19 @@ def make_splits(config: RunConfig) -> Parts:
             places = (places - share) / (1.0 - share)
     chosen = np.zeros(len(rest), np.bool_)
     if config.validation:
-        held = stratified_split(rest, places, config.validation) if stratify else None
+        held = choose_stratified_rows(rest, places, config.validation) if stratify else None
         chosen = places < config.validation if held is None else held
     train = rest.rows(~chosen)
     validation = rest.rows(chosen) if config.validation else None
-    _check(train, validation, test)
+    _check_splits(train, validation, test)
     size = measure_size(test, train.class_rows, len(test) / n_rows, share)
-    notices += tuple(_of_the_size("test", size))
+    notices += tuple(_describe_size("test", size))
     if validation is not None:
         held_out = measure_size(
             validation, train.class_rows, len(validation) / len(rest), config.validation
         )
-        notices += tuple(_of_the_size("validation", held_out))
-    return Parts(train, validation, Sealed(test, size), notices)
+        notices += tuple(_describe_size("validation", held_out))
+    return DataSplits(train, validation, SealedTestPart(test, size), notices)
 
 
 def measure_size(
@@ -129,28 +128,30 @@ def measure_size(
     classes: Iterable[str],
     share: float = 1.0,
     wanted_share: float | None = None,
-) -> Size:
+) -> PartSize:
     """Return the size of a part of data that have these classes."""
     names, rows = list(classes), part.class_rows
     missing = tuple(name for name in names if name not in rows)
-    return Size(len(part), distinct_rows(part.X), len(names), missing, share, wanted_share)
+    return PartSize(
+        len(part), count_distinct_rows(part.X), len(names), missing, share, wanted_share
+    )
 
 
-def distinct_rows(X: FloatArray) -> int:
+def count_distinct_rows(X: FloatArray) -> int:
     """Return how many rows of X (n_rows, n_features) there are without their copies."""
-    return len(np.unique(row_hashes(X, 0)))
+    return len(np.unique(hash_rows(X, 0)))
 
 
-def distinct_rows_by_class(part: Dataset) -> dict[str, int]:
+def count_distinct_rows_by_class(part: Dataset) -> dict[str, int]:
     """Return the same for the rows of each class that has any."""
     n_classes = len(part.classes)
-    _, group_of = np.unique(row_hashes(part.X, 0), return_inverse=True)
+    _, group_of = np.unique(hash_rows(part.X, 0), return_inverse=True)
     pairs = np.unique(group_of * n_classes + part.codes)
     counts = np.bincount(pairs % n_classes, minlength=n_classes).tolist()
     return {str(name): n for name, n in zip(part.classes, counts, strict=True) if n}
 
 
-def stratified_split(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
+def choose_stratified_rows(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
     """Choose the share of each class's rows, as nearly as equal rows can stay together.
 
     Groups of equal rows are looked at in the order of their hashes. A group is chosen whole if that
@@ -162,7 +163,7 @@ def stratified_split(part: Dataset, places: FloatArray, share: float) -> NDArray
     ----------
     part : Dataset
     places : ndarray of shape (n_rows,)
-        Each row's hash, from `row_hashes`.
+        Each row's hash, from `hash_rows`.
     share : float
 
     Returns
@@ -223,41 +224,41 @@ class _Groups:
                     self.choose(group)
 
 
-def _of_the_size(name: str, size: Size) -> Iterator[Sentence]:
+def _describe_size(name: str, size: PartSize) -> Iterator[Sentence]:
     """Yield what makes a part say less than its number of rows does."""
     if size.is_far_off:
         text = f"The {name} part has {size.share:.1%} of the rows, not {size.wanted_share:.1%}: "
-        distinct = counted(size.distinct_rows, "distinct row")
+        distinct = format_count(size.distinct_rows, "distinct row")
         yield (f"{text}equal rows stay together, and it has {distinct}.",)
     elif size.distinct_rows < FEWEST_DISTINCT_ROWS and (name == "test" or size.has_many_copies):
-        text = f"The {name} part has {counted(size.distinct_rows, 'distinct row')}"
+        text = f"The {name} part has {format_count(size.distinct_rows, 'distinct row')}"
         yield (f"{text} ({size.rows:,} with copies): what is measured on it is uncertain.",)
     if size.missing_classes:
-        names = [Name(each) for each in size.missing_classes]
-        yield (f"The {name} part has no row of ", *listed(names), ".")
+        names = [UserText(each) for each in size.missing_classes]
+        yield (f"The {name} part has no row of ", *join_names(names), ".")
 
 
-def row_hashes(X: FloatArray, seed: int) -> FloatArray:
+def hash_rows(X: FloatArray, seed: int) -> FloatArray:
     """Return a number in [0, 1) for each row of X (n_rows, n_features), by its values alone.
 
     So equal rows are never parted, and a row's part does not depend on the rows around it. Each
     value's bits go through the mixing function of SplitMix64 (Steele, Lea and Flood, 2014).
     """
-    state = _mixed(np.full(len(X), seed, np.uint64))
+    state = _mix_bits(np.full(len(X), seed, np.uint64))
     # Adding 0 makes -0.0, which equals it, the same bits.
     for column in np.ascontiguousarray((X.astype("<f8") + 0.0).T):
-        state = _mixed(state ^ column.view(np.uint64))
+        state = _mix_bits(state ^ column.view(np.uint64))
     return state / 2.0**64
 
 
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
 
 
-def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
+def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
     named = {"train": train, "validation": validation, "test": test}
     parts = {name: part for name, part in named.items() if part is not None}
     for name, part in parts.items():
@@ -276,7 +277,7 @@ def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
                 "another test.seed."
             )
     for name in ("validation", "test"):
-        common = _common_rows(train, parts[name]) if name in parts else 0
+        common = _count_common_rows(train, parts[name]) if name in parts else 0
         if common:
             raise UnsuitableData(
                 f"{common:,} rows of the {name} part are in the part to train on too: nothing "
@@ -284,7 +285,7 @@ def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
             )
 
 
-def _common_rows(one: Dataset, other: Dataset) -> int:
+def _count_common_rows(one: Dataset, other: Dataset) -> int:
     """Return how many rows of `other` have features that `one` has too."""
     width = one.X.shape[1]
     as_rows = [

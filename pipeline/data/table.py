@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.chunks import Chunk, Fault, find_columns, refusal, wrong
+from pipeline.data.chunks import Chunk, Fault, find_columns, make_file_error, make_rows_error
 from pipeline.data.source import Kind, Source, open_source
-from pipeline.wording import Name, Sentence
+from pipeline.wording import Sentence, UserText
 from quadnet.errors import InvalidInput, listing, shorten
 from quadnet.registry.manifest import MAX_VALUES
 from quadnet.types import FloatArray, IntArray
@@ -31,7 +31,7 @@ _ONLY_NUMBERS = (
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """Rows X of shape (n_rows, n_features), in float64, and the class of each.
 
     `classes` are the labels, sorted; `codes`, of shape (n_rows,), are indices into them; `places`
@@ -60,7 +60,7 @@ def read_table(
     label: str,
     features: Sequence[str] | None,
     strip_labels: bool = True,
-) -> Table:
+) -> DataTable:
     """Read a file of rows.
 
     Parameters
@@ -90,14 +90,14 @@ def read_table(
         If it is a Parquet file and pyarrow is not installed.
     """
     with closing(open_source(path, kind, chunk_bytes=_CHUNK_BYTES)) as file:
-        unnamed = [] if features else _unnamed_columns(file.columns, label)
-        names = _choose(file, label=label, features=features)
+        unnamed = [] if features else _describe_unnamed_columns(file.columns, label)
+        names = _choose_features(file, label=label, features=features)
         chunks = file.chunks(names, label=label)
-        table = _collect(path, file.unit, label, names, chunks, strip_labels=strip_labels)
+        table = _collect_chunks(path, file.unit, label, names, chunks, strip_labels=strip_labels)
         return replace(table, notices=(*unnamed, *table.notices))
 
 
-def _unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
+def _describe_unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
     """Return what is to be said of columns without a name, which are not taken for features."""
     places = [str(i) for i, name in enumerate(columns, 1) if not name and name != label]
     if not places:
@@ -106,7 +106,9 @@ def _unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
     return [(f"{which} no name in the header, and so no part in the training.",)]
 
 
-def _choose(file: Source, *, label: str, features: Sequence[str] | None) -> tuple[str, ...]:
+def _choose_features(
+    file: Source, *, label: str, features: Sequence[str] | None
+) -> tuple[str, ...]:
     """Return the names of the columns of numbers; raise InvalidInput if they cannot be those."""
     path, columns = file.path, file.columns
     if features is None:
@@ -114,16 +116,16 @@ def _choose(file: Source, *, label: str, features: Sequence[str] | None) -> tupl
         features = [name for name in columns if name and name not in {label, *file.index}]
     find_columns(path, columns, [label, *features])
     if label in features:
-        raise wrong(path, label, "expected a label or a feature, got both in one column")
+        raise make_file_error(path, label, "expected a label or a feature, got both in one column")
     for name, n in Counter(features).items():
         if n > 1:
-            raise wrong(path, name, "expected each feature once, got this one twice")
+            raise make_file_error(path, name, "expected each feature once, got this one twice")
     if not features:
-        raise wrong(path, None, f"expected a column of numbers beside {label}, got none")
+        raise make_file_error(path, None, f"expected a column of numbers beside {label}, got none")
     return tuple(features)
 
 
-def _collect(
+def _collect_chunks(
     path: Path,
     unit: str,
     label: str,
@@ -131,7 +133,7 @@ def _collect(
     chunks: Iterable[Chunk[Any]],
     *,
     strip_labels: bool,
-) -> Table:
+) -> DataTable:
     """Put the chunks together, their labels as indices.
 
     Raises
@@ -151,7 +153,7 @@ def _collect(
             np.fromiter((code_of.setdefault(t, len(code_of)) for t in chunk.labels), np.intp)
         )
         if len(code_of) > MAX_VALUES:
-            raise wrong(
+            raise make_file_error(
                 path,
                 label,
                 f"expected at most {MAX_VALUES:,} different labels, got more: is it a column of "
@@ -162,16 +164,21 @@ def _collect(
         n_faults += len(chunk.faults)
         faults += chunk.faults[: InvalidInput.MAX_VIOLATIONS - len(faults)]
     if faults:
-        raise refusal(path, unit, faults, n_faults)
+        raise make_rows_error(path, unit, faults, n_faults)
     if not code_of:
-        raise wrong(path, None, "expected rows, got none")
+        raise make_file_error(path, None, "expected rows, got none")
     texts = [text.strip() for text in code_of] if strip_labels else list(code_of)
     classes, new_codes = np.unique(np.array(texts), return_inverse=True)
     if len(classes) == 1:
-        raise wrong(path, label, f"expected several classes, got only {shorten(str(classes[0]))}")
+        raise make_file_error(
+            path, label, f"expected several classes, got only {shorten(str(classes[0]))}"
+        )
     together = np.concatenate(X)
-    notices = (*_counters(features, together), *_spellings(label, classes.tolist()))
-    return Table(
+    notices = (
+        *_describe_counters(features, together),
+        *_describe_spellings(label, classes.tolist()),
+    )
+    return DataTable(
         tuple(features),
         together,
         new_codes[np.concatenate(parts)],
@@ -182,7 +189,7 @@ def _collect(
     )
 
 
-def _counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
+def _describe_counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
     """Yield what is to be said of columns that only number the rows.
 
     Where rows are in the order of their labels, such a column alone tells them apart.
@@ -191,7 +198,7 @@ def _counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
         return
     for name, column in zip(features, X.T, strict=True):
         if _is_counter(column):
-            yield "Column ", Name(name), _ONLY_NUMBERS
+            yield "Column ", UserText(name), _ONLY_NUMBERS
 
 
 def _is_counter(column: FloatArray) -> bool:
@@ -207,24 +214,24 @@ def _is_counter(column: FloatArray) -> bool:
         return in_order or np.ptp(column) == len(column) - 1 == len(np.unique(column)) - 1
 
 
-def _spellings(label: str, classes: Sequence[str]) -> Iterator[Sentence]:
+def _describe_spellings(label: str, classes: Sequence[str]) -> Iterator[Sentence]:
     """Yield what is to be said of labels that differ only in how they are written."""
     alike: dict[object, list[str]] = {}
     for name in classes:
-        alike.setdefault(_meaning(name), []).append(name)
+        alike.setdefault(_fold_label(name), []).append(name)
     for first, second, *_ in (names for names in alike.values() if len(names) > 1):
         yield (
             "In column ",
-            Name(label),
+            UserText(label),
             ", the labels ",
-            Name(first),
+            UserText(first),
             " and ",
-            Name(second),
+            UserText(second),
             " are two classes, though they differ only in how they are written.",
         )
 
 
-def _meaning(text: str) -> object:
+def _fold_label(text: str) -> object:
     """Return the same for two labels that a reader would take for one."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     try:

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import row_hashes
+from pipeline.data.splits import hash_rows
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -13,7 +13,7 @@ N_BINS = 15
 N_WORST = 16
 
 
-class Bin(Frozen):
+class ReliabilityBin(Frozen):
     """Answers of about the same certainty: how sure they were, and how often right."""
 
     low: float
@@ -24,7 +24,7 @@ class Bin(Frozen):
     accuracy: float
 
 
-class Case(Frozen):
+class WorstRow(Frozen):
     """One row that went badly: its features, what it is, and what it was taken for."""
 
     row: int
@@ -38,17 +38,17 @@ class Case(Frozen):
     """Of the label."""
 
 
-class Evaluation(Frozen):
+class PartEvaluation(Frozen):
     """A predictor measured on one part; row i, column j of the confusion: class i taken for j."""
 
     metrics: Metrics
     distinct_rows: int
     confusion: list[list[int]]
-    reliability: list[Bin]
-    worst: list[Case]
+    reliability: list[ReliabilityBin]
+    worst: list[WorstRow]
 
 
-def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
+def measure_model(predictor: Predictor, part: Dataset) -> PartEvaluation:
     """Measure the predictor on this part, whose labels are all among its classes.
 
     A row whose values overflow in the network has no answer: it counts as wrong, and every class
@@ -66,8 +66,8 @@ def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
     confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))
-    hashes = row_hashes(part.X, 0)
-    bins = _reliability(certainty, right, hashes)
+    hashes = hash_rows(part.X, 0)
+    bins = _measure_reliability(certainty, right, hashes)
     metrics = Metrics(
         accuracy=float(right.mean()),
         log_loss=float(log_loss(truth, P, labels=np.arange(len(classes))))
@@ -75,17 +75,17 @@ def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
         else 0.0,
         calibration_error=sum(b.rows * abs(b.accuracy - b.certainty) for b in bins) / len(P),
         classes={
-            name: _class_metrics(confusion, i, rows=int(np.count_nonzero(truth == i)))
+            name: _measure_class(confusion, i, rows=int(np.count_nonzero(truth == i)))
             for i, name in enumerate(classes)
         },
     )
-    return Evaluation(
+    return PartEvaluation(
         metrics=metrics,
         distinct_rows=len(np.unique(hashes)),
         confusion=confusion.tolist(),
         reliability=bins,
         worst=[
-            Case(
+            WorstRow(
                 row=part.place(int(i)),
                 x=part.X[i].tolist(),
                 label=classes[truth[i]],
@@ -98,7 +98,7 @@ def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
     )
 
 
-def _class_metrics(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
+def _measure_class(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
     hits, answers = confusion[i, i], confusion[:, i].sum()
     return ClassMetrics(
         rows=rows,
@@ -107,7 +107,9 @@ def _class_metrics(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
     )
 
 
-def _reliability(certainty: FloatArray, right: BoolArray, hashes: FloatArray) -> list[Bin]:
+def _measure_reliability(
+    certainty: FloatArray, right: BoolArray, hashes: FloatArray
+) -> list[ReliabilityBin]:
     """Return the bins of equal width that hold an answer; see Guo et al., 2017, section 2.
 
     Their mean difference between certainty and accuracy, by rows, is the expected calibration
@@ -116,7 +118,7 @@ def _reliability(certainty: FloatArray, right: BoolArray, hashes: FloatArray) ->
     edges = np.linspace(0.0, 1.0, N_BINS + 1)
     numbers = np.clip(np.searchsorted(edges, certainty, side="left") - 1, 0, N_BINS - 1)
     return [
-        Bin(
+        ReliabilityBin(
             low=float(edges[i]),
             high=float(edges[i + 1]),
             rows=int(inside.sum()),

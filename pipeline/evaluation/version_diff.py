@@ -18,12 +18,12 @@ _ROWS = 10_000
 NO_ANSWER = "(no answer)"
 _DIGITS = "123456789" + "?" * 1000
 
-Answers = tuple[NDArray[np.str_], NDArray[np.str_]]
+AnswerPair = tuple[NDArray[np.str_], NDArray[np.str_]]
 """What each of two versions answers to the same rows."""
 
 
 @dataclass(frozen=True)
-class Changes:
+class PredictionChanges:
     """Which answers of version a differ from those of version b.
 
     Parameters
@@ -39,7 +39,7 @@ class Changes:
     """
 
     where: str
-    answers: Answers
+    answers: AnswerPair
     certainty: float
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
@@ -64,7 +64,7 @@ class Changes:
         return [(str(kinds[i, 0]), str(kinds[i, 1]), float(counts[i] / total)) for i in order]
 
 
-def compare_predictions(a: Model, b: Model) -> Changes:
+def compare_predictions(a: Model, b: Model) -> PredictionChanges:
     """Ask both versions the same points, each with its columns in its own order.
 
     Raises
@@ -75,26 +75,26 @@ def compare_predictions(a: Model, b: Model) -> Changes:
     names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
     if sorted(names[0]) != sorted(names[1]):
         raise NotComparable(
-            f"The two cannot be compared: {_called(a)} takes {listing(names[0])}, and "
-            f"{_called(b)} takes {listing(names[1])}."
+            f"The two cannot be compared: {_format_version(a)} takes {listing(names[0])}, and "
+            f"{_format_version(b)} takes {listing(names[1])}."
         )
     place = {name: i for i, name in enumerate(names[0])}
     # Where in a row of the first each column of the second stands.
     order = [place[name] for name in names[1]]
-    low, high = _ranges(a, b, order)
+    low, high = _find_ranges(a, b, order)
     if len(low) != 2:
         # Not `uniform`, whose high - low may overflow.
         share = np.random.default_rng(0).random((_ROWS, len(low)))
         X = low * (1.0 - share) + high * share
         X = np.vstack([a.selftest_inputs, b.selftest_inputs[:, np.argsort(order)], X])
         where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
-        answers, certainty = _ask(a, b, X, order)
-        return Changes(where, answers, certainty)
+        answers, certainty = _predict_with_both(a, b, X, order)
+        return PredictionChanges(where, answers, certainty)
     steps = (np.arange(_CELLS) + 0.5) / _CELLS
     x, y = (low[i] * (1.0 - steps) + high[i] * steps for i in (0, 1))
     X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
-    answers, certainty = _ask(a, b, X, order)
-    return Changes(
+    answers, certainty = _predict_with_both(a, b, X, order)
+    return PredictionChanges(
         f"{len(X):,} points of the plane",
         answers,
         certainty,
@@ -123,7 +123,7 @@ def compare_settings(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any,
         yield path, a, b
 
 
-def sketch_changes(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
+def sketch_changes(found: PredictionChanges, *, columns: int = 48, rows: int = 24) -> str:
     """Return the plane in characters: '#' where an answer changes, otherwise the class's number."""
     one, _ = found.grid
     changed = found.changed.reshape(one.shape)
@@ -145,11 +145,11 @@ def sketch_changes(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
     return "\n".join([*lines, f"  # changed; {legend}"])
 
 
-def _called(model: Model) -> str:
+def _format_version(model: Model) -> str:
     return f"{model.manifest.model} version {model.manifest.version}"
 
 
-def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
+def _find_ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
     """Return the lowest and highest value of each feature that either has seen in training."""
     one, other = (
         np.array([(f.min, f.max) for f in model.manifest.signature.features]) for model in (a, b)
@@ -158,7 +158,9 @@ def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArra
     return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
 
 
-def _ask(a: Model, b: Model, X: FloatArray, order: list[int]) -> tuple[Answers, float]:
+def _predict_with_both(
+    a: Model, b: Model, X: FloatArray, order: list[int]
+) -> tuple[AnswerPair, float]:
     """Return both versions' answers, and the mean change of their certainty.
 
     The rows have the columns of the first; `order` says where in them those of the second stand.

@@ -8,8 +8,9 @@ from pydantic import JsonValue
 
 from pipeline.data.datasets import Dataset
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.evaluation.model_metrics import Evaluation
-from pipeline.report import card, page
+from pipeline.evaluation.model_metrics import PartEvaluation
+from pipeline.report.card import render_card
+from pipeline.report.page import render_page
 from quadnet.errors import Conflict, CorruptVersion, GateFailed, NotComparable, NotFound
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor
@@ -27,7 +28,7 @@ _MOST_ATTEMPTS = 20
 
 
 def publish_candidate(
-    trial: CandidateEvaluation,
+    evaluation: CandidateEvaluation,
     registry: Registry,
     *,
     alias: str = CHAMPION,
@@ -37,7 +38,7 @@ def publish_candidate(
 
     Parameters
     ----------
-    trial : Trial
+    evaluation : CandidateEvaluation
     registry : Registry
     alias : str
     forced : str, optional
@@ -51,23 +52,23 @@ def publish_candidate(
         If the champion has changed since the trial was judged, and the candidate, judged again
         against the new one, fails its gate. The version is published, and no alias points to it.
     """
-    name = trial.candidate.config.name
-    if not trial.passed and forced is None:
+    name = evaluation.candidate.config.name
+    if not evaluation.passed and forced is None:
         raise GateFailed(
-            f"{name} was not published: it failed its gate on {', '.join(trial.missed)}, measured "
-            f"on {len(trial.test):,} held-out rows. Train it longer, change its settings, lower "
+            f"{name} was not published: it failed its gate on {', '.join(evaluation.missed)}, measured "
+            f"on {len(evaluation.test):,} held-out rows. Train it longer, change its settings, lower "
             "the limit in [gate], or publish it all the same with --force --reason TEXT."
         )
-    record = trial.record(None if trial.passed else forced)
+    record = evaluation.make_record(None if evaluation.passed else forced)
     model = registry.publish(
         name,
-        trial.candidate.predictor,
+        evaluation.candidate.predictor,
         record,
-        _self_test_inputs(trial.candidate.predictor, trial.candidate.parts.train),
-        attachments=lambda version: _attachments(trial, record, version),
-        scaler=trial.candidate.scaler,
+        _self_test_inputs(evaluation.candidate.predictor, evaluation.candidate.splits.train),
+        attachments=lambda version: _make_attachments(evaluation, record, version),
+        scaler=evaluation.candidate.scaler,
     )
-    _promote(trial, registry, model.manifest.version, alias, forced)
+    _promote(evaluation, registry, model.manifest.version, alias, forced)
     return model
 
 
@@ -85,19 +86,23 @@ def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
     return X[finite]
 
 
-def _attachments(trial: CandidateEvaluation, record: Record, version: int) -> Mapping[str, bytes]:
+def _make_attachments(
+    evaluation: CandidateEvaluation, record: Record, version: int
+) -> Mapping[str, bytes]:
     """Return what people read of a version, beside what servers do."""
-    evaluated = {name: _evaluated(e) for name, e in trial.evaluations.items()}
+    evaluated = {name: _to_json_content(e) for name, e in evaluation.evaluations.items()}
     files = {
         "evaluation.json": json.dumps(evaluated, allow_nan=False, indent=1).encode() + b"\n",
-        "history.jsonl": b"".join(json.dumps(e).encode() + b"\n" for e in trial.candidate.epochs),
-        "card.md": card.render(trial, record, version).encode(),
+        "history.jsonl": b"".join(
+            json.dumps(e).encode() + b"\n" for e in evaluation.candidate.epochs
+        ),
+        "card.md": render_card(evaluation, record, version).encode(),
     }
-    html = page.render(trial, record, version)
+    html = render_page(evaluation, record, version)
     return files if html is None else {**files, "report.html": html.encode()}
 
 
-def _evaluated(measured: Evaluation) -> dict[str, JsonValue]:
+def _to_json_content(measured: PartEvaluation) -> dict[str, JsonValue]:
     """Return the evaluation for its file.
 
     The confusions of many classes are nearly all 0, and their number grows with the square: of
@@ -113,7 +118,7 @@ def _evaluated(measured: Evaluation) -> dict[str, JsonValue]:
     return values
 
 
-def champion_of(
+def load_champion(
     registry: Registry, name: str, standing: AliasMap, *, forced: bool = False
 ) -> Model | None:
     """Return the version that these aliases call the champion; None if there is none.
@@ -133,7 +138,11 @@ def champion_of(
 
 
 def _promote(
-    trial: CandidateEvaluation, registry: Registry, version: int, alias: str, forced: str | None
+    evaluation: CandidateEvaluation,
+    registry: Registry,
+    version: int,
+    alias: str,
+    forced: str | None,
 ) -> None:
     """Point the alias at the version, once it has been judged against the present champion.
 
@@ -141,21 +150,21 @@ def _promote(
     one. The candidate is then judged again, on the same test rows. A forced version moves whatever
     the new verdict is.
     """
-    name = trial.candidate.config.name
-    judged_against = trial.judged_against
+    name = evaluation.candidate.config.name
+    judged_against = evaluation.judged_against
     for _ in range(_MOST_ATTEMPTS):
         standing = registry.aliases(name)
         champion = standing.aliases.get(CHAMPION)
         try:
-            if trial.candidate.config.gate.champion and champion != judged_against:
-                present = champion_of(registry, name, standing, forced=forced is not None)
-                trial = _judged_again(trial, present, version, alias, forced)
+            if evaluation.candidate.config.gate.champion and champion != judged_against:
+                present = load_champion(registry, name, standing, forced=forced is not None)
+                evaluation = _judge_again(evaluation, present, version, alias, forced)
                 judged_against = champion
             alias_changes.set_aliases(
                 registry,
                 name,
                 {alias: version},
-                reason=_reason(trial, forced),
+                reason=_describe_reason(evaluation, forced),
                 expected_generation=standing.generation,
             )
         except (Conflict, NotFound, CorruptVersion):
@@ -166,41 +175,45 @@ def _promote(
     raise Conflict(
         f"{name} version {version} is published, but its aliases were changed {_MOST_ATTEMPTS} "
         f"times while it was judged, and {alias} was left as it is. "
-        f"{_by_hand(name, version, alias)}"
+        f"{_describe_manual_step(name, version, alias)}"
     )
 
 
-def _judged_again(
-    trial: CandidateEvaluation, champion: Model | None, version: int, alias: str, forced: str | None
+def _judge_again(
+    evaluation: CandidateEvaluation,
+    champion: Model | None,
+    version: int,
+    alias: str,
+    forced: str | None,
 ) -> CandidateEvaluation:
     """Return the trial judged against this champion; raise Conflict if it failed."""
-    name = trial.candidate.config.name
+    name = evaluation.candidate.config.name
     present = "there is none" if champion is None else f"now version {champion.manifest.version}"
     published = (
         f"{name} version {version} is published, but the champion was changed after the version "
         f"was judged ({present})"
     )
-    by_hand = _by_hand(name, version, alias)
+    by_hand = _describe_manual_step(name, version, alias)
     try:
-        trial = trial.against(champion)
+        evaluation = evaluation.judge_against(champion)
     except NotComparable as error:
         raise Conflict(f"{published}. {error} {by_hand}") from error
-    if not trial.passed and forced is None:
+    if not evaluation.passed and forced is None:
         raise Conflict(
-            f"{published}. Judged again, it failed its gate on {', '.join(trial.missed)}, and no "
+            f"{published}. Judged again, it failed its gate on {', '.join(evaluation.missed)}, and no "
             f"alias was moved. {by_hand}"
         )
-    return trial
+    return evaluation
 
 
-def _by_hand(name: str, version: int, alias: str) -> str:
+def _describe_manual_step(name: str, version: int, alias: str) -> str:
     return f"To make it {alias} anyway: quadnet models alias {name} {alias}={version}"
 
 
-def _reason(trial: CandidateEvaluation, forced: str | None) -> str:
+def _describe_reason(evaluation: CandidateEvaluation, forced: str | None) -> str:
     """Return why the alias moves, for the history."""
-    if not trial.passed:
+    if not evaluation.passed:
         return f"forced: {forced}"
-    if trial.baseline is None:
+    if evaluation.baseline is None:
         return "passed its gate"
-    return f"passed its gate, against version {trial.baseline.version}"
+    return f"passed its gate, against version {evaluation.baseline.version}"

@@ -178,10 +178,10 @@ def to_onnx(model: Model) -> bytes:
     # Of the logits, which still differ where probabilities are both 1 in floats.
     winners = graph.add("ArgMax", values, axis=1, keepdims=0)
     graph.add("Gather", graph.keep("classes", np.array(classes, object)), winners, output="label")
-    return _document(model, graph, classes).SerializeToString(deterministic=True)
+    return _make_document(model, graph, classes).SerializeToString(deterministic=True)
 
 
-def _document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProto:
+def _make_document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProto:
     """Put inputs, outputs and metadata around the graph."""
     manifest = model.manifest
     features = [feature.name for feature in manifest.signature.features]
@@ -224,7 +224,7 @@ def _document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProt
     return document
 
 
-def export(model: Model, path: Path, *, overwrite: bool = False) -> None:
+def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:
     """Write the version as an ONNX file that has passed the version's self-test.
 
     The file appears whole, and flushed to the disk, or not at all.
@@ -242,13 +242,13 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> None:
         if path.exists() and not overwrite:
             raise OutputExists(f"{path} exists. Name another file, or replace it: --overwrite.")
         content = to_onnx(model)
-        check(content, model)
-        _write(path, content)
+        check_answers(content, model)
+        _write_file(path, content)
     except OSError as error:
         raise FileUnusable(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def check(content: bytes, model: Model) -> None:
+def check_answers(content: bytes, model: Model) -> None:
     """Hold the ONNX model against the standard, and its answers against the version's own.
 
     Raises
@@ -273,7 +273,7 @@ def check(content: bytes, model: Model) -> None:
         )
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_file(path: Path, content: bytes) -> None:
     path = atomic_files.follow(path)
     temporary = path.with_name(f"{atomic_files.TEMPORARY}{uuid.uuid4()}")
     try:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.model_metrics import Bin
-from pipeline.evaluation.version_diff import Changes
-from pipeline.report.plane import Plane, colours, rgb
-from pipeline.wording import interval, visible
+from pipeline.evaluation.model_metrics import ReliabilityBin
+from pipeline.evaluation.version_diff import PredictionChanges
+from pipeline.report.plane import Plane, choose_colours, to_rgb
+from pipeline.wording import confidence_interval, escape_invisible
 from quadnet.errors import Unsupported
 from quadnet.extras import missing_extra
 from quadnet.types import FloatArray, IntArray
@@ -66,7 +66,7 @@ MAP_BOX = (0.1, 0.08, 0.88, 0.9)
 """Where in its picture the plane lies: left, bottom, width and height, in shares of it."""
 
 
-def decision_map(plane: Plane, palette: Sequence[str]) -> str:
+def draw_decision_map(plane: Plane, palette: Sequence[str]) -> str:
     """Return a picture of the plane, the training range, and the sample of test rows."""
     low, high = plane.trained
     with _styled():
@@ -86,7 +86,7 @@ def decision_map(plane: Plane, palette: Sequence[str]) -> str:
         return _svg(figure)
 
 
-def curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
+def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
     """Return a picture of the losses and scores by epoch; None where there is no curve to draw."""
     if len(epochs) < 2:
         return None
@@ -99,7 +99,7 @@ def curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
             figure.subplots(1 + scored, 1, sharex=True, height_ratios=[3, 2][: 1 + scored])
         )
         for axes, names in zip(panels, (_LOSSES, _SCORES), strict=False):
-            _draw_curves(axes, epochs, shown, names)
+            _draw_panel(axes, epochs, shown, names)
             axes.axvline(best, color=FAINT, lw=1, ls=":")
         panels[0].set_ylabel("loss")
         panels[0].legend(loc="best")
@@ -112,13 +112,13 @@ def curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
         return _svg(figure)
 
 
-def reliability(bins: Sequence[Bin]) -> str:
+def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
     """Return a picture of how often answers are right, by their certainty, and how many they are.
 
     The bars around a point hold the share of right answers with a confidence of 95%.
     """
     certainty, accuracy = ([getattr(b, name) for b in bins] for name in ("certainty", "accuracy"))
-    bounds = np.array([interval(b.accuracy, b.distinct_rows) for b in bins])
+    bounds = np.array([confidence_interval(b.accuracy, b.distinct_rows) for b in bins])
     with _styled():
         figure = Figure(figsize=(5.2, 4.6))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
@@ -144,7 +144,7 @@ def reliability(bins: Sequence[Bin]) -> str:
         return _svg(figure)
 
 
-def scan(pixels: FloatArray, low: float, high: float) -> str:
+def draw_scan(pixels: FloatArray, low: float, high: float) -> str:
     """Return a picture of one scan, a pixel a cell, from white (low) to black (high)."""
     file = io.BytesIO()
     image.imsave(
@@ -159,7 +159,7 @@ def scan(pixels: FloatArray, low: float, high: float) -> str:
     return _data_uri("image/png", file.getvalue())
 
 
-def draw_changes(changes: Changes, names: Sequence[str], path: Path) -> None:
+def draw_changes(changes: PredictionChanges, names: Sequence[str], path: Path) -> None:
     """Write a picture of what two versions answer, and of where they differ, into a file.
 
     Raises
@@ -171,16 +171,16 @@ def draw_changes(changes: Changes, names: Sequence[str], path: Path) -> None:
         raise Unsupported("A picture shows a plane, and these versions take other than 2 features.")
     classes, numbers = np.unique(changes.answers, return_inverse=True)
     shape = changes.grid[0].shape
-    palette = colours([str(name) for name in classes])
+    palette = choose_colours([str(name) for name in classes])
     low, high = np.transpose([changes.x_range, changes.y_range])
     with _styled():
         figure = Figure(figsize=(12, 4.9), facecolor="white")
         panels = figure.subplots(1, 3)
         for axes, answers, name in zip(panels, numbers.reshape(2, *shape), names, strict=False):
-            _draw_pixels(axes, rgb(palette)[answers[::-1]], low, high)
+            _draw_pixels(axes, to_rgb(palette)[answers[::-1]], low, high)
             axes.set_title(name)
         changed = changes.changed.reshape(shape)[::-1, :, np.newaxis]
-        _draw_pixels(panels[2], np.where(changed, 0.1, [[rgb(["#e8e8e8"])[0]]]), low, high)
+        _draw_pixels(panels[2], np.where(changed, 0.1, [[to_rgb(["#e8e8e8"])[0]]]), low, high)
         panels[2].set_title(f"black: changed, {changes.changed.mean():.3%}")
         figure.legend(
             handles=[
@@ -198,7 +198,7 @@ _LOSSES = {"loss": ("training", FIRST, "-"), "validation_loss": ("validation", S
 _SCORES = {"validation_score": ("validation", SECOND, "--")}
 
 
-def _draw_curves(
+def _draw_panel(
     axes: Axes,
     epochs: Sequence[Mapping[str, float]],
     shown: IntArray,
@@ -267,7 +267,7 @@ def _no_metadata(suffix: str) -> dict[str, Any]:
 def _drawable(text: str) -> str:
     """Return the text, cut, with a mark for each character that the font lacks."""
     known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
-    cut = visible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    cut = escape_invisible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
     return "".join(c if ord(c) in known else "\N{REPLACEMENT CHARACTER}" for c in cut)
 
 

@@ -38,9 +38,9 @@ class Gallery:
     unit: str
 
 
-def of(trial: CandidateEvaluation) -> Gallery | None:
+def make_gallery(evaluation: CandidateEvaluation) -> Gallery | None:
     """Return the scans; None if the features are not the pixels of a picture."""
-    places = _places(trial.test.features)
+    places = _find_pixels(evaluation.test.features)
     if places is None:
         return None
     height, width = places.max(axis=0) + 1
@@ -50,20 +50,22 @@ def of(trial: CandidateEvaluation) -> Gallery | None:
         pixels[tuple(places.T)] = x
         return Scan(row, pixels, label, answer, certainty)
 
-    train = trial.candidate.parts.train.X
+    train = evaluation.candidate.splits.train.X
     return Gallery(
         worst=[
             scan(case.row, np.array(case.x), case.label, case.answer, case.certainty)
-            for case in trial.evaluations["test"].worst
+            for case in evaluation.evaluations["test"].worst
         ],
-        typical=[scan(*found) for found in _typical(trial)],
+        typical=[scan(*found) for found in _find_typical_rows(evaluation)],
         low=float(train.min()),
         high=float(train.max()),
-        unit=trial.test.unit,
+        unit=evaluation.test.unit,
     )
 
 
-def _places(features: tuple[str, ...]) -> "np.ndarray[tuple[int, int], np.dtype[np.intp]] | None":
+def _find_pixels(
+    features: tuple[str, ...],
+) -> "np.ndarray[tuple[int, int], np.dtype[np.intp]] | None":
     """Return the row and column of each feature, if together they fill a rectangle."""
     found = [_PIXEL.fullmatch(name) for name in features]
     if not all(found) or not 1 < len(features) <= _MOST_PIXELS:
@@ -73,9 +75,11 @@ def _places(features: tuple[str, ...]) -> "np.ndarray[tuple[int, int], np.dtype[
     return places if len(set(map(tuple, places.tolist()))) == height * width else None
 
 
-def _typical(trial: CandidateEvaluation) -> list[tuple[int, FloatArray, str, str, float]]:
+def _find_typical_rows(
+    evaluation: CandidateEvaluation,
+) -> list[tuple[int, FloatArray, str, str, float]]:
     """Return, of each of the first classes, the row that fares as its class does in the middle."""
-    predictor, test = trial.candidate.predictor, trial.test
+    predictor, test = evaluation.candidate.predictor, evaluation.test
     P = predictor.probabilities(test.X)
     answers = predictor.predict(test.X).astype(str)
     truth = test.indices(predictor.classes)

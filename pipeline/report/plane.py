@@ -80,7 +80,7 @@ class Plane:
         depth = np.clip((self.certainty - chance) / (1.0 - chance), 0.0, 1.0)
         # In steps that an eye hardly sees, of which far smaller files are made.
         depth = _PALEST + (1.0 - _PALEST) * np.round(depth * 32) / 32
-        picture: FloatArray = 1.0 - depth[:, :, np.newaxis] * (1.0 - rgb(palette)[self.winners])
+        picture: FloatArray = 1.0 - depth[:, :, np.newaxis] * (1.0 - to_rgb(palette)[self.winners])
         picture[self._borders()] = 1.0
         return picture
 
@@ -102,9 +102,9 @@ class Plane:
         return borders
 
 
-def of(trial: CandidateEvaluation) -> Plane | None:
+def make_plane(evaluation: CandidateEvaluation) -> Plane | None:
     """Return the plane; None if the model has other than two features, or no plane holds them."""
-    train, predictor = trial.candidate.parts.train, trial.candidate.predictor
+    train, predictor = evaluation.candidate.splits.train, evaluation.candidate.predictor
     if train.X.shape[1] != 2:
         return None
     trained = train.X.min(axis=0), train.X.max(axis=0)
@@ -129,11 +129,11 @@ def of(trial: CandidateEvaluation) -> Plane | None:
         low=low,
         high=high,
         trained=trained,
-        sample=_sample(trial),
+        sample=_sample_test_rows(evaluation),
     )
 
 
-def colours(classes: Sequence[str]) -> list[str]:
+def choose_colours(classes: Sequence[str]) -> list[str]:
     """Return a colour a class: the article's for the quadrants, or ones that are told apart.
 
     From the eighth class on they come again, darker: there the regions' names must tell.
@@ -145,22 +145,22 @@ def colours(classes: Sequence[str]) -> list[str]:
     if len(classes) <= len(few):
         return list(few[: len(classes)])
     return [
-        _darker(_OTHERS[i % len(_OTHERS)], 0.75 ** (i // len(_OTHERS) % 4))
+        _darken(_OTHERS[i % len(_OTHERS)], 0.75 ** (i // len(_OTHERS) % 4))
         for i in range(len(classes))
     ]
 
 
-def rgb(palette: Sequence[str]) -> FloatArray:
+def to_rgb(palette: Sequence[str]) -> FloatArray:
     """Return the colours, from 0 to 1, of shape (n_colours, 3)."""
     return np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in palette])
 
 
-def _darker(colour: str, by: float) -> str:
+def _darken(colour: str, by: float) -> str:
     return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * by):02x}" for i in (1, 3, 5))
 
 
-def _sample(trial: CandidateEvaluation) -> Sample:
-    predictor, test = trial.candidate.predictor, trial.test
+def _sample_test_rows(evaluation: CandidateEvaluation) -> Sample:
+    predictor, test = evaluation.candidate.predictor, evaluation.test
     X, y = test.X[:_ROWS_ASKED], test.indices(predictor.classes)[:_ROWS_ASKED]
     right = np.searchsorted(predictor.classes, predictor.predict(X)) == y
     misses = np.flatnonzero(~right)

@@ -23,8 +23,8 @@ class CsvOutput:
     """
 
     def __init__(self, source: CsvFile, added: AddedColumns) -> None:
-        self._header = b",".join([source.schema, *map(cell, added.names)])
-        labels = [cell(name) for name in added.classes]
+        self._header = b",".join([source.schema, *map(encode_cell, added.names)])
+        labels = [encode_cell(name) for name in added.classes]
         endings = [b",%s,0.000000,%d\n" % (label, added.version) for label in labels]
         # The last one is for rows without an answer, whose class is -1.
         self._endings = np.array([*endings, b",,,%d\n" % added.version])
@@ -66,7 +66,7 @@ class CsvOutput:
         return as_list
 
 
-def cell(text: str) -> bytes:
+def encode_cell(text: str) -> bytes:
     """Return the text as one cell of a CSV row, in quotes if it needs them."""
     line = io.StringIO()
     # Characters of the line's end are what makes the module quote line breaks.
@@ -74,7 +74,7 @@ def cell(text: str) -> bytes:
     return line.getvalue().removesuffix(",\r\n").encode()
 
 
-def quoted(content: bytes) -> bytes:
+def quote_cell(content: bytes) -> bytes:
     """Return the bytes, whatever they are, as one cell of a CSV row."""
     return b'"' + content.replace(b'"', b'""') + b'"'
 

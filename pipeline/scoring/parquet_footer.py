@@ -42,7 +42,7 @@ _PAGE_OFFSETS = (9, 10, 11, 14)
 """In ColumnMetaData: where its data, index and dictionary pages and its Bloom filter are."""
 
 
-def join(files: Iterable[tuple[int, bytes]]) -> bytes:
+def join_footers(files: Iterable[tuple[int, bytes]]) -> bytes:
     """Return what ends a file that holds several others: a footer, its length, the magic word.
 
     Each of the others is given by where it begins and by its own footer.
@@ -67,7 +67,7 @@ def join(files: Iterable[tuple[int, bytes]]) -> bytes:
     return content + len(content).to_bytes(4, "little") + MAGIC
 
 
-def find(read: Callable[[int, int], bytes], end: int) -> bytes:
+def find_footer(read: Callable[[int, int], bytes], end: int) -> bytes:
     """Return the footer of the file that ends here, given how to read a number of bytes."""
     tail = end - len(MAGIC) - 4
     length = int.from_bytes(read(tail, 4), "little")

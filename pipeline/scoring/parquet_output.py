@@ -8,8 +8,8 @@ from pyarrow import parquet
 
 from pipeline.data.arrow_arrays import to_array
 from pipeline.data.parquet import ParquetSource
-from pipeline.scoring import parquet_footer
 from pipeline.scoring.output import AddedColumns
+from pipeline.scoring.parquet_footer import find_footer, join_footers
 from quadnet.types import FloatArray, IntArray
 
 _LENGTH_BYTES = 8
@@ -62,9 +62,7 @@ class ParquetOutput:
             end = n_bytes - _LENGTH_BYTES
             n_bytes = end - length
             files.append((n_bytes, end))
-        return parquet_footer.join(
-            (begin, parquet_footer.find(read, end)) for begin, end in reversed(files)
-        )
+        return join_footers((begin, find_footer(read, end)) for begin, end in reversed(files))
 
     def _file(self, table: pa.Table | None) -> bytes:
         """Return a Parquet file of one row group, or none, and its length."""

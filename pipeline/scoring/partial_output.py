@@ -25,12 +25,12 @@ Facts = Mapping[str, str | int]
 """What an output is made from, by names that can stand in a message."""
 
 
-def rejected_rows(target: Path) -> Path:
+def make_rejected_path(target: Path) -> Path:
     """Return the file for the rows that could not be used for this output."""
     return target.with_name(f"{target.stem}.rejected.csv")
 
 
-class Partial:
+class PartialOutput:
     """An output and its rejected rows while they are being written.
 
     Parameters
@@ -64,16 +64,18 @@ class Partial:
     """
 
     def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
-        self.target, self.rejected = target, atomic_files.follow(rejected_rows(target))
-        self._path, self._rejected_path = (_beside(p, "partial") for p in (target, self.rejected))
-        self._checkpoint = _beside(target, "checkpoint")
+        self.target, self.rejected = target, atomic_files.follow(make_rejected_path(target))
+        self._path, self._rejected_path = (
+            _add_ending(p, "partial") for p in (target, self.rejected)
+        )
+        self._checkpoint = _add_ending(target, "checkpoint")
         self._facts, self._overwrite = dict(facts), overwrite
         self.state: Mapping[str, Any] = {}
         self.n_bytes = self._n_rejected_bytes = 0
         with self._writing():
             self._refuse(target)
             begun = self._path.exists() and self._checkpoint.exists()
-            self._file = _open(self._path)
+            self._file = _open_file(self._path)
             try:
                 self._lock()
             except BaseException:
@@ -90,12 +92,12 @@ class Partial:
     def write(self, content: bytes) -> None:
         """Append to the output."""
         with self._writing():
-            self.n_bytes += _append(self._file, content)
+            self.n_bytes += _append_bytes(self._file, content)
 
     def reject(self, content: bytes) -> None:
         """Append to the rejected rows."""
         with self._writing():
-            self._n_rejected_bytes += _append(self._rejected_file, content)
+            self._n_rejected_bytes += _append_bytes(self._rejected_file, content)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a piece of the output."""
@@ -111,7 +113,7 @@ class Partial:
             "rejected_bytes": self._n_rejected_bytes,
             "state": dict(state),
         }
-        temporary = _beside(self._checkpoint, "new")
+        temporary = _add_ending(self._checkpoint, "new")
         with self._writing():
             self._flush()
             try:
@@ -198,9 +200,9 @@ class Partial:
         else:
             self._checkpoint.unlink(missing_ok=True)
         self._refuse(self.rejected)
-        self._rejected_file = _open(self._rejected_path)
-        _cut(self._file, self.n_bytes)
-        _cut(self._rejected_file, self._n_rejected_bytes)
+        self._rejected_file = _open_file(self._rejected_path)
+        _truncate_file(self._file, self.n_bytes)
+        _truncate_file(self._rejected_file, self._n_rejected_bytes)
 
     def _read_checkpoint(self) -> None:
         try:
@@ -236,22 +238,22 @@ class Partial:
         atomic_files.sync(self._rejected_file.fileno(), self._rejected_path)
 
 
-def _beside(path: Path, ending: str) -> Path:
+def _add_ending(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.name}.{ending}")
 
 
-def _open(path: Path) -> io.FileIO:
+def _open_file(path: Path) -> io.FileIO:
     """Open the file for reading and writing, and create it if it is not there."""
     # No mode of open() does both and keeps what the file has.
     return io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
 
 
-def _cut(file: io.FileIO, length: int) -> None:
+def _truncate_file(file: io.FileIO, length: int) -> None:
     file.truncate(length)
     file.seek(length)
 
 
-def _append(file: io.FileIO, content: bytes) -> int:
+def _append_bytes(file: io.FileIO, content: bytes) -> int:
     rest = memoryview(content)
     # A system call may take less than it is given, as where a disk fills up.
     while rest:

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.data.chunks import Chunk, Fault, Position, refusal, wrong
+from pipeline.data.chunks import Chunk, Fault, Position, make_file_error, make_rows_error
 from pipeline.data.source import Kind, Source, open_source
-from pipeline.scoring.csv_output import CsvOutput, cell, quoted
+from pipeline.scoring.csv_output import CsvOutput, encode_cell, quote_cell
 from pipeline.scoring.output import AddedColumns, Output
-from pipeline.scoring.partial_output import Partial, rejected_rows
+from pipeline.scoring.partial_output import PartialOutput, make_rejected_path
 from quadnet import __version__
 from quadnet.errors import ConfigurationError, InvalidInput
 from quadnet.nn.predictor import Predictor, choose_labels
@@ -42,7 +42,7 @@ _BATCH_VALUES = 2**17
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoringSummary:
     """How many rows were written, and put aside where; how many of both a run before this did.
 
     `unanswered` rows are among those written: the network gave no number for them.
@@ -55,7 +55,7 @@ class Summary:
     unanswered: int
 
 
-def score(
+def score_file(
     model: Model,
     source: Path,
     target: Path,
@@ -67,7 +67,7 @@ def score(
     progress: Progress | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     checkpoint_bytes: int = CHECKPOINT_BYTES,
-) -> Summary:
+) -> ScoringSummary:
     """Write the source's rows to the target, each with its label, certainty and the version.
 
     Parameters
@@ -101,34 +101,36 @@ def score(
     FileUnusable
         If a file cannot be read or written.
     OutputExists, ResumeRefused
-        As `Partial` raises them.
+        As `PartialOutput` raises them.
     InvalidInput
         If the source lacks a column, or has a bad row and is to stop there; nothing of the target
         is kept then.
     Unsupported
         If the files are Parquet and pyarrow is not installed.
     """
-    kind = _kind(source, target)
+    kind = _find_kind(source, target)
     target = atomic_files.follow(target)
     with closing(open_source(source, kind, chunk_bytes=chunk_bytes)) as reader:
-        _refuse_overwriting(source, (target, rejected_rows(target)))
+        _refuse_overwriting(source, (target, make_rejected_path(target)))
         added = AddedColumns(
             tuple(prefix + name for name in ADDED),
             tuple(model.manifest.signature.classes),
             model.manifest.version,
         )
         _check_columns(reader, source, added.names)
-        output = _output(reader, kind, added)
-        facts = _facts(model, source, reader, chunk_bytes) | {
+        output = _make_output(reader, kind, added)
+        facts = _collect_facts(model, source, reader, chunk_bytes) | {
             "--on-error": on_error,
             "--prefix": repr(prefix),
         }
-        partial = Partial(target, facts, resume=resume, overwrite=overwrite)
+        partial = PartialOutput(target, facts, resume=resume, overwrite=overwrite)
         try:
-            run = _Run(model, source, reader, output, partial, skip=on_error == "skip")
-            summary = run.go(checkpoint_bytes, progress)
-            if _facts(model, source, reader, chunk_bytes).items() - facts.items():
-                raise wrong(source, None, "expected it to stay as it is, but it was changed")
+            run = _ScoringRun(model, source, reader, output, partial, skip=on_error == "skip")
+            summary = run.score_rest(checkpoint_bytes, progress)
+            if _collect_facts(model, source, reader, chunk_bytes).items() - facts.items():
+                raise make_file_error(
+                    source, None, "expected it to stay as it is, but it was changed"
+                )
             partial.finish()
         except InvalidInput:
             # The file will be mended, and so be another: there is nothing to go on from.
@@ -139,7 +141,7 @@ def score(
     return summary
 
 
-class _Run:
+class _ScoringRun:
     """The rows on their way from the source to the output, and how many there were."""
 
     def __init__(
@@ -148,7 +150,7 @@ class _Run:
         source: Path,
         reader: Source,
         output: Output,
-        partial: Partial,
+        partial: PartialOutput,
         *,
         skip: bool,
     ) -> None:
@@ -159,7 +161,7 @@ class _Run:
         self._before = self._rows + self._skipped
         self._position: Position | None = partial.state.get("position")
 
-    def go(self, checkpoint_bytes: int, progress: Progress | None) -> Summary:
+    def score_rest(self, checkpoint_bytes: int, progress: Progress | None) -> ScoringSummary:
         """Score every row that is left."""
         names = [feature.name for feature in self._model.manifest.signature.features]
         n_bytes, next_checkpoint = self._source.stat().st_size, 0
@@ -175,7 +177,7 @@ class _Run:
                 next_checkpoint = chunk.bytes_done + checkpoint_bytes
         self._checkpoint()
         self._partial.write(self._output.end(self._partial.read, self._partial.n_bytes))
-        return Summary(
+        return ScoringSummary(
             self._rows, self._skipped, self._partial.rejected, self._before, self._unanswered
         )
 
@@ -183,7 +185,7 @@ class _Run:
         if chunk.faults:
             self._reject(chunk.faults)
         if len(chunk.X):
-            winners, certainties = answer(self._model.predictor, chunk.X)
+            winners, certainties = predict_rows(self._model.predictor, chunk.X)
             self._partial.write(self._output.encode(chunk.rows, winners, certainties))
             self._unanswered += int(np.count_nonzero(winners < 0))
         self._rows += len(chunk.X)
@@ -192,12 +194,12 @@ class _Run:
     def _reject(self, faults: Sequence[Fault]) -> None:
         unit = self._reader.unit
         if not self._skip:
-            raise refusal(self._source, unit, faults[:1])
+            raise make_rows_error(self._source, unit, faults[:1])
         lines = [] if self._skipped else [f"{unit},reason,content\n".encode()]
         for fault in faults:
             reason = "" if fault.column is None else f"column {fault.column}: "
             reason += fault.description
-            lines.append(b"%d,%s,%s\n" % (fault.place, cell(reason), quoted(fault.text)))
+            lines.append(b"%d,%s,%s\n" % (fault.place, encode_cell(reason), quote_cell(fault.text)))
         self._partial.reject(b"".join(lines))
         self._skipped += len(faults)
 
@@ -212,7 +214,7 @@ class _Run:
         )
 
 
-def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
+def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
     """Return each row's class, by its index, and that class's probability.
 
     The class is the predictor's own choice, by the logits, and the network runs only once. Where
@@ -236,7 +238,7 @@ def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
     return winners, certainties
 
 
-def _kind(source: Path, target: Path) -> Kind:
+def _find_kind(source: Path, target: Path) -> Kind:
     """Return the kind of both files, by how their names end."""
     kinds = {path.suffix.lower() for path in (source, target)}
     if kinds == {".csv"}:
@@ -248,7 +250,7 @@ def _kind(source: Path, target: Path) -> Kind:
     )
 
 
-def _output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
+def _make_output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
     if kind == "parquet":
         from pipeline.scoring.parquet_output import ParquetOutput
 
@@ -271,7 +273,9 @@ def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
             raise ConfigurationError(f"{path} is the input: the output needs another name.")
 
 
-def _facts(model: Model, source: Path, reader: Source, chunk_bytes: int) -> dict[str, str | int]:
+def _collect_facts(
+    model: Model, source: Path, reader: Source, chunk_bytes: int
+) -> dict[str, str | int]:
     """Return what the output is made from."""
     manifest, status = model.manifest, source.stat()
     return {

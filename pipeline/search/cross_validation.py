@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, make_splits
+from pipeline.data.splits import DataSplits, make_splits
 from quadnet.errors import UnsuitableData
 from quadnet.types import BoolArray, IntArray
 
@@ -29,7 +29,9 @@ class Folds:
         return digest.hexdigest()
 
 
-def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) -> Folds:
+def make_folds(
+    config: RunConfig, n_folds: int, seed: int, *, own: DataSplits | None = None
+) -> Folds:
     """Part the run's rows to train and validate on, read here unless given, into folds.
 
     Equal rows are in one fold, or a network would be measured on what it has been shown.
@@ -51,7 +53,7 @@ def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None 
             rows.classes,
         )
         held_out = np.arange(len(rows)) >= len(own.train)
-    fold_of = _fold_of(rows, n_folds, seed)
+    fold_of = _assign_folds(rows, n_folds, seed)
     for fold in range(n_folds):
         rest = fold_of != fold
         for others in (fold_of == fold, rest & held_out):
@@ -65,7 +67,7 @@ def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None 
     return Folds(rows, held_out, fold_of)
 
 
-def _fold_of(rows: Dataset, n_folds: int, seed: int) -> IntArray:
+def _assign_folds(rows: Dataset, n_folds: int, seed: int) -> IntArray:
     """Return each row's fold, the classes in equal shares."""
     _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
     # The distinct rows, in the order in which they first come up.

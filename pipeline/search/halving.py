@@ -31,7 +31,7 @@ class Rung:
     epochs: int | None
 
 
-def rungs(search: Search, candidates: int, max_epochs: int) -> list[Rung]:
+def make_rungs(search: Search, candidates: int, max_epochs: int) -> list[Rung]:
     """Return the rungs that so many candidates climb; one if the search is no halving.
 
     Raises

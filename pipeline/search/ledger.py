@@ -24,7 +24,7 @@ from quadnet.registry.manifest import Frozen, Sha256
 Parameters = Mapping[str, JsonValue]
 
 
-class Header(Frozen):
+class LedgerHeader(Frozen):
     """The search that a ledger belongs to: what all its fits have in common."""
 
     ledger: Literal[1] = 1
@@ -41,7 +41,7 @@ class Header(Frozen):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Line(Frozen):
+class LedgerLine(Frozen):
     """One finished fit: a candidate, trained on all folds but one and measured on that."""
 
     key: Sha256
@@ -65,7 +65,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, header: Header, *, resume: bool) -> None:
+    def begin(self, header: LedgerHeader, *, resume: bool) -> None:
         """Create the ledger; or, to resume, see to it that it is this search's.
 
         Raises
@@ -77,14 +77,14 @@ class Ledger:
         FileUnusable
             If it cannot be read or written, or is not a ledger.
         """
-        with self._alone(create=True) as (descriptor, whole):
-            found = self._header(whole)
+        with self._lock(create=True) as (descriptor, whole):
+            found = self._parse_header(whole)
             if found is None:
                 os.ftruncate(descriptor, 0)
                 self._write(descriptor, header)
                 atomic_files.sync_directory(self.path.parent)
                 return
-            self.check(found, header)
+            self.check_header(found, header)
             if not resume:
                 finished = whole.count(b"\n") - 1
                 raise OutputExists(
@@ -92,7 +92,7 @@ class Ledger:
                     "--resume, or remove it to begin anew."
                 )
 
-    def check(self, found: Header, expected: Header) -> None:
+    def check_header(self, found: LedgerHeader, expected: LedgerHeader) -> None:
         """Raise ResumeRefused if the header found is not the one expected."""
         for one, other, difference in (
             (found.name, expected.name, f"its name is {found.name!r}"),
@@ -105,14 +105,14 @@ class Ledger:
                     "file with --ledger, or remove it."
                 )
 
-    def header(self) -> Header:
+    def read_header(self) -> LedgerHeader:
         """Return the first line; raise NotFound if there is none yet."""
-        header = self._header(self._whole())
+        header = self._parse_header(self._read_whole())
         if header is None:
             raise NotFound(f"There is no ledger {self.path}: no such search has begun.")
         return header
 
-    def lines(self, since: int = 0) -> list[Line]:
+    def read_lines(self, since: int = 0) -> list[LedgerLine]:
         """Return the finished fits, without the first `since`; none if there is no ledger.
 
         Raises
@@ -120,41 +120,41 @@ class Ledger:
         FileUnusable
             If the file or one of its lines cannot be read.
         """
-        rows = self._whole().split(b"\n")[1 + since : -1]
-        return [self._line(row, number) for number, row in enumerate(rows, start=2 + since)]
+        rows = self._read_whole().split(b"\n")[1 + since : -1]
+        return [self._parse_line(row, number) for number, row in enumerate(rows, start=2 + since)]
 
-    def find(self, key: str) -> Line | None:
+    def find_line(self, key: str) -> LedgerLine | None:
         """Return the finished fit of this key."""
-        whole = self._whole()
-        start = whole.find(_beginning(key)) + 1
+        whole = self._read_whole()
+        start = whole.find(_line_beginning(key)) + 1
         if not start:
             return None
-        return self._line(
+        return self._parse_line(
             whole[start : whole.index(b"\n", start)], whole.count(b"\n", 0, start) + 1
         )
 
-    def append(self, line: Line) -> None:
+    def append_line(self, line: LedgerLine) -> None:
         """Add a finished fit, unless it is there already: a line, once there, is on the disk.
 
         It is there if another process, such as one left behind by a killed search, was faster.
         """
-        with self._alone() as (descriptor, whole):
-            if _beginning(line.key) not in whole:
+        with self._lock() as (descriptor, whole):
+            if _line_beginning(line.key) not in whole:
                 os.ftruncate(descriptor, len(whole))
                 self._write(descriptor, line)
 
     @contextmanager
-    def _alone(self, *, create: bool = False) -> Iterator[tuple[int, bytes]]:
+    def _lock(self, *, create: bool = False) -> Iterator[tuple[int, bytes]]:
         """Keep other writers out; yield the file and its whole lines."""
         flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
-        # Else Windows would write other line ends than `_whole` looks for.
+        # Else Windows would write other line ends than `_read_whole` looks for.
         flags |= getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(self.path, flags, 0o666)
             try:
                 consequence = "Let no other search use this ledger."
                 atomic_files.lock(descriptor, self.path, consequence, wait=True)
-                yield descriptor, self._whole()
+                yield descriptor, self._read_whole()
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -169,7 +169,7 @@ class Ledger:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         atomic_files.sync(descriptor, self.path)
 
-    def _whole(self) -> bytes:
+    def _read_whole(self) -> bytes:
         """Return the content up to its last newline; nothing if there is no file."""
         try:
             content = self.path.read_bytes()
@@ -181,20 +181,20 @@ class Ledger:
             ) from error
         return content[: content.rfind(b"\n") + 1]
 
-    def _header(self, whole: bytes) -> Header | None:
+    def _parse_header(self, whole: bytes) -> LedgerHeader | None:
         if not whole:
             return None
         try:
-            return Header.model_validate_json(whole.partition(b"\n")[0])
+            return LedgerHeader.model_validate_json(whole.partition(b"\n")[0])
         except ValidationError as error:
             raise FileUnusable(
                 f"{self.path} is not a ledger of this version of Quadnet: its line 1 does not say "
                 "which search it belongs to. Name another file with --ledger."
             ) from error
 
-    def _line(self, row: bytes, number: int) -> Line:
+    def _parse_line(self, row: bytes, number: int) -> LedgerLine:
         try:
-            return Line.model_validate_json(row)
+            return LedgerLine.model_validate_json(row)
         except ValidationError as error:
             raise FileUnusable(
                 f"{self.path}, line {number}, is not the record of a fit. Remove that line, and "
@@ -202,6 +202,6 @@ class Ledger:
             ) from error
 
 
-def _beginning(key: str) -> bytes:
+def _line_beginning(key: str) -> bytes:
     """Return how the line of this key begins, with the newline before it."""
     return b'\n{"key":"' + key.encode() + b'"'

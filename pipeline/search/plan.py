@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from pipeline.config.run_config import RunConfig, Search
-from pipeline.search import halving, space
-from pipeline.search.halving import Rung
-from pipeline.search.space import check_space
+from pipeline.search.halving import Rung, make_rungs
+from pipeline.search.space import check_space, draw_candidates
 from pipeline.training.candidate_training import resolve_config
 from quadnet.errors import ConfigurationError
 
@@ -23,7 +22,7 @@ alpha = { low = 1e-6, high = 1e-2, log = true }      # or a range"""
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """The candidates and the rungs that they climb; `config` is the resolved one."""
 
     config: RunConfig
@@ -49,7 +48,7 @@ class Plan:
         steps += [f"the best {rung.candidates:,} for {rung.epochs}" for rung in further]
         return f"{', '.join(steps)}; {self.search.folds} folds, so {self.n_fits:,} fits."
 
-    def chosen(self, parameters: dict[str, JsonValue]) -> RunConfig:
+    def apply_parameters(self, parameters: dict[str, JsonValue]) -> RunConfig:
         """Return the run's configuration with these parameters in it."""
         tree = self.config.model_dump()
         network = {name: value for name, value in parameters.items() if name != "scale"}
@@ -58,7 +57,7 @@ class Plan:
         return RunConfig.model_validate(tree)
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig) -> SearchPlan:
     """Return what the run's search will try.
 
     Raises
@@ -73,6 +72,6 @@ def make_plan(config: RunConfig) -> Plan:
         )
     config = resolve_config(config)
     check_space(config, search)
-    candidates = space.candidates(search)
-    rungs = halving.rungs(search, len(candidates), int(str(config.network["max_iter"])))
-    return Plan(config, search, candidates, rungs)
+    candidates = draw_candidates(search)
+    rungs = make_rungs(search, len(candidates), int(str(config.network["max_iter"])))
+    return SearchPlan(config, search, candidates, rungs)

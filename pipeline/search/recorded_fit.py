@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.evaluation.model_metrics import measure_model
-from pipeline.search import space
-from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
+from pipeline.search.space import to_json_value, to_nested_name
 from pipeline.training.candidate_training import fit_network
 from quadnet import NeuralNetworkClassifier
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -31,7 +31,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     config : RunConfig
     searched : tuple of str
         The parameters that make a candidate.
-    header : Header
+    header : LedgerHeader
     ledger : path
     classes : ndarray of str
         Sorted; what the labels are indices into.
@@ -51,7 +51,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         scale: bool,
         config: RunConfig,
         searched: tuple[str, ...],
-        header: Header,
+        header: LedgerHeader,
         ledger: Path,
         classes: NDArray[np.str_],
     ) -> None:
@@ -75,7 +75,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """
         present = np.unique(fold_of)
         self.fold_ = int(np.setdiff1d(np.arange(len(present) + 1), present)[0])
-        self.line_ = Ledger(self.ledger).find(self._key())
+        self.line_ = Ledger(self.ledger).find_line(self._key())
         self.start_ = time.perf_counter()
         if self.line_ is None:
             rows = Dataset((), X, y, self.classes)
@@ -90,7 +90,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 self._record(failed=str(error))
         return self
 
-    def measure(self, X: FloatArray, y: Any) -> Line:
+    def measure(self, X: FloatArray, y: Any) -> LedgerLine:
         """Return the record of this fit, measured on the fold that it was not trained on."""
         if self.line_ is None:
             try:
@@ -107,9 +107,9 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         return self.line_
 
-    def _record(self, **measured: Any) -> Line:
+    def _record(self, **measured: Any) -> LedgerLine:
         """Write what came of this fit to the ledger."""
-        self.line_ = Line(
+        self.line_ = LedgerLine(
             key=self._key(),
             parameters=self._parameters(),
             epochs=int(self.network.max_iter),
@@ -118,7 +118,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             at=datetime.now(UTC),
             **measured,
         )
-        Ledger(self.ledger).append(self.line_)
+        Ledger(self.ledger).append_line(self.line_)
         return self.line_
 
     def _key(self) -> str:
@@ -128,7 +128,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _parameters(self) -> dict[str, Any]:
         values = self.get_params()
-        return {name: space.plain(values[space.nested(name)]) for name in self.searched}
+        return {name: to_json_value(values[to_nested_name(name)]) for name in self.searched}
 
 
 def score_fit(fit: RecordedFit, X: FloatArray, y: Any) -> dict[str, float]:

@@ -24,13 +24,24 @@ from sklearn.model_selection import (
 )
 
 from pipeline.config.run_config import FileData, RunConfig
-from pipeline.search import leaderboard, space
 from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung
-from pipeline.search.leaderboard import Leaderboard, make_leaderboard, rank_candidates
-from pipeline.search.ledger import Header, Ledger, Line
-from pipeline.search.plan import Plan
+from pipeline.search.leaderboard import (
+    Leaderboard,
+    list_survivors,
+    make_leaderboard,
+    rank_candidates,
+)
+from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
+from pipeline.search.plan import SearchPlan
 from pipeline.search.recorded_fit import RecordedFit, score_fit
+from pipeline.search.space import (
+    count_draws,
+    format_parameters,
+    make_choices,
+    to_nested_name,
+    to_plain_name,
+)
 from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import QuadnetError, TrainingFailed
@@ -38,7 +49,7 @@ from quadnet.errors import QuadnetError, TrainingFailed
 _SECONDS_A_LOOK = 0.5
 
 
-def settings_sha256(config: RunConfig) -> str:
+def hash_settings(config: RunConfig) -> str:
     """Return the digest of a resolved configuration, but for what no fit depends on.
 
     So another gate, or a wider space, repeats no fit.
@@ -53,13 +64,15 @@ def settings_sha256(config: RunConfig) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def header(plan: Plan, folds: Folds) -> Header:
+def make_header(plan: SearchPlan, folds: Folds) -> LedgerHeader:
     """Return what says, in a ledger, that it is this search's."""
-    return Header(name=plan.config.name, config=settings_sha256(plan.config), split=folds.sha256())
+    return LedgerHeader(
+        name=plan.config.name, config=hash_settings(plan.config), split=folds.sha256()
+    )
 
 
 def run_search(
-    plan: Plan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
+    plan: SearchPlan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
 ) -> Leaderboard:
     """Make every fit that the ledger has not, and return what came of all of them.
 
@@ -81,11 +94,11 @@ def run_search(
     FileUnusable
         If the ledger can no longer be written.
     """
-    made_for = header(plan, folds)
-    ledger.lines()  # one that cannot be read is better said before than after
-    search = _search(plan, folds, ledger, made_for)
+    made_for = make_header(plan, folds)
+    ledger.read_lines()  # one that cannot be read is better said before than after
+    search = _make_search(plan, folds, ledger, made_for)
     with (
-        _watched(plan, made_for, ledger, show),
+        _watch_ledger(plan, made_for, ledger, show),
         parallel_config(
             "loky", n_jobs=jobs, inner_max_num_threads=1, initializer=_leave_ctrl_c_to_the_parent
         ),
@@ -102,17 +115,17 @@ def run_search(
                 "A process of the search was killed, perhaps for want of memory. What is finished "
                 f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
             ) from error
-    result = make_leaderboard(plan, made_for, ledger.lines())
+    result = make_leaderboard(plan, made_for, ledger.read_lines())
     best = result.ranking[0]
     if best.failed is not None:
         raise TrainingFailed(
-            f"Every candidate failed. The first, {space.described(best.parameters)}: {best.failed}"
+            f"Every candidate failed. The first, {format_parameters(best.parameters)}: {best.failed}"
         )
     return result
 
 
-def _search(
-    plan: Plan, folds: Folds, ledger: Ledger, made_for: Header
+def _make_search(
+    plan: SearchPlan, folds: Folds, ledger: Ledger, made_for: LedgerHeader
 ) -> GridSearchCV | RandomizedSearchCV:
     config, search = plan.config, plan.search
     parameters: dict[str, Any] = {**config.network}
@@ -131,25 +144,25 @@ def _search(
         "cv": PredefinedSplit(folds.fold_of),
         "error_score": "raise",
     }
-    choices = space.choices(search)
+    choices = make_choices(search)
     if search.method == "grid":
         return GridSearchCV(fit, choices, **options)
     if search.method == "random":
         return RandomizedSearchCV(
-            fit, choices, n_iter=space.draws(search), random_state=search.seed, **options
+            fit, choices, n_iter=count_draws(search), random_state=search.seed, **options
         )
 
     def survivors(alive: list[dict[str, Any]], rung: Rung) -> list[dict[str, Any]]:
-        own = [{space.plain_name(name): value for name, value in one.items()} for one in alive]
-        here = rank_candidates(plan, made_for, ledger.lines(), own, rung)
-        return [_nested(one) for one in leaderboard.survivors(here)]
+        own = [{to_plain_name(name): value for name, value in one.items()} for one in alive]
+        here = rank_candidates(plan, made_for, ledger.read_lines(), own, rung)
+        return [_nest_names(one) for one in list_survivors(here)]
 
-    grid = [{name: [value] for name, value in _nested(one).items()} for one in plan.candidates]
+    grid = [{name: [value] for name, value in _nest_names(one).items()} for one in plan.candidates]
     return HalvingSearch(fit, grid, rungs=plan.rungs, survivors=survivors, **options)
 
 
-def _nested(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    return {space.nested(name): value for name, value in parameters.items()}
+def _nest_names(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {to_nested_name(name): value for name, value in parameters.items()}
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
@@ -158,7 +171,9 @@ def _leave_ctrl_c_to_the_parent() -> None:
 
 
 @contextmanager
-def _watched(plan: Plan, made_for: Header, ledger: Ledger, show: Show | None) -> Iterator[None]:
+def _watch_ledger(
+    plan: SearchPlan, made_for: LedgerHeader, ledger: Ledger, show: Show | None
+) -> Iterator[None]:
     """Show how far the ledger has come, until the fits end: it is what all processes share."""
     if show is None:
         yield
@@ -166,16 +181,16 @@ def _watched(plan: Plan, made_for: Header, ledger: Ledger, show: Show | None) ->
     ended = Event()
 
     def look() -> None:
-        lines: list[Line] = []
+        lines: list[LedgerLine] = []
         pause = _SECONDS_A_LOOK
         while not ended.wait(pause):
             start = time.perf_counter()
             try:
-                lines += ledger.lines(len(lines))
+                lines += ledger.read_lines(len(lines))
             except QuadnetError:
                 return  # said by who needs the lines
             now = make_leaderboard(plan, made_for, lines)
-            show(now.n_finished, now.note())
+            show(now.n_finished, now.format_progress())
             # With one process, what looking takes is taken from the fits.
             pause = max(_SECONDS_A_LOOK, 20.0 * (time.perf_counter() - start))
 

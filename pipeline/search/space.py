@@ -61,48 +61,52 @@ def check_space(config: RunConfig, search: Search) -> None:
         )
 
 
-def choices(search: Search) -> dict[str, Any]:
+def make_choices(search: Search) -> dict[str, Any]:
     """Return each parameter's list or distribution, by its name in scikit-learn's search."""
     return {
-        nested(name): _distribution(values) if isinstance(values, Range) else values
+        to_nested_name(name): _distribution(values) if isinstance(values, Range) else values
         for name, values in search.space.items()
     }
 
 
-def draws(search: Search) -> int:
+def count_draws(search: Search) -> int:
     """Return how many candidates a search that does not try them all draws."""
     if any(isinstance(values, Range) for values in search.space.values()):
         return search.candidates
     return min(search.candidates, _combinations(search))
 
 
-def candidates(search: Search) -> list[dict[str, JsonValue]]:
+def draw_candidates(search: Search) -> list[dict[str, JsonValue]]:
     """Return the candidates in scikit-learn's order, each once; the same ones in every process."""
     if search.method == "grid":
-        drawn = ParameterGrid(choices(search))
+        drawn = ParameterGrid(make_choices(search))
     else:
-        drawn = ParameterSampler(choices(search), draws(search), random_state=search.seed)
-    each = [{plain_name(name): plain(value) for name, value in one.items()} for one in drawn]
+        drawn = ParameterSampler(
+            make_choices(search), count_draws(search), random_state=search.seed
+        )
+    each = [
+        {to_plain_name(name): to_json_value(value) for name, value in one.items()} for one in drawn
+    ]
     return list({repr(sorted(one.items())): one for one in each}.values())
 
 
-def nested(name: str) -> str:
+def to_nested_name(name: str) -> str:
     """Return the name of a parameter in scikit-learn's search, where the network is one of two."""
     return name if name == "scale" else f"network__{name}"
 
 
-def plain_name(name: str) -> str:
+def to_plain_name(name: str) -> str:
     """Return the parameter's own name."""
     return name.removeprefix("network__")
 
 
-def plain(value: Any) -> JsonValue:
+def to_json_value(value: Any) -> JsonValue:
     """Return a drawn value as JSON has it: NumPy's numbers as Python's."""
     number: JsonValue = value.item() if hasattr(value, "item") else value
     return number
 
 
-def described(parameters: Mapping[str, JsonValue]) -> str:
+def format_parameters(parameters: Mapping[str, JsonValue]) -> str:
     """Return the parameters in one line."""
     values = {
         name: f"{value:.6g}" if isinstance(value, float) else value

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, make_splits
+from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training import weight_folding
-from pipeline.training.provenance import current_lineage
+from pipeline.training.provenance import collect_lineage
+from pipeline.training.weight_folding import find_coarse_features
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
@@ -44,7 +45,7 @@ class Candidate:
 
     config: RunConfig
     predictor: Predictor
-    parts: Parts
+    splits: DataSplits
     folded: Folded
     training: Training
     epochs: list[dict[str, float]]
@@ -55,7 +56,7 @@ class Candidate:
     @property
     def signature(self) -> Signature:
         """What the network takes and gives, with the ranges seen in training."""
-        part = self.parts.train
+        part = self.splits.train
         return Signature(
             features=[
                 Feature(name=name, min=float(column.min()), max=float(column.max()))
@@ -68,13 +69,13 @@ class Candidate:
         """Return what the run's user wants to know first."""
         shape = "-".join(map(str, self.predictor.network.layer_sizes))
         return (
-            f"Trained a {shape} network on {len(self.parts.train):,} rows: "
+            f"Trained a {shape} network on {len(self.splits.train):,} rows: "
             f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."
         )
 
 
 def train_candidate(
-    config: RunConfig, on_epoch: OnEpoch | None = None, *, data: Parts | None = None
+    config: RunConfig, on_epoch: OnEpoch | None = None, *, data: DataSplits | None = None
 ) -> Candidate:
     """Train a network as the configuration says; the test part stays sealed.
 
@@ -82,7 +83,7 @@ def train_candidate(
     ----------
     config : RunConfig
     on_epoch : callable, optional
-    data : Parts, optional
+    data : DataSplits, optional
         What the configuration's data are, if they have been read.
 
     Raises
@@ -112,7 +113,7 @@ def train_candidate(
     return Candidate(
         config=config,
         predictor=found.predictor,
-        parts=own,
+        splits=own,
         folded=Folded(temperature=found.temperature),
         training=Training(
             epochs=network.n_iter_,
@@ -122,8 +123,8 @@ def train_candidate(
             loss=network.loss_,
             seconds=time.perf_counter() - start,
         ),
-        epochs=_epochs(network),
-        lineage=current_lineage(),
+        epochs=_list_epochs(network),
+        lineage=collect_lineage(),
         scaler=found.scaler,
     )
 
@@ -193,7 +194,7 @@ def fit_network(
             raise KeyboardInterrupt
         predictor = Predictor(network.freeze().network, classes)
         if scaler is not None:
-            coarse = weight_folding.coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
+            coarse = find_coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
             # Trained on small numbers, it must answer from large ones.
             dtype = np.float64 if coarse else predictor.dtype
             predictor = weight_folding.fold_scaler(
@@ -231,7 +232,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     return RunConfig.model_validate(config.model_dump() | {"network": network})
 
 
-def _epochs(estimator: NeuralNetworkClassifier) -> list[dict[str, float]]:
+def _list_epochs(estimator: NeuralNetworkClassifier) -> list[dict[str, float]]:
     curves = {
         "loss": estimator.loss_curve_,
         "learning_rate": estimator.learning_rate_curve_,

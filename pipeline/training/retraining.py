@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipeline.config.run_config import FileData, RunConfig
 from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, make_splits
+from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training.candidate_training import Candidate, resolve_config, train_candidate
 from quadnet.errors import (
     ConfigurationError,
@@ -40,7 +40,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainingResult:
     """The outcome, and the first cause of a difference, or why nothing could be compared."""
 
     outcome: Outcome
@@ -54,7 +54,7 @@ class Retrained:
         return f"{self.outcome.value}; the first cause of difference: {self.cause}"
 
 
-def retrain_version(model: Model) -> Retrained:
+def retrain_version(model: Model) -> RetrainingResult:
     """Train as the manifest says, with this machine's libraries, and compare.
 
     Every digest that the manifest records of its run is compared, of the data first: equal weights
@@ -63,40 +63,40 @@ def retrain_version(model: Model) -> Retrained:
     manifest = model.manifest
     try:
         config = resolve_config(RunConfig.model_validate(manifest.config))
-        config = _as_published(config, manifest.signature)
+        config = _restore_columns(config, manifest.signature)
         _check_reachable(config)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        return Retrained(
+        return RetrainingResult(
             Outcome.NOT_CHECKED,
             f"quadnet {manifest.lineage.quadnet} wrote a configuration that this release reads "
             f"otherwise, at {where}",
         )
     except (ConfigurationError, FileUnusable, Unsupported) as error:
-        return Retrained(Outcome.NOT_CHECKED, _clause(error))
-    return _compared(model, config)
+        return RetrainingResult(Outcome.NOT_CHECKED, _clause(error))
+    return _compare_retrained(model, config)
 
 
-def _compared(model: Model, config: RunConfig) -> Retrained:
+def _compare_retrained(model: Model, config: RunConfig) -> RetrainingResult:
     """Compare the data with what the manifest records, then train and compare the networks."""
     try:
         read = make_splits(config)
     except (InvalidInput, UnsuitableData, FileUnusable) as error:
-        return Retrained(Outcome.DIFFERENT, f"the data: {_clause(error)}")
+        return RetrainingResult(Outcome.DIFFERENT, f"the data: {_clause(error)}")
     test = read.test.open()
-    recorded = next(_recorded_causes(model, read, test), None)
+    recorded = next(_list_data_differences(model, read, test), None)
     if recorded is not None:
-        return Retrained(Outcome.DIFFERENT, recorded)
+        return RetrainingResult(Outcome.DIFFERENT, recorded)
     try:
         again = train_candidate(config, data=read)
     except TrainingFailed as error:
-        return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
+        return RetrainingResult(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
     if version_files.tensor_digest(again.predictor) == model.manifest.tensor_digest:
-        return Retrained(Outcome.BIT_IDENTICAL)
-    cause = next(_causes(model, again), "nothing that the manifest records")
+        return RetrainingResult(Outcome.BIT_IDENTICAL)
+    cause = next(_list_causes(model, again), "nothing that the manifest records")
     if _same_predictions(model, again, test):
-        return Retrained(Outcome.SAME_PREDICTIONS, cause)
-    return Retrained(Outcome.DIFFERENT, cause)
+        return RetrainingResult(Outcome.SAME_PREDICTIONS, cause)
+    return RetrainingResult(Outcome.DIFFERENT, cause)
 
 
 def _check_reachable(config: RunConfig) -> None:
@@ -113,7 +113,7 @@ def _clause(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
-def _as_published(config: RunConfig, signature: Signature) -> RunConfig:
+def _restore_columns(config: RunConfig, signature: Signature) -> RunConfig:
     """Return the configuration with the columns and the labels that the version was trained on.
 
     What a file gives by default may be another since: older releases took columns without a name
@@ -138,7 +138,7 @@ def _same_predictions(model: Model, again: Candidate, test: Dataset) -> bool:
     )
 
 
-def _recorded_causes(model: Model, read: Parts, test: Dataset) -> Iterator[str]:
+def _list_data_differences(model: Model, read: DataSplits, test: Dataset) -> Iterator[str]:
     """Yield what is not as the manifest's digests record it."""
     recorded = model.manifest.data
     for name, then, now in (
@@ -157,7 +157,7 @@ def _recorded_causes(model: Model, read: Parts, test: Dataset) -> Iterator[str]:
         yield "the configuration: its digest is not the recorded one"
 
 
-def _causes(model: Model, again: Candidate) -> Iterator[str]:
+def _list_causes(model: Model, again: Candidate) -> Iterator[str]:
     """Yield what this machine has otherwise than that which made the version."""
     then, now = model.manifest.lineage, again.lineage
     dtype = model.manifest.architecture.dtype

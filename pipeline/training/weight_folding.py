@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.wording import Name, Sentence, listed
+from pipeline.wording import Sentence, UserText, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
@@ -25,7 +25,7 @@ _LIMIT = 100.0
 """No temperature is above this, or below its inverse."""
 
 
-def coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
+def find_coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
     """Return which features vary by too few of the digits that a floating-point type has.
 
     A time stamp in seconds is around 1.7e9, where the values of float32 are 128 apart. Folded in
@@ -64,12 +64,12 @@ def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence
         )
     # As the scaler has it: what never varies is not divided.
     scale = np.where(deviation > 0, deviation, 1.0)
-    coarse = coarse_features(mean, scale, config.dtype)
+    coarse = find_coarse_features(mean, scale, config.dtype)
     if not config.scale:
         coarse &= deviation > 0
     if not coarse.any():
         return
-    names = listed([Name(train.features[i]) for i in np.flatnonzero(coarse)])
+    names = join_names([UserText(train.features[i]) for i in np.flatnonzero(coarse)])
     digits = f"{config.dtype} has too few digits for the values of "
     if config.dtype == "float32" and config.scale:
         yield (digits, *names, ": the network is trained in it and published in float64.")
@@ -95,19 +95,19 @@ def fold_scaler(
     dtype : dtype, optional
         In which the new one computes; this one's, if not given.
     """
-    weights, biases = _parameters(predictor)
+    weights, biases = _copy_parameters(predictor)
     weights[0] /= scale[:, np.newaxis]
     biases[0] -= mean @ weights[0]
     # The first layer has biases now, whether or not it was trained with some.
-    return _rebuilt(predictor, weights, biases, bias=True, dtype=dtype)
+    return _rebuild_predictor(predictor, weights, biases, bias=True, dtype=dtype)
 
 
 def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
     """Return a predictor whose logits are this one's, divided by the temperature."""
-    weights, biases = _parameters(predictor)
+    weights, biases = _copy_parameters(predictor)
     weights[-1] /= temperature
     biases[-1] /= temperature
-    return _rebuilt(predictor, weights, biases, bias=predictor.network.parameters.bias)
+    return _rebuild_predictor(predictor, weights, biases, bias=predictor.network.parameters.bias)
 
 
 def fit_temperature(predictor: Predictor, part: Dataset) -> float:
@@ -139,7 +139,7 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
     return float(np.exp(found.x))
 
 
-def _parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray]]:
+def _copy_parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray]]:
     """Return copies of the weights and biases, in float64."""
     parameters = predictor.network.parameters
     return (
@@ -148,7 +148,7 @@ def _parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray
     )
 
 
-def _rebuilt(
+def _rebuild_predictor(
     predictor: Predictor,
     weights: list[FloatArray],
     biases: list[FloatArray],

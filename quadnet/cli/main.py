@@ -277,7 +277,7 @@ def main() -> None:
 
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if there is none, then serve."""
-    from pipeline.commands import train
+    from pipeline.commands.train import execute_run
     from pipeline.config.presets import load_preset
     from quadnet.errors import Conflict
     from quadnet.model_names import CHAMPION
@@ -289,7 +289,7 @@ def up(settings: "UpSettings") -> int:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
         try:
-            train.execute(load_preset(settings.model), registry)
+            execute_run(load_preset(settings.model), registry)
         except Conflict as error:
             # Another process has published a better one meanwhile: that is what is served.
             print(f"{error}", flush=True)

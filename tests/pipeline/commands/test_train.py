@@ -14,8 +14,8 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline.config import presets, run_file
-from pipeline.config.presets import load_preset
+from pipeline.config import run_file
+from pipeline.config.presets import PRESET_NAMES, load_preset
 from pipeline.config.run_file import load_run_file
 from pipeline.data.splits import make_splits
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
@@ -857,7 +857,7 @@ def test_the_git_commit_is_recorded(tmp_path, registry):
     assert dirty.changes_sha256 is not None
 
 
-@pytest.mark.parametrize("name", presets.NAMES)
+@pytest.mark.parametrize("name", PRESET_NAMES)
 def test_each_preset_passes_its_gate(name):
     judged = attempt(load_preset(name))
     assert judged.passed
@@ -901,7 +901,7 @@ def test_the_pages_five_settings_are_adjustable():
     )
     assert judged.candidate.predictor.network.layer_sizes == (2, 8, 4)
     assert judged.candidate.training.updates == 3000
-    assert len(np.unique(judged.candidate.parts.train.X, axis=0)) <= 500
+    assert len(np.unique(judged.candidate.splits.train.X, axis=0)) <= 500
     assert len(judged.test.y) == 200
 
 

@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from pipeline.config import presets
 from pipeline.config import run_config as sections
-from pipeline.config.presets import load_preset
+from pipeline.config.presets import PRESET_NAMES, load_preset
 from pipeline.config.run_file import load_run_file
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, FileUnusable, NotFound
@@ -227,8 +226,8 @@ def test_the_digest_follows_the_values_and_not_the_spelling(tmp_path):
 
 
 def test_presets_are_found_by_name():
-    assert presets.NAMES == ("article-1", "article-2", "digits", "quadrants")
-    for name in presets.NAMES:
+    assert PRESET_NAMES == ("article-1", "article-2", "digits", "quadrants")
+    for name in PRESET_NAMES:
         assert load_preset(name).name == name
     with pytest.raises(NotFound, match="The presets: article-1, article-2, digits, quadrants"):
         load_preset("article-3")

@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from pipeline import wording
-from pipeline.data import cells
+from pipeline.data.cells import parse_numbers
 from pipeline.data.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
 from pipeline.data.table import read_table
+from pipeline.wording import to_plain_text
 from quadnet.errors import FileUnusable, InvalidInput
 from tests.support.environments import installation
 from tests.support.serving import ROOT
@@ -194,7 +194,7 @@ def test_a_bad_file_is_one_sentence_with_the_line_and_the_column(
 
 
 def said_of(table):
-    return [wording.plain(notice) for notice in table.notices]
+    return [to_plain_text(notice) for notice in table.notices]
 
 
 def as_parquet(tmp_path, columns):
@@ -401,7 +401,7 @@ def test_numbers_parsed_together_are_those_that_python_reads_one_by_one(parse, t
         rows = cut_rows(text.encode(), 1)
         X = None if rows is None else parse(text.encode(), [0])
         if X is not None:
-            assert X.tobytes() == np.array(cells.numbers(text.split("\n")[:-1])).tobytes()
+            assert X.tobytes() == np.array(parse_numbers(text.split("\n")[:-1])).tobytes()
         elif re.fullmatch(r"(-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d\d?)?\n)+", text):
             # Nothing that is written as most files are goes to the slow reader.
             raise AssertionError(text)
@@ -429,7 +429,7 @@ def test_text_is_cut_as_the_csv_module_cuts_it_or_not_at_all(parse, text, n_colu
     wanted = [i for i in wanted if i < n_columns]
     X = parse(text.encode(), wanted)
     if X is not None:
-        numbers = [cells.numbers([record[i] for i in wanted]) for record in expected]
+        numbers = [parse_numbers([record[i] for i in wanted]) for record in expected]
         assert X.tobytes() == np.array(numbers).tobytes()
 
 

@@ -10,7 +10,8 @@ from sklearn import metrics
 from pipeline.config.presets import load_preset
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
 from pipeline.publishing.candidate_publishing import publish_candidate
-from pipeline.report import card, facts
+from pipeline.report.card import escape_markdown, render_card
+from pipeline.report.facts import make_commands_table
 from pipeline.training.candidate_training import train_candidate
 from quadnet.cli import parser
 from quadnet.cli.main import VERBS, _find
@@ -21,7 +22,7 @@ SMALL = ["data.points=400", "test.points=1000", "network.max_iter=25", "gate.acc
 
 
 def card_of(done, version=1, forced=None):
-    return card.render(done, done.record(forced), version)
+    return render_card(done, done.make_record(forced), version)
 
 
 def read(text):
@@ -70,7 +71,7 @@ def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
 
 def test_its_commands_are_quadnets():
     done = evaluate_candidate(train_candidate(load_preset("quadrants", SMALL)))
-    typed = [row[1] for row in facts.commands(done.record(), 7).rows]
+    typed = [row[1] for row in make_commands_table(done.make_record(), 7).rows]
     text = card_of(done, 7)
     commands = [shlex.split(line) for line in typed if line.startswith("quadnet ")]
     assert len(commands) == len(typed) - 1 == 5
@@ -116,7 +117,7 @@ def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
 def test_any_name_reads_as_itself_in_a_table(name):
     if name == " ":
         name = "' '"
-    text = f"| a |\n| --- |\n| {card.escape(name)} |\n"
+    text = f"| a |\n| --- |\n| {escape_markdown(name)} |\n"
     ((_,), (cell,)) = cells("**x**\n\n" + text)["x"]
     assert cell.strip() == shown(name).strip()
 

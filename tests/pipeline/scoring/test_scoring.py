@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from pipeline.scoring import scoring_job
+from pipeline.scoring.scoring_job import score_file
 from quadnet.errors import (
     ConfigurationError,
     FileUnusable,
@@ -67,7 +67,7 @@ def score(model, path, content=None, suffix="", **options):
     if content is not None:
         path.write_bytes(content)
     target = path.with_name(f"out{suffix}{path.suffix}")
-    scoring_job.score(model, path, target, **options)
+    score_file(model, path, target, **options)
     return target
 
 
@@ -351,7 +351,7 @@ def test_bad_rows_can_be_put_aside_with_number_and_reason(tmp_path, shared, chun
     ]
     # What is fixed of them can be scored, but not into the same file's name.
     with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
-        scoring_job.score(shared, tmp_path / "out.rejected.csv", out, overwrite=True)
+        score_file(shared, tmp_path / "out.rejected.csv", out, overwrite=True)
 
 
 def test_a_row_longer_than_a_chunk_is_a_bad_one(tmp_path, shared):
@@ -427,10 +427,10 @@ def test_names_that_cannot_be_are_said(tmp_path, shared):
         (ConfigurationError, ("in.csv", "in.csv"), "in.csv is the input: the output needs"),
     ]:
         with pytest.raises(kind) as caught:
-            scoring_job.score(shared, *(tmp_path / name for name in names))
+            score_file(shared, *(tmp_path / name for name in names))
         assert message in str(caught.value)
     with pytest.raises(ConfigurationError, match=r"in\.csv is the input: the output needs another"):
-        scoring_job.score(shared, source, source, overwrite=True)
+        score_file(shared, source, source, overwrite=True)
     assert source.read_bytes() == b"x,y\n1,1\n"
     assert leftovers(tmp_path) == []
 
@@ -679,7 +679,7 @@ def test_killed_anywhere_it_goes_on_to_the_very_same_bytes(
         pq.write_table(pa.table(columns), source, row_group_size=3000)
         sizes["checkpoint_bytes"] = 100_000
     whole = tmp_path / f"whole.{kind}"
-    scoring_job.score(model, source, whole, on_error="skip", chunk_bytes=2000)
+    score_file(model, source, whole, on_error="skip", chunk_bytes=2000)
     done = subprocess.run(
         [
             # pyarrow has threads, of which a child that only calls what is here needs none.
@@ -744,7 +744,7 @@ def test_parquet_resumed_off_a_batch_boundary_keeps_every_row_once(
         cwd=ROOT,
     )
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
-    summary = scoring_job.score(model, source, in_memory / "out.parquet", resume=True)
+    summary = score_file(model, source, in_memory / "out.parquet", resume=True)
     assert 0 < summary.rows_before < n
     assert summary.rows == n
     read = pq.read_table(in_memory / "out.parquet")
@@ -809,14 +809,14 @@ def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
         pytest.skip("a small disk can be made by root only")
     try:
         with pytest.raises(FileUnusable) as caught:
-            scoring_job.score(shared, source, disk / source.name, **sizes)
+            score_file(shared, source, disk / source.name, **sizes)
         assert str(caught.value) == (
             f"{disk / source.name} cannot be written: No space left on device. Mend that, and add "
             "--resume to go on."
         )
         assert not (disk / source.name).exists()
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
-        summary = scoring_job.score(shared, source, disk / source.name, resume=True, **sizes)
+        summary = score_file(shared, source, disk / source.name, resume=True, **sizes)
         assert (disk / source.name).read_bytes() == whole
         assert 0 < summary.rows_before < summary.rows == 60_000
     finally:
