@@ -912,7 +912,7 @@ def test_the_pages_five_settings_are_adjustable():
         ("network.alpha=-3", ConfigurationError, "The 'alpha' parameter of NeuralNetworkClass"),
         ("network.hidden_layer_sizes=six", ConfigurationError, "The 'hidden_layer_sizes' param"),
         ("network.learning_rate_init=0", ConfigurationError, "The 'learning_rate_init' param"),
-        ("data.draws=2", UnsuitableData, "and the part to train on (2 rows) has none"),
+        ("data.draws=2", UnsuitableData, "but the training part (2 rows) has 0"),
     ],
 )
 def test_a_wrong_network_setting_is_said(change, kind, message):

@@ -48,7 +48,7 @@ def test_points_to_be_judged_by_are_never_trained_on(train_seed, test_seed):
 def test_the_test_part_is_read_once():
     own = of("quadrants", "data.points=100")
     own.test.open()
-    with pytest.raises(AssertionError, match="has been read"):
+    with pytest.raises(AssertionError, match="has already been opened"):
         own.test.open()
 
 
@@ -196,8 +196,8 @@ def test_label_noise_is_the_share_it_says_and_only_to_train_on():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["data.points=4", "validation=0.01"], "the validation part has none"),
-        (["data.points=6", "validation=0.5"], "and the part to train on"),
+        (["data.points=4", "validation=0.01"], "the validation part has 0 rows"),
+        (["data.points=6", "validation=0.5"], "but the training part"),
     ],
 )
 def test_too_few_rows_are_said(changes, message):
@@ -208,7 +208,9 @@ def test_too_few_rows_are_said(changes, message):
 def test_rows_in_common_are_refused():
     part = Dataset(("x",), np.array([[1.0], [2.0], [-0.0]]), np.array(["a", "b", "a"]))
     other = Dataset(("x",), np.array([[3.0], [0.0]]), np.array(["a", "a"]))
-    with pytest.raises(UnsuitableData, match="1 rows of the test part are in the part to train on"):
+    with pytest.raises(
+        UnsuitableData, match="1 rows of the test part are also in the training part"
+    ):
         _check_splits(part, None, other)
 
 

@@ -404,7 +404,7 @@ def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
 
 
 def test_columns_are_found_by_name_and_their_lack_is_said(tmp_path, shared):
-    with pytest.raises(InvalidInput, match="column y: expected such a column, got none"):
+    with pytest.raises(InvalidInput, match="column y: expected such a column, found only"):
         score(shared, tmp_path / "in.csv", b"x,z\n1,2\n")
     pq.write_table(pa.table({"x": ["1"], "y": [1]}), tmp_path / "in.parquet")
     with pytest.raises(InvalidInput, match="column x: expected numbers, got values of type string"):
