@@ -1,4 +1,4 @@
-"""The verb `search`: try parameters of the network, then train, judge and publish the best."""
+"""The command `search`: cross-validate candidates, then train, evaluate and publish the best."""
 
 import shlex
 import sys
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 
 def search(settings: SearchSettings) -> int:
-    """Search, and then do as `train` does; or only report what a search has found so far."""
+    """Search, then train and publish the best candidate; or only print the leaderboard."""
     configuration = load_configuration(settings)
     path = settings.ledger or Path(f"{configuration.name}.search.jsonl")
     if settings.report:
@@ -27,7 +27,7 @@ def search(settings: SearchSettings) -> int:
         return 0
     registry = Registry(settings.registry)
     registry.prepare(configuration.name)
-    # Here, because they load scikit-learn, which takes seconds: a mistake is said without it.
+    # Imported here, because scikit-learn takes seconds to load: a wrong setting is reported first.
     from pipeline.search.plan import make_plan
 
     planned = make_plan(configuration)
@@ -39,7 +39,7 @@ def search(settings: SearchSettings) -> int:
 
 
 def _report(configuration: RunConfig, path: Path) -> None:
-    """Print the standings by the ledger alone, which another process may be writing."""
+    """Print the leaderboard of the ledger, which another process may be writing."""
     from pipeline.search.leaderboard import make_leaderboard
     from pipeline.search.ledger import Ledger, LedgerHeader
     from pipeline.search.plan import make_plan
@@ -58,7 +58,7 @@ def _report(configuration: RunConfig, path: Path) -> None:
 def _best(
     planned: "SearchPlan", own: "DataSplits", path: Path, settings: SearchSettings
 ) -> RunConfig:
-    """Search, print the best candidates, and return the configuration with the best one in it."""
+    """Search, print the best candidates, and return the configuration of the best one."""
     from pipeline.search.cross_validation import make_folds
     from pipeline.search.leaderboard import make_leaderboard
     from pipeline.search.ledger import Ledger
@@ -81,7 +81,7 @@ def _best(
         result = make_leaderboard(planned, header, ledger.read_lines())
         print(f"Interrupted after {result.format_progress()}.\n{result.format_table(limit=_SHOWN)}")
         words = [word for word in sys.argv[1:] if word != "--resume"]
-        print(f"To go on: {shlex.join(['quadnet', *words, '--resume'])}", flush=True)
+        print(f"To resume: {shlex.join(['quadnet', *words, '--resume'])}", flush=True)
         raise
     print(result.format_table(limit=_SHOWN))
     best = result.ranking[0].parameters

@@ -1,4 +1,4 @@
-"""The run file: TOML on disk and ``--set`` changes in, a validated `RunConfig` out."""
+"""Read a run file in TOML, apply changes to it, and validate it into a `RunConfig`."""
 
 import tomllib
 import typing
@@ -30,7 +30,7 @@ def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileUnusable(f"The run file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # no UTF-8, or no TOML
+    except ValueError as error:  # not UTF-8, or not TOML
         raise ConfigurationError(f"The run file {path} is not valid TOML: {error}.") from error
     for change in changes:
         _apply(tree, change)
@@ -48,24 +48,28 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
     except ValueError as error:
-        raise ConfigurationError(f"--set {key.strip()}: the number has too many digits.") from error
+        raise ConfigurationError(
+            f"The change of {key.strip()} has a number with too many digits."
+        ) from error
     *sections, last = names = key.strip().split(".")
     if not all(names) or parsed.keys() != {"value"}:
         raise ConfigurationError(
-            f"--set {change!r}: expected one KEY=VALUE, as in data.points=1000."
+            f"Expected a change KEY=VALUE, such as data.points=1000, got {change!r}."
         )
     value = parsed["value"]
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise ConfigurationError(f"--set {change}: {section} is a value, not a section.")
+            raise ConfigurationError(
+                f"The change {change} is impossible: {section} is a value, not a section."
+            )
     tree[last] = value
 
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     kind, got, message = first["type"], first["input"], validation_message(first)
-    # Which of several things a value was taken for stands in the location, and is no key of it.
+    # pydantic's location also names the alternative of a union, which is not a key.
     where = ".".join(str(part) for part in first["loc"] if part not in _ALTERNATIVES)
     if not where:
         return f"{message}."
@@ -96,7 +100,7 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections that an annotation speaks of, such as that of a list or a union."""
+    """Yield the sections that an annotation contains, such as those of a list or a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in typing.get_args(annotation):

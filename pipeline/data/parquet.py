@@ -1,4 +1,4 @@
-"""A Parquet file read in chunks of rows; without pyarrow, importing this module fails."""
+"""Read a Parquet file in chunks of rows. The only module of `data` that fails without pyarrow."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ try:
 except ImportError as error:
     raise missing_extra("Reading or writing a Parquet file", "parquet", cause=error) from error
 
-# A chunk is several batches, and ends with the one that makes it this long or this large: how
-# large the rows are in memory, the file does not tell beforehand.
+# A chunk is several batches, and ends with the batch that makes it this long or this large. The
+# file does not tell in advance how large its rows are in memory.
 _BATCH_ROWS, _MOST_ROWS = 8192, 131_072
 _CHUNKS_TOGETHER = 8
 
-# Arrow looks for a page's header in 16 KiB, and older ones fail if the buffer is smaller.
+# Arrow reads a page's header from 16 KiB, and older releases fail if the buffer is smaller.
 _LEAST_BUFFER = 2**15
 
 
@@ -38,25 +38,25 @@ class ParquetSource:
     ----------
     path : path
     chunk_bytes : int
-        A sixteenth of what is held at a time.
+        A sixteenth of the memory that is used at a time.
 
     Attributes
     ----------
     schema : bytes
-        The columns' names and types, and how many rows each row group has.
+        The columns' names and types, and the number of rows of each row group.
     columns : tuple of str
     types : pyarrow.Schema
     index : tuple of str
-        The columns that pandas takes for row labels.
+        The columns that pandas stored as row labels.
     in_dictionary : list of str
-        The columns that are worth a dictionary.
+        The columns for which dictionary encoding is worthwhile.
 
     Raises
     ------
     FileUnusable
         If the file cannot be read.
     InvalidInput
-        If it is no Parquet file.
+        If it is not a Parquet file.
     """
 
     unit: str = "row"
@@ -66,14 +66,14 @@ class ParquetSource:
         with open_regular(path), self._reading():
             self._size = path.stat().st_size
             metadata = parquet.read_metadata(path)
-            # All columns are read side by side, each through a buffer of its own.
+            # All columns are read at the same time, each through its own buffer.
             buffer_bytes = max(_LEAST_BUFFER, self._most_bytes // max(1, metadata.num_columns))
             self._file = parquet.ParquetFile(
                 path, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False
             )
             self.types = self._file.schema_arrow
         self.columns = tuple(self.types.names)
-        # The row groups belong to it: a place in the file is a row group and a row in it.
+        # The row groups are part of the schema: a position is a row group and a row in it.
         lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         self.schema = self.types.serialize().to_pybytes() + json.dumps(lengths).encode()
         leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
@@ -82,7 +82,7 @@ class ParquetSource:
         ]
 
         pandas = json.loads((self.types.metadata or {}).get(b"pandas", b"{}"))
-        # A range has no column, and stands there as a mapping.
+        # A range index has no column; its entry is a mapping.
         self.index = tuple(
             name for name in pandas.get("index_columns", []) if isinstance(name, str)
         )
@@ -96,13 +96,13 @@ class ParquetSource:
     ) -> Iterator[Chunk[pa.Table]]:
         """Yield the rows from this position on, in the file's order.
 
-        Where a chunk ends depends on nothing but the file and where the chunk begins. With the
-        name of a column of labels, a row whose label is blank is a bad one.
+        The end of a chunk depends only on the file and on the chunk's start. If `label` names a
+        column, a row with a blank label is a bad row.
 
         Raises
         ------
         InvalidInput
-            If a column is not there or of another type, or the file is damaged.
+            If a column is missing or has the wrong type, or the file is damaged.
         """
         wanted = find_columns(self.path, self.columns, features)
         self._check_types(features, label)
@@ -138,7 +138,7 @@ class ParquetSource:
                 )
 
     def _tables(self, group: int, skipped: int) -> Iterator[pa.Table]:
-        """Yield a row group's rows after the first so many, a chunk at a time."""
+        """Yield a row group's rows after the first `skipped` ones, one chunk at a time."""
         metadata = self._file.metadata.row_group(group)
         width = sum(map(_width, self.types.types))
         if metadata.num_rows:
@@ -155,7 +155,8 @@ class ParquetSource:
             if skipped and skipped >= len(batch):
                 skipped -= len(batch)
                 continue
-            # Another release of pyarrow, or of Quadnet, may have cut its batches elsewhere.
+            # The position may lie inside a batch, if another release of pyarrow or Quadnet wrote
+            # it.
             batch = batch.slice(skipped)
             skipped = 0
             held.append(batch)
@@ -183,7 +184,7 @@ class ParquetSource:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Say in words what pyarrow cannot read."""
+        """Turn pyarrow's errors into InvalidInput."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
@@ -194,7 +195,7 @@ class ParquetSource:
 
 
 class _Columns:
-    """A chunk's rows, and which of them cannot be used; `place` is the first one's number."""
+    """A chunk's rows and the faults among them; `place` is the number of the first row."""
 
     def __init__(
         self, table: pa.Table, features: Sequence[str], wanted: Sequence[int], place: int
@@ -203,14 +204,14 @@ class _Columns:
         self._X = np.empty((len(table), len(wanted)))
         self._faults: dict[int, tuple[str, str]] = {}
         for j, (name, i) in enumerate(zip(features, wanted, strict=True)):
-            # Of integers beyond 2**53 the nearest float; a null becomes NaN.
+            # An integer beyond 2**53 becomes the nearest float, and a null becomes NaN.
             column = table.column(i)
             self._X[:, j] = to_floats(column)
             for row in np.flatnonzero(~np.isfinite(self._X[:, j])).tolist():
                 self._faults.setdefault(row, (name, describe_non_number(column[row].as_py())))
 
     def labels(self, name: str) -> list[str]:
-        """Return the labels of the good rows; a row without one becomes a bad one."""
+        """Return the labels of the good rows; a row without a label becomes a bad row."""
         labels = {}
         for row, value in enumerate(self._table.column(name).to_pylist()):
             try:
@@ -220,7 +221,7 @@ class _Columns:
         return [text for row, text in labels.items() if row not in self._faults]
 
     def places(self) -> IntArray:
-        """Return the numbers of the good rows, as they are counted in the file."""
+        """Return the numbers of the good rows in the file."""
         numbers = np.arange(self._place, self._place + len(self._X))
         return np.delete(numbers, list(self._faults))
 
@@ -244,7 +245,7 @@ def _is_whole(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Whether values are text, or bytes, which older writers store text as."""
+    """Return whether values are text, or bytes, in which older writers store text."""
     return any(
         is_such(kind)
         for is_such in (
@@ -260,7 +261,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _decode_label(value: object) -> object:
-    """Return a label as text; raise BadCell if it is bytes that are not."""
+    """Return a label as text; raise BadCell if it is bytes that are not UTF-8."""
     if not isinstance(value, bytes):
         return value
     try:
@@ -275,14 +276,14 @@ def _take_rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
     try:
         return table.take(to_array(places))
     except pa.ArrowNotImplementedError:
-        # Such as of views of text, which can only be cut.
+        # pyarrow cannot take rows of some types, such as string views, but can slice them.
         runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
         cut = [table.slice(int(run[0]), len(run)) for run in runs if len(run)]
         return pa.concat_tables(cut) if cut else table.slice(0, 0)
 
 
 def _width(kind: pa.DataType) -> int:
-    """Return how many bytes a value takes in memory, as far as its type tells."""
+    """Return how many bytes a value takes in memory; 0 if its type does not tell."""
     try:
         bits: int = kind.bit_width
     except ValueError:

@@ -1,4 +1,4 @@
-"""The parts of a run's data: what is trained on, what is tuned on, and the sealed rest."""
+"""The splits of a run's data: the training part, the validation part and the sealed test part."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from quadnet.errors import UnsuitableData, shorten
 from quadnet.types import FloatArray, IntArray
 
 FEWEST_DISTINCT_ROWS = 30
-"""Fewer distinct rows are too few to judge a model by."""
+"""Fewer distinct rows are too few to evaluate a model on."""
 
 
 @dataclass(frozen=True)
 class PartSize:
-    """How much a part of the data can tell.
+    """The size of a part of the data: rows, distinct rows and classes.
 
-    `wanted_share` is the share of the rows that it was to have; None where rows were generated.
+    `wanted_share` is the configured share of the rows; None for generated rows.
     """
 
     rows: int
@@ -32,40 +32,40 @@ class PartSize:
 
     @property
     def is_far_off(self) -> bool:
-        """Whether the part's share of the rows is not even roughly the one that was asked for."""
+        """Whether the part's share of the rows is outside 0.5 to 1.5 times the wanted share."""
         wanted = self.wanted_share
         return wanted is not None and not 0.5 * wanted <= self.share <= 1.5 * wanted
 
     @property
     def has_many_copies(self) -> bool:
-        """Whether it seems to be of a useful size, and is not."""
+        """Whether the part has enough rows, but too few distinct ones."""
         return self.distinct_rows < FEWEST_DISTINCT_ROWS <= self.rows
 
     @property
     def is_small(self) -> bool:
-        """Whether what is measured on it means little."""
+        """Whether the part is too small to evaluate a model on."""
         return self.distinct_rows < FEWEST_DISTINCT_ROWS or bool(self.missing_classes)
 
 
 class SealedTestPart:
-    """The test part, to be read once, for the final judgement; its size may be known before."""
+    """The test part, which can be opened once, for the final evaluation. Its size is public."""
 
     def __init__(self, part: Dataset, size: PartSize | None = None) -> None:
         self._part: Dataset | None = part
         self.size = size or measure_size(part, part.class_rows)
 
     def open(self) -> Dataset:
-        """Return the part. A second time is a fault of ours: nothing may be tuned on it."""
-        assert self._part is not None, "the test part has been read"
+        """Return the part. To open it twice is a programming error: nothing may be tuned on it."""
+        assert self._part is not None, "the test part has already been opened"
         part, self._part = self._part, None
         return part
 
 
 @dataclass(frozen=True)
 class DataSplits:
-    """What a run trains on, chooses the epoch and the temperature by, and is judged by.
+    """The training part, the validation part if there is one, and the test part of a run's data.
 
-    `notices` are sentences on what may not be as the user thinks.
+    `notices` are warnings about the data, for the user.
     """
 
     train: Dataset
@@ -75,16 +75,16 @@ class DataSplits:
 
 
 def make_splits(config: RunConfig) -> DataSplits:
-    """Make or read the data, and part them.
+    """Make or read the data, and split it.
 
     Raises
     ------
     UnsuitableData
-        If a part has no rows, or rows in common with another.
+        If a part has no rows, or shares rows with another part.
     FileUnusable
         If a file cannot be read.
     InvalidInput
-        If a file is not as it must be.
+        If a file is malformed.
     """
     data, seed, stratify = config.data, config.test.seed, config.test.stratify
     notices: tuple[Sentence, ...] = ()
@@ -104,7 +104,7 @@ def make_splits(config: RunConfig) -> DataSplits:
         test, rest = everything.rows(chosen), everything.rows(~chosen)
         places = places[~chosen]
         if not stratify:
-            # What is left of the unit interval is the whole of it for the next cut.
+            # Stretch the rest of the unit interval to the whole of it, for the validation split.
             places = (places - share) / (1.0 - share)
     chosen = np.zeros(len(rest), np.bool_)
     if config.validation:
@@ -129,7 +129,7 @@ def measure_size(
     share: float = 1.0,
     wanted_share: float | None = None,
 ) -> PartSize:
-    """Return the size of a part of data that have these classes."""
+    """Return the size of a part of data with these classes."""
     names, rows = list(classes), part.class_rows
     missing = tuple(name for name in names if name not in rows)
     return PartSize(
@@ -138,12 +138,12 @@ def measure_size(
 
 
 def count_distinct_rows(X: FloatArray) -> int:
-    """Return how many rows of X (n_rows, n_features) there are without their copies."""
+    """Return the number of distinct rows of X, of shape (n_rows, n_features)."""
     return len(np.unique(hash_rows(X, 0)))
 
 
 def count_distinct_rows_by_class(part: Dataset) -> dict[str, int]:
-    """Return the same for the rows of each class that has any."""
+    """Return the number of distinct rows of each class that has any."""
     n_classes = len(part.classes)
     _, group_of = np.unique(hash_rows(part.X, 0), return_inverse=True)
     pairs = np.unique(group_of * n_classes + part.codes)
@@ -152,12 +152,13 @@ def count_distinct_rows_by_class(part: Dataset) -> dict[str, int]:
 
 
 def choose_stratified_rows(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
-    """Choose the share of each class's rows, as nearly as equal rows can stay together.
+    """Choose the share of each class's rows, as nearly as possible while equal rows stay together.
 
-    Groups of equal rows are looked at in the order of their hashes. A group is chosen whole if that
-    brings the classes nearer to their shares, by the sum of squared distances over expected
-    counts. So the labels decide how many rows of each class are chosen, never which of two
-    equal rows. Of each class at least one group is left, and one is chosen if there are two.
+    Groups of equal rows are visited in the order of their hashes. A group is chosen as a whole if
+    the classes then come nearer to their shares, by the sum of squared distances over expected
+    counts. So the labels decide how many rows of each class are chosen, but never between two
+    equal rows. At least one group of each class is not chosen, and at least one is chosen if the
+    class has two.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def choose_stratified_rows(part: Dataset, places: FloatArray, share: float) -> N
 
 
 class _Groups:
-    """Groups of equal rows, and which of them were chosen for a part."""
+    """Groups of equal rows, and which of them are chosen for a part."""
 
     def __init__(self, part: Dataset, group_of: IntArray, share: float) -> None:
         n_classes = len(part.classes)
@@ -193,13 +194,13 @@ class _Groups:
         totals = np.bincount(part.codes, minlength=n_classes)
         self._totals: list[int] = totals.tolist()
         self._lacking: list[float] = (share * totals).tolist()
-        # In how many groups each class is that were not chosen.
+        # For each class, the number of groups with it that are not chosen.
         self._left: list[int] = np.bincount(classes, minlength=n_classes).tolist()
         self._absent = {code for code, total in enumerate(self._totals) if total}
         self._with_class = groups, classes
 
     def gain(self, group: int) -> float:
-        """Return by how much nearer to its shares the part would be with this group."""
+        """Return how much nearer the part would come to its shares with this group."""
         return sum(
             n * (2.0 * self._lacking[code] - n) / self._totals[code]
             for code, n in self._rows_of[group]
@@ -216,7 +217,7 @@ class _Groups:
             self._absent.discard(code)
 
     def choose_of_absent_classes(self) -> None:
-        """Choose a group of each class that has none yet, the one that does the least harm."""
+        """Choose one group of each class that has none yet: the one with the largest gain."""
         groups, classes = self._with_class
         for code in sorted(self._absent):
             for group in sorted(groups[classes == code].tolist(), key=self.gain, reverse=True):
@@ -225,7 +226,7 @@ class _Groups:
 
 
 def _describe_size(name: str, size: PartSize) -> Iterator[Sentence]:
-    """Yield what makes a part say less than its number of rows does."""
+    """Yield warnings about a part that is smaller than its number of rows suggests."""
     if size.is_far_off:
         text = f"The {name} part has {size.share:.1%} of the rows, not {size.wanted_share:.1%}: "
         distinct = format_count(size.distinct_rows, "distinct row")
@@ -241,11 +242,11 @@ def _describe_size(name: str, size: PartSize) -> Iterator[Sentence]:
 def hash_rows(X: FloatArray, seed: int) -> FloatArray:
     """Return a number in [0, 1) for each row of X (n_rows, n_features), by its values alone.
 
-    So equal rows are never parted, and a row's part does not depend on the rows around it. Each
+    Equal rows therefore stay in one part, and a row's part does not depend on other rows. Each
     value's bits go through the mixing function of SplitMix64 (Steele, Lea and Flood, 2014).
     """
     state = _mix_bits(np.full(len(X), seed, np.uint64))
-    # Adding 0 makes -0.0, which equals it, the same bits.
+    # Adding 0 gives -0.0 the same bits as 0.0, because the two are equal.
     for column in np.ascontiguousarray((X.astype("<f8") + 0.0).T):
         state = _mix_bits(state ^ column.view(np.uint64))
     return state / 2.0**64
@@ -265,28 +266,28 @@ def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> 
         if not len(part):
             sizes = ", ".join(f"{len(other):,} {what}" for what, other in parts.items())
             raise UnsuitableData(
-                f"There are too few rows: the {name} part has none ({sizes}). Give more data, or "
-                "other shares in `validation` and `test.share`; where there are many copies of few "
-                "rows, set test.stratify = true."
+                f"There are too few rows: the {name} part has 0 rows ({sizes}). Use more data, "
+                "or change `validation` and `test.share`. If the data has many copies of few rows, "
+                "set test.stratify = true."
             )
         unseen = sorted(part.class_rows.keys() - train.class_rows.keys())
         if unseen:
             raise UnsuitableData(
-                f"The {name} part has rows of class {shorten(unseen[0])} and the part to train on "
-                f"({len(train):,} rows) has none: give more data, set test.stratify = true, or try "
-                "another test.seed."
+                f"The {name} part has rows of class {shorten(unseen[0])}, but the training part "
+                f"({len(train):,} rows) has 0. Use more data, set test.stratify = true, or "
+                "change test.seed."
             )
     for name in ("validation", "test"):
         common = _count_common_rows(train, parts[name]) if name in parts else 0
         if common:
             raise UnsuitableData(
-                f"{common:,} rows of the {name} part are in the part to train on too: nothing "
-                "could be judged by them."
+                f"{common:,} rows of the {name} part are also in the training part, so the model "
+                "cannot be evaluated on them. Remove the copies, or use other data."
             )
 
 
 def _count_common_rows(one: Dataset, other: Dataset) -> int:
-    """Return how many rows of `other` have features that `one` has too."""
+    """Return the number of rows of `other` whose features also occur in `one`."""
     width = one.X.shape[1]
     as_rows = [
         np.ascontiguousarray(part.X + 0.0).view([("", np.float64)] * width).ravel()

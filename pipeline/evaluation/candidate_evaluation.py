@@ -1,4 +1,4 @@
-"""A trial: a candidate judged on the sealed test part, beside the champion of the day."""
+"""Evaluate a candidate on the sealed test part, and compare it with the champion."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,22 +32,22 @@ from quadnet.registry.manifest import (
 from quadnet.registry.version_files import Model
 
 _SELF_TEST_ROWS = 40
-"""No fewer than a version's self-test has."""
+"""At least as many rows as a version's self-test has."""
 
 _REORDERED = (
-    "Who sends values by place must send them in the new order, unless data.features lists them in "
-    "the old one."
+    "Clients that send values by position must use the new order, unless data.features lists the "
+    "old one."
 )
 
 
 @dataclass(frozen=True)
 class CandidateEvaluation:
-    """A candidate, judged on the sealed test part beside the champion of the day."""
+    """A candidate's metrics and verdicts, and the champion's metrics on the same test part."""
 
     candidate: Candidate
     test: Dataset
     evaluations: dict[str, PartEvaluation]
-    """Of the parts "train", "validation" (if there is one) and "test"."""
+    """By part: "train", "validation" (if there is one) and "test"."""
     baseline: Baseline | None
     gate: list[Verdict]
 
@@ -63,7 +63,7 @@ class CandidateEvaluation:
 
     @property
     def judged_against(self) -> AliasTarget | None:
-        """The champion that the candidate was compared with; None if there was no champion."""
+        """The champion that the candidate was compared with, if any."""
         if self.baseline is None:
             return None
         return AliasTarget(
@@ -71,12 +71,12 @@ class CandidateEvaluation:
         )
 
     def judge_against(self, champion: Model | None) -> "CandidateEvaluation":
-        """Return the trial judged again, on the same test rows, against this champion.
+        """Return the evaluation with verdicts against this champion, on the same test rows.
 
         Raises
         ------
         NotComparable
-            If the champion takes other features, or answers other classes.
+            If the champion has other features or other classes.
         """
         config, metrics = self.candidate.config, self.evaluations["test"].metrics
         baseline = None
@@ -90,19 +90,20 @@ class CandidateEvaluation:
         return replace(self, baseline=baseline, gate=verdicts)
 
     def summary(self) -> str:
-        """Return how well it did, and each limit of the gate with what was measured."""
+        """Return the test metrics, and each limit of the gate with the measured value."""
         measured = self.evaluations["test"]
         metrics, distinct = measured.metrics, measured.distinct_rows
         low, high = confidence_interval(metrics.accuracy, distinct)
         return (
             f"{metrics.accuracy:.2%} right on {len(self.test):,} held-out rows, "
-            f"{distinct:,} of them distinct (95% confidence: {format_percent(low)} to {format_percent(high)}), "
+            f"{distinct:,} of them distinct (95% confidence: {format_percent(low)} to "
+            f"{format_percent(high)}), "
             f"log loss {metrics.log_loss:.4g}, calibration error {metrics.calibration_error:.2%}.\n"
             f"The gate:\n{format_verdicts(self.gate)}"
         )
 
     def make_record(self, forced: str | None = None) -> Record:
-        """Return what the published version's manifest keeps of this run."""
+        """Return the record of this run for the published version's manifest."""
         candidate = self.candidate
         train, validation = candidate.splits.train, candidate.splits.validation
         return Record(
@@ -127,12 +128,12 @@ class CandidateEvaluation:
 def check_before_training(
     config: RunConfig, splits: DataSplits, champion: Model | None = None, *, forced: bool = False
 ) -> Iterator[Sentence]:
-    """Refuse before the training what could not be published after it.
+    """Refuse, before training, a run whose model could not be published.
 
     Parameters
     ----------
     config : RunConfig
-        Resolved.
+        The resolved configuration.
     splits : DataSplits
     champion : Model, optional
     forced : bool
@@ -141,16 +142,16 @@ def check_before_training(
     Yields
     ------
     tuple of str
-        Sentences on what may not be as the user thinks.
+        Warnings for the user.
 
     Raises
     ------
     GateFailed
-        If the test part is too small to judge by.
+        If the test part is too small.
     NotComparable
-        If the champion has other columns or classes.
+        If the champion has other features or other classes.
     ConfigurationError
-        If no reader would take so large a version.
+        If the version would be larger than readers accept.
     """
     yield from splits.notices
     _check_size(config, splits, champion if config.gate.champion else None)
@@ -172,25 +173,25 @@ def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -
     hidden = config.network["hidden_layer_sizes"]
     sizes = hidden if isinstance(hidden, list) else [hidden]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
-        return  # the estimator says what they must be
+        return  # the estimator reports these
     features, classes = splits.train.features, sorted(splits.train.class_rows)
     n_outputs = 1 if len(classes) == 2 else len(classes)
     layer_sizes = [len(features), *map(int, map(str, sizes)), n_outputs]
-    # In which type it is published, the scaler decides: the larger is assumed.
+    # The scaler decides in which type the version is published: assume the larger type.
     problem = version_files.unreadable(
         _draft_record(config, splits, champion), layer_sizes, "float64", _SELF_TEST_ROWS
     )
     if problem is not None:
         raise ConfigurationError(
-            f"A version of this run could not be published: {problem}. The data have "
+            f"A version of this run could not be published: {problem}. The data has "
             f"{format_count(len(features), 'feature')} and {len(classes):,} classes. Nothing was "
-            "trained: choose fewer columns in data.features, or use data with fewer classes, or a "
-            "smaller network."
+            "trained. Choose fewer columns in data.features, data with fewer classes, or a smaller "
+            "network."
         )
 
 
 def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None) -> Record:
-    """Return a record with as many values as the run's own will have, none shorter than those."""
+    """Return a record with as many values as the run's, each at least as long in JSON."""
     share, number, digest = 0.12345678901234567, -2.2250738585072014e-308, "0" * 64
     count = len(splits.train) + splits.test.size.rows + 10**9
     each = ClassMetrics(rows=count, precision=share, recall=share)
@@ -239,12 +240,12 @@ def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None)
 def _describe_small_part(size: PartSize) -> str:
     lacks = f"It has {format_count(size.distinct_rows, 'distinct row')} ({size.rows:,} with copies)"
     if size.missing_classes:
-        lacks += f" and none of the class {shorten(size.missing_classes[0])}"
+        lacks += f" and no row of the class {shorten(size.missing_classes[0])}"
     return (
-        "The test part is too small to judge by: expected at least "
+        "The test part is too small: expected at least "
         f"{FEWEST_DISTINCT_ROWS} distinct rows, and one of each class. {lacks}. Nothing was "
-        "trained. Give more data, set test.stratify = true to choose rows by class, or a larger "
-        "test.share or test.points; to judge by it all the same, set test.allow_small = true."
+        "trained. Use more data, set test.stratify = true to choose rows by class, or increase "
+        "test.share or test.points. To accept this test part, set test.allow_small = true."
     )
 
 
@@ -254,7 +255,7 @@ def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> C
     Raises
     ------
     NotComparable
-        If the champion takes other features, or answers other classes.
+        If the champion has other features or other classes.
     """
     test = candidate.splits.test.open()
     measured = {"train": candidate.splits.train, "validation": candidate.splits.validation}
@@ -299,14 +300,14 @@ def _check_comparable(champion: Model, features: Sequence[str], classes: Sequenc
     if differences:
         raise NotComparable(
             f"The champion, version {champion.manifest.version}, has other "
-            f"{next(iter(differences))} than this run, and cannot be compared with it: "
+            f"{next(iter(differences))} than this run, so the two cannot be compared: "
             f"{'; '.join(differences.values())}. Publish under another name, or set "
             "gate.champion=false."
         )
 
 
 def _describe_difference(what: str, theirs: Sequence[str], ours: Sequence[str]) -> str:
-    """Return which names only one side has; empty if both have the same ones, in any order."""
+    """Return which names only one side has; empty if both have the same names, in any order."""
     sides = (
         (f"only the champion has the {what}", set(theirs) - set(ours)),
         (f"only this run has the {what}", set(ours) - set(theirs)),

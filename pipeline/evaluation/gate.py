@@ -1,4 +1,4 @@
-"""The gate: what a model must show on the test part before anybody is served by it."""
+"""The gate: the limits that a model must meet on the test part before it is published."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from quadnet.registry.manifest import Baseline, Metrics, Verdict
 
 
 def judge_candidate(gate: Gate, metrics: Metrics, champion: Baseline | None) -> list[Verdict]:
-    """Return one verdict a limit: the absolute ones, then those that the champion sets."""
+    """Return one verdict per limit: the absolute limits, then those set by the champion."""
     verdicts = list(_judge_limits(gate, metrics))
     if gate.champion and champion is not None:
         verdicts += _compare_with_champion(champion, metrics, gate.tolerance)
@@ -17,7 +17,7 @@ def judge_candidate(gate: Gate, metrics: Metrics, champion: Baseline | None) -> 
 
 
 def judge_test_part(test: TestPart, size: PartSize) -> list[Verdict]:
-    """Return the verdicts on the test part itself: whether anything can be judged by it."""
+    """Return the verdicts on the test part itself: whether it is large enough."""
     if test.allow_small:
         return []
     n_present = size.n_classes - len(size.missing_classes)
@@ -28,15 +28,15 @@ def judge_test_part(test: TestPart, size: PartSize) -> list[Verdict]:
 
 
 def compare_with_majority(gate: Gate, metrics: Metrics) -> list[Verdict]:
-    """Return the verdict on whether it does better than always giving the most frequent class.
+    """Return the verdict on whether the model beats the prediction of the most frequent class.
 
-    A network of a rare class may never answer it, and still say more than the class's share does:
-    then the log loss counts.
+    A model may never predict a rare class, and its probabilities still tell more than the class's
+    share. Therefore a smaller log loss also passes.
     """
     rows = [measured.rows for measured in metrics.classes.values() if measured.rows]
     if not gate.better_than_majority or len(rows) < 2:
         return []
-    # One more right than the most frequent class has rows.
+    # One more correct prediction than the most frequent class has rows.
     accuracy = _judge_at_least(
         "accuracy (better_than_majority)", (max(rows) + 1) / sum(rows), metrics.accuracy
     )
@@ -47,14 +47,14 @@ def compare_with_majority(gate: Gate, metrics: Metrics) -> list[Verdict]:
 
 
 def compute_class_entropy(metrics: Metrics) -> float:
-    """Return the log loss of always giving each class its share of the rows as probability."""
+    """Return the log loss of predicting, for every row, each class's share of the rows."""
     rows = [measured.rows for measured in metrics.classes.values() if measured.rows]
     total = sum(rows)
     return sum(n / total * math.log(total / n) for n in rows)
 
 
 def format_verdicts(verdicts: Sequence[Verdict]) -> str:
-    """Return the verdicts for a terminal, one a line."""
+    """Return the verdicts for a terminal, one per line."""
     width = max(len(verdict.metric) for verdict in verdicts)
     return "\n".join(
         f"  {'passed' if v.passed else 'FAILED'}  {v.metric:{width}}  "

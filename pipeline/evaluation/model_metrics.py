@@ -1,4 +1,4 @@
-"""Measuring a network on one part of the data: how often right, how sure, and where it fails."""
+"""Measure a network on one part of the data: accuracy, calibration and the worst rows."""
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
@@ -14,7 +14,7 @@ N_WORST = 16
 
 
 class ReliabilityBin(Frozen):
-    """Answers of about the same certainty: how sure they were, and how often right."""
+    """Predictions of similar certainty: their mean certainty and their accuracy."""
 
     low: float
     high: float
@@ -25,21 +25,21 @@ class ReliabilityBin(Frozen):
 
 
 class WorstRow(Frozen):
-    """One row that went badly: its features, what it is, and what it was taken for."""
+    """A row whose label got a low probability: its features, its label and its prediction."""
 
     row: int
-    """Where it stands in its file, a CSV's line or a Parquet file's row, from 1; else its index."""
+    """Line in a CSV file or row in a Parquet file, starting at 1; without a file, the index."""
     x: list[float]
     label: str
     answer: str
     certainty: float
-    """Of the answer, which is empty if the row's values overflow in the network."""
+    """Of `answer`, which is empty if the row's values overflow in the network."""
     probability: float
-    """Of the label."""
+    """Of `label`."""
 
 
 class PartEvaluation(Frozen):
-    """A predictor measured on one part; row i, column j of the confusion: class i taken for j."""
+    """A predictor's metrics on one part; `confusion[i][j]` counts rows of i predicted as j."""
 
     metrics: Metrics
     distinct_rows: int
@@ -49,19 +49,19 @@ class PartEvaluation(Frozen):
 
 
 def measure_model(predictor: Predictor, part: Dataset) -> PartEvaluation:
-    """Measure the predictor on this part, whose labels are all among its classes.
+    """Measure the predictor on this part, whose labels must all be among its classes.
 
-    A row whose values overflow in the network has no answer: it counts as wrong, and every class
-    as equally probable, as the server answers it.
+    A row whose values overflow in the network has no prediction: it counts as wrong, and every
+    class as equally probable, as in the server's answer.
     """
     classes = [str(name) for name in predictor.classes]
     with np.errstate(all="ignore"):
         P = predictor.probabilities(part.X).astype(np.float64)
-        # By the logits, which still differ where probabilities are both 1.
+        # By the logits, which still differ where two probabilities both round to 1.
         answers = np.searchsorted(predictor.classes, predictor.predict(part.X))
     unanswered: BoolArray = np.isnan(P.sum(axis=1))
     P[unanswered], answers[unanswered] = 1.0, -1
-    P /= P.sum(axis=1, keepdims=True)  # float32's sum to 1 only in float32
+    P /= P.sum(axis=1, keepdims=True)  # probabilities in float32 sum to 1 only in float32
     truth = part.indices(predictor.classes)
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
@@ -110,10 +110,10 @@ def _measure_class(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
 def _measure_reliability(
     certainty: FloatArray, right: BoolArray, hashes: FloatArray
 ) -> list[ReliabilityBin]:
-    """Return the bins of equal width that hold an answer; see Guo et al., 2017, section 2.
+    """Return the bins of equal width that hold a prediction; see Guo et al., 2017, section 2.
 
-    Their mean difference between certainty and accuracy, by rows, is the expected calibration
-    error.
+    The mean difference between their certainty and accuracy, weighted by rows, is the expected
+    calibration error.
     """
     edges = np.linspace(0.0, 1.0, N_BINS + 1)
     numbers = np.clip(np.searchsorted(edges, certainty, side="left") - 1, 0, N_BINS - 1)

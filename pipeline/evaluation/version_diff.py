@@ -1,4 +1,4 @@
-"""Two versions compared by what they answer, not by their bytes."""
+"""Compare two versions by their predictions, metrics and settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ NO_ANSWER = "(no answer)"
 _DIGITS = "123456789" + "?" * 1000
 
 AnswerPair = tuple[NDArray[np.str_], NDArray[np.str_]]
-"""What each of two versions answers to the same rows."""
+"""The predictions of two versions for the same rows."""
 
 
 @dataclass(frozen=True)
 class PredictionChanges:
-    """Which answers of version a differ from those of version b.
+    """The predictions of versions a and b for the same rows, and where they differ.
 
     Parameters
     ----------
     where : str
-        What was asked: the plane, or rows drawn from the ranges seen in training.
+        A description of the rows: points of the plane, or rows drawn from the training ranges.
     answers : tuple of two ndarrays of str, each of shape (n_points,)
         For the plane row by row, the highest y first.
     certainty : float
-        The mean change of the certainty of the answer.
+        The mean change of the prediction's certainty.
     x_range, y_range : tuple of float
-        The plane's; None if the model has other than two features.
+        The ranges of the plane; None unless the model has two features.
     """
 
     where: str
@@ -46,17 +46,17 @@ class PredictionChanges:
 
     @property
     def changed(self) -> BoolArray:
-        """Which points are answered otherwise."""
+        """The points at which the two predictions differ."""
         return np.not_equal(*self.answers)
 
     @property
     def grid(self) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-        """The plane's answers, each of shape (n, n)."""
+        """The predictions on the plane, each of shape (n, n)."""
         n = round(len(self.answers[0]) ** 0.5)
         return self.answers[0].reshape(n, n), self.answers[1].reshape(n, n)
 
     def moves(self) -> list[tuple[str, str, float]]:
-        """Return (from, to, share of all points) of each change, the largest first."""
+        """Return (from, to, share of all points) of each kind of change, the largest first."""
         pairs = np.stack(self.answers, axis=1)[self.changed]
         kinds, counts = np.unique(pairs, axis=0, return_counts=True)
         order = np.argsort(-counts, kind="stable")
@@ -65,21 +65,22 @@ class PredictionChanges:
 
 
 def compare_predictions(a: Model, b: Model) -> PredictionChanges:
-    """Ask both versions the same points, each with its columns in its own order.
+    """Predict the same rows with both versions, each with its columns in its own order.
 
     Raises
     ------
     NotComparable
-        If they do not take the same features.
+        If the versions have different features.
     """
     names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
     if sorted(names[0]) != sorted(names[1]):
         raise NotComparable(
-            f"The two cannot be compared: {_format_version(a)} takes {listing(names[0])}, and "
-            f"{_format_version(b)} takes {listing(names[1])}."
+            f"The versions cannot be compared, because they have different features: "
+            f"{_format_version(a)} has {listing(names[0])}, and {_format_version(b)} has "
+            f"{listing(names[1])}."
         )
     place = {name: i for i, name in enumerate(names[0])}
-    # Where in a row of the first each column of the second stands.
+    # For each column of b, its index among the columns of a.
     order = [place[name] for name in names[1]]
     low, high = _find_ranges(a, b, order)
     if len(low) != 2:
@@ -150,7 +151,7 @@ def _format_version(model: Model) -> str:
 
 
 def _find_ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
-    """Return the lowest and highest value of each feature that either has seen in training."""
+    """Return the lowest and the highest training value of each feature, over both versions."""
     one, other = (
         np.array([(f.min, f.max) for f in model.manifest.signature.features]) for model in (a, b)
     )
@@ -161,11 +162,11 @@ def _find_ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, Floa
 def _predict_with_both(
     a: Model, b: Model, X: FloatArray, order: list[int]
 ) -> tuple[AnswerPair, float]:
-    """Return both versions' answers, and the mean change of their certainty.
+    """Return both versions' predictions, and the mean change of their certainty.
 
-    The rows have the columns of the first; `order` says where in them those of the second stand.
-    A row whose values overflow in a network has no answer, shown as NO_ANSWER, and every class is
-    equally probable there, as the server answers it.
+    The rows have the columns of a; `order` has the index of each column of b among them. A row
+    whose values overflow in a network gets NO_ANSWER, with every class equally probable, as in the
+    server's answer.
     """
     answers, certainties = [], []
     for model, rows in ((a, X), (b, X[:, order])):

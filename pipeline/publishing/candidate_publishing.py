@@ -1,4 +1,4 @@
-"""Publishing a trial that passed its gate: the version, what people read of it, and its alias."""
+"""Publish an evaluated candidate: the version, its card and report, and its alias."""
 
 import json
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 
 _MOST_CLASSES, _MOST_CELLS = 50, 10_000
-"""Of how many classes evaluation.json holds every confusion, and how many of those of more."""
+"""With more classes, evaluation.json has only this many of the largest confusions."""
 
 _MOST_ATTEMPTS = 20
-"""How often an alias is tried to be moved while other writers change the model's aliases."""
+"""How often moving an alias is tried while other writers change the model's aliases."""
 
 
 def publish_candidate(
@@ -34,7 +34,7 @@ def publish_candidate(
     alias: str = CHAMPION,
     forced: str | None = None,
 ) -> Model:
-    """Publish the trial under its configuration's name, and point the alias at it.
+    """Publish the candidate under its configuration's name, and point the alias at the version.
 
     Parameters
     ----------
@@ -42,22 +42,22 @@ def publish_candidate(
     registry : Registry
     alias : str
     forced : str, optional
-        Why to publish it even if it failed its gate.
+        The reason to publish it even if it failed its gate.
 
     Raises
     ------
     GateFailed
-        If the trial did not pass its gate and is not forced; nothing is published.
+        If the candidate failed its gate and is not forced; nothing is published.
     Conflict
-        If the champion has changed since the trial was judged, and the candidate, judged again
-        against the new one, fails its gate. The version is published, and no alias points to it.
+        If the champion has changed since the evaluation, and the candidate fails its gate against
+        the new champion. The version is published, but no alias points to it.
     """
     name = evaluation.candidate.config.name
     if not evaluation.passed and forced is None:
         raise GateFailed(
-            f"{name} was not published: it failed its gate on {', '.join(evaluation.missed)}, measured "
-            f"on {len(evaluation.test):,} held-out rows. Train it longer, change its settings, lower "
-            "the limit in [gate], or publish it all the same with --force --reason TEXT."
+            f"{name} was not published: it failed its gate on {', '.join(evaluation.missed)}, "
+            f"measured on {len(evaluation.test):,} held-out rows. Train it longer, change its "
+            "settings, lower the limit in [gate], or force the publication with a reason."
         )
     record = evaluation.make_record(None if evaluation.passed else forced)
     model = registry.publish(
@@ -73,9 +73,9 @@ def publish_candidate(
 
 
 def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
-    """Return rows whose answers every reader checks: trained on, in the middle, and far outside.
+    """Return the rows of the self-test: training rows, the middle of the range, and far outside.
 
-    Rows whose values overflow in the network are left out: their answers cannot be compared.
+    Rows whose values overflow in the network are left out: their predictions cannot be compared.
     """
     low, high = part.X.min(axis=0), part.X.max(axis=0)
     with np.errstate(all="ignore"):
@@ -89,7 +89,7 @@ def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
 def _make_attachments(
     evaluation: CandidateEvaluation, record: Record, version: int
 ) -> Mapping[str, bytes]:
-    """Return what people read of a version, beside what servers do."""
+    """Return the files of a version that people read: metrics, history, card and report."""
     evaluated = {name: _to_json_content(e) for name, e in evaluation.evaluations.items()}
     files = {
         "evaluation.json": json.dumps(evaluated, allow_nan=False, indent=1).encode() + b"\n",
@@ -103,10 +103,10 @@ def _make_attachments(
 
 
 def _to_json_content(measured: PartEvaluation) -> dict[str, JsonValue]:
-    """Return the evaluation for its file.
+    """Return the evaluation as JSON values.
 
-    The confusions of many classes are nearly all 0, and their number grows with the square: of
-    those the largest are kept, each as [class, taken for, rows] by the classes' places.
+    With many classes, nearly all confusions are 0 and their number grows with the square. Only the
+    largest are kept then, each as [class, predicted class, rows] with indices of classes.
     """
     values: dict[str, JsonValue] = measured.model_dump(mode="json")
     if len(measured.confusion) > _MOST_CLASSES:
@@ -121,10 +121,10 @@ def _to_json_content(measured: PartEvaluation) -> dict[str, JsonValue]:
 def load_champion(
     registry: Registry, name: str, standing: AliasMap, *, forced: bool = False
 ) -> Model | None:
-    """Return the version that these aliases call the champion; None if there is none.
+    """Load the champion by these aliases; return None if the model has no champion.
 
-    A damaged champion cannot be compared with. When forced it counts as none, so that it can be
-    replaced.
+    A damaged champion raises CorruptVersion, because a candidate cannot be compared with it. With
+    `forced`, None is returned instead, so that it can be replaced.
     """
     target = standing.aliases.get(CHAMPION)
     if target is None:
@@ -144,11 +144,11 @@ def _promote(
     alias: str,
     forced: str | None,
 ) -> None:
-    """Point the alias at the version, once it has been judged against the present champion.
+    """Point the alias at the version, after a comparison with the current champion.
 
-    Another publisher may have changed the champion since the trial was judged, or set the first
-    one. The candidate is then judged again, on the same test rows. A forced version moves whatever
-    the new verdict is.
+    Another publisher may have changed the champion since the evaluation, or set the first one. The
+    candidate is then judged again, on the same test rows. A forced version is promoted whatever the
+    new verdicts are.
     """
     name = evaluation.candidate.config.name
     judged_against = evaluation.judged_against
@@ -170,11 +170,11 @@ def _promote(
         except (Conflict, NotFound, CorruptVersion):
             if registry.aliases(name).generation == standing.generation:
                 raise
-            continue  # The aliases were changed meanwhile: read them again.
+            continue  # Another process changed the aliases: read them again.
         return
     raise Conflict(
-        f"{name} version {version} is published, but its aliases were changed {_MOST_ATTEMPTS} "
-        f"times while it was judged, and {alias} was left as it is. "
+        f"{name} version {version} is published, but the aliases were changed {_MOST_ATTEMPTS} "
+        f"times during its promotion, so {alias} was not moved. "
         f"{_describe_manual_step(name, version, alias)}"
     )
 
@@ -186,12 +186,12 @@ def _judge_again(
     alias: str,
     forced: str | None,
 ) -> CandidateEvaluation:
-    """Return the trial judged against this champion; raise Conflict if it failed."""
+    """Return the evaluation against this champion; raise Conflict if the candidate fails."""
     name = evaluation.candidate.config.name
-    present = "there is none" if champion is None else f"now version {champion.manifest.version}"
+    present = "no champion now" if champion is None else f"now version {champion.manifest.version}"
     published = (
-        f"{name} version {version} is published, but the champion was changed after the version "
-        f"was judged ({present})"
+        f"{name} version {version} is published, but the champion was changed after its "
+        f"evaluation ({present})"
     )
     by_hand = _describe_manual_step(name, version, alias)
     try:
@@ -200,18 +200,18 @@ def _judge_again(
         raise Conflict(f"{published}. {error} {by_hand}") from error
     if not evaluation.passed and forced is None:
         raise Conflict(
-            f"{published}. Judged again, it failed its gate on {', '.join(evaluation.missed)}, and no "
-            f"alias was moved. {by_hand}"
+            f"{published}. Against the current champion it failed its gate on "
+            f"{', '.join(evaluation.missed)}, so no alias was moved. {by_hand}"
         )
     return evaluation
 
 
 def _describe_manual_step(name: str, version: int, alias: str) -> str:
-    return f"To make it {alias} anyway: quadnet models alias {name} {alias}={version}"
+    return f"To make it {alias} anyway, run: quadnet models alias {name} {alias}={version}"
 
 
 def _describe_reason(evaluation: CandidateEvaluation, forced: str | None) -> str:
-    """Return why the alias moves, for the history."""
+    """Return the reason for moving the alias, for the history."""
     if not evaluation.passed:
         return f"forced: {forced}"
     if evaluation.baseline is None:

@@ -1,4 +1,4 @@
-"""What a version is and was made of, in the tables that its card and its report both show."""
+"""Tables of a version's features, data, training and lineage, for both its card and its report."""
 
 import json
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ _MOST_FEATURES = 20
 _STOPPED = {
     "max_iter": "the number of epochs was reached",
     "max_fun": "the number of evaluations was reached",
-    "no_improvement": "nothing had become better for long enough",
+    "no_improvement": "there was no improvement for several epochs",
     "converged": "it had converged",
     "line_search": "no step made the loss smaller",
 }
 
 
 def make_feature_table(record: Record) -> TextTable:
-    """Return what the model takes; of many features the first ones, and the rest in one row."""
+    """Return the table of features; of many, the first ones and one row for the rest."""
     known = record.signature.features
     shown = known if len(known) <= _MOST_FEATURES else known[: _MOST_FEATURES // 2]
     rows = [(f.name, format_number(f.min), format_number(f.max)) for f in shown]
@@ -33,7 +33,7 @@ def make_feature_table(record: Record) -> TextTable:
 
 
 def make_splits_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
-    """Return the parts of the data."""
+    """Return the table of the data's parts."""
     data = record.data
     chosen = [
         what
@@ -54,7 +54,7 @@ def make_splits_table(evaluation: CandidateEvaluation, record: Record) -> TextTa
         for name, use, part in (
             ("train", "to fit the weights", data.train),
             ("validation", f"to choose {' and '.join(chosen) or 'nothing'}", data.validation),
-            ("test", "to judge, read once", data.test),
+            ("test", "to evaluate, read once", data.test),
         )
         if part is not None
     ]
@@ -63,7 +63,7 @@ def make_splits_table(evaluation: CandidateEvaluation, record: Record) -> TextTa
 
 
 def make_training_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
-    """Return how the fit went."""
+    """Return the table of the network and its training."""
     went, folded = record.training, record.folded
     network = evaluation.candidate.predictor.network
     rows = [
@@ -91,9 +91,9 @@ def make_training_table(evaluation: CandidateEvaluation, record: Record) -> Text
 
 
 def make_settings_tables(record: Record) -> tuple[TextTable, TextTable]:
-    """Return the run's settings, and then those of the network that are the estimator's defaults.
+    """Return the table of the run's settings, and that of the network's default parameters.
 
-    Without those that are unset: they had no part in it.
+    Settings that are unset are left out, because they had no effect.
     """
     defaults = json.loads(json.dumps(NeuralNetworkClassifier().get_params()))
     chosen: list[tuple[str, str]] = []
@@ -111,7 +111,7 @@ def make_settings_tables(record: Record) -> tuple[TextTable, TextTable]:
 
 
 def make_lineage_table(record: Record) -> TextTable:
-    """Return what it was made with."""
+    """Return the table of the code, libraries and machine that made the version."""
     made = record.lineage
     git = made.git
     rows = [
@@ -131,13 +131,13 @@ def make_lineage_table(record: Record) -> TextTable:
 
 
 def make_commands_table(record: Record, version: int) -> TextTable:
-    """Return what to type to use the version."""
+    """Return the table of commands that use the version."""
     name = record.config["name"]
     this = f"{name}:{version}"
     rows = [
         ("Show the card", f"quadnet models show {this}"),
-        ("Verify every byte, and train it again", f"quadnet models verify {this} --retrain"),
-        ("Answer the rows of a file", f"quadnet score {this} rows.csv answers.csv"),
+        ("Verify every byte, and retrain it", f"quadnet models verify {this} --retrain"),
+        ("Score the rows of a file", f"quadnet score {this} rows.csv answers.csv"),
         ("Load it in Python", f'Registry(Path("models")).load("{name}", {version}).predictor'),
     ]
     takes, gives = record.signature.features, record.signature.classes

@@ -1,7 +1,7 @@
-"""Pictures: of planes, of curves, of calibration, of scans. The only module that needs matplotlib.
+"""Draw figures of planes, curves, calibration and scans. The only module that needs matplotlib.
 
-Pictures hold no text of a user's, whose characters a font may lack and matplotlib may take for a
-formula. They have no background, and their lines and words are in colours that follow the
+Figures contain no text of a user's, because a font may lack its characters and matplotlib may parse
+it as a formula. They have no background, and their lines and text have colours that follow the
 reader's choice of a light or a dark page.
 """
 
@@ -36,7 +36,7 @@ INK, FAINT, FIRST, SECOND = "#1b1b1b", "#8a8a8a", "#0072b2", "#c14f00"
 
 _ON_DARK = {INK: "#e6e6e6", FAINT: "#8b8b8b", FIRST: "#56b4e9", SECOND: "#e69f00"}
 
-# Of whatever the user has set in matplotlib's own files, nothing.
+# Matplotlib's defaults, so that the user's own matplotlib settings have no effect.
 _STYLE: list[str | dict[str, Any]] = [
     "default",
     {
@@ -63,11 +63,11 @@ _LOG_FROM, _LOG_TO = 20.0, 1e200
 _LONGEST = 24
 
 MAP_BOX = (0.1, 0.08, 0.88, 0.9)
-"""Where in its picture the plane lies: left, bottom, width and height, in shares of it."""
+"""The position of the plane in its figure: left, bottom, width and height, as shares of it."""
 
 
 def draw_decision_map(plane: Plane, palette: Sequence[str]) -> str:
-    """Return a picture of the plane, the training range, and the sample of test rows."""
+    """Return a figure of the plane, the training range, and the sample of test rows."""
     low, high = plane.trained
     with _styled():
         figure = Figure(figsize=(5.2, 5.2 * MAP_BOX[2] / MAP_BOX[3]))
@@ -87,10 +87,10 @@ def draw_decision_map(plane: Plane, palette: Sequence[str]) -> str:
 
 
 def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
-    """Return a picture of the losses and scores by epoch; None where there is no curve to draw."""
+    """Return a figure of the losses and scores by epoch; None for fewer than two epochs."""
     if len(epochs) < 2:
         return None
-    # A picture is not wide enough for more; the last epoch is among them.
+    # The figure is not wide enough for more points; the last epoch is one of them.
     shown = np.unique(np.linspace(0, len(epochs) - 1, _MOST_POINTS).astype(int))
     scored = "validation_score" in epochs[0]
     with _styled():
@@ -113,9 +113,9 @@ def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
 
 
 def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
-    """Return a picture of how often answers are right, by their certainty, and how many they are.
+    """Return a reliability diagram: accuracy by certainty, and the number of rows.
 
-    The bars around a point hold the share of right answers with a confidence of 95%.
+    The bar around a point is the 95% confidence interval of the accuracy.
     """
     certainty, accuracy = ([getattr(b, name) for b in bins] for name in ("certainty", "accuracy"))
     bounds = np.array([confidence_interval(b.accuracy, b.distinct_rows) for b in bins])
@@ -145,7 +145,7 @@ def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
 
 
 def draw_scan(pixels: FloatArray, low: float, high: float) -> str:
-    """Return a picture of one scan, a pixel a cell, from white (low) to black (high)."""
+    """Return a picture of one scan, one pixel per feature, from white (low) to black (high)."""
     file = io.BytesIO()
     image.imsave(
         file,
@@ -160,15 +160,17 @@ def draw_scan(pixels: FloatArray, low: float, high: float) -> str:
 
 
 def draw_changes(changes: PredictionChanges, names: Sequence[str], path: Path) -> None:
-    """Write a picture of what two versions answer, and of where they differ, into a file.
+    """Write a picture of the predictions of two versions, and of where they differ, to a file.
 
     Raises
     ------
     Unsupported
-        If the versions take other than two features.
+        If the versions do not have exactly two features.
     """
     if changes.x_range is None or changes.y_range is None:
-        raise Unsupported("A picture shows a plane, and these versions take other than 2 features.")
+        raise Unsupported(
+            "A picture of changes needs versions with 2 features; these have another number."
+        )
     classes, numbers = np.unique(changes.answers, return_inverse=True)
     shape = changes.grid[0].shape
     palette = choose_colours([str(name) for name in classes])
@@ -225,7 +227,7 @@ def _draw_pixels(axes: Axes, pixels: FloatArray, low: FloatArray, high: FloatArr
     axes.imshow(pixels, origin="lower", extent=extent, aspect="auto", interpolation="none")
     axes.set(xlim=extent[:2], ylim=extent[2:])
     for axis, *ends in ((axes.xaxis, low[0], high[0]), (axes.yaxis, low[1], high[1])):
-        # As many digits as tell one mark from the next, however far from 0 both are.
+        # Enough digits to distinguish neighbouring ticks, however far from 0 they are.
         digits = max(3, 3 + math.floor(math.log10(max(map(abs, ends)) / (ends[1] - ends[0]))))
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(
@@ -258,14 +260,14 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def _no_metadata(suffix: str) -> dict[str, Any]:
-    """Return what keeps the date and matplotlib's version out of a file."""
+    """Return the metadata that keeps the date and matplotlib's version out of a file."""
     if suffix == ".png":
         return {"Software": None}
     return dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def _drawable(text: str) -> str:
-    """Return the text, cut, with a mark for each character that the font lacks."""
+    """Return the text, shortened, with a replacement for each character that the font lacks."""
     known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
     cut = escape_invisible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
     return "".join(c if ord(c) in known else "\N{REPLACEMENT CHARACTER}" for c in cut)

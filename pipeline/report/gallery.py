@@ -1,4 +1,4 @@
-"""Scans to look at: which rows of a test part are drawn, for models whose features are pixels."""
+"""Choose the test rows that the report draws, for models whose features are pixels."""
 
 import re
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _MOST_PIXELS = 64 * 64
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan of shape (height, width): what it is, what it was taken for, and how surely.
+    """One scan of shape (height, width), its label, its prediction and the certainty.
 
-    `row` is its place in the file, as `Dataset.place` counts it.
+    `row` is its position in the file, as in `Dataset.place`.
     """
 
     row: int
@@ -29,7 +29,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The scans that went worst, typical ones, the range of their pixels, and what a row is."""
+    """The worst scans, typical scans, the range of their pixels, and the unit of `Scan.row`."""
 
     worst: list[Scan]
     typical: list[Scan]
@@ -39,7 +39,7 @@ class Gallery:
 
 
 def make_gallery(evaluation: CandidateEvaluation) -> Gallery | None:
-    """Return the scans; None if the features are not the pixels of a picture."""
+    """Return the scans to draw; None if the features are not the pixels of a picture."""
     places = _find_pixels(evaluation.test.features)
     if places is None:
         return None
@@ -66,7 +66,7 @@ def make_gallery(evaluation: CandidateEvaluation) -> Gallery | None:
 def _find_pixels(
     features: tuple[str, ...],
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.intp]] | None":
-    """Return the row and column of each feature, if together they fill a rectangle."""
+    """Return the row and column of each feature, if the features fill a rectangle."""
     found = [_PIXEL.fullmatch(name) for name in features]
     if not all(found) or not 1 < len(features) <= _MOST_PIXELS:
         return None
@@ -78,7 +78,7 @@ def _find_pixels(
 def _find_typical_rows(
     evaluation: CandidateEvaluation,
 ) -> list[tuple[int, FloatArray, str, str, float]]:
-    """Return, of each of the first classes, the row that fares as its class does in the middle."""
+    """Return, for each of the first classes, the row with the median probability of its label."""
     predictor, test = evaluation.candidate.predictor, evaluation.test
     P = predictor.probabilities(test.X)
     answers = predictor.predict(test.X).astype(str)

@@ -1,4 +1,4 @@
-"""How a version was judged, in the tables that its card and its report both show."""
+"""Tables of a version's metrics and verdicts, for both its card and its report."""
 
 import math
 
@@ -12,7 +12,7 @@ _MOST_COLUMNS = 6
 
 
 def make_metrics_table(record: Record) -> TextTable:
-    """Return what was measured on each part, and the champion's beside it."""
+    """Return the table of the metrics on each part, and of the champion's metrics."""
     measured: dict[str, Metrics] = {f"{name} part": m for name, m in record.metrics.items()}
     if record.baseline is not None:
         measured[f"test part, champion (version {record.baseline.version})"] = (
@@ -32,7 +32,7 @@ def make_metrics_table(record: Record) -> TextTable:
 
 
 def make_class_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
-    """Return how each class fared; of very many, those whose rows are found least often."""
+    """Return the table of each class's metrics; of many classes, those with the least recall."""
     measured = record.metrics["test"].classes
     names = list(measured)
     caption = "Classes, on the test part"
@@ -56,7 +56,7 @@ def make_class_table(evaluation: CandidateEvaluation, record: Record) -> TextTab
 
 
 def make_verdict_table(record: Record) -> TextTable:
-    """Return the gate's limits, and whether each was met."""
+    """Return the table of the gate's limits and verdicts."""
     rows = [
         (
             verdict.metric,
@@ -72,7 +72,7 @@ def make_verdict_table(record: Record) -> TextTable:
 
 
 def make_confusion_table(evaluation: CandidateEvaluation) -> TextTable:
-    """Return which class was taken for which other, the most frequent first."""
+    """Return the table of confusions between classes, the most frequent first."""
     measured = evaluation.evaluations["test"]
     names = list(measured.metrics.classes)
     found = sorted(
@@ -92,7 +92,7 @@ def make_confusion_table(evaluation: CandidateEvaluation) -> TextTable:
 
 
 def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
-    """Return the rows whose label was given the least probability."""
+    """Return the table of the rows whose label got the smallest probability."""
     names = evaluation.test.features[:_MOST_COLUMNS]
     rows = [
         (
@@ -114,7 +114,7 @@ def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
 
 
 def make_calibration_table(evaluation: CandidateEvaluation) -> TextTable:
-    """Return the bins of the reliability diagram."""
+    """Return the table of the reliability diagram's bins."""
     rows = [
         (
             f"{100 * b.low:.3g}{DASH}{100 * b.high:.3g}%",
@@ -131,7 +131,7 @@ def make_calibration_table(evaluation: CandidateEvaluation) -> TextTable:
 
 
 def _format_interval(low: float, high: float) -> str:
-    """Return the interval in percent, rounded so that it becomes no narrower."""
+    """Return the interval in percent, rounded outwards."""
     return f"{math.floor(1000 * low) / 10:.1f}{DASH}{math.ceil(1000 * high) / 10:.1f}%"
 
 

@@ -1,4 +1,4 @@
-"""What a version is meant for and where it must not be relied on, as its own data show."""
+"""The purpose of a version and its limits, as far as its own data show them."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ _OVERFITTED = 0.02
 
 
 def describe_purpose(evaluation: CandidateEvaluation, record: Record) -> list[Sentence]:
-    """Return what the model is, what it learnt from, and so what it is meant for."""
+    """Return sentences on what the model is, what it was trained on, and its purpose."""
     n_features, n_classes = len(record.signature.features), len(record.signature.classes)
     return [
         _sentence(
@@ -39,13 +39,13 @@ def describe_purpose(evaluation: CandidateEvaluation, record: Record) -> list[Se
         ),
         (
             *_describe_origin(evaluation.candidate.config),
-            " It is meant for rows that come from there too.",
+            " It is meant for rows of the same origin.",
         ),
     ]
 
 
 def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
-    """Yield what its data say against relying on it."""
+    """Yield a sentence for each limit of the model that its data shows."""
     train = evaluation.candidate.splits.train
     yield from evaluation.candidate.splits.notices
     yield from describe_lost_digits(evaluation.candidate.config, train)
@@ -54,8 +54,8 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
     yield from _describe_classes(evaluation, record)
     yield from _describe_metrics(evaluation, record)
     yield _sentence(
-        "The test part comes from where the part to train on comes from: how the model fares on "
-        "data of another origin was not measured.",
+        "The test part has the same origin as the training part: how well the model predicts data "
+        "of another origin was not measured.",
     )
 
 
@@ -64,20 +64,20 @@ def _describe_origin(config: RunConfig) -> Sentence:
     if isinstance(data, QuadrantsData):
         where = "at the quadrants' centres" if data.placement == "centres" else "at random"
         return _sentence(
-            f"It learnt from points {where} in the square from -1 to 1, labelled with their "
-            "quadrant; a point on an axis has none.",
+            f"It was trained on points {where} in the square from -1 to 1, labelled with their "
+            "quadrant; a point on an axis has no quadrant.",
         )
     if isinstance(data, DigitsData):
         return _sentence(
-            "It learnt from scikit-learn's scans of handwritten digits: 8 x 8 pixels, upright, "
+            "It was trained on scikit-learn's scans of handwritten digits: 8 x 8 pixels, upright, "
             "centred, one digit each.",
         )
     return _sentence(
-        "It learnt from rows of the file ",
+        "It was trained on rows of the file ",
         UserText(data.path),
         ", whose column ",
         UserText(data.label),
-        " is the label. What they stand for, this page cannot know.",
+        " is the label. The file does not tell what the rows stand for.",
     )
 
 
@@ -85,8 +85,8 @@ def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
     data = config.data
     if isinstance(data, QuadrantsData) and data.label_noise:
         yield _sentence(
-            f"{format_percent(data.label_noise)} of the points to train on were given a wrong label on "
-            "purpose; those to test by were not.",
+            f"{format_percent(data.label_noise)} of the training points were given a wrong label "
+            "on purpose; the test points were not.",
         )
         return
     # Equal rows have equal hashes, and a table of rows would be too large to sort.
@@ -99,28 +99,28 @@ def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
     contradicted = int((lowest != highest)[numbers].sum())
     if contradicted:
         yield _sentence(
-            f"{format_count(contradicted, 'row')} to train on "
-            f"({format_percent(contradicted / len(train))}) have the features of another row that is "
-            "labelled otherwise: no answer can be right for both.",
+            f"{format_count(contradicted, 'training row')} "
+            f"({format_percent(contradicted / len(train))}) have the features of another row with "
+            "another label: no prediction can be right for both.",
         )
 
 
 def _describe_range(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     features = record.signature.features
     yield _sentence(
-        "Outside the range seen in training an answer is a guess, and its certainty means nothing"
+        "Outside the training range a prediction is a guess, and its certainty is meaningless"
         f"{_describe_certainty_outside(evaluation)}.",
     )
     constant = [UserText(f.name) for f in features if f.min == f.max]
     if constant:
         yield _sentence(
             *join_names(constant),
-            " never varied in training: what another value of it means was not learnt.",
+            " never varied in training: the effect of another value was not learnt.",
         )
 
 
 def _describe_certainty_outside(evaluation: CandidateEvaluation) -> str:
-    """Return how certain the network is where it has seen nothing."""
+    """Return how certain the network is far outside the training range."""
     X, train = evaluation.test.X[:_ROWS_ASKED], evaluation.candidate.splits.train.X
     low, high = train.min(axis=0), train.max(axis=0)
     with np.errstate(all="ignore"):
@@ -130,7 +130,7 @@ def _describe_certainty_outside(evaluation: CandidateEvaluation) -> str:
         return ""
     return (
         f": with test rows moved {_FAR:.0f} times as far from the middle of that range, it is "
-        f"{format_percent(float(P.max(axis=1).mean()))} certain on the average"
+        f"{format_percent(float(P.max(axis=1).mean()))} certain on average"
     )
 
 
@@ -139,17 +139,15 @@ def _describe_classes(evaluation: CandidateEvaluation, record: Record) -> Iterat
     distinct = count_distinct_rows_by_class(evaluation.test)
     unseen = [UserText(name) for name, measured in classes.items() if not measured.rows]
     if unseen:
-        yield _sentence(
-            "No test row is of ", *join_names(unseen), ": how it is recognised was not measured."
-        )
+        yield _sentence("No test row is of ", *join_names(unseen), ": its recall was not measured.")
     small = [(n, UserText(name)) for name, n in distinct.items() if 0 < n < _FEW_ROWS]
     if small:
         fewest = min(small)[0]
         yield _sentence(
             f"Fewer than {_FEW_ROWS} test rows are of ",
             *join_names([name for _, name in sorted(small)]),
-            f", without copies: with {format_count(fewest, 'row')}, one more mistake lowers a recall by "
-            f"{100 / fewest:.3g} points.",
+            f", without copies: with {format_count(fewest, 'row')}, one more mistake lowers a recall "
+            f"by {100 / fewest:.3g} points.",
         )
 
 
@@ -159,29 +157,31 @@ def _describe_metrics(evaluation: CandidateEvaluation, record: Record) -> Iterat
     low, high = confidence_interval(test.accuracy, distinct)
     yield _sentence(
         f"Measured on {format_count(rows, 'row')}, {distinct:,} of them distinct, its accuracy on "
-        f"further ones lies between {format_percent(low)} and {format_percent(high)} with a confidence of 95%.",
+        f"new rows lies between {format_percent(low)} and {format_percent(high)} with a "
+        "confidence of 95%.",
     )
     most = max(m.rows for m in test.classes.values())
     yield _sentence(
-        f"Always giving the most frequent class would be right on {format_percent(most / rows)} of them; "
-        f"always giving each class its share of them, the log loss {format_number(compute_class_entropy(test))}.",
+        "Always predicting the most frequent class would be right on "
+        f"{format_percent(most / rows)} of them. Always predicting each class's share of them "
+        f"would have a log loss of {format_number(compute_class_entropy(test))}.",
     )
     if test.accuracy <= most / rows and test.log_loss >= compute_class_entropy(test):
-        yield _sentence("It does no better than always giving the most frequent class.")
+        yield _sentence("It is no better than always predicting the most frequent class.")
     train = record.metrics.get("train")
     if train is not None and train.accuracy - test.accuracy > _OVERFITTED:
         yield _sentence(
-            f"It has learnt its own rows by heart to some degree: it is right on "
-            f"{format_percent(train.accuracy)} of those it was trained on, and on "
-            f"{format_percent(test.accuracy)} of those it was not.",
+            f"It is overfitted to some degree: it is right on "
+            f"{format_percent(train.accuracy)} of the training rows, and on "
+            f"{format_percent(test.accuracy)} of the test rows.",
         )
     if test.calibration_error > _MISCALIBRATED:
         bins = evaluation.evaluations["test"].reliability
         surplus = sum(b.rows * (b.certainty - b.accuracy) for b in bins)
         yield _sentence(
-            f"Its certainties are off by {format_number(100 * test.calibration_error)} points on the "
-            f"average, and on the whole too {'high' if surplus > 0 else 'low'}: do not take them "
-            "for frequencies.",
+            f"Its certainties are off by {format_number(100 * test.calibration_error)} points on "
+            f"average, and mostly too {'high' if surplus > 0 else 'low'}: do not use them as "
+            "frequencies.",
         )
 
 

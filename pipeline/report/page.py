@@ -1,6 +1,6 @@
-"""The report of a version: one self-contained HTML page, which asks no other host for anything.
+"""The report of a version: one self-contained HTML page, without requests to any host.
 
-Here is decided what it shows; how, in the templates.
+This module decides what the page shows; the templates decide how.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ _WIDEST_MATRIX = 20
 _LONG_WORD = 20
 
 View = Mapping[str, Any]
-"""What a template shows, by the names that it knows."""
+"""The values that a template shows, by their names in the template."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Section:
 
 
 def render_page(evaluation: CandidateEvaluation, record: Record, version: int) -> str | None:
-    """Return the page; None without the extra `report`, which is matplotlib."""
+    """Return the page; None if the extra `report`, which is matplotlib, is not installed."""
     try:
         from pipeline.report import figures
     except MissingExtra:
@@ -78,7 +78,7 @@ def render_page(evaluation: CandidateEvaluation, record: Record, version: int) -
 
 
 def _environment() -> Environment:
-    """Return the templates; whatever they show is made visible, and escaped unless it is HTML."""
+    """Return the templates' environment, which escapes invisible characters and HTML."""
     environment = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,
@@ -89,7 +89,7 @@ def _environment() -> Environment:
     )
     environment.filters["quoted"] = lambda text: text if text.strip() else repr(text)
     environment.tests["name"] = lambda part: isinstance(part, UserText)
-    # Only these may be broken within a word, or columns of short words would be.
+    # Only long words may be broken, or columns of short words would be broken too.
     environment.tests["long"] = lambda text: max(map(len, text.split()), default=0) > _LONG_WORD
     return environment
 
@@ -102,7 +102,7 @@ def _sections(
     yield _Section("classes", "Each class", "classes.html", _classes(evaluation, record))
     picture = figures.draw_reliability(evaluation.evaluations["test"].reliability)
     view: View = {"picture": picture, "bins": make_calibration_table(evaluation)}
-    yield _Section("calibration", "As right as it is sure?", "calibration.html", view)
+    yield _Section("calibration", "Calibration", "calibration.html", view)
     picture = figures.draw_curves(evaluation.candidate.epochs, record.training.best_epoch)
     view = {"picture": picture, "facts": make_training_table(evaluation, record)}
     yield _Section("training", "Training", "training.html", view)
@@ -115,7 +115,7 @@ def _sections(
     yield _Section("settings", "Settings", "settings.html", view)
     yield _Section("use", "How to use it", "commands.html", make_commands_table(record, version))
     made = [make_lineage_table(record)]
-    yield _Section("lineage", "What it was made with", "tables.html", made)
+    yield _Section("lineage", "Lineage", "tables.html", made)
 
 
 def _verdict(evaluation: CandidateEvaluation, record: Record) -> View:
@@ -124,14 +124,14 @@ def _verdict(evaluation: CandidateEvaluation, record: Record) -> View:
     if record.forced is not None:
         text = f"✗ Failed its gate: {met}"
     elif few:
-        text = f"Passed its gate: {met}, on a test part too small to judge by"
+        text = f"Passed its gate: {met}, on a test part too small to evaluate a model on"
     else:
         text = f"✓ Passed its gate: {met}"
     return {"passed": record.forced is None and not few, "text": text, "forced": record.forced}
 
 
 def _tiles(evaluation: CandidateEvaluation, record: Record) -> list[View]:
-    """Return the three measures that count most, and what they are beside."""
+    """Return the three main metrics, each with values to compare it with."""
     test, rows = record.metrics["test"], record.data.test.rows
     distinct = evaluation.evaluations["test"].distinct_rows
     low, high = confidence_interval(test.accuracy, distinct)
@@ -161,10 +161,10 @@ def _tiles(evaluation: CandidateEvaluation, record: Record) -> list[View]:
 def _pictures(
     evaluation: CandidateEvaluation, record: Record, figures: ModuleType
 ) -> Iterator[_Section]:
-    """Yield what can be seen of this kind of data, and the cases that went worst."""
+    """Yield the pictures for this kind of data, and the worst rows."""
     shown = make_plane(evaluation)
     if shown is not None:
-        yield _Section("map", "Which answer where", "map.html", _map(shown, record, figures))
+        yield _Section("map", "Predictions on the plane", "map.html", _map(shown, record, figures))
     scans = make_gallery(evaluation)
     if scans is None:
         yield _Section(
@@ -221,7 +221,7 @@ def _scans(scans: Gallery, figures: ModuleType) -> View:
 
 
 def _classes(evaluation: CandidateEvaluation, record: Record) -> View:
-    """Return how each class fared and the confusions; of few classes, their whole matrix."""
+    """Return the classes' metrics and the confusions; for few classes, as a matrix."""
     measured = evaluation.evaluations["test"]
     return {
         "confusions": make_confusion_table(evaluation),

@@ -119,7 +119,8 @@ def run_search(
     best = result.ranking[0]
     if best.failed is not None:
         raise TrainingFailed(
-            f"Every candidate failed. The first, {format_parameters(best.parameters)}: {best.failed}"
+            "Every candidate failed. The first, "
+            f"{format_parameters(best.parameters)}: {best.failed}"
         )
     return result
 

@@ -1,4 +1,4 @@
-"""What a run was made with: code, libraries, machine. Enough to say why another differs."""
+"""The lineage of a run: code, libraries and machine, to explain why another run differs."""
 
 import hashlib
 import platform
@@ -15,8 +15,8 @@ _LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
 def collect_lineage() -> Lineage:
-    """Describe this process, this machine and, if the directory is in a git repository, that."""
-    # As a run trains: see candidate.fitted.
+    """Describe this process, this machine, and the git repository of the directory, if any."""
+    # With one BLAS thread, as in `candidate_training.fit_network`.
     with threadpool_limits(1):
         pools = threadpool_info()
     blas = [pool for pool in pools if pool["user_api"] == "blas"]
@@ -47,7 +47,7 @@ def _read_cpu_name() -> str:
 def _read_git_state() -> Git | None:
     try:
         commit = _run_git("rev-parse", "HEAD").decode().strip()
-        # Of tracked files only: the registry itself may lie here, untracked.
+        # Tracked files only: the registry itself may be in this directory, untracked.
         changes = _run_git("diff", "--binary", "HEAD")
     except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit
         return None

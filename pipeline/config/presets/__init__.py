@@ -13,7 +13,13 @@ PRESET_NAMES = tuple(sorted(_FILES))
 
 
 def load_preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
-    """Return the preset of this name, changed as `runfile.load` does; raise NotFound if none."""
+    """Return the preset of this name with the changes applied.
+
+    Raises
+    ------
+    NotFound
+        If there is no preset of this name.
+    """
     if name not in _FILES:
         raise NotFound(
             f"There is no preset {name!r}. The presets: {', '.join(PRESET_NAMES)}. "

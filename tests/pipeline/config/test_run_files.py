@@ -67,9 +67,9 @@ def test_set_changes_one_key(tmp_path, change, read, value):
         ("name=Mine!", "name: string should match pattern"),
         ("gate.accuracy=nan", "gate.accuracy: input should be a finite number, got nan"),
         ("data=5", "data: expected a section, got 5."),
-        ("=5", "--set '=5': expected one KEY=VALUE"),
-        ("data.points=5\nname='zz'", "expected one KEY=VALUE"),
-        ("name.first=x", "--set name.first=x: name is a value, not a section"),
+        ("=5", "Expected a change KEY=VALUE, such as data.points=1000, got '=5'"),
+        ("data.points=5\nname='zz'", "Expected a change KEY=VALUE"),
+        ("name.first=x", "The change name.first=x is impossible: name is a value, not a section"),
     ],
 )
 def test_a_wrong_change_is_said_with_its_place(tmp_path, change, message):
@@ -192,7 +192,7 @@ def test_a_value_that_the_estimator_refuses_is_said_in_its_own_sentence(tmp_path
     words = ["train", "quadrants", "--set", f"network.{change}", "--registry", tmp_path / "r"]
     done = quadnet(*words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("quadnet train: The network cannot be trained so")
+    assert done.stderr.startswith("quadnet train: The network cannot be trained: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -209,7 +209,7 @@ def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path)
     ]  # fmt: skip
     done = quadnet(*words, *(word for change in changes for word in ("--set", change)))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert done.stderr.startswith("quadnet train: The network cannot be trained so: with network.")
+    assert done.stderr.startswith("quadnet train: The network cannot be trained: with network.")
     assert "it does not fit into memory. Make its layers smaller." in done.stderr
 
 
@@ -237,9 +237,9 @@ def test_presets_are_found_by_name():
     ("change", "expected"),
     [
         ('data.path="a\\u0000b"', "data.path: expected a path without NUL"),
-        (f"network.max_iter={'9' * 5000}", "--set network.max_iter: the number has too many"),
-        ("..a=1", "expected one KEY=VALUE"),
-        ("network.=1", "expected one KEY=VALUE"),
+        (f"network.max_iter={'9' * 5000}", "The change of network.max_iter has a number with too"),
+        ("..a=1", "Expected a change KEY=VALUE"),
+        ("network.=1", "Expected a change KEY=VALUE"),
     ],
 )
 def test_changes_that_cannot_be_read_are_refused_in_words(tmp_path, change, expected):

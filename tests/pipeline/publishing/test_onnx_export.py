@@ -243,7 +243,9 @@ def test_a_version_always_gives_the_same_bytes(registry, tmp_path):
 def test_a_file_that_answers_otherwise_is_not_written(registry, tmp_path, monkeypatch):
     model = published(registry, "softmax_cross_entropy", 3, hidden=(4,))
     monkeypatch.setitem(onnx_export._ACTIVATIONS, "tanh", onnx_export._ACTIVATIONS["relu"])
-    with pytest.raises(Unsupported, match=r"random version 1 was not exported: in row 0 of its"):
+    with pytest.raises(
+        Unsupported, match=r"random version 1 was not exported, because the file failed row 0 of"
+    ):
         export_onnx(model, tmp_path / "wrong.onnx")
     assert list(tmp_path.glob("*.onnx")) == []
 
@@ -252,9 +254,7 @@ def test_right_probabilities_with_wrong_labels_are_refused(registry):
     model = publish(registry)
     renamed = Predictor(model.predictor.network, ["I", "II", "III", "5"])
     content = onnx_export.to_onnx(dataclasses.replace(model, predictor=renamed))
-    with pytest.raises(
-        Unsupported, match=r"in row 3 of its self-test it says 'IV' and the file '5'"
-    ):
+    with pytest.raises(Unsupported, match=r"row 3 of the self-test: expected 'IV', got '5'"):
         check_answers(content, model)
 
 
@@ -310,7 +310,7 @@ def test_without_the_library_one_sentence_says_how_to_get_it():
     [
         ([], "expected a model and a file, as in quadrants:champion quadrants.onnx"),
         (["quadrants", "--onnx"], "expected a model and a file, as in quadrants:champion"),
-        (["quadrants", "q.onnx"], "expected a format: say --onnx, the only one there is"),
+        (["quadrants", "q.onnx"], "expected a format: add --onnx, the only one"),
         (["quadrants", "q.pb", "--onnx"], "FILE: expected a name that ends in .onnx, got 'q.pb'"),
     ],
 )

@@ -129,19 +129,19 @@ def limits_of(*arguments, **options):
 
 def test_the_limits_are_what_the_data_show():
     said = limits_of("xyz", "ab", rows=20)
-    assert "Outside the range seen in training" in said
+    assert "Outside the training range" in said
     assert "Fewer than 30 test rows are of" in said
     assert "never varied" not in said
     assert "x, y, z never varied in training" in limits_of("xyz", "ab", scale=0, offset=2)
     # Of equal rows with different labels each is contradicted by another.
     contradicted = re.search(
-        r"(\d+) rows to train on", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
+        r"(\d+) training rows", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
     )
     assert int(contradicted[1]) == 100
     noisy = evaluate_candidate(
         train_candidate(load_preset("quadrants", [*SMALL, "data.label_noise=0.25"]))
     )
-    assert "25.00% of the points to train on were given a wrong label" in card_of(noisy)
+    assert "25.00% of the training points were given a wrong label" in card_of(noisy)
 
 
 def test_a_gap_between_training_and_test_is_said():
@@ -158,7 +158,7 @@ def test_a_gap_between_training_and_test_is_said():
     )  # fmt: skip
     train, test = (done.evaluations[part].metrics.accuracy for part in ("train", "test"))
     assert train - test > 0.02
-    assert f"right on {train:.0%} of those it was trained on" in card_of(done)
+    assert f"right on {train:.0%} of the training rows" in card_of(done)
 
 
 def test_what_was_forced_says_why_and_who_was_better(registry):
@@ -172,7 +172,7 @@ def test_what_was_forced_says_why_and_who_was_better(registry):
     met = sum(verdict.passed for verdict in done.gate)
     assert f"It FAILED its gate, {met} of {len(done.gate)} limits met" in text
     assert "because: it is smaller." in text
-    assert "compared with the champion of the day, version 1" in text
+    assert "compared with the champion at that time, version 1" in text
     theirs = metrics.accuracy_score(done.test.y, champion.predictor.predict(done.test.X))
     row = cells(text)["Metrics"][-1]
     assert row[:2] == ["test part, champion (version 1)", f"{theirs:.2%}"]

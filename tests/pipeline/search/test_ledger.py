@@ -200,7 +200,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from pipeline.search.ledger import Ledger
-from tests.test_ledger import line
+from tests.pipeline.search.test_ledger import line
 first = int(sys.argv[2])
 for number in range(first, first + 60):
     Ledger(Path(sys.argv[1])).append_line(line(number))

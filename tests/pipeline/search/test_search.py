@@ -524,7 +524,7 @@ def test_ctrl_c_prints_what_was_found_and_how_to_go_on(run_file):
     assert f"\nInterrupted after {n_lines} of {N_FITS} fits, best log_loss 0." in out
     assert "\nrank  log_loss     std  folds  epochs  seconds  parameters\n   1    0." in out
     words = ["search", "mine.toml", *longer, "--resume"]
-    assert out.endswith(f"\nTo go on: quadnet {' '.join(words)}\n")
+    assert out.endswith(f"\nTo resume: quadnet {' '.join(words)}\n")
 
 
 def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
