@@ -146,8 +146,8 @@ def _describe_classes(evaluation: CandidateEvaluation, record: Record) -> Iterat
         yield _sentence(
             f"Fewer than {_FEW_ROWS} test rows are of ",
             *join_names([name for _, name in sorted(small)]),
-            f", without copies: with {format_count(fewest, 'row')}, one more mistake lowers a recall "
-            f"by {100 / fewest:.3g} points.",
+            f", without copies: with {format_count(fewest, 'row')}, one more mistake lowers a "
+            f"recall by {100 / fewest:.3g} points.",
         )
 
 

@@ -1,8 +1,7 @@
-"""Scoring a file of any length: in chunks, in its order, and so that a crash costs little.
+"""Score a file of any size, in chunks and in its order, with checkpoints to resume from.
 
-Where a chunk ends depends on the file alone. A run that goes on from a checkpoint therefore asks
-the network the same questions, batch for batch, and gives the same bytes as one that was never
-interrupted.
+The ends of chunks depend only on the file. A resumed run therefore gives the network the same
+batches, and writes the same bytes, as a run without an interruption.
 """
 
 import hashlib
@@ -29,23 +28,25 @@ from quadnet.types import FloatArray, IntArray
 CHUNK_BYTES = 2**20
 
 CHECKPOINT_BYTES = 32 * 2**20
-"""After how many bytes of the input a checkpoint is written."""
+"""The number of input bytes between two checkpoints."""
 
 ADDED = ("label", "certainty", "version")
-"""The columns that the output has beside the input's."""
+"""The columns that are added to the input's."""
 
 Progress = Callable[[int, int, int], None]
-"""Told how many rows and bytes are done, and how many bytes there are."""
+"""Takes the number of rows done, of bytes done, and of all bytes."""
 
-# Values of the widest layer in a batch: about what the processor's cache holds.
+# Values of the widest layer in a batch: about the size of the processor's cache.
 _BATCH_VALUES = 2**17
 
 
 @dataclass(frozen=True)
 class ScoringSummary:
-    """How many rows were written, and put aside where; how many of both a run before this did.
+    """The result of a scoring run.
 
-    `unanswered` rows are among those written: the network gave no number for them.
+    `rows` were written and `skipped` were put into the file `rejected`. `rows_before` counts the
+    rows of both kinds from before the resumption. `unanswered` of the written rows have no
+    prediction, because their values overflow in the network.
     """
 
     rows: int
@@ -74,20 +75,20 @@ def score_file(
     ----------
     model : Model
     source, target : path
-        Both end in .csv or both in .parquet.
+        Their names both end in .csv or both in .parquet.
     on_error : "stop" or "skip"
-        What to do at a row that cannot be used: stop, or put it aside with the reason.
+        What to do at a bad row: stop, or write it with the reason to the rejected rows.
     prefix : str
-        What the added columns' names begin with.
+        Prefix of the added columns' names.
     resume : bool
-        Go on from an interrupted run's last checkpoint, if there is one.
+        Resume from an interrupted run's last checkpoint, if there is one.
     overwrite : bool
-        Replace a target that exists, or one that was begun.
+        Replace an existing target, finished or unfinished.
     progress : callable, optional
     chunk_bytes : int
-        How much is read at a time.
+        Size of a chunk in bytes.
     checkpoint_bytes : int
-        After how many bytes of the source a checkpoint is written.
+        Number of source bytes between two checkpoints.
 
     Returns
     -------
@@ -96,15 +97,15 @@ def score_file(
     Raises
     ------
     ConfigurationError
-        If the two files are of different kinds or the same, or the source has a column with the
-        name of an added one.
+        If the files have different formats or are the same file, or the source has a column with
+        the name of an added one.
     FileUnusable
         If a file cannot be read or written.
     OutputExists, ResumeRefused
         As `PartialOutput` raises them.
     InvalidInput
-        If the source lacks a column, or has a bad row and is to stop there; nothing of the target
-        is kept then.
+        If the source lacks a column, or has a bad row and `on_error` is "stop". The target is then
+        removed.
     Unsupported
         If the files are Parquet and pyarrow is not installed.
     """
@@ -129,11 +130,11 @@ def score_file(
             summary = run.score_rest(checkpoint_bytes, progress)
             if _collect_facts(model, source, reader, chunk_bytes).items() - facts.items():
                 raise make_file_error(
-                    source, None, "expected it to stay as it is, but it was changed"
+                    source, None, "expected an unchanged file, but it changed during the run"
                 )
             partial.finish()
         except InvalidInput:
-            # The file will be mended, and so be another: there is nothing to go on from.
+            # The user will correct the file, so a later run could not resume with it.
             partial.discard()
             raise
         finally:
@@ -142,7 +143,7 @@ def score_file(
 
 
 class _ScoringRun:
-    """The rows on their way from the source to the output, and how many there were."""
+    """Moves the rows from the source to the output, and counts them."""
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class _ScoringRun:
         self._position: Position | None = partial.state.get("position")
 
     def score_rest(self, checkpoint_bytes: int, progress: Progress | None) -> ScoringSummary:
-        """Score every row that is left."""
+        """Score every row after the last checkpoint."""
         names = [feature.name for feature in self._model.manifest.signature.features]
         n_bytes, next_checkpoint = self._source.stat().st_size, 0
         if not self._partial.state:
@@ -215,11 +216,10 @@ class _ScoringRun:
 
 
 def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return each row's class, by its index, and that class's probability.
+    """Return the index of each row's class, and that class's probability.
 
-    The class is the predictor's own choice, by the logits, and the network runs only once. Where
-    a value overflows on its way through the network there is no answer: the index is -1 and the
-    probability NaN.
+    The class is the one that the predictor chooses by the logits, and the network runs only once.
+    A row whose values overflow in the network gets the index -1 and the probability NaN.
     """
     network, n_classes = predictor.network, len(predictor.classes)
     step = max(1, _BATCH_VALUES // max(network.layer_sizes))
@@ -231,7 +231,7 @@ def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatAr
             chosen = choose_labels(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
             winners[part] = chosen
             if n_classes > 1:
-                # In rows of memory, which the losses work on several times faster than in columns.
+                # The losses are several times faster on contiguous rows than on columns.
                 P = network.loss.probabilities(np.ascontiguousarray(Z.T))
                 certainties[part] = P[chosen, np.arange(len(chosen))]
     winners[np.isnan(certainties)] = -1
@@ -239,14 +239,15 @@ def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatAr
 
 
 def _find_kind(source: Path, target: Path) -> Kind:
-    """Return the kind of both files, by how their names end."""
+    """Return the format of both files, by the suffixes of their names."""
     kinds = {path.suffix.lower() for path in (source, target)}
     if kinds == {".csv"}:
         return "csv"
     if kinds == {".parquet"}:
         return "parquet"
     raise ConfigurationError(
-        f"INPUT and OUTPUT must both end in .csv or both in .parquet, got {source} and {target}."
+        "The names of input and output must both end in .csv or both in .parquet, got "
+        f"{source} and {target}."
     )
 
 
@@ -262,21 +263,21 @@ def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
     for name in added:
         if name in reader.columns:
             raise ConfigurationError(
-                f"{source} has a column {name} already. Name the new columns otherwise, as with "
-                "--prefix predicted_"
+                f"{source} already has a column {name}. Choose a `prefix` for the new columns, "
+                "such as predicted_."
             )
 
 
 def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if path.exists() and path.samefile(source):
-            raise ConfigurationError(f"{path} is the input: the output needs another name.")
+            raise ConfigurationError(f"{path} is the input. Choose another name for the output.")
 
 
 def _collect_facts(
     model: Model, source: Path, reader: Source, chunk_bytes: int
 ) -> dict[str, str | int]:
-    """Return what the output is made from."""
+    """Return the facts that the output depends on."""
     manifest, status = model.manifest, source.stat()
     return {
         "the model": f"version {manifest.version} of {manifest.model!r} ({model.digest})",

@@ -1,4 +1,4 @@
-"""The standings of a search: its candidates, best first, by what the ledger says so far."""
+"""The leaderboard of a search: its candidates, best first, by the fits in the ledger."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from pipeline.search.space import format_parameters
 
 @dataclass(frozen=True)
 class RankedCandidate:
-    """One candidate, on the last rung that it was trained for: its finished fits, by fold."""
+    """A candidate's finished fits on the last rung that it has reached."""
 
     parameters: dict[str, JsonValue]
     epochs: int
     scores: list[float]
-    """By the search's metric."""
+    """One per finished fold, by the search's metric."""
     n_lines: int
     weights: int
     seconds: float
@@ -27,7 +27,7 @@ class RankedCandidate:
 
     @property
     def mean(self) -> float:
-        """The mean over the folds; rounded once, so that equal scores have equal means."""
+        """The mean over the folds; summed exactly, so that equal scores have equal means."""
         return math.fsum(self.scores) / len(self.scores)
 
     @property
@@ -39,23 +39,23 @@ class RankedCandidate:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The candidates that have a finished fit, best first, and how many fits are finished."""
+    """The candidates with a finished fit, best first, and the number of finished fits."""
 
     plan: SearchPlan
     ranking: list[RankedCandidate]
     n_finished: int
 
     def format_progress(self) -> str:
-        """Return how far the search has come, in a few words."""
+        """Return the number of finished fits and the best score, as a short note."""
         note = f"{self.n_finished:,} of {self.plan.n_fits:,} fits"
         if self.ranking and self.ranking[0].failed is None:
             note += f", best {self.plan.search.metric} {self.ranking[0].mean:.4f}"
         return note
 
     def format_table(self, *, limit: int | None = None) -> str:
-        """Return the candidates for a terminal, one a line, and no more lines than the limit."""
+        """Return the candidates for a terminal, one per line, at most `limit` of them."""
         if not self.ranking:
-            return f"None of the {self.plan.n_fits:,} fits is finished yet."
+            return f"0 of the {self.plan.n_fits:,} fits are finished yet."
         head = ("rank", self.plan.search.metric, "std", "folds", "epochs", "seconds", "parameters")
         top = enumerate(self.ranking[:limit], start=1)
         rows: list[tuple[str, ...]] = [head, *(self._format_row(rank, one) for rank, one in top)]
@@ -66,7 +66,7 @@ class Leaderboard:
             shown.append("  ".join([*cells, parameters]))
         hidden = len(self.ranking) - len(self.ranking[:limit])
         if hidden:
-            shown.append(f"... and {hidden:,} more, which --report shows.")
+            shown.append(f"... and {hidden:,} more, shown by the search's report.")
         return "\n".join(shown)
 
     def _format_row(self, rank: int, one: RankedCandidate) -> tuple[str, ...]:
@@ -89,10 +89,10 @@ def rank_candidates(
     candidates: Sequence[dict[str, JsonValue]],
     rung: Rung,
 ) -> list[RankedCandidate]:
-    """Return those of the candidates that have a fit on this rung, best first.
+    """Return the candidates with a fit on this rung, best first.
 
-    First those that all folds have measured, by their mean; of equals the one of fewer weights,
-    then the one that was drawn first. Last those of which a fit failed.
+    Candidates that are measured on all folds come first, by their mean. Ties go to the candidate
+    with fewer weights, then to the one drawn first. Candidates with a failed fit come last.
     """
     by_key = {line.key: line for line in lines}
     folds, sign = plan.search.folds, 1 if plan.search.metric == "log_loss" else -1
@@ -115,7 +115,7 @@ def rank_candidates(
 def make_leaderboard(
     plan: SearchPlan, header: LedgerHeader, lines: Sequence[LedgerLine]
 ) -> Leaderboard:
-    """Return the standings: those of the last rung before others, those that failed at the end."""
+    """Return the leaderboard: candidates of later rungs first, failed candidates last."""
     ranking: list[RankedCandidate] = []
     n_finished = 0
     alive = plan.candidates
@@ -126,7 +126,7 @@ def make_leaderboard(
         climbed = [one.parameters for one in here]
         ranking = here + [one for one in ranking if one.parameters not in climbed]
         if sum(one.n_lines for one in here) < len(alive) * plan.search.folds:
-            break  # who climbs on is not yet known
+            break  # the candidates of the next rung are not known yet
         alive = list_survivors(here)
     ranking.sort(key=lambda one: one.failed is not None)
     return Leaderboard(plan, ranking, n_finished)

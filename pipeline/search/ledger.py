@@ -1,8 +1,8 @@
 """The ledger of a search: a file of JSON lines, one for each finished fit, that survives a crash.
 
-The first line says which search it belongs to. Each further line appears whole: one process at a
-time appends, by a single write, and flushes it to the disk. What a crash leaves after the last
-newline is no line: readers pass over it, and the next writer cuts it off.
+The first line identifies the search. Each further line appears complete: one process at a time
+appends it by a single write and flushes it to the disk. A crash may leave an incomplete line after
+the last newline. Readers ignore it, and the next writer removes it.
 """
 
 import errno
@@ -25,57 +25,57 @@ Parameters = Mapping[str, JsonValue]
 
 
 class LedgerHeader(Frozen):
-    """The search that a ledger belongs to: what all its fits have in common."""
+    """The first line of a ledger, which identifies its search."""
 
     ledger: Literal[1] = 1
     name: str
     config: Sha256
-    """Of the run's configuration, but for what no fit depends on: its name, gate and search."""
+    """Of the run's configuration, without its name, gate and search, which no fit depends on."""
     split: Sha256
-    """Of the rows, and of which fold each is in."""
+    """Of the rows and their folds."""
 
     def key(self, parameters: Parameters, *, epochs: int, fold: int) -> str:
-        """Return the digest that names one fit."""
+        """Return the digest that identifies one fit."""
         content = [self.config, self.split, parameters, epochs, fold]
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class LedgerLine(Frozen):
-    """One finished fit: a candidate, trained on all folds but one and measured on that."""
+    """One finished fit: a candidate, trained on all folds but one and measured on that fold."""
 
     key: Sha256
     parameters: dict[str, JsonValue]
     epochs: Annotated[int, Field(ge=1)]
-    """The most it was allowed."""
+    """The largest number of epochs that was allowed."""
     fold: Annotated[int, Field(ge=0)]
     accuracy: float | None = None
     log_loss: float | None = None
     weights: int | None = None
-    """How many numbers, biases included, the network consists of."""
+    """The number of the network's parameters, biases included."""
     seconds: float
     at: datetime
     failed: str | None = None
-    """Why there is nothing to measure."""
+    """Why the fit failed."""
 
 
 class Ledger:
-    """A ledger's file, which need not exist yet. It holds no state, so any process may make one."""
+    """A ledger's file, which need not exist yet. The object has no state besides the path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def begin(self, header: LedgerHeader, *, resume: bool) -> None:
-        """Create the ledger; or, to resume, see to it that it is this search's.
+        """Create the ledger or, if it exists, check that it belongs to this search.
 
         Raises
         ------
         OutputExists
-            If there is one already and it is not to be resumed.
+            If the ledger exists and `resume` is false.
         ResumeRefused
-            If it is another search's.
+            If the ledger belongs to another search.
         FileUnusable
-            If it cannot be read or written, or is not a ledger.
+            If the file cannot be read or written, or is not a ledger.
         """
         with self._lock(create=True) as (descriptor, whole):
             found = self._parse_header(whole)
@@ -88,8 +88,8 @@ class Ledger:
             if not resume:
                 finished = whole.count(b"\n") - 1
                 raise OutputExists(
-                    f"{self.path} has {finished:,} finished fits of this search. Go on with it by "
-                    "--resume, or remove it to begin anew."
+                    f"{self.path} has {finished:,} finished fits of this search. Choose `resume` "
+                    "to reuse them, or remove the file to start again."
                 )
 
     def check_header(self, found: LedgerHeader, expected: LedgerHeader) -> None:
@@ -101,19 +101,19 @@ class Ledger:
         ):
             if one != other:
                 raise ResumeRefused(
-                    f"{self.path} is the ledger of another search: {difference}. Name another "
-                    "file with --ledger, or remove it."
+                    f"{self.path} is the ledger of another search: {difference}. Choose another "
+                    "file as `ledger`, or remove this one."
                 )
 
     def read_header(self) -> LedgerHeader:
-        """Return the first line; raise NotFound if there is none yet."""
+        """Return the first line; raise NotFound if the ledger does not exist yet."""
         header = self._parse_header(self._read_whole())
         if header is None:
-            raise NotFound(f"There is no ledger {self.path}: no such search has begun.")
+            raise NotFound(f"There is no ledger {self.path}. Start the search first.")
         return header
 
     def read_lines(self, since: int = 0) -> list[LedgerLine]:
-        """Return the finished fits, without the first `since`; none if there is no ledger.
+        """Return the finished fits after the first `since`; an empty list if there is no ledger.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Ledger:
         return [self._parse_line(row, number) for number, row in enumerate(rows, start=2 + since)]
 
     def find_line(self, key: str) -> LedgerLine | None:
-        """Return the finished fit of this key."""
+        """Return the finished fit with this key, if there is one."""
         whole = self._read_whole()
         start = whole.find(_line_beginning(key)) + 1
         if not start:
@@ -134,9 +134,9 @@ class Ledger:
         )
 
     def append_line(self, line: LedgerLine) -> None:
-        """Add a finished fit, unless it is there already: a line, once there, is on the disk.
+        """Add a finished fit and flush it to the disk, unless the ledger already has it.
 
-        It is there if another process, such as one left behind by a killed search, was faster.
+        Another process may have added it, such as a worker of a search that was killed.
         """
         with self._lock() as (descriptor, whole):
             if _line_beginning(line.key) not in whole:
@@ -145,22 +145,22 @@ class Ledger:
 
     @contextmanager
     def _lock(self, *, create: bool = False) -> Iterator[tuple[int, bytes]]:
-        """Keep other writers out; yield the file and its whole lines."""
+        """Lock the file against other writers; yield its descriptor and its complete lines."""
         flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
-        # Else Windows would write other line ends than `_read_whole` looks for.
+        # Otherwise Windows would write CRLF, and `_read_whole` looks for LF.
         flags |= getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(self.path, flags, 0o666)
             try:
-                consequence = "Let no other search use this ledger."
+                consequence = "Make sure that no other search uses this ledger."
                 atomic_files.lock(descriptor, self.path, consequence, wait=True)
                 yield descriptor, self._read_whole()
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise FileUnusable(
-                f"The ledger {self.path} cannot be written: {error.strerror}. Mend that, or name "
-                "another file with --ledger; --resume repeats no fit that is in it."
+                f"The ledger {self.path} cannot be written: {error.strerror}. Solve this and "
+                "resume, which repeats no finished fit, or choose another file as `ledger`."
             ) from error
 
     def _write(self, descriptor: int, entry: Frozen) -> None:
@@ -170,7 +170,7 @@ class Ledger:
         atomic_files.sync(descriptor, self.path)
 
     def _read_whole(self) -> bytes:
-        """Return the content up to its last newline; nothing if there is no file."""
+        """Return the content up to its last newline; empty if there is no file."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -188,8 +188,8 @@ class Ledger:
             return LedgerHeader.model_validate_json(whole.partition(b"\n")[0])
         except ValidationError as error:
             raise FileUnusable(
-                f"{self.path} is not a ledger of this version of Quadnet: its line 1 does not say "
-                "which search it belongs to. Name another file with --ledger."
+                f"{self.path} is not a ledger of this version of Quadnet: line 1 does not identify "
+                "a search. Choose another file as `ledger`."
             ) from error
 
     def _parse_line(self, row: bytes, number: int) -> LedgerLine:
@@ -197,11 +197,11 @@ class Ledger:
             return LedgerLine.model_validate_json(row)
         except ValidationError as error:
             raise FileUnusable(
-                f"{self.path}, line {number}, is not the record of a fit. Remove that line, and "
-                "--resume repeats its fit."
+                f"{self.path}, line {number}, is not the record of a fit. Remove this line and "
+                "resume the search, which repeats the fit."
             ) from error
 
 
 def _line_beginning(key: str) -> bytes:
-    """Return how the line of this key begins, with the newline before it."""
+    """Return the beginning of this key's line, with the newline before it."""
     return b'\n{"key":"' + key.encode() + b'"'

@@ -1,4 +1,4 @@
-"""The plan of a search: all that it will try, known before anything is trained."""
+"""The plan of a search: its candidates and rungs, known before the first fit."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ alpha = { low = 1e-6, high = 1e-2, log = true }      # or a range"""
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """The candidates and the rungs that they climb; `config` is the resolved one."""
+    """The candidates of a search and its rungs; `config` is the resolved configuration."""
 
     config: RunConfig
     search: Search
@@ -32,16 +32,16 @@ class SearchPlan:
 
     @property
     def n_fits(self) -> int:
-        """How many fits it takes if none fails."""
+        """The number of fits if no candidate fails."""
         return sum(rung.candidates for rung in self.rungs) * self.search.folds
 
     def epochs(self, parameters: dict[str, JsonValue], rung: Rung) -> int:
-        """Return how many epochs this candidate may be trained for on this rung."""
+        """Return the largest number of epochs for this candidate on this rung."""
         own = parameters.get("max_iter", self.config.network["max_iter"])
         return int(str(own)) if rung.epochs is None else rung.epochs
 
     def summary(self) -> str:
-        """Return what is going to be done."""
+        """Return the number of candidates, folds and fits, in words."""
         first, *further = self.rungs
         epochs = "" if first.epochs is None else f" for {first.epochs} epochs"
         steps = [f"{len(self.candidates):,} candidates{epochs}"]
@@ -49,7 +49,7 @@ class SearchPlan:
         return f"{', '.join(steps)}; {self.search.folds} folds, so {self.n_fits:,} fits."
 
     def apply_parameters(self, parameters: dict[str, JsonValue]) -> RunConfig:
-        """Return the run's configuration with these parameters in it."""
+        """Return the run's configuration with these parameters."""
         tree = self.config.model_dump()
         network = {name: value for name, value in parameters.items() if name != "scale"}
         tree["network"] |= network
@@ -58,17 +58,17 @@ class SearchPlan:
 
 
 def make_plan(config: RunConfig) -> SearchPlan:
-    """Return what the run's search will try.
+    """Return the plan of the run's search.
 
     Raises
     ------
     ConfigurationError
-        If the run has no search, or what it says cannot be tried.
+        If the run has no section [search], or the section is wrong.
     """
     search = config.search
     if search is None:
         raise ConfigurationError(
-            f"The run {config.name!r} has no section [search]. Give it one, such as:{_EXAMPLE}"
+            f"The run {config.name!r} has no section [search]. Add one, such as:{_EXAMPLE}"
         )
     config = resolve_config(config)
     check_space(config, search)

@@ -1,7 +1,7 @@
-"""A search: every candidate cross-validated on the rows to train on, each fit once, in a ledger.
+"""Run a search: cross-validate every candidate, and record each fit once in the ledger.
 
-scikit-learn's search classes say what is fitted and joblib where; the ledger alone is what came of
-it. The test part stays sealed: the search chooses by other rows than the gate judges by.
+scikit-learn's search classes choose the fits, joblib distributes them, and the ledger holds their
+results. The test part stays sealed, so that the gate judges by rows that the search has not used.
 """
 
 import hashlib
@@ -50,13 +50,13 @@ _SECONDS_A_LOOK = 0.5
 
 
 def hash_settings(config: RunConfig) -> str:
-    """Return the digest of a resolved configuration, but for what no fit depends on.
+    """Return the digest of a resolved configuration, without the settings that no fit depends on.
 
-    So another gate, or a wider space, repeats no fit.
+    After a change of the gate or of the search space, finished fits are therefore not repeated.
     """
     exclude: dict[str, Any] = dict.fromkeys(("name", "gate", "search"), True)
-    # Newer keys count where they are not their default, so that older ledgers can be resumed; the
-    # rows themselves have a digest of their own.
+    # Newer keys are left out at their default, so that older ledgers can be resumed. The rows have
+    # their own digest.
     exclude["test"] = {"allow_small"} | (set() if config.test.stratify else {"stratify"})
     if isinstance(config.data, FileData) and config.data.strip_labels:
         exclude["data"] = {"strip_labels"}
@@ -65,7 +65,7 @@ def hash_settings(config: RunConfig) -> str:
 
 
 def make_header(plan: SearchPlan, folds: Folds) -> LedgerHeader:
-    """Return what says, in a ledger, that it is this search's."""
+    """Return the header that identifies this search in its ledger."""
     return LedgerHeader(
         name=plan.config.name, config=hash_settings(plan.config), split=folds.sha256()
     )
@@ -74,18 +74,18 @@ def make_header(plan: SearchPlan, folds: Folds) -> LedgerHeader:
 def run_search(
     plan: SearchPlan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
 ) -> Leaderboard:
-    """Make every fit that the ledger has not, and return what came of all of them.
+    """Make every fit that is missing in the ledger, and return the leaderboard.
 
     Parameters
     ----------
     plan : Plan
     folds : Folds
     ledger : Ledger
-        Begun.
+        After a call of `begin`.
     jobs : int
-        How many processes fit; what comes of it is the same.
+        Number of processes that fit. It does not change the result.
     show : callable, optional
-        Told how far it has come.
+        Called with the number of finished fits and a note.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def run_search(
         If the ledger can no longer be written.
     """
     made_for = make_header(plan, folds)
-    ledger.read_lines()  # one that cannot be read is better said before than after
+    ledger.read_lines()  # report an unreadable ledger before the first fit
     search = _make_search(plan, folds, ledger, made_for)
     with (
         _watch_ledger(plan, made_for, ledger, show),
@@ -104,7 +104,7 @@ def run_search(
         ),
         warnings.catch_warnings(),
     ):
-        # scikit-learn's, of candidates that failed, which the table says.
+        # scikit-learn warns about failed candidates, which the leaderboard shows.
         warnings.simplefilter("ignore")
         try:
             search.fit(
@@ -112,8 +112,8 @@ def run_search(
             )
         except BrokenProcessPool as error:
             raise TrainingFailed(
-                "A process of the search was killed, perhaps for want of memory. What is finished "
-                f"is in {ledger.path}: go on with --resume, and with fewer --jobs."
+                "A process of the search was killed, perhaps because memory ran out. The finished "
+                f"fits are in {ledger.path}. Resume the search, with fewer jobs."
             ) from error
     result = make_leaderboard(plan, made_for, ledger.read_lines())
     best = result.ranking[0]
@@ -167,7 +167,7 @@ def _nest_names(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
-    """Run first in each worker: a terminal's Ctrl-C reaches all of them."""
+    """Ignore SIGINT in each worker: a terminal sends Ctrl-C to all processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -175,7 +175,7 @@ def _leave_ctrl_c_to_the_parent() -> None:
 def _watch_ledger(
     plan: SearchPlan, made_for: LedgerHeader, ledger: Ledger, show: Show | None
 ) -> Iterator[None]:
-    """Show how far the ledger has come, until the fits end: it is what all processes share."""
+    """Show the search's progress until the fits end, by the ledger that all processes share."""
     if show is None:
         yield
         return
@@ -189,10 +189,10 @@ def _watch_ledger(
             try:
                 lines += ledger.read_lines(len(lines))
             except QuadnetError:
-                return  # said by who needs the lines
+                return  # the main thread reads the lines too and reports the error
             now = make_leaderboard(plan, made_for, lines)
             show(now.n_finished, now.format_progress())
-            # With one process, what looking takes is taken from the fits.
+            # With one process, reading the ledger takes time from the fits.
             pause = max(_SECONDS_A_LOOK, 20.0 * (time.perf_counter() - start))
 
     thread = Thread(target=look, daemon=True)
