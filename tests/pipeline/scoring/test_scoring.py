@@ -241,7 +241,7 @@ def test_an_output_that_is_a_link_stays_one_and_its_file_is_written(tmp_path, sh
     # An input by another name is still the input.
     link.unlink()
     link.symlink_to(path)
-    with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
+    with pytest.raises(ConfigurationError, match=r"is the input\. Choose another name"):
         score(shared, path, overwrite=True)
 
 
@@ -350,7 +350,7 @@ def test_bad_rows_can_be_put_aside_with_number_and_reason(tmp_path, shared, chun
         ["8", unclosed, '1,-1,"f'],
     ]
     # What is fixed of them can be scored, but not into the same file's name.
-    with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
+    with pytest.raises(ConfigurationError, match=r"is the input\. Choose another name"):
         score_file(shared, tmp_path / "out.rejected.csv", out, overwrite=True)
 
 
@@ -395,8 +395,8 @@ def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
     with pytest.raises(ConfigurationError) as caught:
         score(shared, tmp_path / "in.csv", content)
     assert str(caught.value) == (
-        f"{tmp_path / 'in.csv'} has a column label already. Name the new columns otherwise, as "
-        "with --prefix predicted_"
+        f"{tmp_path / 'in.csv'} already has a column label. Choose a `prefix` for the new columns, "
+        "such as predicted_."
     )
     out = score(shared, tmp_path / "in.csv", content, prefix="predicted_")
     header = out.read_text().splitlines()[0]
@@ -424,12 +424,12 @@ def test_names_that_cannot_be_are_said(tmp_path, shared):
         (FileUnusable, ("pipe.csv", "out.csv"), "pipe.csv cannot be read: it is a device or a"),
         (FileUnusable, ("in.csv", "dir.csv"), "dir.csv cannot be written: it is a directory"),
         (FileUnusable, ("in.csv", "no/out.csv"), "no/out.csv cannot be written: No such file"),
-        (ConfigurationError, ("in.csv", "in.csv"), "in.csv is the input: the output needs"),
+        (ConfigurationError, ("in.csv", "in.csv"), "in.csv is the input. Choose another name"),
     ]:
         with pytest.raises(kind) as caught:
             score_file(shared, *(tmp_path / name for name in names))
         assert message in str(caught.value)
-    with pytest.raises(ConfigurationError, match=r"in\.csv is the input: the output needs another"):
+    with pytest.raises(ConfigurationError, match=r"in\.csv is the input\. Choose another"):
         score_file(shared, source, source, overwrite=True)
     assert source.read_bytes() == b"x,y\n1,1\n"
     assert leftovers(tmp_path) == []
@@ -444,7 +444,9 @@ def test_what_exists_is_replaced_only_if_told_so_and_only_when_complete(tmp_path
         score(shared, source, overwrite=True)
     assert out.read_bytes() == before
     out.unlink()
-    with pytest.raises(OutputExists, match=r"out\.rejected\.csv exists already. Add --overwrite"):
+    with pytest.raises(
+        OutputExists, match=r"out\.rejected\.csv exists already. Choose `overwrite`"
+    ):
         score(shared, source)
     assert leftovers(tmp_path) == []
     score(shared, source, b"x,y\n-1,1\n", overwrite=True)
@@ -486,8 +488,8 @@ def test_an_interrupted_run_is_gone_on_with_only_if_told_so(tmp_path, model):
     with pytest.raises(OutputExists) as caught:
         score(model, path)
     assert str(caught.value) == (
-        f"{tmp_path / 'out.csv'} was begun and not finished. Add --resume to go on with it, or "
-        "--overwrite to start anew."
+        f"{tmp_path / 'out.csv'} is unfinished. Choose `resume` to continue it, or `overwrite` to "
+        "start again."
     )
     seen = []
     out = score(
@@ -515,8 +517,8 @@ def test_a_run_does_not_go_on_with_something_else(tmp_path, model, registry):
         chosen = {"model": model, "path": path, **size, **options}
         with pytest.raises(ResumeRefused) as caught:
             score(**chosen, resume=True)
-        assert f"{tmp_path / 'out.csv'} cannot be gone on with: {message}" in str(caught.value)
-        assert "Use --overwrite instead of --resume to start anew." in str(caught.value)
+        assert f"Cannot resume {tmp_path / 'out.csv'}: {message}" in str(caught.value)
+        assert "Choose `overwrite` instead of `resume` to start again." in str(caught.value)
     time_before = path.stat().st_mtime_ns
     os.utime(path, ns=(time_before, time_before + 1))
     with pytest.raises(ResumeRefused, match="the input's time of change was"):
@@ -574,7 +576,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, shared):
         with path.open("ab") as file:
             file.write(b"1,1,1\n")
 
-    with pytest.raises(InvalidInput, match="expected it to stay as it is, but it was changed"):
+    with pytest.raises(
+        InvalidInput, match="expected an unchanged file, but it changed during the run"
+    ):
         score(shared, path, progress=progress)
     assert [p.name for p in tmp_path.iterdir() if p.name != "registry"] == ["in.csv"]
 
@@ -786,7 +790,7 @@ def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
         file.write(body + b"\0" * (status.st_size - len(content)) + footer)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
-    message = "cannot be gone on with: the input's header was"
+    message = r"Cannot resume .*: the input's header was"
     with pytest.raises(ResumeRefused, match=message):
         score(shared, path, resume=True, chunk_bytes=5000)
 
@@ -811,8 +815,8 @@ def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
         with pytest.raises(FileUnusable) as caught:
             score_file(shared, source, disk / source.name, **sizes)
         assert str(caught.value) == (
-            f"{disk / source.name} cannot be written: No space left on device. Mend that, and add "
-            "--resume to go on."
+            f"{disk / source.name} cannot be written: No space left on device. Solve this, then "
+            "choose `resume`."
         )
         assert not (disk / source.name).exists()
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)

@@ -168,7 +168,7 @@ def test_a_ledger_is_only_gone_on_with_when_asked(tmp_path):
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path, content):
     path = tmp_path / "notes.txt"
     path.write_text(content)
-    with pytest.raises(FileUnusable, match="its line 1 does not say which search"):
+    with pytest.raises(FileUnusable, match="line 1 does not identify a search"):
         Ledger(path).begin(HEADER, resume=True)
     assert path.read_text() == content
 
@@ -178,7 +178,7 @@ def test_where_it_cannot_be_is_said(tmp_path):
         Ledger(tmp_path / "no" / "l.jsonl").begin(HEADER, resume=False)
     with pytest.raises(FileUnusable, match="cannot be written: Is a directory"):
         Ledger(tmp_path).begin(HEADER, resume=False)
-    with pytest.raises(NotFound, match="no such search has begun"):
+    with pytest.raises(NotFound, match="Start the search first"):
         Ledger(tmp_path / "l.jsonl").read_header()
 
 
@@ -187,7 +187,9 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.path.stat().st_size + 10, hard))
     try:
-        with pytest.raises(FileUnusable, match=r"cannot be written: .* --resume repeats no fit"):
+        with pytest.raises(
+            FileUnusable, match=r"cannot be written: .* resume, which repeats no finished fit"
+        ):
             ledger.append_line(line(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -331,7 +331,7 @@ def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn
         "rank  accuracy     std  folds  epochs  seconds  parameters",
         "   1    0.2000  0.0816    3/3       8     3.00  alpha=0.1",
         "   2    0.2000  0.0816    3/3       8     3.00  alpha=0.2",
-        "... and 2 more, which --report shows.",
+        "... and 2 more, shown by the search's report.",
     ]
 
 
@@ -374,14 +374,14 @@ LIST = {"alpha": [0.1]}
         ({"space": {"alpha": [0.1, -1.0]}}, "search.space.alpha: The 'alpha' parameter of Neural"),
         ({"space": {"solver": ["adam", "newton"]}}, "search.space.solver: The 'solver' parameter"),
         ({"space": {"scale": [1]}}, "search.space.scale: The 'scale' parameter"),
-        ({"space": {"alpha": {"low": 0, "high": 1}}}, "search.space.alpha: a grid needs a list"),
+        ({"space": {"alpha": {"low": 0, "high": 1}}}, "search.space.alpha: expected a list"),
         (
             {"method": "random", "space": {"alpha": {"low": 1.0, "high": 1.0}}},
             "search.space.alpha: expected low below high, got low = 1.0, high = 1.0.",
         ),
         (
             {"method": "random", "space": {"alpha": {"low": 0, "high": 1, "log": True}}},
-            "search.space.alpha: with log = true, low must be above 0, got 0.",
+            "search.space.alpha: expected low above 0, because log is true, got 0.",
         ),
         (
             {"method": "random", "space": {"max_iter": {"low": 1.0, "high": 9.5}}},
@@ -389,7 +389,7 @@ LIST = {"alpha": [0.1]}
         ),
         (
             {"method": "halving", "space": {"max_iter": [3]}},
-            "search.space.max_iter: halving itself says how many epochs",
+            "search.space.max_iter: halving itself sets the epochs",
         ),
         (
             {"method": "halving", "space": LIST, "min_epochs": 9},
@@ -488,7 +488,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert 5 <= len(finished) < N_FITS
     with ledger.path.open("ab") as file:
         file.write(b'{"key":"0123456789')  # what a kill in the middle of a write leaves
-    with pytest.raises(OutputExists, match="Go on with it by --resume"):
+    with pytest.raises(OutputExists, match="Choose `resume` to reuse them"):
         command(SearchSettings(run="mine.toml", registry=registry.root))
     assert command(SearchSettings(run="mine.toml", registry=registry.root, resume=True)) == 0
     assert f"{len(finished)} of them are in mine.search.jsonl and are not repeated." in (
@@ -529,7 +529,7 @@ def test_ctrl_c_prints_what_was_found_and_how_to_go_on(run_file):
 
 def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     wanted = SearchSettings(run="mine.toml", registry=registry.root, report=True)
-    with pytest.raises(NotFound, match=r"no ledger mine\.search\.jsonl: no such search has"):
+    with pytest.raises(NotFound, match=r"no ledger mine\.search\.jsonl\. Start the search"):
         command(wanted)
     path = Path("mine.search.jsonl")
     searched(path, load_run_file(run_file))
@@ -542,7 +542,7 @@ def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     assert out[2].endswith(("scale=True", "scale=False"))
     path.write_bytes(rows[0])
     assert command(wanted) == 0
-    assert "None of the 36 fits is finished yet." in capsys.readouterr().out
+    assert "0 of the 36 fits are finished yet." in capsys.readouterr().out
     with pytest.raises(ResumeRefused, match="another search: its settings differ"):
         command(SearchSettings(run="mine.toml", report=True, set=["network.max_iter=3"]))
     assert not registry.root.exists()
