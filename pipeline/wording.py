@@ -1,7 +1,7 @@
-"""How what is said of a version is written: numbers, names, and tables of them.
+"""Sentences, numbers, names and tables for reports and messages.
 
-Cells, and names within a sentence, may be of any characters, because users choose them: whoever
-shows them escapes them.
+Cells of tables, and names within sentences, may contain any characters, because users choose them.
+The code that shows them must escape them.
 """
 
 import math
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from quadnet.errors import shorten
 
 DASH = "\N{EN DASH}"
-"""From one number to another; alone, where there is nothing to measure."""
+"""Separates the ends of a range; alone, it means that there is nothing to measure."""
 
 _MOST_DIGITS = 3
 _MOST_NAMES = 5
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 
-class Name(str):
-    """A user's own text within a sentence of ours."""
+class UserText(str):
+    """Text of a user's within a sentence, which must be escaped or quoted."""
 
     __slots__ = ()
 
@@ -28,21 +28,21 @@ Sentence = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of text under a caption; the first column says what a row is of."""
+class TextTable:
+    """Rows of text under a caption; the first column names the row."""
 
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     numbers: tuple[int, ...] = ()
-    """Which columns hold numbers."""
+    """The indices of the columns with numbers."""
 
 
-def visible(text: str) -> str:
-    r"""Return the text with what would not show, such as a newline, as an escape, such as \n.
+def escape_invisible(text: str) -> str:
+    r"""Return the text with invisible characters, such as a newline, as escapes, such as \n.
 
-    So are marks that turn the direction of reading around, and halves of characters; but not what
-    joins letters in several scripts.
+    Marks that change the direction of text and lone surrogates are escaped too. Joiners, which
+    several scripts need, are not.
     """
     if text.isprintable():
         return text
@@ -51,13 +51,13 @@ def visible(text: str) -> str:
     )
 
 
-def plain(sentence: Sentence) -> str:
-    """Return the sentence for a terminal, with users' texts in quotes."""
-    return "".join(shorten(part) if isinstance(part, Name) else part for part in sentence)
+def to_plain_text(sentence: Sentence) -> str:
+    """Return the sentence for a terminal, with users' text in quotes."""
+    return "".join(shorten(part) if isinstance(part, UserText) else part for part in sentence)
 
 
-def percent(share: float | None) -> str:
-    """Return the share in percent, which is 100 only if it is all, and 0 only if it is nothing."""
+def format_percent(share: float | None) -> str:
+    """Return the share in percent: 100% only for exactly 1, and 0% only for exactly 0."""
     if share is None:
         return DASH
     if share in (0.0, 1.0):
@@ -70,16 +70,16 @@ def percent(share: float | None) -> str:
     return f"under {least:g}%" if share < 0.5 else f"over {100 - least:.{_MOST_DIGITS}f}%"
 
 
-def number(value: float) -> str:
-    """Return the number with the digits that matter to a reader."""
+def format_number(value: float) -> str:
+    """Return the number with 4 significant digits."""
     return f"{value:.4g}"
 
 
-def interval(share: float, rows: int) -> tuple[float, float]:
-    """Return where the share lies with a confidence of 95%, measured on so many distinct rows.
+def confidence_interval(share: float, rows: int) -> tuple[float, float]:
+    """Return the 95% confidence interval of a share that was measured on `rows` distinct rows.
 
-    Copies of a row are no further measurements. After Wilson, 1927, which holds for few rows and
-    for shares near 0 and 1 too.
+    Copies of a row count once, because they are not further measurements. By Wilson, 1927, which
+    also holds for few rows and for shares near 0 and 1.
     """
     z2 = 1.96**2
     middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
@@ -89,8 +89,8 @@ def interval(share: float, rows: int) -> tuple[float, float]:
     return low, high
 
 
-def listed(names: list[Name]) -> Sentence:
-    """Return the names with commas between; of many, the first ones and how many more."""
+def join_names(names: list[UserText]) -> Sentence:
+    """Return the names, separated by commas; of many, the first ones and the number of others."""
     shown = names[:_MOST_NAMES]
     words: list[str] = [shown[0]]
     for name in shown[1:]:
@@ -99,6 +99,6 @@ def listed(names: list[Name]) -> Sentence:
     return (*words, f" and {more:,} more") if more else tuple(words)
 
 
-def counted(n: int, what: str) -> str:
-    """Return the number and the noun, in the plural if it must be."""
+def format_count(n: int, what: str) -> str:
+    """Return the number and the noun, in the plural unless the number is 1."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -1,5 +1,5 @@
-"""The verbs of the pipeline: settings in, an exit code out; each prints what it did.
+"""The commands of the pipeline: each takes settings, prints what it did and returns an exit code.
 
-Imports every other folder of the pipeline, late; only the command line's table names it. Start at
-`train`.
+Imports every other folder of the pipeline, inside its functions. Only the command line's table
+names this package. Start at `train`.
 """

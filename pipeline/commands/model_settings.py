@@ -1,4 +1,4 @@
-"""The settings of `quadnet models ...`, the verbs on what is published."""
+"""The settings of `quadnet models ...`, the commands on published versions."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -10,7 +10,7 @@ from quadnet.model_names import CHAMPION, AliasName
 
 S = TypeVar("S", bound=RegistrySettings)
 
-_VERSION = "The version: NAME, which means its champion, NAME:7 or NAME:alias."
+_VERSION = "Version: NAME:7, NAME:alias, or NAME for its champion."
 
 
 def _word(description: str, default: str = "") -> Any:
@@ -20,16 +20,16 @@ def _word(description: str, default: str = "") -> Any:
 class ListSettings(RegistrySettings):
     """List the published versions, newest first, with their aliases."""
 
-    model: str = _word("Only this model's.")
+    model: str = _word("Model to list; all models by default.")
 
 
 class ShowSettings(RegistrySettings):
-    """Show what a version is, how it was made and how it was judged."""
+    """Show a version's card: what it is, how it was trained and how it was evaluated."""
 
     model: str = _word(_VERSION)
     file: str = Field(
         "",
-        description="Print this file of it instead, such as report.html.",
+        description="File of the version to print instead of its card, such as report.html.",
         json_schema_extra=variable("SHOW_FILE"),
     )
 
@@ -39,12 +39,13 @@ class ShowSettings(RegistrySettings):
 
 
 class DiffSettings(RegistrySettings):
-    """Compare two versions: their metrics, their settings, and which answers changed."""
+    """Compare two versions: their metrics, their settings, and which predictions changed."""
 
-    a: str = _word("One version: NAME, NAME:7 or NAME:alias.")
-    b: str = _word("The other.")
+    a: str = _word("First version: NAME:7, NAME:alias, or NAME for its champion.")
+    b: str = _word("Second version, written the same way.")
     picture: Path | None = Field(
-        None, description="Draw where answers changed into this .png or .svg file."
+        None,
+        description="File for a picture of where predictions changed; it ends in .png or .svg.",
     )
 
     @model_validator(mode="after")
@@ -59,17 +60,20 @@ class DiffSettings(RegistrySettings):
 class AliasSettings(RegistrySettings):
     """Show a model's aliases and their history, or change several in one atomic step.
 
-    ALIAS=VERSION points an alias at a version, ALIAS=OTHER at what another alias (or latest)
-    points to, and ALIAS= removes it: champion=candidate candidate=champion swaps the two.
+    ALIAS=VERSION points an alias at a version. ALIAS=OTHER points it at the version of another
+    alias, or of latest. ALIAS= removes it. champion=candidate candidate=champion swaps the two.
     """
 
-    model: str = _word("The model's name.")
+    model: str = _word("Name of the model.")
     changes: list[str] = Field(
-        [], description="Changes, as in champion=7 candidate=.", json_schema_extra=POSITIONAL
+        [],
+        description="Changes, such as champion=7 candidate=. Without any, show the history.",
+        json_schema_extra=POSITIONAL,
     )
-    reason: str = Field("by hand", description="Why, for the history.")
+    reason: str = Field("by hand", description="Reason for the change, kept in the history.")
     expect: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Refuse if the aliases are not at this generation any more."
+        None,
+        description="Generation that the aliases must be at; at any other, nothing is changed.",
     )
 
     @model_validator(mode="after")
@@ -81,14 +85,14 @@ class AliasSettings(RegistrySettings):
 
 
 class RollbackSettings(RegistrySettings):
-    """Point an alias at what it pointed to before; repeated, it goes back further."""
+    """Point an alias at its previous version. Repeat it to go back further."""
 
-    model: str = _word("The model's name.")
-    alias: AliasName = _word("The alias.", CHAMPION)
+    model: str = _word("Name of the model.")
+    alias: AliasName = _word("Alias to roll back.", CHAMPION)
     to: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="The generation of the aliases to go back to."
+        None, description="Generation of the aliases to return to; by default the one before."
     )
-    reason: str = Field("rolled back", description="Why, for the history.")
+    reason: str = Field("rolled back", description="Reason for the change, kept in the history.")
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:
@@ -96,50 +100,51 @@ class RollbackSettings(RegistrySettings):
 
 
 class VerifySettings(RegistrySettings):
-    """Verify every byte and every self-test: of the whole registry, a model, or a version.
+    """Verify every byte and every self-test of the registry, of a model, or of a version.
 
-    Exit codes: 0 if nothing is wrong, 1 if something is. With --retrain, a version whose data
-    cannot be reached from here is "not checked", which changes neither.
+    Exit codes: 0 if everything is correct, 1 if anything is wrong. With --retrain, a version whose
+    data cannot be read on this machine is reported as "not checked" and does not change the exit
+    code.
     """
 
-    model: str = _word("NAME, NAME:7 or NAME:alias; everything if not given.")
+    model: str = _word("Model or version to verify: NAME, NAME:7 or NAME:alias; all by default.")
     retrain: bool = Field(
         False,
-        description="Rebuild each version from its manifest alone, and compare it and the digests "
-        "of its data.",
+        description="Retrain each version from its manifest, and compare the weights and the "
+        "digests of the data.",
     )
 
 
 class GcSettings(RegistrySettings):
-    """Remove old versions that no alias needs, and what crashes left; a dry run unless --apply."""
+    """Remove old versions without an alias, and files that crashes left. Lists them by default."""
 
-    apply: bool = Field(False, description="Remove it, not only list it.")
+    apply: bool = Field(False, description="Remove the listed files. Without it, only list them.")
     keep: Annotated[int, Field(ge=1)] = Field(
-        10, description="Keep so many of each model's newest versions."
+        10, description="Number of newest versions of each model to keep."
     )
     days: Annotated[float, Field(ge=0)] = Field(
-        7.0, description="Keep versions younger than so many days."
+        7.0, description="Age in days below which a version is kept."
     )
     generations: Annotated[int, Field(ge=1)] = Field(
-        20, description="Keep what any alias pointed to in so many last changes."
+        20, description="Number of last alias changes whose versions are kept."
     )
     grace: Annotated[float, Field(ge=0)] = Field(
         3600.0,
-        description="Seconds for which unfinished files are left alone: a publisher may still be "
-        "writing them.",
-        # Not QUADNET_GRACE, which is how long a server waits for its calls.
+        description="Age in seconds below which unfinished files are kept, because a publisher "
+        "may still be writing them.",
+        # Not QUADNET_GRACE, which is how long a server waits for calls in flight.
         json_schema_extra=variable("GC_GRACE"),
     )
 
 
 class ExportSettings(RegistrySettings):
-    """Write a published version as a file from which other runtimes answer."""
+    """Export a published version to a file that other runtimes can load."""
 
     model: str = _word(_VERSION)
     file: Path | None = Field(
-        None, description="The file to write; it ends in .onnx.", json_schema_extra=POSITIONAL
+        None, description="File to write; its name ends in .onnx.", json_schema_extra=POSITIONAL
     )
-    onnx: bool = Field(False, description="As ONNX: the only format there is.")
+    onnx: bool = Field(False, description="Export in the ONNX format, the only one. Required.")
     overwrite: bool = Field(
         False,
         description="Replace the file if it exists.",
@@ -151,14 +156,14 @@ class ExportSettings(RegistrySettings):
         if not self.model or self.file is None:
             raise ValueError("expected a model and a file, as in quadrants:champion quadrants.onnx")
         if not self.onnx:
-            raise ValueError("expected a format: say --onnx, the only one there is")
+            raise ValueError("expected a format: add --onnx, the only one")
         if self.file.suffix != ".onnx":
             raise ValueError(f"FILE: expected a name that ends in .onnx, got '{self.file}'")
         return self
 
 
 def _with(settings: S, given: object, expected: str) -> S:
-    """Return the settings; raise ValueError if a word that they need is not given."""
+    """Return the settings; raise ValueError if a required argument is missing."""
     if not given:
         raise ValueError(f"expected {expected}")
     return settings

@@ -1,4 +1,4 @@
-"""The verbs `quadnet models ...`: what is published, shown, compared, moved, verified, removed."""
+"""The commands `quadnet models ...`: list, show, compare, alias, verify, remove and export."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from quadnet.registry.version_files import MANIFEST, Model
 
 
 def list_versions(settings: ListSettings) -> int:
-    """Print a line a version."""
+    """Print one line per version."""
     registry = Registry(settings.registry)
     models = [settings.model] if settings.model else registry.models()
     if not models:
@@ -43,7 +43,7 @@ def list_versions(settings: ListSettings) -> int:
 
 
 def show(settings: ShowSettings) -> int:
-    """Print the version's card, which says all of it, or one of its files."""
+    """Print the version's card, or one of its other files."""
     registry = Registry(settings.registry)
     model = _load(registry, settings.model)
     manifest = model.manifest
@@ -63,7 +63,7 @@ def show(settings: ShowSettings) -> int:
 
 
 def diff(settings: DiffSettings) -> int:
-    """Print what differs between two versions, and where their answers do."""
+    """Print how two versions and their predictions differ."""
     from pipeline.evaluation.version_diff import (
         compare_metrics,
         compare_predictions,
@@ -141,8 +141,8 @@ def rollback(settings: RollbackSettings) -> int:
 def verify(settings: VerifySettings) -> int:
     """Print what was verified and what is wrong with it.
 
-    Returns 1 if anything is wrong, else 0. What could not be retrained here is neither right nor
-    wrong: it is counted as not checked.
+    Returns 1 if anything is wrong, else 0. A version that cannot be retrained on this machine is
+    counted as not checked and does not change the exit code.
     """
     if settings.retrain:
         require_extras("Retraining a version", "pipeline")
@@ -167,7 +167,7 @@ def verify(settings: VerifySettings) -> int:
 
 
 def gc(settings: GcSettings) -> int:
-    """Print what may go, and with --apply remove it."""
+    """Print what can be removed, and with --apply remove it."""
     registry = Registry(settings.registry)
     policy = garbage_collection.RetentionPolicy(
         newest=settings.keep,
@@ -189,15 +189,15 @@ def gc(settings: GcSettings) -> int:
 
 
 def export(settings: ExportSettings) -> int:
-    """Write a version as an ONNX file."""
-    from pipeline.publishing import onnx_export as onnx_file  # which needs an extra
+    """Export a version to an ONNX file."""
+    from pipeline.publishing.onnx_export import export_onnx  # needs an extra
 
     assert settings.file is not None
     model = _load(Registry(settings.registry), settings.model)
-    onnx_file.export(model, settings.file, overwrite=settings.overwrite)
+    export_onnx(model, settings.file, overwrite=settings.overwrite)
     print(
         f"Wrote {model.manifest.model} version {model.manifest.version} to {settings.file}; "
-        "it answers the self-test as the version does."
+        "its predictions pass the version's self-test."
     )
     return 0
 
@@ -207,7 +207,7 @@ def _load(registry: Registry, reference: str) -> Model:
 
 
 def _check_known(registry: Registry, model: str) -> None:
-    """Raise NotFound, which says what there is instead, if the model has no version."""
+    """Raise NotFound, which lists the models that exist, if the model has no version."""
     if not registry.versions(model):
         registry.target(model)
 

@@ -1,25 +1,25 @@
-"""The verb `quadnet score`: settings in, a line on what was done out."""
+"""The command `quadnet score`."""
 
 import sys
 import time
 from pathlib import Path
 
 from pipeline.commands.settings import ScoreSettings
-from pipeline.scoring import scoring_job
+from pipeline.scoring.scoring_job import score_file
 from pipeline.training.progress import show_progress
 from quadnet.cli.settings import expand_user
 from quadnet.registry import Registry
 
 
 def score(settings: ScoreSettings) -> int:
-    """Score a file and say how many rows it had and how fast it went."""
+    """Score a file and print how many rows it had and how fast they were scored."""
     registry = Registry(settings.registry)
     model = registry.load(*registry.resolve(settings.model))
     source, target = (expand_user(Path(name)) for name in (settings.input, settings.output))
     start = time.perf_counter()
     with show_progress(f"Scoring {source.name}", 1.0) as show:
         try:
-            summary = scoring_job.score(
+            summary = score_file(
                 model,
                 source,
                 target,
@@ -30,7 +30,7 @@ def score(settings: ScoreSettings) -> int:
                 progress=lambda rows, done, total: show(done / total, f"{rows:,} rows"),
             )
         except KeyboardInterrupt:
-            print("Interrupted. Add --resume to go on.", file=sys.stderr)
+            print("Interrupted. Repeat the command with --resume to resume.", file=sys.stderr)
             raise
     rows, skipped = summary.rows, summary.skipped
     speed = (rows + skipped - summary.rows_before) / (time.perf_counter() - start)
@@ -42,8 +42,8 @@ def score(settings: ScoreSettings) -> int:
     )
     if summary.unanswered:
         print(
-            f"{summary.unanswered:,} of them have no label and no certainty: their values are so "
-            "large that they overflow in the network.",
+            f"{summary.unanswered:,} of them have no label and no certainty, because their values "
+            "are so large that they overflow in the network.",
             flush=True,
         )
     return 0

@@ -1,4 +1,4 @@
-"""The settings of the pipeline's verbs."""
+"""The settings of the commands `train`, `score` and `search`."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -10,28 +10,30 @@ from quadnet.model_names import CHAMPION, AliasName
 
 
 class TrainSettings(RegistrySettings):
-    """Train a model, judge it on held-out data, and publish it if it passes its gate."""
+    """Train a model, evaluate it on held-out data, and publish it if it passes its gate."""
 
     run: str = Field(
         "quadrants",
-        description="A preset's name, or the path of a run file that ends in .toml.",
+        description="Name of a preset, or path of a run file that ends in .toml.",
         json_schema_extra=POSITIONAL,
     )
     set: list[str] = Field(
         [],
-        description="Change one key of the run file, as in data.points=1000; may be repeated.",
+        description="Change of one key of the run file, such as data.points=1000. Repeatable.",
     )
 
     alias: AliasName = Field(
         CHAMPION,
-        description="The alias to point at the new version.",
-        # Not QUADNET_ALIAS, which says what a server serves.
+        description="Alias to point at the new version.",
+        # Not QUADNET_ALIAS, which selects the version that a server loads.
         json_schema_extra=variable("TRAIN_ALIAS"),
     )
-    force: bool = Field(False, description="Publish it even if it fails its gate.")
+    force: bool = Field(
+        False, description="Publish the version even if it fails its gate. Needs --reason."
+    )
     reason: str = Field(
         "",
-        description="Why, for the manifest; needed with --force.",
+        description="Reason for --force, kept in the manifest.",
         json_schema_extra=variable("FORCE_REASON"),
     )
 
@@ -46,7 +48,7 @@ class TrainSettings(RegistrySettings):
 
 
 class ScoreSettings(RegistrySettings):
-    """Write a file's rows into another, each with its label, certainty and the model's version.
+    """Copy a file's rows to a new file and add the predicted label, its certainty and the version.
 
     Both files are CSV (in UTF-8, with a header) or both are Parquet, and may be larger than
     memory. The output gets its name only when it is complete; until then it is OUTPUT.partial.
@@ -54,34 +56,34 @@ class ScoreSettings(RegistrySettings):
 
     model: str = Field(
         "",
-        description="The version: NAME, which means its champion, NAME:7 or NAME:alias.",
+        description="Version: NAME:7, NAME:alias, or NAME for its champion.",
         json_schema_extra=POSITIONAL,
     )
     input: str = Field(
         "",
-        description="The rows: a .csv or .parquet file with the model's features as columns.",
+        description="Rows to score: a .csv or .parquet file with the model's features as columns.",
         json_schema_extra=POSITIONAL,
     )
     output: str = Field(
-        "", description="The file to write, of the same kind.", json_schema_extra=POSITIONAL
+        "", description="File to write, in the input's format.", json_schema_extra=POSITIONAL
     )
     on_error: Literal["stop", "skip"] = Field(
         "stop",
-        description="At a bad row stop and keep nothing, or skip it: put it, with its number and "
-        "the reason, into a file that ends in .rejected.csv beside the output.",
+        description="What to do at a bad row. stop: fail and keep no output. skip: write the row, "
+        "its number and the reason to a file that ends in .rejected.csv next to the output.",
     )
     prefix: str = Field(
-        "", description="What the new columns' names begin with, as in predicted_label."
+        "", description="Prefix of the new columns' names: predicted_ gives predicted_label."
     )
     resume: bool = Field(
         False,
-        description="Go on from where an interrupted run's output was last safe on the disk; "
-        "from the beginning if there is none.",
+        description="Resume an interrupted run from its last checkpoint, or start from the first "
+        "row if there is no checkpoint.",
         json_schema_extra=variable("SCORE_RESUME"),
     )
     overwrite: bool = Field(
         False,
-        description="Replace an output that exists, or one that was begun and not finished.",
+        description="Replace an existing output, finished or unfinished.",
         json_schema_extra=variable("SCORE_OVERWRITE"),
     )
 
@@ -95,26 +97,28 @@ class ScoreSettings(RegistrySettings):
 
 
 class SearchSettings(TrainSettings):
-    """Try parameters of the network on the rows to train on, then do as train does with the best.
+    """Search for the best parameters by cross-validation, then train and publish with them.
 
-    The run file's section [search] says which to try. Each finished fit is kept in a ledger, so
-    that nothing is lost however the search ends.
+    The run file's section [search] lists the parameters to try. Each finished fit is kept in a
+    ledger, so an interrupted search can be resumed. The test data is not used for the search.
     """
 
     run: str = Field(
         "",
-        description="A preset's name, or the path of a run file that ends in .toml.",
+        description="Name of a preset, or path of a run file that ends in .toml.",
         json_schema_extra=POSITIONAL,
     )
-    jobs: int = Field(1, ge=1, le=1024, description="How many processes fit at once.")
+    jobs: int = Field(1, ge=1, le=1024, description="Number of processes that fit in parallel.")
     resume: bool = Field(
         False,
-        description="Resume from the ledger: repeat no finished fit.",
+        description="Resume from the ledger, without repeating finished fits.",
         json_schema_extra=variable("SEARCH_RESUME"),
     )
-    report: bool = Field(False, description="Only show what the ledger says so far.")
+    report: bool = Field(
+        False, description="Show the leaderboard of the ledger's finished fits, and fit nothing."
+    )
     ledger: Path | None = Field(
-        None, description="The ledger's file; by default NAME.search.jsonl in this directory."
+        None, description="File of the ledger; by default NAME.search.jsonl in this directory."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The verb `train`: settings in, a report on standard output, an exit code out."""
+"""The command `train`: train, evaluate and publish a model, with a report on standard output."""
 
 import sys
 from pathlib import Path
@@ -14,40 +14,40 @@ from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 
 if TYPE_CHECKING:
-    from pipeline.data.splits import Parts
+    from pipeline.data.splits import DataSplits
     from quadnet.registry.version_files import Model
 
 
 def train(settings: TrainSettings) -> int:
-    """Execute a preset or a run file and say what came of it."""
+    """Execute a preset or a run file and print the result."""
     forced = settings.reason if settings.force else None
     registry = Registry(settings.registry)
-    execute(configuration(settings), registry, alias=settings.alias, forced=forced)
+    execute_run(load_configuration(settings), registry, alias=settings.alias, forced=forced)
     return 0
 
 
-def configuration(settings: TrainSettings) -> RunConfig:
-    """Return what the preset or the run file says, changed by ``--set``."""
+def load_configuration(settings: TrainSettings) -> RunConfig:
+    """Return the configuration of the preset or run file, with the changes of ``--set``."""
     if settings.run.endswith(".toml"):
         return load_run_file(expand_user(Path(settings.run)), settings.set)
     return load_preset(settings.run, settings.set)
 
 
-def execute(
+def execute_run(
     config: RunConfig,
     registry: Registry,
     *,
     alias: str = CHAMPION,
     forced: str | None = None,
-    data: "Parts | None" = None,
+    data: "DataSplits | None" = None,
 ) -> None:
-    """Train, judge and publish, and print what was done after each step.
+    """Train, evaluate and publish, and print the result of each step.
 
-    With a reason in `forced`, the version is published even if it fails its gate. `data` is what
-    `read_data` returned, if that was called.
+    With a reason in `forced`, the version is published even if it fails its gate. `data` is the
+    result of `read_data`, if that was called before.
     """
     registry.prepare(config.name)
-    # Here, because it loads scikit-learn, which takes seconds: a mistake is said without it.
+    # Imported here, because scikit-learn takes seconds to load: a wrong setting is reported first.
     from pipeline.evaluation.candidate_evaluation import evaluate_candidate
     from pipeline.publishing.candidate_publishing import publish_candidate
     from pipeline.training.candidate_training import resolve_config, train_candidate
@@ -64,7 +64,7 @@ def execute(
     print(judged.summary(), flush=True)
     manifest = publish_candidate(judged, registry, alias=alias, forced=forced).manifest
     if manifest.forced is not None:
-        print(f"It failed its gate and is published all the same: {manifest.forced}.")
+        print(f"It failed its gate and is published anyway: {manifest.forced}.")
     print(
         f"Published {manifest.model} version {manifest.version} in {registry.root}, alias {alias}.",
         flush=True,
@@ -75,25 +75,25 @@ def execute(
         print(f"It has no report page. {error}", flush=True)
 
 
-def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Parts":
-    """Make or read the run's data, and refuse now what could not be published after the training.
+def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "DataSplits":
+    """Make or read the run's data, and refuse data whose model could not be published.
 
-    The configuration is a resolved one. With a reason in `forced`, the version will be published
+    The configuration must be resolved. With a reason in `forced`, the version will be published
     even if it fails its gate.
     """
     from pipeline.data.splits import make_splits
     from pipeline.evaluation.candidate_evaluation import check_before_training
-    from pipeline.wording import plain
+    from pipeline.wording import to_plain_text
 
     data = make_splits(config)
     champion = _champion(registry, config.name, forced)
     for notice in check_before_training(config, data, champion, forced=forced is not None):
-        print(f"Warning: {plain(notice)}", file=sys.stderr, flush=True)
+        print(f"Warning: {to_plain_text(notice)}", file=sys.stderr, flush=True)
     return data
 
 
 def _champion(registry: Registry, name: str, forced: str | None) -> "Model | None":
-    from pipeline.publishing import candidate_publishing
+    from pipeline.publishing.candidate_publishing import load_champion
 
     standing = registry.aliases(name)
-    return candidate_publishing.champion_of(registry, name, standing, forced=forced is not None)
+    return load_champion(registry, name, standing, forced=forced is not None)

@@ -1,5 +1,5 @@
-"""Run files: what a run is made of, in TOML, checked into a frozen `RunConfig`; and the presets.
+"""Run files in TOML, validated into a frozen `RunConfig`; and the presets.
 
-Imports nothing else of the pipeline, and everything else imports it. Start at `run_config`, whose
+Imports no other folder of the pipeline; all of them import it. Start at `run_config`, whose
 classes are the sections of a run file.
 """

@@ -1,4 +1,4 @@
-"""What a run does, all of it, as one validated tree: its sections and their defaults."""
+"""The configuration of a run as one validated tree: its sections and their defaults."""
 
 import hashlib
 import json
@@ -34,20 +34,20 @@ class _Section(BaseModel):
 
 
 class QuadrantsData(_Section):
-    """Points in [-1, 1) x [-1, 1), labelled with their quadrant."""
+    """Generated points in [-1, 1) x [-1, 1), labelled with their quadrant."""
 
     kind: Literal["quadrants"]
     placement: Literal["uniform", "centres"] = "uniform"
     """Anywhere in the square, or on the four quadrants' centres in turn."""
     points: Annotated[int, Field(ge=4, le=10_000_000)]
     margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """No point to train on lies nearer to an axis than this; those to be judged by may."""
+    """Smallest distance of a training point from an axis. Test points may lie nearer."""
     label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The share of points to train on whose label is another than their quadrant's."""
+    """Share of the training points that get the label of another quadrant."""
     draws: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Train on this many rows drawn from the points at random, with replacement, as the article's
-    loop does; with a batch size of 1 that is the number of updates. Unset: on each point once an
-    epoch."""
+    """Number of training rows to draw from the points at random, with replacement, as the article's
+    loop does. With a batch size of 1 it is the number of updates per epoch. Unset: each point is
+    used once per epoch."""
     seed: Seed = 0
 
 
@@ -58,28 +58,29 @@ class DigitsData(_Section):
 
 
 class FileData(_Section):
-    """A file of one's own: a row an example, numbers in the feature columns, a label column."""
+    """A user's file: one example per row, columns of numeric features and a column of labels."""
 
     kind: Literal["csv", "parquet"]
     path: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
-    """Relative to the directory that the command is run in; ``~`` is the home directory."""
+    """Relative to the current directory; ``~`` is the home directory."""
     label: str
     features: Annotated[list[str], Field(min_length=1)] | None = None
-    """Unset: every column that has a name, but the label."""
+    """Unset: every column that has a name, except the label."""
     strip_labels: bool = True
-    """Whether spaces around a label are dropped."""
+    """Whether spaces around a label are removed."""
 
     @property
     def file(self) -> Path:
-        """The file's path, with the home directory in it."""
+        """The file's path, with ``~`` expanded."""
         return expand_user(Path(self.path))
 
 
 class TestPart(_Section):
-    """What the model is judged by, and training never sees.
+    """The data that the model is evaluated on and never trained on.
 
-    Of generated data new points, of stored data a share of the rows, chosen by each row's hash:
-    so that equal rows stay together, and a row stays where it is when others are added.
+    For generated data it is newly generated points. For stored data it is a share of the rows,
+    chosen by each row's hash: equal rows stay together, and a row stays in its part when other
+    rows are added.
     """
 
     points: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
@@ -87,42 +88,43 @@ class TestPart(_Section):
     seed: Seed = 1
     stratify: bool = False
     """Whether the test and the validation part get their share of each class's rows, as nearly as
-    equal rows can stay together. For tables with rare classes, or with many copies of few rows. A
-    row of which there are more copies than the part has room for is trained on; few rows change
-    their part when others are added."""
+    possible while equal rows stay together. For tables with rare classes, or with many copies of
+    few rows. A row with more copies than fit into the part is trained on. Few rows change their
+    part when others are added."""
     allow_small: bool = False
-    """Whether to judge by a test part that lacks a class, or has fewer than 30 distinct rows."""
+    """Whether to accept a test part that lacks a class or has fewer than 30 distinct rows."""
 
 
 class Gate(_Section):
-    """What the test part must show before the model is published."""
+    """The limits that a model must meet on the test part before it is published."""
 
     accuracy: Share
+    """Smallest accuracy."""
     log_loss: Annotated[float, Field(ge=0)] | None = None
-    """At most this."""
+    """Largest log loss."""
     calibration_error: Share | None = None
-    """At most this."""
+    """Largest expected calibration error."""
     recall: Share | None = None
-    """At least this, for every class: of its rows, the share that is found."""
+    """Smallest recall of every class: the share of its rows that are predicted as it."""
     precision: Share | None = None
-    """At least this, for every class: of the answers that name it, the share that is right."""
+    """Smallest precision of every class: the share of its predictions that are right."""
     champion: bool = True
-    """Whether it must not be worse than the champion on the same rows: in accuracy, and in every
-    class's recall."""
+    """Whether the model must be at least as good as the champion on the same rows, in accuracy and
+    in the recall of every class."""
     tolerance: Share = 0.0
-    """By how much less than the champion's is still not worse."""
+    """How far a value may be below the champion's and still pass."""
     better_than_majority: bool = True
-    """Whether it must do better than always giving the most frequent class: be right more often, or
-    have a smaller log loss than the classes' shares as probabilities have."""
+    """Whether the model must beat the prediction of the most frequent class: in accuracy, or in log
+    loss against the classes' shares as probabilities."""
 
 
 class Range(_Section):
-    """Numbers from low to high; whole ones if both are."""
+    """Numbers from low to high; integers if both bounds are integers."""
 
     low: float | int
     high: float | int
     log: bool = False
-    """Whether every factor of ten is as likely as the next."""
+    """Whether numbers are drawn uniformly on a logarithmic scale."""
 
 
 def _list_or_range(value: Any) -> str:
@@ -136,39 +138,40 @@ Choices = Annotated[
 
 
 class Search(_Section):
-    """Which parameters of the network to try, and how."""
+    """The parameters of the network to search, and the search method."""
 
     method: Literal["grid", "random", "halving"] = "grid"
-    """Every combination of the lists, combinations drawn at random, or those drawn at random of
-    which only the best are trained for longer."""
+    """grid: every combination of the lists. random: combinations drawn at random. halving:
+    combinations drawn at random, of which only the best are trained for more epochs."""
     space: Annotated[dict[str, Choices], Field(min_length=1)]
     candidates: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """How many combinations to draw; a grid has as many as it has."""
+    """Number of combinations to draw; a grid ignores it."""
     folds: Annotated[int, Field(ge=2, le=100)] = 3
     metric: Literal["accuracy", "log_loss"] = "accuracy"
     factor: Annotated[int, Field(ge=2, le=100)] = 3
-    """Halving: one in so many goes on, for so many times as many epochs."""
+    """Halving: one in `factor` candidates is kept and trained for `factor` times as many epochs."""
     min_epochs: Annotated[int, Field(ge=1)] = 5
-    """Halving: how long every candidate is trained at first."""
+    """Halving: number of epochs in the first step."""
     seed: Seed = 0
 
 
 class RunConfig(_Section):
-    """One run: the name it publishes under, its data, its network, its test and its gate."""
+    """One run: the name to publish under, the data, the network, the test part and the gate."""
 
     name: ModelName
     data: Annotated[QuadrantsData | DigitsData | FileData, Field(discriminator="kind")]
     dtype: Literal["float64", "float32"] = "float64"
-    """What the network computes in."""
+    """Floating-point type of the network."""
     scale: bool = False
-    """Whether the features are brought to zero mean and unit variance, by the first layer."""
+    """Whether to scale the features to zero mean and unit variance. The scaling becomes part of the
+    first layer."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of the rows to train on that is held out: scored after each epoch, for the curves
-    and for `network.early_stopping`, and what the temperature is fitted on."""
+    """Share of the training rows to hold out. They are scored after each epoch, for the curves and
+    for `network.early_stopping`, and the temperature is fitted on them."""
     calibrate: bool = False
-    """Whether the certainties are made as large as they are right, by the last layer."""
+    """Whether to calibrate the certainties by a temperature. It becomes part of the last layer."""
     network: dict[str, JsonValue] = {}
-    """Parameters of `quadnet.NeuralNetworkClassifier`, which checks them."""
+    """Parameters of `quadnet.NeuralNetworkClassifier`, which validates them."""
     test: TestPart = TestPart()
     gate: Gate
     search: Search | None = None
@@ -176,7 +179,7 @@ class RunConfig(_Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_test_part(cls, tree: Any) -> Any:
-        """Let the test part say what it is: its default depends on the data."""
+        """Fill in the default of the test part, which depends on the data."""
         data, test = tree.get("data"), tree.get("test", {})
         if not (isinstance(data, dict) and isinstance(test, dict)):
             return tree
@@ -191,10 +194,14 @@ class RunConfig(_Section):
         unfit = self.test.share if generated else self.test.points
         if unfit is not None:
             wrong, right = ("share", "points") if generated else ("points", "share")
-            what = "generated" if generated else "a part of the rows"
-            raise ValueError(f"test.{wrong}: the test part of this data is {what}: give {right}")
+            what = "generated" if generated else "a share of the rows"
+            raise ValueError(
+                f"test.{wrong}: the test part of this data is {what}; set test.{right} instead"
+            )
         if self.calibrate and not self.validation:
-            raise ValueError("calibrate: it needs rows to calibrate on: set validation = 0.1")
+            raise ValueError(
+                "calibrate: it needs held-out rows to calibrate on; set validation = 0.1"
+            )
         return self
 
     def sha256(self) -> str:

@@ -1,4 +1,4 @@
-"""The run file: TOML on disk and changes of single keys in, a validated `RunConfig` out."""
+"""Read a run file in TOML, apply changes to it, and validate it into a `RunConfig`."""
 
 import tomllib
 import typing
@@ -30,7 +30,7 @@ def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileUnusable(f"The run file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # no UTF-8, or no TOML
+    except ValueError as error:  # not UTF-8, or not TOML
         raise ConfigurationError(f"The run file {path} is not valid TOML: {error}.") from error
     for change in changes:
         _apply(tree, change)
@@ -69,7 +69,7 @@ def _wrong_change(change: str, problem: str) -> ConfigurationError:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     kind, got, message = first["type"], first["input"], validation_message(first)
-    # Which of several things a value was taken for stands in the location, and is no key of it.
+    # pydantic's location also names the alternative of a union, which is not a key.
     where = ".".join(str(part) for part in first["loc"] if part not in _ALTERNATIVES)
     if not where:
         return f"{message}."
@@ -100,7 +100,7 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections that an annotation speaks of, such as that of a list or a union."""
+    """Yield the sections that an annotation contains, such as those of a list or a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in typing.get_args(annotation):

@@ -1,5 +1,5 @@
-"""Rows: the kinds of data that a run file names, tables read from files, and how rows are split.
+"""Data: the datasets that a run file can name, files read in chunks, and the splits.
 
-Imports `pipeline.config`; training, evaluation, search and scoring import it. Start at `datasets`;
-`splits` makes the training, validation and sealed test parts.
+Imports `pipeline.config`; training, evaluation, search and scoring import it. Start at `datasets`.
+`splits` makes the training part, the validation part and the sealed test part.
 """

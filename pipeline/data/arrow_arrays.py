@@ -1,7 +1,7 @@
-"""NumPy's arrays as pyarrow's, and back.
+"""Convert NumPy arrays to pyarrow arrays, and back.
 
-By their memory: pyarrow's own conversions import pandas wherever it is installed, which takes more
-time and memory than most files do.
+The conversions share memory. pyarrow's own conversions import pandas if it is installed, which
+takes more time and memory than most files do.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from quadnet.types import BoolArray, FloatArray
 
 
 def to_array(values: NDArray[np.generic], valid: BoolArray | None = None) -> pa.Array:
-    """Return the values as an array of pyarrow's, with a null wherever one is not valid."""
+    """Return the values as a pyarrow array, with a null for each value that is not valid."""
     kind = pa.from_numpy_dtype(values.dtype)
     bits = None
     if valid is not None and not valid.all():
@@ -21,7 +21,7 @@ def to_array(values: NDArray[np.generic], valid: BoolArray | None = None) -> pa.
 
 
 def to_floats(column: pa.ChunkedArray) -> FloatArray:
-    """Return the column's values in float64; a null as NaN."""
+    """Return the column's values in float64, with NaN for each null."""
     if column.type != pa.float64():
         column = column.cast(pa.float64(), safe=False)
     array = column.combine_chunks()

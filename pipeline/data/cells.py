@@ -1,8 +1,8 @@
-"""What a cell of a user's file may hold: one rule for CSV and Parquet, training and scoring.
+"""The rules for cells of a user's file, shared by CSV and Parquet, training and scoring.
 
-A number is what Python's `float` reads, spaces around it included, but finite, in ASCII, and
-without the underscores of program text. A label is any text that is not blank, of at most
-`LONGEST_LABEL` characters: a longer one most often means that a closing quote is missing.
+A number is text that Python's `float` accepts, with or without spaces around it. It must be finite,
+in ASCII, and without underscores. A label is any text that is not blank and has at most
+`LONGEST_LABEL` characters: a longer one usually means that a closing quote is missing.
 """
 
 import math
@@ -14,13 +14,14 @@ LONGEST_LABEL = 256
 
 
 class BadCell(Exception):
-    """A cell holds something else; the message says what was expected and what came.
+    """A cell is not a number or not a label.
 
     Parameters
     ----------
     message : str
+        What was expected and what was found.
     index : int
-        Which of several cells it is.
+        The index of the cell among those that were parsed together.
     """
 
     def __init__(self, message: str, index: int = 0) -> None:
@@ -28,8 +29,8 @@ class BadCell(Exception):
         self.index = index
 
 
-def numbers(texts: Sequence[str]) -> list[float]:
-    """Return the numbers that the cells say, to the last bit; raise BadCell at one without."""
+def parse_numbers(texts: Sequence[str]) -> list[float]:
+    """Return the cells' numbers, exact to the last bit; raise BadCell at a cell without one."""
     try:
         values = list(map(float, texts))
     except ValueError:
@@ -40,15 +41,15 @@ def numbers(texts: Sequence[str]) -> list[float]:
     return [_number(text, index) for index, text in enumerate(texts)]
 
 
-def no_number(value: float | None) -> str:
-    """Say what is wrong with a value that is no finite number; None stands for a null."""
+def describe_non_number(value: float | None) -> str:
+    """Return what is wrong with a value that is not a finite number; None is a null."""
     if value is None:
         return "expected a number, got a null"
     return f"expected a finite number, got {value}"
 
 
-def label(value: object) -> str:
-    """Return the class that the cell names; raise BadCell if it names none."""
+def parse_label(value: object) -> str:
+    """Return the cell's label; raise BadCell if the cell is not a label."""
     if value is None:
         raise BadCell("expected a label, got a null")
     text = str(value)

@@ -1,4 +1,4 @@
-"""A part of a user's file in memory: rows that can be used, and what is wrong with the others."""
+"""Chunks of a user's file: the rows that can be used, and the faults of the others."""
 
 import stat
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from quadnet.types import FloatArray, IntArray
 Rows = TypeVar("Rows")
 
 Position = Mapping[str, int]
-"""Where in its file a chunk begins or ends, in numbers that can be written down."""
+"""The position in the file at which a chunk begins or ends, as numbers that JSON can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why one row cannot be used.
 
-    `place` is a CSV file's line, as an editor counts them, or a Parquet file's row, from 1; `text`
-    is the row as it stands.
+    `place` is the line of a CSV file, counted as in an editor, or the row of a Parquet file. Both
+    start at 1. `text` is the row's unchanged content.
     """
 
     place: int
@@ -31,11 +31,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Chunk(Generic[Rows]):
-    """Some rows of a file, one after the other.
+    """Some consecutive rows of a file.
 
-    `rows` are the good ones as they stand, X (n_good_rows, n_features) their features, `labels`
-    their labels and `places` their lines or rows in the file if labels were asked for, `end` where
-    the next chunk begins, and `bytes_done` about how much of the file lies before that.
+    `rows` are the good rows, unchanged. X, of shape (n_good_rows, n_features), are their features.
+    If labels were requested, `labels` are their labels and `places` their lines or rows in the
+    file. `faults` describe the bad rows. `end` is the position of the next chunk, and `bytes_done`
+    the approximate number of bytes before it.
     """
 
     rows: Rows
@@ -47,8 +48,8 @@ class Chunk(Generic[Rows]):
     places: IntArray | None = None
 
 
-def refusal(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> InvalidInput:
-    """Return the error that says what is wrong with the file's rows, the first fault first."""
+def make_rows_error(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> InvalidInput:
+    """Return the error that lists the faults of the file's rows, in the file's order."""
     violations = [
         Violation(f"{path}, {unit} {fault.place}{_in(fault.column)}", fault.description)
         for fault in faults[: InvalidInput.MAX_VIOLATIONS]
@@ -56,8 +57,8 @@ def refusal(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> I
     return InvalidInput(violations, total or len(faults))
 
 
-def wrong(path: Path, column: str | None, description: str) -> InvalidInput:
-    """Return the error that says what is wrong with the file, or one of its columns, as a whole."""
+def make_file_error(path: Path, column: str | None, description: str) -> InvalidInput:
+    """Return the error about the file as a whole, or about one of its columns."""
     return InvalidInput([Violation(f"{path}{_in(column)}", description)])
 
 
@@ -66,36 +67,36 @@ def _in(column: str | None) -> str:
 
 
 def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return where each of the wanted columns stands.
+    """Return the index of each of the wanted columns.
 
     Raises
     ------
     InvalidInput
-        If one is not there, or a name is there twice.
+        If a column is missing, or a name occurs twice.
     """
     places: dict[str, int] = {}
     for i, name in enumerate(columns):
-        # Columns without a name are not to be told apart, and need not be.
+        # Several columns may lack a name, unless the empty name is wanted.
         if name in places and (name or name in wanted):
-            raise wrong(path, repr(name), "expected each column once, got this one twice")
+            raise make_file_error(path, repr(name), "expected each column once, got this one twice")
         places[name] = i
     for name in wanted:
         if name not in places:
             there = listing(columns)
-            raise wrong(path, name, f"expected such a column, got none; those there are: {there}")
+            raise make_file_error(path, name, f"expected such a column, found only: {there}")
     return [places[name] for name in wanted]
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file that can be read from any place in it.
+    """Open a regular file, which can be read from any position.
 
     Raises
     ------
     FileUnusable
-        If it cannot be read, or is no file of that kind.
+        If it cannot be read, or is not a regular file.
     """
     try:
-        # Asked first: opening a pipe would wait for its writer.
+        # Before opening: to open a pipe would block until it has a writer.
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             return path.open("rb")

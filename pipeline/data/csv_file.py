@@ -1,11 +1,11 @@
-"""A CSV file read in chunks of bytes, its rows kept as they stand.
+"""Read a CSV file in chunks of bytes and keep its rows unchanged.
 
-Most chunks have nothing wrong with them: their numbers are parsed by pyarrow or NumPy. Any other
-goes, in the smallest part that is suspicious, to the csv module, which reads row by row and says
-what is wrong with which. All ways give the same numbers, to the last bit.
+Most chunks have no fault: pyarrow or NumPy parses their numbers. Of any other chunk, the smallest
+suspicious piece goes to the csv module, which reads it row by row and finds each fault. All three
+give the same numbers, to the last bit.
 
-A row ends with a line feed that is not inside quotes. Blank lines are no rows. No more than a
-chunk is ever held: a longer row is a bad one.
+A row ends with a line feed outside quotes. A blank line is not a row. Only one chunk is in memory
+at a time, so a row that is longer than a chunk is a bad row.
 """
 
 import os
@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data import cells, csv_records
-from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, refusal
+from pipeline.data.cells import parse_label, parse_numbers
+from pipeline.data.chunks import Chunk, Fault, Position, find_columns, make_rows_error, open_regular
 from pipeline.data.csv_columns import Parser, choose_parser, cut_rows
+from pipeline.data.csv_records import find_open_quote, find_problem, read_records
 from quadnet.errors import FileUnusable
 from quadnet.types import FloatArray
 
@@ -33,17 +35,17 @@ class CsvFile:
     ----------
     path : path
     chunk_bytes : int
-        How much is held at a time, and so how long a row may be.
+        The size of a chunk in memory, which is also the longest row.
 
     Attributes
     ----------
     schema : bytes
-        The header: the first row as it stands, with the byte-order mark if there is one.
+        The header: the first row, unchanged, with its byte-order mark if it has one.
     columns : tuple of str
     index : tuple of str
-        Empty: no column of a CSV file is marked as one that labels the rows.
+        Always empty: a CSV file cannot mark columns as row labels.
     start : Position
-        Where the rows begin.
+        The position of the first row.
 
     Raises
     ------
@@ -76,13 +78,13 @@ class CsvFile:
     ) -> Iterator[Chunk[list[bytes]]]:
         """Yield the rows from this position on, in the file's order, without their line ends.
 
-        Where a chunk ends depends on nothing but the file and where the chunk begins. With the
-        name of a column of labels, a row whose label is blank is a bad one.
+        The end of a chunk depends only on the file and on the chunk's start. If `label` names a
+        column, a row with a blank label is a bad row.
 
         Raises
         ------
         InvalidInput
-            If a column is not there.
+            If a column is missing.
         FileUnusable
             If the file can no longer be read.
         """
@@ -92,7 +94,7 @@ class CsvFile:
         offset, line = position["offset"], position["line"]
         while data := self._read(offset):
             final = offset + len(data) >= self._size
-            part = _Part(self.columns, wanted, label_at, line, self._parse)
+            part = _ChunkBuilder(self.columns, wanted, label_at, line, self._parse)
             part.read(data if final else _whole_lines(data), final=final)
             if not part.n_bytes:
                 self._refuse_endless(part, data, offset)
@@ -105,7 +107,7 @@ class CsvFile:
     def _read(self, offset: int) -> bytes:
         try:
             self._file.seek(offset)
-            # Not after what was its end: a file that grows would never end.
+            # Not beyond the size at opening: a growing file would never end.
             return self._file.read(min(self._chunk_bytes, self._size - offset))
         except OSError as error:
             raise FileUnusable(f"{self.path} cannot be read: {error.strerror}.") from error
@@ -116,9 +118,9 @@ class CsvFile:
         final = len(data) >= self._size
         offset, line = len(mark), 1
         text = data if final else _whole_lines(data)
-        for raw, record in csv_records.read(text[len(mark) :], final=final):
+        for raw, record in read_records(text[len(mark) :], final=final):
             offset, end = offset + len(raw), line + raw.count(b"\n")
-            if problem := csv_records.problem(raw, record):
+            if problem := find_problem(raw, record):
                 break
             if record:
                 names = tuple(name.strip() for name in record)
@@ -128,12 +130,12 @@ class CsvFile:
             line, problem = 1, "expected a header, got nothing"
             if not final:
                 problem = f"expected a header of at most {self._chunk_bytes:,} bytes, got more"
-        raise refusal(self.path, self.unit, [Fault(line, None, problem)])
+        raise make_rows_error(self.path, self.unit, [Fault(line, None, problem)])
 
-    def _refuse_endless(self, part: "_Part", data: bytes, offset: int) -> None:
-        """Refuse the line that the chunk begins with: its row does not end in the chunk."""
+    def _refuse_endless(self, part: "_ChunkBuilder", data: bytes, offset: int) -> None:
+        """Refuse the chunk's first line, because its row does not end in the chunk."""
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        length = data.find(b"\n", csv_records.open_quote(data)) + 1
+        length = data.find(b"\n", find_open_quote(data)) + 1
         problem = csv_records.UNCLOSED
         if not length:
             length = len(data)
@@ -148,8 +150,8 @@ class CsvFile:
         part.advance(length, n_lines)
 
 
-class _Part:
-    """What some consecutive lines of a file hold: their good rows, and the faults of the others."""
+class _ChunkBuilder:
+    """The good rows of some consecutive lines, and the faults of the bad ones."""
 
     def __init__(
         self,
@@ -168,7 +170,7 @@ class _Part:
         self.n_bytes, self.line = 0, line
 
     def read(self, data: bytes, *, final: bool) -> None:
-        """Add the rows of these bytes, which are whole lines, but not a last one that is open."""
+        """Add the rows of these whole lines, except a last row whose quote is still open."""
         if b'"' in data:
             closed = data if final else _closed(data)
             if not (closed and self._read_at_once(closed)):
@@ -182,19 +184,19 @@ class _Part:
                 self._read_one_by_one(data, final=True)
 
     def advance(self, n_bytes: int, n_lines: int) -> None:
-        """Count what has been read."""
+        """Count bytes and lines as read."""
         self.n_bytes += n_bytes
         self.line += n_lines
 
     def refuse(
         self, raw: bytes, column: str | None, problem: str, *, lines_before: int = 0
     ) -> None:
-        """Add the fault of the row that is next, of which so many lines come before the fault."""
+        """Add a fault of the next row, `lines_before` lines after the row's first line."""
         line = self.line + lines_before
         self.faults.append(Fault(line, column, problem, raw.rstrip(b"\r\n")))
 
     def _read_at_once(self, data: bytes) -> bool:
-        """Add all rows if nothing about them is suspicious; say whether that was so."""
+        """Add all rows if none is suspicious; return whether they were added."""
         text = data.replace(b"\r\n", b"\n") if b"\r" in data else data
         if b"\r" in text or b"\0" in text or not _is_utf8(text):
             return False
@@ -223,8 +225,8 @@ class _Part:
 
     def _read_one_by_one(self, data: bytes, *, final: bool) -> None:
         values: list[float] = []
-        for raw, record in csv_records.read(data, final=final):
-            if problem := csv_records.problem(raw, record):
+        for raw, record in read_records(data, final=final):
+            if problem := find_problem(raw, record):
                 inside = raw.rstrip(b"\r\n").count(b"\n") if problem == csv_records.UNCLOSED else 0
                 self.refuse(raw, None, problem, lines_before=inside)
             elif record:
@@ -242,10 +244,10 @@ class _Part:
             return
         at = self._wanted
         try:
-            row = cells.numbers([record[i] for i in at])
+            row = parse_numbers([record[i] for i in at])
             if self._label is not None:
                 at = [self._label]
-                self.labels.append(cells.label(record[self._label]))
+                self.labels.append(parse_label(record[self._label]))
                 self.places.append(self.line)
         except cells.BadCell as error:
             i = at[error.index]
@@ -261,7 +263,7 @@ def _whole_lines(data: bytes) -> bytes:
 
 
 def _closed(lines: bytes) -> bytes:
-    """Return the lines up to that with a quote that is not closed."""
+    """Return the lines before the one with a quote that is not closed."""
     if lines.count(b'"') % 2:
         return lines[: lines.rfind(b"\n", 0, lines.rfind(b'"')) + 1]
     return lines

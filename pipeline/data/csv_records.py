@@ -1,4 +1,4 @@
-"""CSV text cut into its rows by the csv module, and what can be wrong with a row as such."""
+"""Cut CSV text into rows by the csv module, and find faults that do not depend on the columns."""
 
 import csv
 import io
@@ -10,15 +10,15 @@ _COMPLAINTS = {
     "',' expected": "expected a comma after a closing quote, got something else",
     "new-line": "expected a line feed at the end of a row, got a carriage return alone",
 }
-"""What the csv module's errors begin with, and what they mean."""
+"""The beginnings of the csv module's errors, and their meanings."""
 
 
-def read(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]:
-    """Yield each row as it stands, with its cells or what is wrong with it.
+def read_records(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]:
+    """Yield each row, unchanged, with its cells or with its fault.
 
-    A last row that is not complete is left out, unless nothing follows the data.
+    A last row that is not complete is left out, unless the data is the file's end.
     """
-    # The limit is the chunk's, which bounds every row; this one is of all readers in the process.
+    # The size of the data bounds every row. The csv module's own limit is global to the process.
     csv.field_size_limit(max(len(data), csv.field_size_limit()))
     begin = 0
     while begin < len(data):
@@ -48,17 +48,17 @@ def read(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]
         if not final:
             return
         # A quote may have been opened by mistake: only its line is bad, whatever follows.
-        end = data.find(b"\n", begin + open_quote(data[begin:])) + 1 or len(data)
+        end = data.find(b"\n", begin + find_open_quote(data[begin:])) + 1 or len(data)
         yield data[begin:end], UNCLOSED
         begin = end
 
 
-def open_quote(row: bytes) -> int:
-    """Return where in this row, which does not end, the quote stands that is not closed."""
+def find_open_quote(row: bytes) -> int:
+    """Return the index of the quote that is not closed, in a row that does not end."""
     opening, at = -1, row.find(b'"')
     while at >= 0:
         opening = at
-        # Two that stand for one do not close the cell.
+        # A doubled quote does not close the cell.
         closing = row.find(b'"', at + 1)
         while closing >= 0 and row[closing + 1 : closing + 2] == b'"':
             closing = row.find(b'"', closing + 2)
@@ -72,11 +72,11 @@ def _complaint(error: csv.Error) -> str:
     for beginning, meaning in _COMPLAINTS.items():
         if str(error).startswith(beginning):
             return meaning
-    return f"expected a row of CSV, got another ({error})"
+    return f"expected a row of CSV, got something else ({error})"
 
 
-def problem(raw: bytes, record: list[str] | str) -> str | None:
-    """Return what is wrong with a row whatever its columns are; None if nothing is."""
+def find_problem(raw: bytes, record: list[str] | str) -> str | None:
+    """Return the fault of a row that does not depend on its columns; None if it has none."""
     if isinstance(record, str):
         return record
     try:

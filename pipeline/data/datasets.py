@@ -1,4 +1,4 @@
-"""Datasets: rows and labels, from a generator, from scikit-learn, or from a file of one's own."""
+"""Datasets: rows and labels from a generator, from scikit-learn, or from a user's file."""
 
 import hashlib
 
@@ -15,23 +15,23 @@ from quadnet.types import FloatArray, IntArray
 class Dataset:
     """Rows X of shape (n_rows, n_features), and the class of each.
 
-    Labels are held as indices: an array of their texts takes the longest one's room in every row.
+    Labels are stored as indices: an array of text takes the longest label's memory in every row.
 
     Parameters
     ----------
     features : tuple of str
     X : ndarray of shape (n_rows, n_features)
     labels : ndarray of str, shape (n_rows,)
-        With `classes`, indices into those instead.
+        With `classes`, indices into `classes` instead.
     classes : ndarray of str, optional
-        Sorted and distinct; some may have no row here.
+        Sorted and distinct; a class may have no row here.
     notices : tuple of sentences
-        What may not be as the user thinks.
+        Warnings about the data.
     places : ndarray of int, shape (n_rows,), optional
-        Where each row stands in the file that it was read from, from 1; where there is no file,
-        rows go by their index.
+        The line or row of each row in its file, starting at 1. Without a file, the row's index is
+        used.
     unit : str
-        What `places` count: "line" or "row".
+        The unit of `places`: "line" or "row".
 
     Attributes
     ----------
@@ -67,16 +67,16 @@ class Dataset:
 
     @property
     def class_rows(self) -> dict[str, int]:
-        """How many rows each class has, of those that have any."""
+        """The number of rows of each class that has any."""
         counts = np.bincount(self.codes, minlength=len(self.classes)).tolist()
         return {str(name): n for name, n in zip(self.classes, counts, strict=True) if n}
 
     def indices(self, names: NDArray[np.generic]) -> IntArray:
-        """Return each row's class as an index into other sorted names, which have all of these."""
+        """Return each row's class as an index into `names`, which are sorted and include all."""
         return np.searchsorted(names.astype(str), self.classes)[self.codes]
 
     def sha256(self) -> str:
-        """Return a digest over the content, independent of the machine's byte order."""
+        """Return the digest of the content, independent of the machine's byte order."""
         digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
         digest.update(self.X.astype("<f8").tobytes())
         names = self.classes.tolist()
@@ -95,17 +95,17 @@ class Dataset:
         )
 
     def place(self, row: int) -> int:
-        """Return where this row stands in its file, or its index if there is no file."""
+        """Return the row's line or row in its file, or its index if there is no file."""
         return row if self.places is None else int(self.places[row])
 
 
 def load_dataset(data: DigitsData | FileData) -> Dataset:
-    """Return all rows of a dataset that is there.
+    """Return all rows of a stored dataset.
 
     Raises
     ------
     InvalidInput
-        If a file is not as it must be; the message says where.
+        If a file is malformed; the message names the line or row, and the column.
     """
     if isinstance(data, DigitsData):
         return _digits()
@@ -134,8 +134,8 @@ def _digits() -> Dataset:
     return Dataset(tuple(scans.feature_names), scans.data, scans.target.astype(str))
 
 
-def training_points(data: QuadrantsData) -> Dataset:
-    """Generate the points to train on."""
+def make_training_points(data: QuadrantsData) -> Dataset:
+    """Generate the training points."""
     rng = np.random.default_rng(data.seed)
     if data.placement == "centres":
         X = np.resize(quadrants.CENTRES, (data.points, 2))
@@ -151,10 +151,10 @@ def training_points(data: QuadrantsData) -> Dataset:
     return Dataset(quadrants.FEATURES, X, y)
 
 
-def test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
-    """Generate the points to be judged by: uniform, rightly labelled, from a stream of their own.
+def make_test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
+    """Generate the test points: uniform, correctly labelled, from a random stream of their own.
 
-    The stream is keyed by both seeds, so that no choice of them can make the two parts equal.
+    The stream depends on both seeds, so no choice of seeds makes the test and training parts equal.
     """
     X = _uniform_points(np.random.default_rng([seed, data.seed, 1]), n)
     return Dataset(quadrants.FEATURES, X, quadrants.label_quadrants(X))
@@ -162,13 +162,13 @@ def test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
 
 def _uniform_points(rng: np.random.Generator, n: int) -> FloatArray:
     X = rng.uniform(-1.0, 1.0, (n, 2))
-    # A coordinate of exactly 0 has no quadrant; it comes up about once in 2**53 draws.
+    # A coordinate of exactly 0 has no quadrant; it occurs about once in 2**53 draws.
     X[X == 0] = 0.5
     return X
 
 
 def _mislabelled(y: NDArray[np.str_], data: QuadrantsData) -> NDArray[np.str_]:
-    """Return the labels, a share of them another quadrant's; from a stream of its own."""
+    """Return the labels, a share of them replaced by another quadrant's."""
     rng = np.random.default_rng([data.seed, 2])
     wrong = rng.random(len(y)) < data.label_noise
     names = np.array(quadrants.NAMES)

@@ -1,4 +1,4 @@
-"""A Parquet file read in chunks of rows; without pyarrow, importing this module fails."""
+"""Read a Parquet file in chunks of rows. The only module of `data` that fails without pyarrow."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data import cells
-from pipeline.data.chunks import Chunk, Fault, Position, find_columns, open_regular, wrong
+from pipeline.data.cells import describe_non_number, parse_label
+from pipeline.data.chunks import Chunk, Fault, Position, find_columns, make_file_error, open_regular
 from quadnet.errors import listing, shorten
 from quadnet.extras import missing_extra
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -21,12 +22,12 @@ try:
 except ImportError as error:
     raise missing_extra("Reading or writing a Parquet file", "parquet", cause=error) from error
 
-# A chunk is several batches, and ends with the one that makes it this long or this large: how
-# large the rows are in memory, the file does not tell beforehand.
+# A chunk is several batches, and ends with the batch that makes it this long or this large. The
+# file does not tell in advance how large its rows are in memory.
 _BATCH_ROWS, _MOST_ROWS = 8192, 131_072
 _CHUNKS_TOGETHER = 8
 
-# Arrow looks for a page's header in 16 KiB, and older ones fail if the buffer is smaller.
+# Arrow reads a page's header from 16 KiB, and older releases fail if the buffer is smaller.
 _LEAST_BUFFER = 2**15
 
 
@@ -37,25 +38,25 @@ class ParquetSource:
     ----------
     path : path
     chunk_bytes : int
-        A sixteenth of what is held at a time.
+        A sixteenth of the memory that is used at a time.
 
     Attributes
     ----------
     schema : bytes
-        The columns' names and types, and how many rows each row group has.
+        The columns' names and types, and the number of rows of each row group.
     columns : tuple of str
     types : pyarrow.Schema
     index : tuple of str
-        The columns that pandas takes for row labels.
+        The columns that pandas stored as row labels.
     in_dictionary : list of str
-        The columns that are worth a dictionary.
+        The columns for which dictionary encoding is worthwhile.
 
     Raises
     ------
     FileUnusable
         If the file cannot be read.
     InvalidInput
-        If it is no Parquet file.
+        If it is not a Parquet file.
     """
 
     unit: str = "row"
@@ -65,14 +66,14 @@ class ParquetSource:
         with open_regular(path), self._reading():
             self._size = path.stat().st_size
             metadata = parquet.read_metadata(path)
-            # All columns are read side by side, each through a buffer of its own.
+            # All columns are read at the same time, each through its own buffer.
             buffer_bytes = max(_LEAST_BUFFER, self._most_bytes // max(1, metadata.num_columns))
             self._file = parquet.ParquetFile(
                 path, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False
             )
             self.types = self._file.schema_arrow
         self.columns = tuple(self.types.names)
-        # The row groups belong to it: a place in the file is a row group and a row in it.
+        # The row groups are part of the schema: a position is a row group and a row in it.
         lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         self.schema = self.types.serialize().to_pybytes() + json.dumps(lengths).encode()
         leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
@@ -81,7 +82,7 @@ class ParquetSource:
         ]
 
         pandas = json.loads((self.types.metadata or {}).get(b"pandas", b"{}"))
-        # A range has no column, and stands there as a mapping.
+        # A range index has no column; its entry is a mapping.
         self.index = tuple(
             name for name in pandas.get("index_columns", []) if isinstance(name, str)
         )
@@ -95,13 +96,13 @@ class ParquetSource:
     ) -> Iterator[Chunk[pa.Table]]:
         """Yield the rows from this position on, in the file's order.
 
-        Where a chunk ends depends on nothing but the file and where the chunk begins. With the
-        name of a column of labels, a row whose label is blank is a bad one.
+        The end of a chunk depends only on the file and on the chunk's start. If `label` names a
+        column, a row with a blank label is a bad row.
 
         Raises
         ------
         InvalidInput
-            If a column is not there or of another type, or the file is damaged.
+            If a column is missing or has the wrong type, or the file is damaged.
         """
         wanted = find_columns(self.path, self.columns, features)
         self._check_types(features, label)
@@ -111,7 +112,7 @@ class ParquetSource:
         if lengths and not (
             0 <= begin["group"] < len(lengths) and 0 <= begin["row"] <= lengths[begin["group"]]
         ):
-            raise wrong(
+            raise make_file_error(
                 self.path,
                 None,
                 f"expected row {begin['row']} in row group {begin['group']}, got row groups of "
@@ -130,14 +131,14 @@ class ParquetSource:
                 end = {"group": group, "row": row}
                 yield Chunk(rows, X, labels, faults, end, bytes_done, places)
             if row != lengths[group]:
-                raise wrong(
+                raise make_file_error(
                     self.path,
                     None,
                     f"expected {lengths[group]:,} rows in row group {group}, got {row:,}",
                 )
 
     def _tables(self, group: int, skipped: int) -> Iterator[pa.Table]:
-        """Yield a row group's rows after the first so many, a chunk at a time."""
+        """Yield a row group's rows after the first `skipped` ones, one chunk at a time."""
         metadata = self._file.metadata.row_group(group)
         width = sum(map(_width, self.types.types))
         if metadata.num_rows:
@@ -154,7 +155,8 @@ class ParquetSource:
             if skipped and skipped >= len(batch):
                 skipped -= len(batch)
                 continue
-            # Another release of pyarrow, or of Quadnet, may have cut its batches elsewhere.
+            # The position may lie inside a batch, if another release of pyarrow or Quadnet wrote
+            # it.
             batch = batch.slice(skipped)
             skipped = 0
             held.append(batch)
@@ -169,27 +171,31 @@ class ParquetSource:
         for name in features:
             kind = self.types.field(name).type
             if not (_is_whole(kind) or pa.types.is_floating(kind)):
-                raise wrong(self.path, name, f"expected numbers, got values of type {kind}")
+                raise make_file_error(
+                    self.path, name, f"expected numbers, got values of type {kind}"
+                )
         if label is not None:
             kind = self.types.field(label).type
             values = kind.value_type if pa.types.is_dictionary(kind) else kind
             if not (_is_whole(values) or _is_text(values)):
-                raise wrong(
+                raise make_file_error(
                     self.path, label, f"expected text or integers, got values of type {kind}"
                 )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Say in words what pyarrow cannot read."""
+        """Turn pyarrow's errors into InvalidInput."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise wrong(self.path, None, f"expected a whole Parquet file ({reason})") from error
+            raise make_file_error(
+                self.path, None, f"expected a whole Parquet file ({reason})"
+            ) from error
 
 
 class _Columns:
-    """A chunk's rows, and which of them cannot be used; `place` is the first one's number."""
+    """A chunk's rows and the faults among them; `place` is the number of the first row."""
 
     def __init__(
         self, table: pa.Table, features: Sequence[str], wanted: Sequence[int], place: int
@@ -198,24 +204,24 @@ class _Columns:
         self._X = np.empty((len(table), len(wanted)))
         self._faults: dict[int, tuple[str, str]] = {}
         for j, (name, i) in enumerate(zip(features, wanted, strict=True)):
-            # Of integers beyond 2**53 the nearest float; a null becomes NaN.
+            # An integer beyond 2**53 becomes the nearest float, and a null becomes NaN.
             column = table.column(i)
             self._X[:, j] = to_floats(column)
             for row in np.flatnonzero(~np.isfinite(self._X[:, j])).tolist():
-                self._faults.setdefault(row, (name, cells.no_number(column[row].as_py())))
+                self._faults.setdefault(row, (name, describe_non_number(column[row].as_py())))
 
     def labels(self, name: str) -> list[str]:
-        """Return the labels of the good rows; a row without one becomes a bad one."""
+        """Return the labels of the good rows; a row without a label becomes a bad row."""
         labels = {}
         for row, value in enumerate(self._table.column(name).to_pylist()):
             try:
-                labels[row] = cells.label(_decoded(value))
+                labels[row] = parse_label(_decode_label(value))
             except cells.BadCell as error:
                 self._faults.setdefault(row, (name, str(error)))
         return [text for row, text in labels.items() if row not in self._faults]
 
     def places(self) -> IntArray:
-        """Return the numbers of the good rows, as they are counted in the file."""
+        """Return the numbers of the good rows in the file."""
         numbers = np.arange(self._place, self._place + len(self._X))
         return np.delete(numbers, list(self._faults))
 
@@ -230,7 +236,7 @@ class _Columns:
             values = self._table.slice(row, 1).to_pylist()[0]
             text = json.dumps(values, default=str, ensure_ascii=False).encode()
             faults.append(Fault(self._place + row, column, description, text))
-        return _rows(self._table, good), self._X[good], faults
+        return _take_rows(self._table, good), self._X[good], faults
 
 
 def _is_whole(kind: pa.DataType) -> bool:
@@ -239,7 +245,7 @@ def _is_whole(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Whether values are text, or bytes, which older writers store text as."""
+    """Return whether values are text, or bytes, in which older writers store text."""
     return any(
         is_such(kind)
         for is_such in (
@@ -254,8 +260,8 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _decoded(value: object) -> object:
-    """Return a label as text; raise BadCell if it is bytes that are not."""
+def _decode_label(value: object) -> object:
+    """Return a label as text; raise BadCell if it is bytes that are not UTF-8."""
     if not isinstance(value, bytes):
         return value
     try:
@@ -264,20 +270,20 @@ def _decoded(value: object) -> object:
         raise cells.BadCell(f"expected a label in UTF-8, got {shorten(repr(value))}") from None
 
 
-def _rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
+def _take_rows(table: pa.Table, chosen: BoolArray) -> pa.Table:
     """Return the chosen rows of the table."""
     places = np.flatnonzero(chosen)
     try:
         return table.take(to_array(places))
     except pa.ArrowNotImplementedError:
-        # Such as of views of text, which can only be cut.
+        # pyarrow cannot take rows of some types, such as string views, but can slice them.
         runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
         cut = [table.slice(int(run[0]), len(run)) for run in runs if len(run)]
         return pa.concat_tables(cut) if cut else table.slice(0, 0)
 
 
 def _width(kind: pa.DataType) -> int:
-    """Return how many bytes a value takes in memory, as far as its type tells."""
+    """Return how many bytes a value takes in memory; 0 if its type does not tell."""
     try:
         bits: int = kind.bit_width
     except ValueError:

@@ -1,4 +1,4 @@
-"""A file of rows that is open to be read, whatever its kind."""
+"""The interface of an open file of rows, for CSV and Parquet."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ Kind = Literal["csv", "parquet"]
 
 
 class Source(Protocol):
-    """A file of rows that is open to be read."""
+    """A file of rows that is open for reading."""
 
     path: Path
     unit: str
-    """What a fault's place counts."""
+    """The unit of a fault's place: "line" or "row"."""
     columns: tuple[str, ...]
     index: tuple[str, ...]
     """Columns that only label the rows."""
@@ -24,14 +24,14 @@ class Source(Protocol):
     def chunks(
         self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
     ) -> Iterator[Chunk[Any]]:
-        """Yield the rows from this position on, with their labels if such a column is named."""
+        """Yield the rows from this position on, with their labels if `label` names a column."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 def open_source(path: Path, kind: Kind, *, chunk_bytes: int) -> Source:
-    """Open a file to read so many bytes, or a small multiple of them, at a time.
+    """Open a file to be read in chunks of about `chunk_bytes`.
 
     Raises
     ------

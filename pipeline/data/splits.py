@@ -1,4 +1,4 @@
-"""The parts of a run's data: what is trained on, what is tuned on, and the sealed rest."""
+"""The splits of a run's data: the training part, the validation part and the sealed test part."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,21 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import QuadrantsData, RunConfig
-from pipeline.data import datasets
-from pipeline.data.datasets import Dataset, load_dataset
-from pipeline.wording import Name, Sentence, counted, listed
+from pipeline.data.datasets import Dataset, load_dataset, make_test_points, make_training_points
+from pipeline.wording import Sentence, UserText, format_count, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.types import FloatArray, IntArray
 
 FEWEST_DISTINCT_ROWS = 30
-"""Fewer distinct rows are too few to judge a model by."""
+"""Fewer distinct rows are too few to evaluate a model on."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """How much a part of the data can tell.
+class PartSize:
+    """The size of a part of the data: rows, distinct rows and classes.
 
-    `wanted_share` is the share of the rows that it was to have; None where rows were generated.
+    `wanted_share` is the configured share of the rows; None for generated rows.
     """
 
     rows: int
@@ -33,95 +32,95 @@ class Size:
 
     @property
     def is_far_off(self) -> bool:
-        """Whether the part's share of the rows is not even roughly the one that was asked for."""
+        """Whether the part's share of the rows is outside 0.5 to 1.5 times the wanted share."""
         wanted = self.wanted_share
         return wanted is not None and not 0.5 * wanted <= self.share <= 1.5 * wanted
 
     @property
     def has_many_copies(self) -> bool:
-        """Whether it seems to be of a useful size, and is not."""
+        """Whether the part has enough rows, but too few distinct ones."""
         return self.distinct_rows < FEWEST_DISTINCT_ROWS <= self.rows
 
     @property
     def is_small(self) -> bool:
-        """Whether what is measured on it means little."""
+        """Whether the part is too small to evaluate a model on."""
         return self.distinct_rows < FEWEST_DISTINCT_ROWS or bool(self.missing_classes)
 
 
-class Sealed:
-    """The test part, to be read once, for the final judgement; its size may be known before."""
+class SealedTestPart:
+    """The test part, which can be opened once, for the final evaluation. Its size is public."""
 
-    def __init__(self, part: Dataset, size: Size | None = None) -> None:
+    def __init__(self, part: Dataset, size: PartSize | None = None) -> None:
         self._part: Dataset | None = part
         self.size = size or measure_size(part, part.class_rows)
 
     def open(self) -> Dataset:
-        """Return the part. A second time is a fault of ours: nothing may be tuned on it."""
-        assert self._part is not None, "the test part has been read"
+        """Return the part. To open it twice is a programming error: nothing may be tuned on it."""
+        assert self._part is not None, "the test part has already been opened"
         part, self._part = self._part, None
         return part
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a run trains on, chooses the epoch and the temperature by, and is judged by.
+class DataSplits:
+    """The training part, the validation part if there is one, and the test part of a run's data.
 
-    `notices` are sentences on what may not be as the user thinks.
+    `notices` are warnings about the data, for the user.
     """
 
     train: Dataset
     validation: Dataset | None
-    test: Sealed
+    test: SealedTestPart
     notices: tuple[Sentence, ...] = ()
 
 
-def make_splits(config: RunConfig) -> Parts:
-    """Make or read the data, and part them.
+def make_splits(config: RunConfig) -> DataSplits:
+    """Make or read the data, and split it.
 
     Raises
     ------
     UnsuitableData
-        If a part has no rows, or rows in common with another.
+        If a part has no rows, or shares rows with another part.
     FileUnusable
         If a file cannot be read.
     InvalidInput
-        If a file is not as it must be.
+        If a file is malformed.
     """
     data, seed, stratify = config.data, config.test.seed, config.test.stratify
     notices: tuple[Sentence, ...] = ()
     if isinstance(data, QuadrantsData):
-        rest = datasets.training_points(data)
+        rest = make_training_points(data)
         assert config.test.points is not None
-        test = datasets.test_points(data, config.test.points, seed)
+        test = make_test_points(data, config.test.points, seed)
         n_rows, share = len(test), None
-        places = row_hashes(rest.X, seed)
+        places = hash_rows(rest.X, seed)
     else:
         everything = load_dataset(data)
         notices = everything.notices
         n_rows, share = len(everything), config.test.share
         assert share is not None
-        places = row_hashes(everything.X, seed)
-        chosen = stratified_split(everything, places, share) if stratify else places < share
+        places = hash_rows(everything.X, seed)
+        chosen = choose_stratified_rows(everything, places, share) if stratify else places < share
         test, rest = everything.rows(chosen), everything.rows(~chosen)
         places = places[~chosen]
         if not stratify:
-            # What is left of the unit interval is the whole of it for the next cut.
+            # Stretch the rest of the unit interval to the whole of it, for the validation split.
             places = (places - share) / (1.0 - share)
     chosen = np.zeros(len(rest), np.bool_)
     if config.validation:
-        held = stratified_split(rest, places, config.validation) if stratify else None
+        held = choose_stratified_rows(rest, places, config.validation) if stratify else None
         chosen = places < config.validation if held is None else held
     train = rest.rows(~chosen)
     validation = rest.rows(chosen) if config.validation else None
-    _check(train, validation, test)
+    _check_splits(train, validation, test)
     size = measure_size(test, train.class_rows, len(test) / n_rows, share)
-    notices += tuple(_of_the_size("test", size))
+    notices += tuple(_describe_size("test", size))
     if validation is not None:
         held_out = measure_size(
             validation, train.class_rows, len(validation) / len(rest), config.validation
         )
-        notices += tuple(_of_the_size("validation", held_out))
-    return Parts(train, validation, Sealed(test, size), notices)
+        notices += tuple(_describe_size("validation", held_out))
+    return DataSplits(train, validation, SealedTestPart(test, size), notices)
 
 
 def measure_size(
@@ -129,40 +128,43 @@ def measure_size(
     classes: Iterable[str],
     share: float = 1.0,
     wanted_share: float | None = None,
-) -> Size:
-    """Return the size of a part of data that have these classes."""
+) -> PartSize:
+    """Return the size of a part of data with these classes."""
     names, rows = list(classes), part.class_rows
     missing = tuple(name for name in names if name not in rows)
-    return Size(len(part), distinct_rows(part.X), len(names), missing, share, wanted_share)
+    return PartSize(
+        len(part), count_distinct_rows(part.X), len(names), missing, share, wanted_share
+    )
 
 
-def distinct_rows(X: FloatArray) -> int:
-    """Return how many rows of X (n_rows, n_features) there are without their copies."""
-    return len(np.unique(row_hashes(X, 0)))
+def count_distinct_rows(X: FloatArray) -> int:
+    """Return the number of distinct rows of X, of shape (n_rows, n_features)."""
+    return len(np.unique(hash_rows(X, 0)))
 
 
-def distinct_rows_by_class(part: Dataset) -> dict[str, int]:
-    """Return the same for the rows of each class that has any."""
+def count_distinct_rows_by_class(part: Dataset) -> dict[str, int]:
+    """Return the number of distinct rows of each class that has any."""
     n_classes = len(part.classes)
-    _, group_of = np.unique(row_hashes(part.X, 0), return_inverse=True)
+    _, group_of = np.unique(hash_rows(part.X, 0), return_inverse=True)
     pairs = np.unique(group_of * n_classes + part.codes)
     counts = np.bincount(pairs % n_classes, minlength=n_classes).tolist()
     return {str(name): n for name, n in zip(part.classes, counts, strict=True) if n}
 
 
-def stratified_split(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
-    """Choose the share of each class's rows, as nearly as equal rows can stay together.
+def choose_stratified_rows(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
+    """Choose the share of each class's rows, as nearly as possible while equal rows stay together.
 
-    Groups of equal rows are looked at in the order of their hashes. A group is chosen whole if that
-    brings the classes nearer to their shares, by the sum of squared distances over expected
-    counts. So the labels decide how many rows of each class are chosen, never which of two
-    equal rows. Of each class at least one group is left, and one is chosen if there are two.
+    Groups of equal rows are visited in the order of their hashes. A group is chosen as a whole if
+    the classes then come nearer to their shares, by the sum of squared distances over expected
+    counts. So the labels decide how many rows of each class are chosen, but never between two
+    equal rows. At least one group of each class is not chosen, and at least one is chosen if the
+    class has two.
 
     Parameters
     ----------
     part : Dataset
     places : ndarray of shape (n_rows,)
-        Each row's hash, from `row_hashes`.
+        Each row's hash, from `hash_rows`.
     share : float
 
     Returns
@@ -179,7 +181,7 @@ def stratified_split(part: Dataset, places: FloatArray, share: float) -> NDArray
 
 
 class _Groups:
-    """Groups of equal rows, and which of them were chosen for a part."""
+    """Groups of equal rows, and which of them are chosen for a part."""
 
     def __init__(self, part: Dataset, group_of: IntArray, share: float) -> None:
         n_classes = len(part.classes)
@@ -192,13 +194,13 @@ class _Groups:
         totals = np.bincount(part.codes, minlength=n_classes)
         self._totals: list[int] = totals.tolist()
         self._lacking: list[float] = (share * totals).tolist()
-        # In how many groups each class is that were not chosen.
+        # For each class, the number of groups with it that are not chosen.
         self._left: list[int] = np.bincount(classes, minlength=n_classes).tolist()
         self._absent = {code for code, total in enumerate(self._totals) if total}
         self._with_class = groups, classes
 
     def gain(self, group: int) -> float:
-        """Return by how much nearer to its shares the part would be with this group."""
+        """Return how much nearer the part would come to its shares with this group."""
         return sum(
             n * (2.0 * self._lacking[code] - n) / self._totals[code]
             for code, n in self._rows_of[group]
@@ -215,7 +217,7 @@ class _Groups:
             self._absent.discard(code)
 
     def choose_of_absent_classes(self) -> None:
-        """Choose a group of each class that has none yet, the one that does the least harm."""
+        """Choose one group of each class that has none yet: the one with the largest gain."""
         groups, classes = self._with_class
         for code in sorted(self._absent):
             for group in sorted(groups[classes == code].tolist(), key=self.gain, reverse=True):
@@ -223,69 +225,69 @@ class _Groups:
                     self.choose(group)
 
 
-def _of_the_size(name: str, size: Size) -> Iterator[Sentence]:
-    """Yield what makes a part say less than its number of rows does."""
+def _describe_size(name: str, size: PartSize) -> Iterator[Sentence]:
+    """Yield warnings about a part that is smaller than its number of rows suggests."""
     if size.is_far_off:
         text = f"The {name} part has {size.share:.1%} of the rows, not {size.wanted_share:.1%}: "
-        distinct = counted(size.distinct_rows, "distinct row")
+        distinct = format_count(size.distinct_rows, "distinct row")
         yield (f"{text}equal rows stay together, and it has {distinct}.",)
     elif size.distinct_rows < FEWEST_DISTINCT_ROWS and (name == "test" or size.has_many_copies):
-        text = f"The {name} part has {counted(size.distinct_rows, 'distinct row')}"
+        text = f"The {name} part has {format_count(size.distinct_rows, 'distinct row')}"
         yield (f"{text} ({size.rows:,} with copies): what is measured on it is uncertain.",)
     if size.missing_classes:
-        names = [Name(each) for each in size.missing_classes]
-        yield (f"The {name} part has no row of ", *listed(names), ".")
+        names = [UserText(each) for each in size.missing_classes]
+        yield (f"The {name} part has no row of ", *join_names(names), ".")
 
 
-def row_hashes(X: FloatArray, seed: int) -> FloatArray:
+def hash_rows(X: FloatArray, seed: int) -> FloatArray:
     """Return a number in [0, 1) for each row of X (n_rows, n_features), by its values alone.
 
-    So equal rows are never parted, and a row's part does not depend on the rows around it. Each
+    Equal rows therefore stay in one part, and a row's part does not depend on other rows. Each
     value's bits go through the mixing function of SplitMix64 (Steele, Lea and Flood, 2014).
     """
-    state = _mixed(np.full(len(X), seed, np.uint64))
-    # Adding 0 makes -0.0, which equals it, the same bits.
+    state = _mix_bits(np.full(len(X), seed, np.uint64))
+    # Adding 0 gives -0.0 the same bits as 0.0, because the two are equal.
     for column in np.ascontiguousarray((X.astype("<f8") + 0.0).T):
-        state = _mixed(state ^ column.view(np.uint64))
+        state = _mix_bits(state ^ column.view(np.uint64))
     return state / 2.0**64
 
 
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
 
 
-def _check(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
+def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
     named = {"train": train, "validation": validation, "test": test}
     parts = {name: part for name, part in named.items() if part is not None}
     for name, part in parts.items():
         if not len(part):
             sizes = ", ".join(f"{len(other):,} {what}" for what, other in parts.items())
             raise UnsuitableData(
-                f"There are too few rows: the {name} part has none ({sizes}). Give more data, or "
-                "other shares in `validation` and `test.share`; where there are many copies of few "
-                "rows, set test.stratify = true."
+                f"There are too few rows: the {name} part has 0 rows ({sizes}). Use more data, "
+                "or change `validation` and `test.share`. If the data has many copies of few rows, "
+                "set test.stratify = true."
             )
         unseen = sorted(part.class_rows.keys() - train.class_rows.keys())
         if unseen:
             raise UnsuitableData(
-                f"The {name} part has rows of class {shorten(unseen[0])} and the part to train on "
-                f"({len(train):,} rows) has none: give more data, set test.stratify = true, or try "
-                "another test.seed."
+                f"The {name} part has rows of class {shorten(unseen[0])}, but the training part "
+                f"({len(train):,} rows) has 0. Use more data, set test.stratify = true, or "
+                "change test.seed."
             )
     for name in ("validation", "test"):
-        common = _common_rows(train, parts[name]) if name in parts else 0
+        common = _count_common_rows(train, parts[name]) if name in parts else 0
         if common:
             raise UnsuitableData(
-                f"{common:,} rows of the {name} part are in the part to train on too: nothing "
-                "could be judged by them."
+                f"{common:,} rows of the {name} part are also in the training part, so the model "
+                "cannot be evaluated on them. Remove the copies, or use other data."
             )
 
 
-def _common_rows(one: Dataset, other: Dataset) -> int:
-    """Return how many rows of `other` have features that `one` has too."""
+def _count_common_rows(one: Dataset, other: Dataset) -> int:
+    """Return the number of rows of `other` whose features also occur in `one`."""
     width = one.X.shape[1]
     as_rows = [
         np.ascontiguousarray(part.X + 0.0).view([("", np.float64)] * width).ravel()

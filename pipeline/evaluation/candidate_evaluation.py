@@ -1,17 +1,17 @@
-"""A trial: a candidate judged on the sealed test part, beside the champion of the day."""
+"""Evaluate a candidate on the sealed test part, and compare it with the champion."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import FEWEST_DISTINCT_ROWS, Parts, Size
+from pipeline.data.splits import FEWEST_DISTINCT_ROWS, DataSplits, PartSize
 from pipeline.evaluation import gate
-from pipeline.evaluation.gate import judge_candidate
-from pipeline.evaluation.model_metrics import Evaluation, measure_model
+from pipeline.evaluation.gate import format_verdicts, judge_candidate
+from pipeline.evaluation.model_metrics import PartEvaluation, measure_model
 from pipeline.training.candidate_training import Candidate
 from pipeline.training.weight_folding import describe_lost_digits
-from pipeline.wording import Sentence, counted, interval, percent
+from pipeline.wording import Sentence, confidence_interval, format_count, format_percent
 from quadnet.errors import ConfigurationError, GateFailed, NotComparable, listing, shorten
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
@@ -32,22 +32,22 @@ from quadnet.registry.manifest import (
 from quadnet.registry.version_files import Model
 
 _SELF_TEST_ROWS = 40
-"""No fewer than a version's self-test has."""
+"""At least as many rows as a version's self-test has."""
 
 _REORDERED = (
-    "Who sends values by place must send them in the new order, unless data.features lists them in "
-    "the old one."
+    "Clients that send values by position must use the new order, unless data.features lists the "
+    "old one."
 )
 
 
 @dataclass(frozen=True)
 class CandidateEvaluation:
-    """A candidate, judged on the sealed test part beside the champion of the day."""
+    """A candidate's metrics and verdicts, and the champion's metrics on the same test part."""
 
     candidate: Candidate
     test: Dataset
-    evaluations: dict[str, Evaluation]
-    """Of the parts "train", "validation" (if there is one) and "test"."""
+    evaluations: dict[str, PartEvaluation]
+    """By part: "train", "validation" (if there is one) and "test"."""
     baseline: Baseline | None
     gate: list[Verdict]
 
@@ -63,56 +63,57 @@ class CandidateEvaluation:
 
     @property
     def judged_against(self) -> AliasTarget | None:
-        """The champion that the candidate was compared with; None if there was no champion."""
+        """The champion that the candidate was compared with, if any."""
         if self.baseline is None:
             return None
         return AliasTarget(
             version=self.baseline.version, manifest_sha256=self.baseline.manifest_sha256
         )
 
-    def against(self, champion: Model | None) -> "CandidateEvaluation":
-        """Return the trial judged again, on the same test rows, against this champion.
+    def judge_against(self, champion: Model | None) -> "CandidateEvaluation":
+        """Return the evaluation with verdicts against this champion, on the same test rows.
 
         Raises
         ------
         NotComparable
-            If the champion takes other features, or answers other classes.
+            If the champion has other features or other classes.
         """
         config, metrics = self.candidate.config, self.evaluations["test"].metrics
         baseline = None
         if champion is not None and config.gate.champion:
-            baseline = _baseline(champion, self.candidate, self.test)
+            baseline = _measure_baseline(champion, self.candidate, self.test)
         verdicts = [
-            *gate.judge_test_part(config.test, self.candidate.parts.test.size),
+            *gate.judge_test_part(config.test, self.candidate.splits.test.size),
             *judge_candidate(config.gate, metrics, baseline),
             *gate.compare_with_majority(config.gate, metrics),
         ]
         return replace(self, baseline=baseline, gate=verdicts)
 
     def summary(self) -> str:
-        """Return how well it did, and each limit of the gate with what was measured."""
+        """Return the test metrics, and each limit of the gate with the measured value."""
         measured = self.evaluations["test"]
         metrics, distinct = measured.metrics, measured.distinct_rows
-        low, high = interval(metrics.accuracy, distinct)
+        low, high = confidence_interval(metrics.accuracy, distinct)
         return (
             f"{metrics.accuracy:.2%} right on {len(self.test):,} held-out rows, "
-            f"{distinct:,} of them distinct (95% confidence: {percent(low)} to {percent(high)}), "
+            f"{distinct:,} of them distinct (95% confidence: {format_percent(low)} to "
+            f"{format_percent(high)}), "
             f"log loss {metrics.log_loss:.4g}, calibration error {metrics.calibration_error:.2%}.\n"
-            f"The gate:\n{gate.table(self.gate)}"
+            f"The gate:\n{format_verdicts(self.gate)}"
         )
 
-    def record(self, forced: str | None = None) -> Record:
-        """Return what the published version's manifest keeps of this run."""
+    def make_record(self, forced: str | None = None) -> Record:
+        """Return the record of this run for the published version's manifest."""
         candidate = self.candidate
-        train, validation = candidate.parts.train, candidate.parts.validation
+        train, validation = candidate.splits.train, candidate.splits.validation
         return Record(
             signature=candidate.signature,
             training=candidate.training,
             folded=candidate.folded,
             data=Data(
-                train=_part(train),
-                validation=None if validation is None else _part(validation),
-                test=_part(self.test),
+                train=_describe_part(train),
+                validation=None if validation is None else _describe_part(validation),
+                test=_describe_part(self.test),
             ),
             metrics={name: e.metrics for name, e in self.evaluations.items()},  # type: ignore[misc]
             gate=self.gate,
@@ -125,15 +126,15 @@ class CandidateEvaluation:
 
 
 def check_before_training(
-    config: RunConfig, parts: Parts, champion: Model | None = None, *, forced: bool = False
+    config: RunConfig, splits: DataSplits, champion: Model | None = None, *, forced: bool = False
 ) -> Iterator[Sentence]:
-    """Refuse before the training what could not be published after it.
+    """Refuse, before training, a run whose model could not be published.
 
     Parameters
     ----------
     config : RunConfig
-        Resolved.
-    parts : Parts
+        The resolved configuration.
+    splits : DataSplits
     champion : Model, optional
     forced : bool
         Whether the version is to be published even if it fails its gate.
@@ -141,25 +142,25 @@ def check_before_training(
     Yields
     ------
     tuple of str
-        Sentences on what may not be as the user thinks.
+        Warnings for the user.
 
     Raises
     ------
     GateFailed
-        If the test part is too small to judge by.
+        If the test part is too small.
     NotComparable
-        If the champion has other columns or classes.
+        If the champion has other features or other classes.
     ConfigurationError
-        If no reader would take so large a version.
+        If the version would be larger than readers accept.
     """
-    yield from parts.notices
-    _check_size(config, parts, champion if config.gate.champion else None)
-    yield from describe_lost_digits(config, parts.train)
-    missed = [v for v in gate.judge_test_part(config.test, parts.test.size) if not v.passed]
+    yield from splits.notices
+    _check_size(config, splits, champion if config.gate.champion else None)
+    yield from describe_lost_digits(config, splits.train)
+    missed = [v for v in gate.judge_test_part(config.test, splits.test.size) if not v.passed]
     if missed and not forced:
-        raise GateFailed(_too_small(parts.test.size))
+        raise GateFailed(_describe_small_part(splits.test.size))
     if champion is not None and config.gate.champion:
-        features, classes = parts.train.features, sorted(parts.train.class_rows)
+        features, classes = splits.train.features, sorted(splits.train.class_rows)
         _check_comparable(champion, features, classes)
         theirs = [feature.name for feature in champion.manifest.signature.features]
         if theirs != list(features):
@@ -167,34 +168,34 @@ def check_before_training(
             yield (f"The champion, {version}, has the same columns in another order. {_REORDERED}",)
 
 
-def _check_size(config: RunConfig, parts: Parts, champion: Model | None) -> None:
+def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -> None:
     """Refuse a version that would be larger than readers accept."""
     hidden = config.network["hidden_layer_sizes"]
     sizes = hidden if isinstance(hidden, list) else [hidden]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
-        return  # the estimator says what they must be
-    features, classes = parts.train.features, sorted(parts.train.class_rows)
+        return  # the estimator reports these
+    features, classes = splits.train.features, sorted(splits.train.class_rows)
     n_outputs = 1 if len(classes) == 2 else len(classes)
     layer_sizes = [len(features), *map(int, map(str, sizes)), n_outputs]
-    # In which type it is published, the scaler decides: the larger is assumed.
+    # The scaler decides in which type the version is published: assume the larger type.
     problem = version_files.find_exceeded_limit(
-        _draft(config, parts, champion), layer_sizes, "float64", _SELF_TEST_ROWS
+        _draft_record(config, splits, champion), layer_sizes, "float64", _SELF_TEST_ROWS
     )
     if problem is not None:
         raise ConfigurationError(
-            f"A version of this run could not be published: {problem}. The data have "
-            f"{counted(len(features), 'feature')} and {len(classes):,} classes. Nothing was "
-            "trained: choose fewer columns in data.features, or use data with fewer classes, or a "
-            "smaller network."
+            f"A version of this run could not be published: {problem}. The data has "
+            f"{format_count(len(features), 'feature')} and {len(classes):,} classes. Nothing was "
+            "trained. Choose fewer columns in data.features, data with fewer classes, or a smaller "
+            "network."
         )
 
 
-def _draft(config: RunConfig, parts: Parts, champion: Model | None) -> Record:
-    """Return a record with as many values as the run's own will have, none shorter than those."""
+def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None) -> Record:
+    """Return a record with as many values as the run's, each at least as long in JSON."""
     share, number, digest = 0.12345678901234567, -2.2250738585072014e-308, "0" * 64
-    count = len(parts.train) + parts.test.size.rows + 10**9
+    count = len(splits.train) + splits.test.size.rows + 10**9
     each = ClassMetrics(rows=count, precision=share, recall=share)
-    names = sorted(parts.train.class_rows)
+    names = sorted(splits.train.class_rows)
     metrics = Metrics(
         accuracy=share,
         log_loss=-number,
@@ -207,7 +208,7 @@ def _draft(config: RunConfig, parts: Parts, champion: Model | None) -> Record:
     part = Part(rows=count, sha256=digest)
     return Record(
         signature=Signature(
-            features=[Feature(name=n, min=number, max=number) for n in parts.train.features],
+            features=[Feature(name=n, min=number, max=number) for n in splits.train.features],
             classes=names,
         ),
         training=Training(
@@ -222,7 +223,7 @@ def _draft(config: RunConfig, parts: Parts, champion: Model | None) -> Record:
         data=Data(train=part, validation=part, test=part),
         metrics=dict.fromkeys(("train", "validation", "test"), metrics),
         gate=[
-            *gate.judge_test_part(config.test, parts.test.size),
+            *gate.judge_test_part(config.test, splits.test.size),
             *judge_candidate(config.gate, metrics, baseline),
             *gate.compare_with_majority(config.gate, metrics),
         ],
@@ -236,15 +237,15 @@ def _draft(config: RunConfig, parts: Parts, champion: Model | None) -> Record:
     )
 
 
-def _too_small(size: Size) -> str:
-    lacks = f"It has {counted(size.distinct_rows, 'distinct row')} ({size.rows:,} with copies)"
+def _describe_small_part(size: PartSize) -> str:
+    lacks = f"It has {format_count(size.distinct_rows, 'distinct row')} ({size.rows:,} with copies)"
     if size.missing_classes:
-        lacks += f" and none of the class {shorten(size.missing_classes[0])}"
+        lacks += f" and no row of the class {shorten(size.missing_classes[0])}"
     return (
-        "The test part is too small to judge by: expected at least "
+        "The test part is too small: expected at least "
         f"{FEWEST_DISTINCT_ROWS} distinct rows, and one of each class. {lacks}. Nothing was "
-        "trained. Give more data, set test.stratify = true to choose rows by class, or a larger "
-        "test.share or test.points; to judge by it all the same, set test.allow_small = true."
+        "trained. Use more data, set test.stratify = true to choose rows by class, or increase "
+        "test.share or test.points. To accept this test part, set test.allow_small = true."
     )
 
 
@@ -254,10 +255,10 @@ def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> C
     Raises
     ------
     NotComparable
-        If the champion takes other features, or answers other classes.
+        If the champion has other features or other classes.
     """
-    test = candidate.parts.test.open()
-    measured = {"train": candidate.parts.train, "validation": candidate.parts.validation}
+    test = candidate.splits.test.open()
+    measured = {"train": candidate.splits.train, "validation": candidate.splits.validation}
     evaluations = {
         name: measure_model(candidate.predictor, part)
         for name, part in [*measured.items(), ("test", test)]
@@ -266,14 +267,14 @@ def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> C
     unjudged = CandidateEvaluation(
         candidate=candidate, test=test, evaluations=evaluations, baseline=None, gate=[]
     )
-    return unjudged.against(champion)
+    return unjudged.judge_against(champion)
 
 
-def _part(part: Dataset) -> Part:
+def _describe_part(part: Dataset) -> Part:
     return Part(rows=len(part), sha256=part.sha256())
 
 
-def _baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
+def _measure_baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
     signature = candidate.signature
     ours = [feature.name for feature in signature.features]
     _check_comparable(champion, ours, signature.classes)
@@ -294,19 +295,19 @@ def _check_comparable(champion: Model, features: Sequence[str], classes: Sequenc
         "features": ([feature.name for feature in signature.features], features),
         "classes": (signature.classes, classes),
     }
-    found = {what: _difference(what, *names) for what, names in compared.items()}
+    found = {what: _describe_difference(what, *names) for what, names in compared.items()}
     differences = {what: text for what, text in found.items() if text}
     if differences:
         raise NotComparable(
             f"The champion, version {champion.manifest.version}, has other "
-            f"{next(iter(differences))} than this run, and cannot be compared with it: "
+            f"{next(iter(differences))} than this run, so the two cannot be compared: "
             f"{'; '.join(differences.values())}. Publish under another name, or set "
             "gate.champion=false."
         )
 
 
-def _difference(what: str, theirs: Sequence[str], ours: Sequence[str]) -> str:
-    """Return which names only one side has; empty if both have the same ones, in any order."""
+def _describe_difference(what: str, theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Return which names only one side has; empty if both have the same names, in any order."""
     sides = (
         (f"only the champion has the {what}", set(theirs) - set(ours)),
         (f"only this run has the {what}", set(ours) - set(theirs)),

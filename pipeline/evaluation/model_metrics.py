@@ -1,10 +1,10 @@
-"""Measuring a network on one part of the data: how often right, how sure, and where it fails."""
+"""Measure a network on one part of the data: accuracy, calibration and the worst rows."""
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import row_hashes
+from pipeline.data.splits import hash_rows
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -13,8 +13,8 @@ N_BINS = 15
 N_WORST = 16
 
 
-class Bin(Frozen):
-    """Answers of about the same certainty: how sure they were, and how often right."""
+class ReliabilityBin(Frozen):
+    """Predictions of similar certainty: their mean certainty and their accuracy."""
 
     low: float
     high: float
@@ -24,50 +24,50 @@ class Bin(Frozen):
     accuracy: float
 
 
-class Case(Frozen):
-    """One row that went badly: its features, what it is, and what it was taken for."""
+class WorstRow(Frozen):
+    """A row whose label got a low probability: its features, its label and its prediction."""
 
     row: int
-    """Where it stands in its file, a CSV's line or a Parquet file's row, from 1; else its index."""
+    """Line in a CSV file or row in a Parquet file, starting at 1; without a file, the index."""
     x: list[float]
     label: str
     answer: str
     certainty: float
-    """Of the answer, which is empty if the row's values overflow in the network."""
+    """Of `answer`, which is empty if the row's values overflow in the network."""
     probability: float
-    """Of the label."""
+    """Of `label`."""
 
 
-class Evaluation(Frozen):
-    """A predictor measured on one part; row i, column j of the confusion: class i taken for j."""
+class PartEvaluation(Frozen):
+    """A predictor's metrics on one part; `confusion[i][j]` counts rows of i predicted as j."""
 
     metrics: Metrics
     distinct_rows: int
     confusion: list[list[int]]
-    reliability: list[Bin]
-    worst: list[Case]
+    reliability: list[ReliabilityBin]
+    worst: list[WorstRow]
 
 
-def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
-    """Measure the predictor on this part, whose labels are all among its classes.
+def measure_model(predictor: Predictor, part: Dataset) -> PartEvaluation:
+    """Measure the predictor on this part, whose labels must all be among its classes.
 
-    A row whose values overflow in the network has no answer: it counts as wrong, and every class
-    as equally probable, as the server answers it.
+    A row whose values overflow in the network has no prediction: it counts as wrong, and every
+    class as equally probable, as in the server's answer.
     """
     classes = [str(name) for name in predictor.classes]
     with np.errstate(all="ignore"):
         P = predictor.probabilities(part.X).astype(np.float64)
-        # By the logits, which still differ where probabilities are both 1.
+        # By the logits, which still differ where two probabilities both round to 1.
         answers = np.searchsorted(predictor.classes, predictor.predict(part.X))
     unanswered: BoolArray = np.isnan(P.sum(axis=1))
     P[unanswered], answers[unanswered] = 1.0, -1
-    P /= P.sum(axis=1, keepdims=True)  # float32's sum to 1 only in float32
+    P /= P.sum(axis=1, keepdims=True)  # probabilities in float32 sum to 1 only in float32
     truth = part.indices(predictor.classes)
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
     confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))
-    hashes = row_hashes(part.X, 0)
-    bins = _reliability(certainty, right, hashes)
+    hashes = hash_rows(part.X, 0)
+    bins = _measure_reliability(certainty, right, hashes)
     metrics = Metrics(
         accuracy=float(right.mean()),
         log_loss=float(log_loss(truth, P, labels=np.arange(len(classes))))
@@ -75,17 +75,17 @@ def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
         else 0.0,
         calibration_error=sum(b.rows * abs(b.accuracy - b.certainty) for b in bins) / len(P),
         classes={
-            name: _class_metrics(confusion, i, rows=int(np.count_nonzero(truth == i)))
+            name: _measure_class(confusion, i, rows=int(np.count_nonzero(truth == i)))
             for i, name in enumerate(classes)
         },
     )
-    return Evaluation(
+    return PartEvaluation(
         metrics=metrics,
         distinct_rows=len(np.unique(hashes)),
         confusion=confusion.tolist(),
         reliability=bins,
         worst=[
-            Case(
+            WorstRow(
                 row=part.place(int(i)),
                 x=part.X[i].tolist(),
                 label=classes[truth[i]],
@@ -98,7 +98,7 @@ def measure_model(predictor: Predictor, part: Dataset) -> Evaluation:
     )
 
 
-def _class_metrics(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
+def _measure_class(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
     hits, answers = confusion[i, i], confusion[:, i].sum()
     return ClassMetrics(
         rows=rows,
@@ -107,16 +107,18 @@ def _class_metrics(confusion: IntArray, i: int, *, rows: int) -> ClassMetrics:
     )
 
 
-def _reliability(certainty: FloatArray, right: BoolArray, hashes: FloatArray) -> list[Bin]:
-    """Return the bins of equal width that hold an answer; see Guo et al., 2017, section 2.
+def _measure_reliability(
+    certainty: FloatArray, right: BoolArray, hashes: FloatArray
+) -> list[ReliabilityBin]:
+    """Return the bins of equal width that hold a prediction; see Guo et al., 2017, section 2.
 
-    Their mean difference between certainty and accuracy, by rows, is the expected calibration
-    error.
+    The mean difference between their certainty and accuracy, weighted by rows, is the expected
+    calibration error.
     """
     edges = np.linspace(0.0, 1.0, N_BINS + 1)
     numbers = np.clip(np.searchsorted(edges, certainty, side="left") - 1, 0, N_BINS - 1)
     return [
-        Bin(
+        ReliabilityBin(
             low=float(edges[i]),
             high=float(edges[i + 1]),
             rows=int(inside.sum()),

@@ -1,4 +1,4 @@
-"""Two versions compared by what they answer, not by their bytes."""
+"""Compare two versions by their predictions, metrics and settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,45 +18,45 @@ _ROWS = 10_000
 NO_ANSWER = "(no answer)"
 _DIGITS = "123456789" + "?" * 1000
 
-Answers = tuple[NDArray[np.str_], NDArray[np.str_]]
-"""What each of two versions answers to the same rows."""
+AnswerPair = tuple[NDArray[np.str_], NDArray[np.str_]]
+"""The predictions of two versions for the same rows."""
 
 
 @dataclass(frozen=True)
-class Changes:
-    """Which answers of version a differ from those of version b.
+class PredictionChanges:
+    """The predictions of versions a and b for the same rows, and where they differ.
 
     Parameters
     ----------
     where : str
-        What was asked: the plane, or rows drawn from the ranges seen in training.
+        A description of the rows: points of the plane, or rows drawn from the training ranges.
     answers : tuple of two ndarrays of str, each of shape (n_points,)
         For the plane row by row, the highest y first.
     certainty : float
-        The mean change of the certainty of the answer.
+        The mean change of the prediction's certainty.
     x_range, y_range : tuple of float
-        The plane's; None if the model has other than two features.
+        The ranges of the plane; None unless the model has two features.
     """
 
     where: str
-    answers: Answers
+    answers: AnswerPair
     certainty: float
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
 
     @property
     def changed(self) -> BoolArray:
-        """Which points are answered otherwise."""
+        """The points at which the two predictions differ."""
         return np.not_equal(*self.answers)
 
     @property
     def grid(self) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-        """The plane's answers, each of shape (n, n)."""
+        """The predictions on the plane, each of shape (n, n)."""
         n = round(len(self.answers[0]) ** 0.5)
         return self.answers[0].reshape(n, n), self.answers[1].reshape(n, n)
 
     def moves(self) -> list[tuple[str, str, float]]:
-        """Return (from, to, share of all points) of each change, the largest first."""
+        """Return (from, to, share of all points) of each kind of change, the largest first."""
         pairs = np.stack(self.answers, axis=1)[self.changed]
         kinds, counts = np.unique(pairs, axis=0, return_counts=True)
         order = np.argsort(-counts, kind="stable")
@@ -64,37 +64,38 @@ class Changes:
         return [(str(kinds[i, 0]), str(kinds[i, 1]), float(counts[i] / total)) for i in order]
 
 
-def compare_predictions(a: Model, b: Model) -> Changes:
-    """Ask both versions the same points, each with its columns in its own order.
+def compare_predictions(a: Model, b: Model) -> PredictionChanges:
+    """Predict the same rows with both versions, each with its columns in its own order.
 
     Raises
     ------
     NotComparable
-        If they do not take the same features.
+        If the versions have different features.
     """
     names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
     if sorted(names[0]) != sorted(names[1]):
         raise NotComparable(
-            f"The two cannot be compared: {_called(a)} takes {listing(names[0])}, and "
-            f"{_called(b)} takes {listing(names[1])}."
+            f"The versions cannot be compared, because they have different features: "
+            f"{_format_version(a)} has {listing(names[0])}, and {_format_version(b)} has "
+            f"{listing(names[1])}."
         )
     place = {name: i for i, name in enumerate(names[0])}
-    # Where in a row of the first each column of the second stands.
+    # For each column of b, its index among the columns of a.
     order = [place[name] for name in names[1]]
-    low, high = _ranges(a, b, order)
+    low, high = _find_ranges(a, b, order)
     if len(low) != 2:
         # Not `uniform`, whose high - low may overflow.
         share = np.random.default_rng(0).random((_ROWS, len(low)))
         X = low * (1.0 - share) + high * share
         X = np.vstack([a.selftest_inputs, b.selftest_inputs[:, np.argsort(order)], X])
         where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
-        answers, certainty = _ask(a, b, X, order)
-        return Changes(where, answers, certainty)
+        answers, certainty = _predict_with_both(a, b, X, order)
+        return PredictionChanges(where, answers, certainty)
     steps = (np.arange(_CELLS) + 0.5) / _CELLS
     x, y = (low[i] * (1.0 - steps) + high[i] * steps for i in (0, 1))
     X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
-    answers, certainty = _ask(a, b, X, order)
-    return Changes(
+    answers, certainty = _predict_with_both(a, b, X, order)
+    return PredictionChanges(
         f"{len(X):,} points of the plane",
         answers,
         certainty,
@@ -123,7 +124,7 @@ def compare_settings(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any,
         yield path, a, b
 
 
-def sketch_changes(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
+def sketch_changes(found: PredictionChanges, *, columns: int = 48, rows: int = 24) -> str:
     """Return the plane in characters: '#' where an answer changes, otherwise the class's number."""
     one, _ = found.grid
     changed = found.changed.reshape(one.shape)
@@ -145,12 +146,12 @@ def sketch_changes(found: Changes, *, columns: int = 48, rows: int = 24) -> str:
     return "\n".join([*lines, f"  # changed; {legend}"])
 
 
-def _called(model: Model) -> str:
+def _format_version(model: Model) -> str:
     return f"{model.manifest.model} version {model.manifest.version}"
 
 
-def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
-    """Return the lowest and highest value of each feature that either has seen in training."""
+def _find_ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest and the highest training value of each feature, over both versions."""
     one, other = (
         np.array([(f.min, f.max) for f in model.manifest.signature.features]) for model in (a, b)
     )
@@ -158,12 +159,14 @@ def _ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArra
     return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
 
 
-def _ask(a: Model, b: Model, X: FloatArray, order: list[int]) -> tuple[Answers, float]:
-    """Return both versions' answers, and the mean change of their certainty.
+def _predict_with_both(
+    a: Model, b: Model, X: FloatArray, order: list[int]
+) -> tuple[AnswerPair, float]:
+    """Return both versions' predictions, and the mean change of their certainty.
 
-    The rows have the columns of the first; `order` says where in them those of the second stand.
-    A row whose values overflow in a network has no answer, shown as NO_ANSWER, and every class is
-    equally probable there, as the server answers it.
+    The rows have the columns of a; `order` has the index of each column of b among them. A row
+    whose values overflow in a network gets NO_ANSWER, with every class equally probable, as in the
+    server's answer.
     """
     answers, certainties = [], []
     for model, rows in ((a, X), (b, X[:, order])):

@@ -1,4 +1,5 @@
-"""From an evaluated network to a published version, and from a version to other formats.
+"""Publishing of an evaluated candidate as a version, and export of a version to ONNX.
 
-Imports evaluation, report and `quadnet.registry`; only the commands import it. Start at `publish`.
+Imports evaluation, report and `quadnet.registry`; only the commands import it. Start at
+`candidate_publishing`.
 """

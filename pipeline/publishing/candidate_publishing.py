@@ -1,4 +1,4 @@
-"""Publishing a trial that passed its gate: the version, what people read of it, and its alias."""
+"""Publish an evaluated candidate: the version, its card and report, and its alias."""
 
 import json
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from pydantic import JsonValue
 
 from pipeline.data.datasets import Dataset
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.evaluation.model_metrics import Evaluation
-from pipeline.report import card, page
+from pipeline.evaluation.model_metrics import PartEvaluation
+from pipeline.report.card import render_card
+from pipeline.report.page import render_page
 from quadnet.errors import (
     Conflict,
     CorruptVersion,
@@ -27,61 +28,61 @@ from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 
 _MOST_CLASSES, _MOST_CELLS = 50, 10_000
-"""Of how many classes evaluation.json holds every confusion, and how many of those of more."""
+"""With more classes, evaluation.json has only this many of the largest confusions."""
 
 _MOST_ATTEMPTS = 20
-"""How often an alias is tried to be moved while other writers change the model's aliases."""
+"""How often moving an alias is tried while other writers change the model's aliases."""
 
 
 def publish_candidate(
-    trial: CandidateEvaluation,
+    evaluation: CandidateEvaluation,
     registry: Registry,
     *,
     alias: str = CHAMPION,
     forced: str | None = None,
 ) -> Model:
-    """Publish the trial under its configuration's name, and point the alias at it.
+    """Publish the candidate under its configuration's name, and point the alias at the version.
 
     Parameters
     ----------
-    trial : Trial
+    evaluation : CandidateEvaluation
     registry : Registry
     alias : str
     forced : str, optional
-        Why to publish it even if it failed its gate.
+        The reason to publish it even if it failed its gate.
 
     Raises
     ------
     GateFailed
-        If the trial did not pass its gate and is not forced; nothing is published.
+        If the candidate failed its gate and is not forced; nothing is published.
     Conflict
-        If the champion has changed since the trial was judged, and the candidate, judged again
-        against the new one, fails its gate. The version is published, and no alias points to it.
+        If the champion has changed since the evaluation, and the candidate fails its gate against
+        the new champion. The version is published, but no alias points to it.
     """
-    name = trial.candidate.config.name
-    if not trial.passed and forced is None:
+    name = evaluation.candidate.config.name
+    if not evaluation.passed and forced is None:
         raise GateFailed(
-            f"{name} was not published: it failed its gate on {', '.join(trial.missed)}, measured "
-            f"on {len(trial.test):,} held-out rows.",
+            f"{name} was not published: it failed its gate on {', '.join(evaluation.missed)}, "
+            f"measured on {len(evaluation.test):,} held-out rows.",
             kind=ErrorKind.GATE_NOT_PASSED,
         )
-    record = trial.record(None if trial.passed else forced)
+    record = evaluation.make_record(None if evaluation.passed else forced)
     model = registry.publish(
         name,
-        trial.candidate.predictor,
+        evaluation.candidate.predictor,
         record,
-        _self_test_inputs(trial.candidate.predictor, trial.candidate.parts.train),
-        attachments=lambda version: _attachments(trial, record, version),
-        scaler=trial.candidate.scaler,
+        _self_test_inputs(evaluation.candidate.predictor, evaluation.candidate.splits.train),
+        attachments=lambda version: _make_attachments(evaluation, record, version),
+        scaler=evaluation.candidate.scaler,
     )
-    _promote(trial, registry, model.manifest.version, alias, forced)
+    _promote(evaluation, registry, model.manifest.version, alias, forced)
     return model
 
 
 def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
-    """Return rows whose answers every reader checks: trained on, in the middle, and far outside.
+    """Return the rows of the self-test: training rows, the middle of the range, and far outside.
 
-    Rows whose values overflow in the network are left out: their answers cannot be compared.
+    Rows whose values overflow in the network are left out: their predictions cannot be compared.
     """
     low, high = part.X.min(axis=0), part.X.max(axis=0)
     with np.errstate(all="ignore"):
@@ -92,23 +93,27 @@ def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
     return X[finite]
 
 
-def _attachments(trial: CandidateEvaluation, record: Record, version: int) -> Mapping[str, bytes]:
-    """Return what people read of a version, beside what servers do."""
-    evaluated = {name: _evaluated(e) for name, e in trial.evaluations.items()}
+def _make_attachments(
+    evaluation: CandidateEvaluation, record: Record, version: int
+) -> Mapping[str, bytes]:
+    """Return the files of a version that people read: metrics, history, card and report."""
+    evaluated = {name: _to_json_content(e) for name, e in evaluation.evaluations.items()}
     files = {
         "evaluation.json": json.dumps(evaluated, allow_nan=False, indent=1).encode() + b"\n",
-        "history.jsonl": b"".join(json.dumps(e).encode() + b"\n" for e in trial.candidate.epochs),
-        "card.md": card.render(trial, record, version).encode(),
+        "history.jsonl": b"".join(
+            json.dumps(e).encode() + b"\n" for e in evaluation.candidate.epochs
+        ),
+        "card.md": render_card(evaluation, record, version).encode(),
     }
-    html = page.render(trial, record, version)
+    html = render_page(evaluation, record, version)
     return files if html is None else {**files, "report.html": html.encode()}
 
 
-def _evaluated(measured: Evaluation) -> dict[str, JsonValue]:
-    """Return the evaluation for its file.
+def _to_json_content(measured: PartEvaluation) -> dict[str, JsonValue]:
+    """Return the evaluation as JSON values.
 
-    The confusions of many classes are nearly all 0, and their number grows with the square: of
-    those the largest are kept, each as [class, taken for, rows] by the classes' places.
+    With many classes, nearly all confusions are 0 and their number grows with the square. Only the
+    largest are kept then, each as [class, predicted class, rows] with indices of classes.
     """
     values: dict[str, JsonValue] = measured.model_dump(mode="json")
     if len(measured.confusion) > _MOST_CLASSES:
@@ -120,13 +125,13 @@ def _evaluated(measured: Evaluation) -> dict[str, JsonValue]:
     return values
 
 
-def champion_of(
+def load_champion(
     registry: Registry, name: str, standing: AliasMap, *, forced: bool = False
 ) -> Model | None:
-    """Return the version that these aliases call the champion; None if there is none.
+    """Load the champion by these aliases; return None if the model has no champion.
 
-    A damaged champion cannot be compared with. When forced it counts as none, so that it can be
-    replaced.
+    A damaged champion raises CorruptVersion, because a candidate cannot be compared with it. With
+    `forced`, None is returned instead, so that it can be replaced.
     """
     target = standing.aliases.get(CHAMPION)
     if target is None:
@@ -140,65 +145,73 @@ def champion_of(
 
 
 def _promote(
-    trial: CandidateEvaluation, registry: Registry, version: int, alias: str, forced: str | None
+    evaluation: CandidateEvaluation,
+    registry: Registry,
+    version: int,
+    alias: str,
+    forced: str | None,
 ) -> None:
-    """Point the alias at the version, once it has been judged against the present champion.
+    """Point the alias at the version, after a comparison with the current champion.
 
-    Another publisher may have changed the champion since the trial was judged, or set the first
-    one. The candidate is then judged again, on the same test rows. A forced version moves whatever
-    the new verdict is.
+    Another publisher may have changed the champion since the evaluation, or set the first one. The
+    candidate is then judged again, on the same test rows. A forced version is promoted whatever the
+    new verdicts are.
     """
-    name = trial.candidate.config.name
-    judged_against = trial.judged_against
+    name = evaluation.candidate.config.name
+    judged_against = evaluation.judged_against
     for _ in range(_MOST_ATTEMPTS):
         standing = registry.aliases(name)
         champion = standing.aliases.get(CHAMPION)
         try:
-            if trial.candidate.config.gate.champion and champion != judged_against:
-                present = champion_of(registry, name, standing, forced=forced is not None)
-                trial = _judged_again(trial, present, version, alias, forced)
+            if evaluation.candidate.config.gate.champion and champion != judged_against:
+                present = load_champion(registry, name, standing, forced=forced is not None)
+                evaluation = _judge_again(evaluation, present, version, alias, forced)
                 judged_against = champion
             alias_changes.set_aliases(
                 registry,
                 name,
                 {alias: version},
-                reason=_reason(trial, forced),
+                reason=_describe_reason(evaluation, forced),
                 expected_generation=standing.generation,
             )
         except (Conflict, NotFound, CorruptVersion):
             if registry.aliases(name).generation == standing.generation:
                 raise
-            continue  # The aliases were changed meanwhile: read them again.
+            continue  # Another process changed the aliases: read them again.
         return
     raise _not_promoted(
         name,
         version,
         alias,
-        f"its aliases were changed {_MOST_ATTEMPTS} times while it was judged, and {alias} was "
-        "left as it is.",
+        f"the aliases were changed {_MOST_ATTEMPTS} times during its promotion, so "
+        f"{alias} was not moved.",
     )
 
 
-def _judged_again(
-    trial: CandidateEvaluation, champion: Model | None, version: int, alias: str, forced: str | None
+def _judge_again(
+    evaluation: CandidateEvaluation,
+    champion: Model | None,
+    version: int,
+    alias: str,
+    forced: str | None,
 ) -> CandidateEvaluation:
-    """Return the trial judged against this champion; raise Conflict if it failed."""
-    name = trial.candidate.config.name
-    present = "there is none" if champion is None else f"now version {champion.manifest.version}"
-    changed = f"the champion was changed after the version was judged ({present})."
+    """Return the evaluation against this champion; raise Conflict if the candidate fails."""
+    name = evaluation.candidate.config.name
+    present = "no champion now" if champion is None else f"now version {champion.manifest.version}"
+    changed = f"the champion was changed after its evaluation ({present})."
     try:
-        trial = trial.against(champion)
+        evaluation = evaluation.judge_against(champion)
     except NotComparable as error:
         raise _not_promoted(name, version, alias, f"{changed} {error}") from error
-    if not trial.passed and forced is None:
+    if not evaluation.passed and forced is None:
         raise _not_promoted(
             name,
             version,
             alias,
-            f"{changed} Judged again, it failed its gate on {', '.join(trial.missed)}, and no "
-            "alias was moved.",
+            f"{changed} Against the current champion it failed its gate on "
+            f"{', '.join(evaluation.missed)}, so no alias was moved.",
         )
-    return trial
+    return evaluation
 
 
 def _not_promoted(name: str, version: int, alias: str, reason: str) -> Conflict:
@@ -209,10 +222,10 @@ def _not_promoted(name: str, version: int, alias: str, reason: str) -> Conflict:
     )
 
 
-def _reason(trial: CandidateEvaluation, forced: str | None) -> str:
-    """Return why the alias moves, for the history."""
-    if not trial.passed:
+def _describe_reason(evaluation: CandidateEvaluation, forced: str | None) -> str:
+    """Return the reason for moving the alias, for the history."""
+    if not evaluation.passed:
         return f"forced: {forced}"
-    if trial.baseline is None:
+    if evaluation.baseline is None:
         return "passed its gate"
-    return f"passed its gate, against version {trial.baseline.version}"
+    return f"passed its gate, against version {evaluation.baseline.version}"

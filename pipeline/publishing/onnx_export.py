@@ -1,8 +1,9 @@
-"""A published version as an ONNX file, from which other runtimes than ours can answer.
+"""Export a published version to an ONNX file for other runtimes.
 
-The only module that needs onnx. The graph says what `Network`, `Loss` and `decide` do, in plain
-operators: ONNX has an Elu, a Softplus and a Gelu, but onnxruntime computes them in float32 only.
-No file is written before its own answers to the version's self-test are the version's.
+The only module that needs onnx. The graph computes what `Network`, `Loss` and `choose_labels`
+compute, in elementary operators: ONNX has an Elu, a Softplus and a Gelu, but onnxruntime computes
+them in float32 only. A file is written only after its predictions have passed the version's
+self-test.
 """
 
 import contextlib
@@ -28,14 +29,14 @@ try:
 except ImportError as error:
     raise missing_extra("Writing an ONNX file", "onnx", cause=error) from error
 
-# The lowest in which the operators below have the form that they still have: ReduceSum took its
-# axes as an input only then. All are old, so every runtime since the end of 2020 reads the file.
+# The lowest opset in which the operators below have their present form: ReduceSum takes its axes
+# as an input since then. Every runtime since the end of 2020 reads it.
 OPSET, IR_VERSION = 13, 7
 
 ATOL = 1e-6
-"""How far the file's probabilities may be off the version's own, unless the version allows more.
+"""Largest difference between the file's probabilities and the version's own.
 
-In float32 it does: rounding alone makes 5e-6 where logits are large and the classes close.
+A version in float32 allows more: rounding alone makes 5e-6 for large logits and close classes.
 """
 
 _LARGEST_EXPONENT = {"float32": 88.0, "float64": 709.0}
@@ -52,7 +53,7 @@ class _Graph:
     def add(
         self, operator: str, *inputs: str | float, output: str | None = None, **attributes: Any
     ) -> str:
-        """Add a node over values, by their names, and numbers; return its output's name."""
+        """Add a node; each input is a value's name or a number. Return the output's name."""
         output = output or f"{operator.lower()}_{len(self.nodes)}"
         names = [value if isinstance(value, str) else self._number(value) for value in inputs]
         self.nodes.append(
@@ -70,9 +71,9 @@ class _Graph:
 
 
 def _logistic(graph: _Graph, z: str) -> str:
-    """Add the logistic function, as exact far below 0 as the losses' link.
+    """Add the logistic function, as exact far below 0 as the link function of the losses.
 
-    The operator Sigmoid is not: in float32 onnxruntime's goes no further down than 1e-8.
+    The operator Sigmoid is not exact: in float32 onnxruntime's never goes below 1e-8.
     """
     largest = _LARGEST_EXPONENT[graph.dtype.name]
     exponential = graph.add("Exp", graph.add("Min", graph.add("Neg", z), largest))
@@ -87,8 +88,8 @@ def _elu(graph: _Graph, z: str) -> str:
 
 
 def _softplus(graph: _Graph, z: str) -> str:
-    # max(z, 0) + log(1 + u), with u = exp(-|z|). Far below 0 the sum is 1, and its rounding error
-    # is all there is of u: divided by the sum, it is what the logarithm lacks.
+    # max(z, 0) + log(1 + u), with u = exp(-|z|). For small u the sum 1 + u rounds u away. The
+    # rounding error divided by the sum corrects the logarithm.
     u = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
     total = graph.add("Add", u, 1.0)
     lost = graph.add("Sub", u, graph.add("Sub", total, 1.0))
@@ -109,9 +110,9 @@ def _gelu(graph: _Graph, z: str) -> str:
 
 
 def _gate(graph: _Graph, z: str) -> str:
-    """Add the logistic function in a form that is 0 and 1, exactly, far from 0.
+    """Add the logistic function in a form that is exactly 0 or 1 far from 0.
 
-    It is multiplied by what may be 1e30.
+    The result may be multiplied by values such as 1e30.
     """
     exponential = graph.add("Exp", z)
     return graph.add("Sub", 1.0, graph.add("Div", 1.0, graph.add("Add", exponential, 1.0)))
@@ -145,15 +146,16 @@ _PROBABILITIES: dict[str, Callable[[_Graph, str], str]] = {
     "sigmoid_cross_entropy": _shares,
     "sigmoid_squared_error": _shares,
 }
-"""From logits, one a class, to probabilities, by the loss."""
+"""By loss: from logits, one per class, to probabilities."""
 
 
 def to_onnx(model: Model) -> bytes:
-    """Return the version as an ONNX model, the same bytes each time.
+    """Return the version as an ONNX model, with the same bytes in each export.
 
-    Its input ``x`` is of shape (rows, n_features) and the network's dtype. Its outputs are
-    ``probabilities``, (rows, n_classes), of that dtype, and ``label``, (rows,), the name of each
-    row's class as `Predictor.predict` has it. The classes' and features' names are in its metadata.
+    The input ``x`` has shape (rows, n_features) and the network's dtype. The outputs are
+    ``probabilities``, of shape (rows, n_classes) and the same dtype, and ``label``, of shape
+    (rows,), the class that `Predictor.predict` returns. The metadata has the names of classes and
+    features.
     """
     predictor, shape = model.predictor, model.manifest.architecture
     classes = [str(name) for name in predictor.classes]
@@ -167,22 +169,22 @@ def to_onnx(model: Model) -> bytes:
         if i < len(shape.activations):
             values = _ACTIVATIONS[shape.activations[i]](graph, values)
     if len(classes) == 1:
-        probabilities = _softmax(graph, values)  # of one number: 1, whatever the loss
+        probabilities = _softmax(graph, values)  # of one logit: always 1
     elif len(classes) == 2:
-        # At a logit of 0 both are equal, and ArgMax below takes the earlier, as `decide` does.
+        # At a logit of 0 both are equal, and ArgMax takes the first, as `choose_labels` does.
         values = graph.add("Concat", graph.add("Neg", values), values, axis=1)
         probabilities = _logistic(graph, values)
     else:
         probabilities = _PROBABILITIES[shape.loss](graph, values)
     graph.add("Identity", probabilities, output="probabilities")
-    # Of the logits, which still differ where probabilities are both 1 in floats.
+    # By the logits, which still differ where two probabilities both round to 1.
     winners = graph.add("ArgMax", values, axis=1, keepdims=0)
     graph.add("Gather", graph.keep("classes", np.array(classes, object)), winners, output="label")
-    return _document(model, graph, classes).SerializeToString(deterministic=True)
+    return _make_document(model, graph, classes).SerializeToString(deterministic=True)
 
 
-def _document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProto:
-    """Put inputs, outputs and metadata around the graph."""
+def _make_document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProto:
+    """Return the ONNX model of the graph, with its inputs, outputs and metadata."""
     manifest = model.manifest
     features = [feature.name for feature in manifest.signature.features]
     floating = onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
@@ -224,37 +226,37 @@ def _document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProt
     return document
 
 
-def export(model: Model, path: Path, *, overwrite: bool = False) -> None:
-    """Write the version as an ONNX file that has passed the version's self-test.
+def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:
+    """Write the version to an ONNX file that has passed the version's self-test.
 
-    The file appears whole, and flushed to the disk, or not at all.
+    The file appears complete and flushed to the disk, or not at all.
 
     Raises
     ------
     OutputExists
-        If the file is there and not to be overwritten.
+        If the file exists and `overwrite` is false.
     FileUnusable
-        If it cannot be written.
+        If the file cannot be written.
     Unsupported
-        If the file's answers are not the version's.
+        If the file's predictions differ from the version's.
     """
     try:
         if path.exists() and not overwrite:
             raise OutputExists(f"{path} exists already.", kind=ErrorKind.OUTPUT_EXISTS)
         content = to_onnx(model)
-        check(content, model)
-        _write(path, content)
+        check_answers(content, model)
+        _write_file(path, content)
     except OSError as error:
         raise FileUnusable(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def check(content: bytes, model: Model) -> None:
-    """Hold the ONNX model against the standard, and its answers against the version's own.
+def check_answers(content: bytes, model: Model) -> None:
+    """Check the ONNX model against the standard, and its predictions against the version's.
 
     Raises
     ------
     Unsupported
-        If the answers to the self-test are others.
+        If a prediction for the self-test differs.
     """
     onnx.checker.check_model(content, full_check=True)
     X = model.selftest_inputs
@@ -267,17 +269,18 @@ def check(content: bytes, model: Model) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise Unsupported(
-            f"{manifest.model} version {manifest.version} was not exported: in row {row} of its "
-            f"self-test it says {str(expected[row])!r} and the file {str(labels[row])!r}, with "
-            f"probabilities off by {error[row]:.3g}; allowed is {atol:g}."
+            f"{manifest.model} version {manifest.version} was not exported, because the file "
+            f"failed row {row} of the self-test: expected {str(expected[row])!r}, got "
+            f"{str(labels[row])!r}; the probabilities differ by {error[row]:.3g}, at most {atol:g} "
+            "is allowed."
         )
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_file(path: Path, content: bytes) -> None:
     path = atomic_files.resolve_link(path)
     temporary = path.with_name(f"{atomic_files.TEMPORARY_PREFIX}{uuid.uuid4()}")
     try:
-        # Not `durable.write`, whose files are read-only: this one is its user's.
+        # Not written by `atomic_files`, whose files are read-only: this file belongs to the user.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()

@@ -1,4 +1,4 @@
-"""What people read of a version: the page in HTML with its figures, and the card in Markdown.
+"""The reports of a version: the HTML page with its figures, and the model card in Markdown.
 
 Imports training and evaluation; publishing and the commands import it. Start at `page`.
 """

@@ -1,6 +1,6 @@
-"""The model card of a version, in Markdown: what it is, how it was made and judged, its limits.
+"""The model card of a version, in Markdown: its purpose, training, evaluation and limits.
 
-Whatever is not written in this file is escaped: a name can neither break a table nor make a link,
+All text that is not from this file is escaped: a name can neither break a table nor become a link,
 a picture, a formula or an element.
 """
 
@@ -8,54 +8,69 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.report import facts, judgement, limits
-from pipeline.wording import Name, Sentence, Table, visible
+from pipeline.report.facts import (
+    make_commands_table,
+    make_feature_table,
+    make_lineage_table,
+    make_settings_tables,
+    make_splits_table,
+    make_training_table,
+)
+from pipeline.report.judgement import (
+    make_calibration_table,
+    make_class_table,
+    make_metrics_table,
+    make_verdict_table,
+)
+from pipeline.report.limits import describe_purpose, list_limits
+from pipeline.wording import Sentence, TextTable, UserText, escape_invisible
 from quadnet.registry.manifest import Record
 
-# Text of which no Markdown reader makes anything but itself: no mark-up, and no address that
-# some of them make a link, for which a dot or a slash within a word would be needed.
+# Text that every Markdown reader shows unchanged: without mark-up, and without a dot or a slash
+# within a word, because some readers turn addresses into links.
 _PLAIN = re.compile(r"(?:[A-Za-z0-9 ,():%+\u2013-]|(?<=\d)\.(?=\d)){1,200}")
 
 
-def render(trial: CandidateEvaluation, record: Record, version: int) -> str:
-    """Return the card."""
-    chosen, _ = facts.settings(record)
-    commands = facts.commands(record, version)
+def render_card(evaluation: CandidateEvaluation, record: Record, version: int) -> str:
+    """Return the model card."""
+    chosen, _ = make_settings_tables(record)
+    commands = make_commands_table(record, version)
     sections = [
-        f"# {escape(trial.candidate.config.name)}, version {version}",
-        _paragraph(limits.purpose(trial, record)),
-        _paragraph(_verdict(trial, record)),
-        "## What it takes and gives",
-        _table(facts.features(record)),
-        f"Its classes: {', '.join(escape(name) for name in record.signature.classes)}.",
+        f"# {escape_markdown(evaluation.candidate.config.name)}, version {version}",
+        _paragraph(describe_purpose(evaluation, record)),
+        _paragraph(_verdict(evaluation, record)),
+        "## Features and classes",
+        _table(make_feature_table(record)),
+        f"Classes: {', '.join(escape_markdown(name) for name in record.signature.classes)}.",
         "## How it was judged",
-        _table(judgement.metrics(record)),
-        _table(judgement.verdicts(record)),
-        _table(judgement.classes(trial, record)),
-        _table(judgement.bins(trial)),
+        _table(make_metrics_table(record)),
+        _table(make_verdict_table(record)),
+        _table(make_class_table(evaluation, record)),
+        _table(make_calibration_table(evaluation)),
         "## Limits",
-        "\n".join(f"- {_words(sentence)}" for sentence in limits.known(trial, record)),
+        "\n".join(f"- {_words(sentence)}" for sentence in list_limits(evaluation, record)),
         "## How it was trained",
-        _table(facts.parts(trial, record)),
-        _table(facts.training(trial, record)),
+        _table(make_splits_table(evaluation, record)),
+        _table(make_training_table(evaluation, record)),
         _table(chosen),
-        "The network's other parameters have their defaults; `manifest.json` says every one.",
+        "The network's other parameters have their defaults; `manifest.json` lists all of them.",
         "## How to use it",
         "\n\n".join(f"{what}:\n\n    {typed}" for what, typed in commands.rows),
-        "Where the versions are not in `models`, each takes `--registry DIRECTORY`.",
-        "## What it was made with",
-        _table(facts.lineage(record)),
+        "For another registry than `models`, add `--registry DIRECTORY` to each command.",
+        "## Lineage",
+        _table(make_lineage_table(record)),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def escape(text: str) -> str:
-    """Return Markdown that reads as this text, on one line, in a table's cell or outside.
+def escape_markdown(text: str) -> str:
+    """Return Markdown that shows this text on one line, in a table's cell or outside.
 
-    What is not plain becomes code, within which nothing is mark-up. A bar, though, ends a cell
-    even there, and readers disagree on what a backslash before it means: it is put outside.
+    Text with special characters becomes code, in which nothing is mark-up. But a vertical bar ends
+    a cell even in code, and readers disagree on a backslash before it: a bar is put outside, as an
+    entity.
     """
-    text = visible(text if text.strip() else repr(text))
+    text = escape_invisible(text if text.strip() else repr(text))
     if _PLAIN.fullmatch(text) and text.strip() == text:
         return text
     return "&#124;".join(_code(piece) if piece else "" for piece in text.split("|"))
@@ -63,30 +78,34 @@ def escape(text: str) -> str:
 
 def _code(text: str) -> str:
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    # A reader takes one space off either end, unless all is spaces.
+    # A reader strips one space at each end, unless the text is only spaces.
     padded = text.strip() and (text[0] in "` " or text[-1] in "` ")
     return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
 
 
-def _verdict(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
+def _verdict(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     limits_met = f"{sum(v.passed for v in record.gate)} of {len(record.gate)} limits met"
     if record.forced is None:
         yield (f"It passed its gate, {limits_met}.",)
     else:
-        failed = f"It FAILED its gate, {limits_met}, and was published all the same, because: "
-        yield (failed, Name(record.forced), ".")
-    if trial.candidate.parts.test.size.is_small:
-        yield ("The test part is too small to judge by: see the limits.",)
+        failed = f"It FAILED its gate, {limits_met}, and was published anyway, because: "
+        yield (failed, UserText(record.forced), ".")
+    if evaluation.candidate.splits.test.size.is_small:
+        yield ("The test part is too small to evaluate a model on: see the limits.",)
     if record.baseline is None:
         yield ("It was not compared with a champion.",)
     else:
-        champion = f"the champion of the day, version {record.baseline.version}"
+        champion = f"the champion at that time, version {record.baseline.version}"
         yield (f"It was compared with {champion}, on the same rows.",)
 
 
-def _table(table: Table) -> str:
+def _table(table: TextTable) -> str:
     marks = ["---:" if i in table.numbers else "---" for i in range(len(table.columns))]
-    rows = [map(escape, table.columns), marks, *(map(escape, row) for row in table.rows)]
+    rows = [
+        map(escape_markdown, table.columns),
+        marks,
+        *(map(escape_markdown, row) for row in table.rows),
+    ]
     return f"**{table.caption}**\n\n" + "\n".join(f"| {' | '.join(r)} |" for r in rows)
 
 
@@ -95,4 +114,6 @@ def _paragraph(sentences: Iterable[Sentence]) -> str:
 
 
 def _words(sentence: Sentence) -> str:
-    return "".join(escape(part) if isinstance(part, Name) else part for part in sentence)
+    return "".join(
+        escape_markdown(part) if isinstance(part, UserText) else part for part in sentence
+    )

@@ -1,4 +1,4 @@
-"""What a version is and was made of, in the tables that its card and its report both show."""
+"""Tables of a version's features, data, training and lineage, for both its card and its report."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.wording import DASH, Table, number
+from pipeline.wording import DASH, TextTable, format_number
 from quadnet import NeuralNetworkClassifier, quadrants
 from quadnet.registry.manifest import Record
 
@@ -14,80 +14,86 @@ _MOST_FEATURES = 20
 _STOPPED = {
     "max_iter": "the number of epochs was reached",
     "max_fun": "the number of evaluations was reached",
-    "no_improvement": "nothing had become better for long enough",
+    "no_improvement": "there was no improvement for several epochs",
     "converged": "it had converged",
     "line_search": "no step made the loss smaller",
 }
 
 
-def features(record: Record) -> Table:
-    """Return what the model takes; of many features the first ones, and the rest in one row."""
+def make_feature_table(record: Record) -> TextTable:
+    """Return the table of features; of many, the first ones and one row for the rest."""
     known = record.signature.features
     shown = known if len(known) <= _MOST_FEATURES else known[: _MOST_FEATURES // 2]
-    rows = [(f.name, number(f.min), number(f.max)) for f in shown]
+    rows = [(f.name, format_number(f.min), format_number(f.max)) for f in shown]
     if rest := known[len(shown) :]:
         low, high = min(f.min for f in rest), max(f.max for f in rest)
-        rows.append((f"and {len(rest):,} more", number(low), number(high)))
+        rows.append((f"and {len(rest):,} more", format_number(low), format_number(high)))
     columns = ("Feature", "Lowest in training", "Highest in training")
-    return Table("Features", columns, rows, numbers=(1, 2))
+    return TextTable("Features", columns, rows, numbers=(1, 2))
 
 
-def parts(trial: CandidateEvaluation, record: Record) -> Table:
-    """Return the parts of the data."""
+def make_splits_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
+    """Return the table of the data's parts."""
     data = record.data
     chosen = [
         what
         for what, was in (
-            ("the epoch", trial.candidate.config.network["early_stopping"]),
-            ("the temperature", trial.candidate.config.calibrate),
+            ("the epoch", evaluation.candidate.config.network["early_stopping"]),
+            ("the temperature", evaluation.candidate.config.calibrate),
         )
         if was
     ]
     rows = [
-        (name, use, f"{part.rows:,}", f"{trial.evaluations[name].distinct_rows:,}", part.sha256)
+        (
+            name,
+            use,
+            f"{part.rows:,}",
+            f"{evaluation.evaluations[name].distinct_rows:,}",
+            part.sha256,
+        )
         for name, use, part in (
             ("train", "to fit the weights", data.train),
             ("validation", f"to choose {' and '.join(chosen) or 'nothing'}", data.validation),
-            ("test", "to judge, read once", data.test),
+            ("test", "to evaluate, read once", data.test),
         )
         if part is not None
     ]
     columns = ("Part", "For", "Rows", "Distinct rows", "SHA-256")
-    return Table("The parts of the data", columns, rows, numbers=(2, 3))
+    return TextTable("The parts of the data", columns, rows, numbers=(2, 3))
 
 
-def training(trial: CandidateEvaluation, record: Record) -> Table:
-    """Return how the fit went."""
+def make_training_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
+    """Return the table of the network and its training."""
     went, folded = record.training, record.folded
-    network = trial.candidate.predictor.network
+    network = evaluation.candidate.predictor.network
     rows = [
         ("Layers", "-".join(map(str, network.layer_sizes))),
         ("Activations", ", ".join(network.activation_names) or "none: no hidden layer"),
         ("Loss", network.loss_name.replace("_", " ")),
-        ("Computed in", str(trial.candidate.predictor.dtype)),
+        ("Computed in", str(evaluation.candidate.predictor.dtype)),
         ("Epochs", f"{went.epochs:,}, the best one {went.best_epoch:,}"),
         ("Updates", f"{went.updates:,}"),
         ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
-        ("Training loss", number(went.loss)),
+        ("Training loss", format_number(went.loss)),
         ("Seconds", f"{went.seconds:.2f}"),
         (
             "Scaler",
-            "folded into the first layer" if trial.candidate.config.scale else "none",
+            "folded into the first layer" if evaluation.candidate.config.scale else "none",
         ),
         (
             "Temperature",
             "none"
             if folded.temperature == 1.0
-            else f"{number(folded.temperature)}, folded into the last layer",
+            else f"{format_number(folded.temperature)}, folded into the last layer",
         ),
     ]
-    return Table("Training", ("What", "Value"), rows)
+    return TextTable("Training", ("What", "Value"), rows)
 
 
-def settings(record: Record) -> tuple[Table, Table]:
-    """Return the run's settings, and then those of the network that are the estimator's defaults.
+def make_settings_tables(record: Record) -> tuple[TextTable, TextTable]:
+    """Return the table of the run's settings, and that of the network's default parameters.
 
-    Without those that are unset: they had no part in it.
+    Settings that are unset are left out, because they had no effect.
     """
     defaults = json.loads(json.dumps(NeuralNetworkClassifier().get_params()))
     chosen: list[tuple[str, str]] = []
@@ -99,13 +105,13 @@ def settings(record: Record) -> tuple[Table, Table]:
         (default if usual else chosen).append(row)
     columns = ("Setting", "Value")
     return (
-        Table("Settings of the run", columns, chosen),
-        Table("Parameters of the network that have their default", columns, default),
+        TextTable("Settings of the run", columns, chosen),
+        TextTable("Parameters of the network that have their default", columns, default),
     )
 
 
-def lineage(record: Record) -> Table:
-    """Return what it was made with."""
+def make_lineage_table(record: Record) -> TextTable:
+    """Return the table of the code, libraries and machine that made the version."""
     made = record.lineage
     git = made.git
     rows = [
@@ -121,24 +127,24 @@ def lineage(record: Record) -> Table:
     if git and git.changes_sha256:
         rows.append(("Changes since, SHA-256", git.changes_sha256))
     rows.append(("Configuration, SHA-256", record.config_sha256))
-    return Table("Code, libraries and machine", ("What", "Value"), rows)
+    return TextTable("Code, libraries and machine", ("What", "Value"), rows)
 
 
-def commands(record: Record, version: int) -> Table:
-    """Return what to type to use the version."""
+def make_commands_table(record: Record, version: int) -> TextTable:
+    """Return the table of commands that use the version."""
     name = record.config["name"]
     this = f"{name}:{version}"
     rows = [
         ("Show the card", f"quadnet models show {this}"),
-        ("Verify every byte, and train it again", f"quadnet models verify {this} --retrain"),
-        ("Answer the rows of a file", f"quadnet score {this} rows.csv answers.csv"),
+        ("Verify every byte, and retrain it", f"quadnet models verify {this} --retrain"),
+        ("Score the rows of a file", f"quadnet score {this} rows.csv answers.csv"),
         ("Load it in Python", f'Registry(Path("models")).load("{name}", {version}).predictor'),
     ]
     takes, gives = record.signature.features, record.signature.classes
     if len(takes) == len(quadrants.FEATURES) and set(gives) == set(quadrants.NAMES):
         asked = f"quadnet classify --model {name} --version {version} 0.5 0.5 -0.3 0.8"
         rows += [("Serve the champion", f"quadnet serve --model {name}"), ("Ask the server", asked)]
-    return Table("Commands", ("To", "Type"), rows)
+    return TextTable("Commands", ("To", "Type"), rows)
 
 
 def _leaves(tree: JsonValue, path: str = "") -> Iterator[tuple[str, JsonValue]]:

@@ -1,7 +1,7 @@
-"""Pictures: of planes, of curves, of calibration, of scans. The only module that needs matplotlib.
+"""Draw figures of planes, curves, calibration and scans. The only module that needs matplotlib.
 
-Pictures hold no text of a user's, whose characters a font may lack and matplotlib may take for a
-formula. They have no background, and their lines and words are in colours that follow the
+Figures contain no text of a user's, because a font may lack its characters and matplotlib may parse
+it as a formula. They have no background, and their lines and text have colours that follow the
 reader's choice of a light or a dark page.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.model_metrics import Bin
-from pipeline.evaluation.version_diff import Changes
-from pipeline.report.plane import Plane, colours, rgb
-from pipeline.wording import interval, visible
+from pipeline.evaluation.model_metrics import ReliabilityBin
+from pipeline.evaluation.version_diff import PredictionChanges
+from pipeline.report.plane import Plane, choose_colours, to_rgb
+from pipeline.wording import confidence_interval, escape_invisible
 from quadnet.errors import Unsupported
 from quadnet.extras import missing_extra
 from quadnet.types import FloatArray, IntArray
@@ -36,7 +36,7 @@ INK, FAINT, FIRST, SECOND = "#1b1b1b", "#8a8a8a", "#0072b2", "#c14f00"
 
 _ON_DARK = {INK: "#e6e6e6", FAINT: "#8b8b8b", FIRST: "#56b4e9", SECOND: "#e69f00"}
 
-# Of whatever the user has set in matplotlib's own files, nothing.
+# Matplotlib's defaults, so that the user's own matplotlib settings have no effect.
 _STYLE: list[str | dict[str, Any]] = [
     "default",
     {
@@ -63,11 +63,11 @@ _LOG_FROM, _LOG_TO = 20.0, 1e200
 _LONGEST = 24
 
 MAP_BOX = (0.1, 0.08, 0.88, 0.9)
-"""Where in its picture the plane lies: left, bottom, width and height, in shares of it."""
+"""The position of the plane in its figure: left, bottom, width and height, as shares of it."""
 
 
-def decision_map(plane: Plane, palette: Sequence[str]) -> str:
-    """Return a picture of the plane, the training range, and the sample of test rows."""
+def draw_decision_map(plane: Plane, palette: Sequence[str]) -> str:
+    """Return a figure of the plane, the training range, and the sample of test rows."""
     low, high = plane.trained
     with _styled():
         figure = Figure(figsize=(5.2, 5.2 * MAP_BOX[2] / MAP_BOX[3]))
@@ -86,11 +86,11 @@ def decision_map(plane: Plane, palette: Sequence[str]) -> str:
         return _svg(figure)
 
 
-def curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
-    """Return a picture of the losses and scores by epoch; None where there is no curve to draw."""
+def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
+    """Return a figure of the losses and scores by epoch; None for fewer than two epochs."""
     if len(epochs) < 2:
         return None
-    # A picture is not wide enough for more; the last epoch is among them.
+    # The figure is not wide enough for more points; the last epoch is one of them.
     shown = np.unique(np.linspace(0, len(epochs) - 1, _MOST_POINTS).astype(int))
     scored = "validation_score" in epochs[0]
     with _styled():
@@ -99,7 +99,7 @@ def curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
             figure.subplots(1 + scored, 1, sharex=True, height_ratios=[3, 2][: 1 + scored])
         )
         for axes, names in zip(panels, (_LOSSES, _SCORES), strict=False):
-            _draw_curves(axes, epochs, shown, names)
+            _draw_panel(axes, epochs, shown, names)
             axes.axvline(best, color=FAINT, lw=1, ls=":")
         panels[0].set_ylabel("loss")
         panels[0].legend(loc="best")
@@ -112,13 +112,13 @@ def curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
         return _svg(figure)
 
 
-def reliability(bins: Sequence[Bin]) -> str:
-    """Return a picture of how often answers are right, by their certainty, and how many they are.
+def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
+    """Return a reliability diagram: accuracy by certainty, and the number of rows.
 
-    The bars around a point hold the share of right answers with a confidence of 95%.
+    The bar around a point is the 95% confidence interval of the accuracy.
     """
     certainty, accuracy = ([getattr(b, name) for b in bins] for name in ("certainty", "accuracy"))
-    bounds = np.array([interval(b.accuracy, b.distinct_rows) for b in bins])
+    bounds = np.array([confidence_interval(b.accuracy, b.distinct_rows) for b in bins])
     with _styled():
         figure = Figure(figsize=(5.2, 4.6))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
@@ -144,8 +144,8 @@ def reliability(bins: Sequence[Bin]) -> str:
         return _svg(figure)
 
 
-def scan(pixels: FloatArray, low: float, high: float) -> str:
-    """Return a picture of one scan, a pixel a cell, from white (low) to black (high)."""
+def draw_scan(pixels: FloatArray, low: float, high: float) -> str:
+    """Return a picture of one scan, one pixel per feature, from white (low) to black (high)."""
     file = io.BytesIO()
     image.imsave(
         file,
@@ -159,28 +159,30 @@ def scan(pixels: FloatArray, low: float, high: float) -> str:
     return _data_uri("image/png", file.getvalue())
 
 
-def draw_changes(changes: Changes, names: Sequence[str], path: Path) -> None:
-    """Write a picture of what two versions answer, and of where they differ, into a file.
+def draw_changes(changes: PredictionChanges, names: Sequence[str], path: Path) -> None:
+    """Write a picture of the predictions of two versions, and of where they differ, to a file.
 
     Raises
     ------
     Unsupported
-        If the versions take other than two features.
+        If the versions do not have exactly two features.
     """
     if changes.x_range is None or changes.y_range is None:
-        raise Unsupported("A picture shows a plane, and these versions take other than 2 features.")
+        raise Unsupported(
+            "A picture of changes needs versions with 2 features; these have another number."
+        )
     classes, numbers = np.unique(changes.answers, return_inverse=True)
     shape = changes.grid[0].shape
-    palette = colours([str(name) for name in classes])
+    palette = choose_colours([str(name) for name in classes])
     low, high = np.transpose([changes.x_range, changes.y_range])
     with _styled():
         figure = Figure(figsize=(12, 4.9), facecolor="white")
         panels = figure.subplots(1, 3)
         for axes, answers, name in zip(panels, numbers.reshape(2, *shape), names, strict=False):
-            _draw_pixels(axes, rgb(palette)[answers[::-1]], low, high)
+            _draw_pixels(axes, to_rgb(palette)[answers[::-1]], low, high)
             axes.set_title(name)
         changed = changes.changed.reshape(shape)[::-1, :, np.newaxis]
-        _draw_pixels(panels[2], np.where(changed, 0.1, [[rgb(["#e8e8e8"])[0]]]), low, high)
+        _draw_pixels(panels[2], np.where(changed, 0.1, [[to_rgb(["#e8e8e8"])[0]]]), low, high)
         panels[2].set_title(f"black: changed, {changes.changed.mean():.3%}")
         figure.legend(
             handles=[
@@ -198,7 +200,7 @@ _LOSSES = {"loss": ("training", FIRST, "-"), "validation_loss": ("validation", S
 _SCORES = {"validation_score": ("validation", SECOND, "--")}
 
 
-def _draw_curves(
+def _draw_panel(
     axes: Axes,
     epochs: Sequence[Mapping[str, float]],
     shown: IntArray,
@@ -225,7 +227,7 @@ def _draw_pixels(axes: Axes, pixels: FloatArray, low: FloatArray, high: FloatArr
     axes.imshow(pixels, origin="lower", extent=extent, aspect="auto", interpolation="none")
     axes.set(xlim=extent[:2], ylim=extent[2:])
     for axis, *ends in ((axes.xaxis, low[0], high[0]), (axes.yaxis, low[1], high[1])):
-        # As many digits as tell one mark from the next, however far from 0 both are.
+        # Enough digits to distinguish neighbouring ticks, however far from 0 they are.
         digits = max(3, 3 + math.floor(math.log10(max(map(abs, ends)) / (ends[1] - ends[0]))))
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(
@@ -258,16 +260,16 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def _no_metadata(suffix: str) -> dict[str, Any]:
-    """Return what keeps the date and matplotlib's version out of a file."""
+    """Return the metadata that keeps the date and matplotlib's version out of a file."""
     if suffix == ".png":
         return {"Software": None}
     return dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def _drawable(text: str) -> str:
-    """Return the text, cut, with a mark for each character that the font lacks."""
+    """Return the text, shortened, with a replacement for each character that the font lacks."""
     known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
-    cut = visible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    cut = escape_invisible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
     return "".join(c if ord(c) in known else "\N{REPLACEMENT CHARACTER}" for c in cut)
 
 

@@ -1,4 +1,4 @@
-"""Scans to look at: which rows of a test part are drawn, for models whose features are pixels."""
+"""Choose the test rows that the report draws, for models whose features are pixels."""
 
 import re
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _MOST_PIXELS = 64 * 64
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan of shape (height, width): what it is, what it was taken for, and how surely.
+    """One scan of shape (height, width), its label, its prediction and the certainty.
 
-    `row` is its place in the file, as `Dataset.place` counts it.
+    `row` is its position in the file, as in `Dataset.place`.
     """
 
     row: int
@@ -29,7 +29,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The scans that went worst, typical ones, the range of their pixels, and what a row is."""
+    """The worst scans, typical scans, the range of their pixels, and the unit of `Scan.row`."""
 
     worst: list[Scan]
     typical: list[Scan]
@@ -38,9 +38,9 @@ class Gallery:
     unit: str
 
 
-def of(trial: CandidateEvaluation) -> Gallery | None:
-    """Return the scans; None if the features are not the pixels of a picture."""
-    places = _places(trial.test.features)
+def make_gallery(evaluation: CandidateEvaluation) -> Gallery | None:
+    """Return the scans to draw; None if the features are not the pixels of a picture."""
+    places = _find_pixels(evaluation.test.features)
     if places is None:
         return None
     height, width = places.max(axis=0) + 1
@@ -50,21 +50,23 @@ def of(trial: CandidateEvaluation) -> Gallery | None:
         pixels[tuple(places.T)] = x
         return Scan(row, pixels, label, answer, certainty)
 
-    train = trial.candidate.parts.train.X
+    train = evaluation.candidate.splits.train.X
     return Gallery(
         worst=[
             scan(case.row, np.array(case.x), case.label, case.answer, case.certainty)
-            for case in trial.evaluations["test"].worst
+            for case in evaluation.evaluations["test"].worst
         ],
-        typical=[scan(*found) for found in _typical(trial)],
+        typical=[scan(*found) for found in _find_typical_rows(evaluation)],
         low=float(train.min()),
         high=float(train.max()),
-        unit=trial.test.unit,
+        unit=evaluation.test.unit,
     )
 
 
-def _places(features: tuple[str, ...]) -> "np.ndarray[tuple[int, int], np.dtype[np.intp]] | None":
-    """Return the row and column of each feature, if together they fill a rectangle."""
+def _find_pixels(
+    features: tuple[str, ...],
+) -> "np.ndarray[tuple[int, int], np.dtype[np.intp]] | None":
+    """Return the row and column of each feature, if the features fill a rectangle."""
     found = [_PIXEL.fullmatch(name) for name in features]
     if not all(found) or not 1 < len(features) <= _MOST_PIXELS:
         return None
@@ -73,9 +75,11 @@ def _places(features: tuple[str, ...]) -> "np.ndarray[tuple[int, int], np.dtype[
     return places if len(set(map(tuple, places.tolist()))) == height * width else None
 
 
-def _typical(trial: CandidateEvaluation) -> list[tuple[int, FloatArray, str, str, float]]:
-    """Return, of each of the first classes, the row that fares as its class does in the middle."""
-    predictor, test = trial.candidate.predictor, trial.test
+def _find_typical_rows(
+    evaluation: CandidateEvaluation,
+) -> list[tuple[int, FloatArray, str, str, float]]:
+    """Return, for each of the first classes, the row with the median probability of its label."""
+    predictor, test = evaluation.candidate.predictor, evaluation.test
     P = predictor.probabilities(test.X)
     answers = predictor.predict(test.X).astype(str)
     truth = test.indices(predictor.classes)

@@ -1,9 +1,9 @@
-"""How a version was judged, in the tables that its card and its report both show."""
+"""Tables of a version's metrics and verdicts, for both its card and its report."""
 
 import math
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.wording import DASH, Table, interval, number, percent
+from pipeline.wording import DASH, TextTable, confidence_interval, format_number, format_percent
 from quadnet.registry.manifest import Metrics, Record
 
 _MOST_CLASSES = 200
@@ -11,30 +11,35 @@ _MOST_CONFUSIONS = 20
 _MOST_COLUMNS = 6
 
 
-def metrics(record: Record) -> Table:
-    """Return what was measured on each part, and the champion's beside it."""
+def make_metrics_table(record: Record) -> TextTable:
+    """Return the table of the metrics on each part, and of the champion's metrics."""
     measured: dict[str, Metrics] = {f"{name} part": m for name, m in record.metrics.items()}
     if record.baseline is not None:
         measured[f"test part, champion (version {record.baseline.version})"] = (
             record.baseline.metrics
         )
     rows = [
-        (name, percent(m.accuracy), number(m.log_loss), percent(m.calibration_error))
+        (
+            name,
+            format_percent(m.accuracy),
+            format_number(m.log_loss),
+            format_percent(m.calibration_error),
+        )
         for name, m in measured.items()
     ]
     columns = ("Measured on", "Accuracy", "Log loss", "Calibration error")
-    return Table("Metrics", columns, rows, numbers=(1, 2, 3))
+    return TextTable("Metrics", columns, rows, numbers=(1, 2, 3))
 
 
-def classes(trial: CandidateEvaluation, record: Record) -> Table:
-    """Return how each class fared; of very many, those whose rows are found least often."""
+def make_class_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
+    """Return the table of each class's metrics; of many classes, those with the least recall."""
     measured = record.metrics["test"].classes
     names = list(measured)
     caption = "Classes, on the test part"
     if len(names) > _MOST_CLASSES:
         names = sorted(names, key=lambda name: _or_one(measured[name].recall))[:_MOST_CLASSES]
         caption = f"The {len(names)} of {len(measured):,} classes with the least recall"
-    trained_on = trial.candidate.parts.train.class_rows
+    trained_on = evaluation.candidate.splits.train.class_rows
     columns: tuple[str, ...] = ("Class", "Rows in training", "Rows in test", "Precision", "Recall")
     if record.baseline is not None:
         columns += ("Champion's precision", "Champion's recall")
@@ -42,16 +47,16 @@ def classes(trial: CandidateEvaluation, record: Record) -> Table:
     for name in names:
         ours = measured[name]
         row: tuple[str, ...] = (name, f"{trained_on.get(name, 0):,}", f"{ours.rows:,}")
-        row += (percent(ours.precision), percent(ours.recall))
+        row += (format_percent(ours.precision), format_percent(ours.recall))
         if record.baseline is not None:
             theirs = record.baseline.metrics.classes[name]
-            row += (percent(theirs.precision), percent(theirs.recall))
+            row += (format_percent(theirs.precision), format_percent(theirs.recall))
         rows.append(row)
-    return Table(caption, columns, rows, numbers=tuple(range(1, len(columns))))
+    return TextTable(caption, columns, rows, numbers=tuple(range(1, len(columns))))
 
 
-def verdicts(record: Record) -> Table:
-    """Return the gate's limits, and whether each was met."""
+def make_verdict_table(record: Record) -> TextTable:
+    """Return the table of the gate's limits and verdicts."""
     rows = [
         (
             verdict.metric,
@@ -61,12 +66,14 @@ def verdicts(record: Record) -> Table:
         )
         for verdict in record.gate
     ]
-    return Table("The gate's verdicts", ("Metric", "Limit", "Measured", "Verdict"), rows, (1, 2))
+    return TextTable(
+        "The gate's verdicts", ("Metric", "Limit", "Measured", "Verdict"), rows, (1, 2)
+    )
 
 
-def confusions(trial: CandidateEvaluation) -> Table:
-    """Return which class was taken for which other, the most frequent first."""
-    measured = trial.evaluations["test"]
+def make_confusion_table(evaluation: CandidateEvaluation) -> TextTable:
+    """Return the table of confusions between classes, the most frequent first."""
+    measured = evaluation.evaluations["test"]
     names = list(measured.metrics.classes)
     found = sorted(
         (-count, i, j)
@@ -75,56 +82,56 @@ def confusions(trial: CandidateEvaluation) -> Table:
         if i != j and count
     )
     rows = [
-        (names[i], names[j], f"{-count:,}", percent(-count / sum(measured.confusion[i])))
+        (names[i], names[j], f"{-count:,}", format_percent(-count / sum(measured.confusion[i])))
         for count, i, j in found[:_MOST_CONFUSIONS]
     ]
     caption = "Confusions, the most frequent first"
     if len(found) > len(rows):
         caption += f" ({len(rows)} of {len(found):,})"
-    return Table(caption, ("Class", "Taken for", "Rows", "Share of the class"), rows, (2, 3))
+    return TextTable(caption, ("Class", "Taken for", "Rows", "Share of the class"), rows, (2, 3))
 
 
-def worst(trial: CandidateEvaluation) -> Table:
-    """Return the rows whose label was given the least probability."""
-    names = trial.test.features[:_MOST_COLUMNS]
+def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
+    """Return the table of the rows whose label got the smallest probability."""
+    names = evaluation.test.features[:_MOST_COLUMNS]
     rows = [
         (
             f"{case.row:,}",
             case.label,
             case.answer,
-            percent(case.certainty),
-            percent(case.probability),
-            *map(number, case.x[: len(names)]),
+            format_percent(case.certainty),
+            format_percent(case.probability),
+            *map(format_number, case.x[: len(names)]),
         )
-        for case in trial.evaluations["test"].worst
+        for case in evaluation.evaluations["test"].worst
     ]
-    place = trial.test.unit.capitalize()
+    place = evaluation.test.unit.capitalize()
     columns = (place, "Label", "Answer", "Certainty of the answer", "Probability of the label")
     caption = "The test rows whose label was given the least probability"
-    if rest := len(trial.test.features) - len(names):
+    if rest := len(evaluation.test.features) - len(names):
         caption += f" (without {rest:,} further features)"
-    return Table(caption, (*columns, *names), rows, (3, 4, *range(5, 5 + len(names))))
+    return TextTable(caption, (*columns, *names), rows, (3, 4, *range(5, 5 + len(names))))
 
 
-def bins(trial: CandidateEvaluation) -> Table:
-    """Return the bins of the reliability diagram."""
+def make_calibration_table(evaluation: CandidateEvaluation) -> TextTable:
+    """Return the table of the reliability diagram's bins."""
     rows = [
         (
             f"{100 * b.low:.3g}{DASH}{100 * b.high:.3g}%",
             f"{b.rows:,}",
             f"{b.distinct_rows:,}",
-            percent(b.certainty),
-            percent(b.accuracy),
-            _outwards(*interval(b.accuracy, b.distinct_rows)),
+            format_percent(b.certainty),
+            format_percent(b.accuracy),
+            _format_interval(*confidence_interval(b.accuracy, b.distinct_rows)),
         )
-        for b in trial.evaluations["test"].reliability
+        for b in evaluation.evaluations["test"].reliability
     ]
     columns = ("Certainty", "Rows", "Distinct", "Mean certainty", "Right", "95% confidence")
-    return Table("Calibration, by certainty of the answer", columns, rows, tuple(range(6)))
+    return TextTable("Calibration, by certainty of the answer", columns, rows, tuple(range(6)))
 
 
-def _outwards(low: float, high: float) -> str:
-    """Return the interval in percent, rounded so that it becomes no narrower."""
+def _format_interval(low: float, high: float) -> str:
+    """Return the interval in percent, rounded outwards."""
     return f"{math.floor(1000 * low) / 10:.1f}{DASH}{math.ceil(1000 * high) / 10:.1f}%"
 
 

@@ -1,4 +1,4 @@
-"""What a version is meant for and where it must not be relied on, as its own data show."""
+"""The purpose of a version and its limits, as far as its own data show them."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,19 @@ import numpy as np
 
 from pipeline.config.run_config import DigitsData, QuadrantsData, RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import distinct_rows_by_class, row_hashes
+from pipeline.data.splits import count_distinct_rows_by_class, hash_rows
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.evaluation.gate import class_entropy
+from pipeline.evaluation.gate import compute_class_entropy
 from pipeline.training.weight_folding import describe_lost_digits
-from pipeline.wording import Name, Sentence, counted, interval, listed, number, percent
+from pipeline.wording import (
+    Sentence,
+    UserText,
+    confidence_interval,
+    format_count,
+    format_number,
+    format_percent,
+    join_names,
+)
 from quadnet.registry.manifest import Record
 from quadnet.types import FloatArray
 
@@ -21,65 +29,68 @@ _MISCALIBRATED = 0.02
 _OVERFITTED = 0.02
 
 
-def purpose(trial: CandidateEvaluation, record: Record) -> list[Sentence]:
-    """Return what the model is, what it learnt from, and so what it is meant for."""
+def describe_purpose(evaluation: CandidateEvaluation, record: Record) -> list[Sentence]:
+    """Return sentences on what the model is, what it was trained on, and its purpose."""
     n_features, n_classes = len(record.signature.features), len(record.signature.classes)
     return [
         _sentence(
-            f"A neural network that takes {counted(n_features, 'number')} and gives the "
+            f"A neural network that takes {format_count(n_features, 'number')} and gives the "
             f"probability of each of {n_classes:,} classes.",
         ),
-        (*_origin(trial.candidate.config), " It is meant for rows that come from there too."),
+        (
+            *_describe_origin(evaluation.candidate.config),
+            " It is meant for rows of the same origin.",
+        ),
     ]
 
 
-def known(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
-    """Yield what its data say against relying on it."""
-    train = trial.candidate.parts.train
-    yield from trial.candidate.parts.notices
-    yield from describe_lost_digits(trial.candidate.config, train)
-    yield from _of_the_labels(trial.candidate.config, train)
-    yield from _of_the_range(trial, record)
-    yield from _of_the_classes(trial, record)
-    yield from _of_the_measures(trial, record)
+def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
+    """Yield a sentence for each limit of the model that its data shows."""
+    train = evaluation.candidate.splits.train
+    yield from evaluation.candidate.splits.notices
+    yield from describe_lost_digits(evaluation.candidate.config, train)
+    yield from _describe_labels(evaluation.candidate.config, train)
+    yield from _describe_range(evaluation, record)
+    yield from _describe_classes(evaluation, record)
+    yield from _describe_metrics(evaluation, record)
     yield _sentence(
-        "The test part comes from where the part to train on comes from: how the model fares on "
-        "data of another origin was not measured.",
+        "The test part has the same origin as the training part: how well the model predicts data "
+        "of another origin was not measured.",
     )
 
 
-def _origin(config: RunConfig) -> Sentence:
+def _describe_origin(config: RunConfig) -> Sentence:
     data = config.data
     if isinstance(data, QuadrantsData):
         where = "at the quadrants' centres" if data.placement == "centres" else "at random"
         return _sentence(
-            f"It learnt from points {where} in the square from -1 to 1, labelled with their "
-            "quadrant; a point on an axis has none.",
+            f"It was trained on points {where} in the square from -1 to 1, labelled with their "
+            "quadrant; a point on an axis has no quadrant.",
         )
     if isinstance(data, DigitsData):
         return _sentence(
-            "It learnt from scikit-learn's scans of handwritten digits: 8 x 8 pixels, upright, "
+            "It was trained on scikit-learn's scans of handwritten digits: 8 x 8 pixels, upright, "
             "centred, one digit each.",
         )
     return _sentence(
-        "It learnt from rows of the file ",
-        Name(data.path),
+        "It was trained on rows of the file ",
+        UserText(data.path),
         ", whose column ",
-        Name(data.label),
-        " is the label. What they stand for, this page cannot know.",
+        UserText(data.label),
+        " is the label. The file does not tell what the rows stand for.",
     )
 
 
-def _of_the_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
+def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
     data = config.data
     if isinstance(data, QuadrantsData) and data.label_noise:
         yield _sentence(
-            f"{percent(data.label_noise)} of the points to train on were given a wrong label on "
-            "purpose; those to test by were not.",
+            f"{format_percent(data.label_noise)} of the training points were given a wrong label "
+            "on purpose; the test points were not.",
         )
         return
     # Equal rows have equal hashes, and a table of rows would be too large to sort.
-    places, numbers = np.unique(row_hashes(train.X, 0), return_inverse=True)
+    places, numbers = np.unique(hash_rows(train.X, 0), return_inverse=True)
     labels = train.codes
     lowest = np.full(len(places), len(train.classes))
     highest = np.full(len(places), -1)
@@ -88,89 +99,89 @@ def _of_the_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
     contradicted = int((lowest != highest)[numbers].sum())
     if contradicted:
         yield _sentence(
-            f"{counted(contradicted, 'row')} to train on "
-            f"({percent(contradicted / len(train))}) have the features of another row that is "
-            "labelled otherwise: no answer can be right for both.",
+            f"{format_count(contradicted, 'training row')} "
+            f"({format_percent(contradicted / len(train))}) have the features of another row with "
+            "another label: no prediction can be right for both.",
         )
 
 
-def _of_the_range(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
+def _describe_range(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     features = record.signature.features
     yield _sentence(
-        "Outside the range seen in training an answer is a guess, and its certainty means nothing"
-        f"{_far_away(trial)}.",
+        "Outside the training range a prediction is a guess, and its certainty is meaningless"
+        f"{_describe_certainty_outside(evaluation)}.",
     )
-    constant = [Name(f.name) for f in features if f.min == f.max]
+    constant = [UserText(f.name) for f in features if f.min == f.max]
     if constant:
         yield _sentence(
-            *listed(constant),
-            " never varied in training: what another value of it means was not learnt.",
+            *join_names(constant),
+            " never varied in training: the effect of another value was not learnt.",
         )
 
 
-def _far_away(trial: CandidateEvaluation) -> str:
-    """Return how certain the network is where it has seen nothing."""
-    X, train = trial.test.X[:_ROWS_ASKED], trial.candidate.parts.train.X
+def _describe_certainty_outside(evaluation: CandidateEvaluation) -> str:
+    """Return how certain the network is far outside the training range."""
+    X, train = evaluation.test.X[:_ROWS_ASKED], evaluation.candidate.splits.train.X
     low, high = train.min(axis=0), train.max(axis=0)
     with np.errstate(all="ignore"):
         middle: FloatArray = low / 2 + high / 2
-        P = trial.candidate.predictor.probabilities(middle + _FAR * (X - middle))
+        P = evaluation.candidate.predictor.probabilities(middle + _FAR * (X - middle))
     if not np.isfinite(P).all():
         return ""
     return (
         f": with test rows moved {_FAR:.0f} times as far from the middle of that range, it is "
-        f"{percent(float(P.max(axis=1).mean()))} certain on the average"
+        f"{format_percent(float(P.max(axis=1).mean()))} certain on average"
     )
 
 
-def _of_the_classes(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
+def _describe_classes(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     classes = record.metrics["test"].classes
-    distinct = distinct_rows_by_class(trial.test)
-    unseen = [Name(name) for name, measured in classes.items() if not measured.rows]
+    distinct = count_distinct_rows_by_class(evaluation.test)
+    unseen = [UserText(name) for name, measured in classes.items() if not measured.rows]
     if unseen:
-        yield _sentence(
-            "No test row is of ", *listed(unseen), ": how it is recognised was not measured."
-        )
-    small = [(n, Name(name)) for name, n in distinct.items() if 0 < n < _FEW_ROWS]
+        yield _sentence("No test row is of ", *join_names(unseen), ": its recall was not measured.")
+    small = [(n, UserText(name)) for name, n in distinct.items() if 0 < n < _FEW_ROWS]
     if small:
         fewest = min(small)[0]
         yield _sentence(
             f"Fewer than {_FEW_ROWS} test rows are of ",
-            *listed([name for _, name in sorted(small)]),
-            f", without copies: with {counted(fewest, 'row')}, one more mistake lowers a recall by "
-            f"{100 / fewest:.3g} points.",
+            *join_names([name for _, name in sorted(small)]),
+            f", without copies: with {format_count(fewest, 'row')}, one more mistake lowers a "
+            f"recall by {100 / fewest:.3g} points.",
         )
 
 
-def _of_the_measures(trial: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
+def _describe_metrics(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
     test, rows = record.metrics["test"], record.data.test.rows
-    distinct = trial.evaluations["test"].distinct_rows
-    low, high = interval(test.accuracy, distinct)
+    distinct = evaluation.evaluations["test"].distinct_rows
+    low, high = confidence_interval(test.accuracy, distinct)
     yield _sentence(
-        f"Measured on {counted(rows, 'row')}, {distinct:,} of them distinct, its accuracy on "
-        f"further ones lies between {percent(low)} and {percent(high)} with a confidence of 95%.",
+        f"Measured on {format_count(rows, 'row')}, {distinct:,} of them distinct, its accuracy on "
+        f"new rows lies between {format_percent(low)} and {format_percent(high)} with a "
+        "confidence of 95%.",
     )
     most = max(m.rows for m in test.classes.values())
     yield _sentence(
-        f"Always giving the most frequent class would be right on {percent(most / rows)} of them; "
-        f"always giving each class its share of them, the log loss {number(class_entropy(test))}.",
+        "Always predicting the most frequent class would be right on "
+        f"{format_percent(most / rows)} of them. Always predicting each class's share of them "
+        f"would have a log loss of {format_number(compute_class_entropy(test))}.",
     )
-    if test.accuracy <= most / rows and test.log_loss >= class_entropy(test):
-        yield _sentence("It does no better than always giving the most frequent class.")
+    if test.accuracy <= most / rows and test.log_loss >= compute_class_entropy(test):
+        yield _sentence("It is no better than always predicting the most frequent class.")
     train = record.metrics.get("train")
     if train is not None and train.accuracy - test.accuracy > _OVERFITTED:
         yield _sentence(
-            f"It has learnt its own rows by heart to some degree: it is right on "
-            f"{percent(train.accuracy)} of those it was trained on, and on "
-            f"{percent(test.accuracy)} of those it was not.",
+            f"It is overfitted to some degree: it is right on "
+            f"{format_percent(train.accuracy)} of the training rows, and on "
+            f"{format_percent(test.accuracy)} of the test rows.",
         )
     if test.calibration_error > _MISCALIBRATED:
-        bins = trial.evaluations["test"].reliability
+        bins = evaluation.evaluations["test"].reliability
         surplus = sum(b.rows * (b.certainty - b.accuracy) for b in bins)
         yield _sentence(
-            f"Its certainties are off by {number(100 * test.calibration_error)} points on the "
-            f"average, and on the whole too {'high' if surplus > 0 else 'low'}: do not take them "
-            "for frequencies.",
+            f"Its certainties are off by {format_number(100 * test.calibration_error)} points on "
+            f"average, and mostly too {'high' if surplus > 0 else 'low'}: do not use them as "
+            "frequencies.",
         )
 
 

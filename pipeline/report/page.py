@@ -1,6 +1,6 @@
-"""The report of a version: one self-contained HTML page, which asks no other host for anything.
+"""The report of a version: one self-contained HTML page, without requests to any host.
 
-Here is decided what it shows; how, in the templates.
+This module decides what the page shows; the templates decide how.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +12,33 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.evaluation.gate import class_entropy
-from pipeline.report import facts, gallery, judgement, limits, plane
-from pipeline.report.gallery import Gallery, Scan
-from pipeline.report.plane import Plane
-from pipeline.wording import Name, interval, number, percent, visible
+from pipeline.evaluation.gate import compute_class_entropy
+from pipeline.report.facts import (
+    make_commands_table,
+    make_feature_table,
+    make_lineage_table,
+    make_settings_tables,
+    make_splits_table,
+    make_training_table,
+)
+from pipeline.report.gallery import Gallery, Scan, make_gallery
+from pipeline.report.judgement import (
+    make_calibration_table,
+    make_class_table,
+    make_confusion_table,
+    make_metrics_table,
+    make_verdict_table,
+    make_worst_rows_table,
+)
+from pipeline.report.limits import describe_purpose, list_limits
+from pipeline.report.plane import Plane, choose_colours, make_plane
+from pipeline.wording import (
+    UserText,
+    confidence_interval,
+    escape_invisible,
+    format_number,
+    format_percent,
+)
 from quadnet.errors import MissingExtra
 from quadnet.registry.manifest import Record
 
@@ -24,7 +46,7 @@ _WIDEST_MATRIX = 20
 _LONG_WORD = 20
 
 View = Mapping[str, Any]
-"""What a template shows, by the names that it knows."""
+"""The values that a template shows, by their names in the template."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +57,8 @@ class _Section:
     view: Any
 
 
-def render(trial: CandidateEvaluation, record: Record, version: int) -> str | None:
-    """Return the page; None without the extra `report`, which is matplotlib."""
+def render_page(evaluation: CandidateEvaluation, record: Record, version: int) -> str | None:
+    """Return the page; None if the extra `report`, which is matplotlib, is not installed."""
     try:
         from pipeline.report import figures
     except MissingExtra:
@@ -45,80 +67,87 @@ def render(trial: CandidateEvaluation, record: Record, version: int) -> str | No
         _environment()
         .get_template("page.html")
         .render(
-            title=trial.candidate.config.name,
+            title=evaluation.candidate.config.name,
             version=version,
-            verdict=_verdict(trial, record),
-            purpose=limits.purpose(trial, record),
-            tiles=_tiles(trial, record),
-            sections=list(_sections(trial, record, version, figures)),
+            verdict=_verdict(evaluation, record),
+            purpose=describe_purpose(evaluation, record),
+            tiles=_tiles(evaluation, record),
+            sections=list(_sections(evaluation, record, version, figures)),
         )
     )
 
 
 def _environment() -> Environment:
-    """Return the templates; whatever they show is made visible, and escaped unless it is HTML."""
+    """Return the templates' environment, which escapes invisible characters and HTML."""
     environment = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else visible(str(value)),
+        finalize=lambda value: value if isinstance(value, Markup) else escape_invisible(str(value)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["quoted"] = lambda text: text if text.strip() else repr(text)
-    environment.tests["name"] = lambda part: isinstance(part, Name)
-    # Only these may be broken within a word, or columns of short words would be.
+    environment.tests["name"] = lambda part: isinstance(part, UserText)
+    # Only long words may be broken, or columns of short words would be broken too.
     environment.tests["long"] = lambda text: max(map(len, text.split()), default=0) > _LONG_WORD
     return environment
 
 
 def _sections(
-    trial: CandidateEvaluation, record: Record, version: int, figures: ModuleType
+    evaluation: CandidateEvaluation, record: Record, version: int, figures: ModuleType
 ) -> Iterator[_Section]:
-    chosen, default = facts.settings(record)
-    yield from _pictures(trial, record, figures)
-    yield _Section("classes", "Each class", "classes.html", _classes(trial, record))
-    picture = figures.reliability(trial.evaluations["test"].reliability)
-    view: View = {"picture": picture, "bins": judgement.bins(trial)}
-    yield _Section("calibration", "As right as it is sure?", "calibration.html", view)
-    picture = figures.curves(trial.candidate.epochs, record.training.best_epoch)
-    view = {"picture": picture, "facts": facts.training(trial, record)}
+    chosen, default = make_settings_tables(record)
+    yield from _pictures(evaluation, record, figures)
+    yield _Section("classes", "Each class", "classes.html", _classes(evaluation, record))
+    picture = figures.draw_reliability(evaluation.evaluations["test"].reliability)
+    view: View = {"picture": picture, "bins": make_calibration_table(evaluation)}
+    yield _Section("calibration", "Calibration", "calibration.html", view)
+    picture = figures.draw_curves(evaluation.candidate.epochs, record.training.best_epoch)
+    view = {"picture": picture, "facts": make_training_table(evaluation, record)}
     yield _Section("training", "Training", "training.html", view)
-    tables = judgement.verdicts(record), judgement.metrics(record)
+    tables = make_verdict_table(record), make_metrics_table(record)
     yield _Section("gate", "The gate", "side_by_side.html", tables)
-    yield _Section("limits", "Limits", "limits.html", list(limits.known(trial, record)))
-    tables = facts.features(record), facts.parts(trial, record)
+    yield _Section("limits", "Limits", "limits.html", list(list_limits(evaluation, record)))
+    tables = make_feature_table(record), make_splits_table(evaluation, record)
     yield _Section("data", "Data", "side_by_side.html", tables)
     view = {"chosen": chosen, "default": default}
     yield _Section("settings", "Settings", "settings.html", view)
-    yield _Section("use", "How to use it", "commands.html", facts.commands(record, version))
-    made = [facts.lineage(record)]
-    yield _Section("lineage", "What it was made with", "tables.html", made)
+    yield _Section("use", "How to use it", "commands.html", make_commands_table(record, version))
+    made = [make_lineage_table(record)]
+    yield _Section("lineage", "Lineage", "tables.html", made)
 
 
-def _verdict(trial: CandidateEvaluation, record: Record) -> View:
+def _verdict(evaluation: CandidateEvaluation, record: Record) -> View:
     met = f"{sum(v.passed for v in record.gate):,} of {len(record.gate):,} limits met"
-    few = trial.candidate.parts.test.size.is_small
+    few = evaluation.candidate.splits.test.size.is_small
     if record.forced is not None:
         text = f"✗ Failed its gate: {met}"
     elif few:
-        text = f"Passed its gate: {met}, on a test part too small to judge by"
+        text = f"Passed its gate: {met}, on a test part too small to evaluate a model on"
     else:
         text = f"✓ Passed its gate: {met}"
     return {"passed": record.forced is None and not few, "text": text, "forced": record.forced}
 
 
-def _tiles(trial: CandidateEvaluation, record: Record) -> list[View]:
-    """Return the three measures that count most, and what they are beside."""
+def _tiles(evaluation: CandidateEvaluation, record: Record) -> list[View]:
+    """Return the three main metrics, each with values to compare it with."""
     test, rows = record.metrics["test"], record.data.test.rows
-    distinct = trial.evaluations["test"].distinct_rows
-    low, high = interval(test.accuracy, distinct)
-    guessing = f"{number(class_entropy(test))} for always giving each class its share"
+    distinct = evaluation.evaluations["test"].distinct_rows
+    low, high = confidence_interval(test.accuracy, distinct)
+    guessing = (
+        f"{format_number(compute_class_entropy(test))} for always giving each class its share"
+    )
     made: list[View] = []
     for name, said, value, more in (
-        ("Accuracy", percent, "accuracy", f"{percent(low)} to {percent(high)} with 95% confidence"),
-        ("Log loss", number, "log_loss", guessing),
-        ("Calibration error", percent, "calibration_error", "by which certainties are off"),
+        (
+            "Accuracy",
+            format_percent,
+            "accuracy",
+            f"{format_percent(low)} to {format_percent(high)} with 95% confidence",
+        ),
+        ("Log loss", format_number, "log_loss", guessing),
+        ("Calibration error", format_percent, "calibration_error", "by which certainties are off"),
     ):
         lines = [more]
         if record.baseline is not None:
@@ -130,28 +159,30 @@ def _tiles(trial: CandidateEvaluation, record: Record) -> list[View]:
 
 
 def _pictures(
-    trial: CandidateEvaluation, record: Record, figures: ModuleType
+    evaluation: CandidateEvaluation, record: Record, figures: ModuleType
 ) -> Iterator[_Section]:
-    """Yield what can be seen of this kind of data, and the cases that went worst."""
-    shown = plane.of(trial)
+    """Yield the pictures for this kind of data, and the worst rows."""
+    shown = make_plane(evaluation)
     if shown is not None:
-        yield _Section("map", "Which answer where", "map.html", _map(shown, record, figures))
-    scans = gallery.of(trial)
+        yield _Section("map", "Predictions on the plane", "map.html", _map(shown, record, figures))
+    scans = make_gallery(evaluation)
     if scans is None:
-        yield _Section("worst", "Where it fares worst", "tables.html", [judgement.worst(trial)])
+        yield _Section(
+            "worst", "Where it fares worst", "tables.html", [make_worst_rows_table(evaluation)]
+        )
     else:
         yield _Section("scans", "Where it fares worst", "scans.html", _scans(scans, figures))
 
 
 def _map(shown: Plane, record: Record, figures: ModuleType) -> View:
     classes = record.signature.classes
-    palette, sample = plane.colours(classes), shown.sample
+    palette, sample = choose_colours(classes), shown.sample
     left, bottom, width, height = figures.MAP_BOX
     x_axis, y_axis = (feature.name for feature in record.signature.features)
     return {
         "x_axis": x_axis,
         "y_axis": y_axis,
-        "picture": figures.decision_map(shown, palette),
+        "picture": figures.draw_decision_map(shown, palette),
         "alternative": (
             f"Map of the plane: each of {len(classes)} classes has a region of its own colour. "
             f"{len(sample.hits)} test rows that are answered rightly are dots, and "
@@ -179,22 +210,22 @@ def _scans(scans: Gallery, figures: ModuleType) -> View:
     def drawn(scan: Scan) -> View:
         place = f"{scans.unit.capitalize()} {scan.row}"
         return {
-            "picture": figures.scan(scan.pixels, scans.low, scans.high),
+            "picture": figures.draw_scan(scan.pixels, scans.low, scans.high),
             "alternative": f"{place}, a scan of {scan.label}, answered {scan.answer}",
             "label": scan.label,
             "answer": scan.answer,
-            "certainty": percent(scan.certainty),
+            "certainty": format_percent(scan.certainty),
         }
 
     return {"worst": list(map(drawn, scans.worst)), "typical": list(map(drawn, scans.typical))}
 
 
-def _classes(trial: CandidateEvaluation, record: Record) -> View:
-    """Return how each class fared and the confusions; of few classes, their whole matrix."""
-    measured = trial.evaluations["test"]
+def _classes(evaluation: CandidateEvaluation, record: Record) -> View:
+    """Return the classes' metrics and the confusions; for few classes, as a matrix."""
+    measured = evaluation.evaluations["test"]
     return {
-        "confusions": judgement.confusions(trial),
-        "each": judgement.classes(trial, record),
+        "confusions": make_confusion_table(evaluation),
+        "each": make_class_table(evaluation, record),
         "names": list(measured.metrics.classes),
         "matrix": _matrix(measured.confusion)
         if len(measured.confusion) <= _WIDEST_MATRIX

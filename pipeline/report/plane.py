@@ -1,6 +1,6 @@
-"""The plane of a model of two features: which class wins where, how surely, and who was missed.
+"""The plane of a model with two features: the prediction and certainty at each point.
 
-No text: names are set by the page around the picture, where no font can lack them.
+Without text: the page sets the names around the picture, where the font has all characters.
 """
 
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ CELLS = 320
 """Cells along each side."""
 
 _BEYOND = 0.15
-"""How much of the training range is shown on either side of it."""
+"""Margin on each side of the training range, as a share of it."""
 
 _HITS, _MISSES, _ROWS_ASKED = 250, 150, 50_000
 _PALEST = 0.12
 _SMALLEST_LABELLED = 0.04
 
-# The article's four, in shades that stay apart for every kind of colour sight: a CIEDE2000
+# The article's four colours, in shades that differ for every kind of colour vision: a CIEDE2000
 # difference of 17.9 or more, and a contrast of 3 to 1 with white and with black.
 _SHADES = {"purple": "#cc4e99", "green": "#0a7b5b", "blue": "#3e96f2", "red": "#cc020b"}
 
-# Okabe and Ito, 2008; without black and, as it is hardly seen on white, with yellow last.
+# Okabe and Ito, 2008; without black, and with yellow last, because it is hardly visible on white.
 _OTHERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Some of the test rows: those answered rightly, and those that are not, with their labels.
+    """A sample of the test rows: correct predictions, and wrong ones with their labels.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Sample:
     labels : ndarray of int, shape (n_misses,)
         Indices of classes.
     n_hits, n_misses : int
-        Of how many these are.
+        How many there are in all.
     """
 
     hits: FloatArray
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Plane:
-    """The cells' winners and certainties, y upwards, and a sample of the test rows.
+    """The cells' predictions and certainties, with y upwards, and a sample of the test rows.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class Plane:
         Indices of classes.
     certainty : ndarray of shape (CELLS, CELLS)
     low, high : ndarray of shape (2,)
-        What is shown.
+        The range that is shown.
     trained : tuple of two ndarrays of shape (2,)
-        The lowest and the highest values seen in training.
+        The lowest and the highest values in training.
     sample : Sample
     """
 
@@ -78,9 +78,9 @@ class Plane:
         """Return the picture (CELLS, CELLS, 3): the winner's colour, the paler the less certain."""
         chance = 1.0 / len(palette)
         depth = np.clip((self.certainty - chance) / (1.0 - chance), 0.0, 1.0)
-        # In steps that an eye hardly sees, of which far smaller files are made.
+        # In steps that are hardly visible, because files become far smaller.
         depth = _PALEST + (1.0 - _PALEST) * np.round(depth * 32) / 32
-        picture: FloatArray = 1.0 - depth[:, :, np.newaxis] * (1.0 - rgb(palette)[self.winners])
+        picture: FloatArray = 1.0 - depth[:, :, np.newaxis] * (1.0 - to_rgb(palette)[self.winners])
         picture[self._borders()] = 1.0
         return picture
 
@@ -88,7 +88,7 @@ class Plane:
         """Return (class, x, y), in shares of the picture, of the middle of each class's region."""
         found = []
         for i in np.unique(self.winners):
-            # Beyond the picture's edge is another region too, or labels would lie on the edge.
+            # The picture's edge counts as a border, or labels would lie on the edge.
             depth = distance_transform_edt(np.pad(self.winners == i, 1))[1:-1, 1:-1]
             row, column = np.unravel_index(depth.argmax(), depth.shape)
             if depth[row, column] >= _SMALLEST_LABELLED * CELLS:
@@ -102,15 +102,15 @@ class Plane:
         return borders
 
 
-def of(trial: CandidateEvaluation) -> Plane | None:
-    """Return the plane; None if the model has other than two features, or no plane holds them."""
-    train, predictor = trial.candidate.parts.train, trial.candidate.predictor
+def make_plane(evaluation: CandidateEvaluation) -> Plane | None:
+    """Return the plane; None without exactly two features, or if values overflow."""
+    train, predictor = evaluation.candidate.splits.train, evaluation.candidate.predictor
     if train.X.shape[1] != 2:
         return None
     trained = train.X.min(axis=0), train.X.max(axis=0)
     with np.errstate(over="ignore"):
         span = trained[1] - trained[0]
-    # A feature that never varied is shown around its one value.
+    # A constant feature is shown around its value.
     span = np.where(span > 0, span, np.maximum(1.0, np.abs(trained[0])))
     low, high = trained[0] - _BEYOND * span, trained[1] + _BEYOND * span
     steps = (np.arange(CELLS) + 0.5) / CELLS
@@ -129,14 +129,14 @@ def of(trial: CandidateEvaluation) -> Plane | None:
         low=low,
         high=high,
         trained=trained,
-        sample=_sample(trial),
+        sample=_sample_test_rows(evaluation),
     )
 
 
-def colours(classes: Sequence[str]) -> list[str]:
-    """Return a colour a class: the article's for the quadrants, or ones that are told apart.
+def choose_colours(classes: Sequence[str]) -> list[str]:
+    """Return one colour per class: the article's for the quadrants, otherwise distinct ones.
 
-    From the eighth class on they come again, darker: there the regions' names must tell.
+    From the eighth class on the colours are repeated, darker. The regions' names help there.
     """
     if set(classes) == set(quadrants.NAMES):
         by_name = {quadrant.name: _SHADES[quadrant.colour] for quadrant in quadrants.QUADRANTS}
@@ -145,22 +145,22 @@ def colours(classes: Sequence[str]) -> list[str]:
     if len(classes) <= len(few):
         return list(few[: len(classes)])
     return [
-        _darker(_OTHERS[i % len(_OTHERS)], 0.75 ** (i // len(_OTHERS) % 4))
+        _darken(_OTHERS[i % len(_OTHERS)], 0.75 ** (i // len(_OTHERS) % 4))
         for i in range(len(classes))
     ]
 
 
-def rgb(palette: Sequence[str]) -> FloatArray:
-    """Return the colours, from 0 to 1, of shape (n_colours, 3)."""
+def to_rgb(palette: Sequence[str]) -> FloatArray:
+    """Return the colours as numbers from 0 to 1, of shape (n_colours, 3)."""
     return np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in palette])
 
 
-def _darker(colour: str, by: float) -> str:
+def _darken(colour: str, by: float) -> str:
     return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * by):02x}" for i in (1, 3, 5))
 
 
-def _sample(trial: CandidateEvaluation) -> Sample:
-    predictor, test = trial.candidate.predictor, trial.test
+def _sample_test_rows(evaluation: CandidateEvaluation) -> Sample:
+    predictor, test = evaluation.candidate.predictor, evaluation.test
     X, y = test.X[:_ROWS_ASKED], test.indices(predictor.classes)[:_ROWS_ASKED]
     right = np.searchsorted(predictor.classes, predictor.predict(X)) == y
     misses = np.flatnonzero(~right)

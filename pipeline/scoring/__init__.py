@@ -1,4 +1,4 @@
-"""Scoring: a file of rows in, the same rows with a label and a certainty out, resumable.
+"""Scoring: copy a file of rows and add a label and a certainty to each; resumable.
 
 Imports `pipeline.data` and `quadnet.registry`; only the commands import it. Start at `scoring_job`.
 """

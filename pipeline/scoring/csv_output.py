@@ -1,4 +1,4 @@
-"""The rows of a CSV file with what scoring adds to them, made for many rows in a few passes."""
+"""Write scored rows as CSV, with a few vectorised passes for many rows."""
 
 import csv
 import io
@@ -12,33 +12,33 @@ from pipeline.scoring.output import AddedColumns
 from quadnet.types import FloatArray, IntArray
 
 _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
-"""The numbers below 1000, each in three characters."""
+"""The numbers below 1000, each as three characters."""
 
 
 class CsvOutput:
-    """A CSV file that is written.
+    """Encodes scored rows as CSV.
 
-    Certainties have 6 decimals, rows end with a line feed. Label and certainty of a row without an
-    answer are empty.
+    Certainties have 6 decimals, and rows end with a line feed. A row without a prediction has an
+    empty label and an empty certainty.
     """
 
     def __init__(self, source: CsvFile, added: AddedColumns) -> None:
-        self._header = b",".join([source.schema, *map(cell, added.names)])
-        labels = [cell(name) for name in added.classes]
+        self._header = b",".join([source.schema, *map(encode_cell, added.names)])
+        labels = [encode_cell(name) for name in added.classes]
         endings = [b",%s,0.000000,%d\n" % (label, added.version) for label in labels]
-        # The last one is for rows without an answer, whose class is -1.
+        # The last ending is for rows without a prediction, whose class is -1.
         self._endings = np.array([*endings, b",,,%d\n" % added.version])
-        # Where each label's certainty begins.
+        # The offset of the certainty in each ending.
         self._certainty = np.array([len(label) + 2 for label in labels], np.intp)
 
     def begin(self) -> bytes:
-        """Return what comes before all rows."""
+        """Return the bytes before all rows."""
         return self._header + b"\n"
 
     def encode(self, rows: list[bytes], winners: IntArray, certainties: FloatArray) -> bytes:
         """Return the rows, given the index of each one's class and that class's probability.
 
-        The index of a row without an answer is -1.
+        The index of a row without a prediction is -1.
         """
         pieces = [b""] * (2 * len(rows))
         pieces[::2] = rows
@@ -46,7 +46,7 @@ class CsvOutput:
         return b"".join(pieces)
 
     def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
-        """Return what comes after all rows."""
+        """Return the bytes after all rows."""
         return b""
 
     def _ends(self, winners: IntArray, certainties: FloatArray) -> list[bytes]:
@@ -66,24 +66,24 @@ class CsvOutput:
         return as_list
 
 
-def cell(text: str) -> bytes:
+def encode_cell(text: str) -> bytes:
     """Return the text as one cell of a CSV row, in quotes if it needs them."""
     line = io.StringIO()
-    # Characters of the line's end are what makes the module quote line breaks.
+    # The csv module quotes a cell only for characters of the line terminator.
     csv.writer(line, lineterminator="\r\n").writerow([text, ""])
     return line.getvalue().removesuffix(",\r\n").encode()
 
 
-def quoted(content: bytes) -> bytes:
-    """Return the bytes, whatever they are, as one cell of a CSV row."""
+def quote_cell(content: bytes) -> bytes:
+    """Return arbitrary bytes as one quoted cell of a CSV row."""
     return b'"' + content.replace(b'"', b'""') + b'"'
 
 
 def _millionths(certainties: FloatArray) -> NDArray[np.int64]:
-    """Return the certainties in millionths, rounded as Python's own formatting rounds them."""
+    """Return the certainties in millionths, rounded as by Python's own formatting."""
     scaled = certainties.astype(np.float64) * 1e6
     rounded = np.rint(scaled).astype(np.int64)
-    # The product was rounded too, which next to the middle of two millionths may decide.
+    # The product is rounded too, which can change the result halfway between two millionths.
     for i in np.flatnonzero(np.abs(scaled - np.floor(scaled) - 0.5) < 1e-6):
         rounded[i] = int(f"{certainties[i]:.6f}".replace(".", ""))
     return rounded

@@ -1,4 +1,4 @@
-"""What scoring adds to the rows, and how it writes them, whatever the kind of file."""
+"""The interface of scored output, for CSV and Parquet, and the columns that scoring adds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from quadnet.types import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class AddedColumns:
-    """The columns that the output has beside the input's.
+    """The columns that scoring adds to the input's.
 
-    `names` are those of the label, which is one of the `classes`, of its certainty, and of the
-    version, which is the same in every row.
+    `names` are the names of the label, of its certainty and of the version. The label is one of
+    `classes`. The version is the same in every row.
     """
 
     names: tuple[str, ...]
@@ -21,24 +21,24 @@ class AddedColumns:
 
 
 class Output(Protocol):
-    """Turns rows into the bytes of a file, each row as it stands and with the added columns."""
+    """Encodes rows as the bytes of a file: each row unchanged, followed by the added columns."""
 
     def begin(self) -> bytes:
-        """Return what comes before all rows."""
+        """Return the bytes before all rows."""
 
     def encode(self, rows: Any, winners: IntArray, certainties: FloatArray) -> bytes:
         """Return the rows, given the index of each one's class and that class's probability.
 
-        The index of a row without an answer is -1, and its probability NaN.
+        The index of a row without a prediction is -1, and its probability is NaN.
         """
 
     def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
-        """Return what comes after all rows.
+        """Return the bytes after all rows.
 
         Parameters
         ----------
         read : callable
-            Returns a piece of what was written, given its offset and length.
+            Takes an offset and a length, and returns these bytes of the output so far.
         n_bytes : int
-            How much was written.
+            The size of the output so far.
         """

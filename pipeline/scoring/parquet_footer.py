@@ -1,15 +1,15 @@
-"""The footers of several Parquet files that were written into one, joined into its last footer.
+"""Join the footers of several Parquet files in one file into a footer for all of them.
 
-A Parquet file cannot be appended to: its footer comes last and holds the offset of everything. But
-whole Parquet files can be written one after the other into one file, with a last footer that lists
-all of their row groups at their new offsets. Readers ignore the footers before it. Any piece can
-then be the last one that an interrupted run wrote.
+A Parquet file cannot be appended to, because its footer comes last and holds the offsets of all its
+parts. But complete Parquet files can be written one after the other into one file, with a last
+footer that lists all of their row groups at their new offsets. Readers ignore the earlier footers.
+An interrupted run can then resume after any of these files.
 
-pyarrow's writer starts at offset 0 only, and it joins footers without moving their offsets. Its
-other ways to one file were measured against the whole of `quadnet score`, with the benchmark's
-files: copying the row groups at the end takes 1.3 to 1.6 times as long and twice the disk. Arrow
-IPC until then takes no longer, but 2 to 3 times the disk, 14 times where long texts repeat, and a
-run that is killed in its last pass, a quarter of the work, starts that pass again.
+pyarrow's writer can only start at offset 0, and it joins footers without moving their offsets. Two
+alternatives were rejected. They were measured by the whole of `quadnet score`, with the benchmark's
+files. To copy the row groups at the end takes 1.3 to 1.6 times as long and twice the disk. To write
+Arrow IPC files first takes no longer, but 2 to 3 times the disk, and 14 times if long texts repeat;
+a run that is killed in the last pass, a quarter of the work, repeats that pass.
 
 A footer is one Thrift structure in the compact protocol. The fields' numbers below are those of
 parquet.thrift (https://github.com/apache/parquet-format), where a number keeps its meaning.
@@ -25,9 +25,9 @@ _STRUCT = 12
 _INTEGERS = (_I16, _I32, _I64)
 
 Struct = dict[int, tuple[int, Any]]
-"""A structure: by the number of its field, in their order, each one's type and value.
+"""A structure: the type and the value of each field, by the field's number, in order.
 
-A list's value is the type of its items and the items.
+The value of a list is the type of its items, and the items.
 """
 
 # In FileMetaData, in RowGroup, and in ColumnChunk.
@@ -36,16 +36,16 @@ _COLUMNS, _FILE_OFFSET, _ORDINAL = 1, 5, 7
 _METADATA = 3
 
 _CHUNK_OFFSETS = (2, 4, 6)
-"""In ColumnChunk: where its metadata, its offset index and its column index are."""
+"""In ColumnChunk: the offsets of its metadata, its offset index and its column index."""
 
 _PAGE_OFFSETS = (9, 10, 11, 14)
-"""In ColumnMetaData: where its data, index and dictionary pages and its Bloom filter are."""
+"""In ColumnMetaData: the offsets of its data, index and dictionary pages and Bloom filter."""
 
 
-def join(files: Iterable[tuple[int, bytes]]) -> bytes:
-    """Return what ends a file that holds several others: a footer, its length, the magic word.
+def join_footers(files: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return the end of a file of several Parquet files: a footer, its length, the magic word.
 
-    Each of the others is given by where it begins and by its own footer.
+    Each of the files is given by its offset and its own footer.
     """
     joined: Struct = {}
     n_rows, groups = 0, []
@@ -56,26 +56,26 @@ def join(files: Iterable[tuple[int, bytes]]) -> bytes:
         for group in footer[_ROW_GROUPS][1][1]:
             _move(group, begin)
             if _ORDINAL in group:
-                # The group's number: 16 bits that only encrypted files need.
+                # The group's number of 16 bits would overflow; only encrypted files need it.
                 del group[_ORDINAL]
-            # As bytes, which take a tenth of the memory.
+            # Kept as bytes, which take a tenth of the memory.
             groups.append(_struct(group))
-    assert joined, "there is a file even without rows"
+    assert joined, "expected at least one file"
     joined[_N_ROWS] = _I64, n_rows
     joined[_ROW_GROUPS] = _LIST, (_STRUCT, groups)
     content = _struct(joined)
     return content + len(content).to_bytes(4, "little") + MAGIC
 
 
-def find(read: Callable[[int, int], bytes], end: int) -> bytes:
-    """Return the footer of the file that ends here, given how to read a number of bytes."""
+def find_footer(read: Callable[[int, int], bytes], end: int) -> bytes:
+    """Return the footer of the Parquet file that ends at offset `end`."""
     tail = end - len(MAGIC) - 4
     length = int.from_bytes(read(tail, 4), "little")
     return read(tail - length, length)
 
 
 def _move(group: Struct, by: int) -> None:
-    """Shift every place that a row group names."""
+    """Shift every offset in a row group."""
     _shift(group, (_FILE_OFFSET,), by)
     for chunk in group[_COLUMNS][1][1]:
         _shift(chunk, _CHUNK_OFFSETS, by)
@@ -84,14 +84,14 @@ def _move(group: Struct, by: int) -> None:
 
 def _shift(fields: Struct, numbers: Iterable[int], by: int) -> None:
     for number in numbers:
-        # 0, where the magic word is, stands for nowhere.
+        # 0 is the offset of the magic word, and means that the part is missing.
         if number in fields and fields[number][1]:
             kind, offset = fields[number]
             fields[number] = kind, offset + by
 
 
 class _Reader:
-    """Reads values of the compact protocol, one after the other."""
+    """Reads consecutive values of the compact protocol."""
 
     def __init__(self, content: bytes) -> None:
         self._content, self._at = content, 0
@@ -100,7 +100,7 @@ class _Reader:
         fields: Struct = {}
         number = 0
         while head := self._byte():
-            # The number is told by its distance from the one before, or else in full.
+            # The number is written as the distance from the previous one, or in full.
             number = number + (head >> 4) if head >> 4 else self._integer()
             kind = head & 15
             fields[number] = kind, self._value(kind)
@@ -157,7 +157,7 @@ def _struct(fields: Struct) -> bytes:
         else:
             written.append(kind)
             written += _integer(number)
-        # A truth value is its type.
+        # The type of a boolean is its value.
         if kind not in (_TRUE, _FALSE):
             written += _value(kind, value)
         last = number
@@ -177,7 +177,7 @@ def _value(kind: int, value: Any) -> bytes:
         n = len(items)
         head = bytes([n << 4 | element]) if n < 15 else bytes([15 << 4 | element]) + _varint(n)
         return head + b"".join([_value(element, item) for item in items])
-    # A double, or a structure that is written already.
+    # A double, or a structure that is already encoded.
     raw: bytes = value if isinstance(value, bytes) else _struct(value)
     return raw
 

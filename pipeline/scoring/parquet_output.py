@@ -1,4 +1,4 @@
-"""The rows of a Parquet file with what scoring adds to them; needs pyarrow."""
+"""Write scored rows as Parquet; needs pyarrow."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,19 @@ from pyarrow import parquet
 
 from pipeline.data.arrow_arrays import to_array
 from pipeline.data.parquet import ParquetSource
-from pipeline.scoring import parquet_footer
 from pipeline.scoring.output import AddedColumns
+from pipeline.scoring.parquet_footer import find_footer, join_footers
 from quadnet.types import FloatArray, IntArray
 
 _LENGTH_BYTES = 8
-"""After each piece of the output stands its length, in so many bytes."""
+"""The size of the length that follows each piece of the output."""
 
 
 class ParquetOutput:
-    """A Parquet file that is written.
+    """Encodes scored rows as Parquet.
 
-    It is many files in one (see `parquet_footer`): one without rows, then one a chunk.
+    The output is many Parquet files in one (see `parquet_footer`): one without rows, then one per
+    chunk.
     """
 
     def __init__(self, source: ParquetSource, added: AddedColumns) -> None:
@@ -38,13 +39,13 @@ class ParquetOutput:
         self._version = added.version
 
     def begin(self) -> bytes:
-        """Return what comes before all rows."""
+        """Return the bytes before all rows."""
         return self._file(None)
 
     def encode(self, rows: pa.Table, winners: IntArray, certainties: FloatArray) -> bytes:
         """Return the rows, given the index of each one's class and that class's probability.
 
-        A row whose probability is NaN gets a null as label and as certainty.
+        A row with a probability of NaN gets a null as label and as certainty.
         """
         answered = ~np.isnan(certainties)
         added = (
@@ -55,19 +56,17 @@ class ParquetOutput:
         return self._file(pa.Table.from_arrays([*rows.columns, *added], schema=self._types))
 
     def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
-        """Return what comes after all rows, given how to read a piece of what was written."""
+        """Return the bytes after all rows; `read` takes an offset and a length of the output."""
         files = []
         while n_bytes:
             length = int.from_bytes(read(n_bytes - _LENGTH_BYTES, _LENGTH_BYTES), "little")
             end = n_bytes - _LENGTH_BYTES
             n_bytes = end - length
             files.append((n_bytes, end))
-        return parquet_footer.join(
-            (begin, parquet_footer.find(read, end)) for begin, end in reversed(files)
-        )
+        return join_footers((begin, find_footer(read, end)) for begin, end in reversed(files))
 
     def _file(self, table: pa.Table | None) -> bytes:
-        """Return a Parquet file of one row group, or none, and its length."""
+        """Return a Parquet file of one row group, or of none, followed by its length."""
         sink = pa.BufferOutputStream()
         with parquet.ParquetWriter(sink, self._types, use_dictionary=self._in_dictionary) as writer:
             if table is not None:

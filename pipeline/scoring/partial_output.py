@@ -1,11 +1,11 @@
-"""An output that is being written: beside its final name, never under it, and by one process.
+"""An output that is being written, by one process and under a temporary name.
 
     out.csv.partial               the output so far
-    out.rejected.csv.partial      the rows that could not be used, so far
-    out.csv.checkpoint            how much of both the disk has, and what they are made from
+    out.rejected.csv.partial      the rejected rows so far
+    out.csv.checkpoint            the sizes of both files, and the facts that the output depends on
 
-A checkpoint is written once everything that it counts is on the disk. Who goes on from it cuts
-both files back to what it counts. The output gets its name only when it is complete.
+A checkpoint is written after both files are flushed to the disk. A resumed run truncates both files
+to the sizes in the checkpoint. The output gets its final name only when it is complete.
 """
 
 import io
@@ -22,15 +22,15 @@ from quadnet.registry import atomic_files
 _FORMAT = 1
 
 Facts = Mapping[str, str | int]
-"""What an output is made from, by names that can stand in a message."""
+"""The facts that an output depends on, by names that messages can contain."""
 
 
-def rejected_rows(target: Path) -> Path:
-    """Return the file for the rows that could not be used for this output."""
+def make_rejected_path(target: Path) -> Path:
+    """Return the path of the file for the rejected rows of this output."""
     return target.with_name(f"{target.stem}.rejected.csv")
 
 
-class Partial:
+class PartialOutput:
     """An output and its rejected rows while they are being written.
 
     Parameters
@@ -38,42 +38,45 @@ class Partial:
     target : path
         The output's final name.
     facts : mapping
-        An output is gone on with only if it is made from the same.
+        An output is resumed only if its facts are the same.
     resume : bool
-        Go on from the last checkpoint, if there is one.
+        Resume from the last checkpoint, if there is one.
     overwrite : bool
-        Replace an output that exists, or one that was begun.
+        Replace an existing output, finished or unfinished.
 
     Attributes
     ----------
     rejected : path
         The rejected rows' final name.
     state : mapping
-        What was given to the last `checkpoint`; empty if there was none.
+        The state of the last `checkpoint`; empty if there is no checkpoint.
     n_bytes : int
-        How much of the output there is.
+        The size of the output so far.
 
     Raises
     ------
     OutputExists
-        If the output exists or was begun, and neither `resume` nor `overwrite` allows for that.
+        If a finished output exists and `overwrite` is false, or an unfinished one exists and both
+        `resume` and `overwrite` are false.
     ResumeRefused
-        If what was begun is made from something else.
+        If the unfinished output has other facts.
     FileUnusable
         If the output cannot be written, or another process is writing it.
     """
 
     def __init__(self, target: Path, facts: Facts, *, resume: bool, overwrite: bool) -> None:
-        self.target, self.rejected = target, atomic_files.resolve_link(rejected_rows(target))
-        self._path, self._rejected_path = (_beside(p, "partial") for p in (target, self.rejected))
-        self._checkpoint = _beside(target, "checkpoint")
+        self.target, self.rejected = target, atomic_files.resolve_link(make_rejected_path(target))
+        self._path, self._rejected_path = (
+            _add_ending(p, "partial") for p in (target, self.rejected)
+        )
+        self._checkpoint = _add_ending(target, "checkpoint")
         self._facts, self._overwrite = dict(facts), overwrite
         self.state: Mapping[str, Any] = {}
         self.n_bytes = self._n_rejected_bytes = 0
         with self._writing():
             self._refuse(target)
             begun = self._path.exists() and self._checkpoint.exists()
-            self._file = _open(self._path)
+            self._file = _open_file(self._path)
             try:
                 self._lock()
             except BaseException:
@@ -88,22 +91,22 @@ class Partial:
                 raise
 
     def write(self, content: bytes) -> None:
-        """Append to the output."""
+        """Append these bytes to the output."""
         with self._writing():
-            self.n_bytes += _append(self._file, content)
+            self.n_bytes += _append_bytes(self._file, content)
 
     def reject(self, content: bytes) -> None:
-        """Append to the rejected rows."""
+        """Append these bytes to the rejected rows."""
         with self._writing():
-            self._n_rejected_bytes += _append(self._rejected_file, content)
+            self._n_rejected_bytes += _append_bytes(self._rejected_file, content)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return a piece of the output."""
+        """Return a piece of the output so far."""
         with self._writing():
             return os.pread(self._file.fileno(), length, offset)
 
     def checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Make the disk keep what was written, with a state from which it can be gone on with."""
+        """Flush the output to the disk, and record the state from which a run can resume."""
         content = {
             "format": _FORMAT,
             "facts": self._facts,
@@ -111,7 +114,7 @@ class Partial:
             "rejected_bytes": self._n_rejected_bytes,
             "state": dict(state),
         }
-        temporary = _beside(self._checkpoint, "new")
+        temporary = _add_ending(self._checkpoint, "new")
         with self._writing():
             self._flush()
             try:
@@ -127,12 +130,12 @@ class Partial:
         self.state = dict(state)
 
     def finish(self) -> None:
-        """Give the output its name, and the rejected rows theirs, if there are any."""
+        """Give the output and the rejected rows, if there are any, their final names."""
         with self._writing():
             self._flush()
             self._refuse(self.target)
             self._refuse(self.rejected)
-            # The output last: once it is there, everything is.
+            # The output comes last: once it exists, everything else does.
             if self._n_rejected_bytes:
                 self._rejected_path.replace(self.rejected)
             else:
@@ -144,13 +147,13 @@ class Partial:
         self.close()
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the unfinished output."""
         self._checkpoint.unlink(missing_ok=True)
         self.state = {}
         self.close()
 
     def close(self) -> None:
-        """Close the files; without a checkpoint they are of no use, and go."""
+        """Close the files; remove them if there is no checkpoint to resume from."""
         if not (self.state or self._file.closed):
             self._path.unlink(missing_ok=True)
             self._rejected_path.unlink(missing_ok=True)
@@ -159,7 +162,7 @@ class Partial:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say in words what the system refuses."""
+        """Turn errors of the operating system into FileUnusable."""
         try:
             yield
         except OSError as error:
@@ -169,18 +172,18 @@ class Partial:
             ) from error
 
     def _refuse(self, path: Path) -> None:
-        """Refuse a final name that is taken."""
+        """Refuse a final name that exists already."""
         if path.is_dir():
             raise FileUnusable(f"{path} cannot be written: it is a directory. Name a file.")
         if path.exists() and not self._overwrite:
             raise OutputExists(f"{path} exists already.", kind=ErrorKind.OUTPUT_EXISTS)
 
     def _lock(self) -> None:
-        """Keep other processes out until the file is closed."""
+        """Lock the file against other processes until it is closed."""
         try:
-            consequence = "Let no other process write this output."
+            consequence = "Make sure that no other process writes this output."
             atomic_files.lock_file(self._file.fileno(), self._path, consequence, wait=False)
-            # Whoever had it may have given it its final name meanwhile.
+            # The previous owner of the lock may have renamed the file before it unlocked it.
             ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except (BlockingIOError, FileNotFoundError):
             ours = False
@@ -191,15 +194,13 @@ class Partial:
         if begun and resume:
             self._read_checkpoint()
         elif begun and not self._overwrite:
-            raise OutputExists(
-                f"{self.target} was begun and not finished.", kind=ErrorKind.OUTPUT_UNFINISHED
-            )
+            raise OutputExists(f"{self.target} is unfinished.", kind=ErrorKind.OUTPUT_UNFINISHED)
         else:
             self._checkpoint.unlink(missing_ok=True)
         self._refuse(self.rejected)
-        self._rejected_file = _open(self._rejected_path)
-        _cut(self._file, self.n_bytes)
-        _cut(self._rejected_file, self._n_rejected_bytes)
+        self._rejected_file = _open_file(self._rejected_path)
+        _truncate_file(self._file, self.n_bytes)
+        _truncate_file(self._rejected_file, self._n_rejected_bytes)
 
     def _read_checkpoint(self) -> None:
         try:
@@ -210,12 +211,12 @@ class Partial:
         except (ValueError, TypeError, KeyError) as error:
             raise self._useless(f"{self._checkpoint} is damaged") from error
         if not known:
-            raise self._useless(f"{self._checkpoint} is of another release of Quadnet")
+            raise self._useless(f"{self._checkpoint} was written by another release of Quadnet")
         for name in {**facts, **self._facts}:
             was, now = facts.get(name, "nothing"), self._facts.get(name, "nothing")
             if was != now:
                 raise self._useless(f"{name} was {was} then and is {now} now")
-        # The rejected rows get their name first. If the output then did not, that is undone.
+        # `finish` renames the rejected rows first. If the output was not renamed, undo that.
         if not self._rejected_path.exists() and self.rejected.exists():
             self.rejected.replace(self._rejected_path)
         for path, expected in ((self._path, n_bytes), (self._rejected_path, n_rejected_bytes)):
@@ -234,24 +235,24 @@ class Partial:
         atomic_files.sync_file(self._rejected_file.fileno(), self._rejected_path)
 
 
-def _beside(path: Path, ending: str) -> Path:
+def _add_ending(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.name}.{ending}")
 
 
-def _open(path: Path) -> io.FileIO:
-    """Open the file for reading and writing, and create it if it is not there."""
-    # No mode of open() does both and keeps what the file has.
+def _open_file(path: Path) -> io.FileIO:
+    """Open the file for reading and writing, and create it if it does not exist."""
+    # No mode of open() does both and keeps the file's content.
     return io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
 
 
-def _cut(file: io.FileIO, length: int) -> None:
+def _truncate_file(file: io.FileIO, length: int) -> None:
     file.truncate(length)
     file.seek(length)
 
 
-def _append(file: io.FileIO, content: bytes) -> int:
+def _append_bytes(file: io.FileIO, content: bytes) -> int:
     rest = memoryview(content)
-    # A system call may take less than it is given, as where a disk fills up.
+    # A system call may write only a part, for example when the disk is nearly full.
     while rest:
         rest = rest[file.write(rest) :]
     return len(content)

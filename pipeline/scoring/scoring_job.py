@@ -1,8 +1,7 @@
-"""Scoring a file of any length: in chunks, in its order, and so that a crash costs little.
+"""Score a file of any size, in chunks and in its order, with checkpoints to resume from.
 
-Where a chunk ends depends on the file alone. A run that goes on from a checkpoint therefore asks
-the network the same questions, batch for batch, and gives the same bytes as one that was never
-interrupted.
+The ends of chunks depend only on the file. A resumed run therefore gives the network the same
+batches, and writes the same bytes, as a run without an interruption.
 """
 
 import hashlib
@@ -14,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.data.chunks import Chunk, Fault, Position, refusal, wrong
+from pipeline.data.chunks import Chunk, Fault, Position, make_file_error, make_rows_error
 from pipeline.data.source import Kind, Source, open_source
-from pipeline.scoring.csv_output import CsvOutput, cell, quoted
+from pipeline.scoring.csv_output import CsvOutput, encode_cell, quote_cell
 from pipeline.scoring.output import AddedColumns, Output
-from pipeline.scoring.partial_output import Partial, rejected_rows
+from pipeline.scoring.partial_output import PartialOutput, make_rejected_path
 from quadnet import __version__
 from quadnet.errors import ConfigurationError, ErrorKind, InvalidInput
 from quadnet.nn.predictor import Predictor, choose_labels
@@ -29,23 +28,25 @@ from quadnet.types import FloatArray, IntArray
 CHUNK_BYTES = 2**20
 
 CHECKPOINT_BYTES = 32 * 2**20
-"""After how many bytes of the input a checkpoint is written."""
+"""The number of input bytes between two checkpoints."""
 
 ADDED = ("label", "certainty", "version")
-"""The columns that the output has beside the input's."""
+"""The columns that are added to the input's."""
 
 Progress = Callable[[int, int, int], None]
-"""Told how many rows and bytes are done, and how many bytes there are."""
+"""Takes the number of rows done, of bytes done, and of all bytes."""
 
-# Values of the widest layer in a batch: about what the processor's cache holds.
+# Values of the widest layer in a batch: about the size of the processor's cache.
 _BATCH_VALUES = 2**17
 
 
 @dataclass(frozen=True)
-class Summary:
-    """How many rows were written, and put aside where; how many of both a run before this did.
+class ScoringSummary:
+    """The result of a scoring run.
 
-    `unanswered` rows are among those written: the network gave no number for them.
+    `rows` were written and `skipped` were put into the file `rejected`. `rows_before` counts the
+    rows of both kinds from before the resumption. `unanswered` of the written rows have no
+    prediction, because their values overflow in the network.
     """
 
     rows: int
@@ -55,7 +56,7 @@ class Summary:
     unanswered: int
 
 
-def score(
+def score_file(
     model: Model,
     source: Path,
     target: Path,
@@ -67,27 +68,27 @@ def score(
     progress: Progress | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     checkpoint_bytes: int = CHECKPOINT_BYTES,
-) -> Summary:
+) -> ScoringSummary:
     """Write the source's rows to the target, each with its label, certainty and the version.
 
     Parameters
     ----------
     model : Model
     source, target : path
-        Both end in .csv or both in .parquet.
+        Their names both end in .csv or both in .parquet.
     on_error : "stop" or "skip"
-        What to do at a row that cannot be used: stop, or put it aside with the reason.
+        What to do at a bad row: stop, or write it with the reason to the rejected rows.
     prefix : str
-        What the added columns' names begin with.
+        Prefix of the added columns' names.
     resume : bool
-        Go on from an interrupted run's last checkpoint, if there is one.
+        Resume from an interrupted run's last checkpoint, if there is one.
     overwrite : bool
-        Replace a target that exists, or one that was begun.
+        Replace an existing target, finished or unfinished.
     progress : callable, optional
     chunk_bytes : int
-        How much is read at a time.
+        Size of a chunk in bytes.
     checkpoint_bytes : int
-        After how many bytes of the source a checkpoint is written.
+        Number of source bytes between two checkpoints.
 
     Returns
     -------
@@ -96,42 +97,44 @@ def score(
     Raises
     ------
     ConfigurationError
-        If the two files are of different kinds or the same, or the source has a column with the
-        name of an added one.
+        If the files have different formats or are the same file, or the source has a column with
+        the name of an added one.
     FileUnusable
         If a file cannot be read or written.
     OutputExists, ResumeRefused
-        As `Partial` raises them.
+        As `PartialOutput` raises them.
     InvalidInput
-        If the source lacks a column, or has a bad row and is to stop there; nothing of the target
-        is kept then.
+        If the source lacks a column, or has a bad row and `on_error` is "stop". The target is then
+        removed.
     Unsupported
         If the files are Parquet and pyarrow is not installed.
     """
-    kind = _kind(source, target)
+    kind = _find_kind(source, target)
     target = atomic_files.resolve_link(target)
     with closing(open_source(source, kind, chunk_bytes=chunk_bytes)) as reader:
-        _refuse_overwriting(source, (target, rejected_rows(target)))
+        _refuse_overwriting(source, (target, make_rejected_path(target)))
         added = AddedColumns(
             tuple(prefix + name for name in ADDED),
             tuple(model.manifest.signature.classes),
             model.manifest.version,
         )
         _check_columns(reader, source, added.names)
-        output = _output(reader, kind, added)
-        facts = _facts(model, source, reader, chunk_bytes) | {
+        output = _make_output(reader, kind, added)
+        facts = _collect_facts(model, source, reader, chunk_bytes) | {
             "the treatment of bad rows": on_error,
             "the prefix": repr(prefix),
         }
-        partial = Partial(target, facts, resume=resume, overwrite=overwrite)
+        partial = PartialOutput(target, facts, resume=resume, overwrite=overwrite)
         try:
-            run = _Run(model, source, reader, output, partial, skip=on_error == "skip")
-            summary = run.go(checkpoint_bytes, progress)
-            if _facts(model, source, reader, chunk_bytes).items() - facts.items():
-                raise wrong(source, None, "expected it to stay as it is, but it was changed")
+            run = _ScoringRun(model, source, reader, output, partial, skip=on_error == "skip")
+            summary = run.score_rest(checkpoint_bytes, progress)
+            if _collect_facts(model, source, reader, chunk_bytes).items() - facts.items():
+                raise make_file_error(
+                    source, None, "expected an unchanged file, but it changed during the run"
+                )
             partial.finish()
         except InvalidInput:
-            # The file will be mended, and so be another: there is nothing to go on from.
+            # The user will correct the file, so a later run could not resume with it.
             partial.discard()
             raise
         finally:
@@ -139,8 +142,8 @@ def score(
     return summary
 
 
-class _Run:
-    """The rows on their way from the source to the output, and how many there were."""
+class _ScoringRun:
+    """Moves the rows from the source to the output, and counts them."""
 
     def __init__(
         self,
@@ -148,7 +151,7 @@ class _Run:
         source: Path,
         reader: Source,
         output: Output,
-        partial: Partial,
+        partial: PartialOutput,
         *,
         skip: bool,
     ) -> None:
@@ -159,8 +162,8 @@ class _Run:
         self._before = self._rows + self._skipped
         self._position: Position | None = partial.state.get("position")
 
-    def go(self, checkpoint_bytes: int, progress: Progress | None) -> Summary:
-        """Score every row that is left."""
+    def score_rest(self, checkpoint_bytes: int, progress: Progress | None) -> ScoringSummary:
+        """Score every row after the last checkpoint."""
         names = [feature.name for feature in self._model.manifest.signature.features]
         n_bytes, next_checkpoint = self._source.stat().st_size, 0
         if not self._partial.state:
@@ -175,7 +178,7 @@ class _Run:
                 next_checkpoint = chunk.bytes_done + checkpoint_bytes
         self._checkpoint()
         self._partial.write(self._output.end(self._partial.read, self._partial.n_bytes))
-        return Summary(
+        return ScoringSummary(
             self._rows, self._skipped, self._partial.rejected, self._before, self._unanswered
         )
 
@@ -183,7 +186,7 @@ class _Run:
         if chunk.faults:
             self._reject(chunk.faults)
         if len(chunk.X):
-            winners, certainties = answer(self._model.predictor, chunk.X)
+            winners, certainties = predict_rows(self._model.predictor, chunk.X)
             self._partial.write(self._output.encode(chunk.rows, winners, certainties))
             self._unanswered += int(np.count_nonzero(winners < 0))
         self._rows += len(chunk.X)
@@ -192,12 +195,12 @@ class _Run:
     def _reject(self, faults: Sequence[Fault]) -> None:
         unit = self._reader.unit
         if not self._skip:
-            raise refusal(self._source, unit, faults[:1])
+            raise make_rows_error(self._source, unit, faults[:1])
         lines = [] if self._skipped else [f"{unit},reason,content\n".encode()]
         for fault in faults:
             reason = "" if fault.column is None else f"column {fault.column}: "
             reason += fault.description
-            lines.append(b"%d,%s,%s\n" % (fault.place, cell(reason), quoted(fault.text)))
+            lines.append(b"%d,%s,%s\n" % (fault.place, encode_cell(reason), quote_cell(fault.text)))
         self._partial.reject(b"".join(lines))
         self._skipped += len(faults)
 
@@ -212,12 +215,11 @@ class _Run:
         )
 
 
-def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return each row's class, by its index, and that class's probability.
+def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return the index of each row's class, and that class's probability.
 
-    The class is the predictor's own choice, by the logits, and the network runs only once. Where
-    a value overflows on its way through the network there is no answer: the index is -1 and the
-    probability NaN.
+    The class is the one that the predictor chooses by the logits, and the network runs only once.
+    A row whose values overflow in the network gets the index -1 and the probability NaN.
     """
     network, n_classes = predictor.network, len(predictor.classes)
     step = max(1, _BATCH_VALUES // max(network.layer_sizes))
@@ -229,26 +231,27 @@ def answer(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
             chosen = choose_labels(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
             winners[part] = chosen
             if n_classes > 1:
-                # In rows of memory, which the losses work on several times faster than in columns.
+                # The losses are several times faster on contiguous rows than on columns.
                 P = network.loss.probabilities(np.ascontiguousarray(Z.T))
                 certainties[part] = P[chosen, np.arange(len(chosen))]
     winners[np.isnan(certainties)] = -1
     return winners, certainties
 
 
-def _kind(source: Path, target: Path) -> Kind:
-    """Return the kind of both files, by how their names end."""
+def _find_kind(source: Path, target: Path) -> Kind:
+    """Return the format of both files, by the suffixes of their names."""
     kinds = {path.suffix.lower() for path in (source, target)}
     if kinds == {".csv"}:
         return "csv"
     if kinds == {".parquet"}:
         return "parquet"
     raise ConfigurationError(
-        f"INPUT and OUTPUT must both end in .csv or both in .parquet, got {source} and {target}."
+        "The names of input and output must both end in .csv or both in .parquet, got "
+        f"{source} and {target}."
     )
 
 
-def _output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
+def _make_output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
     if kind == "parquet":
         from pipeline.scoring.parquet_output import ParquetOutput
 
@@ -260,7 +263,7 @@ def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
     for name in added:
         if name in reader.columns:
             raise ConfigurationError(
-                f"{source} has a column {name} already: the added columns need another prefix.",
+                f"{source} already has a column {name}: the added columns need another prefix.",
                 kind=ErrorKind.COLUMN_EXISTS,
             )
 
@@ -268,11 +271,13 @@ def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
 def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if path.exists() and path.samefile(source):
-            raise ConfigurationError(f"{path} is the input: the output needs another name.")
+            raise ConfigurationError(f"{path} is the input. Choose another name for the output.")
 
 
-def _facts(model: Model, source: Path, reader: Source, chunk_bytes: int) -> dict[str, str | int]:
-    """Return what the output is made from."""
+def _collect_facts(
+    model: Model, source: Path, reader: Source, chunk_bytes: int
+) -> dict[str, str | int]:
+    """Return the facts that the output depends on."""
     manifest, status = model.manifest, source.stat()
     return {
         "the model": f"version {manifest.version} of {manifest.model!r} ({model.digest})",

@@ -1,4 +1,4 @@
-"""The search for a network's parameters: cross-validated fits, each a line of a ledger.
+"""The search for a network's parameters: cross-validated fits, recorded in a ledger.
 
 Imports data, training and evaluation; only the commands import it. Start at `plan`, then
 `search_run`.

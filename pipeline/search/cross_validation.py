@@ -1,4 +1,4 @@
-"""The folds of a search: the rows to train and validate on, parted for cross-validation."""
+"""Split the training and validation rows of a run into folds, for the search."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, make_splits
+from pipeline.data.splits import DataSplits, make_splits
 from quadnet.errors import UnsuitableData
 from quadnet.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
 class Folds:
-    """The rows to search on, which of them a run holds out for validation, and each one's fold."""
+    """The rows of a search, which of them a run holds out for validation, and each row's fold."""
 
     rows: Dataset
     held_out: BoolArray
@@ -29,17 +29,19 @@ class Folds:
         return digest.hexdigest()
 
 
-def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None = None) -> Folds:
-    """Part the run's rows to train and validate on, read here unless given, into folds.
+def make_folds(
+    config: RunConfig, n_folds: int, seed: int, *, own: DataSplits | None = None
+) -> Folds:
+    """Split the run's training and validation rows, `own` if given, into folds.
 
-    Equal rows are in one fold, or a network would be measured on what it has been shown.
+    Equal rows are in the same fold, because a network must not be measured on its training rows.
 
     Raises
     ------
     UnsuitableData
-        If a fold would be measured on a class that the others have too few rows of.
+        If a class has too few distinct rows for so many folds.
     InvalidInput
-        If a file is not as it must be.
+        If a file is malformed.
     """
     own = own or make_splits(config)
     rows, held_out = own.train, np.zeros(len(own.train), bool)
@@ -51,7 +53,7 @@ def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None 
             rows.classes,
         )
         held_out = np.arange(len(rows)) >= len(own.train)
-    fold_of = _fold_of(rows, n_folds, seed)
+    fold_of = _assign_folds(rows, n_folds, seed)
     for fold in range(n_folds):
         rest = fold_of != fold
         for others in (fold_of == fold, rest & held_out):
@@ -59,23 +61,23 @@ def make_folds(config: RunConfig, n_folds: int, seed: int, *, own: Parts | None 
             if len(unseen):
                 name = str(rows.classes[unseen[0]])
                 raise UnsuitableData(
-                    f"Fold {fold + 1} has rows of class {name!r} and those to train on have none:"
-                    " give more data, or fewer folds in search.folds."
+                    f"Fold {fold + 1} has rows of class {name!r}, but the other folds have 0 "
+                    "training rows of it. Use more data, or fewer folds in search.folds."
                 )
     return Folds(rows, held_out, fold_of)
 
 
-def _fold_of(rows: Dataset, n_folds: int, seed: int) -> IntArray:
-    """Return each row's fold, the classes in equal shares."""
+def _assign_folds(rows: Dataset, n_folds: int, seed: int) -> IntArray:
+    """Return each row's fold, with each class spread evenly over the folds."""
     _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
-    # The distinct rows, in the order in which they first come up.
+    # The distinct rows, in the order of their first occurrence.
     order = np.argsort(first)
     labels = rows.codes[first[order]]
     smallest = min(np.unique(labels, return_counts=True)[1])
     if smallest < n_folds:
         raise UnsuitableData(
-            f"search.folds: expected at most {smallest}, because the rarest class has no more "
-            f"distinct rows to train on, got {n_folds}."
+            f"search.folds: expected at most {smallest}, the number of distinct training rows of "
+            f"the rarest class, got {n_folds}."
         )
     of_distinct = np.empty(len(first), np.int64)
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)

@@ -1,13 +1,15 @@
 """Successive halving over epochs: all candidates are trained briefly, the best of them longer.
 
-Every candidate is trained for `min_epochs`; the best, one in `factor`, rounded up, for `factor`
-times as many; and so on, until a single one would be left or the epochs have reached the network's
-`max_iter`. Each time a candidate is trained from the beginning (with `factor` 3, half as long again
-as going on would take): so a schedule that depends on `max_iter` is run to its end, a fit is what
-its parameters and epochs say and nothing else, and a search can be resumed at any of them.
+On the first rung every candidate is trained for `min_epochs`. On each further rung the best
+candidates, one in `factor`, rounded up, are trained for `factor` times as many epochs. The last
+rung is reached when a single candidate would be left, or the epochs reach the network's `max_iter`.
 
-The rule is that of Jamieson and Talwalkar, 2016; scikit-learn's own halving is experimental, and
-its resource is above all the number of rows.
+On each rung a candidate is trained from the beginning. With `factor` 3 this takes half as long
+again as to continue its training. But a schedule that depends on `max_iter` runs to its end, a fit
+depends only on its parameters and epochs, and a search can be resumed after any fit.
+
+The method is that of Jamieson and Talwalkar, 2016. scikit-learn's own halving was rejected: it is
+experimental, and its resource is mainly the number of rows.
 """
 
 import math
@@ -25,19 +27,19 @@ Evaluate = Callable[[Sequence[dict[str, Any]]], object]
 
 @dataclass(frozen=True)
 class Rung:
-    """How many candidates are trained, and for how many epochs; None: for as many as they say."""
+    """The number of candidates and their epochs; None means each candidate's own `max_iter`."""
 
     candidates: int
     epochs: int | None
 
 
-def rungs(search: Search, candidates: int, max_epochs: int) -> list[Rung]:
-    """Return the rungs that so many candidates climb; one if the search is no halving.
+def make_rungs(search: Search, candidates: int, max_epochs: int) -> list[Rung]:
+    """Return the rungs for this number of candidates; one rung if the method is not halving.
 
     Raises
     ------
     ConfigurationError
-        If the first rung already has more epochs than a network may be trained for.
+        If the first rung has more epochs than the network's `max_iter`.
     """
     if search.method != "halving":
         return [Rung(candidates, None)]
@@ -58,19 +60,19 @@ def rungs(search: Search, candidates: int, max_epochs: int) -> list[Rung]:
 
 
 class HalvingSearch(GridSearchCV):  # type: ignore[misc]  # scikit-learn has no types
-    """A grid search that trains ever fewer of its candidates for ever more epochs.
+    """A grid search that trains fewer candidates for more epochs on each rung.
 
     Parameters
     ----------
     estimator : estimator
         With the parameter `network__max_iter`.
     param_grid : list of dict
-        The candidates, each a grid of one.
+        The candidates, each as a grid of one combination.
     rungs : list of Rung
     survivors : callable
-        Takes the candidates of a rung and the rung; returns those that may go on, best first.
+        Takes the candidates of a rung and the rung; returns those for the next rung, best first.
     scoring, refit, cv, error_score
-        `GridSearchCV`'s.
+        As in `GridSearchCV`.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class HalvingSearch(GridSearchCV):  # type: ignore[misc]  # scikit-learn has no 
         self.rungs, self.survivors = rungs, survivors
 
     def _run_search(self, evaluate_candidates: Evaluate) -> None:
-        """Climb the rungs; what scikit-learn documents for searches in several steps."""
+        """Train the candidates of each rung; scikit-learn's hook for searches in several steps."""
         alive = list(ParameterGrid(self.param_grid))
         for rung in self.rungs:
             alive = alive[: rung.candidates]

@@ -1,4 +1,4 @@
-"""The standings of a search: its candidates, best first, by what the ledger says so far."""
+"""The leaderboard of a search: its candidates, best first, by the fits in the ledger."""
 
 import math
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from pipeline.search import space
 from pipeline.search.halving import Rung
-from pipeline.search.ledger import Header, Line
-from pipeline.search.plan import Plan
+from pipeline.search.ledger import LedgerHeader, LedgerLine
+from pipeline.search.plan import SearchPlan
+from pipeline.search.space import format_parameters
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One candidate, on the last rung that it was trained for: its finished fits, by fold."""
+class RankedCandidate:
+    """A candidate's finished fits on the last rung that it has reached."""
 
     parameters: dict[str, JsonValue]
     epochs: int
     scores: list[float]
-    """By the search's metric."""
+    """One per finished fold, by the search's metric."""
     n_lines: int
     weights: int
     seconds: float
@@ -27,7 +27,7 @@ class Standing:
 
     @property
     def mean(self) -> float:
-        """The mean over the folds; rounded once, so that equal scores have equal means."""
+        """The mean over the folds; summed exactly, so that equal scores have equal means."""
         return math.fsum(self.scores) / len(self.scores)
 
     @property
@@ -39,26 +39,26 @@ class Standing:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The candidates that have a finished fit, best first, and how many fits are finished."""
+    """The candidates with a finished fit, best first, and the number of finished fits."""
 
-    plan: Plan
-    ranking: list[Standing]
+    plan: SearchPlan
+    ranking: list[RankedCandidate]
     n_finished: int
 
-    def note(self) -> str:
-        """Return how far the search has come, in a few words."""
+    def format_progress(self) -> str:
+        """Return the number of finished fits and the best score, as a short note."""
         note = f"{self.n_finished:,} of {self.plan.n_fits:,} fits"
         if self.ranking and self.ranking[0].failed is None:
             note += f", best {self.plan.search.metric} {self.ranking[0].mean:.4f}"
         return note
 
-    def table(self, *, limit: int | None = None) -> str:
-        """Return the candidates for a terminal, one a line, and no more lines than the limit."""
+    def format_table(self, *, limit: int | None = None) -> str:
+        """Return the candidates for a terminal, one per line, at most `limit` of them."""
         if not self.ranking:
-            return f"None of the {self.plan.n_fits:,} fits is finished yet."
+            return f"0 of the {self.plan.n_fits:,} fits are finished yet."
         head = ("rank", self.plan.search.metric, "std", "folds", "epochs", "seconds", "parameters")
         top = enumerate(self.ranking[:limit], start=1)
-        rows: list[tuple[str, ...]] = [head, *(self._row(rank, one) for rank, one in top)]
+        rows: list[tuple[str, ...]] = [head, *(self._format_row(rank, one) for rank, one in top)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         shown = []
         for *numbers, parameters in rows:
@@ -69,7 +69,7 @@ class Leaderboard:
             shown.append(f"... and {hidden:,} more")
         return "\n".join(shown)
 
-    def _row(self, rank: int, one: Standing) -> tuple[str, ...]:
+    def _format_row(self, rank: int, one: RankedCandidate) -> tuple[str, ...]:
         failed = one.failed is not None
         return (
             str(rank),
@@ -78,21 +78,21 @@ class Leaderboard:
             f"{one.n_lines}/{self.plan.search.folds}",
             str(one.epochs),
             f"{one.seconds:.2f}",
-            space.described(one.parameters) + (f": {one.failed}" if failed else ""),
+            format_parameters(one.parameters) + (f": {one.failed}" if failed else ""),
         )
 
 
 def rank_candidates(
-    plan: Plan,
-    header: Header,
-    lines: Sequence[Line],
+    plan: SearchPlan,
+    header: LedgerHeader,
+    lines: Sequence[LedgerLine],
     candidates: Sequence[dict[str, JsonValue]],
     rung: Rung,
-) -> list[Standing]:
-    """Return those of the candidates that have a fit on this rung, best first.
+) -> list[RankedCandidate]:
+    """Return the candidates with a fit on this rung, best first.
 
-    First those that all folds have measured, by their mean; of equals the one of fewer weights,
-    then the one that was drawn first. Last those of which a fit failed.
+    Candidates that are measured on all folds come first, by their mean. Ties go to the candidate
+    with fewer weights, then to the one drawn first. Candidates with a failed fit come last.
     """
     by_key = {line.key: line for line in lines}
     folds, sign = plan.search.folds, 1 if plan.search.metric == "log_loss" else -1
@@ -102,9 +102,9 @@ def rank_candidates(
         keys = [header.key(parameters, epochs=epochs, fold=fold) for fold in range(folds)]
         own = [by_key[key] for key in keys if key in by_key]
         if own:
-            begun.append(_standing(parameters, epochs, own, plan.search.metric))
+            begun.append(_make_ranked_candidate(parameters, epochs, own, plan.search.metric))
 
-    def place(one: Standing) -> tuple[bool, bool, float, int]:
+    def place(one: RankedCandidate) -> tuple[bool, bool, float, int]:
         if one.failed is not None:
             return True, True, 0.0, 0
         return False, one.n_lines < folds, sign * one.mean, one.weights
@@ -112,9 +112,11 @@ def rank_candidates(
     return sorted(begun, key=place)
 
 
-def make_leaderboard(plan: Plan, header: Header, lines: Sequence[Line]) -> Leaderboard:
-    """Return the standings: those of the last rung before others, those that failed at the end."""
-    ranking: list[Standing] = []
+def make_leaderboard(
+    plan: SearchPlan, header: LedgerHeader, lines: Sequence[LedgerLine]
+) -> Leaderboard:
+    """Return the leaderboard: candidates of later rungs first, failed candidates last."""
+    ranking: list[RankedCandidate] = []
     n_finished = 0
     alive = plan.candidates
     for rung in plan.rungs:
@@ -124,22 +126,22 @@ def make_leaderboard(plan: Plan, header: Header, lines: Sequence[Line]) -> Leade
         climbed = [one.parameters for one in here]
         ranking = here + [one for one in ranking if one.parameters not in climbed]
         if sum(one.n_lines for one in here) < len(alive) * plan.search.folds:
-            break  # who climbs on is not yet known
-        alive = survivors(here)
+            break  # the candidates of the next rung are not known yet
+        alive = list_survivors(here)
     ranking.sort(key=lambda one: one.failed is not None)
     return Leaderboard(plan, ranking, n_finished)
 
 
-def survivors(ranking: Sequence[Standing]) -> list[dict[str, JsonValue]]:
+def list_survivors(ranking: Sequence[RankedCandidate]) -> list[dict[str, JsonValue]]:
     """Return the candidates that did not fail, in their order."""
     return [one.parameters for one in ranking if one.failed is None]
 
 
-def _standing(
-    parameters: dict[str, JsonValue], epochs: int, lines: Sequence[Line], metric: str
-) -> Standing:
+def _make_ranked_candidate(
+    parameters: dict[str, JsonValue], epochs: int, lines: Sequence[LedgerLine], metric: str
+) -> RankedCandidate:
     measured = [line.log_loss if metric == "log_loss" else line.accuracy for line in lines]
-    return Standing(
+    return RankedCandidate(
         parameters=parameters,
         epochs=epochs,
         scores=[score for score in measured if score is not None],

@@ -1,8 +1,8 @@
 """The ledger of a search: a file of JSON lines, one for each finished fit, that survives a crash.
 
-The first line says which search it belongs to. Each further line appears whole: one process at a
-time appends, by a single write, and flushes it to the disk. What a crash leaves after the last
-newline is no line: readers pass over it, and the next writer cuts it off.
+The first line identifies the search. Each further line appears complete: one process at a time
+appends it by a single write and flushes it to the disk. A crash may leave an incomplete line after
+the last newline. Readers ignore it, and the next writer removes it.
 """
 
 import errno
@@ -24,67 +24,67 @@ from quadnet.registry.manifest import Frozen, Sha256
 Parameters = Mapping[str, JsonValue]
 
 
-class Header(Frozen):
-    """The search that a ledger belongs to: what all its fits have in common."""
+class LedgerHeader(Frozen):
+    """The first line of a ledger, which identifies its search."""
 
     ledger: Literal[1] = 1
     name: str
     config: Sha256
-    """Of the run's configuration, but for what no fit depends on: its name, gate and search."""
+    """Of the run's configuration, without its name, gate and search, which no fit depends on."""
     split: Sha256
-    """Of the rows, and of which fold each is in."""
+    """Of the rows and their folds."""
 
     def key(self, parameters: Parameters, *, epochs: int, fold: int) -> str:
-        """Return the digest that names one fit."""
+        """Return the digest that identifies one fit."""
         content = [self.config, self.split, parameters, epochs, fold]
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Line(Frozen):
-    """One finished fit: a candidate, trained on all folds but one and measured on that."""
+class LedgerLine(Frozen):
+    """One finished fit: a candidate, trained on all folds but one and measured on that fold."""
 
     key: Sha256
     parameters: dict[str, JsonValue]
     epochs: Annotated[int, Field(ge=1)]
-    """The most it was allowed."""
+    """The largest number of epochs that was allowed."""
     fold: Annotated[int, Field(ge=0)]
     accuracy: float | None = None
     log_loss: float | None = None
     weights: int | None = None
-    """How many numbers, biases included, the network consists of."""
+    """The number of the network's parameters, biases included."""
     seconds: float
     at: datetime
     failed: str | None = None
-    """Why there is nothing to measure."""
+    """Why the fit failed."""
 
 
 class Ledger:
-    """A ledger's file, which need not exist yet. It holds no state, so any process may make one."""
+    """A ledger's file, which need not exist yet. The object has no state besides the path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, header: Header, *, resume: bool) -> None:
-        """Create the ledger; or, to resume, see to it that it is this search's.
+    def begin(self, header: LedgerHeader, *, resume: bool) -> None:
+        """Create the ledger or, if it exists, check that it belongs to this search.
 
         Raises
         ------
         OutputExists
-            If there is one already and it is not to be resumed.
+            If the ledger exists and `resume` is false.
         ResumeRefused
-            If it is another search's.
+            If the ledger belongs to another search.
         FileUnusable
-            If it cannot be read or written, or is not a ledger.
+            If the file cannot be read or written, or is not a ledger.
         """
-        with self._alone(create=True) as (descriptor, whole):
-            found = self._header(whole)
+        with self._lock(create=True) as (descriptor, whole):
+            found = self._parse_header(whole)
             if found is None:
                 os.ftruncate(descriptor, 0)
                 self._write(descriptor, header)
                 atomic_files.sync_directory(self.path.parent)
                 return
-            self.check(found, header)
+            self.check_header(found, header)
             if not resume:
                 finished = whole.count(b"\n") - 1
                 raise OutputExists(
@@ -92,7 +92,7 @@ class Ledger:
                     kind=ErrorKind.LEDGER_EXISTS,
                 )
 
-    def check(self, found: Header, expected: Header) -> None:
+    def check_header(self, found: LedgerHeader, expected: LedgerHeader) -> None:
         """Raise ResumeRefused if the header found is not the one expected."""
         for one, other, difference in (
             (found.name, expected.name, f"its name is {found.name!r}"),
@@ -105,56 +105,56 @@ class Ledger:
                     kind=ErrorKind.LEDGER_OF_OTHER_SEARCH,
                 )
 
-    def header(self) -> Header:
-        """Return the first line; raise NotFound if there is none yet."""
-        header = self._header(self._whole())
+    def read_header(self) -> LedgerHeader:
+        """Return the first line; raise NotFound if the ledger does not exist yet."""
+        header = self._parse_header(self._read_whole())
         if header is None:
-            raise NotFound(f"There is no ledger {self.path}: no such search has begun.")
+            raise NotFound(f"There is no ledger {self.path}. Start the search first.")
         return header
 
-    def lines(self, since: int = 0) -> list[Line]:
-        """Return the finished fits, without the first `since`; none if there is no ledger.
+    def read_lines(self, since: int = 0) -> list[LedgerLine]:
+        """Return the finished fits after the first `since`; an empty list if there is no ledger.
 
         Raises
         ------
         FileUnusable
             If the file or one of its lines cannot be read.
         """
-        rows = self._whole().split(b"\n")[1 + since : -1]
-        return [self._line(row, number) for number, row in enumerate(rows, start=2 + since)]
+        rows = self._read_whole().split(b"\n")[1 + since : -1]
+        return [self._parse_line(row, number) for number, row in enumerate(rows, start=2 + since)]
 
-    def find(self, key: str) -> Line | None:
-        """Return the finished fit of this key."""
-        whole = self._whole()
-        start = whole.find(_beginning(key)) + 1
+    def find_line(self, key: str) -> LedgerLine | None:
+        """Return the finished fit with this key, if there is one."""
+        whole = self._read_whole()
+        start = whole.find(_line_beginning(key)) + 1
         if not start:
             return None
-        return self._line(
+        return self._parse_line(
             whole[start : whole.index(b"\n", start)], whole.count(b"\n", 0, start) + 1
         )
 
-    def append(self, line: Line) -> None:
-        """Add a finished fit, unless it is there already: a line, once there, is on the disk.
+    def append_line(self, line: LedgerLine) -> None:
+        """Add a finished fit and flush it to the disk, unless the ledger already has it.
 
-        It is there if another process, such as one left behind by a killed search, was faster.
+        Another process may have added it, such as a worker of a search that was killed.
         """
-        with self._alone() as (descriptor, whole):
-            if _beginning(line.key) not in whole:
+        with self._lock() as (descriptor, whole):
+            if _line_beginning(line.key) not in whole:
                 os.ftruncate(descriptor, len(whole))
                 self._write(descriptor, line)
 
     @contextmanager
-    def _alone(self, *, create: bool = False) -> Iterator[tuple[int, bytes]]:
-        """Keep other writers out; yield the file and its whole lines."""
+    def _lock(self, *, create: bool = False) -> Iterator[tuple[int, bytes]]:
+        """Lock the file against other writers; yield its descriptor and its complete lines."""
         flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
-        # Else Windows would write other line ends than `_whole` looks for.
+        # Otherwise Windows would write CRLF, and `_read_whole` looks for LF.
         flags |= getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(self.path, flags, 0o666)
             try:
-                consequence = "Let no other search use this ledger."
+                consequence = "Make sure that no other search uses this ledger."
                 atomic_files.lock_file(descriptor, self.path, consequence, wait=True)
-                yield descriptor, self._whole()
+                yield descriptor, self._read_whole()
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -169,8 +169,8 @@ class Ledger:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         atomic_files.sync_file(descriptor, self.path)
 
-    def _whole(self) -> bytes:
-        """Return the content up to its last newline; nothing if there is no file."""
+    def _read_whole(self) -> bytes:
+        """Return the content up to its last newline; empty if there is no file."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -181,21 +181,21 @@ class Ledger:
             ) from error
         return content[: content.rfind(b"\n") + 1]
 
-    def _header(self, whole: bytes) -> Header | None:
+    def _parse_header(self, whole: bytes) -> LedgerHeader | None:
         if not whole:
             return None
         try:
-            return Header.model_validate_json(whole.partition(b"\n")[0])
+            return LedgerHeader.model_validate_json(whole.partition(b"\n")[0])
         except ValidationError as error:
             raise FileUnusable(
-                f"{self.path} is not a ledger of this version of Quadnet: its line 1 does not say "
-                "which search it belongs to.",
+                f"{self.path} is not a ledger of this version of Quadnet: line 1 does not "
+                "identify a search.",
                 kind=ErrorKind.LEDGER_UNKNOWN,
             ) from error
 
-    def _line(self, row: bytes, number: int) -> Line:
+    def _parse_line(self, row: bytes, number: int) -> LedgerLine:
         try:
-            return Line.model_validate_json(row)
+            return LedgerLine.model_validate_json(row)
         except ValidationError as error:
             raise FileUnusable(
                 f"{self.path}, line {number}, is not the record of a fit.",
@@ -203,6 +203,6 @@ class Ledger:
             ) from error
 
 
-def _beginning(key: str) -> bytes:
-    """Return how the line of this key begins, with the newline before it."""
+def _line_beginning(key: str) -> bytes:
+    """Return the beginning of this key's line, with the newline before it."""
     return b'\n{"key":"' + key.encode() + b'"'

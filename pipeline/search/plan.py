@@ -1,13 +1,12 @@
-"""The plan of a search: all that it will try, known before anything is trained."""
+"""The plan of a search: its candidates and rungs, known before the first fit."""
 
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from pipeline.config.run_config import RunConfig, Search
-from pipeline.search import halving, space
-from pipeline.search.halving import Rung
-from pipeline.search.space import check_space
+from pipeline.search.halving import Rung, make_rungs
+from pipeline.search.space import check_space, draw_candidates
 from pipeline.training.candidate_training import resolve_config
 from quadnet.errors import ConfigurationError
 
@@ -23,8 +22,8 @@ alpha = { low = 1e-6, high = 1e-2, log = true }      # or a range"""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The candidates and the rungs that they climb; `config` is the resolved one."""
+class SearchPlan:
+    """The candidates of a search and its rungs; `config` is the resolved configuration."""
 
     config: RunConfig
     search: Search
@@ -33,24 +32,24 @@ class Plan:
 
     @property
     def n_fits(self) -> int:
-        """How many fits it takes if none fails."""
+        """The number of fits if no candidate fails."""
         return sum(rung.candidates for rung in self.rungs) * self.search.folds
 
     def epochs(self, parameters: dict[str, JsonValue], rung: Rung) -> int:
-        """Return how many epochs this candidate may be trained for on this rung."""
+        """Return the largest number of epochs for this candidate on this rung."""
         own = parameters.get("max_iter", self.config.network["max_iter"])
         return int(str(own)) if rung.epochs is None else rung.epochs
 
     def summary(self) -> str:
-        """Return what is going to be done."""
+        """Return the number of candidates, folds and fits, in words."""
         first, *further = self.rungs
         epochs = "" if first.epochs is None else f" for {first.epochs} epochs"
         steps = [f"{len(self.candidates):,} candidates{epochs}"]
         steps += [f"the best {rung.candidates:,} for {rung.epochs}" for rung in further]
         return f"{', '.join(steps)}; {self.search.folds} folds, so {self.n_fits:,} fits."
 
-    def chosen(self, parameters: dict[str, JsonValue]) -> RunConfig:
-        """Return the run's configuration with these parameters in it."""
+    def apply_parameters(self, parameters: dict[str, JsonValue]) -> RunConfig:
+        """Return the run's configuration with these parameters."""
         tree = self.config.model_dump()
         network = {name: value for name, value in parameters.items() if name != "scale"}
         tree["network"] |= network
@@ -58,21 +57,21 @@ class Plan:
         return RunConfig.model_validate(tree)
 
 
-def make_plan(config: RunConfig) -> Plan:
-    """Return what the run's search will try.
+def make_plan(config: RunConfig) -> SearchPlan:
+    """Return the plan of the run's search.
 
     Raises
     ------
     ConfigurationError
-        If the run has no search, or what it says cannot be tried.
+        If the run has no section [search], or the section is wrong.
     """
     search = config.search
     if search is None:
         raise ConfigurationError(
-            f"The run {config.name!r} has no section [search]. Give it one, such as:{_EXAMPLE}"
+            f"The run {config.name!r} has no section [search]. Add one, such as:{_EXAMPLE}"
         )
     config = resolve_config(config)
     check_space(config, search)
-    candidates = space.candidates(search)
-    rungs = halving.rungs(search, len(candidates), int(str(config.network["max_iter"])))
-    return Plan(config, search, candidates, rungs)
+    candidates = draw_candidates(search)
+    rungs = make_rungs(search, len(candidates), int(str(config.network["max_iter"])))
+    return SearchPlan(config, search, candidates, rungs)

@@ -1,4 +1,4 @@
-"""One fit of a search, made once: found in the ledger, or trained, measured and written there."""
+"""One fit of a search: read from the ledger, or trained, measured and added to the ledger."""
 
 import time
 from datetime import UTC, datetime
@@ -13,35 +13,35 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.evaluation.model_metrics import measure_model
-from pipeline.search import space
-from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
+from pipeline.search.space import to_json_value, to_nested_name
 from pipeline.training.candidate_training import fit_network
 from quadnet import NeuralNetworkClassifier
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 
 class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """A run's network as scikit-learn's search sees it: trained as `candidate.fitted` does.
+    """A run's network as an estimator for scikit-learn's search, trained by `fit_network`.
 
     Parameters
     ----------
     network : NeuralNetworkClassifier
     scale : bool
-        As in the run file, or as the search would have it.
+        From the run file, or a value of the search.
     config : RunConfig
     searched : tuple of str
-        The parameters that make a candidate.
-    header : Header
+        The names of the parameters that are searched.
+    header : LedgerHeader
     ledger : path
     classes : ndarray of str
-        Sorted; what the labels are indices into.
+        Sorted; the labels are indices into them.
 
     Attributes
     ----------
-    line_ : Line or None
-        What the ledger says of this fit: None until it is measured.
+    line_ : LedgerLine or None
+        The ledger's record of this fit; None until it is measured.
     predictor_ : Predictor
-        What a run would publish, if it was not in the ledger.
+        The predictor that a run would publish; missing if the ledger had this fit.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         scale: bool,
         config: RunConfig,
         searched: tuple[str, ...],
-        header: Header,
+        header: LedgerHeader,
         ledger: Path,
         classes: NDArray[np.str_],
     ) -> None:
@@ -61,21 +61,21 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.classes = classes
 
     def fit(self, X: FloatArray, y: Any, *, held_out: BoolArray, fold_of: IntArray) -> Self:
-        """Train on these rows, unless that has been done.
+        """Train on these rows, unless the ledger has this fit.
 
         Parameters
         ----------
         X : ndarray of shape (n_rows, n_features)
-            All rows but one fold's.
+            The rows of all folds but one.
         y : ndarray of int, shape (n_rows,)
         held_out : ndarray of bool, shape (n_rows,)
-            The rows that the run would hold out from training, for validation.
+            The rows that the run holds out for validation.
         fold_of : ndarray of int, shape (n_rows,)
-            Each row's fold: the one that is missing is the one to be measured on.
+            Each row's fold; the fit is measured on the fold that is missing.
         """
         present = np.unique(fold_of)
         self.fold_ = int(np.setdiff1d(np.arange(len(present) + 1), present)[0])
-        self.line_ = Ledger(self.ledger).find(self._key())
+        self.line_ = Ledger(self.ledger).find_line(self._key())
         self.start_ = time.perf_counter()
         if self.line_ is None:
             rows = Dataset((), X, y, self.classes)
@@ -86,19 +86,19 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                     clone(self.network), rows.rows(~held_out), validation, config
                 ).predictor
             except (ValueError, MemoryError) as error:
-                # One candidate that cannot be trained must not end the search for the others.
+                # A candidate that cannot be trained must not end the search.
                 self._record(failed=str(error))
         return self
 
-    def measure(self, X: FloatArray, y: Any) -> Line:
-        """Return the record of this fit, measured on the fold that it was not trained on."""
+    def measure(self, X: FloatArray, y: Any) -> LedgerLine:
+        """Return the record of this fit, measured on the fold that was left out."""
         if self.line_ is None:
             try:
                 with threadpool_limits(1):
                     metrics = measure_model(
                         self.predictor_, Dataset((), X, y, self.classes)
                     ).metrics
-            except ValueError as error:  # logits that are no longer finite
+            except ValueError as error:  # logits that are not finite
                 return self._record(failed=str(error))
             return self._record(
                 accuracy=metrics.accuracy,
@@ -107,9 +107,9 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         return self.line_
 
-    def _record(self, **measured: Any) -> Line:
-        """Write what came of this fit to the ledger."""
-        self.line_ = Line(
+    def _record(self, **measured: Any) -> LedgerLine:
+        """Add the record of this fit to the ledger."""
+        self.line_ = LedgerLine(
             key=self._key(),
             parameters=self._parameters(),
             epochs=int(self.network.max_iter),
@@ -118,7 +118,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             at=datetime.now(UTC),
             **measured,
         )
-        Ledger(self.ledger).append(self.line_)
+        Ledger(self.ledger).append_line(self.line_)
         return self.line_
 
     def _key(self) -> str:
@@ -128,11 +128,11 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _parameters(self) -> dict[str, Any]:
         values = self.get_params()
-        return {name: space.plain(values[space.nested(name)]) for name in self.searched}
+        return {name: to_json_value(values[to_nested_name(name)]) for name in self.searched}
 
 
 def score_fit(fit: RecordedFit, X: FloatArray, y: Any) -> dict[str, float]:
-    """Return both scores of a fit, as scikit-learn asks a scorer to; NaN if it failed."""
+    """Return both scores of a fit, as scikit-learn's scorer; NaN if the fit failed."""
     line = fit.measure(X, y)
     return {
         "accuracy": np.nan if line.accuracy is None else line.accuracy,

@@ -1,7 +1,7 @@
-"""A search: every candidate cross-validated on the rows to train on, each fit once, in a ledger.
+"""Run a search: cross-validate every candidate, and record each fit once in the ledger.
 
-scikit-learn's search classes say what is fitted and joblib where; the ledger alone is what came of
-it. The test part stays sealed: the search chooses by other rows than the gate judges by.
+scikit-learn's search classes choose the fits, joblib distributes them, and the ledger holds their
+results. The test part stays sealed, so that the gate judges by rows that the search has not used.
 """
 
 import hashlib
@@ -24,13 +24,24 @@ from sklearn.model_selection import (
 )
 
 from pipeline.config.run_config import FileData, RunConfig
-from pipeline.search import leaderboard, space
 from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung
-from pipeline.search.leaderboard import Leaderboard, make_leaderboard, rank_candidates
-from pipeline.search.ledger import Header, Ledger, Line
-from pipeline.search.plan import Plan
+from pipeline.search.leaderboard import (
+    Leaderboard,
+    list_survivors,
+    make_leaderboard,
+    rank_candidates,
+)
+from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
+from pipeline.search.plan import SearchPlan
 from pipeline.search.recorded_fit import RecordedFit, score_fit
+from pipeline.search.space import (
+    count_draws,
+    format_parameters,
+    make_choices,
+    to_nested_name,
+    to_plain_name,
+)
 from pipeline.training.progress import Show
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ErrorKind, QuadnetError, TrainingFailed
@@ -38,14 +49,14 @@ from quadnet.errors import ErrorKind, QuadnetError, TrainingFailed
 _SECONDS_A_LOOK = 0.5
 
 
-def settings_sha256(config: RunConfig) -> str:
-    """Return the digest of a resolved configuration, but for what no fit depends on.
+def hash_settings(config: RunConfig) -> str:
+    """Return the digest of a resolved configuration, without the settings that no fit depends on.
 
-    So another gate, or a wider space, repeats no fit.
+    After a change of the gate or of the search space, finished fits are therefore not repeated.
     """
     exclude: dict[str, Any] = dict.fromkeys(("name", "gate", "search"), True)
-    # Newer keys count where they are not their default, so that older ledgers can be resumed; the
-    # rows themselves have a digest of their own.
+    # Newer keys are left out at their default, so that older ledgers can be resumed. The rows have
+    # their own digest.
     exclude["test"] = {"allow_small"} | (set() if config.test.stratify else {"stratify"})
     if isinstance(config.data, FileData) and config.data.strip_labels:
         exclude["data"] = {"strip_labels"}
@@ -53,26 +64,28 @@ def settings_sha256(config: RunConfig) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def header(plan: Plan, folds: Folds) -> Header:
-    """Return what says, in a ledger, that it is this search's."""
-    return Header(name=plan.config.name, config=settings_sha256(plan.config), split=folds.sha256())
+def make_header(plan: SearchPlan, folds: Folds) -> LedgerHeader:
+    """Return the header that identifies this search in its ledger."""
+    return LedgerHeader(
+        name=plan.config.name, config=hash_settings(plan.config), split=folds.sha256()
+    )
 
 
 def run_search(
-    plan: Plan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
+    plan: SearchPlan, folds: Folds, ledger: Ledger, *, jobs: int = 1, show: Show | None = None
 ) -> Leaderboard:
-    """Make every fit that the ledger has not, and return what came of all of them.
+    """Make every fit that is missing in the ledger, and return the leaderboard.
 
     Parameters
     ----------
     plan : Plan
     folds : Folds
     ledger : Ledger
-        Begun.
+        After a call of `begin`.
     jobs : int
-        How many processes fit; what comes of it is the same.
+        Number of processes that fit. It does not change the result.
     show : callable, optional
-        Told how far it has come.
+        Called with the number of finished fits and a note.
 
     Raises
     ------
@@ -81,17 +94,17 @@ def run_search(
     FileUnusable
         If the ledger can no longer be written.
     """
-    made_for = header(plan, folds)
-    ledger.lines()  # one that cannot be read is better said before than after
-    search = _search(plan, folds, ledger, made_for)
+    made_for = make_header(plan, folds)
+    ledger.read_lines()  # report an unreadable ledger before the first fit
+    search = _make_search(plan, folds, ledger, made_for)
     with (
-        _watched(plan, made_for, ledger, show),
+        _watch_ledger(plan, made_for, ledger, show),
         parallel_config(
             "loky", n_jobs=jobs, inner_max_num_threads=1, initializer=_leave_ctrl_c_to_the_parent
         ),
         warnings.catch_warnings(),
     ):
-        # scikit-learn's, of candidates that failed, which the table says.
+        # scikit-learn warns about failed candidates, which the leaderboard shows.
         warnings.simplefilter("ignore")
         try:
             search.fit(
@@ -103,17 +116,18 @@ def run_search(
                 f"fits are in {ledger.path}.",
                 kind=ErrorKind.FIT_PROCESS_KILLED,
             ) from error
-    result = make_leaderboard(plan, made_for, ledger.lines())
+    result = make_leaderboard(plan, made_for, ledger.read_lines())
     best = result.ranking[0]
     if best.failed is not None:
         raise TrainingFailed(
-            f"Every candidate failed. The first, {space.described(best.parameters)}: {best.failed}"
+            "Every candidate failed. The first, "
+            f"{format_parameters(best.parameters)}: {best.failed}"
         )
     return result
 
 
-def _search(
-    plan: Plan, folds: Folds, ledger: Ledger, made_for: Header
+def _make_search(
+    plan: SearchPlan, folds: Folds, ledger: Ledger, made_for: LedgerHeader
 ) -> GridSearchCV | RandomizedSearchCV:
     config, search = plan.config, plan.search
     parameters: dict[str, Any] = {**config.network}
@@ -132,52 +146,54 @@ def _search(
         "cv": PredefinedSplit(folds.fold_of),
         "error_score": "raise",
     }
-    choices = space.choices(search)
+    choices = make_choices(search)
     if search.method == "grid":
         return GridSearchCV(fit, choices, **options)
     if search.method == "random":
         return RandomizedSearchCV(
-            fit, choices, n_iter=space.draws(search), random_state=search.seed, **options
+            fit, choices, n_iter=count_draws(search), random_state=search.seed, **options
         )
 
     def survivors(alive: list[dict[str, Any]], rung: Rung) -> list[dict[str, Any]]:
-        own = [{space.plain_name(name): value for name, value in one.items()} for one in alive]
-        here = rank_candidates(plan, made_for, ledger.lines(), own, rung)
-        return [_nested(one) for one in leaderboard.survivors(here)]
+        own = [{to_plain_name(name): value for name, value in one.items()} for one in alive]
+        here = rank_candidates(plan, made_for, ledger.read_lines(), own, rung)
+        return [_nest_names(one) for one in list_survivors(here)]
 
-    grid = [{name: [value] for name, value in _nested(one).items()} for one in plan.candidates]
+    grid = [{name: [value] for name, value in _nest_names(one).items()} for one in plan.candidates]
     return HalvingSearch(fit, grid, rungs=plan.rungs, survivors=survivors, **options)
 
 
-def _nested(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    return {space.nested(name): value for name, value in parameters.items()}
+def _nest_names(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {to_nested_name(name): value for name, value in parameters.items()}
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
-    """Run first in each worker: a terminal's Ctrl-C reaches all of them."""
+    """Ignore SIGINT in each worker: a terminal sends Ctrl-C to all processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
-def _watched(plan: Plan, made_for: Header, ledger: Ledger, show: Show | None) -> Iterator[None]:
-    """Show how far the ledger has come, until the fits end: it is what all processes share."""
+def _watch_ledger(
+    plan: SearchPlan, made_for: LedgerHeader, ledger: Ledger, show: Show | None
+) -> Iterator[None]:
+    """Show the search's progress until the fits end, by the ledger that all processes share."""
     if show is None:
         yield
         return
     ended = Event()
 
     def look() -> None:
-        lines: list[Line] = []
+        lines: list[LedgerLine] = []
         pause = _SECONDS_A_LOOK
         while not ended.wait(pause):
             start = time.perf_counter()
             try:
-                lines += ledger.lines(len(lines))
+                lines += ledger.read_lines(len(lines))
             except QuadnetError:
-                return  # said by who needs the lines
+                return  # the main thread reads the lines too and reports the error
             now = make_leaderboard(plan, made_for, lines)
-            show(now.n_finished, now.note())
-            # With one process, what looking takes is taken from the fits.
+            show(now.n_finished, now.format_progress())
+            # With one process, reading the ledger takes time from the fits.
             pause = max(_SECONDS_A_LOOK, 20.0 * (time.perf_counter() - start))
 
     thread = Thread(target=look, daemon=True)

@@ -1,4 +1,4 @@
-"""The space of a search: each parameter's values or range, checked, and the candidates drawn."""
+"""The space of a search: check each parameter's values or range, and draw the candidates."""
 
 import math
 from collections.abc import Mapping
@@ -20,20 +20,20 @@ _OWNER = "NeuralNetworkClassifier"
 
 
 def check_space(config: RunConfig, search: Search) -> None:
-    """See to it that every value is one that its parameter may have.
+    """Check that every value of the space is valid for its parameter.
 
-    What is wrong only together, such as dropout with L-BFGS, is found when it is fitted.
+    Invalid combinations of valid values, such as dropout with L-BFGS, fail only in the fit.
 
     Parameters
     ----------
     config : RunConfig
-        The resolved one.
+        The resolved configuration.
     search : Search
 
     Raises
     ------
     ConfigurationError
-        If a parameter of the network, or of the space, is not as it must be.
+        If a name, a value or a range of the space is invalid.
     """
     known = {"scale": constraints.boolean(), **CONSTRAINTS}
     unknown = sorted(search.space.keys() - known.keys())
@@ -51,8 +51,8 @@ def check_space(config: RunConfig, search: Search) -> None:
                 raise ConfigurationError(f"search.space.{name}: {error}") from error
     if search.method == "halving" and "max_iter" in search.space:
         raise ConfigurationError(
-            "search.space.max_iter: halving itself says how many epochs a candidate gets, from "
-            "search.min_epochs up to network.max_iter. Take it out, or choose another method."
+            "search.space.max_iter: halving itself sets the epochs of a candidate, from "
+            "search.min_epochs up to network.max_iter. Remove it, or choose another method."
         )
     if search.method == "grid" and _combinations(search) > _LARGEST_GRID:
         raise ConfigurationError(
@@ -61,48 +61,52 @@ def check_space(config: RunConfig, search: Search) -> None:
         )
 
 
-def choices(search: Search) -> dict[str, Any]:
+def make_choices(search: Search) -> dict[str, Any]:
     """Return each parameter's list or distribution, by its name in scikit-learn's search."""
     return {
-        nested(name): _distribution(values) if isinstance(values, Range) else values
+        to_nested_name(name): _distribution(values) if isinstance(values, Range) else values
         for name, values in search.space.items()
     }
 
 
-def draws(search: Search) -> int:
-    """Return how many candidates a search that does not try them all draws."""
+def count_draws(search: Search) -> int:
+    """Return how many candidates a random or halving search draws."""
     if any(isinstance(values, Range) for values in search.space.values()):
         return search.candidates
     return min(search.candidates, _combinations(search))
 
 
-def candidates(search: Search) -> list[dict[str, JsonValue]]:
-    """Return the candidates in scikit-learn's order, each once; the same ones in every process."""
+def draw_candidates(search: Search) -> list[dict[str, JsonValue]]:
+    """Return the candidates in scikit-learn's order, without duplicates, equal in every process."""
     if search.method == "grid":
-        drawn = ParameterGrid(choices(search))
+        drawn = ParameterGrid(make_choices(search))
     else:
-        drawn = ParameterSampler(choices(search), draws(search), random_state=search.seed)
-    each = [{plain_name(name): plain(value) for name, value in one.items()} for one in drawn]
+        drawn = ParameterSampler(
+            make_choices(search), count_draws(search), random_state=search.seed
+        )
+    each = [
+        {to_plain_name(name): to_json_value(value) for name, value in one.items()} for one in drawn
+    ]
     return list({repr(sorted(one.items())): one for one in each}.values())
 
 
-def nested(name: str) -> str:
-    """Return the name of a parameter in scikit-learn's search, where the network is one of two."""
+def to_nested_name(name: str) -> str:
+    """Return the parameter's name in scikit-learn's search, where the network is nested."""
     return name if name == "scale" else f"network__{name}"
 
 
-def plain_name(name: str) -> str:
+def to_plain_name(name: str) -> str:
     """Return the parameter's own name."""
     return name.removeprefix("network__")
 
 
-def plain(value: Any) -> JsonValue:
-    """Return a drawn value as JSON has it: NumPy's numbers as Python's."""
+def to_json_value(value: Any) -> JsonValue:
+    """Return a drawn value for JSON: NumPy's numbers become Python's."""
     number: JsonValue = value.item() if hasattr(value, "item") else value
     return number
 
 
-def described(parameters: Mapping[str, JsonValue]) -> str:
+def format_parameters(parameters: Mapping[str, JsonValue]) -> str:
     """Return the parameters in one line."""
     values = {
         name: f"{value:.6g}" if isinstance(value, float) else value
@@ -121,8 +125,8 @@ def _check_range(name: str, numbers: Range, search: Search) -> None:
     where = f"search.space.{name}"
     if search.method == "grid":
         raise ConfigurationError(
-            f"{where}: a grid needs a list of values, and this is a range. Set search.method to "
-            "'random' or 'halving', or list the values."
+            f"{where}: expected a list of values, because the method is grid, got a range. Set "
+            "search.method to 'random' or 'halving', or list the values."
         )
     if numbers.low >= numbers.high:
         raise ConfigurationError(
@@ -135,7 +139,7 @@ def _check_range(name: str, numbers: Range, search: Search) -> None:
         )
     if numbers.log and numbers.low <= 0:
         raise ConfigurationError(
-            f"{where}: with log = true, low must be above 0, got {numbers.low}."
+            f"{where}: expected low above 0, because log is true, got {numbers.low}."
         )
 
 
@@ -156,11 +160,11 @@ def _distribution(numbers: Range) -> Any:
 
 
 class _LogIntegers:
-    """Whole numbers, of which every factor of ten is as likely as the next; SciPy has none."""
+    """Integers, uniform on a logarithmic scale; SciPy has no such distribution."""
 
     def __init__(self, low: int, high: int) -> None:
         self._high, self._numbers = high, loguniform(low, high + 1)
 
     def rvs(self, random_state: RandomState) -> int:
-        """Draw one, as scikit-learn asks a distribution to."""
+        """Draw one number; the method that scikit-learn calls."""
         return min(int(self._numbers.rvs(random_state=random_state)), self._high)

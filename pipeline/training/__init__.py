@@ -1,4 +1,4 @@
-"""From a run's configuration and its rows to a trained network that could be published.
+"""Training: from a run's configuration and rows to a network that is ready for evaluation.
 
 Imports `pipeline.data` and the estimator; evaluation, search and the commands import it. Start at
 `candidate_training`.

@@ -1,4 +1,4 @@
-"""A candidate: a network trained as its configuration says, ready to be judged."""
+"""Train a candidate: a network that has not been evaluated yet."""
 
 import json
 import time
@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, make_splits
+from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training import weight_folding
-from pipeline.training.provenance import current_lineage
+from pipeline.training.provenance import collect_lineage
+from pipeline.training.weight_folding import find_coarse_features
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
@@ -31,31 +32,31 @@ from quadnet.types import FloatArray
 OnEpoch = Callable[[History], object]
 
 _SCORES = ("accuracy", "loss")
-"""Early stopping's scores that name no class."""
+"""Early stopping's scores that do not depend on class names."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network trained as its configuration says, and not yet judged.
+    """A trained network that has not been evaluated yet.
 
-    `config` is the resolved one, with every parameter of the network; `epochs` is a record an
-    epoch; `predictor` is what would be published, with all folded in.
+    `config` is the resolved configuration, with every parameter of the network. `epochs` has one
+    record per epoch. `predictor` is the one to publish, with scaler and temperature folded in.
     """
 
     config: RunConfig
     predictor: Predictor
-    parts: Parts
+    splits: DataSplits
     folded: Folded
     training: Training
     epochs: list[dict[str, float]]
     lineage: Lineage
     scaler: Mapping[str, FloatArray] = field(default_factory=dict)
-    """What was folded into the first layer, by the names in the weights file; may be empty."""
+    """The arrays folded into the first layer, by their names in the weights file; may be empty."""
 
     @property
     def signature(self) -> Signature:
-        """What the network takes and gives, with the ranges seen in training."""
-        part = self.parts.train
+        """The network's features, with their ranges in training, and its classes."""
+        part = self.splits.train
         return Signature(
             features=[
                 Feature(name=name, min=float(column.min()), max=float(column.max()))
@@ -65,32 +66,32 @@ class Candidate:
         )
 
     def summary(self) -> str:
-        """Return what the run's user wants to know first."""
+        """Return the size of the network, the number of rows and updates, and the time."""
         shape = "-".join(map(str, self.predictor.network.layer_sizes))
         return (
-            f"Trained a {shape} network on {len(self.parts.train):,} rows: "
+            f"Trained a {shape} network on {len(self.splits.train):,} rows: "
             f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."
         )
 
 
 def train_candidate(
-    config: RunConfig, on_epoch: OnEpoch | None = None, *, data: Parts | None = None
+    config: RunConfig, on_epoch: OnEpoch | None = None, *, data: DataSplits | None = None
 ) -> Candidate:
-    """Train a network as the configuration says; the test part stays sealed.
+    """Train a network with this configuration; the test part stays sealed.
 
     Parameters
     ----------
     config : RunConfig
     on_epoch : callable, optional
-    data : Parts, optional
-        What the configuration's data are, if they have been read.
+    data : DataSplits, optional
+        The configuration's data, if they have already been read.
 
     Raises
     ------
     ConfigurationError
-        If the network's parameters are not the estimator's.
+        If a parameter of the network is unknown or out of range.
     TrainingFailed
-        If they do not fit each other, training diverges, or memory is too small.
+        If parameters contradict each other, training diverges, or memory runs out.
     UnsuitableData, FileUnusable, InvalidInput
         As `make_splits` raises them.
     """
@@ -101,18 +102,18 @@ def train_candidate(
     start = time.perf_counter()
     try:
         found = fit_network(network, own.train, own.validation, config, on_epoch=on_epoch)
-    except (ValueError, TypeError) as error:  # parameters that do not fit each other, divergence
-        raise TrainingFailed(f"The network cannot be trained so. {error}") from error
+    except (ValueError, TypeError) as error:  # contradictory parameters, divergence
+        raise TrainingFailed(f"The network cannot be trained: {error}") from error
     except (MemoryError, OverflowError) as error:
         sizes = config.network["hidden_layer_sizes"]
         raise TrainingFailed(
-            f"The network cannot be trained so: with network.hidden_layer_sizes = {sizes} on "
-            f"{len(own.train):,} rows it does not fit into memory. Make its layers smaller."
+            f"The network cannot be trained: with network.hidden_layer_sizes = {sizes} and "
+            f"{len(own.train):,} rows it does not fit into memory. Use smaller layers."
         ) from error
     return Candidate(
         config=config,
         predictor=found.predictor,
-        parts=own,
+        splits=own,
         folded=Folded(temperature=found.temperature),
         training=Training(
             epochs=network.n_iter_,
@@ -122,15 +123,15 @@ def train_candidate(
             loss=network.loss_,
             seconds=time.perf_counter() - start,
         ),
-        epochs=_epochs(network),
-        lineage=current_lineage(),
+        epochs=_list_epochs(network),
+        lineage=collect_lineage(),
         scaler=found.scaler,
     )
 
 
 @dataclass(frozen=True)
 class FittedNetwork:
-    """A predictor with the scaler and the temperature folded in, and what those were."""
+    """A predictor with the scaler and the temperature folded in, and these two."""
 
     predictor: Predictor
     scaler: Mapping[str, FloatArray]
@@ -150,10 +151,10 @@ def fit_network(
     Parameters
     ----------
     network : NeuralNetworkClassifier
-        With the parameters that it is to have; left fitted.
+        Unfitted, with its final parameters. Fitted by this call.
     train, validation : Dataset
     config : RunConfig
-        Says whether to scale and to calibrate, and in which type to compute.
+        Only `scale`, `calibrate` and `dtype` are used.
     on_epoch : callable, optional
 
     Raises
@@ -163,11 +164,11 @@ def fit_network(
     """
     size = network.batch_size
     if isinstance(size, int):
-        # What the estimator would do with a warning.
+        # The estimator would do the same, but with a warning.
         network.set_params(batch_size=min(size, len(train)))
-    # On more threads the same sums come in another order, and no run could be repeated.
+    # More BLAS threads would sum in another order, and a run could not be reproduced.
     with threadpool_limits(1), warnings.catch_warnings():
-        # A run asks for a number of epochs; whether they were enough is the gate's business.
+        # The run file sets the number of epochs; the gate decides whether they were enough.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "Training interrupted")
         scaler = StandardScaler().fit(train.X) if config.scale else None
@@ -176,8 +177,8 @@ def fit_network(
             X: FloatArray = part.X if scaler is None else scaler.transform(part.X)
             return X.astype(config.dtype)
 
-        # Indices, unless a class is asked for by its name: labels as text take the longest one's
-        # room in every row. Sorted as the names are, they train the same network.
+        # Labels are indices, unless a parameter names a class: an array of text takes the longest
+        # label's memory in every row. Indices in the order of the names train the same network.
         classes = train.classes[np.unique(train.codes)]
         by_name = isinstance(network.class_weight, dict) or network.scoring not in _SCORES
 
@@ -189,12 +190,12 @@ def fit_network(
             held_out = {"X_val": rows(validation), "y_val": labels(validation)}
         network.fit(rows(train), labels(train), **held_out, on_epoch=on_epoch)
         if network.stop_reason_ == "interrupted":
-            # Of a run the half is nothing: it could not be repeated.
+            # An interrupted run could not be reproduced, so it must not be published.
             raise KeyboardInterrupt
         predictor = Predictor(network.freeze().network, classes)
         if scaler is not None:
-            coarse = weight_folding.coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
-            # Trained on small numbers, it must answer from large ones.
+            coarse = find_coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
+            # The network was trained on scaled numbers, but will get the large original ones.
             dtype = np.float64 if coarse else predictor.dtype
             predictor = weight_folding.fold_scaler(
                 predictor, scaler.mean_, scaler.scale_, dtype=dtype
@@ -210,9 +211,9 @@ def fit_network(
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
-    """Return the configuration with every parameter of the network in it.
+    """Return the configuration with every parameter of the network filled in.
 
-    A run without a seed could not be repeated: it gets seed 0.
+    A run without a seed could not be reproduced, so it gets seed 0.
     """
     known = NeuralNetworkClassifier().get_params()
     unknown = sorted(config.network.keys() - known.keys())
@@ -221,17 +222,17 @@ def resolve_config(config: RunConfig) -> RunConfig:
             f"There is no key network.{unknown[0]}. The keys there are: {', '.join(known)}."
         )
     network = known | {"random_state": 0} | config.network
-    # Here, and not when it is fitted: the data may take long to read.
+    # Checked here and not in `fit`, because reading the data may take long.
     try:
         constraints.check_parameters(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
     except ValueError as error:
-        raise ConfigurationError(f"The network cannot be trained so. {error}") from error
-    # Through JSON, where tuples become the lists that a manifest gives back.
+        raise ConfigurationError(f"The network cannot be trained: {error}") from error
+    # Through JSON, so that tuples become lists, as in a configuration read from a manifest.
     network = json.loads(json.dumps(network))
     return RunConfig.model_validate(config.model_dump() | {"network": network})
 
 
-def _epochs(estimator: NeuralNetworkClassifier) -> list[dict[str, float]]:
+def _list_epochs(estimator: NeuralNetworkClassifier) -> list[dict[str, float]]:
     curves = {
         "loss": estimator.loss_curve_,
         "learning_rate": estimator.learning_rate_curve_,

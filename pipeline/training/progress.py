@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal that can draw one, else a line now and then."""
+"""Show progress: a bar on a terminal that can draw one, otherwise a line every few seconds."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ _SECONDS_A_LINE = 5.0
 _SECONDS_A_FRAME = 0.1
 
 Show = Callable[[float, str], None]
-"""Takes how much is done, and a few words on it."""
+"""Takes the amount of work done, and a short note."""
 
 
 @contextmanager
 def show_progress(what: str, total: float) -> Iterator[Show]:
-    """Show on standard output how much of `total` is done, until the work ends."""
-    # Not rich's own, which takes COLUMNS=0 for a width and fails.
+    """Show on standard output how much of `total` is done, until the context ends."""
+    # Not rich's own size: it uses COLUMNS=0 as a width and fails.
     size = shutil.get_terminal_size()
     console = Console(width=size.columns, height=size.lines)
     if not sys.stdout.isatty() or console.is_dumb_terminal or not os.environ.get("TERM"):
@@ -42,7 +42,7 @@ def show_progress(what: str, total: float) -> Iterator[Show]:
         due = 0.0
 
         def show(done: float, note: str) -> None:
-            # Epochs may be as short as the drawing of a frame.
+            # An epoch may take no longer than to draw a frame.
             nonlocal due
             now = time.monotonic()
             if now >= due:
@@ -70,7 +70,7 @@ class _Lines:
 
 
 def show_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[["History"], None]:
-    """Return what a fit calls after each epoch; `scoring` is the estimator's."""
+    """Return the callback that a fit calls after each epoch; `scoring` is the estimator's."""
 
     def on_epoch(history: "History") -> None:
         note = f"epoch {history.epochs}, loss {history.loss_curve[-1]:.4g}"

@@ -1,4 +1,4 @@
-"""What a run was made with: code, libraries, machine. Enough to say why another differs."""
+"""The lineage of a run: code, libraries and machine, to explain why another run differs."""
 
 import hashlib
 import platform
@@ -14,9 +14,9 @@ from quadnet.registry.manifest import Git, Lineage
 _LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
-def current_lineage() -> Lineage:
-    """Describe this process, this machine and, if the directory is in a git repository, that."""
-    # As a run trains: see candidate.fitted.
+def collect_lineage() -> Lineage:
+    """Describe this process, this machine, and the git repository of the directory, if any."""
+    # With one BLAS thread, as in `candidate_training.fit_network`.
     with threadpool_limits(1):
         pools = threadpool_info()
     blas = [pool for pool in pools if pool["user_api"] == "blas"]
@@ -24,18 +24,18 @@ def current_lineage() -> Lineage:
         quadnet=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
-        cpu=_cpu(),
+        cpu=_read_cpu_name(),
         libraries={name: version(name) for name in _LIBRARIES},
         blas=sorted(
             f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
             for pool in blas
         ),
         threads=max((pool["num_threads"] for pool in blas), default=1),
-        git=_git(),
+        git=_read_git_state(),
     )
 
 
-def _cpu() -> str:
+def _read_cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
@@ -44,11 +44,11 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _git() -> Git | None:
+def _read_git_state() -> Git | None:
     try:
-        commit = _asked("rev-parse", "HEAD").decode().strip()
-        # Of tracked files only: the registry itself may lie here, untracked.
-        changes = _asked("diff", "--binary", "HEAD")
+        commit = _run_git("rev-parse", "HEAD").decode().strip()
+        # Tracked files only: the registry itself may be in this directory, untracked.
+        changes = _run_git("diff", "--binary", "HEAD")
     except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit
         return None
     return Git(
@@ -56,5 +56,5 @@ def _git() -> Git | None:
     )
 
 
-def _asked(*words: str) -> bytes:
+def _run_git(*words: str) -> bytes:
     return subprocess.run(["git", *words], capture_output=True, check=True, timeout=10).stdout  # noqa: S603, S607

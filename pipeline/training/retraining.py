@@ -1,4 +1,4 @@
-"""Building a version again from its manifest alone, and comparing the two."""
+"""Retrain a version from its manifest, and compare the result with the published version."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipeline.config.run_config import FileData, RunConfig
 from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, make_splits
+from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training.candidate_training import Candidate, resolve_config, train_candidate
 from quadnet.errors import (
     ConfigurationError,
@@ -27,11 +27,11 @@ from quadnet.registry.manifest import Part, Signature
 from quadnet.registry.version_files import Model
 
 _SAME = 1e-6
-"""Probabilities that differ by no more are the same prediction, if the answer is the same."""
+"""Largest difference of probabilities for two predictions of the same class to be the same."""
 
 
 class Outcome(Enum):
-    """How like the published version the new one is."""
+    """How similar the retrained version is to the published one."""
 
     BIT_IDENTICAL = "bit-identical"
     SAME_PREDICTIONS = "same predictions"
@@ -40,8 +40,8 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """The outcome, and the first cause of a difference, or why nothing could be compared."""
+class RetrainingResult:
+    """The outcome, and the first cause of a difference or the reason for no comparison."""
 
     outcome: Outcome
     cause: str = ""
@@ -54,49 +54,49 @@ class Retrained:
         return f"{self.outcome.value}; the first cause of difference: {self.cause}"
 
 
-def retrain_version(model: Model) -> Retrained:
-    """Train as the manifest says, with this machine's libraries, and compare.
+def retrain_version(model: Model) -> RetrainingResult:
+    """Train with the manifest's configuration and this machine's libraries, and compare.
 
-    Every digest that the manifest records of its run is compared, of the data first: equal weights
-    say nothing about the rows that the version was judged by.
+    Every digest that the manifest records is compared, those of the data first: equal weights do
+    not prove that the test rows are the same.
     """
     manifest = model.manifest
     try:
         config = resolve_config(RunConfig.model_validate(manifest.config))
-        config = _as_published(config, manifest.signature)
+        config = _restore_columns(config, manifest.signature)
         _check_reachable(config)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        return Retrained(
+        return RetrainingResult(
             Outcome.NOT_CHECKED,
-            f"quadnet {manifest.lineage.quadnet} wrote a configuration that this release reads "
-            f"otherwise, at {where}",
+            f"this release cannot read the configuration that quadnet {manifest.lineage.quadnet} "
+            f"wrote, at {where}",
         )
     except (ConfigurationError, FileUnusable, Unsupported) as error:
-        return Retrained(Outcome.NOT_CHECKED, _clause(error))
-    return _compared(model, config)
+        return RetrainingResult(Outcome.NOT_CHECKED, _clause(error))
+    return _compare_retrained(model, config)
 
 
-def _compared(model: Model, config: RunConfig) -> Retrained:
+def _compare_retrained(model: Model, config: RunConfig) -> RetrainingResult:
     """Compare the data with what the manifest records, then train and compare the networks."""
     try:
         read = make_splits(config)
     except (InvalidInput, UnsuitableData, FileUnusable) as error:
-        return Retrained(Outcome.DIFFERENT, f"the data: {_clause(error)}")
+        return RetrainingResult(Outcome.DIFFERENT, f"the data: {_clause(error)}")
     test = read.test.open()
-    recorded = next(_recorded_causes(model, read, test), None)
+    recorded = next(_list_data_differences(model, read, test), None)
     if recorded is not None:
-        return Retrained(Outcome.DIFFERENT, recorded)
+        return RetrainingResult(Outcome.DIFFERENT, recorded)
     try:
         again = train_candidate(config, data=read)
     except TrainingFailed as error:
-        return Retrained(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
+        return RetrainingResult(Outcome.DIFFERENT, f"it cannot be trained here, {_clause(error)}")
     if version_files.compute_tensor_digest(again.predictor) == model.manifest.tensor_digest:
-        return Retrained(Outcome.BIT_IDENTICAL)
-    cause = next(_causes(model, again), "nothing that the manifest records")
+        return RetrainingResult(Outcome.BIT_IDENTICAL)
+    cause = next(_list_causes(model, again), "nothing that the manifest records")
     if _same_predictions(model, again, test):
-        return Retrained(Outcome.SAME_PREDICTIONS, cause)
-    return Retrained(Outcome.DIFFERENT, cause)
+        return RetrainingResult(Outcome.SAME_PREDICTIONS, cause)
+    return RetrainingResult(Outcome.DIFFERENT, cause)
 
 
 def _check_reachable(config: RunConfig) -> None:
@@ -105,7 +105,7 @@ def _check_reachable(config: RunConfig) -> None:
     if not isinstance(data, FileData):
         return
     if data.kind == "parquet":
-        from pipeline.data import parquet  # noqa: F401 - it says which package is missing
+        from pipeline.data import parquet  # noqa: F401 - raises the error that names the missing package
     open_regular(data.file).close()
 
 
@@ -113,11 +113,11 @@ def _clause(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
-def _as_published(config: RunConfig, signature: Signature) -> RunConfig:
-    """Return the configuration with the columns and the labels that the version was trained on.
+def _restore_columns(config: RunConfig, signature: Signature) -> RunConfig:
+    """Return the configuration with the columns and labels that the version was trained on.
 
-    What a file gives by default may be another since: older releases took columns without a name
-    for features, and kept the spaces around labels.
+    The defaults for a file have changed: older releases used columns without a name as features,
+    and kept the spaces around labels.
     """
     if not isinstance(config.data, FileData):
         return config
@@ -138,31 +138,31 @@ def _same_predictions(model: Model, again: Candidate, test: Dataset) -> bool:
     )
 
 
-def _recorded_causes(model: Model, read: Parts, test: Dataset) -> Iterator[str]:
-    """Yield what is not as the manifest's digests record it."""
+def _list_data_differences(model: Model, read: DataSplits, test: Dataset) -> Iterator[str]:
+    """Yield each difference from the digests that the manifest records."""
     recorded = model.manifest.data
     for name, then, now in (
-        ("to train on", recorded.train, read.train),
-        ("to validate by", recorded.validation, read.validation),
-        ("to test by", recorded.test, test),
+        ("training", recorded.train, read.train),
+        ("validation", recorded.validation, read.validation),
+        ("test", recorded.test, test),
     ):
         part = None if now is None else Part(rows=len(now), sha256=now.sha256())
         if then != part:
-            rows = [f"{p.rows:,} rows" if p else "none" for p in (then, part)]
-            changed = "another content" if rows[0] == rows[1] else f"{rows[0]}, now {rows[1]}"
-            yield f"the data: the part {name} had {changed}"
-    # As it was written, whatever this release makes of it.
+            rows = [f"{p.rows:,} rows" if p else "no rows" for p in (then, part)]
+            changed = "other content" if rows[0] == rows[1] else f"{rows[0]}, now {rows[1]}"
+            yield f"the data: the {name} part had {changed}"
+    # The configuration as written, not as this release parses it.
     content = json.dumps(model.manifest.config, sort_keys=True, allow_nan=False)
     if hashlib.sha256(content.encode()).hexdigest() != model.manifest.config_sha256:
         yield "the configuration: its digest is not the recorded one"
 
 
-def _causes(model: Model, again: Candidate) -> Iterator[str]:
-    """Yield what this machine has otherwise than that which made the version."""
+def _list_causes(model: Model, again: Candidate) -> Iterator[str]:
+    """Yield each difference between this machine and the one that made the version."""
     then, now = model.manifest.lineage, again.lineage
     dtype = model.manifest.architecture.dtype
     if dtype != again.predictor.dtype.name:
-        yield f"the type that it computes in: {dtype}, now {again.predictor.dtype.name}"
+        yield f"the floating-point type: {dtype}, now {again.predictor.dtype.name}"
     for library in sorted(then.libraries.keys() | now.libraries.keys()):
         versions = then.libraries.get(library), now.libraries.get(library)
         if versions[0] != versions[1]:

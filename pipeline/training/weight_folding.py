@@ -1,7 +1,7 @@
-"""What is fitted beside the network becomes part of it: the served model is one network.
+"""Fold the scaler and the temperature into the weights, so that the served model is one network.
 
-A scaler goes into the first layer, since W'(x - m)/s is affine in x; a temperature into the last,
-since softmax and sigmoids see only z / T.
+The scaler is folded into the first layer, because W'(x - m)/s is affine in x. The temperature is
+folded into the last layer, because softmax and sigmoid only see z / T.
 """
 
 from collections.abc import Iterator
@@ -12,25 +12,25 @@ from scipy.optimize import minimize_scalar
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.wording import Name, Sentence, listed
+from pipeline.wording import Sentence, UserText, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.types import BoolArray, FloatArray
 
 _COARSE = 1e-4
-"""How large an error, in standard deviations of a feature, its rounding may make."""
+"""Largest rounding error of a feature, in its standard deviations."""
 
 _LIMIT = 100.0
-"""No temperature is above this, or below its inverse."""
+"""Largest temperature; the smallest is its inverse."""
 
 
-def coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
-    """Return which features vary by too few of the digits that a floating-point type has.
+def find_coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
+    """Return which features vary too little for the precision of a floating-point type.
 
     A time stamp in seconds is around 1.7e9, where the values of float32 are 128 apart. Folded in
-    that type, x W / scale and mean W / scale are two large numbers whose difference is left with
-    hardly a digit. So are features whose values, or whose inverse scale, it cannot hold.
+    that type, x W / scale and mean W / scale are two large numbers, and their difference keeps
+    hardly a correct digit. Features whose values or inverse scale overflow the type count too.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> Bo
 
 
 def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
-    """Yield what is to be said of features whose values have too few digits in the run's type.
+    """Yield a warning about features for which the run's floating-point type is too coarse.
 
     Raises
     ------
@@ -62,21 +62,21 @@ def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence
             f"The values of column {shorten(name)} are too large to be scaled: their variance is "
             "beyond the largest float64. Divide them by a constant."
         )
-    # As the scaler has it: what never varies is not divided.
+    # As in the scaler: a constant feature is not divided.
     scale = np.where(deviation > 0, deviation, 1.0)
-    coarse = coarse_features(mean, scale, config.dtype)
+    coarse = find_coarse_features(mean, scale, config.dtype)
     if not config.scale:
         coarse &= deviation > 0
     if not coarse.any():
         return
-    names = listed([Name(train.features[i]) for i in np.flatnonzero(coarse)])
+    names = join_names([UserText(train.features[i]) for i in np.flatnonzero(coarse)])
     digits = f"{config.dtype} has too few digits for the values of "
     if config.dtype == "float32" and config.scale:
-        yield (digits, *names, ": the network is trained in it and published in float64.")
+        yield (digits, *names, ": the network is trained in float32 and published in float64.")
     elif config.dtype == "float32":
         yield (digits, *names, ': set scale = true, or dtype = "float64".')
     else:
-        yield (digits, *names, ": subtract from them what they have in common.")
+        yield (digits, *names, ": subtract a constant, such as their mean, from them.")
 
 
 def fold_scaler(
@@ -86,41 +86,41 @@ def fold_scaler(
     *,
     dtype: DTypeLike | None = None,
 ) -> Predictor:
-    """Return a predictor that takes x where this one takes (x - mean) / scale.
+    """Return a predictor that for x computes what this one computes for (x - mean) / scale.
 
     Parameters
     ----------
     predictor : Predictor
     mean, scale : ndarray of shape (n_features,)
     dtype : dtype, optional
-        In which the new one computes; this one's, if not given.
+        Type of the new predictor; by default this one's.
     """
-    weights, biases = _parameters(predictor)
+    weights, biases = _copy_parameters(predictor)
     weights[0] /= scale[:, np.newaxis]
     biases[0] -= mean @ weights[0]
-    # The first layer has biases now, whether or not it was trained with some.
-    return _rebuilt(predictor, weights, biases, bias=True, dtype=dtype)
+    # The first layer has biases now, even if it was trained without.
+    return _rebuild_predictor(predictor, weights, biases, bias=True, dtype=dtype)
 
 
 def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
     """Return a predictor whose logits are this one's, divided by the temperature."""
-    weights, biases = _parameters(predictor)
+    weights, biases = _copy_parameters(predictor)
     weights[-1] /= temperature
     biases[-1] /= temperature
-    return _rebuilt(predictor, weights, biases, bias=predictor.network.parameters.bias)
+    return _rebuild_predictor(predictor, weights, biases, bias=predictor.network.parameters.bias)
 
 
 def fit_temperature(predictor: Predictor, part: Dataset) -> float:
-    """Return the temperature that makes the part's log loss smallest (Guo et al., 2017).
+    """Return the temperature that minimises the part's log loss (Guo et al., 2017).
 
-    As in Platt, 1999, the targets are not 1 and 0: of n rows that are all answered rightly the
-    next is so with probability (n + 1) / (n + 2). Otherwise a part without a mistake would make
-    every answer certain.
+    As in Platt, 1999, the targets are not 1 and 0: after n rows that are all predicted correctly,
+    the next one is correct with probability (n + 1) / (n + 2). With targets of 1 and 0, a part
+    without a mistake would make every prediction certain.
     """
     network = predictor.network
     with np.errstate(all="ignore"):
         Z = network.logits(part.X.astype(predictor.dtype)).astype(np.float64)
-    # A row whose values overflow in the network says nothing about any temperature.
+    # A row whose values overflow in the network has no log loss at any temperature.
     finite = np.isfinite(Z).all(axis=1)
     Z, codes = Z[finite], part.indices(predictor.classes)[finite]
     if not len(Z):
@@ -139,7 +139,7 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
     return float(np.exp(found.x))
 
 
-def _parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray]]:
+def _copy_parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray]]:
     """Return copies of the weights and biases, in float64."""
     parameters = predictor.network.parameters
     return (
@@ -148,7 +148,7 @@ def _parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray
     )
 
 
-def _rebuilt(
+def _rebuild_predictor(
     predictor: Predictor,
     weights: list[FloatArray],
     biases: list[FloatArray],

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def up(settings: "UpSettings") -> int:
     """Train and publish the default model if it has no champion, then serve it."""
-    from pipeline.commands import train
+    from pipeline.commands.train import execute_run
     from pipeline.config.presets import load_preset
     from quadnet.errors import Conflict
     from quadnet.model_names import CHAMPION
@@ -22,7 +22,7 @@ def up(settings: "UpSettings") -> int:
         missing = f"No version of {settings.model!r} in {registry.root} is the champion yet"
         print(f"{missing}: training it.", flush=True)
         try:
-            train.execute(load_preset(settings.model), registry)
+            execute_run(load_preset(settings.model), registry)
         except Conflict as error:
             # Another process has published a champion during the training: serve that one.
             print(explain_error(error), flush=True)

@@ -9,14 +9,20 @@ from quadnet.errors import NotFound
 
 _FILES = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
 
-NAMES = tuple(sorted(_FILES))
+PRESET_NAMES = tuple(sorted(_FILES))
 
 
 def load_preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
-    """Return the preset of this name, changed as `runfile.load` does; raise NotFound if none."""
+    """Return the preset of this name with the changes applied.
+
+    Raises
+    ------
+    NotFound
+        If there is no preset of this name.
+    """
     if name not in _FILES:
         raise NotFound(
-            f"There is no preset {name!r}. The presets: {', '.join(NAMES)}. "
+            f"There is no preset {name!r}. The presets: {', '.join(PRESET_NAMES)}. "
             "A run file's path must end in .toml."
         )
     return load_run_file(_FILES[name], changes)

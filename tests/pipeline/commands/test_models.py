@@ -162,7 +162,7 @@ def test_diff_of_models_of_other_features_is_refused(registry):
     registry.publish("other", predictor, other, SELF_TEST_INPUTS)
     done = models(registry, "diff", "quadrants:1", "other:1")
     assert done.returncode == 1
-    assert "quadrants version 1 takes x, y, and other version 1 takes x2, y2." in done.stderr
+    assert "quadrants version 1 has x, y, and other version 1 has x2, y2." in done.stderr
 
 
 def test_alias_moves_several_at_once_and_shows_the_history(registry):
@@ -244,7 +244,7 @@ def test_export_writes_a_file(registry, tmp_path):
     assert (tmp_path / "q.onnx").stat().st_size > 500
     again = models(registry, "export", "quadrants:2", tmp_path / "q.onnx", "--onnx")
     assert again.returncode == 1
-    assert "--overwrite" in again.stderr
+    assert "`overwrite`" in again.stderr
 
 
 def test_a_version_is_rebuilt_bit_for_bit_from_its_manifest(published):
@@ -302,7 +302,7 @@ def test_retraining_on_other_data_says_so(registry):
     model = changed(registry, lambda m: m["config"]["data"].update(seed=9))
     retrained = retrain_version(model)
     assert retrained.outcome is Outcome.DIFFERENT
-    assert retrained.cause == "the data: the part to train on had another content"
+    assert retrained.cause == "the data: the training part had other content"
     model = changed(registry, lambda m: m["config"]["data"].update(points=300))
     assert "had 400 rows, now 300 rows" in retrain_version(model).cause
 

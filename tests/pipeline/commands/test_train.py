@@ -14,8 +14,8 @@ from pyarrow import parquet
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris
 
-from pipeline.config import presets, run_file
-from pipeline.config.presets import load_preset
+from pipeline.config import run_file
+from pipeline.config.presets import PRESET_NAMES, load_preset
 from pipeline.config.run_file import load_run_file
 from pipeline.data.splits import make_splits
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
@@ -187,10 +187,10 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
     with pytest.raises(Conflict) as caught:
         publish_candidate(worse, registry)
     assert re.fullmatch(
-        r"quadrants version 2 is published, but the champion was changed after the version was "
-        r"judged \(now version 1\)\. Judged again, it failed its gate on accuracy \(champion: "
-        r"version 1\), .*, and no alias was moved\. To make it champion anyway: quadnet models "
-        r"alias quadrants champion=2",
+        r"quadrants version 2 is published, but the champion was changed after its evaluation "
+        r"\(now version 1\)\. Against the current champion it failed its gate on accuracy "
+        r"\(champion: version 1\), .*, so no alias was moved\. To make it champion anyway: "
+        r"quadnet models alias quadrants champion=2",
         explain_error(caught.value),
     )
     assert registry.target("quadrants").version == 1
@@ -332,7 +332,7 @@ def test_the_command_prints_the_verdicts_and_forces_with_a_reason(registry):
     assert quadnet(*worse, "--reason", "x").returncode == 2
     forced = quadnet(*worse, "--force", "--reason", "a test", "--alias", "candidate")
     assert forced.returncode == 0
-    assert "published all the same: a test." in forced.stdout
+    assert "published anyway: a test." in forced.stdout
     assert registry.aliases("quadrants").aliases["candidate"].version == 2
     assert registry.target("quadrants").version == 1
 
@@ -519,7 +519,7 @@ def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_p
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == (
         "WRONG  irises version 1, retrained: different; the first cause of difference: the data: "
-        "the part to test by had another content: its manifest does not lead back to it"
+        "the test part had other content: its manifest does not lead back to it"
     )
     # A file that is there and no longer holds the columns is other data; one that may not be read
     # is not checked.
@@ -596,15 +596,15 @@ def test_a_test_part_of_few_distinct_rows_is_refused_before_the_training(own):
     done = own(few_distinct_rows())
     assert (done.returncode, done.stdout) == (1, "")
     refused = done.stderr.splitlines()[-1]
-    assert "The test part is too small to judge by: expected at least 30 distinct rows" in refused
-    assert "It has 1 distinct row (241 with copies) and none of the class 'no'" in refused
+    assert "The test part is too small: expected at least 30 distinct rows" in refused
+    assert "It has 1 distinct row (241 with copies) and no row of the class 'no'" in refused
     assert "test.stratify = true" in refused
     assert "test.allow_small = true" in refused
     assert own.registry.models() == []
     # Stratified, both parts have both classes; the distinct rows are as few as they are.
     done = own(few_distinct_rows(), "test.stratify=true")
     assert done.returncode == 1
-    assert "none of the class" not in done.stderr
+    assert "no row of the class" not in done.stderr
 
 
 def test_a_small_test_part_that_is_allowed_is_shown_as_what_it_is(own):
@@ -614,11 +614,11 @@ def test_a_small_test_part_that_is_allowed_is_shown_as_what_it_is(own):
     assert "241 held-out rows, 1 of them distinct (95% confidence: 20.65% to 100%)" in done.stdout
     assert "Warning: The test part has no row of 'no'." in done.stderr.splitlines()
     text = card(own, 1)
-    assert "The test part is too small to judge by: see the limits." in text
+    assert "The test part is too small to evaluate a model on: see the limits." in text
     assert "The test part has no row of no." in text
     assert "lies between 20.65% and 100%" in text
     report = own.registry.attachment(own.registry.load("own", 1), "report.html").decode()
-    assert "on a test part too small to judge by" in report
+    assert "on a test part too small to evaluate a model on" in report
     assert "241 test rows, 1 of them distinct" in report
     assert "✓ Passed" not in report
 
@@ -799,7 +799,7 @@ def test_time_stamps_in_float32_are_told_apart(own, tmp_path):
         epochs=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "the network is trained in it and published in float64" in done.stderr
+    assert "the network is trained in float32 and published in float64" in done.stderr
     model = own.registry.load("own", 1)
     assert model.predictor.dtype == np.float64
     scored = own.command("score", "own:1", "own.csv", "out.csv")
@@ -858,7 +858,7 @@ def test_the_git_commit_is_recorded(tmp_path, registry):
     assert dirty.changes_sha256 is not None
 
 
-@pytest.mark.parametrize("name", presets.NAMES)
+@pytest.mark.parametrize("name", PRESET_NAMES)
 def test_each_preset_passes_its_gate(name):
     judged = attempt(load_preset(name))
     assert judged.passed
@@ -902,7 +902,7 @@ def test_the_pages_five_settings_are_adjustable():
     )
     assert judged.candidate.predictor.network.layer_sizes == (2, 8, 4)
     assert judged.candidate.training.updates == 3000
-    assert len(np.unique(judged.candidate.parts.train.X, axis=0)) <= 500
+    assert len(np.unique(judged.candidate.splits.train.X, axis=0)) <= 500
     assert len(judged.test.y) == 200
 
 
@@ -913,7 +913,7 @@ def test_the_pages_five_settings_are_adjustable():
         ("network.alpha=-3", ConfigurationError, "The 'alpha' parameter of NeuralNetworkClass"),
         ("network.hidden_layer_sizes=six", ConfigurationError, "The 'hidden_layer_sizes' param"),
         ("network.learning_rate_init=0", ConfigurationError, "The 'learning_rate_init' param"),
-        ("data.draws=2", UnsuitableData, "and the part to train on (2 rows) has none"),
+        ("data.draws=2", UnsuitableData, "but the training part (2 rows) has 0"),
     ],
 )
 def test_a_wrong_network_setting_is_said(change, kind, message):
@@ -923,5 +923,5 @@ def test_a_wrong_network_setting_is_said(change, kind, message):
 
 
 def test_a_run_that_diverges_fails():
-    with pytest.raises(TrainingFailed, match=r"cannot be trained so\. Training diverged"):
+    with pytest.raises(TrainingFailed, match=r"cannot be trained: Training diverged"):
         attempt(small("network.solver=sgd", "network.alpha=1e300"))

@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from pipeline.config import presets
 from pipeline.config import run_config as sections
-from pipeline.config.presets import load_preset
+from pipeline.config.presets import PRESET_NAMES, load_preset
 from pipeline.config.run_file import load_run_file
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, FileUnusable, NotFound
@@ -193,7 +192,7 @@ def test_a_value_that_the_estimator_refuses_is_said_in_its_own_sentence(tmp_path
     words = ["train", "quadrants", "--set", f"network.{change}", "--registry", tmp_path / "r"]
     done = quadnet(*words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("quadnet train: The network cannot be trained so")
+    assert done.stderr.startswith("quadnet train: The network cannot be trained: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -210,7 +209,7 @@ def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path)
     ]  # fmt: skip
     done = quadnet(*words, *(word for change in changes for word in ("--set", change)))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert done.stderr.startswith("quadnet train: The network cannot be trained so: with network.")
+    assert done.stderr.startswith("quadnet train: The network cannot be trained: with network.")
     assert "it does not fit into memory. Make its layers smaller." in done.stderr
 
 
@@ -227,8 +226,8 @@ def test_the_digest_follows_the_values_and_not_the_spelling(tmp_path):
 
 
 def test_presets_are_found_by_name():
-    assert presets.NAMES == ("article-1", "article-2", "digits", "quadrants")
-    for name in presets.NAMES:
+    assert PRESET_NAMES == ("article-1", "article-2", "digits", "quadrants")
+    for name in PRESET_NAMES:
         assert load_preset(name).name == name
     with pytest.raises(NotFound, match="The presets: article-1, article-2, digits, quadrants"):
         load_preset("article-3")

@@ -7,9 +7,16 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from pipeline.config.presets import load_preset
-from pipeline.data import datasets, splits
+from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import make_splits, measure_size, stratified_split
+from pipeline.data.splits import (
+    _check_splits,
+    choose_stratified_rows,
+    count_distinct_rows_by_class,
+    hash_rows,
+    make_splits,
+    measure_size,
+)
 from quadnet import quadrants
 from quadnet.errors import UnsuitableData
 
@@ -41,7 +48,7 @@ def test_points_to_be_judged_by_are_never_trained_on(train_seed, test_seed):
 def test_the_test_part_is_read_once():
     own = of("quadrants", "data.points=100")
     own.test.open()
-    with pytest.raises(AssertionError, match="has been read"):
+    with pytest.raises(AssertionError, match="has already been opened"):
         own.test.open()
 
 
@@ -58,16 +65,16 @@ def test_scans_put_aside_are_a_fifth_and_not_trained_on():
 
 def test_a_row_stays_in_its_part_whatever_is_around_it():
     X = np.random.default_rng(0).normal(size=(1000, 3))
-    places = splits.row_hashes(X, seed=4)
-    np.testing.assert_array_equal(splits.row_hashes(X[200:300], seed=4), places[200:300])
+    places = hash_rows(X, seed=4)
+    np.testing.assert_array_equal(hash_rows(X[200:300], seed=4), places[200:300])
     shuffled = np.random.default_rng(1).permutation(1000)
-    np.testing.assert_array_equal(splits.row_hashes(X[shuffled], seed=4), places[shuffled])
-    assert not np.allclose(splits.row_hashes(X, seed=5), places)
+    np.testing.assert_array_equal(hash_rows(X[shuffled], seed=4), places[shuffled])
+    assert not np.allclose(hash_rows(X, seed=5), places)
 
 
 def test_places_are_spread_evenly_and_depend_on_every_column():
     X = np.random.default_rng(0).normal(size=(20_000, 3))
-    places = splits.row_hashes(X, seed=0)
+    places = hash_rows(X, seed=0)
     counts, _ = np.histogram(places, bins=20, range=(0, 1))
     # 1,000 expected in each, give or take 31: six standard deviations.
     assert np.abs(counts - 1000).max() < 190
@@ -75,13 +82,13 @@ def test_places_are_spread_evenly_and_depend_on_every_column():
     for column in range(3):
         moved = X.copy()
         moved[:, column] = np.nextafter(moved[:, column], 9)
-        others = splits.row_hashes(moved, seed=0)
+        others = hash_rows(moved, seed=0)
         assert abs(np.corrcoef(places, others)[0, 1]) < 0.05
-    np.testing.assert_array_equal(splits.row_hashes(X[:, ::-1], 0)[:5] == places[:5], [False] * 5)
+    np.testing.assert_array_equal(hash_rows(X[:, ::-1], 0)[:5] == places[:5], [False] * 5)
 
 
 def test_minus_zero_is_zero_to_the_split():
-    assert len(set(splits.row_hashes(np.array([[0.0, 1.0], [-0.0, 1.0]]), seed=0))) == 1
+    assert len(set(hash_rows(np.array([[0.0, 1.0], [-0.0, 1.0]]), seed=0))) == 1
 
 
 def test_the_same_hashes_on_every_machine():
@@ -94,7 +101,7 @@ def test_the_same_hashes_on_every_machine():
         return state ^ (state >> 31)
 
     bits = int(np.array(0.5).view(np.uint64))
-    assert splits.row_hashes(np.array([[0.5]]), seed=7)[0] == mixed(mixed(7) ^ bits) / 2.0**64
+    assert hash_rows(np.array([[0.5]]), seed=7)[0] == mixed(mixed(7) ^ bits) / 2.0**64
 
 
 def table(seed, rows=2000, kinds=6, rare=0.05):
@@ -114,7 +121,7 @@ def as_rows(part):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, share):
     data = table(seed)
-    chosen = stratified_split(data, splits.row_hashes(data.X, seed), share)
+    chosen = choose_stratified_rows(data, hash_rows(data.X, seed), share)
     one, other = data.rows(chosen), data.rows(~chosen)
     assert as_rows(one).isdisjoint(as_rows(other))
     assert len(one) / len(data) == pytest.approx(share, abs=0.02)
@@ -123,7 +130,7 @@ def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, sh
     # By the rows' values alone: neither their order nor the labels' names count.
     order = np.random.default_rng(9).permutation(len(data))
     again = Dataset(data.features, data.X[order], np.char.add("k-", data.y[order]))
-    found = stratified_split(again, splits.row_hashes(again.X, seed), share)
+    found = choose_stratified_rows(again, hash_rows(again.X, seed), share)
     np.testing.assert_array_equal(found, chosen[order])
 
 
@@ -133,7 +140,7 @@ def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
     X = rng.normal(size=(120, 2))
     y = np.array(["a"] * 100 + ["b"] * 17 + ["c"] * 2 + ["d"])
     data = Dataset(("x", "y"), X, y)
-    chosen = stratified_split(data, splits.row_hashes(X, 0), share)
+    chosen = choose_stratified_rows(data, hash_rows(X, 0), share)
     assert {"a", "b", "c"} <= set(y[chosen])
     assert {"a", "b", "c", "d"} == set(y[~chosen])
 
@@ -141,7 +148,7 @@ def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
 def test_distinct_rows_are_as_evenly_split_as_scikit_learn_splits_them():
     X = np.random.default_rng(0).normal(size=(1000, 3))
     y = np.repeat(["a", "b", "c"], [700, 280, 20])
-    chosen = stratified_split(Dataset(tuple("xyz"), X, y), splits.row_hashes(X, 0), 0.2)
+    chosen = choose_stratified_rows(Dataset(tuple("xyz"), X, y), hash_rows(X, 0), 0.2)
     _, test = train_test_split(y, test_size=0.2, stratify=y, random_state=0)
     assert Counter(y[chosen].tolist()) == Counter(test.tolist())
 
@@ -150,7 +157,7 @@ def test_a_huge_group_of_equal_rows_stays_on_the_larger_side():
     X = np.r_[np.zeros(600), np.arange(1.0, 401)][:, np.newaxis]
     data = Dataset(("x",), X, np.tile(["a", "b"], 500))
     for seed in range(10):
-        chosen = stratified_split(data, splits.row_hashes(X, seed), 0.1)
+        chosen = choose_stratified_rows(data, hash_rows(X, seed), 0.1)
         assert not chosen[:600].any()
         assert chosen.sum() == 100
 
@@ -160,7 +167,7 @@ def test_a_parts_size_counts_distinct_rows_and_missing_classes():
     size = measure_size(part, ["a", "b", "c"], 0.01, 0.2)
     assert (size.rows, size.distinct_rows, size.missing_classes) == (4, 2, ("c",))
     assert (size.is_small, size.is_far_off) == (True, True)
-    assert splits.distinct_rows_by_class(part) == {"a": 2, "b": 1}
+    assert count_distinct_rows_by_class(part) == {"a": 2, "b": 1}
 
 
 def test_the_margin_keeps_points_to_train_on_away_from_the_axes():
@@ -189,8 +196,8 @@ def test_label_noise_is_the_share_it_says_and_only_to_train_on():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["data.points=4", "validation=0.01"], "the validation part has none"),
-        (["data.points=6", "validation=0.5"], "and the part to train on"),
+        (["data.points=4", "validation=0.01"], "the validation part has 0 rows"),
+        (["data.points=6", "validation=0.5"], "but the training part"),
     ],
 )
 def test_too_few_rows_are_said(changes, message):
@@ -201,8 +208,10 @@ def test_too_few_rows_are_said(changes, message):
 def test_rows_in_common_are_refused():
     part = Dataset(("x",), np.array([[1.0], [2.0], [-0.0]]), np.array(["a", "b", "a"]))
     other = Dataset(("x",), np.array([[3.0], [0.0]]), np.array(["a", "a"]))
-    with pytest.raises(UnsuitableData, match="1 rows of the test part are in the part to train on"):
-        splits._check(part, None, other)
+    with pytest.raises(
+        UnsuitableData, match="1 rows of the test part are also in the training part"
+    ):
+        _check_splits(part, None, other)
 
 
 def test_the_digest_of_a_dataset_follows_its_content():

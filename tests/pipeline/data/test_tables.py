@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from pipeline import wording
-from pipeline.data import cells
+from pipeline.data.cells import parse_numbers
 from pipeline.data.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
 from pipeline.data.table import read_table
+from pipeline.wording import to_plain_text
 from quadnet.errors import FileUnusable, InvalidInput
 from tests.support.environments import installation
 from tests.support.serving import ROOT
@@ -74,16 +74,16 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
     [
         (b"", {}, "iris.csv, line 1: expected a header, got nothing"),
         (b"\n\r\n", {}, "iris.csv, line 1: expected a header, got nothing"),
-        (b"a,species\n", {}, "iris.csv: expected rows, got none"),
+        (b"a,species\n", {}, "iris.csv: expected rows, got 0"),
         (
             b"a,kind\n1,x\n",
             {},
-            "iris.csv, column species: expected such a column, got none; those there are: a, kind",
+            "iris.csv, column species: expected such a column, found only: a, kind",
         ),
         (
             IRIS,
             {"features": ["petal", "leaf"]},
-            "column leaf: expected such a column, got none; those there are: petal, sepal, species",
+            "column leaf: expected such a column, found only: petal, sepal, species",
         ),
         (
             b"a,b,a,species\n1,2,3,x\n",
@@ -93,7 +93,7 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
         (
             IRIS,
             {"features": ["petal", "species"]},
-            "iris.csv, column species: expected a label or a feature, got both in one column",
+            "iris.csv, column species: expected a label or a feature, got a column that is both",
         ),
         (
             IRIS,
@@ -103,7 +103,7 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
         (
             b"species\nx\ny\n",
             {},
-            "iris.csv: expected a column of numbers beside species, got none",
+            "iris.csv: expected at least one feature column besides species, got 0",
         ),
         (
             b"a,species\n1,x\n2,x\n",
@@ -194,7 +194,7 @@ def test_a_bad_file_is_one_sentence_with_the_line_and_the_column(
 
 
 def said_of(table):
-    return [wording.plain(notice) for notice in table.notices]
+    return [to_plain_text(notice) for notice in table.notices]
 
 
 def as_parquet(tmp_path, columns):
@@ -268,8 +268,8 @@ def test_labels_that_differ_only_in_spelling_are_said(tmp_path, one, other):
     assert len(table.classes) == 3
     (said,) = said_of(table)
     assert said == (
-        f"In column 'species', the labels {first!r} and {second!r} are two classes, though they "
-        "differ only in how they are written."
+        f"In column 'species', the labels {first!r} and {second!r} are two classes, although they "
+        "differ only in spelling."
     )
 
 
@@ -277,7 +277,7 @@ def test_a_column_without_a_name_is_no_feature(tmp_path):
     table = read(tmp_path, b",x,,k\n0,5,u,a\n1,6,v,b\n", label="k")
     assert (table.features, table.X.tolist()) == (("x",), [[5.0], [6.0]])
     assert said_of(table) == [
-        "Columns 1, 3 have no name in the header, and so no part in the training."
+        "Columns 1, 3 have no name in the header and will not be used for training."
     ]
     listed = read(tmp_path, b",x,k\n0,5,a\n1,6,b\n", label="k", features=["", "x"])
     assert (listed.X.tolist(), said_of(listed)) == ([[0.0, 5.0], [1.0, 6.0]], [])
@@ -286,9 +286,11 @@ def test_a_column_without_a_name_is_no_feature(tmp_path):
     path = as_parquet(tmp_path, {"": [0, 1], "x": [5.0, 6.0], "k": ["a", "b"]})
     table = read_table(path, "parquet", label="k", features=None)
     assert table.features == ("x",)
-    assert said_of(table) == ["Column 1 has no name in the header, and so no part in the training."]
+    assert said_of(table) == [
+        "Column 1 has no name in the header and will not be used for training."
+    ]
     assert refused(tmp_path, b",k\n0,a\n1,b\n", label="k").endswith(
-        "expected a column of numbers beside k, got none"
+        "expected at least one feature column besides k, got 0"
     )
 
 
@@ -401,7 +403,7 @@ def test_numbers_parsed_together_are_those_that_python_reads_one_by_one(parse, t
         rows = cut_rows(text.encode(), 1)
         X = None if rows is None else parse(text.encode(), [0])
         if X is not None:
-            assert X.tobytes() == np.array(cells.numbers(text.split("\n")[:-1])).tobytes()
+            assert X.tobytes() == np.array(parse_numbers(text.split("\n")[:-1])).tobytes()
         elif re.fullmatch(r"(-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d\d?)?\n)+", text):
             # Nothing that is written as most files are goes to the slow reader.
             raise AssertionError(text)
@@ -429,7 +431,7 @@ def test_text_is_cut_as_the_csv_module_cuts_it_or_not_at_all(parse, text, n_colu
     wanted = [i for i in wanted if i < n_columns]
     X = parse(text.encode(), wanted)
     if X is not None:
-        numbers = [cells.numbers([record[i] for i in wanted]) for record in expected]
+        numbers = [parse_numbers([record[i] for i in wanted]) for record in expected]
         assert X.tobytes() == np.array(numbers).tobytes()
 
 
@@ -518,7 +520,7 @@ def test_row_labels_of_pandas_are_no_features(tmp_path):
         ),
         ({"x": [1.0, 2.0], "k": [0.5, 1.5]}, "column k: expected text or integers, got values of"),
         ({"x": [1.0, 2.0], "k": ["a", "a"]}, "column k: expected several classes, got only 'a'"),
-        ({}, ": expected a column of numbers beside k, got none"),
+        ({}, ": expected at least one feature column besides k, got 0"),
         ({"x": pa.array([], pa.float64()), "k": pa.array([], pa.string())}, "expected rows, got"),
     ],
 )

@@ -9,8 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import Gate
 from pipeline.data.datasets import Dataset
-from pipeline.evaluation import gate
-from pipeline.evaluation.gate import judge_candidate
+from pipeline.evaluation.gate import format_verdicts, judge_candidate
 from pipeline.evaluation.model_metrics import measure_model
 from pipeline.training import weight_folding
 from quadnet import NeuralNetworkClassifier
@@ -141,7 +140,7 @@ def test_a_class_that_is_never_answered_meets_no_limit():
     verdicts = judge_candidate(Gate(accuracy=0, precision=0.1), measured, None)
     (of_b,) = [v for v in verdicts if v.metric == "precision of b"]
     assert (of_b.value, of_b.passed) == (None, False)
-    assert "nothing to measure" in gate.table(verdicts)
+    assert "nothing to measure" in format_verdicts(verdicts)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.commands.model_settings import ExportSettings
 from pipeline.publishing import onnx_export
+from pipeline.publishing.onnx_export import check_answers, export_onnx
 from quadnet import __version__
 from quadnet.cli import parser
 from quadnet.errors import FileUnusable, OutputExists, Unsupported
@@ -72,7 +73,7 @@ def ask(content, X):
 def check_same_answers(model):
     """Hold onnxruntime's answers against ours, on rows from ordinary to far beyond saturation."""
     predictor, content = model.predictor, onnx_export.to_onnx(model)
-    onnx_export.check(content, model)
+    check_answers(content, model)
     X = np.vstack([scale * ROWS[: 10_000 if scale == 1 else 1_000] for scale in SCALES])
     X = X.astype(predictor.dtype)
     P, labels = ask(content, X)
@@ -131,7 +132,7 @@ def test_a_link_stays_one_and_its_file_is_written(registry, tmp_path):
     link = tmp_path / "q.onnx"
     link.symlink_to(elsewhere / "real.onnx")
     for overwrite in (False, True):
-        onnx_export.export(model, link, overwrite=overwrite)
+        export_onnx(model, link, overwrite=overwrite)
         assert link.is_symlink()
         assert (elsewhere / "real.onnx").stat().st_size > 500
         assert [path.name for path in elsewhere.iterdir()] == ["real.onnx"]
@@ -215,7 +216,7 @@ def test_any_name_can_be_a_label(hostile):
 
 def test_names_and_origin_are_in_the_metadata(hostile, tmp_path):
     path = tmp_path / "hostile.onnx"
-    onnx_export.export(hostile, path)
+    export_onnx(hostile, path)
     document = onnx.load(path)
     assert (document.producer_name, document.producer_version) == ("quadnet", __version__)
     assert document.model_version == 1
@@ -235,15 +236,17 @@ def test_names_and_origin_are_in_the_metadata(hostile, tmp_path):
 def test_a_version_always_gives_the_same_bytes(registry, tmp_path):
     publish(registry)
     for name in ("one.onnx", "two.onnx"):
-        onnx_export.export(registry.load("quadrants", 1), tmp_path / name)
+        export_onnx(registry.load("quadrants", 1), tmp_path / name)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
 
 def test_a_file_that_answers_otherwise_is_not_written(registry, tmp_path, monkeypatch):
     model = published(registry, "softmax_cross_entropy", 3, hidden=(4,))
     monkeypatch.setitem(onnx_export._ACTIVATIONS, "tanh", onnx_export._ACTIVATIONS["relu"])
-    with pytest.raises(Unsupported, match=r"random version 1 was not exported: in row 0 of its"):
-        onnx_export.export(model, tmp_path / "wrong.onnx")
+    with pytest.raises(
+        Unsupported, match=r"random version 1 was not exported, because the file failed row 0 of"
+    ):
+        export_onnx(model, tmp_path / "wrong.onnx")
     assert list(tmp_path.glob("*.onnx")) == []
 
 
@@ -251,10 +254,8 @@ def test_right_probabilities_with_wrong_labels_are_refused(registry):
     model = publish(registry)
     renamed = Predictor(model.predictor.network, ["I", "II", "III", "5"])
     content = onnx_export.to_onnx(dataclasses.replace(model, predictor=renamed))
-    with pytest.raises(
-        Unsupported, match=r"in row 3 of its self-test it says 'IV' and the file '5'"
-    ):
-        onnx_export.check(content, model)
+    with pytest.raises(Unsupported, match=r"row 3 of the self-test: expected 'IV', got '5'"):
+        check_answers(content, model)
 
 
 def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
@@ -262,9 +263,9 @@ def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
     path.write_text("mine")
     model = publish(registry)
     with pytest.raises(OutputExists, match=r"model\.onnx exists\. Name another file"):
-        onnx_export.export(model, path)
+        export_onnx(model, path)
     assert path.read_text() == "mine"
-    onnx_export.export(model, path, overwrite=True)
+    export_onnx(model, path, overwrite=True)
     assert path.read_bytes() == onnx_export.to_onnx(model)
 
 
@@ -281,7 +282,7 @@ def test_a_path_that_cannot_be_written_is_said(registry, tmp_path, name, reason)
     (tmp_path / "file").touch()
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(FileUnusable, match=f"onnx cannot be written: {reason}"):
-        onnx_export.export(publish(registry), tmp_path / name, overwrite=True)
+        export_onnx(publish(registry), tmp_path / name, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.onnx", "registry"]
 
 
@@ -292,7 +293,7 @@ def test_a_full_disk_leaves_nothing(registry, tmp_path, monkeypatch):
     model = publish(registry)
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(FileUnusable, match=r"model\.onnx cannot be written: fsync: No space"):
-        onnx_export.export(model, tmp_path / "model.onnx")
+        export_onnx(model, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["registry"]
 
 
@@ -309,7 +310,7 @@ def test_without_the_library_one_sentence_says_how_to_get_it():
     [
         ([], "expected a model and a file, as in quadrants:champion quadrants.onnx"),
         (["quadrants", "--onnx"], "expected a model and a file, as in quadrants:champion"),
-        (["quadrants", "q.onnx"], "expected a format: say --onnx, the only one there is"),
+        (["quadrants", "q.onnx"], "expected a format: add --onnx, the only one"),
         (["quadrants", "q.pb", "--onnx"], "FILE: expected a name that ends in .onnx, got 'q.pb'"),
     ],
 )

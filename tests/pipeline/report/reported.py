@@ -4,10 +4,10 @@ import numpy as np
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import Parts, Sealed
+from pipeline.data.splits import DataSplits, SealedTestPart
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
 from pipeline.training.candidate_training import Candidate, resolve_config
-from pipeline.training.provenance import current_lineage
+from pipeline.training.provenance import collect_lineage
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import Folded, Training
@@ -69,7 +69,7 @@ def judged(
         Candidate(
             config=resolve_config(RunConfig.model_validate(config)),
             predictor=predictor,
-            parts=Parts(train, None, Sealed(test)),
+            splits=DataSplits(train, None, SealedTestPart(test)),
             folded=Folded(),
             training=Training(
                 epochs=len(epochs),
@@ -80,7 +80,7 @@ def judged(
                 seconds=0.1,
             ),
             epochs=list(epochs),
-            lineage=current_lineage(),
+            lineage=collect_lineage(),
         )
     )
 

@@ -10,7 +10,8 @@ from sklearn import metrics
 from pipeline.config.presets import load_preset
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
 from pipeline.publishing.candidate_publishing import publish_candidate
-from pipeline.report import card, facts
+from pipeline.report.card import escape_markdown, render_card
+from pipeline.report.facts import make_commands_table
 from pipeline.training.candidate_training import train_candidate
 from quadnet.cli import parser
 from quadnet.cli.main import _import_attribute
@@ -22,7 +23,7 @@ SMALL = ["data.points=400", "test.points=1000", "network.max_iter=25", "gate.acc
 
 
 def card_of(done, version=1, forced=None):
-    return card.render(done, done.record(forced), version)
+    return render_card(done, done.make_record(forced), version)
 
 
 def read(text):
@@ -71,7 +72,7 @@ def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
 
 def test_its_commands_are_quadnets():
     done = evaluate_candidate(train_candidate(load_preset("quadrants", SMALL)))
-    typed = [row[1] for row in facts.commands(done.record(), 7).rows]
+    typed = [row[1] for row in make_commands_table(done.make_record(), 7).rows]
     text = card_of(done, 7)
     commands = [shlex.split(line) for line in typed if line.startswith("quadnet ")]
     assert len(commands) == len(typed) - 1 == 5
@@ -117,7 +118,7 @@ def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
 def test_any_name_reads_as_itself_in_a_table(name):
     if name == " ":
         name = "' '"
-    text = f"| a |\n| --- |\n| {card.escape(name)} |\n"
+    text = f"| a |\n| --- |\n| {escape_markdown(name)} |\n"
     ((_,), (cell,)) = cells("**x**\n\n" + text)["x"]
     assert cell.strip() == shown(name).strip()
 
@@ -129,19 +130,19 @@ def limits_of(*arguments, **options):
 
 def test_the_limits_are_what_the_data_show():
     said = limits_of("xyz", "ab", rows=20)
-    assert "Outside the range seen in training" in said
+    assert "Outside the training range" in said
     assert "Fewer than 30 test rows are of" in said
     assert "never varied" not in said
     assert "x, y, z never varied in training" in limits_of("xyz", "ab", scale=0, offset=2)
     # Of equal rows with different labels each is contradicted by another.
     contradicted = re.search(
-        r"(\d+) rows to train on", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
+        r"(\d+) training rows", limits_of("xyz", "ab", scale=0, offset=2, rows=100)
     )
     assert int(contradicted[1]) == 100
     noisy = evaluate_candidate(
         train_candidate(load_preset("quadrants", [*SMALL, "data.label_noise=0.25"]))
     )
-    assert "25.00% of the points to train on were given a wrong label" in card_of(noisy)
+    assert "25.00% of the training points were given a wrong label" in card_of(noisy)
 
 
 def test_a_gap_between_training_and_test_is_said():
@@ -158,7 +159,7 @@ def test_a_gap_between_training_and_test_is_said():
     )  # fmt: skip
     train, test = (done.evaluations[part].metrics.accuracy for part in ("train", "test"))
     assert train - test > 0.02
-    assert f"right on {train:.0%} of those it was trained on" in card_of(done)
+    assert f"right on {train:.0%} of the training rows" in card_of(done)
 
 
 def test_what_was_forced_says_why_and_who_was_better(registry):
@@ -172,7 +173,7 @@ def test_what_was_forced_says_why_and_who_was_better(registry):
     met = sum(verdict.passed for verdict in done.gate)
     assert f"It FAILED its gate, {met} of {len(done.gate)} limits met" in text
     assert "because: it is smaller." in text
-    assert "compared with the champion of the day, version 1" in text
+    assert "compared with the champion at that time, version 1" in text
     theirs = metrics.accuracy_score(done.test.y, champion.predictor.predict(done.test.X))
     row = cells(text)["Metrics"][-1]
     assert row[:2] == ["test part, champion (version 1)", f"{theirs:.2%}"]

@@ -16,12 +16,12 @@ from PIL import Image
 from sklearn import metrics
 
 from pipeline.config.presets import load_preset
-from pipeline.evaluation import version_diff
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
-from pipeline.evaluation.version_diff import compare_predictions
+from pipeline.evaluation.version_diff import PredictionChanges, compare_predictions
 from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.report import figures, plane
-from pipeline.report.page import render
+from pipeline.report.page import render_page
+from pipeline.report.plane import choose_colours, make_plane
 from pipeline.training.candidate_training import train_candidate
 from quadnet import quadrants
 from quadnet.errors import Unsupported
@@ -61,7 +61,7 @@ def published(registry):
 
 
 def page(done, version=1, forced=None):
-    text = render(done, done.record(forced), version)
+    text = render_page(done, done.make_record(forced), version)
     return text, parse(text)
 
 
@@ -124,7 +124,7 @@ def test_the_numbers_are_scikit_learns(published, name):
     body = found["Classes, on the test part"][1:]
     assert [row[0] for row in body] == model.manifest.signature.classes
     for i, row in enumerate(body):
-        assert int(row[1]) == (done.candidate.parts.train.y == row[0]).sum()
+        assert int(row[1]) == (done.candidate.splits.train.y == row[0]).sum()
         assert int(row[2]) == rows[i]
         assert precision[i] == close(row[3])
         assert recall[i] == close(row[4])
@@ -132,7 +132,7 @@ def test_the_numbers_are_scikit_learns(published, name):
     counts = [[int(cell) for cell in row[1:]] for row in matrix[1:]]
     assert counts == metrics.confusion_matrix(y, answers).tolist()
     measured = {row[0]: row[1:] for row in found["Metrics"][1:]}
-    train = done.candidate.parts.train
+    train = done.candidate.splits.train
     trained = metrics.accuracy_score(train.y, model.predictor.predict(train.X))
     assert trained == close(measured["train part"][0])
     bins = found["Calibration, by certainty of the answer"][1:]
@@ -328,7 +328,7 @@ def test_any_number_of_classes_has_a_page(n_classes, n_features):
 
 
 def test_a_model_without_a_mistake_says_so():
-    said = "No test row was taken for another class than its own."
+    said = "Every test row was predicted correctly."
     assert said not in page(judged("xyz", "ab"))[0]
     assert said in page(judged("xyz", "ab", mistakes=False))[0]
 
@@ -383,7 +383,7 @@ def test_what_was_forced_says_why_and_stands_beside_the_champion(registry, publi
     _, root = page(done, 2, forced="it is smaller")
     head = root.the("header").text
     assert "Failed its gate" in head
-    assert "It was published all the same, because: it is smaller" in head
+    assert "It was published anyway, because: it is smaller" in head
     theirs = metrics.accuracy_score(done.test.y, champion.predictor.predict(done.test.X))
     (said,) = re.findall(r"([\d.]+%): the champion, version 1", head.replace("\n", " "))[:1]
     assert theirs == close(said)
@@ -439,7 +439,7 @@ def test_text_and_pictures_stand_out_from_the_page_light_and_dark(published):
         for name in ("ink", "muted", "good", "bad", "link"):
             for ground in ("paper", "soft"):
                 assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
-    shades = plane.colours(quadrants.NAMES)
+    shades = choose_colours(quadrants.NAMES)
     assert all(contrast(c, g) >= 3 for c in shades for g in ("#ffffff", "#121212"))
     curves = re.findall(r"--c(\d):(#\w{6})", svg_of(root.all("img")[-1]))
     half = len(curves) // 2
@@ -461,14 +461,14 @@ def test_changes_between_versions_are_drawn(registry, tmp_path):
 
 
 def test_changes_of_other_than_planes_are_not_drawn(tmp_path):
-    found = version_diff.Changes("rows", (np.array(["a"]), np.array(["b"])), 0.0)
-    with pytest.raises(Unsupported, match="other than 2 features"):
+    found = PredictionChanges("rows", (np.array(["a"]), np.array(["b"])), 0.0)
+    with pytest.raises(Unsupported, match="needs versions with 2 features"):
         figures.draw_changes(found, ["a", "b"], tmp_path / "a.png")
 
 
 def test_the_exact_map_by_hand():
     done = judged("xy", quadrants.NAMES, predictor=exact_predictor())
-    found = plane.of(done)
+    found = make_plane(done)
     n = plane.CELLS
     steps = (np.arange(n) + 0.5) / n
     x, y = (low + steps * (high - low) for low, high in zip(found.low, found.high, strict=True))

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from pipeline.scoring import scoring_job
+from pipeline.scoring.scoring_job import score_file
 from quadnet.errors import (
     ConfigurationError,
     ErrorKind,
@@ -68,7 +68,7 @@ def score(model, path, content=None, suffix="", **options):
     if content is not None:
         path.write_bytes(content)
     target = path.with_name(f"out{suffix}{path.suffix}")
-    scoring_job.score(model, path, target, **options)
+    score_file(model, path, target, **options)
     return target
 
 
@@ -242,7 +242,7 @@ def test_an_output_that_is_a_link_stays_one_and_its_file_is_written(tmp_path, sh
     # An input by another name is still the input.
     link.unlink()
     link.symlink_to(path)
-    with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
+    with pytest.raises(ConfigurationError, match=r"is the input\. Choose another name"):
         score(shared, path, overwrite=True)
 
 
@@ -351,8 +351,8 @@ def test_bad_rows_can_be_put_aside_with_number_and_reason(tmp_path, shared, chun
         ["8", unclosed, '1,-1,"f'],
     ]
     # What is fixed of them can be scored, but not into the same file's name.
-    with pytest.raises(ConfigurationError, match="is the input: the output needs another name"):
-        scoring_job.score(shared, tmp_path / "out.rejected.csv", out, overwrite=True)
+    with pytest.raises(ConfigurationError, match=r"is the input\. Choose another name"):
+        score_file(shared, tmp_path / "out.rejected.csv", out, overwrite=True)
 
 
 def test_a_row_longer_than_a_chunk_is_a_bad_one(tmp_path, shared):
@@ -397,7 +397,7 @@ def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
         score(shared, tmp_path / "in.csv", content)
     assert caught.value.kind is ErrorKind.COLUMN_EXISTS
     assert str(caught.value) == (
-        f"{tmp_path / 'in.csv'} has a column label already: the added columns need another prefix."
+        f"{tmp_path / 'in.csv'} already has a column label: the added columns need another prefix."
     )
     out = score(shared, tmp_path / "in.csv", content, prefix="predicted_")
     header = out.read_text().splitlines()[0]
@@ -405,7 +405,7 @@ def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
 
 
 def test_columns_are_found_by_name_and_their_lack_is_said(tmp_path, shared):
-    with pytest.raises(InvalidInput, match="column y: expected such a column, got none"):
+    with pytest.raises(InvalidInput, match="column y: expected such a column, found only"):
         score(shared, tmp_path / "in.csv", b"x,z\n1,2\n")
     pq.write_table(pa.table({"x": ["1"], "y": [1]}), tmp_path / "in.parquet")
     with pytest.raises(InvalidInput, match="column x: expected numbers, got values of type string"):
@@ -425,13 +425,13 @@ def test_names_that_cannot_be_are_said(tmp_path, shared):
         (FileUnusable, ("pipe.csv", "out.csv"), "pipe.csv cannot be read: it is a device or a"),
         (FileUnusable, ("in.csv", "dir.csv"), "dir.csv cannot be written: it is a directory"),
         (FileUnusable, ("in.csv", "no/out.csv"), "no/out.csv cannot be written: No such file"),
-        (ConfigurationError, ("in.csv", "in.csv"), "in.csv is the input: the output needs"),
+        (ConfigurationError, ("in.csv", "in.csv"), "in.csv is the input. Choose another name"),
     ]:
         with pytest.raises(kind) as caught:
-            scoring_job.score(shared, *(tmp_path / name for name in names))
+            score_file(shared, *(tmp_path / name for name in names))
         assert message in str(caught.value)
-    with pytest.raises(ConfigurationError, match=r"in\.csv is the input: the output needs another"):
-        scoring_job.score(shared, source, source, overwrite=True)
+    with pytest.raises(ConfigurationError, match=r"in\.csv is the input\. Choose another"):
+        score_file(shared, source, source, overwrite=True)
     assert source.read_bytes() == b"x,y\n1,1\n"
     assert leftovers(tmp_path) == []
 
@@ -488,7 +488,7 @@ def test_an_interrupted_run_is_gone_on_with_only_if_told_so(tmp_path, model):
     with pytest.raises(OutputExists) as caught:
         score(model, path)
     assert caught.value.kind is ErrorKind.OUTPUT_UNFINISHED
-    assert str(caught.value) == f"{tmp_path / 'out.csv'} was begun and not finished."
+    assert str(caught.value) == f"{tmp_path / 'out.csv'} is unfinished."
     seen = []
     out = score(
         model, path, resume=True, chunk_bytes=5000,
@@ -574,7 +574,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, shared):
         with path.open("ab") as file:
             file.write(b"1,1,1\n")
 
-    with pytest.raises(InvalidInput, match="expected it to stay as it is, but it was changed"):
+    with pytest.raises(
+        InvalidInput, match="expected an unchanged file, but it changed during the run"
+    ):
         score(shared, path, progress=progress)
     assert [p.name for p in tmp_path.iterdir() if p.name != "registry"] == ["in.csv"]
 
@@ -679,7 +681,7 @@ def test_killed_anywhere_it_goes_on_to_the_very_same_bytes(
         pq.write_table(pa.table(columns), source, row_group_size=3000)
         sizes["checkpoint_bytes"] = 100_000
     whole = tmp_path / f"whole.{kind}"
-    scoring_job.score(model, source, whole, on_error="skip", chunk_bytes=2000)
+    score_file(model, source, whole, on_error="skip", chunk_bytes=2000)
     done = subprocess.run(
         [
             # pyarrow has threads, of which a child that only calls what is here needs none.
@@ -744,7 +746,7 @@ def test_parquet_resumed_off_a_batch_boundary_keeps_every_row_once(
         cwd=ROOT,
     )
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
-    summary = scoring_job.score(model, source, in_memory / "out.parquet", resume=True)
+    summary = score_file(model, source, in_memory / "out.parquet", resume=True)
     assert 0 < summary.rows_before < n
     assert summary.rows == n
     read = pq.read_table(in_memory / "out.parquet")
@@ -808,14 +810,14 @@ def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
         pytest.skip("a small disk can be made by root only")
     try:
         with pytest.raises(FileUnusable) as caught:
-            scoring_job.score(shared, source, disk / source.name, **sizes)
+            score_file(shared, source, disk / source.name, **sizes)
         assert caught.value.kind is ErrorKind.OUTPUT_INTERRUPTED
         assert str(caught.value) == (
             f"{disk / source.name} cannot be written: No space left on device."
         )
         assert not (disk / source.name).exists()
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
-        summary = scoring_job.score(shared, source, disk / source.name, resume=True, **sizes)
+        summary = score_file(shared, source, disk / source.name, resume=True, **sizes)
         assert (disk / source.name).read_bytes() == whole
         assert 0 < summary.rows_before < summary.rows == 60_000
     finally:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
 from quadnet.errors import ErrorKind, FileUnusable, NotFound, OutputExists, ResumeRefused
 from tests.support.serving import ROOT
 
-HEADER = Header(name="mine", config="1" * 64, split="2" * 64)
+HEADER = LedgerHeader(name="mine", config="1" * 64, split="2" * 64)
 
 
 def line(number, **changes):
@@ -30,7 +30,7 @@ def line(number, **changes):
         "seconds": 0.25,
         "at": datetime(2025, 1, 2, 3, 4, 5, number, tzinfo=UTC),
     }
-    return Line(**{**fields, **changes})
+    return LedgerLine(**{**fields, **changes})
 
 
 def begun(path, n_lines=0):
@@ -39,20 +39,20 @@ def begun(path, n_lines=0):
     ledger = Ledger(path)
     ledger.begin(HEADER, resume=False)
     for number in range(n_lines):
-        ledger.append(line(number))
+        ledger.append_line(line(number))
     return ledger
 
 
 def test_what_is_appended_is_read_back_and_found(tmp_path):
     ledger = begun(tmp_path / "l.jsonl", 3)
     failed = line(3, accuracy=None, log_loss=None, weights=None, failed="It diverged: “∞”.")
-    ledger.append(failed)
-    assert Ledger(ledger.path).lines() == [line(0), line(1), line(2), failed]
-    assert ledger.lines(since=2) == [line(2), failed]
-    assert ledger.lines(since=9) == []
-    assert ledger.find(failed.key) == failed
-    assert ledger.find("f" * 64) is None
-    assert ledger.header() == HEADER
+    ledger.append_line(failed)
+    assert Ledger(ledger.path).read_lines() == [line(0), line(1), line(2), failed]
+    assert ledger.read_lines(since=2) == [line(2), failed]
+    assert ledger.read_lines(since=9) == []
+    assert ledger.find_line(failed.key) == failed
+    assert ledger.find_line("f" * 64) is None
+    assert ledger.read_header() == HEADER
     # One JSON object a line: any tool can read it.
     rows = [json.loads(row) for row in ledger.path.read_text().splitlines()]
     assert rows[1]["parameters"] == {"alpha": 0.0, "hidden_layer_sizes": [6, 0]}
@@ -60,8 +60,8 @@ def test_what_is_appended_is_read_back_and_found(tmp_path):
 
 def test_a_fit_that_is_there_is_not_added_again(tmp_path):
     ledger = begun(tmp_path / "l.jsonl", 2)
-    ledger.append(line(1, seconds=9.0))
-    assert ledger.lines() == [line(0), line(1)]
+    ledger.append_line(line(1, seconds=9.0))
+    assert ledger.read_lines() == [line(0), line(1)]
 
 
 def test_the_key_depends_on_each_of_its_parts_and_not_on_the_order_of_parameters():
@@ -90,10 +90,10 @@ def test_a_ledger_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path, share
     torn = content[: round(share * len(content))]
     ledger.path.write_bytes(torn)
     n_whole = max(torn.count(b"\n") - 1, 0)
-    assert ledger.lines() == [line(i) for i in range(n_whole)]
+    assert ledger.read_lines() == [line(i) for i in range(n_whole)]
     ledger.begin(HEADER, resume=True)
     for number in range(3):
-        ledger.append(line(number))
+        ledger.append_line(line(number))
     assert ledger.path.read_bytes() == content
 
 
@@ -103,10 +103,10 @@ def test_garbage_after_the_last_newline_is_no_line(tmp_path, tail):
     ledger = begun(tmp_path / "l.jsonl", 1)
     with ledger.path.open("ab") as file:
         file.write(tail)
-    assert ledger.lines() == [line(0)]
-    assert ledger.find(line(1).key) is None
-    ledger.append(line(1))
-    assert ledger.lines() == [line(0), line(1)]
+    assert ledger.read_lines() == [line(0)]
+    assert ledger.find_line(line(1).key) is None
+    ledger.append_line(line(1))
+    assert ledger.read_lines() == [line(0), line(1)]
 
 
 @ONE_FILE
@@ -116,7 +116,7 @@ def test_any_other_line_that_cannot_be_read_is_named(tmp_path, garbage):
     rows = ledger.path.read_bytes().splitlines(keepends=True)
     ledger.path.write_bytes(b"".join([*rows[:2], garbage + b"\n", *rows[2:]]))
     with pytest.raises(FileUnusable, match=r"l\.jsonl, line 3, is not the record of a fit"):
-        ledger.lines()
+        ledger.read_lines()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_line_with_a_wrong_field_is_named(tmp_path, change):
     with ledger.path.open("a") as file:
         file.write(json.dumps({**row, **change}) + "\n")
     with pytest.raises(FileUnusable, match="line 3, is not the record of a fit"):
-        ledger.lines()
+        ledger.read_lines()
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,14 @@ def test_a_ledger_is_only_gone_on_with_when_asked(tmp_path):
     with pytest.raises(OutputExists, match=r"exists, with 2 finished fits of this search\.$"):
         ledger.begin(HEADER, resume=False)
     ledger.begin(HEADER, resume=True)
-    assert ledger.lines() == [line(0), line(1)]
+    assert ledger.read_lines() == [line(0), line(1)]
 
 
 @pytest.mark.parametrize("content", ["hello\n", '{"ledger":2}\n', "\n", "[]\n"])
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path, content):
     path = tmp_path / "notes.txt"
     path.write_text(content)
-    with pytest.raises(FileUnusable, match="its line 1 does not say which search"):
+    with pytest.raises(FileUnusable, match="line 1 does not identify a search"):
         Ledger(path).begin(HEADER, resume=True)
     assert path.read_text() == content
 
@@ -178,8 +178,8 @@ def test_where_it_cannot_be_is_said(tmp_path):
         Ledger(tmp_path / "no" / "l.jsonl").begin(HEADER, resume=False)
     with pytest.raises(FileUnusable, match="cannot be written: Is a directory"):
         Ledger(tmp_path).begin(HEADER, resume=False)
-    with pytest.raises(NotFound, match="no such search has begun"):
-        Ledger(tmp_path / "l.jsonl").header()
+    with pytest.raises(NotFound, match="Start the search first"):
+        Ledger(tmp_path / "l.jsonl").read_header()
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path):
@@ -188,23 +188,23 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.path.stat().st_size + 10, hard))
     try:
         with pytest.raises(FileUnusable, match="cannot be written: ") as caught:
-            ledger.append(line(2))
+            ledger.append_line(line(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.kind is ErrorKind.LEDGER_UNWRITABLE
-    assert ledger.lines() == [line(0), line(1)]
-    ledger.append(line(2))
-    assert ledger.lines() == [line(0), line(1), line(2)]
+    assert ledger.read_lines() == [line(0), line(1)]
+    ledger.append_line(line(2))
+    assert ledger.read_lines() == [line(0), line(1), line(2)]
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from pipeline.search.ledger import Ledger
-from tests.test_ledger import line
+from tests.pipeline.search.test_ledger import line
 first = int(sys.argv[2])
 for number in range(first, first + 60):
-    Ledger(Path(sys.argv[1])).append(line(number))
+    Ledger(Path(sys.argv[1])).append_line(line(number))
 """
 
 
@@ -216,5 +216,5 @@ def test_several_processes_append_at_once_and_no_line_is_lost_or_doubled(tmp_pat
         for first in (0, 30, 60)
     ]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
-    written = sorted(ledger.lines(), key=lambda one: one.at)
+    written = sorted(ledger.read_lines(), key=lambda one: one.at)
     assert written == [line(number) for number in range(120)]

@@ -22,14 +22,14 @@ from pipeline.commands.search import search as command
 from pipeline.commands.settings import SearchSettings
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
-from pipeline.data import datasets
+from pipeline.data.datasets import make_training_points
 from pipeline.data.splits import make_splits
-from pipeline.search import halving, search_run
 from pipeline.search.cross_validation import make_folds
+from pipeline.search.halving import make_rungs
 from pipeline.search.leaderboard import make_leaderboard
-from pipeline.search.ledger import Header, Ledger, Line
+from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
 from pipeline.search.plan import make_plan
-from pipeline.search.search_run import run_search
+from pipeline.search.search_run import make_header, run_search
 from pipeline.training.candidate_training import train_candidate
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import (
@@ -76,8 +76,8 @@ def searched(path, configuration, *, jobs=1, resume=False):
     planned = make_plan(configuration)
     data = make_folds(planned.config, planned.search.folds, planned.search.seed)
     ledger = Ledger(path)
-    ledger.begin(search_run.header(planned, data), resume=resume)
-    return run_search(planned, data, ledger, jobs=jobs), ledger.lines()
+    ledger.begin(make_header(planned, data), resume=resume)
+    return run_search(planned, data, ledger, jobs=jobs), ledger.read_lines()
 
 
 def timeless(lines):
@@ -93,7 +93,7 @@ def places(result):
 def test_the_scores_are_those_of_a_plain_loop(tmp_path):
     configuration = config({"seed": 5})
     result, lines = searched(tmp_path / "l", configuration)
-    points = datasets.training_points(configuration.data)
+    points = make_training_points(configuration.data)
     expected = {}
     for sizes in SPACE["hidden_layer_sizes"]:
         for alpha in SPACE["alpha"]:
@@ -125,7 +125,7 @@ def test_the_scores_are_those_of_a_plain_loop(tmp_path):
 def test_the_ranking_is_that_of_scikit_learns_search_run_plainly(tmp_path, metric):
     configuration = config({"metric": metric, "folds": 4}, dtype="float32", scale=True)
     result, _ = searched(tmp_path / "l", configuration)
-    points = datasets.training_points(configuration.data)
+    points = make_training_points(configuration.data)
     plain = GridSearchCV(
         make_pipeline(StandardScaler(), NeuralNetworkClassifier(**NETWORK)),
         {f"neuralnetworkclassifier__{name}": values for name, values in SPACE.items()},
@@ -247,7 +247,7 @@ def test_random_lists_are_drawn_as_scikit_learn_draws_them():
 )
 def test_halving_climbs_these_rungs(candidates, factor, min_epochs, max_epochs, climbed):
     halved = {"method": "halving", "factor": factor, "min_epochs": min_epochs}
-    rungs = halving.rungs(config(halved).search, candidates, max_epochs)
+    rungs = make_rungs(config(halved).search, candidates, max_epochs)
     assert [(rung.candidates, rung.epochs) for rung in rungs] == climbed
 
 
@@ -284,7 +284,7 @@ def test_what_fails_is_recorded_ranked_last_and_stops_nothing(tmp_path):
     failed = result.ranking[-1]
     assert failed.parameters == {"solver": "lbfgs", "dropout": 0.5}
     assert "The 'dropout' parameter of NeuralNetworkClassifier must be 0.0" in failed.failed
-    assert result.table().splitlines()[-1].split()[:4] == ["4", "failed", "3/3", "8"]
+    assert result.format_table().splitlines()[-1].split()[:4] == ["4", "failed", "3/3", "8"]
     # What failed is finished, too.
     again, lines_again = searched(tmp_path / "l", configuration, resume=True)
     assert lines_again == lines
@@ -303,11 +303,11 @@ def test_a_search_of_which_all_fails_says_why(tmp_path):
 
 def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn_first():
     planned = make_plan(config({"space": {"alpha": [0.0, 0.1, 0.2, 0.3]}}))
-    header = Header(name="mine", config="1" * 64, split="2" * 64)
+    header = LedgerHeader(name="mine", config="1" * 64, split="2" * 64)
     # The first three differ in the order of the folds, in which plain sums would differ too.
     scores = [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.3, 0.1), (0.9, 0.9)]
     lines = [
-        Line(
+        LedgerLine(
             key=header.key(parameters, epochs=8, fold=fold),
             parameters=parameters,
             epochs=8,
@@ -326,8 +326,8 @@ def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn
     result = make_leaderboard(planned, header, lines)
     # What not every fold has measured comes after what they all have.
     assert [one.parameters["alpha"] for one in result.ranking] == [0.1, 0.2, 0.0, 0.3]
-    assert result.note() == "11 of 12 fits, best accuracy 0.2000"
-    assert result.table(limit=2).splitlines() == [
+    assert result.format_progress() == "11 of 12 fits, best accuracy 0.2000"
+    assert result.format_table(limit=2).splitlines() == [
         "rank  accuracy     std  folds  epochs  seconds  parameters",
         "   1    0.2000  0.0816    3/3       8     3.00  alpha=0.1",
         "   2    0.2000  0.0816    3/3       8     3.00  alpha=0.2",
@@ -374,14 +374,14 @@ LIST = {"alpha": [0.1]}
         ({"space": {"alpha": [0.1, -1.0]}}, "search.space.alpha: The 'alpha' parameter of Neural"),
         ({"space": {"solver": ["adam", "newton"]}}, "search.space.solver: The 'solver' parameter"),
         ({"space": {"scale": [1]}}, "search.space.scale: The 'scale' parameter"),
-        ({"space": {"alpha": {"low": 0, "high": 1}}}, "search.space.alpha: a grid needs a list"),
+        ({"space": {"alpha": {"low": 0, "high": 1}}}, "search.space.alpha: expected a list"),
         (
             {"method": "random", "space": {"alpha": {"low": 1.0, "high": 1.0}}},
             "search.space.alpha: expected low below high, got low = 1.0, high = 1.0.",
         ),
         (
             {"method": "random", "space": {"alpha": {"low": 0, "high": 1, "log": True}}},
-            "search.space.alpha: with log = true, low must be above 0, got 0.",
+            "search.space.alpha: expected low above 0, because log is true, got 0.",
         ),
         (
             {"method": "random", "space": {"max_iter": {"low": 1.0, "high": 9.5}}},
@@ -389,7 +389,7 @@ LIST = {"alpha": [0.1]}
         ),
         (
             {"method": "halving", "space": {"max_iter": [3]}},
-            "search.space.max_iter: halving itself says how many epochs",
+            "search.space.max_iter: halving itself sets the epochs",
         ),
         (
             {"method": "halving", "space": LIST, "min_epochs": 9},
@@ -484,7 +484,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     ledger = Ledger(Path("mine.search.jsonl"))
-    finished = ledger.lines()
+    finished = ledger.read_lines()
     assert 5 <= len(finished) < N_FITS
     with ledger.path.open("ab") as file:
         file.write(b'{"key":"0123456789')  # what a kill in the middle of a write leaves
@@ -494,7 +494,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert f"{len(finished)} of them are in mine.search.jsonl and are not repeated." in (
         capsys.readouterr().out
     )
-    lines = ledger.lines()
+    lines = ledger.read_lines()
     assert lines[: len(finished)] == finished
     assert set(Counter(line.key for line in lines).values()) == {1}
     assert len(lines) == N_FITS
@@ -520,16 +520,16 @@ def test_ctrl_c_prints_what_was_found_and_how_to_go_on(run_file):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
-    n_lines = len(Ledger(Path("mine.search.jsonl")).lines())
+    n_lines = len(Ledger(Path("mine.search.jsonl")).read_lines())
     assert f"\nInterrupted after {n_lines} of {N_FITS} fits, best log_loss 0." in out
     assert "\nrank  log_loss     std  folds  epochs  seconds  parameters\n   1    0." in out
     words = ["search", "mine.toml", *longer, "--resume"]
-    assert out.endswith(f"\nTo go on: quadnet {' '.join(words)}\n")
+    assert out.endswith(f"\nTo resume: quadnet {' '.join(words)}\n")
 
 
 def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     wanted = SearchSettings(run="mine.toml", registry=registry.root, report=True)
-    with pytest.raises(NotFound, match=r"no ledger mine\.search\.jsonl: no such search has"):
+    with pytest.raises(NotFound, match=r"no ledger mine\.search\.jsonl\. Start the search"):
         command(wanted)
     path = Path("mine.search.jsonl")
     searched(path, load_run_file(run_file))
@@ -542,7 +542,7 @@ def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     assert out[2].endswith(("scale=True", "scale=False"))
     path.write_bytes(rows[0])
     assert command(wanted) == 0
-    assert "None of the 36 fits is finished yet." in capsys.readouterr().out
+    assert "0 of the 36 fits are finished yet." in capsys.readouterr().out
     with pytest.raises(ResumeRefused, match="another search: its settings differ"):
         command(SearchSettings(run="mine.toml", report=True, set=["network.max_iter=3"]))
     assert not registry.root.exists()
