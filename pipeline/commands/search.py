@@ -57,7 +57,7 @@ def _report(configuration: RunConfig, path: Path) -> None:
 
 
 def _best(
-    planned: "SearchPlan", own: "DataSplits", path: Path, settings: SearchSettings
+    planned: "SearchPlan", splits: "DataSplits", path: Path, settings: SearchSettings
 ) -> RunConfig:
     """Search, print the best candidates, and return the configuration of the best one."""
     from pipeline.search.cross_validation import make_folds
@@ -68,7 +68,7 @@ def _best(
     from pipeline.training.progress import show_progress
 
     ledger = Ledger(path)
-    data = make_folds(planned.config, planned.search.folds, planned.search.seed, own=own)
+    data = make_folds(planned.config, planned.search.folds, planned.search.seed, splits=splits)
     header = make_header(planned, data)
     ledger.begin(header, resume=settings.resume)
     print(f"Searching on {len(data.rows):,} rows: {planned.summary()}", flush=True)

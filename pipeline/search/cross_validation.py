@@ -30,9 +30,9 @@ class Folds:
 
 
 def make_folds(
-    config: RunConfig, n_folds: int, seed: int, *, own: DataSplits | None = None
+    config: RunConfig, n_folds: int, seed: int, *, splits: DataSplits | None = None
 ) -> Folds:
-    """Split the run's training and validation rows, `own` if given, into folds.
+    """Split the run's training and validation rows, `splits` if given, into folds.
 
     Equal rows are in the same fold, because a network must not be measured on its training rows.
 
@@ -43,16 +43,16 @@ def make_folds(
     InvalidInput
         If a file is malformed.
     """
-    own = own or make_splits(config)
-    rows, held_out = own.train, np.zeros(len(own.train), bool)
-    if own.validation is not None:
+    splits = splits or make_splits(config)
+    rows, held_out = splits.train, np.zeros(len(splits.train), bool)
+    if splits.validation is not None:
         rows = Dataset(
             rows.features,
-            np.concatenate([rows.X, own.validation.X]),
-            np.concatenate([rows.codes, own.validation.codes]),
+            np.concatenate([rows.X, splits.validation.X]),
+            np.concatenate([rows.codes, splits.validation.codes]),
             rows.classes,
         )
-        held_out = np.arange(len(rows)) >= len(own.train)
+        held_out = np.arange(len(rows)) >= len(splits.train)
     fold_of = _assign_folds(rows, n_folds, seed)
     for fold in range(n_folds):
         rest = fold_of != fold

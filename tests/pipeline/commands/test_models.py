@@ -66,7 +66,7 @@ def test_list_shows_each_version_newest_first_with_its_aliases(published):
     assert "There is no model 'digits' in the registry. It holds: quadrants." in missing.stderr
 
 
-def test_an_empty_registry_is_said_to_be_empty(tmp_path):
+def test_an_empty_registry_is_reported_as_empty(tmp_path):
     empty = Registry(tmp_path / "none")
     assert "There is no model in" in models(empty, "list").stdout
     done = models(empty, "verify")
@@ -99,7 +99,7 @@ def test_show_prints_the_card_or_a_file(published):
     assert models(published, "show").returncode == 2
 
 
-def test_diff_says_what_changed(published):
+def test_diff_prints_what_changed(published):
     done = models(published, "diff", "quadrants:1", "quadrants:2")
     assert (done.returncode, done.stderr) == (0, "")
     a, b = (published.load("quadrants", n) for n in (1, 2))
@@ -119,7 +119,7 @@ def test_diff_says_what_changed(published):
     assert "#" in "".join(picture)
 
 
-def test_diff_of_a_version_with_itself_says_that_nothing_changed(published):
+def test_diff_of_a_version_with_itself_prints_no_change(published):
     done = models(published, "diff", "quadrants:1", "quadrants:3")
     assert "The weights are the same, bit for bit." in done.stdout
     assert "0.000% of answers change" in done.stdout
@@ -225,7 +225,7 @@ def test_verify_exits_with_1_if_anything_is_wrong(registry):
     assert models(registry, "verify", "digits").returncode == 1
 
 
-def test_gc_is_a_dry_run_unless_told(registry):
+def test_gc_is_a_dry_run_without_apply(registry):
     words = ["gc", "--keep", "1", "--days", "0", "--generations", "1"]
     dry = models(registry, *words)
     assert "would remove: quadrants version 1" in dry.stdout
@@ -253,7 +253,7 @@ def test_a_version_is_rebuilt_bit_for_bit_from_its_manifest(published):
     assert done.stdout.splitlines()[0] == "ok     quadrants version 2, retrained: bit-identical"
 
 
-def changed(registry, change):
+def with_changed_manifest(registry, change):
     """Return version 1 with another manifest, as if it had been made elsewhere."""
     shutil.rmtree(registry.home("quadrants") / "aliases", ignore_errors=True)
     path = registry.path("quadrants", 1) / "manifest.json"
@@ -293,22 +293,22 @@ def test_retraining_names_the_first_cause_of_difference(registry, change, cause)
         manifest["version"] = 1
         change(manifest)
 
-    retrained = retrain_version(changed(registry, as_version_1))
+    retrained = retrain_version(with_changed_manifest(registry, as_version_1))
     assert retrained.outcome is Outcome.SAME_PREDICTIONS
     assert retrained.cause.startswith(cause)
 
 
-def test_retraining_on_other_data_says_so(registry):
-    model = changed(registry, lambda m: m["config"]["data"].update(seed=9))
+def test_retraining_on_other_data_is_reported(registry):
+    model = with_changed_manifest(registry, lambda m: m["config"]["data"].update(seed=9))
     retrained = retrain_version(model)
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "the data: the training part had other content"
-    model = changed(registry, lambda m: m["config"]["data"].update(points=300))
+    model = with_changed_manifest(registry, lambda m: m["config"]["data"].update(points=300))
     assert "had 400 rows, now 300 rows" in retrain_version(model).cause
 
 
 def test_retraining_from_other_settings_is_different_for_no_recorded_reason(registry, tmp_path):
-    model = changed(registry, lambda m: m["config"]["network"].update(max_iter=3))
+    model = with_changed_manifest(registry, lambda m: m["config"]["network"].update(max_iter=3))
     retrained = retrain_version(model)
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "the configuration: its digest is not the recorded one"
@@ -317,7 +317,7 @@ def test_retraining_from_other_settings_is_different_for_no_recorded_reason(regi
         config = json.dumps(manifest["config"], sort_keys=True)
         manifest["config_sha256"] = hashlib.sha256(config.encode()).hexdigest()
 
-    retrained = retrain_version(changed(registry, with_its_digest))
+    retrained = retrain_version(with_changed_manifest(registry, with_its_digest))
     assert retrained.outcome is Outcome.DIFFERENT
     assert retrained.cause == "nothing that the manifest records"
     done = models(registry, "verify", "quadrants:1", "--retrain")

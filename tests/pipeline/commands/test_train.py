@@ -47,7 +47,7 @@ SMALL = [
 ]
 
 
-def attempt(config, champion=None):
+def evaluate_run(config, champion=None):
     return evaluate_candidate(train_candidate(config), champion)
 
 
@@ -55,12 +55,12 @@ def accuracy(judged):
     return judged.evaluations["test"].metrics.accuracy
 
 
-def small(*changes):
+def small_config(*changes):
     return load_preset("quadrants", [*SMALL, *changes])
 
 
 def test_a_run_publishes_what_it_judged(registry):
-    judged = attempt(small())
+    judged = evaluate_run(small_config())
     model = publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 1
     manifest = registry.load("quadrants", 1).manifest
@@ -77,7 +77,7 @@ def test_a_run_publishes_what_it_judged(registry):
 
 def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
     model = publish_candidate(
-        attempt(small("validation=0.25", "network.early_stopping=true")), registry
+        evaluate_run(small_config("validation=0.25", "network.early_stopping=true")), registry
     )
     lines = registry.attachment(model, "history.jsonl").decode().splitlines()
     epochs = [json.loads(line) for line in lines]
@@ -95,15 +95,15 @@ def test_a_version_holds_its_curves_its_evaluation_and_its_card(registry):
 
 
 def test_the_same_configuration_gives_the_same_weights_bit_for_bit(registry):
-    config = small("validation=0.1", "calibrate=true", "scale=true")
+    config = small_config("validation=0.1", "calibrate=true", "scale=true")
     digests = {
-        publish_candidate(attempt(config), registry).manifest.tensor_digest for _ in range(2)
+        publish_candidate(evaluate_run(config), registry).manifest.tensor_digest for _ in range(2)
     }
     assert len(digests) == 1
     # Other weights, which need not be as good as the champion's.
     changes = ("network.random_state=2", "gate.champion=false")
-    other = small("validation=0.1", "calibrate=true", "scale=true", *changes)
-    assert publish_candidate(attempt(other), registry).manifest.tensor_digest not in digests
+    other = small_config("validation=0.1", "calibrate=true", "scale=true", *changes)
+    assert publish_candidate(evaluate_run(other), registry).manifest.tensor_digest not in digests
 
 
 def test_two_processes_give_the_same_weights_bit_for_bit(registry):
@@ -116,28 +116,28 @@ def test_two_processes_give_the_same_weights_bit_for_bit(registry):
 
 
 def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(registry):
-    tree = small().model_dump()
+    tree = small_config().model_dump()
     del tree["network"]["random_state"]
     config = run_file.RunConfig.model_validate(tree)
     assert resolve_config(config).network["random_state"] == 0
-    resolved = resolve_config(small())
+    resolved = resolve_config(small_config())
     assert resolved.network["beta_1"] == 0.9
     assert resolved == resolve_config(resolved)
     # The digest is of what is done, not of how much of it was written down.
-    spelled_out = resolve_config(small("network.beta_1=0.9"))
+    spelled_out = resolve_config(small_config("network.beta_1=0.9"))
     assert spelled_out.sha256() == resolved.sha256()
 
 
 def test_a_failed_gate_publishes_nothing(registry):
     with pytest.raises(GateFailed, match="not published: it failed its gate on accuracy, "):
-        publish_candidate(attempt(small("network.max_iter=1")), registry)
+        publish_candidate(evaluate_run(small_config("network.max_iter=1")), registry)
     assert not registry.root.exists()
 
 
-def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(registry):
-    champion = publish_candidate(attempt(small()), registry)
-    worse = small("network.max_iter=15", "gate.accuracy=0.1")
-    judged = attempt(worse, champion)
+def test_a_worse_candidate_is_refused_and_a_forced_one_records_the_reason(registry):
+    champion = publish_candidate(evaluate_run(small_config()), registry)
+    worse = small_config("network.max_iter=15", "gate.accuracy=0.1")
+    judged = evaluate_run(worse, champion)
     assert judged.baseline.version == 1
     assert judged.baseline.metrics == champion.manifest.metrics["test"]
     failed = {verdict.metric for verdict in judged.gate if not verdict.passed}
@@ -151,20 +151,20 @@ def test_what_is_worse_than_the_champion_is_refused_and_what_is_forced_says_why(
 
 
 def test_just_as_good_as_the_champion_is_good_enough(registry):
-    champion = publish_candidate(attempt(small()), registry)
-    again = attempt(small(), champion)
+    champion = publish_candidate(evaluate_run(small_config()), registry)
+    again = evaluate_run(small_config(), champion)
     assert again.passed
     # Its own limit, the champion's five, the test part's two, and the most frequent class.
     assert len(again.gate) == 1 + 5 + 2 + 1
     assert publish_candidate(again, registry).manifest.baseline.version == 1
 
 
-def test_another_champion_meanwhile_is_judged_against_before_it_is_replaced(registry):
-    champion = publish_candidate(attempt(small()), registry)
-    judged = attempt(small(), champion)
-    worse = attempt(small("network.max_iter=45", "gate.tolerance=0.1"), champion)
+def test_a_new_champion_is_compared_with_before_it_is_replaced(registry):
+    champion = publish_candidate(evaluate_run(small_config()), registry)
+    judged = evaluate_run(small_config(), champion)
+    worse = evaluate_run(small_config("network.max_iter=45", "gate.tolerance=0.1"), champion)
     assert worse.passed
-    publish_candidate(attempt(small(), champion), registry)
+    publish_candidate(evaluate_run(small_config(), champion), registry)
     # As good as the new champion, by the same rows: it follows.
     publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 3
@@ -173,13 +173,13 @@ def test_another_champion_meanwhile_is_judged_against_before_it_is_replaced(regi
 
 def better_and_worse(first_champion=None):
     """Return two trials that were judged against the same champion, the second one worse."""
-    better = attempt(small(), first_champion)
-    worse = attempt(small("network.max_iter=15", "gate.accuracy=0"), first_champion)
+    better = evaluate_run(small_config(), first_champion)
+    worse = evaluate_run(small_config("network.max_iter=15", "gate.accuracy=0"), first_champion)
     assert accuracy(worse) < accuracy(better)
     return better, worse
 
 
-def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_before_it_came(registry):
+def test_the_first_champion_is_not_replaced_by_a_worse_candidate_evaluated_before_it(registry):
     better, worse = better_and_worse()
     assert better.passed
     assert worse.passed
@@ -199,13 +199,13 @@ def test_the_first_champion_is_not_replaced_by_a_worse_one_that_was_judged_befor
     publish_candidate(worse, registry, forced="a test")
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "forced: a test"
-    publish_candidate(attempt(small("gate.champion=false")), registry)
+    publish_candidate(evaluate_run(small_config("gate.champion=false")), registry)
     assert registry.target("quadrants").version == 4
 
 
-def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
-    champion = publish_candidate(attempt(small()), registry)
-    judged = attempt(small(), champion)
+def test_a_champion_that_was_removed_does_not_block_promotion(registry):
+    champion = publish_candidate(evaluate_run(small_config()), registry)
+    judged = evaluate_run(small_config(), champion)
     alias_changes.set_aliases(registry, "quadrants", {"champion": None}, reason="withdrawn")
     publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 2
@@ -213,8 +213,8 @@ def test_a_champion_that_was_removed_meanwhile_is_no_obstacle(registry):
 
 
 def test_a_new_champion_that_cannot_be_compared_with_is_a_conflict(registry):
-    judged = attempt(small())
-    trained = attempt(load_preset("digits", ["name='quadrants'", "network.max_iter=20"]))
+    judged = evaluate_run(small_config())
+    trained = evaluate_run(load_preset("digits", ["name='quadrants'", "network.max_iter=20"]))
     publish_candidate(trained, registry, forced="another signature")
     with pytest.raises(Conflict, match=r"version 2 is published, but .* has other features than"):
         publish_candidate(judged, registry)
@@ -222,13 +222,13 @@ def test_a_new_champion_that_cannot_be_compared_with_is_a_conflict(registry):
 
 
 def test_a_damaged_champion_can_be_replaced_by_force(registry):
-    publish_candidate(attempt(small()), registry)
+    publish_candidate(evaluate_run(small_config()), registry)
     weights = registry.path("quadrants", 1) / "weights.safetensors"
     weights.chmod(0o644)
     weights.write_bytes(b"")
     with pytest.raises(CorruptVersion):
-        publish_candidate(attempt(small()), registry)
-    publish_candidate(attempt(small()), registry, forced="the old one is damaged")
+        publish_candidate(evaluate_run(small_config()), registry)
+    publish_candidate(evaluate_run(small_config()), registry, forced="the old one is damaged")
     assert registry.target("quadrants").version == 3
 
 
@@ -302,16 +302,16 @@ def test_two_first_trainings_by_command_at_once_leave_the_better_one_as_champion
         assert manifest.config["network"]["max_iter"] == 60
 
 
-def test_an_alias_moved_meanwhile_does_not_matter(registry):
-    champion = publish_candidate(attempt(small()), registry)
-    judged = attempt(small(), champion)
+def test_a_concurrent_move_of_another_alias_does_not_matter(registry):
+    champion = publish_candidate(evaluate_run(small_config()), registry)
+    judged = evaluate_run(small_config(), champion)
     alias_changes.set_aliases(registry, "quadrants", {"candidate": 1}, reason="meanwhile")
     publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 2
 
 
 def test_a_champion_of_other_features_cannot_be_compared(registry):
-    champion = publish_candidate(attempt(small()), registry)
+    champion = publish_candidate(evaluate_run(small_config()), registry)
     digits = load_preset("digits", ["network.max_iter=1"])
     trained = train_candidate(digits)
     with pytest.raises(NotComparable, match="has other features than this run"):
@@ -472,7 +472,7 @@ accuracy = 0.8
 """
 
 
-def test_a_file_of_ones_own_is_trained_on_and_both_kinds_are_the_same_data(tmp_path, monkeypatch):
+def test_a_user_file_is_trained_on_and_csv_equals_parquet(tmp_path, monkeypatch):
     irises = load_iris(as_frame=True)
     frame = irises.data.assign(species=irises.target_names[irises.target])
     frame.to_csv(tmp_path / "irises.csv", index=False)
@@ -607,7 +607,7 @@ def test_a_test_part_of_few_distinct_rows_is_refused_before_the_training(own):
     assert "no row of the class" not in done.stderr
 
 
-def test_a_small_test_part_that_is_allowed_is_shown_as_what_it_is(own):
+def test_an_allowed_small_test_part_is_reported_as_small(own):
     done = own(few_distinct_rows(), "test.allow_small=true")
     assert done.returncode == 0, done.stderr
     # Wilson's interval for one right of one, by hand: 1 / (1 + 1.96**2) is 20.65%.
@@ -631,7 +631,7 @@ def test_a_version_forced_past_a_small_test_part_keeps_the_reason(own):
     assert verdicts["classes with test rows"] is False
 
 
-def test_a_part_whose_share_is_far_off_is_said(own):
+def test_a_part_whose_share_is_far_off_is_reported(own):
     rng = np.random.default_rng(1)
     x = np.r_[np.zeros(1500), rng.normal(size=500)]
     labels = np.where(x + rng.normal(size=2000) > 0, "a", "b")
@@ -709,7 +709,7 @@ def test_a_champion_is_compared_by_its_columns_names(own):
         ({"k": np.tile(["up", "down", "left", "up"], 200)}, "has other classes than this run"),
     ],
 )
-def test_what_cannot_be_compared_with_the_champion_is_said_before_the_training(own, changed, said):
+def test_a_champion_that_is_not_comparable_is_reported_before_training(own, changed, said):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 800))
     columns = {"a": a, "b": b, "k": np.where(a > 3 * b, "up", "down")}
@@ -753,7 +753,7 @@ def test_a_table_of_many_scaled_columns_is_published(own):
     ],
     ids=["features", "weights", "layers"],
 )
-def test_what_no_reader_takes_is_refused_before_the_training(own, columns, changes, said):
+def test_a_version_too_large_for_readers_is_refused_before_training(own, columns, changes, said):
     done = own(columns, *SMALL_TEST, *changes)
     assert (done.returncode, done.stdout) == (1, "")
     assert "A version of this run could not be published: " in done.stderr
@@ -780,7 +780,7 @@ def test_values_too_large_to_be_scaled_are_refused_before_the_training(own):
     assert "The values of column 'x' are too large to be scaled" in done.stderr
 
 
-def test_time_stamps_in_float32_are_told_apart(own, tmp_path):
+def test_time_stamps_in_float32_are_distinguished(own, tmp_path):
     rng = np.random.default_rng(0)
     seconds = rng.uniform(0, 4000, 2000)
     # A column that never varies is as far from 0.
@@ -810,7 +810,7 @@ def test_time_stamps_in_float32_are_told_apart(own, tmp_path):
     assert "bit-identical" in verified.stdout
 
 
-def test_float32_without_a_scaler_is_said_to_have_too_few_digits(own):
+def test_float32_without_a_scaler_warns_of_too_few_digits(own):
     seconds = np.random.default_rng(0).uniform(0, 4000, 400)
     columns = {"t": 1.7e9 + seconds, "k": np.where(seconds > 1000, "a", "b")}
     done = own(columns, 'dtype="float32"')
@@ -825,7 +825,7 @@ def test_float32_without_a_scaler_is_said_to_have_too_few_digits(own):
         ("a,kind\n1,x\n", "species"),
     ],
 )
-def test_a_bad_file_of_ones_own_is_one_sentence(tmp_path, content, message):
+def test_a_bad_user_file_is_reported_in_one_sentence(tmp_path, content, message):
     (tmp_path / "irises.csv").write_text(content)
     text = RUN_FILE.format(kind="csv").replace('"petal length (cm)", "petal width (cm)"', '"a"')
     (tmp_path / "run.toml").write_text(text)
@@ -860,7 +860,7 @@ def test_the_git_commit_is_recorded(tmp_path, registry):
 
 @pytest.mark.parametrize("name", PRESET_NAMES)
 def test_each_preset_passes_its_gate(name):
-    judged = attempt(load_preset(name))
+    judged = evaluate_run(load_preset(name))
     assert judged.passed
     floor = {"article-1": 0.98, "article-2": 0.95, "quadrants": 0.999, "digits": 0.97}[name]
     assert judged.candidate.config.gate.accuracy == floor
@@ -869,7 +869,7 @@ def test_each_preset_passes_its_gate(name):
 @pytest.mark.parametrize("seed", range(5))
 def test_network_1_reaches_its_gate_whatever_the_seed(seed):
     changes = [f"data.seed={seed}", f"network.random_state={seed}"]
-    assert accuracy(attempt(load_preset("article-1", changes))) >= 0.98
+    assert accuracy(evaluate_run(load_preset("article-1", changes))) >= 0.98
 
 
 def test_the_articles_presets_are_its_settings():
@@ -888,7 +888,7 @@ def test_the_articles_presets_are_its_settings():
 
 
 def test_the_pages_five_settings_are_adjustable():
-    judged = attempt(
+    judged = evaluate_run(
         load_preset(
             "article-2",
             [
@@ -916,12 +916,12 @@ def test_the_pages_five_settings_are_adjustable():
         ("data.draws=2", UnsuitableData, "but the training part (2 rows) has 0"),
     ],
 )
-def test_a_wrong_network_setting_is_said(change, kind, message):
+def test_an_invalid_network_setting_is_reported(change, kind, message):
     with pytest.raises(kind) as caught:
-        attempt(small(change))
+        evaluate_run(small_config(change))
     assert message in str(caught.value)
 
 
 def test_a_run_that_diverges_fails():
     with pytest.raises(TrainingFailed, match=r"cannot be trained: Training diverged"):
-        attempt(small("network.solver=sgd", "network.alpha=1e300"))
+        evaluate_run(small_config("network.solver=sgd", "network.alpha=1e300"))

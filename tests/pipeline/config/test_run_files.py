@@ -72,7 +72,7 @@ def test_set_changes_one_key(tmp_path, change, read, value):
         ("name.first=x", "The change 'name.first=x': name is a value, not a section."),
     ],
 )
-def test_a_wrong_change_is_said_with_its_place(tmp_path, change, message):
+def test_an_invalid_change_is_reported_with_its_key(tmp_path, change, message):
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, changes=[change])
     assert message in str(caught.value)
@@ -87,7 +87,7 @@ def test_a_wrong_change_is_said_with_its_place(tmp_path, change, message):
         ("", "run.toml: the key name is missing."),
     ],
 )
-def test_a_wrong_file_is_said(tmp_path, text, message):
+def test_an_invalid_file_is_reported(tmp_path, text, message):
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text)
     assert message in str(caught.value)
@@ -188,7 +188,7 @@ def test_no_value_of_any_key_is_an_unexpected_fault(tmp_path, section):
         ("class_weight={I='b'}", "class_weight"),
     ],
 )
-def test_a_value_that_the_estimator_refuses_is_said_in_its_own_sentence(tmp_path, change, message):
+def test_a_value_that_the_estimator_refuses_is_reported(tmp_path, change, message):
     words = ["train", "quadrants", "--set", f"network.{change}", "--registry", tmp_path / "r"]
     done = quadnet(*words)
     assert (done.returncode, done.stdout) == (1, "")
@@ -197,7 +197,7 @@ def test_a_value_that_the_estimator_refuses_is_said_in_its_own_sentence(tmp_path
     assert done.stderr.count("\n") == 1
 
 
-def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path):
+def test_layers_too_large_for_a_version_or_for_memory_are_reported(tmp_path):
     words = ["train", "quadrants", "--registry", tmp_path / "r"]
     done = quadnet(*words, "--set", "network.hidden_layer_sizes=[1000000000000]")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -213,7 +213,7 @@ def test_layers_that_do_not_fit_into_a_version_or_into_memory_are_said(tmp_path)
     assert "it does not fit into memory. Make its layers smaller." in done.stderr
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(FileUnusable, match=r"no\.toml cannot be read: No such file"):
         load_run_file(tmp_path / "no.toml")
 

@@ -21,12 +21,12 @@ from quadnet import quadrants
 from quadnet.errors import UnsuitableData
 
 
-def of(name, *changes):
+def make_preset_splits(name, *changes):
     return make_splits(load_preset(name, ["validation=0", "calibrate=false", *changes]))
 
 
 def test_centres_are_the_four_points_and_draws_pick_among_them():
-    train = of("article-1").train
+    train = make_preset_splits("article-1").train
     points, counts = np.unique(train.X, axis=0, return_counts=True)
     assert points.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
     assert counts.sum() == 10_000
@@ -35,7 +35,9 @@ def test_centres_are_the_four_points_and_draws_pick_among_them():
 
 @pytest.mark.parametrize(("train_seed", "test_seed"), [(0, 0), (1, 1), (0, 1), (1, 0)])
 def test_points_to_be_judged_by_are_never_trained_on(train_seed, test_seed):
-    own = of("quadrants", f"data.seed={train_seed}", f"test.seed={test_seed}", "validation=0.3")
+    own = make_preset_splits(
+        "quadrants", f"data.seed={train_seed}", f"test.seed={test_seed}", "validation=0.3"
+    )
     train, validation, test = (
         {tuple(x) for x in part.X} for part in (own.train, own.validation, own.test.open())
     )
@@ -46,14 +48,14 @@ def test_points_to_be_judged_by_are_never_trained_on(train_seed, test_seed):
 
 
 def test_the_test_part_is_read_once():
-    own = of("quadrants", "data.points=100")
+    own = make_preset_splits("quadrants", "data.points=100")
     own.test.open()
     with pytest.raises(AssertionError, match="has already been opened"):
         own.test.open()
 
 
 def test_scans_put_aside_are_a_fifth_and_not_trained_on():
-    own = of("digits", "validation=0.1")
+    own = make_preset_splits("digits", "validation=0.1")
     train, validation, test = own.train, own.validation, own.test.open()
     assert len(train.y) + len(validation.y) + len(test.y) == 1797
     assert len(test.y) == pytest.approx(360, rel=0.1)
@@ -104,7 +106,7 @@ def test_the_same_hashes_on_every_machine():
     assert hash_rows(np.array([[0.5]]), seed=7)[0] == mixed(mixed(7) ^ bits) / 2.0**64
 
 
-def table(seed, rows=2000, kinds=6, rare=0.05):
+def make_table_with_copies(seed, rows=2000, kinds=6, rare=0.05):
     """Return rows of which few are distinct, of two classes in each, and of a rare third."""
     rng = np.random.default_rng(seed)
     X = rng.integers(0, kinds, (rows, 3)).astype(float)
@@ -120,7 +122,7 @@ def as_rows(part):
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.6])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, share):
-    data = table(seed)
+    data = make_table_with_copies(seed)
     chosen = choose_stratified_rows(data, hash_rows(data.X, seed), share)
     one, other = data.rows(chosen), data.rows(~chosen)
     assert as_rows(one).isdisjoint(as_rows(other))
@@ -171,16 +173,16 @@ def test_a_parts_size_counts_distinct_rows_and_missing_classes():
 
 
 def test_the_margin_keeps_points_to_train_on_away_from_the_axes():
-    own = of("quadrants", "data.margin=0.2")
+    own = make_preset_splits("quadrants", "data.margin=0.2")
     assert np.abs(own.train.X).min() >= 0.2
     assert np.abs(own.train.X).max() < 1
     assert np.abs(own.test.open().X).min() < 0.001
-    plain = of("quadrants")
+    plain = make_preset_splits("quadrants")
     np.testing.assert_array_equal(np.sign(plain.train.X), np.sign(own.train.X))
 
 
-def test_label_noise_is_the_share_it_says_and_only_to_train_on():
-    own = of("quadrants", "data.label_noise=0.25")
+def test_label_noise_has_its_share_and_only_in_training():
+    own = make_preset_splits("quadrants", "data.label_noise=0.25")
     truth = quadrants.label_quadrants(own.train.X)
     assert (own.train.y != truth).mean() == pytest.approx(0.25, abs=0.01)
     for name in quadrants.NAMES:
@@ -190,7 +192,7 @@ def test_label_noise_is_the_share_it_says_and_only_to_train_on():
         np.testing.assert_allclose(wrong, 0.25 / 3, atol=0.01)
     test = own.test.open()
     np.testing.assert_array_equal(test.y, quadrants.label_quadrants(test.X))
-    np.testing.assert_array_equal(own.train.X, of("quadrants").train.X)
+    np.testing.assert_array_equal(own.train.X, make_preset_splits("quadrants").train.X)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +202,9 @@ def test_label_noise_is_the_share_it_says_and_only_to_train_on():
         (["data.points=6", "validation=0.5"], "but the training part"),
     ],
 )
-def test_too_few_rows_are_said(changes, message):
+def test_too_few_rows_are_reported(changes, message):
     with pytest.raises(UnsuitableData, match=message):
-        of("quadrants", *changes)
+        make_preset_splits("quadrants", *changes)
 
 
 def test_rows_in_common_are_refused():
@@ -215,8 +217,8 @@ def test_rows_in_common_are_refused():
 
 
 def test_the_digest_of_a_dataset_follows_its_content():
-    part = of("quadrants", "data.points=100").train
-    assert part.sha256() == of("quadrants", "data.points=100").train.sha256()
+    part = make_preset_splits("quadrants", "data.points=100").train
+    assert part.sha256() == make_preset_splits("quadrants", "data.points=100").train.sha256()
     moved = part.X.copy()
     moved[3, 1] = np.nextafter(moved[3, 1], 2)
     assert datasets.Dataset(part.features, moved, part.y).sha256() != part.sha256()

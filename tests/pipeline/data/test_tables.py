@@ -28,15 +28,15 @@ from tests.support.serving import ROOT
 IRIS = b"petal,sepal,species\n1.5,2,setosa\n-3e-2,.5,virginica\n"
 
 
-def read(tmp_path, content, *, label="species", features=None, **options):
+def read_csv(tmp_path, content, *, label="species", features=None, **options):
     path = tmp_path / "iris.csv"
     path.write_bytes(content)
     return read_table(path, "csv", label=label, features=features, **options)
 
 
-def refused(tmp_path, content, **options):
+def read_error(tmp_path, content, **options):
     with pytest.raises((InvalidInput, FileUnusable)) as caught:
-        read(tmp_path, content, **options)
+        read_csv(tmp_path, content, **options)
     return str(caught.value).replace(f"{tmp_path}/", "")
 
 
@@ -55,7 +55,7 @@ def refused(tmp_path, content, **options):
     ],
 )
 def test_what_spreadsheets_and_editors_make_of_a_file_is_read_alike(tmp_path, content):
-    table = read(tmp_path, content)
+    table = read_csv(tmp_path, content)
     assert table.features == ("petal", "sepal")
     assert table.X.dtype == np.float64
     assert table.X.tolist() == [[1.5, 2.0], [-0.03, 0.5]]
@@ -64,7 +64,7 @@ def test_what_spreadsheets_and_editors_make_of_a_file_is_read_alike(tmp_path, co
 
 def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
     content = b'a,note,b,k\n1,"x,\n""y""",2,0\n3,,4,1\n'
-    table = read(tmp_path, content, label="k", features=["b", "a"])
+    table = read_csv(tmp_path, content, label="k", features=["b", "a"])
     assert (table.features, table.X.tolist()) == (("b", "a"), [[2.0, 1.0], [4.0, 3.0]])
     assert table.y.tolist() == ["0", "1"]
 
@@ -188,12 +188,12 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
 def test_a_bad_file_is_one_sentence_with_the_line_and_the_column(
     tmp_path, content, options, message
 ):
-    said = refused(tmp_path, content, **options)
+    said = read_error(tmp_path, content, **options)
     assert said == message or (not message.startswith("iris.csv") and message in said)
     assert "\n" not in said
 
 
-def said_of(table):
+def notices_of(table):
     return [to_plain_text(notice) for notice in table.notices]
 
 
@@ -206,18 +206,18 @@ def as_parquet(tmp_path, columns):
 def test_a_label_has_a_longest_length_and_the_line_of_its_quote_is_named(tmp_path):
     rows = b"".join(b"%d,%d.5,k%d\n" % (i % 7, i, i % 2) for i in range(3000))
     content = b'a,b,species\n1,2,"yes\n' + rows + b'1,2,no"\n' + rows
-    said = refused(tmp_path, content)
+    said = read_error(tmp_path, content)
     assert re.fullmatch(
         r"iris.csv, line 2, column species: expected a label of at most 256 characters, got "
         r"[0-9,]+, over 3,002 lines: is a closing quote missing\?",
         said,
     )
-    assert refused(tmp_path, IRIS + b'1,"2\n",x\n1,"2\n","' + b"x" * 257 + b'"\n') == (
+    assert read_error(tmp_path, IRIS + b'1,"2\n",x\n1,"2\n","' + b"x" * 257 + b'"\n') == (
         "iris.csv, line 7, column species: expected a label of at most 256 characters, got 257"
     )
     longest = b"\xc3\xa4" * 256
-    assert read(tmp_path, IRIS + b"1,2," + longest + b"\n").y[2] == longest.decode()
-    assert "line 4, column species" in refused(tmp_path, IRIS + b"1,2,x" + longest + b"\n")
+    assert read_csv(tmp_path, IRIS + b"1,2," + longest + b"\n").y[2] == longest.decode()
+    assert "line 4, column species" in read_error(tmp_path, IRIS + b"1,2,x" + longest + b"\n")
 
 
 def test_a_long_label_in_a_parquet_file_is_refused_with_its_row(tmp_path):
@@ -244,13 +244,15 @@ def test_memory_does_not_grow_with_rows_times_the_longest_label(tmp_path):
 
 def test_more_different_labels_than_a_version_can_name_are_refused(tmp_path):
     content = b"a,species\n" + b"".join(b"1,%d\n" % i for i in range(70_000))
-    assert "column species: expected at most 65,536 different labels" in refused(tmp_path, content)
+    assert "column species: expected at most 65,536 different labels" in read_error(
+        tmp_path, content
+    )
 
 
 def test_spaces_around_labels_are_dropped_unless_they_are_to_be_kept(tmp_path):
     content = b'a,species\n1,yes\n2,yes \n3, yes\n4,no\n5,"\tyes"\n'
-    assert read(tmp_path, content).y.tolist() == ["yes", "yes", "yes", "no", "yes"]
-    kept = read(tmp_path, content, strip_labels=False)
+    assert read_csv(tmp_path, content).y.tolist() == ["yes", "yes", "yes", "no", "yes"]
+    kept = read_csv(tmp_path, content, strip_labels=False)
     assert kept.y.tolist() == ["yes", "yes ", " yes", "no", "\tyes"]
     path = as_parquet(tmp_path, {"a": [1.0, 2.0, 3.0], "k": ["yes", " yes ", "no"]})
     assert read_table(path, "parquet", label="k", features=None).y.tolist() == ["yes", "yes", "no"]
@@ -262,11 +264,11 @@ def test_spaces_around_labels_are_dropped_unless_they_are_to_be_kept(tmp_path):
     ("one", "other"),
     [("1", "1.0"), ("yes", "Yes"), ("a b", "a  b"), ("1e0", "1"), ("\ufb01", "fi")],
 )
-def test_labels_that_differ_only_in_spelling_are_said(tmp_path, one, other):
+def test_labels_that_differ_only_in_spelling_are_reported(tmp_path, one, other):
     first, second = sorted([one, other])
-    table = read(tmp_path, f"a,species\n1,{one}\n2,{other}\n3,q\n".encode())
+    table = read_csv(tmp_path, f"a,species\n1,{one}\n2,{other}\n3,q\n".encode())
     assert len(table.classes) == 3
-    (said,) = said_of(table)
+    (said,) = notices_of(table)
     assert said == (
         f"In column 'species', the labels {first!r} and {second!r} are two classes, although they "
         "differ only in spelling."
@@ -274,22 +276,22 @@ def test_labels_that_differ_only_in_spelling_are_said(tmp_path, one, other):
 
 
 def test_a_column_without_a_name_is_no_feature(tmp_path):
-    table = read(tmp_path, b",x,,k\n0,5,u,a\n1,6,v,b\n", label="k")
+    table = read_csv(tmp_path, b",x,,k\n0,5,u,a\n1,6,v,b\n", label="k")
     assert (table.features, table.X.tolist()) == (("x",), [[5.0], [6.0]])
-    assert said_of(table) == [
+    assert notices_of(table) == [
         "Columns 1, 3 have no name in the header and will not be used for training."
     ]
-    listed = read(tmp_path, b",x,k\n0,5,a\n1,6,b\n", label="k", features=["", "x"])
-    assert (listed.X.tolist(), said_of(listed)) == ([[0.0, 5.0], [1.0, 6.0]], [])
-    unnamed = read(tmp_path, b"x,\n5,a\n6,b\n", label="")
+    listed = read_csv(tmp_path, b",x,k\n0,5,a\n1,6,b\n", label="k", features=["", "x"])
+    assert (listed.X.tolist(), notices_of(listed)) == ([[0.0, 5.0], [1.0, 6.0]], [])
+    unnamed = read_csv(tmp_path, b"x,\n5,a\n6,b\n", label="")
     assert (unnamed.features, unnamed.y.tolist()) == (("x",), ["a", "b"])
     path = as_parquet(tmp_path, {"": [0, 1], "x": [5.0, 6.0], "k": ["a", "b"]})
     table = read_table(path, "parquet", label="k", features=None)
     assert table.features == ("x",)
-    assert said_of(table) == [
+    assert notices_of(table) == [
         "Column 1 has no name in the header and will not be used for training."
     ]
-    assert refused(tmp_path, b",k\n0,a\n1,b\n", label="k").endswith(
+    assert read_error(tmp_path, b",k\n0,a\n1,b\n", label="k").endswith(
         "expected at least one feature column besides k, got 0"
     )
 
@@ -308,17 +310,17 @@ def test_a_column_without_a_name_is_no_feature(tmp_path):
         (np.random.default_rng(0).choice(100, 20, replace=False), False),
     ],
 )
-def test_a_column_that_only_numbers_the_rows_is_said(tmp_path, values, counts):
+def test_a_column_of_row_numbers_is_reported(tmp_path, values, counts):
     rows = "".join(f"{value},{i % 3},{'ab'[i > 9]}\n" for i, value in enumerate(values))
-    table = read(tmp_path, f"Unnamed: 0,x,k\n{rows}".encode(), label="k")
+    table = read_csv(tmp_path, f"Unnamed: 0,x,k\n{rows}".encode(), label="k")
     assert table.features == ("Unnamed: 0", "x")
-    said = said_of(table)
+    said = notices_of(table)
     assert [text.startswith("Column 'Unnamed: 0' only numbers the rows") for text in said] == (
         [True] * counts
     )
 
 
-def test_a_file_that_cannot_be_opened_is_said(tmp_path):
+def test_a_file_that_cannot_be_opened_is_reported(tmp_path):
     for path, reason in ((tmp_path / "no", "No such file"), (tmp_path, "it is a directory")):
         for kind in ("csv", "parquet"):
             with pytest.raises(FileUnusable, match=f"{path} cannot be read: {reason}"):
@@ -329,7 +331,7 @@ def test_a_bad_row_is_found_wherever_it_stands_among_many(tmp_path):
     lines = [b"%d.25,%d,k%d" % (i, i, i % 2) for i in range(60_000)]
     for bad in (0, 31, 20_000, 40_000, 59_999):
         content = b"a,b,species\n" + b"\n".join([*lines[:bad], b"1,x,k", *lines[bad + 1 :]])
-        assert refused(tmp_path, content) == (
+        assert read_error(tmp_path, content) == (
             f"iris.csv, line {bad + 2}, column b: expected a number, got 'x'"
         )
 
@@ -369,7 +371,7 @@ def test_every_file_of_the_csv_module_is_read_as_it_reads_it(
         writer.writerow([row[0], row[1], label, row[3]])
         if blank:
             text.write(end)
-    table = read(tmp_path_factory.mktemp("csv"), text.getvalue().encode(), features=["a", "b"])
+    table = read_csv(tmp_path_factory.mktemp("csv"), text.getvalue().encode(), features=["a", "b"])
     expected = [(float(row[1]), float(row[3])) for row in rows]
     assert table.X.tobytes() == np.array(expected).tobytes()
     assert table.y.tolist() == [label.strip() for label in labels]
@@ -444,12 +446,12 @@ def test_a_long_file_is_read_alike_with_and_without_pyarrow(tmp_path, monkeypatc
     lines = ["a,note,species,b\r\n"]
     lines += [f'{a!r},"x, ""{i}""\n",k{i % 2},{b!r}\n' for i, (a, b) in enumerate(X.tolist())]
     lines += [f"{a!r},é,k{i % 2},{b!r}\n" for i, (a, b) in enumerate(X.tolist())]
-    table = read(tmp_path, "".join(lines).encode(), features=["b", "a"])
+    table = read_csv(tmp_path, "".join(lines).encode(), features=["b", "a"])
     np.testing.assert_array_equal(table.X, np.concatenate([X, X])[:, ::-1])
     assert table.places[-1] == 3 * 60_000 + 1
 
 
-def write(tmp_path, table):
+def write_csv(tmp_path, table):
     path = tmp_path / "iris.parquet"
     pq.write_table(pa.table(table), path, row_group_size=2)
     return path
@@ -465,7 +467,7 @@ def test_parquet_is_read_like_csv_whatever_the_kind_of_number(tmp_path):
         "truth": pa.array([True, False, True]),
     }
     table = read_table(
-        write(tmp_path, columns | {"k": [7, 8, 7]}), "parquet", label="k", features=None
+        write_csv(tmp_path, columns | {"k": [7, 8, 7]}), "parquet", label="k", features=None
     )
     assert table.features == tuple(columns)
     assert table.X.tolist() == [
@@ -485,7 +487,7 @@ def test_parquet_is_read_like_csv_whatever_the_kind_of_number(tmp_path):
                    pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(1)))],
 )  # fmt: skip
 def test_parquet_labels_are_text_of_any_kind(tmp_path, labels):
-    path = write(tmp_path, {"x": [1.0, 2.0], "k": labels})
+    path = write_csv(tmp_path, {"x": [1.0, 2.0], "k": labels})
     assert read_table(path, "parquet", label="k", features=["x"]).y.tolist() == ["a", "b"]
 
 
@@ -525,7 +527,7 @@ def test_row_labels_of_pandas_are_no_features(tmp_path):
     ],
 )
 def test_a_bad_parquet_file_is_one_sentence_with_the_row_and_the_column(tmp_path, columns, message):
-    path = write(tmp_path, {"k": ["a", "b"], **columns})
+    path = write_csv(tmp_path, {"k": ["a", "b"], **columns})
     with pytest.raises(InvalidInput) as caught:
         read_table(path, "parquet", label="k", features=None)
     assert str(caught.value).startswith(f"{path}")
@@ -541,8 +543,8 @@ def test_the_row_of_a_fault_is_counted_over_all_row_groups(tmp_path):
         read_table(path, "parquet", label="k", features=["x"])
 
 
-def test_a_file_that_is_no_parquet_or_is_cut_short_is_said(tmp_path):
-    whole = write(tmp_path, {"x": np.arange(5000.0), "k": ["a", "b"] * 2500}).read_bytes()
+def test_a_file_that_is_not_parquet_or_truncated_is_reported(tmp_path):
+    whole = write_csv(tmp_path, {"x": np.arange(5000.0), "k": ["a", "b"] * 2500}).read_bytes()
     path = tmp_path / "bad.parquet"
     damaged = bytearray(whole)
     damaged[4:2000] = bytes(1996)

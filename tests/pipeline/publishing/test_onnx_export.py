@@ -62,7 +62,7 @@ def published(
     return registry.publish("random", predictor, record(predictor, 3), ROWS[:20])
 
 
-def ask(content, X):
+def run_onnxruntime(content, X):
     """Return the probabilities and labels that onnxruntime gives, in one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -76,7 +76,7 @@ def check_same_answers(model):
     check_answers(content, model)
     X = np.vstack([scale * ROWS[: 10_000 if scale == 1 else 1_000] for scale in SCALES])
     X = X.astype(predictor.dtype)
-    P, labels = ask(content, X)
+    P, labels = run_onnxruntime(content, X)
     expected = predictor.probabilities(X)
     assert P.dtype == predictor.dtype
     off = np.abs(P - expected).max(axis=1)
@@ -141,10 +141,10 @@ def test_a_link_stays_one_and_its_file_is_written(registry, tmp_path):
 def test_equal_logits_go_to_the_earlier_class(registry):
     model = publish(registry)
     X = np.array([[0.0, 0.0], [0.0, 0.5], [0.0, -0.5], [-0.5, 0.0]])
-    _, labels = ask(onnx_export.to_onnx(model), X)
+    _, labels = run_onnxruntime(onnx_export.to_onnx(model), X)
     assert labels.tolist() == model.predictor.predict(X).tolist() == ["I", "I", "III", "II"]
     binary = published(registry, "sigmoid_cross_entropy", 2, bias=False)
-    _, labels = ask(onnx_export.to_onnx(binary), np.zeros((1, 3)))
+    _, labels = run_onnxruntime(onnx_export.to_onnx(binary), np.zeros((1, 3)))
     assert labels.tolist() == ["class 0"]
 
 
@@ -154,14 +154,14 @@ def test_the_label_is_of_the_logits_where_probabilities_are_all_the_same(registr
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[1.0], [-9.0]])
     model = registry.publish("saturated", predictor, record(predictor, 1), X)
-    P, labels = ask(onnx_export.to_onnx(model), X)
+    P, labels = run_onnxruntime(onnx_export.to_onnx(model), X)
     assert np.ptp(P, axis=1).tolist() == [0.0, 0.0]
     assert labels.tolist() == predictor.predict(X).tolist() == ["b", "a"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_far_below_zero_units_are_off_or_not_as_ours_are(registry, activation, dtype):
+def test_units_far_below_zero_are_as_in_the_network(registry, activation, dtype):
     # What is exactly 0 leaves the logits equal, and what is only small does not.
     network = Network(
         [1, 2, 3], activations=[activation], loss="softmax_cross_entropy", bias=False, dtype=dtype
@@ -171,7 +171,7 @@ def test_far_below_zero_units_are_off_or_not_as_ours_are(registry, activation, d
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[-1.0], [-40.0], [-600.0], [-1e30]], dtype)
     model = registry.publish("far", predictor, record(predictor, 1), X)
-    P, labels = ask(onnx_export.to_onnx(model), X)
+    P, labels = run_onnxruntime(onnx_export.to_onnx(model), X)
     np.testing.assert_allclose(P, predictor.probabilities(X), rtol=0, atol=1e-6)
     # Of the last row onnxruntime 1.20 says that exp is 2e-308, and not 0.
     assert labels[:3].tolist() == predictor.predict(X[:3]).tolist()
@@ -180,7 +180,7 @@ def test_far_below_zero_units_are_off_or_not_as_ours_are(registry, activation, d
 def test_small_probabilities_keep_their_digits(registry):
     model = published(registry, "sigmoid_cross_entropy", 2)
     X = ROWS * 100
-    P, _ = ask(onnx_export.to_onnx(model), X)
+    P, _ = run_onnxruntime(onnx_export.to_onnx(model), X)
     assert P.min() < 1e-200
     np.testing.assert_allclose(P, model.predictor.probabilities(X), rtol=1e-10)
 
@@ -189,7 +189,7 @@ def test_small_probabilities_keep_their_digits(registry):
 @pytest.mark.parametrize(("loss", "n_classes"), OUTPUTS)
 def test_no_rows_give_no_answers(registry, loss, n_classes, dtype):
     model = published(registry, loss, n_classes, hidden=(4,), dtype=dtype)
-    P, labels = ask(onnx_export.to_onnx(model), np.zeros((0, 3), dtype))
+    P, labels = run_onnxruntime(onnx_export.to_onnx(model), np.zeros((0, 3), dtype))
     assert (P.shape, P.dtype, labels.shape) == ((0, n_classes), dtype, (0,))
 
 
@@ -210,7 +210,7 @@ def hostile(registry):
 
 def test_any_name_can_be_a_label(hostile):
     X = hostile.selftest_inputs
-    _, labels = ask(onnx_export.to_onnx(hostile), X)
+    _, labels = run_onnxruntime(onnx_export.to_onnx(hostile), X)
     assert labels.tolist() == hostile.predictor.predict(X).tolist() == HOSTILE
 
 
@@ -258,7 +258,7 @@ def test_right_probabilities_with_wrong_labels_are_refused(registry):
         check_answers(content, model)
 
 
-def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
+def test_an_existing_file_is_replaced_only_with_overwrite(registry, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_text("mine")
     model = publish(registry)
@@ -278,7 +278,7 @@ def test_an_existing_file_stays_unless_told_otherwise(registry, tmp_path):
         (f"{'n' * 300}.onnx", "File name too long"),
     ],
 )
-def test_a_path_that_cannot_be_written_is_said(registry, tmp_path, name, reason):
+def test_a_path_that_cannot_be_written_is_reported(registry, tmp_path, name, reason):
     (tmp_path / "file").touch()
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(FileUnusable, match=f"onnx cannot be written: {reason}"):
@@ -297,7 +297,7 @@ def test_a_full_disk_leaves_nothing(registry, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["registry"]
 
 
-def test_without_the_library_one_sentence_says_how_to_get_it():
+def test_without_the_library_the_error_names_the_extra():
     code = "import sys; sys.modules['onnx'] = None\nimport pipeline.publishing.onnx_export"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]

@@ -30,7 +30,7 @@ HOSTILE = [
 """Names as nobody would choose them but to break a page."""
 
 
-def shown(name):
+def shown_name(name):
     """Return the name as a page shows it: what would not be seen is an escape."""
     escapes = {
         c: c.encode("unicode_escape").decode() for c in "\n\r\x00\x1b\u202c\u202e\ue000\ufffe"
@@ -38,7 +38,7 @@ def shown(name):
     return name.translate(str.maketrans(escapes)) if name.strip() else repr(name)
 
 
-def judged(
+def make_evaluation(
     features,
     classes,
     *,

@@ -17,7 +17,7 @@ from quadnet.cli import parser
 from quadnet.cli.main import _import_attribute
 from quadnet.cli.verbs import VERBS
 from tests.pipeline.report.page_parser import parse
-from tests.pipeline.report.reported import HOSTILE, judged, shown
+from tests.pipeline.report.reported import HOSTILE, make_evaluation, shown_name
 
 SMALL = ["data.points=400", "test.points=1000", "network.max_iter=25", "gate.accuracy=0.5"]
 
@@ -26,7 +26,7 @@ def card_of(done, version=1, forced=None):
     return render_card(done, done.make_record(forced), version)
 
 
-def read(text):
+def parse_card(text):
     """Return what the reader makes of the card: its tokens, with the inner ones."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     return [inner for token in tokens for inner in [token, *(token.children or [])]]
@@ -82,15 +82,15 @@ def test_its_commands_are_quadnets():
         verb = VERBS[" ".join(words[1 : 1 + n])]
         parser.parse(_import_attribute(verb.settings), "test", words[1 + n :])
     # A server answers only what it has a call for.
-    assert "quadnet serve" not in card_of(judged("xyz", "ab"))
+    assert "quadnet serve" not in card_of(make_evaluation("xyz", "ab"))
 
 
 @pytest.mark.parametrize("n_features", [2, 13])
 def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
     reason = "because | <b>I</b>\n\n# say so `"
     features = sorted(HOSTILE)[:n_features]
-    text = card_of(judged(features, HOSTILE), forced=reason)
-    tokens = read(text)
+    text = card_of(make_evaluation(features, HOSTILE), forced=reason)
+    tokens = parse_card(text)
     kinds = {token.type for token in tokens}
     assert not kinds & {"link_open", "image", "html_inline", "html_block", "fence", "s_open"}
     assert "em_open" not in kinds
@@ -100,12 +100,14 @@ def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
         assert "|" not in row.replace(" | ", "")[2:-2]
     found = cells(text)
     assert all(len({len(row) for row in rows}) == 1 for rows in found.values())
-    names = [shown(name) for name in sorted(HOSTILE)]
+    names = [shown_name(name) for name in sorted(HOSTILE)]
     assert [row[0] for row in found["Classes, on the test part"][1:]] == names
     assert [row[0] for row in found["Features"][1:]] == names[:n_features]
     limits = {row[0] for row in found["The gate's verdicts"][1:]}
-    assert {shown(f"recall of {name}") for name in HOSTILE if name.strip()} < limits
-    assert shown(reason) in "".join(t.content for t in tokens if t.type in {"text", "code_inline"})
+    assert {shown_name(f"recall of {name}") for name in HOSTILE if name.strip()} < limits
+    assert shown_name(reason) in "".join(
+        t.content for t in tokens if t.type in {"text", "code_inline"}
+    )
     # Some readers make links of addresses in plain text too, and formulas between dollars.
     plain = "".join(token.content for token in tokens if token.type == "text")
     assert not re.search(r"www|://|@|\$|~~", plain)
@@ -120,11 +122,11 @@ def test_any_name_reads_as_itself_in_a_table(name):
         name = "' '"
     text = f"| a |\n| --- |\n| {escape_markdown(name)} |\n"
     ((_,), (cell,)) = cells("**x**\n\n" + text)["x"]
-    assert cell.strip() == shown(name).strip()
+    assert cell.strip() == shown_name(name).strip()
 
 
 def limits_of(*arguments, **options):
-    text = card_of(judged(*arguments, **options))
+    text = card_of(make_evaluation(*arguments, **options))
     return text.partition("## Limits\n")[2].partition("\n## ")[0]
 
 
@@ -145,7 +147,7 @@ def test_the_limits_are_what_the_data_show():
     assert "25.00% of the training points were given a wrong label" in card_of(noisy)
 
 
-def test_a_gap_between_training_and_test_is_said():
+def test_overfitting_is_listed_as_a_limit():
     done = evaluate_candidate(
         train_candidate(
             load_preset(
@@ -162,7 +164,7 @@ def test_a_gap_between_training_and_test_is_said():
     assert f"right on {train:.0%} of the training rows" in card_of(done)
 
 
-def test_what_was_forced_says_why_and_who_was_better(registry):
+def test_the_card_of_a_forced_version_has_the_reason_and_the_champion(registry):
     champion = publish_candidate(
         evaluate_candidate(train_candidate(load_preset("quadrants", SMALL))),
         registry,
@@ -183,13 +185,13 @@ def test_what_was_forced_says_why_and_who_was_better(registry):
 
 
 def test_of_many_features_the_first_are_listed_and_the_rest_together():
-    rows = cells(card_of(judged([f"f{i}" for i in range(64)], "ab")))["Features"][1:]
+    rows = cells(card_of(make_evaluation([f"f{i}" for i in range(64)], "ab")))["Features"][1:]
     assert [row[0] for row in rows] == [*(f"f{i}" for i in range(10)), "and 54 more"]
 
 
 def test_of_very_many_classes_those_that_are_found_least_often_are_listed():
     names = [f"c{i:03}" for i in range(250)]
-    done = judged("xyz", names, rows=600)
+    done = make_evaluation("xyz", names, rows=600)
     found = cells(card_of(done))
     (caption,) = [c for c in found if c and c.startswith("The 200 of 250 classes")]
     recall = done.evaluations["test"].metrics.classes

@@ -27,7 +27,7 @@ from quadnet import quadrants
 from quadnet.errors import Unsupported
 from quadnet.registry import Registry
 from tests.pipeline.report.page_parser import parse, tables
-from tests.pipeline.report.reported import HOSTILE, judged, shown
+from tests.pipeline.report.reported import HOSTILE, make_evaluation, shown_name
 from tests.support.exact_models import exact_predictor, publish
 from tests.support.serving import ROOT
 
@@ -78,7 +78,7 @@ def image_of(uri):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_page_is_whole_and_asks_nobody_for_anything(published, name):
+def test_the_page_is_self_contained(published, name):
     _, model, text, root = published[name]
     assert len(text.encode()) < 300_000
     assert not re.search(r"https?:|<script|javascript:|url\(|@import", text)
@@ -257,8 +257,8 @@ assert "matplotlib.pyplot" not in sys.modules
 def test_matplotlib_is_left_as_it_was():
     before = dict(mpl.rcParams)
     with mpl.rc_context({"font.size": 40, "axes.facecolor": "red", "lines.linewidth": 9}):
-        mine = page(judged("xy", "ab"))[0]
-    assert page(judged("xy", "ab"))[0] == mine
+        mine = page(make_evaluation("xy", "ab"))[0]
+    assert page(make_evaluation("xy", "ab"))[0] == mine
     assert dict(mpl.rcParams) == before
 
 
@@ -274,7 +274,7 @@ ELEMENTS = {
 def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
     names = [name for name in HOSTILE if name.strip()]
     reason = "because <b>I</b>\n</p><script>"
-    text, root = page(judged(names[:n_features], HOSTILE), forced=reason)
+    text, root = page(make_evaluation(names[:n_features], HOSTILE), forced=reason)
     assert len(text.encode()) < 1_000_000
     assert {node.name for node in root.walk()} - {""} <= ELEMENTS
     for node in root.walk():
@@ -283,10 +283,10 @@ def test_hostile_names_come_out_as_they_are_and_do_nothing(n_features):
         assert node.attributes.get("src", "data:").startswith("data:")
     assert root.the("title").text == "strange, version 1"
     classes = [row[0] for row in tables(root)["Classes, on the test part"][1:]]
-    assert classes == [shown(name) for name in sorted(HOSTILE)]
+    assert classes == [shown_name(name) for name in sorted(HOSTILE)]
     features = [row[0] for row in tables(root)["Features"][1:]]
-    assert features == [shown(name) for name in names[:n_features]]
-    assert shown(reason) in root.the("header").text
+    assert features == [shown_name(name) for name in names[:n_features]]
+    assert shown_name(reason) in root.the("header").text
     for node in root.all("img"):
         if "svg" in node.attributes["src"][:20]:
             assert not any(name in svg_of(node) for name in names if name != "#")
@@ -297,8 +297,8 @@ def test_no_template_turns_escaping_off():
         assert not re.search(r"\|\s*safe|autoescape", path.read_text()), path
 
 
-def test_text_that_turns_the_direction_of_reading_is_shown_as_an_escape():
-    text, _ = page(judged("xy", ["\u202eevil", "\u05e9\u05dc\u05d5\u05dd"]))
+def test_bidirectional_control_characters_are_shown_as_escapes():
+    text, _ = page(make_evaluation("xy", ["\u202eevil", "\u05e9\u05dc\u05d5\u05dd"]))
     assert "\u202e" not in text
     assert "\\u202eevil" in text
     assert "<bdi>\u05e9\u05dc\u05d5\u05dd</bdi>" in text
@@ -307,7 +307,9 @@ def test_text_that_turns_the_direction_of_reading_is_shown_as_an_escape():
 @pytest.mark.parametrize(("n_classes", "n_features"), [(2, 3), (2, 2), (20, 2), (30, 2), (100, 2)])
 def test_any_number_of_classes_has_a_page(n_classes, n_features):
     names = [f"class {i:03}" for i in range(n_classes)]
-    done = judged([f"feature {i}" for i in range(n_features)], names, rows=2 * n_classes + 50)
+    done = make_evaluation(
+        [f"feature {i}" for i in range(n_features)], names, rows=2 * n_classes + 50
+    )
     text, root = page(done)
     assert len(text.encode()) < 1_000_000
     found = tables(root)
@@ -327,10 +329,10 @@ def test_any_number_of_classes_has_a_page(n_classes, n_features):
     assert "The test rows whose label was given the least probability" in found
 
 
-def test_a_model_without_a_mistake_says_so():
+def test_the_page_of_a_model_without_mistakes():
     said = "Every test row was predicted correctly."
-    assert said not in page(judged("xyz", "ab"))[0]
-    assert said in page(judged("xyz", "ab", mistakes=False))[0]
+    assert said not in page(make_evaluation("xyz", "ab"))[0]
+    assert said in page(make_evaluation("xyz", "ab", mistakes=False))[0]
 
 
 def curve(n, **more):
@@ -339,7 +341,7 @@ def curve(n, **more):
 
 @pytest.mark.parametrize("epochs", [[], curve(1), curve(2), curve(50_000)], ids=len)
 def test_any_number_of_epochs_has_a_page(epochs):
-    text, root = page(judged("xyz", "ab", epochs=epochs))
+    text, root = page(make_evaluation("xyz", "ab", epochs=epochs))
     drawn = [n for n in root.all("img") if n.attributes["alt"].startswith("The loss")]
     assert len(drawn) == (len(epochs) > 1)
     assert len(text.encode()) < 200_000
@@ -353,7 +355,7 @@ def test_any_losses_are_drawn(losses):
         {"epoch": i + 1, "loss": loss, "validation_loss": loss, "validation_score": 0.5}
         for i, loss in enumerate(losses)
     ]
-    _, root = page(judged("xyz", "ab", epochs=epochs))
+    _, root = page(make_evaluation("xyz", "ab", epochs=epochs))
     assert [n for n in root.all("img") if n.attributes["alt"].startswith("The loss")]
 
 
@@ -362,7 +364,7 @@ def test_any_losses_are_drawn(losses):
     [(1e-9, 0, True), (1, 1e6, True), (1e300, 0, True), (1e-9, 1e6, False), (0, 7, True)],
 )
 def test_a_map_of_any_range_is_drawn_or_left_out(scale, offset, drawn):
-    done = judged("xy", "abc", scale=scale, offset=offset)
+    done = make_evaluation("xy", "abc", scale=scale, offset=offset)
     _, root = page(done)
     maps = [n for n in root.all("img") if n.attributes["alt"].startswith("Map")]
     assert len(maps) == drawn
@@ -372,7 +374,7 @@ def test_a_map_of_any_range_is_drawn_or_left_out(scale, offset, drawn):
         assert len(set(across)) == len(across) > 1
 
 
-def test_what_was_forced_says_why_and_stands_beside_the_champion(registry, published):
+def test_the_page_of_a_forced_version_has_the_reason_and_the_champion(registry, published):
     champion = registry.load("quadrants", 1)
     changes = ["network.max_iter=3", "gate.accuracy=0.99"]
     done = evaluate_candidate(
@@ -467,7 +469,7 @@ def test_changes_of_other_than_planes_are_not_drawn(tmp_path):
 
 
 def test_the_exact_map_by_hand():
-    done = judged("xy", quadrants.NAMES, predictor=exact_predictor())
+    done = make_evaluation("xy", quadrants.NAMES, predictor=exact_predictor())
     found = make_plane(done)
     n = plane.CELLS
     steps = (np.arange(n) + 0.5) / n

@@ -404,7 +404,7 @@ def test_columns_that_are_there_already_need_a_prefix(tmp_path, shared):
     assert header == "label,x,y,predicted_label,predicted_certainty,predicted_version"
 
 
-def test_columns_are_found_by_name_and_their_lack_is_said(tmp_path, shared):
+def test_columns_are_found_by_name_and_missing_ones_are_reported(tmp_path, shared):
     with pytest.raises(InvalidInput, match="column y: expected such a column, found only"):
         score(shared, tmp_path / "in.csv", b"x,z\n1,2\n")
     pq.write_table(pa.table({"x": ["1"], "y": [1]}), tmp_path / "in.parquet")
@@ -413,7 +413,7 @@ def test_columns_are_found_by_name_and_their_lack_is_said(tmp_path, shared):
     assert leftovers(tmp_path) == []
 
 
-def test_names_that_cannot_be_are_said(tmp_path, shared):
+def test_invalid_file_names_are_reported(tmp_path, shared):
     source = tmp_path / "in.csv"
     source.write_bytes(b"x,y\n1,1\n")
     (tmp_path / "dir.csv").mkdir()
@@ -436,7 +436,7 @@ def test_names_that_cannot_be_are_said(tmp_path, shared):
     assert leftovers(tmp_path) == []
 
 
-def test_what_exists_is_replaced_only_if_told_so_and_only_when_complete(tmp_path, shared):
+def test_an_output_is_replaced_only_with_overwrite_and_only_when_complete(tmp_path, shared):
     source = tmp_path / "in.csv"
     out = score(shared, source, b"x,y\n1,1\n1\n", on_error="skip")
     before, rejected = out.read_bytes(), tmp_path / "out.rejected.csv"
@@ -459,7 +459,7 @@ class Stop(Exception):
     """Ends a run from its progress, as Ctrl-C would."""
 
 
-def interrupted(model, path, after=6, **options):
+def score_interrupted(model, path, after=6, **options):
     """Score until so many chunks are done, with a checkpoint every few of them."""
     calls = iter(range(after))
 
@@ -477,10 +477,10 @@ def lines(n, seed=0):
     return "\n".join(["id,x,y", *rows, ""]).encode()
 
 
-def test_an_interrupted_run_is_gone_on_with_only_if_told_so(tmp_path, model):
+def test_an_interrupted_run_is_resumed_only_with_resume(tmp_path, model):
     path = tmp_path / "in.csv"
     whole = score(model, path, lines(2000), suffix="-whole", chunk_bytes=5000).read_bytes()
-    interrupted(model, path)
+    score_interrupted(model, path)
     assert leftovers(tmp_path) == [
         "out.csv.checkpoint", "out.csv.partial", "out.rejected.csv.partial",
     ]  # fmt: skip
@@ -500,10 +500,10 @@ def test_an_interrupted_run_is_gone_on_with_only_if_told_so(tmp_path, model):
     assert leftovers(tmp_path) == []
 
 
-def test_a_run_does_not_go_on_with_something_else(tmp_path, model, registry):
+def test_a_run_with_other_facts_cannot_resume(tmp_path, model, registry):
     path = tmp_path / "in.csv"
     path.write_bytes(lines(2000))
-    interrupted(model, path)
+    score_interrupted(model, path)
     other = publish(registry, scale=3.0)
     size = {"chunk_bytes": 5000}
     for options, message in [
@@ -541,10 +541,10 @@ def test_a_run_does_not_go_on_with_something_else(tmp_path, model, registry):
         (None, "partial has 10 bytes, fewer than the"),
     ],
 )
-def test_a_damaged_checkpoint_or_output_is_not_gone_on_with(tmp_path, shared, content, message):
+def test_a_damaged_checkpoint_or_output_cannot_be_resumed(tmp_path, shared, content, message):
     path = tmp_path / "in.csv"
     path.write_bytes(lines(2000))
-    interrupted(shared, path)
+    score_interrupted(shared, path)
     if content is None:
         os.truncate(tmp_path / "out.csv.partial", 10)
     else:
@@ -665,7 +665,7 @@ print(killed, went_on)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_killed_anywhere_it_goes_on_to_the_very_same_bytes(
+def test_a_run_killed_anywhere_resumes_to_the_same_bytes(
     tmp_path, in_memory, model, registry, kind
 ):
     source = in_memory / f"in.{kind}"
@@ -775,7 +775,7 @@ def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
     table = pa.table({"x": X[:, 0], "y": X[:, 1]})
 
     pq.write_table(table, path, row_group_size=3000)
-    interrupted(shared, path, after=2)
+    score_interrupted(shared, path, after=2)
     status = path.stat()
     pq.write_table(table, path, row_group_size=4000, compression="zstd")
     # To the system it is the same file: as long, and of the same time.
@@ -799,7 +799,7 @@ def on_a_small_disk(directory, size):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path, shared, kind):
+def test_a_full_disk_is_reported_and_the_run_resumes_with_free_space(tmp_path, shared, kind):
     source, disk = tmp_path / f"in.{kind}", tmp_path / "disk"
     disk.mkdir()
     frame = pd.DataFrame(points(60_000), columns=["x", "y"])
@@ -894,7 +894,7 @@ def test_memory_does_not_depend_on_how_wide_rows_are(tmp_path, model, registry, 
     assert megabytes(registry, source, source.with_name(f"out{source.suffix}")) < 300
 
 
-def test_the_command_says_what_it_did(tmp_path, model, registry):
+def test_the_command_prints_its_result(tmp_path, model, registry):
     (tmp_path / "in.csv").write_bytes(BAD)
     words = ["score", "quadrants", "in.csv", "out.csv", "--registry", registry.root]
     done = quadnet(*words, cwd=tmp_path)

@@ -17,7 +17,7 @@ from tests.support.serving import ROOT
 HEADER = LedgerHeader(name="mine", config="1" * 64, split="2" * 64)
 
 
-def line(number, **changes):
+def make_line(number, **changes):
     parameters = {"alpha": number / 7, "hidden_layer_sizes": [6, number]}
     fields = {
         "key": HEADER.key(parameters, epochs=5, fold=0),
@@ -33,22 +33,22 @@ def line(number, **changes):
     return LedgerLine(**{**fields, **changes})
 
 
-def begun(path, n_lines=0):
+def make_ledger(path, n_lines=0):
     """Return a new ledger with so many lines."""
     path.unlink(missing_ok=True)
     ledger = Ledger(path)
     ledger.begin(HEADER, resume=False)
     for number in range(n_lines):
-        ledger.append_line(line(number))
+        ledger.append_line(make_line(number))
     return ledger
 
 
 def test_what_is_appended_is_read_back_and_found(tmp_path):
-    ledger = begun(tmp_path / "l.jsonl", 3)
-    failed = line(3, accuracy=None, log_loss=None, weights=None, failed="It diverged: “∞”.")
+    ledger = make_ledger(tmp_path / "l.jsonl", 3)
+    failed = make_line(3, accuracy=None, log_loss=None, weights=None, failed="It diverged: “∞”.")
     ledger.append_line(failed)
-    assert Ledger(ledger.path).read_lines() == [line(0), line(1), line(2), failed]
-    assert ledger.read_lines(since=2) == [line(2), failed]
+    assert Ledger(ledger.path).read_lines() == [make_line(0), make_line(1), make_line(2), failed]
+    assert ledger.read_lines(since=2) == [make_line(2), failed]
     assert ledger.read_lines(since=9) == []
     assert ledger.find_line(failed.key) == failed
     assert ledger.find_line("f" * 64) is None
@@ -59,9 +59,9 @@ def test_what_is_appended_is_read_back_and_found(tmp_path):
 
 
 def test_a_fit_that_is_there_is_not_added_again(tmp_path):
-    ledger = begun(tmp_path / "l.jsonl", 2)
-    ledger.append_line(line(1, seconds=9.0))
-    assert ledger.read_lines() == [line(0), line(1)]
+    ledger = make_ledger(tmp_path / "l.jsonl", 2)
+    ledger.append_line(make_line(1, seconds=9.0))
+    assert ledger.read_lines() == [make_line(0), make_line(1)]
 
 
 def test_the_key_depends_on_each_of_its_parts_and_not_on_the_order_of_parameters():
@@ -84,35 +84,35 @@ ONE_FILE = settings(
 
 @ONE_FILE
 @given(share=st.floats(0, 1))
-def test_a_ledger_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path, share):
-    ledger = begun(tmp_path / "l.jsonl", 3)
+def test_a_truncated_ledger_keeps_its_complete_lines_and_can_be_resumed(tmp_path, share):
+    ledger = make_ledger(tmp_path / "l.jsonl", 3)
     content = ledger.path.read_bytes()
     torn = content[: round(share * len(content))]
     ledger.path.write_bytes(torn)
     n_whole = max(torn.count(b"\n") - 1, 0)
-    assert ledger.read_lines() == [line(i) for i in range(n_whole)]
+    assert ledger.read_lines() == [make_line(i) for i in range(n_whole)]
     ledger.begin(HEADER, resume=True)
     for number in range(3):
-        ledger.append_line(line(number))
+        ledger.append_line(make_line(number))
     assert ledger.path.read_bytes() == content
 
 
 @ONE_FILE
 @given(tail=st.binary(min_size=1).filter(lambda tail: b"\n" not in tail))
 def test_garbage_after_the_last_newline_is_no_line(tmp_path, tail):
-    ledger = begun(tmp_path / "l.jsonl", 1)
+    ledger = make_ledger(tmp_path / "l.jsonl", 1)
     with ledger.path.open("ab") as file:
         file.write(tail)
-    assert ledger.read_lines() == [line(0)]
-    assert ledger.find_line(line(1).key) is None
-    ledger.append_line(line(1))
-    assert ledger.read_lines() == [line(0), line(1)]
+    assert ledger.read_lines() == [make_line(0)]
+    assert ledger.find_line(make_line(1).key) is None
+    ledger.append_line(make_line(1))
+    assert ledger.read_lines() == [make_line(0), make_line(1)]
 
 
 @ONE_FILE
 @given(garbage=st.binary().filter(lambda row: b"\n" not in row))
 def test_any_other_line_that_cannot_be_read_is_named(tmp_path, garbage):
-    ledger = begun(tmp_path / "l.jsonl", 2)
+    ledger = make_ledger(tmp_path / "l.jsonl", 2)
     rows = ledger.path.read_bytes().splitlines(keepends=True)
     ledger.path.write_bytes(b"".join([*rows[:2], garbage + b"\n", *rows[2:]]))
     with pytest.raises(FileUnusable, match=r"l\.jsonl, line 3, is not the record of a fit"):
@@ -131,8 +131,8 @@ def test_any_other_line_that_cannot_be_read_is_named(tmp_path, garbage):
     ],
 )
 def test_a_line_with_a_wrong_field_is_named(tmp_path, change):
-    ledger = begun(tmp_path / "l.jsonl", 1)
-    row = json.loads(line(1).model_dump_json())
+    ledger = make_ledger(tmp_path / "l.jsonl", 1)
+    row = json.loads(make_line(1).model_dump_json())
     with ledger.path.open("a") as file:
         file.write(json.dumps({**row, **change}) + "\n")
     with pytest.raises(FileUnusable, match="line 3, is not the record of a fit"):
@@ -149,19 +149,19 @@ def test_a_line_with_a_wrong_field_is_named(tmp_path, change):
 )
 @pytest.mark.parametrize("resume", [True, False])
 def test_another_searchs_ledger_is_refused(tmp_path, header, message, resume):
-    ledger = begun(tmp_path / "l.jsonl", 1)
+    ledger = make_ledger(tmp_path / "l.jsonl", 1)
     content = ledger.path.read_bytes()
     with pytest.raises(ResumeRefused, match=message):
         ledger.begin(header, resume=resume)
     assert ledger.path.read_bytes() == content
 
 
-def test_a_ledger_is_only_gone_on_with_when_asked(tmp_path):
-    ledger = begun(tmp_path / "l.jsonl", 2)
+def test_a_ledger_is_resumed_only_with_resume(tmp_path):
+    ledger = make_ledger(tmp_path / "l.jsonl", 2)
     with pytest.raises(OutputExists, match=r"exists, with 2 finished fits of this search\.$"):
         ledger.begin(HEADER, resume=False)
     ledger.begin(HEADER, resume=True)
-    assert ledger.read_lines() == [line(0), line(1)]
+    assert ledger.read_lines() == [make_line(0), make_line(1)]
 
 
 @pytest.mark.parametrize("content", ["hello\n", '{"ledger":2}\n', "\n", "[]\n"])
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_ledger_is_left_alone(tmp_path, content):
     assert path.read_text() == content
 
 
-def test_where_it_cannot_be_is_said(tmp_path):
+def test_an_unusable_path_is_reported(tmp_path):
     with pytest.raises(FileUnusable, match="cannot be written: No such file or directory"):
         Ledger(tmp_path / "no" / "l.jsonl").begin(HEADER, resume=False)
     with pytest.raises(FileUnusable, match="cannot be written: Is a directory"):
@@ -182,34 +182,34 @@ def test_where_it_cannot_be_is_said(tmp_path):
         Ledger(tmp_path / "l.jsonl").read_header()
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path):
-    ledger = begun(tmp_path / "l.jsonl", 2)
+def test_a_full_disk_leaves_complete_lines(tmp_path):
+    ledger = make_ledger(tmp_path / "l.jsonl", 2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.path.stat().st_size + 10, hard))
     try:
         with pytest.raises(FileUnusable, match="cannot be written: ") as caught:
-            ledger.append_line(line(2))
+            ledger.append_make_line(make_line(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.kind is ErrorKind.LEDGER_UNWRITABLE
-    assert ledger.read_lines() == [line(0), line(1)]
-    ledger.append_line(line(2))
-    assert ledger.read_lines() == [line(0), line(1), line(2)]
+    assert ledger.read_lines() == [make_line(0), make_line(1)]
+    ledger.append_make_line(make_line(2))
+    assert ledger.read_lines() == [make_line(0), make_line(1), make_line(2)]
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from pipeline.search.ledger import Ledger
-from tests.pipeline.search.test_ledger import line
+from tests.pipeline.search.test_ledger import make_line
 first = int(sys.argv[2])
 for number in range(first, first + 60):
-    Ledger(Path(sys.argv[1])).append_line(line(number))
+    Ledger(Path(sys.argv[1])).append_line(make_line(number))
 """
 
 
-def test_several_processes_append_at_once_and_no_line_is_lost_or_doubled(tmp_path):
-    ledger = begun(tmp_path / "l.jsonl")
+def test_concurrent_appends_lose_and_repeat_no_line(tmp_path):
+    ledger = make_ledger(tmp_path / "l.jsonl")
     # Each overlaps with the next by half.
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, ledger.path, str(first)], cwd=ROOT)
@@ -217,4 +217,4 @@ def test_several_processes_append_at_once_and_no_line_is_lost_or_doubled(tmp_pat
     ]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     written = sorted(ledger.read_lines(), key=lambda one: one.at)
-    assert written == [line(number) for number in range(120)]
+    assert written == [make_line(number) for number in range(120)]

@@ -71,7 +71,7 @@ def config(search=None, network=None, **changes):
     return RunConfig.model_validate(tree | changes)
 
 
-def searched(path, configuration, *, jobs=1, resume=False):
+def run_search_at(path, configuration, *, jobs=1, resume=False):
     """Search, and return the standings and the ledger's lines."""
     planned = make_plan(configuration)
     data = make_folds(planned.config, planned.search.folds, planned.search.seed)
@@ -92,7 +92,7 @@ def places(result):
 
 def test_the_scores_are_those_of_a_plain_loop(tmp_path):
     configuration = config({"seed": 5})
-    result, lines = searched(tmp_path / "l", configuration)
+    result, lines = run_search_at(tmp_path / "l", configuration)
     points = make_training_points(configuration.data)
     expected = {}
     for sizes in SPACE["hidden_layer_sizes"]:
@@ -124,7 +124,7 @@ def test_the_scores_are_those_of_a_plain_loop(tmp_path):
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_the_ranking_is_that_of_scikit_learns_search_run_plainly(tmp_path, metric):
     configuration = config({"metric": metric, "folds": 4}, dtype="float32", scale=True)
-    result, _ = searched(tmp_path / "l", configuration)
+    result, _ = run_search_at(tmp_path / "l", configuration)
     points = make_training_points(configuration.data)
     plain = GridSearchCV(
         make_pipeline(StandardScaler(), NeuralNetworkClassifier(**NETWORK)),
@@ -150,7 +150,7 @@ def test_a_fold_is_trained_as_a_run_is(tmp_path):
     configuration = config(
         {"space": {"alpha": [0.01]}}, {"early_stopping": True, "max_iter": 40}, **changes
     )
-    _, lines = searched(tmp_path / "l", configuration)
+    _, lines = run_search_at(tmp_path / "l", configuration)
     own = make_splits(configuration)
     data = make_folds(configuration, 3, 0)
     assert data.held_out.sum() == len(own.validation.y)
@@ -197,8 +197,8 @@ def test_the_folds_hold_the_classes_in_equal_shares_and_equal_rows_together():
 def test_several_processes_find_the_same(tmp_path, method):
     space = SPACE if method == "grid" else RANGES
     configuration = config({"method": method, "space": space, "candidates": 4, "min_epochs": 2})
-    one, lines = searched(tmp_path / "one", configuration)
-    two, lines_of_two = searched(tmp_path / "two", configuration, jobs=2)
+    one, lines = run_search_at(tmp_path / "one", configuration)
+    two, lines_of_two = run_search_at(tmp_path / "two", configuration, jobs=2)
     assert timeless(lines) == timeless(lines_of_two)
     assert places(one) == places(two)
     tried = {json.dumps(line.parameters, sort_keys=True) for line in lines}
@@ -254,7 +254,7 @@ def test_halving_climbs_these_rungs(candidates, factor, min_epochs, max_epochs, 
 def test_halving_trains_only_the_best_for_longer(tmp_path):
     space = {"learning_rate_init": [1e-6, 1e-5, 0.01, 0.02, 0.05, 0.1], "alpha": [0.0]}
     halved = {"method": "halving", "space": space, "min_epochs": 2, "metric": "log_loss"}
-    result, lines = searched(tmp_path / "l", config(halved, {"max_iter": 20}))
+    result, lines = run_search_at(tmp_path / "l", config(halved, {"max_iter": 20}))
     # 6 candidates for 2 epochs, 2 for 6; and 1 would be left.
     assert Counter(line.epochs for line in lines) == {2: 6 * 3, 6: 2 * 3}
     assert (result.n_finished, result.plan.n_fits) == (24, 24)
@@ -279,22 +279,22 @@ def test_halving_trains_only_the_best_for_longer(tmp_path):
 def test_what_fails_is_recorded_ranked_last_and_stops_nothing(tmp_path):
     space = {"solver": ["lbfgs", "adam"], "dropout": [0.5, 0.0]}
     configuration = config({"space": space})
-    result, lines = searched(tmp_path / "l", configuration)
+    result, lines = run_search_at(tmp_path / "l", configuration)
     assert [one.failed is None for one in result.ranking] == [True, True, True, False]
     failed = result.ranking[-1]
     assert failed.parameters == {"solver": "lbfgs", "dropout": 0.5}
     assert "The 'dropout' parameter of NeuralNetworkClassifier must be 0.0" in failed.failed
     assert result.format_table().splitlines()[-1].split()[:4] == ["4", "failed", "3/3", "8"]
     # What failed is finished, too.
-    again, lines_again = searched(tmp_path / "l", configuration, resume=True)
+    again, lines_again = run_search_at(tmp_path / "l", configuration, resume=True)
     assert lines_again == lines
     assert again.ranking == result.ranking
 
 
-def test_a_search_of_which_all_fails_says_why(tmp_path):
+def test_a_search_whose_candidates_all_fail_reports_the_first_reason(tmp_path):
     diverging = {"learning_rate_init": [1e300], "momentum": [0.0]}
     with pytest.raises(TrainingFailed) as caught:
-        searched(tmp_path / "l", config({"space": diverging}, {"solver": "sgd"}))
+        run_search_at(tmp_path / "l", config({"space": diverging}, {"solver": "sgd"}))
     assert str(caught.value).startswith(
         "Every candidate failed. The first, learning_rate_init=1e+300, momentum=0: Training "
         "diverged: "
@@ -336,13 +336,13 @@ def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn
 
 
 def test_more_candidates_or_another_gate_repeat_no_fit(tmp_path):
-    _, lines = searched(tmp_path / "l", config())
+    _, lines = run_search_at(tmp_path / "l", config())
     wider = config({"space": SPACE | {"alpha": [0.0, 0.1, 0.5]}}, gate={"accuracy": 0.1})
-    result, more = searched(tmp_path / "l", wider, resume=True)
+    result, more = run_search_at(tmp_path / "l", wider, resume=True)
     assert more[: len(lines)] == lines
     assert len(more) == 18 == result.n_finished
     # Those that are no longer asked for are no longer shown.
-    narrower, same = searched(tmp_path / "l", config({"space": {"alpha": [0.5]}}), resume=True)
+    narrower, same = run_search_at(tmp_path / "l", config({"space": {"alpha": [0.5]}}), resume=True)
     assert len(same) == 21
     assert [one.parameters for one in narrower.ranking] == [{"alpha": 0.5}]
 
@@ -351,17 +351,17 @@ def test_more_candidates_or_another_gate_repeat_no_fit(tmp_path):
     "changes", [{"network": {"learning_rate_init": 0.1}}, {"dtype": "float32"}, {"scale": True}]
 )
 def test_other_settings_are_another_search(tmp_path, changes):
-    searched(tmp_path / "l", config({"space": {"alpha": [0.0]}}))
+    run_search_at(tmp_path / "l", config({"space": {"alpha": [0.0]}}))
     with pytest.raises(ResumeRefused, match="is the ledger of another search: its settings"):
-        searched(tmp_path / "l", config({"space": {"alpha": [0.0]}}, **changes), resume=True)
+        run_search_at(tmp_path / "l", config({"space": {"alpha": [0.0]}}, **changes), resume=True)
 
 
 def test_other_folds_are_another_search(tmp_path):
-    searched(tmp_path / "l", config({"space": {"alpha": [0.0]}}))
+    run_search_at(tmp_path / "l", config({"space": {"alpha": [0.0]}}))
     for changes in ({"folds": 4}, {"seed": 1}):
         other = config({"space": {"alpha": [0.0]}} | changes)
         with pytest.raises(ResumeRefused, match="its rows or folds differ"):
-            searched(tmp_path / "l", other, resume=True)
+            run_search_at(tmp_path / "l", other, resume=True)
 
 
 LIST = {"alpha": [0.1]}
@@ -412,7 +412,7 @@ def test_a_wrong_network_is_refused_before_anything_is_fitted():
         make_plan(config(network={"tol": -1.0}))
 
 
-def test_a_run_without_a_search_is_shown_how_to_give_it_one():
+def test_a_run_without_a_search_section_gets_an_example():
     with pytest.raises(ConfigurationError) as caught:
         make_plan(config(search=None).model_copy(update={"search": None}))
     message = str(caught.value)
@@ -460,7 +460,7 @@ def run_file(tmp_path, monkeypatch):
     return tmp_path / "mine.toml"
 
 
-def started(*words):
+def start_search(*words):
     """Return a search in a process group of its own, once it has finished five fits."""
     process = subprocess.Popen(
         [*QUADNET, "search", "mine.toml", *words],
@@ -480,7 +480,7 @@ def started(*words):
 
 
 def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file, registry, capsys):
-    process = started("--jobs", "2", "--registry", str(registry.root))
+    process = start_search("--jobs", "2", "--registry", str(registry.root))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     ledger = Ledger(Path("mine.search.jsonl"))
@@ -500,7 +500,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert len(lines) == N_FITS
     # It is as if nothing had happened.
     configuration = load_run_file(run_file)
-    result, uninterrupted = searched(run_file.parent / "another", configuration)
+    result, uninterrupted = run_search_at(run_file.parent / "another", configuration)
     assert timeless(lines) == timeless(uninterrupted)
     # The best was fitted, judged and published as `train` does it.
     best = result.ranking[0].parameters
@@ -513,10 +513,10 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert trained.training.loss == manifest.training.loss
 
 
-def test_ctrl_c_prints_what_was_found_and_how_to_go_on(run_file):
+def test_ctrl_c_prints_the_leaderboard_and_the_command_to_resume(run_file):
     # Long enough that it cannot be over before the signal comes.
     longer = ["--jobs", "2", "--set", "search.folds=3", "--set", "network.max_iter=1000"]
-    process = started(*longer)
+    process = start_search(*longer)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
@@ -532,7 +532,7 @@ def test_the_report_needs_nothing_but_the_ledger(run_file, registry, capsys):
     with pytest.raises(NotFound, match=r"no ledger mine\.search\.jsonl\. Start the search"):
         command(wanted)
     path = Path("mine.search.jsonl")
-    searched(path, load_run_file(run_file))
+    run_search_at(path, load_run_file(run_file))
     rows = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(rows[:8]) + rows[8][:20])  # another process is writing it
     assert command(wanted) == 0

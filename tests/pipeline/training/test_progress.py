@@ -37,14 +37,14 @@ def on_a_terminal(*words, **variables):
     return seen.decode()
 
 
-def plain(text):
+def strip_control_codes(text):
     """Return the text without what moves the cursor, and colours."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 def test_on_a_terminal_there_is_a_bar_with_epoch_loss_accuracy_and_time_left(tmp_path):
     words = ["train", "digits", "--registry", tmp_path / "r", "--set", "validation=0.1"]
-    text = plain(on_a_terminal(*words, TERM="xterm", COLUMNS="120"))
+    text = strip_control_codes(on_a_terminal(*words, TERM="xterm", COLUMNS="120"))
     assert re.search(
         r"Training .*\d+% epoch \d+, loss [\d.e-]+, validation accuracy 0\.\d+ *\d:\d\d:\d\d", text
     )
@@ -68,7 +68,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path, term):
 @pytest.mark.parametrize("columns", ["0", "-3", "abc", "²", "", "1", "100000"])
 def test_any_width_that_a_terminal_claims_is_survived(tmp_path, columns):
     words = [*SHORT, "--registry", tmp_path / "r"]
-    text = plain(on_a_terminal(*words, TERM="xterm", COLUMNS=columns, LINES=columns))
+    text = strip_control_codes(on_a_terminal(*words, TERM="xterm", COLUMNS=columns, LINES=columns))
     assert "Published quadrants version 1" in text
     assert "unexpected fault" not in text
 
@@ -100,7 +100,7 @@ def test_in_a_pipe_there_is_a_line_every_five_seconds(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 4.9])
-def test_short_work_says_nothing(seconds, monkeypatch, capsys):
+def test_short_work_shows_no_progress(seconds, monkeypatch, capsys):
     clock = Clock(monkeypatch)
     with show_progress("Training", 10) as show:
         for done in range(11):
