@@ -1,4 +1,4 @@
-"""`quadnet models ...`, as its user types it, on a registry with a history."""
+"""The commands `quadnet models ...` on a registry with a history."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture
 def registry(published, tmp_path):
-    """Return a copy of it."""
+    """Return a copy of the published registry, which a test may change."""
     shutil.copytree(published.root, tmp_path / "registry")
     return Registry(tmp_path / "registry")
 
@@ -108,7 +108,7 @@ def test_diff_prints_what_changed(published):
     assert row.split()[1:3] == [f"{accuracy:.6f}" for accuracy in accuracies]
     assert "network.max_iter: 40 -> 5" in done.stdout
     assert "The weights differ." in done.stdout
-    # The plane is asked again, on other points.
+    # The plane is predicted again, on other points.
     X = np.random.default_rng(0).uniform(-1, 1, (200_000, 2))
     share = (a.predictor.predict(X) != b.predictor.predict(X)).mean()
     said = float(done.stdout.split("% of answers change")[0].split("\n")[-1])
@@ -232,7 +232,7 @@ def test_gc_is_a_dry_run_without_apply(registry):
     assert registry.versions("quadrants") == [1, 2, 3]
     done = models(registry, *words, "--apply")
     assert (done.returncode, "removed: quadrants version 1" in done.stdout) == (0, True)
-    # The champion, and what it was before.
+    # The champion and the previous champion are kept.
     assert registry.versions("quadrants") == [2, 3]
     gone = models(registry, "show", "quadrants:1")
     assert "has no version 1: it was removed" in gone.stderr
@@ -254,7 +254,7 @@ def test_a_version_is_rebuilt_bit_for_bit_from_its_manifest(published):
 
 
 def with_changed_manifest(registry, change):
-    """Return version 1 with another manifest, as if it had been made elsewhere."""
+    """Return version 1 with another manifest, as if another machine had made it."""
     shutil.rmtree(registry.home("quadrants") / "aliases", ignore_errors=True)
     path = registry.path("quadrants", 1) / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -265,7 +265,7 @@ def with_changed_manifest(registry, change):
 
 
 def nudged(registry, by):
-    """Publish version 1 again, its weights a little off, as another BLAS would have made them."""
+    """Publish version 1 with slightly different weights, as from another BLAS."""
     model = registry.load("quadrants", 1)
     network = model.predictor.network.to_float64()
     network.parameters.flat *= 1 + by

@@ -1,4 +1,4 @@
-"""Runs: trained, judged, published; and the presets."""
+"""Runs from training to publication, and the presets."""
 
 import csv
 import json
@@ -123,7 +123,7 @@ def test_a_run_without_a_seed_has_seed_0_and_every_parameter_is_in_the_manifest(
     resolved = resolve_config(small_config())
     assert resolved.network["beta_1"] == 0.9
     assert resolved == resolve_config(resolved)
-    # The digest is of what is done, not of how much of it was written down.
+    # The digest is of the resolved configuration, with or without its defaults written out.
     spelled_out = resolve_config(small_config("network.beta_1=0.9"))
     assert spelled_out.sha256() == resolved.sha256()
 
@@ -165,14 +165,14 @@ def test_a_new_champion_is_compared_with_before_it_is_replaced(registry):
     worse = evaluate_run(small_config("network.max_iter=45", "gate.tolerance=0.1"), champion)
     assert worse.passed
     publish_candidate(evaluate_run(small_config(), champion), registry)
-    # As good as the new champion, by the same rows: it follows.
+    # As good as the new champion, on the same rows: it is promoted.
     publish_candidate(judged, registry)
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "passed its gate, against version 2"
 
 
 def better_and_worse(first_champion=None):
-    """Return two trials that were judged against the same champion, the second one worse."""
+    """Return two evaluations against the same champion; the second candidate is worse."""
     better = evaluate_run(small_config(), first_champion)
     worse = evaluate_run(small_config("network.max_iter=15", "gate.accuracy=0"), first_champion)
     assert accuracy(worse) < accuracy(better)
@@ -195,7 +195,7 @@ def test_the_first_champion_is_not_replaced_by_a_worse_candidate_evaluated_befor
     )
     assert registry.target("quadrants").version == 1
     assert registry.versions("quadrants") == [1, 2]
-    # Forced, or without a comparison in its gate, it moves, and the history says why.
+    # Forced, or without a comparison in the gate, the alias moves. The history has the reason.
     publish_candidate(worse, registry, forced="a test")
     assert registry.target("quadrants").version == 3
     assert registry.aliases("quadrants").reason == "forced: a test"
@@ -376,7 +376,7 @@ def test_a_tilde_that_no_shell_has_replaced_is_the_home_directory(tmp_path):
     # Libraries keep hidden files in a home.
     names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
     assert names == ["m", "out.csv", "points.csv"]
-    # Nobody's home is a name like any other.
+    # The `~name` of an unknown user is an ordinary name.
     done = quadnet("models", "list", "--registry=~nonesuch/m", cwd=tmp_path, env=home)
     assert done.stdout == "There is no model in ~nonesuch/m yet. `quadnet train` publishes one.\n"
 
@@ -412,7 +412,7 @@ def test_a_row_that_went_badly_is_named_by_its_place_in_the_file(tmp_path, kind)
     X = rng.normal(size=(400, 2)).round(5)
     labels = np.where(X[:, 0] > 0, "right", "left")
     labels[::17] = "left"
-    # Lines that are no rows, and rows of two lines, move what comes after them.
+    # Blank lines and rows of two lines shift the numbers of the later lines.
     places, lines = [], ["x,y,note,side"]
     for i, (x, y) in enumerate(X.tolist()):
         if i % 23 == 5:
@@ -490,7 +490,7 @@ def test_a_user_file_is_trained_on_and_csv_equals_parquet(tmp_path, monkeypatch)
         "petal width (cm)",
     ]
     assert one.predictor.dtype == np.float32
-    # The scaler is part of the network: it takes centimetres.
+    # The scaler is part of the network, which takes centimetres.
     answers = one.predictor.predict(frame[["petal length (cm)", "petal width (cm)"]].to_numpy())
     assert (answers == frame["species"]).mean() > 0.9
     # Rebuilt from the manifest alone, where the file is; and where it is not.
@@ -503,7 +503,7 @@ def test_a_user_file_is_trained_on_and_csv_equals_parquet(tmp_path, monkeypatch)
         "ok     irises version 1, retrained: not checked, irises.csv cannot be read: No such file "
         "or directory\n1 looked at, 0 wrong, 1 not checked.\n"
     )
-    # What it was judged by is recorded too: with the same weights, all test labels are others.
+    # The digest of the test part is compared too: the weights are equal, the test labels differ.
     path = tmp_path / "irises.csv"
     monkeypatch.chdir(tmp_path)
     read = make_splits(resolve_config(load_run_file(tmp_path / "csv.toml")))
@@ -557,7 +557,7 @@ accuracy = 0.0
 
 @pytest.fixture
 def own(tmp_path, monkeypatch, capsys):
-    """Return a function that writes a table, trains on it, and returns what the command said."""
+    """Return a function that writes a table, trains on it, and returns the command's output."""
     monkeypatch.chdir(tmp_path)
 
     def trained(columns, *changes, top="", epochs=20, words=()):
@@ -601,7 +601,7 @@ def test_a_test_part_of_few_distinct_rows_is_refused_before_the_training(own):
     assert "test.stratify = true" in refused
     assert "test.allow_small = true" in refused
     assert own.registry.models() == []
-    # Stratified, both parts have both classes; the distinct rows are as few as they are.
+    # Stratified, both parts have both classes, but still few distinct rows.
     done = own(few_distinct_rows(), "test.stratify=true")
     assert done.returncode == 1
     assert "no row of the class" not in done.stderr
@@ -694,7 +694,7 @@ def test_a_champion_is_compared_by_its_columns_names(own):
     # The champion's answers to its own order of columns, by hand.
     answers = first.predictor.predict(np.column_stack([a, b]))
     assert measured == pytest.approx((answers == labels).mean(), abs=0.05)
-    # And so are two versions: each is asked in its own order.
+    # Two versions are compared in the same way, each with its own order of columns.
     differ = own.command("models", "diff", "own:1", "own:2").stdout
     X = np.random.default_rng(1).uniform(-2, 2, (4000, 2))
     changed = first.predictor.predict(X) != second.predictor.predict(X[:, ::-1])

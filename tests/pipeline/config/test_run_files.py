@@ -1,4 +1,4 @@
-"""Run files: what is read, what is refused, and how it is said."""
+"""Run files: valid ones, invalid ones, and their error messages."""
 
 import json
 import subprocess
@@ -162,7 +162,7 @@ def test_no_value_of_any_key_is_an_unexpected_fault(tmp_path, section):
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert found.keys() == set(changes)
-    # Nearly all are refused, or miss a limit that no network can meet: that is one sentence.
+    # Nearly all are refused, or miss a limit that no network can meet; the error is one sentence.
     bad = {
         change: (code, text)
         for change, (code, text) in found.items()

@@ -1,4 +1,4 @@
-"""Data and its parts: what is trained on is never what is judged by."""
+"""Datasets and splits: training rows are never test rows."""
 
 from collections import Counter
 
@@ -107,7 +107,7 @@ def test_the_same_hashes_on_every_machine():
 
 
 def make_table_with_copies(seed, rows=2000, kinds=6, rare=0.05):
-    """Return rows of which few are distinct, of two classes in each, and of a rare third."""
+    """Return rows with many copies, in two common classes and a rare third class."""
     rng = np.random.default_rng(seed)
     X = rng.integers(0, kinds, (rows, 3)).astype(float)
     y = np.where(rng.random(rows) < 0.2 + 0.1 * X[:, 0], "yes", "no")
@@ -129,7 +129,7 @@ def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, sh
     assert len(one) / len(data) == pytest.approx(share, abs=0.02)
     for name, n in data.class_rows.items():
         assert one.class_rows[name] / n == pytest.approx(share, abs=0.08)
-    # By the rows' values alone: neither their order nor the labels' names count.
+    # The split depends only on the rows' values, not on their order or the labels' names.
     order = np.random.default_rng(9).permutation(len(data))
     again = Dataset(data.features, data.X[order], np.char.add("k-", data.y[order]))
     found = choose_stratified_rows(again, hash_rows(again.X, seed), share)

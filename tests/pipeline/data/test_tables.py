@@ -1,4 +1,4 @@
-"""A user's own file to train on: what is read, and what is said of one that is not right."""
+"""A user's file to train on: what is read, and the errors of malformed files."""
 
 import csv
 import io
@@ -171,7 +171,7 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
             {},
             "iris.csv, line 4: expected a comma after a closing quote, got something else",
         ),
-        # Lines are counted as an editor counts them, those inside quotes too.
+        # Lines are counted as in an editor, including those inside quotes.
         (
             IRIS + b'1,2,"x\r\ny\n"\n\nq,2,"x\n"\n',
             {},
@@ -407,7 +407,7 @@ def test_numbers_parsed_together_are_those_that_python_reads_one_by_one(parse, t
         if X is not None:
             assert X.tobytes() == np.array(parse_numbers(text.split("\n")[:-1])).tobytes()
         elif re.fullmatch(r"(-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d\d?)?\n)+", text):
-            # Nothing that is written as most files are goes to the slow reader.
+            # Ordinary text never goes to the slow reader.
             raise AssertionError(text)
 
 

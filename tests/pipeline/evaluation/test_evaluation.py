@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn's and hand arithmetic; gates; what is folded into the network."""
+"""Metrics against scikit-learn and hand arithmetic; the gate; folding into the network."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_the_calibration_error_by_hand():
     P = np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.1, 0.62, 0.28], [0.2, 0.18, 0.62]])
     part = Dataset(tuple("wxyz"), np.eye(4), np.array(["a", "b", "b", "a"]))
     measured = measure_model(constant(P, ["a", "b", "c"]), part)
-    # Two answers 0.9 sure, one right; two 0.62 sure, one right.
+    # Two predictions with certainty 0.9, one right; two with 0.62, one right.
     assert measured.metrics.calibration_error == pytest.approx((2 * 0.4 + 2 * 0.12) / 4)
     assert [(b.rows, b.accuracy) for b in measured.reliability] == [(2, 0.5), (2, 0.5)]
     assert measured.reliability[0].low <= 0.62 <= measured.reliability[0].high

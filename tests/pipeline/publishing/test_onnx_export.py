@@ -1,4 +1,4 @@
-"""An exported version, asked through onnxruntime, which shares no code with ours."""
+"""An exported version in onnxruntime, which shares no code with Quadnet."""
 
 import dataclasses
 import itertools
@@ -24,8 +24,8 @@ from quadnet.nn.predictor import Predictor
 from tests.support.environments import installation
 from tests.support.exact_models import publish, record
 
-# The output layers that a manifest allows: a loss with its number of classes. Of one class alone
-# there is nothing to say, whatever the activation: those are last.
+# The output layers that a manifest allows: a loss and a number of classes. Those with a single
+# class are last, because they do not depend on the activation.
 OUTPUTS = [
     ("softmax_cross_entropy", 3),
     ("sigmoid_cross_entropy", 2),
@@ -71,7 +71,7 @@ def run_onnxruntime(content, X):
 
 
 def check_same_answers(model):
-    """Hold onnxruntime's answers against ours, on rows from ordinary to far beyond saturation."""
+    """Compare onnxruntime's predictions with Quadnet's, from ordinary rows to far saturation."""
     predictor, content = model.predictor, onnx_export.to_onnx(model)
     check_answers(content, model)
     X = np.vstack([scale * ROWS[: 10_000 if scale == 1 else 1_000] for scale in SCALES])
@@ -162,7 +162,7 @@ def test_the_label_is_of_the_logits_where_probabilities_are_all_the_same(registr
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_units_far_below_zero_are_as_in_the_network(registry, activation, dtype):
-    # What is exactly 0 leaves the logits equal, and what is only small does not.
+    # A unit of exactly 0 leaves the logits equal; a small one does not.
     network = Network(
         [1, 2, 3], activations=[activation], loss="softmax_cross_entropy", bias=False, dtype=dtype
     )
@@ -173,7 +173,7 @@ def test_units_far_below_zero_are_as_in_the_network(registry, activation, dtype)
     model = registry.publish("far", predictor, record(predictor, 1), X)
     P, labels = run_onnxruntime(onnx_export.to_onnx(model), X)
     np.testing.assert_allclose(P, predictor.probabilities(X), rtol=0, atol=1e-6)
-    # Of the last row onnxruntime 1.20 says that exp is 2e-308, and not 0.
+    # For the last row onnxruntime 1.20 computes exp as 2e-308 and not as 0.
     assert labels[:3].tolist() == predictor.predict(X[:3]).tolist()
 
 
@@ -195,7 +195,7 @@ def test_no_rows_give_no_answers(registry, loss, n_classes, dtype):
 
 @pytest.fixture
 def hostile(registry):
-    """Return a version whose classes have the names that software trips over."""
+    """Return a version with class names that often break software."""
     n = len(HOSTILE)
     network = Network([n, n], activations=[], loss="softmax_cross_entropy")
     network.parameters.weights[0][:] = np.eye(n)

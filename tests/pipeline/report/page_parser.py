@@ -1,4 +1,4 @@
-"""An HTML page as its reader's browser takes it apart."""
+"""Parse an HTML page into a tree of elements."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -58,7 +58,7 @@ class _Parser(HTMLParser):
 
 
 def parse(text):
-    """Return the page's root; every element is ended where it must be."""
+    """Return the page's root; every element must be closed in order."""
     parser = _Parser()
     parser.feed(text)
     parser.close()
@@ -67,7 +67,7 @@ def parse(text):
 
 
 def tables(root):
-    """Return each table's rows of texts, the heads first, by its caption."""
+    """Return each table's rows of text, with the heads first, by the table's caption."""
     return {
         table.the("caption").text: [
             [cell.text for cell in row.all("th", "td")] for row in table.all("tr")

@@ -1,4 +1,4 @@
-"""Trials to report on, of any names and any number of classes and features, trained by nobody."""
+"""Evaluations to report on, with arbitrary names and sizes, of networks that are not trained."""
 
 import numpy as np
 
@@ -27,11 +27,11 @@ HOSTILE = [
     " ",
     "x" * 500,
 ]
-"""Names as nobody would choose them but to break a page."""
+"""Names that are chosen to break a page."""
 
 
 def shown_name(name):
-    """Return the name as a page shows it: what would not be seen is an escape."""
+    """Return the name as a page shows it, with invisible characters as escapes."""
     escapes = {
         c: c.encode("unicode_escape").decode() for c in "\n\r\x00\x1b\u202c\u202e\ue000\ufffe"
     }
@@ -50,7 +50,7 @@ def make_evaluation(
     offset=0.0,
     changes=None,
 ):
-    """Return the trial of a linear network of random weights, right on most rows."""
+    """Return the evaluation of a linear network of random weights, right on most rows."""
     rng = np.random.default_rng(0)
     classes = sorted(classes)
     X = offset + scale * np.clip(rng.normal(size=(2 * rows, len(features))), -1.79, 1.79)
@@ -86,7 +86,7 @@ def make_evaluation(
 
 
 def _linear(rng, n_features, classes):
-    # As the estimator does it, one output for two classes.
+    # One output for two classes, as in the estimator.
     n_outputs, loss = len(classes), "softmax_cross_entropy"
     if n_outputs == 2:
         n_outputs, loss = 1, "sigmoid_cross_entropy"

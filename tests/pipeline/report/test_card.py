@@ -1,4 +1,4 @@
-"""The card, read by a Markdown reader that is not ours, against scikit-learn's numbers."""
+"""The card, parsed by an independent Markdown parser, against scikit-learn's numbers."""
 
 import re
 import shlex
@@ -27,7 +27,7 @@ def card_of(done, version=1, forced=None):
 
 
 def parse_card(text):
-    """Return what the reader makes of the card: its tokens, with the inner ones."""
+    """Return the card's Markdown tokens, with the inner ones."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     return [inner for token in tokens for inner in [token, *(token.children or [])]]
 
@@ -64,7 +64,7 @@ def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
     assert [row[0] for row in found["Features"][1:]] == ["x", "y"]
     assert model.manifest.data.train.sha256 in text
     assert model.manifest.config_sha256 in text
-    # Training is found to be off by what the validation part of the preset decides.
+    # In this preset the validation part chooses only the temperature.
     assert {row[0]: row[1] for row in found["The parts of the data"][1:]}["validation"] == (
         "to choose the temperature"
     )
@@ -81,7 +81,7 @@ def test_its_commands_are_quadnets():
         n = 2 if words[1] == "models" else 1
         verb = VERBS[" ".join(words[1 : 1 + n])]
         parser.parse(_import_attribute(verb.settings), "test", words[1 + n :])
-    # A server answers only what it has a call for.
+    # The server classifies only models of the quadrants' features and classes.
     assert "quadnet serve" not in card_of(make_evaluation("xyz", "ab"))
 
 

@@ -1,4 +1,4 @@
-"""The report, read as a browser reads it, against what was published and scikit-learn's numbers."""
+"""The report, parsed as by a browser, against the published version and scikit-learn's numbers."""
 
 import base64
 import colorsys
@@ -49,7 +49,7 @@ def registry(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def published(registry):
-    """Return, by preset, the trial, the version, its page, and the page's root."""
+    """Return, by preset, the evaluation, the version, its page, and the page's root."""
 
     def run(name):
         done = evaluate_candidate(train_candidate(load_preset(name, SMALL[name])))
@@ -102,7 +102,7 @@ def test_the_page_is_self_contained(published, name):
 
 
 def close(text):
-    """Return the number in the text, and what it may be off by for having been rounded."""
+    """Return the number in the text, and its largest rounding error."""
     number = text.rstrip("%")
     decimals = len(number.partition(".")[2])
     unit = 100 if text.endswith("%") else 1
@@ -157,12 +157,12 @@ def test_the_map_shows_each_quadrant_in_its_colour(published):
     (image,) = svg.iter("{http://www.w3.org/2000/svg}image")
     uri = image.get("{http://www.w3.org/1999/xlink}href").replace("\n", "")
     pixels = image_of(uri)
-    # It may be stored upside down; how it is turned is in the transformation.
+    # The image may be stored upside down; the SVG's transformation then turns it.
     *_, down, _, _ = map(float, re.findall(r"[-\d.]+", image.get("transform")))
     pixels = pixels if down > 0 else pixels[::-1]
     ranges = [(f.min, f.max) for f in model.manifest.signature.features]
     for quadrant in quadrants.QUADRANTS:
-        # The range seen in training is shown with 15% more on either side.
+        # The training range is shown with a margin of 15% on either side.
         column, from_below = (
             round(len(pixels) * ((0.5 * sign - low) / (high - low) + 0.15) / 1.3)
             for sign, (low, high) in zip((quadrant.x_sign, quadrant.y_sign), ranges, strict=True)

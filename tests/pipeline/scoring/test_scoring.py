@@ -1,4 +1,4 @@
-"""Scoring a file: every row answered as the predictor does, whatever happens on the way."""
+"""Scoring a file: every row gets the predictor's result, even after crashes."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def model(registry):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Return a model for tests that read it only."""
+    """Return a model for tests that only read it."""
     return publish(Registry(tmp_path_factory.mktemp("shared") / "registry"), scale=2.0)
 
 
@@ -53,7 +53,7 @@ def points(n, seed=0):
 
 
 def endings(model, X):
-    """Return what each row gets, one by one, by Python's own means."""
+    """Return the expected ending of each row, formatted one by one by Python."""
     predictor = model.predictor
     classes = list(predictor.classes)
     answers = zip(predictor.predict(X), predictor.probabilities(X), strict=True)
@@ -451,16 +451,16 @@ def test_an_output_is_replaced_only_with_overwrite_and_only_when_complete(tmp_pa
     assert leftovers(tmp_path) == []
     score(shared, source, b"x,y\n-1,1\n", overwrite=True)
     assert b"II" in out.read_bytes()
-    # The rejected rows of the run before are none of this one's.
+    # The previous run's rejected rows are removed.
     assert not rejected.exists()
 
 
 class Stop(Exception):
-    """Ends a run from its progress, as Ctrl-C would."""
+    """Ends a run from its progress callback, as Ctrl-C would."""
 
 
 def score_interrupted(model, path, after=6, **options):
-    """Score until so many chunks are done, with a checkpoint every few of them."""
+    """Score `after` chunks, with a checkpoint every few chunks."""
     calls = iter(range(after))
 
     def progress(rows, done, total):
@@ -645,7 +645,7 @@ for limit in sorted({*range(1, n, max(1, n // 20)), *range(n - 11, n + 1)}):
     killed += 1
     partial = target.with_name(target.name + ".partial")
     if partial.exists():
-        # What a machine that lost its power may leave after what was flushed.
+        # A power failure may leave such bytes after the flushed ones.
         with partial.open("ab") as file:
             file.write(b"torn")
     if target.exists():
@@ -713,7 +713,7 @@ from pipeline.scoring import scoring_job as job
 from pipeline.data import parquet
 from quadnet.registry import Registry
 
-# As another release, or another pyarrow, that reads its batches in another length.
+# As in another release of Quadnet or pyarrow, which reads batches of another length.
 parquet._BATCH_ROWS = parquet._MOST_ROWS = int(sys.argv[3])
 calls = iter(range(int(sys.argv[4])))
 
@@ -778,7 +778,7 @@ def test_parquet_with_other_row_groups_is_not_resumed(tmp_path, shared):
     score_interrupted(shared, path, after=2)
     status = path.stat()
     pq.write_table(table, path, row_group_size=4000, compression="zstd")
-    # To the system it is the same file: as long, and of the same time.
+    # The file has the same size and the same modification time.
     with path.open("r+b") as file:
         content = file.read()
         length = int.from_bytes(content[-8:-4], "little") + 8
@@ -833,7 +833,7 @@ sys.exit(code)
 
 
 def megabytes(registry, source, target):
-    """Score in a process of its own and return its largest resident memory."""
+    """Score in a new process and return its largest resident memory."""
     words = [*QUADNET, "score", "quadrants", source, target, "--registry", registry.root]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *map(str, words)],

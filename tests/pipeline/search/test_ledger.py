@@ -1,4 +1,4 @@
-"""The ledger: whole lines whatever happens to who writes them, each fit once."""
+"""The ledger: complete lines even after crashes and concurrent writes, and each fit once."""
 
 import json
 import resource
@@ -34,7 +34,7 @@ def make_line(number, **changes):
 
 
 def make_ledger(path, n_lines=0):
-    """Return a new ledger with so many lines."""
+    """Return a new ledger with `n_lines` lines."""
     path.unlink(missing_ok=True)
     ledger = Ledger(path)
     ledger.begin(HEADER, resume=False)

@@ -1,4 +1,4 @@
-"""Searches: what is tried, what comes of it, and that no finished fit is repeated."""
+"""Searches: their candidates, their results, and resumption without repeated fits."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def config(search=None, network=None, **changes):
 
 
 def run_search_at(path, configuration, *, jobs=1, resume=False):
-    """Search, and return the standings and the ledger's lines."""
+    """Search, and return the leaderboard and the ledger's lines."""
     planned = make_plan(configuration)
     data = make_folds(planned.config, planned.search.folds, planned.search.seed)
     ledger = Ledger(path)
@@ -81,7 +81,7 @@ def run_search_at(path, configuration, *, jobs=1, resume=False):
 
 
 def timeless(lines):
-    """Return the lines without the times, which no two searches share, in the order of keys."""
+    """Return the lines without their times, which differ in each search, sorted by key."""
     rows = [line.model_dump(exclude={"seconds", "at"}) for line in lines]
     return sorted(rows, key=lambda row: row["key"])
 
@@ -145,7 +145,7 @@ def test_the_ranking_is_that_of_scikit_learns_search_run_plainly(tmp_path, metri
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer. Maximum iterations")
 def test_a_fold_is_trained_as_a_run_is(tmp_path):
-    """Early stopping looks at the rows that the run holds out; the temperature is fitted there."""
+    """Early stopping and the temperature use the rows that the run holds out."""
     changes = {"validation": 0.25, "calibrate": True, "scale": True}
     configuration = config(
         {"space": {"alpha": [0.01]}}, {"early_stopping": True, "max_iter": 40}, **changes
@@ -285,7 +285,7 @@ def test_what_fails_is_recorded_ranked_last_and_stops_nothing(tmp_path):
     assert failed.parameters == {"solver": "lbfgs", "dropout": 0.5}
     assert "The 'dropout' parameter of NeuralNetworkClassifier must be 0.0" in failed.failed
     assert result.format_table().splitlines()[-1].split()[:4] == ["4", "failed", "3/3", "8"]
-    # What failed is finished, too.
+    # A failed fit is finished, too.
     again, lines_again = run_search_at(tmp_path / "l", configuration, resume=True)
     assert lines_again == lines
     assert again.ranking == result.ranking
@@ -324,7 +324,7 @@ def test_of_equals_the_smaller_network_is_better_and_then_the_one_that_was_drawn
         for fold, score in enumerate(own)
     ]
     result = make_leaderboard(planned, header, lines)
-    # What not every fold has measured comes after what they all have.
+    # Candidates that are not measured on every fold come last.
     assert [one.parameters["alpha"] for one in result.ranking] == [0.1, 0.2, 0.0, 0.3]
     assert result.format_progress() == "11 of 12 fits, best accuracy 0.2000"
     assert result.format_table(limit=2).splitlines() == [
@@ -341,7 +341,7 @@ def test_more_candidates_or_another_gate_repeat_no_fit(tmp_path):
     result, more = run_search_at(tmp_path / "l", wider, resume=True)
     assert more[: len(lines)] == lines
     assert len(more) == 18 == result.n_finished
-    # Those that are no longer asked for are no longer shown.
+    # Candidates that are no longer in the space are not shown.
     narrower, same = run_search_at(tmp_path / "l", config({"space": {"alpha": [0.5]}}), resume=True)
     assert len(same) == 21
     assert [one.parameters for one in narrower.ranking] == [{"alpha": 0.5}]
@@ -417,7 +417,7 @@ def test_a_run_without_a_search_section_gets_an_example():
         make_plan(config(search=None).model_copy(update={"search": None}))
     message = str(caught.value)
     assert message.startswith("The run 'mine' has no section [search]. Give it one, such as:")
-    # The example is one that works.
+    # The example in the message is valid.
     tree = tomllib.loads(message.partition("such as:")[2])
     assert len(make_plan(config(tree["search"])).candidates) == 30
 
@@ -461,7 +461,7 @@ def run_file(tmp_path, monkeypatch):
 
 
 def start_search(*words):
-    """Return a search in a process group of its own, once it has finished five fits."""
+    """Return a search in a new process group, after it has finished five fits."""
     process = subprocess.Popen(
         [*QUADNET, "search", "mine.toml", *words],
         stdout=subprocess.PIPE,
@@ -498,7 +498,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
     assert lines[: len(finished)] == finished
     assert set(Counter(line.key for line in lines).values()) == {1}
     assert len(lines) == N_FITS
-    # It is as if nothing had happened.
+    # The result is the same as without the interruption.
     configuration = load_run_file(run_file)
     result, uninterrupted = run_search_at(run_file.parent / "another", configuration)
     assert timeless(lines) == timeless(uninterrupted)

@@ -1,4 +1,4 @@
-"""Long work says how far it has come: a bar on a terminal, lines in a pipe."""
+"""Progress of long work: a bar on a terminal, lines in a pipe."""
 
 import os
 import pty
@@ -14,7 +14,7 @@ from tests.support.serving import QUADNET
 
 
 def on_a_terminal(*words, **variables):
-    """Run the command on a terminal, and return all that it has written there."""
+    """Run the command on a terminal, and return its output."""
     controller, terminal = pty.openpty()
     with subprocess.Popen(
         [*QUADNET, *map(str, words)],
@@ -38,7 +38,7 @@ def on_a_terminal(*words, **variables):
 
 
 def strip_control_codes(text):
-    """Return the text without what moves the cursor, and colours."""
+    """Return the text without escape sequences for cursor and colours."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
@@ -48,7 +48,7 @@ def test_on_a_terminal_there_is_a_bar_with_epoch_loss_accuracy_and_time_left(tmp
     assert re.search(
         r"Training .*\d+% epoch \d+, loss [\d.e-]+, validation accuracy 0\.\d+ *\d:\d\d:\d\d", text
     )
-    # The bar is gone when it is done; what came of it stays.
+    # The bar is removed at the end; the result stays.
     assert "Published digits version 1" in text.splitlines()[-1]
 
 
@@ -74,7 +74,7 @@ def test_any_width_that_a_terminal_claims_is_survived(tmp_path, columns):
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that advances only when a test advances it."""
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
