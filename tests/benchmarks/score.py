@@ -61,13 +61,13 @@ def work():
 """
 
 QUADNET = """
-from pipeline.scoring import scoring_job as job
+from pipeline.scoring.scoring_job import score_file
 from pipeline.data import parquet
 from quadnet.registry import Registry
 model = Registry(folder / "registry").load("bench", 1)
 
 def work():
-    job.score(model, path, folder / ("quadnet." + kind), overwrite=True)
+    score_file(model, path, folder / ("quadnet." + kind), overwrite=True)
 """
 
 JOBS = {"quadnet": QUADNET, "pandas": PANDAS}

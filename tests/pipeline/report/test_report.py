@@ -232,8 +232,8 @@ sys.modules["matplotlib"] = None
 from pathlib import Path
 from pipeline.publishing.candidate_publishing import publish_candidate
 from quadnet.registry import Registry
-from tests.pipeline.report.reported import judged
-done = judged("xy", "ab")
+from tests.pipeline.report.reported import make_evaluation
+done = make_evaluation("xy", "ab")
 for _ in range(2):
     model = publish_candidate(done, Registry(Path({str(tmp_path)!r})))
     print(*sorted(model.manifest.files))

@@ -595,7 +595,7 @@ from pathlib import Path
 
 import pyarrow.compute  # here, so that not every child must
 
-from pipeline.scoring import scoring_job as job
+from pipeline.scoring.scoring_job import score_file
 from pipeline.data import parquet
 from quadnet.registry import Registry
 
@@ -627,7 +627,7 @@ def child(limit, **options):
                 tick(limit)
 
     sys.addaudithook(hook)
-    job.score(
+    score_file(
         model, source, target, on_error="skip", chunk_bytes=int(sys.argv[4]),
         checkpoint_bytes=int(sys.argv[5]), progress=lambda *_: tick(limit), **options,
     )
@@ -637,7 +637,7 @@ def child(limit, **options):
 n = child(-1)
 expected = target.read_bytes(), rejected.read_bytes()
 assert expected[0] == whole.read_bytes()
-killed = went_on = 0
+killed = resumed = 0
 for limit in sorted({*range(1, n, max(1, n // 20)), *range(n - 11, n + 1)}):
     for path in source.parent.glob("out*"):
         path.unlink()
@@ -652,15 +652,15 @@ for limit in sorted({*range(1, n, max(1, n // 20)), *range(n - 11, n + 1)}):
         assert target.read_bytes() == expected[0]
         assert rejected.read_bytes() == expected[1]
         continue
-    # And once more, on the way.
+    # Kill the resumed run too.
     code = child(limit // 2 + 3, resume=True)
     assert code in (0, -signal.SIGKILL), code
     if code:
-        went_on += target.with_name(target.name + ".checkpoint").exists()
+        resumed += target.with_name(target.name + ".checkpoint").exists()
         assert target.exists() or child(0, resume=True) == 0
     assert (target.read_bytes(), rejected.read_bytes()) == expected, limit
     assert not list(source.parent.glob("*.partial"))
-print(killed, went_on)
+print(killed, resumed)
 """
 
 
@@ -696,9 +696,9 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bytes(
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.stderr == ""
-    killed, went_on = map(int, done.stdout.split())
+    killed, resumed = map(int, done.stdout.split())
     assert killed >= 30
-    assert went_on >= 10
+    assert resumed >= 10
     if kind == "parquet":
         X = X[np.isfinite(X).all(axis=1)]
         read = pq.read_table(whole)
@@ -709,7 +709,7 @@ OTHER_BATCHES = """
 import os, signal, sys
 from pathlib import Path
 
-from pipeline.scoring import scoring_job as job
+from pipeline.scoring.scoring_job import score_file
 from pipeline.data import parquet
 from quadnet.registry import Registry
 
@@ -725,7 +725,7 @@ def progress(*_):
 
 model = Registry(Path(sys.argv[1])).load("quadrants", 1)
 source = Path(sys.argv[2])
-job.score(model, source, source.with_name("out.parquet"), progress=progress, checkpoint_bytes=1)
+score_file(model, source, source.with_name("out.parquet"), progress=progress, checkpoint_bytes=1)
 """
 
 
