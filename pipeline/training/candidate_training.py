@@ -22,7 +22,7 @@ from pipeline.training.weight_folding import find_coarse_features
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
-from quadnet.estimator.history import History
+from quadnet.estimator.fitting.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import version_files

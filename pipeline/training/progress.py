@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from quadnet.estimator.history import History
+    from quadnet.estimator.fitting.history import History
 
 _SECONDS_A_LINE = 5.0
 _SECONDS_A_FRAME = 0.1

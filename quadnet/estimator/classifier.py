@@ -19,14 +19,6 @@ from quadnet.estimator.array_serialization import (
     serialize_arrays,
 )
 from quadnet.estimator.availability import unless
-from quadnet.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from quadnet.estimator.early_stopping import hold_out_rows
-from quadnet.estimator.fit_loop import TrainingRun
-from quadnet.estimator.fit_warnings import (
-    warn_about_interrupt,
-    warn_about_light_weights,
-    warn_about_result,
-)
 from quadnet.estimator.fitted_state import (
     network_attributes,
     pack_state,
@@ -34,7 +26,16 @@ from quadnet.estimator.fitted_state import (
     resume_attributes,
     unpack_state,
 )
-from quadnet.estimator.history import History
+from quadnet.estimator.fitting.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from quadnet.estimator.fitting.early_stopping import hold_out_rows
+from quadnet.estimator.fitting.fit_loop import TrainingRun
+from quadnet.estimator.fitting.fit_warnings import (
+    warn_about_interrupt,
+    warn_about_light_weights,
+    warn_about_result,
+)
+from quadnet.estimator.fitting.history import History
+from quadnet.estimator.fitting.scorers import make_validation
 from quadnet.estimator.hyperparameters import CONSTRAINTS, TrainingConfig, make_training_config
 from quadnet.estimator.input_validation import (
     check_classes,
@@ -48,7 +49,6 @@ from quadnet.estimator.input_validation import (
     validate_validation_rows,
 )
 from quadnet.estimator.network_builder import build_network, find_starting_weights
-from quadnet.estimator.scorers import make_validation
 from quadnet.estimator.targets import Labels
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.network import Network

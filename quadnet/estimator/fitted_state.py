@@ -8,8 +8,8 @@ that must load for ever.
 from collections.abc import Mapping
 from typing import Any
 
-from quadnet.estimator.fit_loop import TrainingRun
-from quadnet.estimator.history import History
+from quadnet.estimator.fitting.fit_loop import TrainingRun
+from quadnet.estimator.fitting.history import History
 from quadnet.estimator.targets import Labels
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict

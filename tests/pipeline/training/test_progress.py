@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.training import progress
 from pipeline.training.progress import show_epochs, show_progress
-from quadnet.estimator.history import History
+from quadnet.estimator.fitting.history import History
 from tests.support.serving import QUADNET
 
 

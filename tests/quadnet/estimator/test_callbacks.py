@@ -6,7 +6,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.estimator.callbacks import SUPPORTED
+from quadnet.estimator.fitting.callbacks import SUPPORTED
 
 X, Y = load_iris(return_X_y=True)
 
@@ -129,6 +129,6 @@ def test_a_progress_bar_nests_under_a_grid_search(capsys, monkeypatch):
 
 def test_without_callbacks_the_estimator_fits_all_the_same(monkeypatch):
     # As on a scikit-learn that has none: floor 1.6 is tried by running all tests on it.
-    monkeypatch.setattr("quadnet.estimator.callbacks.SUPPORTED", False)
+    monkeypatch.setattr("quadnet.estimator.fitting.callbacks.SUPPORTED", False)
     net = NeuralNetworkClassifier((5,), max_iter=3, random_state=0).fit(X, Y)
     assert net.n_iter_ == 3

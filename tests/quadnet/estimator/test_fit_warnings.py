@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
 
 from quadnet import NeuralNetworkClassifier
-from quadnet.estimator.fit_warnings import loss_of_class_frequencies
+from quadnet.estimator.fitting.fit_warnings import loss_of_class_frequencies
 from quadnet.nn.losses import LOSSES
 from tests.support.oracle import fit
 

@@ -157,7 +157,7 @@ def test_partial_fits_with_a_seed_shuffle_anew_each_time():
 
 
 def test_curves_of_endless_partial_fits_do_not_grow_for_ever(monkeypatch):
-    monkeypatch.setattr("quadnet.estimator.fit_loop.MAX_CURVE_LENGTH", 5)
+    monkeypatch.setattr("quadnet.estimator.fitting.fit_loop.MAX_CURVE_LENGTH", 5)
     net = NeuralNetworkClassifier((2,), random_state=0)
     for _ in range(8):
         net.partial_fit(X[:10], Y[:10], classes=[0, 1, 2])

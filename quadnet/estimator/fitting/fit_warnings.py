@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from quadnet.estimator.fit_loop import TrainingRun
+from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.losses import Loss
 from quadnet.types import BoolArray, FloatArray

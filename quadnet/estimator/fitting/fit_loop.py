@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import RandomState
 
-from quadnet.estimator.callbacks import EpochTasks
-from quadnet.estimator.early_stopping import Validation, compute_loss
-from quadnet.estimator.history import MAX_CURVE_LENGTH, History
+from quadnet.estimator.fitting.callbacks import EpochTasks
+from quadnet.estimator.fitting.early_stopping import Validation, compute_loss
+from quadnet.estimator.fitting.history import MAX_CURVE_LENGTH, History
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.targets import LabelledRows
 from quadnet.estimator.user_warnings import warn_user

@@ -16,7 +16,7 @@ from sklearn import metrics
 from sklearn.metrics import check_scoring
 
 from quadnet.estimator.constraints import invalid_parameter
-from quadnet.estimator.early_stopping import Validation, compute_accuracy, compute_loss
+from quadnet.estimator.fitting.early_stopping import Validation, compute_accuracy, compute_loss
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.targets import LabelledRows, Labels
 from quadnet.nn.network import Network
