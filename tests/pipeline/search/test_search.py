@@ -416,7 +416,7 @@ def test_a_run_without_a_search_section_gets_an_example():
     with pytest.raises(ConfigurationError) as caught:
         make_plan(config(search=None).model_copy(update={"search": None}))
     message = str(caught.value)
-    assert message.startswith("The run 'mine' has no section [search]. Give it one, such as:")
+    assert message.startswith("The run 'mine' has no section [search]. Add one, such as:")
     # The example in the message is valid.
     tree = tomllib.loads(message.partition("such as:")[2])
     assert len(make_plan(config(tree["search"])).candidates) == 30
@@ -424,7 +424,7 @@ def test_a_run_without_a_search_section_gets_an_example():
 
 def test_too_few_rows_of_a_class_are_refused():
     few = {"kind": "quadrants", "points": 40, "seed": 3}
-    with pytest.raises(UnsuitableData, match=r"search.folds: expected at most \d, because the rar"):
+    with pytest.raises(UnsuitableData, match=r"search.folds: expected at most \d, the num"):
         make_folds(config(data=few), 20, 0)
 
 
