@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class QuadrantServiceStub(object):
-    """Answers questions about points and about the published models that answer them.
+    """Classifies points, and describes the published models.
     """
 
     def __init__(self, channel):
@@ -63,39 +63,40 @@ class QuadrantServiceStub(object):
 
 
 class QuadrantServiceServicer(object):
-    """Answers questions about points and about the published models that answer them.
+    """Classifies points, and describes the published models.
     """
 
     def Classify(self, request, context):
-        """Says the quadrant of each point of a batch, and how certain the network is.
+        """Returns the quadrant of each point of a batch, and the certainty of the network.
 
         INVALID_ARGUMENT: x and y differ in length, a coordinate is not finite, min_certainty is
-        outside 0 to 1, there are more points than the server's limit (by default 1,000,000), or the
-        answer would be larger than a message may be (by default 64 MiB).
-        NOT_FOUND: no such model, version or alias. FAILED_PRECONDITION: the model is not one of two
-        features and the four quadrants.
+        not from 0 to 1, there are more points than the server's limit (by default 1,000,000), or the
+        answer would exceed the maximum size of a message (by default 64 MiB).
+        NOT_FOUND: no such model, version or alias. FAILED_PRECONDITION: the model does not have two
+        features and the four quadrants as classes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClassifyStream(self, request_iterator, context):
-        """The same for each message in turn, in order, for jobs too large for one message. The first
-        bad message ends the stream with its status.
+        """Classifies each message of a stream, in order, for batches too large for one message. The first
+        invalid message ends the stream with its status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models, their versions and aliases, which are loaded, and what fails and why.
+        """Lists the models, their versions and aliases, which versions are loaded, and why others fail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Returns one version whole: shape, every weight and bias, classes, metrics, provenance.
+        """Returns the complete description of one version: layers, weights, biases, classes, metrics,
+        training.
 
         NOT_FOUND: no such model, version or alias. INVALID_ARGUMENT: the network does not fit into a
         message (by default 64 MiB).
@@ -105,10 +106,10 @@ class QuadrantServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Follows one input through the network, term by term. Works for any model.
+        """Returns the trace of one input through the network, term by term. Works for any model.
 
-        INVALID_ARGUMENT: the number of features is not the model's, one is not finite, or the answer
-        does not fit into a message (by default 64 MiB).
+        INVALID_ARGUMENT: the number of features is not that of the model, a feature is not finite, or
+        the answer does not fit into a message (by default 64 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,7 +152,7 @@ def add_QuadrantServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QuadrantService(object):
-    """Answers questions about points and about the published models that answer them.
+    """Classifies points, and describes the published models.
     """
 
     @staticmethod
@@ -291,8 +292,8 @@ class QuadrantService(object):
 
 
 class PlaygroundServiceStub(object):
-    """Trains sandbox networks for the page, and asks them. Served only where the playground is on, and
-    never touches a published model. It keeps nothing between calls: a network travels in messages.
+    """Trains and evaluates sandbox networks for the page. Only the process of the page serves it, and it
+    never changes a published model. It keeps no state between calls: networks are sent in messages.
     """
 
     def __init__(self, channel):
@@ -314,27 +315,27 @@ class PlaygroundServiceStub(object):
 
 
 class PlaygroundServiceServicer(object):
-    """Trains sandbox networks for the page, and asks them. Served only where the playground is on, and
-    never touches a published model. It keeps nothing between calls: a network travels in messages.
+    """Trains and evaluates sandbox networks for the page. Only the process of the page serves it, and it
+    never changes a published model. It keeps no state between calls: networks are sent in messages.
     """
 
     def Train(self, request, context):
-        """Trains a network on the request's points and streams what becomes of it, beginning with what it
-        is before. Ends at max_epochs, at stop_accuracy, where its numbers explode, at the server's
-        limit of seconds, or when the caller goes away.
+        """Trains a network on the points of the request, and streams its state, starting with the initial
+        one. Ends at max_epochs, at stop_accuracy, when training diverges, at the server's time limit, or
+        when the caller disconnects.
 
-        INVALID_ARGUMENT: a setting is out of its range, or over one of the server's caps.
-        RESOURCE_EXHAUSTED: as many runs as the server allows at a time are going on.
+        INVALID_ARGUMENT: a setting is out of range, or over a limit of the server.
+        RESOURCE_EXHAUSTED: the maximum number of concurrent runs is reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Inspect(self, request, context):
-        """Asks a sandbox network: a map, points, and the way of one point through it, term by term.
+        """Evaluates a sandbox network: a map, points, and the trace of one point, term by term.
 
-        INVALID_ARGUMENT: the layers are no network of two inputs and four outputs, a number is not
-        finite, or there is more than the server's caps allow.
+        INVALID_ARGUMENT: the layers are not a network of two inputs and four outputs, a number is not
+        finite, or a limit of the server is exceeded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -362,8 +363,8 @@ def add_PlaygroundServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlaygroundService(object):
-    """Trains sandbox networks for the page, and asks them. Served only where the playground is on, and
-    never touches a published model. It keeps nothing between calls: a network travels in messages.
+    """Trains and evaluates sandbox networks for the page. Only the process of the page serves it, and it
+    never changes a published model. It keeps no state between calls: networks are sent in messages.
     """
 
     @staticmethod
