@@ -1,16 +1,16 @@
-// The page, put together: what is asked of the servers when, and who shows the answers.
+// The page: connects its parts to the servers.
 //
 // Each part of the page is a module: header, plane (the map), probe, network, run, settings (the
-// sandbox's form). What few visits need is fetched when it is asked for: compare, digits, save.
+// form of the sandbox). Modules that few visits need are loaded on demand: compare, digits, save.
 
-import { count, guarded, Header, isStale, notice, percent, say } from "./header.js";
+import { count, reportErrors, Header, isServerAway, showNotice, percent, announce } from "./header.js";
 import { Diagram } from "./network.js";
 import { Plane } from "./plane.js";
-import { key, Probe } from "./probe.js";
+import { Probe, teamIcon } from "./probe.js";
 import { Run } from "./run.js";
-import { last, reached, Served, watch } from "./server.js";
-import { defaults, Form, format, recall, remember } from "./settings.js";
-import { scattered, spoken, truthOf } from "./teams.js";
+import { lastCalls, translateErrors, Served, pollServer } from "./server.js";
+import { defaults, Form, formatAddress, readAddress, writeAddress } from "./settings.js";
+import { randomPoints, teamText, trueTeam } from "./teams.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -19,17 +19,17 @@ const own = [];
 
 // ---- the parts
 
-const truth = () => truthOf(state.view === "sandbox" ? state.data : "quadrants");
-const tested = (view = state.view) => [...scattered(state.classified, state.draw, view === "sandbox" ? state.data : "quadrants"), ...own];
+const truth = () => trueTeam(state.view === "sandbox" ? state.data : "quadrants");
+const makeTestPoints = (view = state.view) => [...randomPoints(state.classified, state.draw, view === "sandbox" ? state.data : "quadrants"), ...own];
 
 const header = new Header({
   state,
   chosen: (choice) => {
     Object.assign(state, choice);
-    remember(state);
-    guarded(async () => {
+    writeAddress(state);
+    reportErrors(async () => {
       await refresh();
-      await look();
+      await checkServer();
     });
   },
   themed: () => {
@@ -38,49 +38,49 @@ const header = new Header({
     render();
   },
 });
-const served = new Served({ state, points: () => tested("served") });
-const plane = new Plane($("plane"), { moved: (x, y) => moveProbe([x, y]), dropped: drop });
+const served = new Served({ state, points: () => makeTestPoints("served") });
+const plane = new Plane($("plane"), { moved: (x, y) => moveProbe([x, y]), dropped: addPoint });
 const probe = new Probe({ fields: [$("probe-x"), $("probe-y")], sentence: $("sentence"), bars: $("bars"), trace: $("trace"), moved: moveProbe });
 const run = new Run({
   state,
-  points: () => ({ own, tested: tested("sandbox") }),
+  points: () => ({ own, tested: makeTestPoints("sandbox") }),
   entered: () => setView("sandbox"),
-  changed: schedule,
+  changed: scheduleRender,
 });
 const { sandbox } = run;
 const diagram = new Diagram({ root: $("diagram"), table: $("weights"), picked: $("picked"), edited: (...change) => sandbox.edit(...change) });
 const form = new Form({
   state,
-  refused: notice,
-  preset: (name) => guarded(() => run.anew(`${name}: a new network, untrained.`)),
+  refused: showNotice,
+  preset: (name) => reportErrors(() => run.restart(`${name}: a new network, untrained.`)),
   changed: (id) => {
-    notice("");
-    remember(state);
-    if (id === "classified") return pointsChanged();
+    showNotice("");
+    writeAddress(state);
+    if (id === "classified") return updatePoints();
     showTruth();
-    return guarded(() => run.adopt(id));
+    return reportErrors(() => run.applySetting(id));
   },
 });
 
 // ---- the server
 
-async function look() {
+async function checkServer() {
   const first = !served.detail;
-  if (await served.look({ again: isStale() })) await showServed();
+  if (await served.checkForChanges({ again: isServerAway() })) await showServed();
   header.show(served);
   if (first && state.view === "compare") await showCompared();
 }
 
-// The address, or somebody who has tidied up since, may name what there is not.
-async function lookOrFallBack() {
+// The address may name a model or version that does not exist, or no longer exists.
+async function checkServerOrFallBack() {
   try {
-    await look();
+    await checkServer();
   } catch (error) {
     if (error.code !== "not_found" || !(state.model || state.version)) throw error;
     Object.assign(state, { model: "", version: 0, first: 0, second: 0 });
-    remember(state);
-    await look();
-    notice(`${error.message} What is served is shown instead.`);
+    writeAddress(state);
+    await checkServer();
+    showNotice(`${error.message} The served version is shown instead.`);
   }
 }
 
@@ -92,16 +92,16 @@ async function refresh() {
 async function showServed() {
   document.body.classList.toggle("other-model", !served.planar);
   $("digits").hidden = served.planar;
-  if (!served.planar) await showOther();
+  if (!served.planar) await showOtherModel();
   render();
 }
 
-// A model of other inputs: of digits one is drawn, and the page has no map.
+// A model with other inputs has no map; for images, the page has a grid to draw on.
 let digits = null;
 
-async function showOther() {
-  const { Digits } = await reached(() => import("./digits.js"));
-  digits ??= new Digits($("digits"), (features) => guarded(async () => {
+async function showOtherModel() {
+  const { Digits } = await translateErrors(() => import("./digits.js"));
+  digits ??= new Digits($("digits"), (features) => reportErrors(async () => {
     if (served.planar) return;
     await served.explain(features);
     render();
@@ -113,23 +113,23 @@ async function showOther() {
 let comparison = null;
 
 async function showCompared() {
-  const { Comparison } = await reached(() => import("./compare.js"));
-  comparison ??= new Comparison({ root: $("compared"), words: $("disagreement"), selects: [$("first"), $("second")], moved: moveProbe, chosen: compareOthers });
+  const { Comparison } = await translateErrors(() => import("./compare.js"));
+  comparison ??= new Comparison({ root: $("compared"), words: $("disagreement"), selects: [$("first"), $("second")], moved: moveProbe, chosen: compareVersions });
   await comparison.show(served.detail.model.name, state.probe);
 }
 
-function compareOthers(choice) {
+function compareVersions(choice) {
   Object.assign(state, choice);
-  remember(state);
-  guarded(showCompared);
+  writeAddress(state);
+  reportErrors(showCompared);
 }
 
 // ---- showing
 
 let scheduled = false;
 
-// The newest frame once a screen refresh: what came between is not drawn.
-function schedule() {
+// Renders the newest frame once per screen refresh, and skips the frames before it.
+function scheduleRender() {
   if (scheduled) return;
   scheduled = true;
   requestAnimationFrame(() => {
@@ -140,13 +140,13 @@ function schedule() {
 
 const subject = () => (state.view === "sandbox" ? sandbox.subject : served.subject);
 
-// Points with their answers. Generated again only when something that they depend on has changed.
+// Points with their answers. They are generated again only when the settings of the points change.
 const sandboxPoints = { key: "", points: [] };
 
-function shownPoints() {
+function visiblePoints() {
   if (state.view !== "sandbox") return served.points;
   const id = [state.classified, state.draw, state.data, own.length, own.at(-1)?.x].join();
-  if (id !== sandboxPoints.key) Object.assign(sandboxPoints, { key: id, points: tested("sandbox").map((point) => ({ ...point })) });
+  if (id !== sandboxPoints.key) Object.assign(sandboxPoints, { key: id, points: makeTestPoints("sandbox").map((point) => ({ ...point })) });
   const answers = sandbox.shown?.answers ?? [];
   sandboxPoints.points.forEach((point, at) => (point.answer = answers[at]));
   return sandboxPoints.points;
@@ -156,7 +156,7 @@ function render() {
   const current = subject();
   if (current?.map) {
     plane.setMap(current.map, current.side, current.scale);
-    plane.setPoints(shownPoints());
+    plane.setPoints(visiblePoints());
   }
   if (current) diagram.show(current.layers, { inputs: current.inputs, classes: current.classes, editable: state.view === "sandbox" });
   showTrace();
@@ -179,13 +179,13 @@ function showWhich() {
   const shape = (layers) => [layers[0].inputs, ...layers.map((layer) => layer.units)].join("-");
   if (state.view === "sandbox") {
     $("shown").textContent = sandbox.frame
-      ? `Your sandbox, ${shape(sandbox.frame.state.layers)}, pass ${count(sandbox.frame.epoch)}. It is never served.` : "Your sandbox.";
+      ? `Your sandbox, ${shape(sandbox.frame.state.layers)}, epoch ${count(sandbox.frame.epoch)}. It is never served.` : "Your sandbox.";
   } else if (state.view === "compare") {
-    $("shown").textContent = "Two published versions, asked for the same cells.";
+    $("shown").textContent = "Two published versions on the same cells.";
   } else if (served.detail) {
     const { model, metrics } = served.detail;
-    $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, ${percent(metrics.accuracy)} right on its sealed test part.` +
-      (served.planar ? " Hatched: what belongs there." : "");
+    $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, accuracy ${percent(metrics.accuracy)} on the sealed test part.` +
+      (served.planar ? " Hatching: the true regions." : "");
   }
   $("map-title").textContent = state.view === "served" && served.detail && !served.planar ? "Drawing" : "Decision map";
   $("own").textContent = count(own.length);
@@ -195,7 +195,7 @@ function showTruth() {
   plane.setTruth(truth(), { named: state.view !== "sandbox" || !["rings", "spiral"].includes(state.data) });
 }
 
-// ---- what is done
+// ---- actions
 
 function setView(view) {
   state.view = view;
@@ -204,9 +204,9 @@ function setView(view) {
   $("single").hidden = view === "compare";
   $("compare").hidden = view !== "compare";
   showTruth();
-  remember(state);
-  // Before anything has answered there is nothing to compare: then `look` comes back to it.
-  if (view === "compare" && served.detail) guarded(showCompared);
+  writeAddress(state);
+  // Before the first answer there is nothing to compare; `checkServer` then shows the comparison.
+  if (view === "compare" && served.detail) reportErrors(showCompared);
   render();
 }
 
@@ -214,29 +214,29 @@ function moveProbe(at) {
   state.probe = at;
   plane.setProbe(...at);
   probe.move(at);
-  remember(state);
+  writeAddress(state);
   comparison?.probe(at);
   if (state.view === "sandbox") sandbox.probe(at);
   if (served.planar) {
-    guarded(async () => {
-      await served.follow();
+    reportErrors(async () => {
+      await served.followProbe();
       showTrace();
     });
   }
 }
 
-async function drop(x, y, team) {
+async function addPoint(x, y, team) {
   const label = team || truth()(x || 0.01, y || 0.01);
   own.push({ x, y, label });
-  await pointsChanged(`A ${spoken(label)} point at (${x.toFixed(2)}, ${y.toFixed(2)}).`);
+  await updatePoints(`A ${teamText(label)} point at (${x.toFixed(2)}, ${y.toFixed(2)}).`);
 }
 
-// Points to classify, or points of one's own, are others now.
-async function pointsChanged(words = "") {
-  remember(state);
-  if (words) say(words);
-  await guarded(async () => {
-    await run.test();
+// Updates everything that depends on the points to classify and the user's points.
+async function updatePoints(words = "") {
+  writeAddress(state);
+  if (words) announce(words);
+  await reportErrors(async () => {
+    await run.retest();
     if (served.planar) await served.classify();
   });
   render();
@@ -244,20 +244,20 @@ async function pointsChanged(words = "") {
 
 $("classify").addEventListener("click", () => {
   state.draw = (state.draw + 1) % 2 ** 32;
-  pointsChanged("New points, classified.");
+  updatePoints("New points, classified.");
 });
 $("clear-own").addEventListener("click", () => {
   own.length = 0;
-  pointsChanged("Your points are removed.");
+  updatePoints("Your points are removed.");
 });
 for (const radio of document.querySelectorAll("[name=view]")) {
   radio.addEventListener("change", () => {
     setView(radio.value);
-    if (radio.value === "sandbox") guarded(() => run.begin());
+    if (radio.value === "sandbox") reportErrors(() => run.ensureNetwork());
   });
 }
-$("visualize").addEventListener("click", () => diagram.enter());
-// Not by its link: the address holds the state.
+$("visualize").addEventListener("click", () => diagram.focusDiagram());
+// Not by its link, because the fragment of the address holds the state.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   $("plane").focus();
@@ -265,38 +265,38 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== " " || event.target.closest("input, select, textarea, button, summary, label, a, dialog")) return;
   event.preventDefault();
-  guarded(() => run.play());
+  reportErrors(() => run.play());
 });
 
-const context = () => ({ state, own, served, sandbox, subject, link: new URL(format(state), location.href).href, points: shownPoints, calls: last, notice, say, truth: truth(), pointsChanged });
+const context = () => ({ state, own, served, sandbox, subject, link: new URL(formatAddress(state), location.href).href, points: visiblePoints, calls: lastCalls, showNotice, announce, truth: truth(), updatePoints });
 for (const id of ["copy-link", "save-svg", "save-png", "save-weights", "copy-curl", "copy-python", "save-csv", "load-csv"]) {
-  $(id).addEventListener(id === "load-csv" ? "change" : "click", (event) => guarded(async () => {
-    const actions = await reached(() => import("./save.js"));
+  $(id).addEventListener(id === "load-csv" ? "change" : "click", (event) => reportErrors(async () => {
+    const actions = await translateErrors(() => import("./save.js"));
     await actions.run(id, context(), event);
   }));
 }
 
-// ---- the beginning
+// ---- start
 
-function adopt() {
-  const wrong = recall(state);
-  notice(wrong && `The address says what cannot be used here (${wrong}): the usual is shown instead.`);
+function applyAddress() {
+  const wrong = readAddress(state);
+  showNotice(wrong && `The address has invalid settings (${wrong}); their defaults are used instead.`);
   form.fill();
   plane.setProbe(...state.probe);
   probe.move(state.probe);
   setView(state.view);
-  if (state.view === "sandbox") guarded(() => run.begin());
+  if (state.view === "sandbox") reportErrors(() => run.ensureNetwork());
 }
 
 addEventListener("hashchange", () => {
-  adopt();
-  guarded(refresh);
+  applyAddress();
+  reportErrors(refresh);
 });
 
-for (const placeholder of document.querySelectorAll("svg.key[data-team]")) placeholder.replaceWith(key(placeholder.dataset.team));
-adopt();
-watch(async () => {
-  await guarded(lookOrFallBack);
+for (const placeholder of document.querySelectorAll("svg.key[data-team]")) placeholder.replaceWith(teamIcon(placeholder.dataset.team));
+applyAddress();
+pollServer(async () => {
+  await reportErrors(checkServerOrFallBack);
   if (served.detail) document.documentElement.dataset.ready = "";
-  return !isStale();
+  return !isServerAway();
 });

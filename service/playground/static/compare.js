@@ -1,15 +1,15 @@
-// Two versions side by side, and where they disagree.
+// Two versions side by side, and the cells in which they disagree.
 
-import { cellAt, element, paint, palette } from "./plane.js";
+import { cellAt, svgElement, paintMap, palette } from "./plane.js";
 import { call } from "./server.js";
-import { grid, NAMES, spoken } from "./teams.js";
+import { cellCentres, NAMES, teamText } from "./teams.js";
 
 const SIDE = 64;
 
 const winner = (four) => four.indexOf(Math.max(...four));
 
 export class Comparison {
-  // `moved` is told where the probe is to be, `chosen` which version one of the selects now names.
+  // `moved` is called with the new position of the probe, `chosen` with the version of a select.
   constructor({ root, words, selects, moved, chosen }) {
     Object.assign(this, { words, selects, maps: [], at: [0, 0] });
     for (const select of selects) select.addEventListener("change", () => chosen({ [select.id]: Number(select.value) }));
@@ -19,7 +19,7 @@ export class Comparison {
 
   async show(name, at) {
     const versions = this.selects.map((select) => Number(select.value));
-    const cells = grid(SIDE);
+    const cells = cellCentres(SIDE);
     const answers = await Promise.all(versions.map((version) => call("Classify", { model: { name, version }, ...cells, allCertainties: true }, { quiet: true })));
     this.versions = versions;
     this.maps = answers.map((answer) => answer.allCertainties);
@@ -30,7 +30,7 @@ export class Comparison {
   repaint() {
     if (!this.maps.length) return;
     this.maps.forEach((map, which) => {
-      paint(this.panels[which].canvas, map, SIDE);
+      paintMap(this.panels[which].canvas, map, SIDE);
       this.panels[which].caption.textContent = `version ${this.versions[which]}`;
     });
     const cells = SIDE * SIDE;
@@ -40,7 +40,7 @@ export class Comparison {
     for (let cell = 0; cell < cells; cell++) {
       const [a, b] = this.maps.map((map) => winner(map.slice(4 * cell, 4 * cell + 4)));
       if (a !== b) different += 1;
-      // Where they agree, the faintest trace of the answer; where not, the second's in full.
+      // Cells with equal answers are almost blank; the others have the colour of the second version.
       const strength = a === b ? 0.12 : 1;
       for (let k = 0; k < 3; k++) image.data[4 * cell + k] = paper[k] + (teams[b][k] - paper[k]) * strength;
       image.data[4 * cell + 3] = 255;
@@ -56,13 +56,13 @@ export class Comparison {
     for (const { marker } of this.panels) marker.setAttribute("transform", `translate(${x} ${-y})`);
     if (!this.maps.length) return;
     const cell = 4 * cellAt(SIDE, x, y);
-    const said = this.maps.map((map, which) => {
+    const answers = this.maps.map((map, which) => {
       const four = map.slice(cell, cell + 4);
-      return `version ${this.versions[which]} says ${spoken(NAMES[winner(four)])} with ${Math.max(...four).toFixed(3)}`;
+      return `version ${this.versions[which]} gives ${teamText(NAMES[winner(four)])}, certainty ${Math.max(...four).toFixed(3)}`;
     });
     const share = (100 * this.different) / (SIDE * SIDE);
-    this.words.textContent = `They disagree in ${this.different.toLocaleString("en")} of ${(SIDE * SIDE).toLocaleString("en")} cells, ` +
-      `${share.toFixed(2)} %. Around (${x.toFixed(2)}, ${y.toFixed(2)}) ${said.join(", ")}.`;
+    this.words.textContent = `The versions disagree in ${this.different.toLocaleString("en")} of ${(SIDE * SIDE).toLocaleString("en")} cells, ` +
+      `${share.toFixed(2)} %. At (${x.toFixed(2)}, ${y.toFixed(2)}): ${answers.join("; ")}.`;
   }
 
   #panel(title, moved) {
@@ -71,8 +71,8 @@ export class Comparison {
     frame.className = "plane";
     const canvas = document.createElement("canvas");
     canvas.setAttribute("aria-hidden", "true");
-    const marker = element("g", { class: "probe" }, element("circle", { r: 0.06 }));
-    const svg = element("svg", { viewBox: "-1 -1 2 2", "aria-hidden": "true" }, element("path", { class: "axes", d: "M-1 0H1M0-1V1" }), marker);
+    const marker = svgElement("g", { class: "probe" }, svgElement("circle", { r: 0.06 }));
+    const svg = svgElement("svg", { viewBox: "-1 -1 2 2", "aria-hidden": "true" }, svgElement("path", { class: "axes", d: "M-1 0H1M0-1V1" }), marker);
     const caption = document.createElement("figcaption");
     caption.textContent = title;
     frame.append(canvas, svg);

@@ -1,4 +1,4 @@
-// A grid to draw on, for models whose inputs are an image's pixels; others get a field for each input.
+// A grid to draw on for models whose inputs are pixels; for other models, a field for each input.
 
 const DARKEST = 16;
 
@@ -22,7 +22,7 @@ export class Digits {
 
   #changed() {
     clearTimeout(this.waiting);
-    // A stroke is many pixels: asked is when the pen rests for a moment.
+    // A stroke changes many pixels: the call is made when the pen rests for a moment.
     this.waiting = setTimeout(() => this.drawn([...this.values]), 60);
   }
 
@@ -30,7 +30,7 @@ export class Digits {
     const { side } = this;
     const title = document.createElement("p");
     title.className = "note";
-    title.textContent = "Draw a digit; the served network reads it. Arrow keys move the pen, Space or Enter draws, Delete clears a pixel.";
+    title.textContent = "Draw a digit; the served network classifies it. Arrow keys move the pen, Space or Enter draws, Delete clears a pixel.";
     const grid = document.createElement("div");
     grid.id = "drawing";
     grid.tabIndex = 0;

@@ -1,18 +1,18 @@
-// Above the cards: which version is shown, in which theme, and whether its server is there; and the
-// page's words, which go into the status line or a banner.
+// The header: the selected version, the theme, and the state of the server. Also the messages of the
+// page, in the status line and in a banner.
 
-import { isAway } from "./server.js";
+import { isUnavailable } from "./server.js";
 
 const STATUS_MILLISECONDS = 2000;
 const $ = (id) => document.getElementById(id);
 
-// ---- words
+// ---- messages
 
 let spokenAt = 0;
 let waiting = 0;
 
-// At most one message in two seconds, the newest: a screen reader reads each to its end.
-export function say(text) {
+// At most one message every two seconds, the newest: a screen reader reads each one completely.
+export function announce(text) {
   clearTimeout(waiting);
   const pause = Math.max(0, spokenAt + STATUS_MILLISECONDS - performance.now());
   waiting = setTimeout(() => {
@@ -21,49 +21,49 @@ export function say(text) {
   }, pause);
 }
 
-export function notice(text) {
+export function showNotice(text) {
   $("notice-text").textContent = text;
   $("notice").hidden = !text;
 }
 
-// All but all is not said to be all.
+// Only 1 is 100 %: 0.9999 is 99.9 %.
 export const percent = (value) => `${(value < 1 ? Math.min(99.9, 100 * value) : 100).toFixed(1)} %`;
 export const count = (value) => value.toLocaleString("en");
 
-// ---- a server that is away
+// ---- an unreachable server
 
 let staleSince = null;
 
-export const isStale = () => staleSince !== null;
+export const isServerAway = () => staleSince !== null;
 
-function stale(reason) {
+function showServerAway(reason) {
   staleSince ??= new Date();
-  $("stale").textContent = `${reason} What is shown is from before ${staleSince.toLocaleTimeString()}; asking again.`;
+  $("stale").textContent = `${reason} The page shows data from before ${staleSince.toLocaleTimeString()}, and retries.`;
   $("stale").hidden = false;
   document.body.classList.add("stale");
-  $("serving").textContent = "away";
+  $("serving").textContent = "unreachable";
 }
 
-function fresh() {
+function showServerBack() {
   staleSince = null;
   $("stale").hidden = true;
   document.body.classList.remove("stale");
 }
 
-// Does it, and says why it could not be done.
-export async function guarded(work) {
+// Runs the function, and shows its error.
+export async function reportErrors(work) {
   try {
     await work();
   } catch (error) {
-    if (isAway(error)) stale(error.message);
-    else if (error.code) notice(error.message);
+    if (isUnavailable(error)) showServerAway(error.message);
+    else if (error.code) showNotice(error.message);
     else throw error;
   }
 }
 
-// ---- what is chosen
+// ---- the selected version
 
-// Written only if it is another: an open list would close.
+// Changes the options only if they differ, because an open list would close.
 function fill(select, values, chosen) {
   const texts = values.map(([value, text]) => `${value}:${text}`).join("|");
   if (select.dataset.texts !== texts) {
@@ -74,14 +74,14 @@ function fill(select, values, chosen) {
 }
 
 export class Header {
-  // `chosen` is told what is to be shown, `themed` that colours are others.
+  // `chosen` is called with the selected version, `themed` after a change of colours.
   constructor({ state, chosen, themed }) {
     Object.assign(this, { state, themed });
     $("model").addEventListener("change", ({ target }) => chosen({ model: target.value, version: 0, first: 0, second: 0 }));
     $("version").addEventListener("change", ({ target }) => chosen({ version: Number(target.value) }));
-    $("dismiss").addEventListener("click", () => notice(""));
+    $("dismiss").addEventListener("click", () => showNotice(""));
     $("help").addEventListener("click", () => $("guide").showModal());
-    // Of the dialog itself only what is around it can be hit.
+    // A click whose target is the dialog itself is a click outside of its content.
     $("guide").addEventListener("click", ({ target }) => target === $("guide") && $("guide").close());
     const theme = localStorage.getItem("theme");
     document.documentElement.dataset.theme = $("theme").value = ["light", "dark"].includes(theme) ? theme : "";
@@ -95,7 +95,7 @@ export class Header {
 
   // The server has answered.
   show(served) {
-    fresh();
+    showServerBack();
     const { model } = served.detail;
     $("serving").textContent = `${this.state.version ? "showing" : "serving"} v${model.version} · sha ${model.digest.slice(0, 7)}${served.latency && ` · ${served.latency}`}`;
     $("badge").title = served.failure;
@@ -114,7 +114,7 @@ export class Header {
     fill($("version"), [[0, "served"], ...each], state.version);
     for (const id of ["first", "second"]) {
       if (state[id] && !versions.some((version) => Number(version.version) === state[id])) {
-        notice(`${name} has no version ${state[id]} to compare: another is shown instead.`);
+        showNotice(`${name} has no version ${state[id]} to compare; another one is shown instead.`);
         state[id] = 0;
       }
       fill($(id), each, state[id] || versions.at(id === "first" ? 0 : -1)?.version);

@@ -1,16 +1,16 @@
-// The network: every weight a line, every bias under its neuron; and the same as a table.
+// The diagram of the network: a line per weight, and each bias below its neuron. Also a table.
 
-import { element } from "./plane.js";
+import { svgElement } from "./plane.js";
 import { COLOURS, SHAPES } from "./teams.js";
 
-// Above so many weights lines tell nothing: then each layer is a picture, a pixel a weight.
+// Networks with more weights are shown as pictures, with one pixel per weight, instead of lines.
 const MOST_LINES = 1000;
 const MOST_CELLS = 3000;
 
 const THINNEST = 0.6;
 const THICKEST = 6;
 
-export const short = (value) => {
+export const formatNumber = (value) => {
   const size = Math.abs(value);
   const text = size >= 1e5 || (size && size < 1e-3) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 2);
   return text.replace("-", "−");
@@ -23,7 +23,7 @@ export const unitName = (layers, layer, unit, inputs, classes) => {
 };
 
 export class Diagram {
-  // `edited` is told a layer, its part ("weights" or "biases"), an index and the new number.
+  // `edited` is called with a layer, its part ("weights" or "biases"), an index and the new number.
   constructor({ root, table, picked, edited }) {
     Object.assign(this, { root, table, picked, edited, shape: "", at: 0 });
     table.closest("details").addEventListener("toggle", () => this.#fillTable());
@@ -35,8 +35,8 @@ export class Diagram {
     });
   }
 
-  // Takes the reader there.
-  enter() {
+  // Scrolls to the diagram and focuses it.
+  focusDiagram() {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.root.closest(".card").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
     this.svg?.focus({ preventScroll: true });
@@ -71,19 +71,19 @@ export class Diagram {
     const tallest = Math.max(...sizes);
     const gap = tallest > 16 ? 34 : 54;
     const height = Math.max(tallest * gap + 24, 240);
-    // As wide as there is room, and never so narrow that labels meet.
+    // As wide as there is room, but not so narrow that labels overlap.
     const across = Math.min(260, Math.max(84, (this.root.clientWidth - 150) / (sizes.length - 1)));
     const width = (sizes.length - 1) * across + 150;
     const place = (column, unit) => [44 + column * across, height / 2 + (unit - (sizes[column] - 1) / 2) * gap - 6];
-    const edges = element("g", { class: "edges" });
-    const nodes = element("g", { class: "nodes" });
+    const edges = svgElement("g", { class: "edges" });
+    const nodes = svgElement("g", { class: "nodes" });
     this.layers.forEach((layer, at) => {
       const units = Number(layer.units);
       layer.weights.forEach((_, index) => {
         const [x1, y1] = place(at, Math.floor(index / units));
         const [x2, y2] = place(at + 1, index % units);
-        const line = element("line", { x1, y1, x2, y2, class: "edge" });
-        const hit = element("line", { x1, y1, x2, y2, class: "hit" });
+        const line = svgElement("line", { x1, y1, x2, y2, class: "edge" });
+        const hit = svgElement("line", { x1, y1, x2, y2, class: "hit" });
         edges.append(line, hit);
         this.#part({ layer: at, part: "weights", index, line }, hit);
       });
@@ -94,9 +94,9 @@ export class Diagram {
         nodes.append(...this.#node(column - 1, unit, x, y));
       }
     });
-    this.svg = element("svg", {
+    this.svg = svgElement("svg", {
       viewBox: `0 0 ${width} ${height}`, width, height, tabindex: 0, role: "application",
-      "aria-label": "Network. Left and right choose a weight or a bias; up and down change it in the sandbox; Enter types it.",
+      "aria-label": "Network. Left and right select a weight or a bias; in the sandbox, up and down change it and Enter opens a field for it.",
     }, edges, nodes);
     this.svg.addEventListener("keydown", (event) => this.#key(event));
     this.svg.addEventListener("focus", () => this.#pick(this.at));
@@ -106,13 +106,13 @@ export class Diagram {
   #node(layer, unit, x, y) {
     const name = unitName(this.layers, layer, unit, this.inputs, this.classes);
     const last = layer === this.layers.length - 1;
-    const made = [element("circle", { cx: x, cy: y, r: 13, class: last ? "node output" : "node" })];
-    if (last && name in COLOURS) made.push(element("path", { d: SHAPES[name](x, y, 6), class: `dots ${COLOURS[name]}` }));
+    const made = [svgElement("circle", { cx: x, cy: y, r: 13, class: last ? "node output" : "node" })];
+    if (last && name in COLOURS) made.push(svgElement("path", { d: SHAPES[name](x, y, 6), class: `dots ${COLOURS[name]}` }));
     const label = last ? (COLOURS[name] ? `${COLOURS[name]} ${name}` : name) : layer < 0 ? name : String(unit + 1);
-    const beside = last ? { x: x + 20, y: y + 4 } : layer < 0 ? { x: x - 20, y: y + 4, "text-anchor": "end" } : { x, y: y + 4, "text-anchor": "middle" };
-    made.push(element("text", beside, label));
+    const position = last ? { x: x + 20, y: y + 4 } : layer < 0 ? { x: x - 20, y: y + 4, "text-anchor": "end" } : { x, y: y + 4, "text-anchor": "middle" };
+    made.push(svgElement("text", position, label));
     if (layer >= 0) {
-      const bias = element("text", { x, y: y + 25, "text-anchor": "middle", class: "bias" });
+      const bias = svgElement("text", { x, y: y + 25, "text-anchor": "middle", class: "bias" });
       made.push(bias);
       this.#part({ layer, part: "biases", index: unit, text: bias }, bias);
     }
@@ -154,7 +154,7 @@ export class Diagram {
         line.setAttribute("stroke-width", (THINNEST + ((THICKEST - THINNEST) * Math.abs(value)) / largest).toFixed(3));
         line.dataset.value = value;
       } else {
-        text.textContent = `b ${short(value)}`;
+        text.textContent = `b ${formatNumber(value)}`;
         text.dataset.value = value;
       }
     }
@@ -188,7 +188,7 @@ export class Diagram {
     event.preventDefault();
   }
 
-  // Opens the table at the chosen number.
+  // Opens the table at the selected number.
   #type() {
     if (!this.editable) return;
     const { layer, part, index } = this.parts[this.at];
@@ -201,15 +201,15 @@ export class Diagram {
     if (!this.layers || !this.table.closest("details").open) return;
     const cells = this.layers.reduce((n, layer) => n + layer.weights.length + layer.biases.length, 0);
     if (cells > MOST_CELLS) {
-      this.table.textContent = `${cells.toLocaleString("en")} numbers are too many for a table: save them as .json below.`;
+      this.table.textContent = `The table would have ${cells.toLocaleString("en")} numbers, which is too many. Save them as .json below.`;
       return;
     }
     if (!this.table.children.length) this.table.append(...this.layers.map((layer, at) => this.#layerTable(layer, at)));
     for (const cell of this.table.querySelectorAll("[data-index]")) {
       const value = this.layers[cell.dataset.layer][cell.dataset.part][cell.dataset.index];
-      if (cell.tagName !== "INPUT") cell.textContent = short(value);
+      if (cell.tagName !== "INPUT") cell.textContent = formatNumber(value);
       else if (cell !== document.activeElement) cell.value = Number(value.toPrecision(6));
-      else cell.placeholder = short(value);
+      else cell.placeholder = formatNumber(value);
     }
   }
 
@@ -247,8 +247,8 @@ export class Diagram {
   }
 }
 
-// A pixel a weight, blue above 0 and orange below, as strong as it is large; each unit's bias last.
-// Lies on its longer side.
+// One pixel per weight: blue above 0 and orange below, stronger for larger values; the bias of each
+// unit comes last. The picture is rotated so that its longer side is horizontal.
 function paintWeights(canvas, { inputs, units, weights, biases }) {
   const style = getComputedStyle(document.documentElement);
   const rgb = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));

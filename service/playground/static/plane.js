@@ -1,14 +1,14 @@
-// The plane: a network's answers as a picture, the true regions, points, and the probe; what of it is
-// shown, and what a click on it does.
+// The map of the plane: the answers of a network, the true regions, the points and the probe; its
+// options, and clicks on it.
 
 import { count, percent } from "./header.js";
-import { COLOURS, cross, NAMES, SHAPES, spoken } from "./teams.js";
+import { COLOURS, cross, NAMES, SHAPES, teamText } from "./teams.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const RADIUS = 0.0235;
 const $ = (id) => document.getElementById(id);
 
-export function element(name, attributes, ...children) {
+export function svgElement(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes ?? {})) made.setAttribute(key, value);
   made.append(...children);
@@ -20,11 +20,12 @@ function rgb(variable) {
   return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 }
 
-// The theme's colours as numbers, for bitmaps.
+// The colours of the theme as numbers, for bitmaps.
 export const palette = () => ({ paper: rgb("--paper"), teams: NAMES.map((name) => rgb(`--${COLOURS[name]}`)) });
 
-// Paints cells of four certainties each, from the top left: the winner's colour, paler in doubt.
-export function paint(canvas, certainties, side, { scale = 1, certain = true } = {}) {
+// Paints cells of four certainties each, from the top left: in the colour of the most probable team,
+// paler if it is less certain.
+export function paintMap(canvas, certainties, side, { scale = 1, certain = true } = {}) {
   const { paper, teams } = palette();
   canvas.width = canvas.height = side;
   const image = new ImageData(side, side);
@@ -39,17 +40,17 @@ export function paint(canvas, certainties, side, { scale = 1, certain = true } =
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// Which cell of a map a point is in.
+// The index of the cell that has this point.
 export function cellAt(side, x, y) {
   const within = (t) => Math.min(side - 1, Math.max(0, Math.floor(((t + 1) / 2) * side)));
   return within(-y) * side + within(x);
 }
 
-// The team whose points a click adds; none if it moves the probe.
+// The team whose points a click adds; "" if a click moves the probe.
 const painting = () => document.querySelector("[name=paint]:checked").value;
 
 export class Plane {
-  // `moved` is told where the probe is to be, `dropped` where a point of which team is.
+  // `moved` is called with the new position of the probe, `dropped` with a new point and its team.
   constructor(root, { moved, dropped }) {
     this.root = root;
     this.canvas = root.querySelector("canvas");
@@ -76,12 +77,12 @@ export class Plane {
     });
     root.addEventListener("pointermove", (event) => {
       this.cursor = this.#at(event);
-      this.#sayUnder();
+      this.#showUnderCursor();
       if (event.buttons && !painting()) moved(...this.cursor);
     });
     root.addEventListener("pointerleave", () => {
       this.cursor = null;
-      this.#sayUnder();
+      this.#showUnderCursor();
     });
     root.addEventListener("keydown", (event) => {
       const step = event.shiftKey ? 0.25 : 0.05;
@@ -95,29 +96,29 @@ export class Plane {
     });
   }
 
-  // A map's cells are certainties of so much `scale`; the same ones are not painted again.
+  // The cells are certainties times `scale`. The same map is not painted again.
   setMap(map, side, scale) {
     const known = map === this.map;
     Object.assign(this, { map, side, scale });
     if (!known) this.repaint();
-    this.#sayUnder();
+    this.#showUnderCursor();
   }
 
   repaint() {
-    if (this.map) paint(this.canvas, this.map, this.side, { scale: this.scale, certain: $("certain").checked });
+    if (this.map) paintMap(this.canvas, this.map, this.side, { scale: this.scale, certain: $("certain").checked });
   }
 
-  // What is under the cursor, live: also when it rests and the network changes.
-  #sayUnder() {
+  // Shows the answer under the cursor, also when the network changes while the cursor rests.
+  #showUnderCursor() {
     if (!this.cursor || !this.map) return void ($("under").textContent = "");
     const [x, y] = this.cursor;
     const at = 4 * cellAt(this.side, x, y);
     const four = Array.from(this.map.slice(at, at + 4), (value) => value / this.scale);
     const winner = four.indexOf(Math.max(...four));
-    $("under").textContent = `under the cursor, (${x.toFixed(2)}, ${y.toFixed(2)}): ${spoken(NAMES[winner])} ${four[winner].toFixed(3)}`;
+    $("under").textContent = `under the cursor, (${x.toFixed(2)}, ${y.toFixed(2)}): ${teamText(NAMES[winner])} ${four[winner].toFixed(3)}`;
   }
 
-  // `named`: whether each region is a corner, and so can carry its name there.
+  // `named`: whether each region has a corner, in which its name is shown.
   setTruth(truth, { named }) {
     this.names.style.display = named ? "" : "none";
     const side = 80;
@@ -135,7 +136,7 @@ export class Plane {
     for (const name of NAMES) this.regions[name].setAttribute("d", runs[name]);
   }
 
-  // Points with their right `label`, and their `answer` if they have one.
+  // Points have the correct `label`, and an `answer` if it is known.
   setPoints(points) {
     const drawn = Object.fromEntries([...NAMES, "none", "missed"].map((name) => [name, []]));
     for (const point of points) {
@@ -150,7 +151,7 @@ export class Plane {
     this.missed.dataset.count = misses;
     for (const [name, parts] of Object.entries(drawn)) {
       const d = parts.join("");
-      // What is written again is painted again, fifteen times a second.
+      // Unchanged paths are not set: the browser would paint them again, fifteen times a second.
       if (this.written[name] !== d) (name === "missed" ? this.missed : this.dots[name]).setAttribute("d", d);
       this.written[name] = d;
     }
@@ -173,28 +174,27 @@ export class Plane {
     return [clip((2 * (event.clientX - box.left)) / box.width - 1), clip(1 - (2 * (event.clientY - box.top)) / box.height)];
   }
 
-  // Hatching in the colour that belongs there: over an answer of that colour it is quiet, over
-  // another it clashes.
+  // Hatching in the colour of the true region: it stands out over an answer of another colour.
   #patterns() {
     const turns = { I: 45, II: 135, III: 45, IV: 135 };
-    return element("defs", {}, ...NAMES.map((name) =>
-      element("pattern", { id: `hatch-${name}`, width: 0.05, height: 0.05, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${turns[name]})` },
-        element("line", { x1: 0, x2: 0, y1: 0, y2: 0.05, class: `hatch ${COLOURS[name]}` }))));
+    return svgElement("defs", {}, ...NAMES.map((name) =>
+      svgElement("pattern", { id: `hatch-${name}`, width: 0.05, height: 0.05, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${turns[name]})` },
+        svgElement("line", { x1: 0, x2: 0, y1: 0, y2: 0.05, class: `hatch ${COLOURS[name]}` }))));
   }
 
   #layers() {
-    const path = (name, kind) => element("path", { class: `${kind} ${COLOURS[name] ?? name}` });
-    this.regions = Object.fromEntries(NAMES.map((name) => [name, element("path", { fill: `url(#hatch-${name})` })]));
-    this.shading = element("g", {}, ...Object.values(this.regions));
+    const path = (name, kind) => svgElement("path", { class: `${kind} ${COLOURS[name] ?? name}` });
+    this.regions = Object.fromEntries(NAMES.map((name) => [name, svgElement("path", { fill: `url(#hatch-${name})` })]));
+    this.shading = svgElement("g", {}, ...Object.values(this.regions));
     this.dots = Object.fromEntries([...NAMES, "none"].map((name) => [name, path(name, "dots")]));
-    this.missed = element("path", { class: "missed" });
-    this.pointsLayer = element("g", {}, ...Object.values(this.dots), this.missed);
-    this.marker = element("g", { class: "probe" }, element("circle", { r: 0.045 }), element("path", { d: "M-.09 0h.06M.03 0h.06M0-.09v.06M0 .03v.06" }));
-    const axes = element("path", { class: "axes", d: "M-1 0H1M0-1V1" });
+    this.missed = svgElement("path", { class: "missed" });
+    this.pointsLayer = svgElement("g", {}, ...Object.values(this.dots), this.missed);
+    this.marker = svgElement("g", { class: "probe" }, svgElement("circle", { r: 0.045 }), svgElement("path", { d: "M-.09 0h.06M.03 0h.06M0-.09v.06M0 .03v.06" }));
+    const axes = svgElement("path", { class: "axes", d: "M-1 0H1M0-1V1" });
     const corners = { I: [0.97, -0.92], II: [-0.97, -0.92], III: [-0.97, 0.97], IV: [0.97, 0.97] };
-    this.names = element("g", { class: "names" }, ...NAMES.map((name) => {
+    this.names = svgElement("g", { class: "names" }, ...NAMES.map((name) => {
       const [x, y] = corners[name];
-      return element("text", { x, y, "text-anchor": x > 0 ? "end" : "start" }, `${COLOURS[name]} ${name}`);
+      return svgElement("text", { x, y, "text-anchor": x > 0 ? "end" : "start" }, `${COLOURS[name]} ${name}`);
     }));
     return [this.shading, axes, this.pointsLayer, this.names, this.marker];
   }

@@ -1,29 +1,29 @@
-// One point on its way through a network: every term, bias, sum and activation that the server named.
+// The trace of one point through a network: every term, bias, sum and activation from the server.
 
-import { short, unitName } from "./network.js";
-import { COLOURS, SHAPES, spoken } from "./teams.js";
-import { element } from "./plane.js";
+import { formatNumber, unitName } from "./network.js";
+import { COLOURS, SHAPES, teamText } from "./teams.js";
+import { svgElement } from "./plane.js";
 
-// So many terms of a unit are shown one by one, the largest; the others as their sum.
+// Units with more terms than this show only the sum of their terms.
 const MOST_TERMS = 10;
 
-function html(name, attributes, ...children) {
+function htmlElement(name, attributes, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) made.setAttribute(key, value);
   made.append(...children);
   return made;
 }
 
-export function key(name) {
-  const svg = element("svg", { viewBox: "-10 -10 20 20", class: "key", "aria-hidden": "true" });
-  if (name in COLOURS) svg.append(element("path", { d: SHAPES[name](0, 0, 6), class: `dots ${COLOURS[name]}` }));
+export function teamIcon(name) {
+  const svg = svgElement("svg", { viewBox: "-10 -10 20 20", class: "key", "aria-hidden": "true" });
+  if (name in COLOURS) svg.append(svgElement("path", { d: SHAPES[name](0, 0, 6), class: `dots ${COLOURS[name]}` }));
   return svg;
 }
 
-const cell = (value, role) => html("td", { "data-value": value, "data-role": role }, short(value));
+const cell = (value, role) => htmlElement("td", { "data-value": value, "data-role": role }, formatNumber(value));
 
 export class Probe {
-  // `fields` take x and y, and `moved` is told both.
+  // `fields` are the inputs for x and y; `moved` is called with both values.
   constructor({ fields, sentence, bars, trace, moved }) {
     Object.assign(this, { fields, sentence, bars, trace, at: [0, 0] });
     fields.forEach((field, axis) => field.addEventListener("input", () => {
@@ -36,34 +36,34 @@ export class Probe {
   move(at) {
     this.at = at;
     this.fields.forEach((field, axis) => {
-      // Not what says so already: in "-0" somebody is about to type on.
+      // A field with the same number is not changed: in "-0" the user may be about to type more.
       if (field.value === "" || Number(field.value) !== at[axis]) field.value = at[axis];
       field.removeAttribute("aria-invalid");
     });
   }
 
-  // `right` is the class that belongs there, if that is known.
+  // `right` is the correct class, if it is known.
   show({ layers, classes, probabilities, label }, { features, inputs, right }) {
     const ranked = probabilities.map((value, at) => ({ value, name: classes[at] })).sort((a, b) => b.value - a.value);
     const margin = ranked[0].value - (ranked[1]?.value ?? 0);
-    const verdict = right === undefined || !label ? "" : label === right ? " A hit." : ` A miss: it lies in ${spoken(right)}.`;
-    const called = label in COLOURS ? spoken(label) : label;
-    this.sentence.replaceChildren(key(label), label
+    const verdict = right === undefined || !label ? "" : label === right ? " A hit." : ` A miss: it lies in ${teamText(right)}.`;
+    const called = label in COLOURS ? teamText(label) : label;
+    this.sentence.replaceChildren(teamIcon(label), label
       ? ` ${called}, certainty ${ranked[0].value.toFixed(3)}, margin ${margin.toFixed(3)}.${verdict}`
-      : " No answer: the arithmetic overflows there.");
+      : " No answer: the network overflows at this point.");
     this.sentence.dataset.label = label;
     this.#showBars(classes, probabilities);
-    const values = features.map((value, at) => `${inputs[at] ?? at + 1} ${short(value)}`).slice(0, MOST_TERMS);
+    const values = features.map((value, at) => `${inputs[at] ?? at + 1} ${formatNumber(value)}`).slice(0, MOST_TERMS);
     this.trace.replaceChildren(
-      html("p", { class: "note" }, `inputs: ${values.join(", ")}${features.length > MOST_TERMS ? ` and ${features.length - MOST_TERMS} more` : ""}`),
+      htmlElement("p", { class: "note" }, `inputs: ${values.join(", ")}${features.length > MOST_TERMS ? ` and ${features.length - MOST_TERMS} more` : ""}`),
       ...layers.map((layer, at) => this.#table(layers, layer, at, inputs, classes)));
   }
 
   #showBars(classes, probabilities) {
     if (this.bars.children.length !== classes.length || this.bars.dataset.classes !== classes.join()) {
       this.bars.dataset.classes = classes.join();
-      this.bars.replaceChildren(...classes.map((name) => html("p", { class: "certainty" }, key(name),
-        html("span", {}, COLOURS[name] ? `${COLOURS[name]} ${name}` : name), html("meter", { min: 0, max: 1, "aria-label": `certainty of ${name}` }), html("output", {}))));
+      this.bars.replaceChildren(...classes.map((name) => htmlElement("p", { class: "certainty" }, teamIcon(name),
+        htmlElement("span", {}, COLOURS[name] ? `${COLOURS[name]} ${name}` : name), htmlElement("meter", { min: 0, max: 1, "aria-label": `certainty of ${name}` }), htmlElement("output", {}))));
     }
     probabilities.forEach((value, at) => {
       const row = this.bars.children[at];
@@ -76,27 +76,27 @@ export class Probe {
   #table(layers, { activation, units }, at, inputs, classes) {
     const counts = layers.map((layer) => ({ units: layer.units.length }));
     const n = units[0].terms.length;
-    const table = html("table", { class: "trace" });
+    const table = htmlElement("table", { class: "trace" });
     const last = at === layers.length - 1;
     table.createCaption().textContent = last ? `outputs = ${activation}(sum)` : `hidden layer ${at + 1} = ${activation}(sum)`;
     const shown = n <= MOST_TERMS ? n : 0;
     const from = (unit) => unitName(counts, at - 1, unit, inputs, classes).replace("hidden ", "h");
     const heads = shown ? Array.from({ length: n }, (_, unit) => from(unit)) : [`${n} terms`];
     const row = table.createTHead().insertRow();
-    row.append(html("td", {}));
-    for (const text of [...heads, "bias", "sum", last ? "output" : "value"]) row.append(html("th", { scope: "col" }, text));
+    row.append(htmlElement("td", {}));
+    for (const text of [...heads, "bias", "sum", last ? "output" : "value"]) row.append(htmlElement("th", { scope: "col" }, text));
     const body = table.createTBody();
-    // Of a wide layer the most active units speak; all are in the answer, and in its table above.
+    // For a wide layer, only the most active units are shown.
     const order = units.map((unit, index) => ({ unit, index }));
     if (order.length > 64) order.sort((a, b) => Math.abs(b.unit.activation) - Math.abs(a.unit.activation)).splice(16);
     for (const { unit, index } of order) {
       const line = body.insertRow();
-      line.append(html("th", { scope: "row" }, unitName(counts, at, index, inputs, classes).replace("hidden ", "h")));
+      line.append(htmlElement("th", { scope: "row" }, unitName(counts, at, index, inputs, classes).replace("hidden ", "h")));
       if (shown) line.append(...unit.terms.map((term) => cell(term, "term")));
       else line.append(cell(unit.terms.reduce((a, b) => a + b, 0), "term"));
       line.append(cell(unit.bias, "bias"), cell(unit.preActivation, "sum"), cell(unit.activation, "activation"));
     }
-    if (order.length < units.length) body.insertRow().append(html("td", { colspan: 5 }, `and ${units.length - order.length} units more, nearer to 0`));
+    if (order.length < units.length) body.insertRow().append(htmlElement("td", { colspan: 5 }, `and ${units.length - order.length} more units, nearer to 0`));
     return table;
   }
 }

@@ -1,7 +1,7 @@
-// A run in the sandbox: the buttons that it goes by, how far it is, and its curves.
+// A training run of the sandbox: its buttons, its progress, and its curves.
 
-import { count, guarded, notice, percent, say } from "./header.js";
-import { element } from "./plane.js";
+import { count, reportErrors, showNotice, percent, announce } from "./header.js";
+import { svgElement } from "./plane.js";
 import { RESETTING, Sandbox } from "./sandbox.js";
 
 const WIDTH = 420;
@@ -20,7 +20,7 @@ const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const tick = (value) => (value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2));
 
-// Loss and accuracy over the passes, for the training points and those held out.
+// Loss and accuracy by epoch, for the training points and the held-out points.
 class Curves {
   constructor(root, reading) {
     Object.assign(this, { root, reading, frames: [], at: null, empty: true });
@@ -28,10 +28,10 @@ class Curves {
     root.append(...Object.values(this.charts).map((chart) => chart.svg));
   }
 
-  // `frames` have an epoch and the four numbers; a bar marks the one at `at`.
+  // `frames` have an epoch and the four numbers. A bar marks the frame at `at`.
   show(frames, at) {
     this.frames = frames;
-    if (!frames.length) this.reading.textContent = "Nothing is trained yet.";
+    if (!frames.length) this.reading.textContent = "No training yet.";
     else if (this.empty) this.reading.textContent = "";
     this.empty = !frames.length;
     this.root.dataset.points = frames.length;
@@ -45,25 +45,25 @@ class Curves {
         const points = frames.map((frame) => `${this.across(frame.epoch).toFixed(1)} ${down(frame[LINES[kind][which][0]]).toFixed(1)}`);
         line.setAttribute("d", points.length ? `M${points.join("L")}` : "");
       });
-      // A scale of nothing would be one of zeros.
+      // Without frames there is no scale.
       const [high, middle] = kind === "accuracy" ? ["100 %", "50 %"] : frames.length ? [tick(top), tick(top / 2)] : ["", ""];
       chart.top.textContent = high;
       chart.middle.textContent = middle;
-      chart.end.textContent = frames.length ? `pass ${count(last)}` : "pass";
+      chart.end.textContent = frames.length ? `epoch ${count(last)}` : "epoch";
     }
-    // What is read stays where it is until there is more, or another frame is on show.
+    // The bar stays where the user has moved it until there is another frame.
     const given = `${frames.length} ${at}`;
     this.#mark(given === this.given ? this.at : at);
     this.given = given;
   }
 
   #chart(kind) {
-    const lines = LINES[kind].map(([, line]) => element("path", { class: `curve ${line}` }));
-    const text = (x, y, content, anchor = "end") => element("text", { x, y, "text-anchor": anchor }, content);
+    const lines = LINES[kind].map(([, line]) => svgElement("path", { class: `curve ${line}` }));
+    const text = (x, y, content, anchor = "end") => svgElement("text", { x, y, "text-anchor": anchor }, content);
     const [top, middle, end] = [text(LEFT - 6, TOP + 4, ""), text(LEFT - 6, TOP + HEIGHT / 2 + 4, ""), text(WIDTH - 8, TOP + HEIGHT + 14, "")];
-    const bar = element("path", { class: "mark" });
-    const frame = element("path", { class: "axis", d: `M${LEFT} ${TOP}V${TOP + HEIGHT}H${WIDTH - 8}M${LEFT} ${TOP + HEIGHT / 2}H${WIDTH - 8}M${LEFT} ${TOP}H${WIDTH - 8}` });
-    const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT + TOP + 18}`, class: "chart", tabindex: 0, role: "application", "aria-label": `${kind} by pass. Left and right read it.` },
+    const bar = svgElement("path", { class: "mark" });
+    const frame = svgElement("path", { class: "axis", d: `M${LEFT} ${TOP}V${TOP + HEIGHT}H${WIDTH - 8}M${LEFT} ${TOP + HEIGHT / 2}H${WIDTH - 8}M${LEFT} ${TOP}H${WIDTH - 8}` });
+    const svg = svgElement("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT + TOP + 18}`, class: "chart", tabindex: 0, role: "application", "aria-label": `${kind} by epoch. Left and right move the marker.` },
       frame, ...lines, bar, top, middle, text(LEFT - 6, TOP + HEIGHT + 4, "0"), text(LEFT, TOP + HEIGHT + 14, kind, "start"), end);
     svg.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect();
@@ -91,14 +91,14 @@ class Curves {
     const frame = this.frames[at];
     if (!frame) return;
     this.#mark(at);
-    this.reading.textContent = `pass ${count(frame.epoch)}: loss ${frame.loss.toFixed(4)} training, ${frame.testLoss.toFixed(4)} held out; ` +
-      `right ${percent(frame.accuracy)} and ${percent(frame.testAccuracy)}`;
+    this.reading.textContent = `epoch ${count(frame.epoch)}: loss ${frame.loss.toFixed(4)} training, ${frame.testLoss.toFixed(4)} held out; ` +
+      `accuracy ${percent(frame.accuracy)} training, ${percent(frame.testAccuracy)} held out`;
   }
 }
 
 export class Run {
-  // `points` as the sandbox wants them; `entered` is told that the sandbox is to be on show, `changed`
-  // that there is something else to be seen of it.
+  // `points` as in `Sandbox`; `entered` is called when the sandbox must be shown, `changed` after each
+  // change of it.
   constructor({ state, points, entered, changed }) {
     Object.assign(this, { entered, changed });
     this.sandbox = new Sandbox({
@@ -110,63 +110,63 @@ export class Run {
         changed();
       },
       ended: (reason, code) => {
-        say(reason);
-        if (UNFINISHED.includes(code)) notice(reason);
+        announce(reason);
+        if (UNFINISHED.includes(code)) showNotice(reason);
       },
       failed: (error) => {
-        notice(error.message);
-        say("Training has stopped.");
+        showNotice(error.message);
+        announce("Training has stopped.");
         changed();
       },
     });
     this.curves = new Curves($("curves"), $("reading"));
-    $("train").addEventListener("click", () => guarded(() => this.play()));
-    $("step").addEventListener("click", () => guarded(() => this.step()));
-    $("reset").addEventListener("click", () => guarded(() => this.anew("Reset: the same start, untrained.")));
+    $("train").addEventListener("click", () => reportErrors(() => this.play()));
+    $("step").addEventListener("click", () => reportErrors(() => this.step()));
+    $("reset").addEventListener("click", () => reportErrors(() => this.restart("Reset to the untrained network.")));
     $("rewind").addEventListener("input", ({ target }) => this.sandbox.rewind(Number(target.value)));
     $("rewind").addEventListener("change", () => this.sandbox.inspect());
   }
 
-  // Lets there be a network.
-  async begin() {
-    if (!this.sandbox.frame) await this.sandbox.fresh();
+  // Creates a network if there is no network yet.
+  async ensureNetwork() {
+    if (!this.sandbox.frame) await this.sandbox.reset();
   }
 
   async play() {
     const { sandbox } = this;
     if (sandbox.running) {
       sandbox.pause();
-      say(`Paused at pass ${count(sandbox.frame?.epoch ?? 0)}.`);
+      announce(`Paused at epoch ${count(sandbox.frame?.epoch ?? 0)}.`);
       this.changed();
       if (sandbox.frame) await sandbox.inspect();
       return;
     }
     this.entered();
-    notice("");
+    showNotice("");
     await sandbox.train();
   }
 
   async step() {
     this.entered();
     await this.sandbox.step();
-    if (this.sandbox.frame) say(`Pass ${count(this.sandbox.frame.epoch)}.`);
+    if (this.sandbox.frame) announce(`Epoch ${count(this.sandbox.frame.epoch)}.`);
   }
 
-  async anew(why) {
+  async restart(message) {
     this.entered();
-    await this.sandbox.fresh();
-    if (this.sandbox.frame) say(why);
+    await this.sandbox.reset();
+    if (this.sandbox.frame) announce(message);
   }
 
-  // Goes on with another value of this setting, or begins anew if that needs another network.
-  async adopt(id) {
-    if (RESETTING.includes(id)) await this.anew("That takes another network: it begins anew.");
-    else await this.sandbox.retune();
+  // Continues with the new value of a setting, or restarts if it needs another network.
+  async applySetting(id) {
+    if (RESETTING.includes(id)) await this.restart("This setting needs a new network: training restarts.");
+    else await this.sandbox.applySettings();
   }
 
-  // The points that are tested are others.
-  async test() {
-    if (this.sandbox.running) this.sandbox.retune();
+  // Updates the run after a change of the test points.
+  async retest() {
+    if (this.sandbox.running) this.sandbox.applySettings();
     else if (this.sandbox.frame) await this.sandbox.inspect();
   }
 
@@ -179,13 +179,13 @@ export class Run {
     $("train-accuracy").textContent = frame ? percent(frame.accuracy) : "–";
     $("test-accuracy").textContent = frame ? percent(frame.testAccuracy) : "–";
     Object.assign($("rewind"), { max: Math.max(0, sandbox.frames.length - 1), value: sandbox.at, disabled: sandbox.frames.length < 2 });
-    $("rewind").setAttribute("aria-valuetext", `pass ${frame?.epoch ?? 0}`);
+    $("rewind").setAttribute("aria-valuetext", `epoch ${frame?.epoch ?? 0}`);
     this.curves.show(sandbox.frames, sandbox.at);
     this.#mark();
-    if (sandbox.running && frame?.epoch) say(`Pass ${count(frame.epoch)}, accuracy ${percent(frame.testAccuracy)} on held-out points.`);
+    if (sandbox.running && frame?.epoch) announce(`Epoch ${count(frame.epoch)}, accuracy ${percent(frame.testAccuracy)} on held-out points.`);
   }
 
-  // At once, and not with the next picture: whoever watches the page from outside goes by it.
+  // Set at once and not with the next rendering, because tests of the page wait for it.
   #mark() {
     Object.assign(document.documentElement.dataset, { epoch: this.sandbox.frame?.epoch ?? "", running: String(this.sandbox.running !== null) });
   }

@@ -1,9 +1,10 @@
-// The sandbox: a network that the server trains for this page, and everything needed to go on.
+// The sandbox: a network that the server trains for this page.
 //
-// Between two calls all of it is here, in frames; each can be gone back to, and gone on from.
+// Between two calls its whole state is here, in frames. The user can go back to each frame, and
+// training can continue from each.
 
 import { bytes, call, stream } from "./server.js";
-import { columns, NAMES, trainingPoints, wire } from "./teams.js";
+import { pointColumns, NAMES, makeTrainingPoints, wireName } from "./teams.js";
 
 const MOST_FRAMES = 256;
 const SIDE = 64;
@@ -11,7 +12,7 @@ const SHARP_SIDE = 160;
 const PROBE_MILLISECONDS = 250;
 const MOST_PASSES = 1_000_000;
 
-// What another network is needed for; everything else changes while it trains.
+// The settings that need a new network. All others can change during training.
 export const RESETTING = ["layers", "biases", "init", "seed", "activation", "loss", "solver", "data"];
 
 export const PRESETS = {
@@ -29,20 +30,20 @@ export const PRESETS = {
   },
 };
 
-// How many passes make so many updates.
-export function passes({ iterations, batch }, n) {
+// The number of epochs that have this number of updates.
+export function countEpochs({ iterations, batch }, n) {
   return Math.min(MOST_PASSES, Math.ceil(iterations / Math.max(1, Math.ceil(n / batch))));
 }
 
-export function trainRequest(settings, own, tested) {
-  const points = trainingPoints({ ...settings, points: Math.min(settings.points, 20_000) }, own);
-  const test = columns(tested);
+export function makeTrainRequest(settings, own, tested) {
+  const points = makeTrainingPoints({ ...settings, points: Math.min(settings.points, 20_000) }, own);
+  const test = pointColumns(tested);
   return {
-    ...columns(points),
-    quadrants: points.map((point) => wire(point.label)),
+    ...pointColumns(points),
+    quadrants: points.map((point) => wireName(point.label)),
     testX: test.x,
     testY: test.y,
-    testQuadrants: tested.map((point) => wire(point.label)),
+    testQuadrants: tested.map((point) => wireName(point.label)),
     hiddenLayerSizes: settings.layers,
     activation: settings.activation,
     loss: settings.loss,
@@ -61,7 +62,7 @@ export function trainRequest(settings, own, tested) {
   };
 }
 
-function decoded(update) {
+function decodeUpdate(update) {
   const answers = Array.from(bytes(update.testAnswers), (number) => NAMES[number - 1]);
   return {
     epoch: Number(update.epoch),
@@ -77,8 +78,8 @@ function decoded(update) {
 }
 
 export class Sandbox {
-  // `points` gives what is trained beside the data and what is tested; `changed` is told of frames,
-  // `ended` why a run is over, in words and as a StopReason, `failed` the error.
+  // `points` returns the user's points and the test points. `changed` is called after each frame,
+  // `ended` with the reason of the end as a text and as a StopReason, `failed` with an error.
   constructor({ settings, points, changed, ended, failed, slow }) {
     Object.assign(this, { settings, points, changed, ended, failed, slow, frames: [], at: -1, target: 0 });
     this.running = null;
@@ -92,29 +93,29 @@ export class Sandbox {
 
   request() {
     const { own, tested } = this.points();
-    const request = trainRequest(this.settings(), own, tested);
+    const request = makeTrainRequest(this.settings(), own, tested);
     if (this.slow()) request.framesPerSecond = 2;
     return request;
   }
 
-  // Draws a new network by the seed, and shows it untrained.
-  async fresh() {
+  // Creates a new network from the seed, untrained.
+  async reset() {
     this.pause();
     this.target = 0;
-    await this.#run({ ...this.request(), maxEpochs: 0 }, { anew: true, quietly: true });
+    await this.#run({ ...this.request(), maxEpochs: 0 }, { restart: true, quietly: true });
   }
 
   async train() {
     const request = this.request();
-    const reached = this.frame?.epoch ?? 0;
-    if (!this.frame || reached >= this.target) this.target = reached + passes(this.settings(), request.x.length);
-    await this.#run({ ...request, maxEpochs: this.target }, { anew: !this.frame });
+    const translateErrors = this.frame?.epoch ?? 0;
+    if (!this.frame || translateErrors >= this.target) this.target = translateErrors + countEpochs(this.settings(), request.x.length);
+    await this.#run({ ...request, maxEpochs: this.target }, { restart: !this.frame });
   }
 
   async step() {
     if (this.running) return;
     const next = (this.frame?.epoch ?? 0) + 1;
-    await this.#run({ ...this.request(), maxEpochs: next, epochsPerFrame: 1, stopAccuracy: 0 }, { anew: !this.frame, quietly: true });
+    await this.#run({ ...this.request(), maxEpochs: next, epochsPerFrame: 1, stopAccuracy: 0 }, { restart: !this.frame, quietly: true });
   }
 
   pause() {
@@ -122,8 +123,8 @@ export class Sandbox {
     this.running = null;
   }
 
-  // Settings that need no other network: a run goes on with them, from where it is.
-  async retune() {
+  // Continues a run with changed settings that need no new network.
+  async applySettings() {
     if (!this.running) return;
     this.pause();
     await this.train();
@@ -135,7 +136,7 @@ export class Sandbox {
     this.changed();
   }
 
-  // Puts another number into the network, and shows what it then answers.
+  // Changes one number of the network, and shows its new answers.
   async edit(layer, part, index, value) {
     this.pause();
     const { state } = this.frame;
@@ -144,16 +145,16 @@ export class Sandbox {
     await this.inspect({ ...state, layers });
   }
 
-  // Asks again what the network answers: after an edit, for other points, or for a finer map.
+  // Updates the answers of the network: after an edit, for other points, or for a finer map.
   async inspect(state = this.frame.state) {
     const frame = this.frame;
     const { tested } = this.points();
     try {
-      const answer = await call("Inspect", { layers: state.layers, mapSide: SHARP_SIDE, ...columns(tested) }, { quiet: true });
+      const answer = await call("Inspect", { layers: state.layers, mapSide: SHARP_SIDE, ...pointColumns(tested) }, { quiet: true });
       const answers = answer.quadrants.map((quadrant) => quadrant.replace("QUADRANT_", ""));
       const right = tested.filter((point, at) => point.label === answers[at]).length;
       if (this.running || this.frame !== frame) return;
-      // A frame that is not kept as sharp: 256 of these would be heavy.
+      // Only the shown frame has the fine map: 256 of these would need much memory.
       this.sharp = { ...frame, state, map: bytes(answer.decisionMap), side: SHARP_SIDE, answers, testAccuracy: tested.length ? right / tested.length : 0 };
       if (state !== frame.state) this.frames[this.at] = { ...this.sharp, loss: frame.loss };
       this.changed();
@@ -162,19 +163,19 @@ export class Sandbox {
     }
   }
 
-  // Follows a point through what is on show, one question at a time: while it trains, the newest
-  // network is asked as often as answers come, a few times a second.
+  // Traces a point through the shown network, with one call at a time. During training, a few times a
+  // second, through the newest network.
   async probe(at) {
     this.probeAt = at;
     if (this.probing) return;
     this.probing = true;
-    const told = (known) => known?.of === this.shown.state && known.at === this.probeAt;
+    const isCurrent = (trace) => trace?.of === this.shown.state && trace.at === this.probeAt;
     try {
-      while (this.shown && !told(this.trace) && !told(this.refused)) {
-        const [of, asked] = [this.shown.state, this.probeAt];
-        this.refused = { of, at: asked };
-        const answer = await call("Inspect", { layers: of.layers, features: asked }, { quiet: true });
-        this.trace = { ...answer, of, at: asked };
+      while (this.shown && !isCurrent(this.trace) && !isCurrent(this.refused)) {
+        const [of, at] = [this.shown.state, this.probeAt];
+        this.refused = { of, at };
+        const answer = await call("Inspect", { layers: of.layers, features: at }, { quiet: true });
+        this.trace = { ...answer, of, at };
         this.refused = null;
         this.changed();
         if (this.running) await new Promise((resolve) => setTimeout(resolve, PROBE_MILLISECONDS));
@@ -186,24 +187,24 @@ export class Sandbox {
     }
   }
 
-  // What is on show: the frame, or what it looks like closely.
+  // The shown frame, with the fine map if there is one.
   get shown() {
     const frame = this.frame;
     return frame && this.sharp?.state === frame.state ? this.sharp : frame;
   }
 
-  // What the map and the network are drawn of.
+  // The data for the map and the diagram.
   get subject() {
     const frame = this.shown;
     return frame && { layers: frame.state.layers, map: frame.map, side: frame.side, scale: 255, inputs: ["x", "y"], classes: NAMES };
   }
 
-  async #run(request, { anew = false, quietly = false } = {}) {
+  async #run(request, { restart = false, quietly = false } = {}) {
     const running = (this.running = new AbortController());
-    const from = anew ? undefined : this.frame;
-    if (anew) [this.frames, this.at] = [[], -1];
+    const from = restart ? undefined : this.frame;
+    if (restart) [this.frames, this.at] = [[], -1];
     else {
-      // What came after the frame that the run goes on from is another story now.
+      // Later frames than the one that the run continues from are obsolete.
       this.frames = this.frames.slice(0, this.at + 1);
       request.state = from.state;
     }
@@ -214,8 +215,8 @@ export class Sandbox {
         if (this.running !== running) return;
         last = update;
         const repeated = from && Number(update.epoch) === from.epoch;
-        if (update.state && !repeated) this.#add(decoded(update));
-        else if (update.state) this.frames[this.at] = decoded(update);
+        if (update.state && !repeated) this.#add(decodeUpdate(update));
+        else if (update.state) this.frames[this.at] = decodeUpdate(update);
         this.changed();
       }
     } catch (error) {

@@ -1,12 +1,12 @@
-// What one takes along: links, pictures, weights, points, and the very calls that were made.
+// Exports: links, pictures, weights, points, and code for the calls that the page made.
 
 import { call, path } from "./server.js";
-import { COLOURS, NAMES, spoken } from "./teams.js";
+import { COLOURS, NAMES, teamText } from "./teams.js";
 
 const MOST_SHOWN = 3000;
 
 const RUN = {
-  "copy-link": ({ link, say }) => copy(link, say, "The link"),
+  "copy-link": ({ link, announce }) => copy(link, announce, "The link"),
   "save-csv": (context) => download("points.csv", "text/csv", csv(context.points())),
   "load-csv": loadCsv,
   "save-weights": (context) => download("weights.json", "application/json", `${JSON.stringify(weights(context), null, 1)}\n`),
@@ -27,17 +27,17 @@ function download(name, type, content) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-async function copy(text, say, what) {
+async function copy(text, announce, what) {
   const box = document.getElementById("copied");
   document.getElementById("copied-label").hidden = false;
   box.value = text;
   try {
     await navigator.clipboard.writeText(text);
-    say(`${what} is copied.`);
+    announce(`${what} is copied.`);
   } catch {
-    // Without the right to the clipboard it can still be copied by hand.
+    // Without permission for the clipboard, the user can copy the text by hand.
     box.select();
-    say(`${what} is in the box below.`);
+    announce(`${what} is in the box below.`);
   }
 }
 
@@ -50,7 +50,7 @@ function team(text) {
   return NAMES.find((each) => each === name.toUpperCase() || COLOURS[each] === name.toLowerCase());
 }
 
-// Returns rows as they stand; whether their numbers are any the server says.
+// Returns the rows of a file. The server checks whether their numbers are finite.
 function rows(text, truth) {
   const lines = text.replace(/^\ufeff/, "").split(/\r?\n/).filter((line) => line.trim());
   const head = (lines.shift() ?? "").split(",").map((name) => name.trim().replace(/^"|"$/g, "").toLowerCase());
@@ -76,14 +76,14 @@ async function loadCsv(context, { target }) {
     if (file.size > 2 ** 21) throw new Error(`${file.name} has ${file.size.toLocaleString("en")} bytes; at most 2,097,152 are read.`);
     const points = rows(await file.text(), context.truth);
     const text = (value) => (Number.isFinite(value) ? value : String(value));
-    // The sandbox's own check of points, in its own words: nothing is taken before it has passed.
+    // The server checks the points, and its error is shown. Only then are they used.
     const layers = [{ activation: "softmax", inputs: 2, units: 4, weights: Array(8).fill(0), biases: Array(4).fill(0) }];
     await call("Inspect", { layers, x: points.map((p) => text(p.x)), y: points.map((p) => text(p.y)) }, { quiet: true });
     context.own.splice(0, context.own.length, ...points);
-    context.notice("");
-    await context.pointsChanged(`${points.length.toLocaleString("en")} points are loaded.`);
+    context.showNotice("");
+    await context.updatePoints(`${points.length.toLocaleString("en")} points are loaded.`);
   } catch (error) {
-    context.notice(error.message);
+    context.showNotice(error.message);
   } finally {
     target.value = "";
   }
@@ -96,7 +96,7 @@ function weights({ state, served, sandbox }) {
   return { classes: NAMES, layers: sandbox.shown?.state.layers ?? [] };
 }
 
-// The map, the points, the legend and the version, in one file that stands alone.
+// The map, the points, the legend and the version, in one self-contained file.
 async function picture({ state, served, sandbox, subject }) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -106,12 +106,12 @@ async function picture({ state, served, sandbox, subject }) {
   overlay.removeAttribute("aria-hidden");
   for (const [name, value] of Object.entries({ x: 20, y: 20, width: 560, height: 560 })) overlay.setAttribute(name, value);
   const title = state.view === "sandbox"
-    ? `Sandbox, pass ${sandbox.frame?.epoch ?? 0}, seed ${state.seed}`
+    ? `Sandbox, epoch ${sandbox.frame?.epoch ?? 0}, seed ${state.seed}`
     : `${served.detail.model.name} version ${served.detail.model.version}, ${served.detail.model.digest.slice(0, 12)}`;
   const counts = ["hits", "misses", "accuracy"].map((id) => `${id} ${document.getElementById(id).textContent}`).join(", ");
   const legend = NAMES.map((name, at) => {
     const shape = document.querySelector(`#overlay .dots.${COLOURS[name]}`);
-    return shape && `<g transform="translate(${30 + at * 140} 612)"><rect x="-7" y="-7" width="14" height="14" fill="${colour(COLOURS[name])}"/><text x="14" y="5">${spoken(name)}</text></g>`;
+    return shape && `<g transform="translate(${30 + at * 140} 612)"><rect x="-7" y="-7" width="14" height="14" fill="${colour(COLOURS[name])}"/><text x="14" y="5">${teamText(name)}</text></g>`;
   }).join("");
   const large = document.createElement("canvas");
   large.width = large.height = 560;
@@ -154,7 +154,7 @@ function curl({ method, request }) {
   const body = JSON.stringify(request);
   const url = new URL(path(method), location.href.split("#")[0]).href;
   if (method !== "Train") return `curl -s ${quoted(url)} -H 'Content-Type: application/json' -d ${quoted(body)}`;
-  // A stream's request is enveloped: a zero byte and four of length before it.
+  // The request of a stream is an envelope: a zero byte, four bytes of length, and the message.
   const length = new TextEncoder().encode(body).length.toString(16).padStart(8, "0").replace(/../g, "\\x$&");
   return `{ printf '\\x00${length}'; printf %s ${quoted(body)}; } |\n  curl -sN ${quoted(url)} -H 'Content-Type: application/connect+json' --data-binary @-`;
 }
@@ -176,5 +176,5 @@ function python({ method, request }) {
 async function show(context, written) {
   const text = written(lastCall(context));
   const note = text.length > MOST_SHOWN ? `The call, ${text.length.toLocaleString("en")} characters,` : "The call";
-  await copy(text, context.say, note);
+  await copy(text, context.announce, note);
 }

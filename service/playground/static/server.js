@@ -1,6 +1,6 @@
-// The server behind the gateway: how it is called, what it serves, and whether it is there.
+// The server behind the gateway: calls to it, the served version, and changes of it.
 
-import { columns, grid, named, NAMES } from "./teams.js";
+import { pointColumns, cellCentres, nameFromWire, NAMES } from "./teams.js";
 
 const SERVED = "quadrant.v1.QuadrantService";
 const PLAYGROUND = "quadrant.v1.PlaygroundService";
@@ -10,54 +10,54 @@ const SIDE = 96;
 const POLL_MILLISECONDS = 1000;
 const LONGEST_PAUSE = 5000;
 
-// ---- calls: Connect's JSON, plain and streamed
+// ---- calls: the Connect protocol in JSON, unary and streams
 
 export const path = (method) => `${OF[method] ?? SERVED}/${method}`;
 
-// The calls made last, for "Copy as": what is copied is what was sent.
-export const last = {};
+// The last request of each method, for "Copy as".
+export const lastCalls = {};
 
-export class Refused extends Error {
+export class CallError extends Error {
   constructor(code, message) {
     super(message);
     this.code = code;
   }
 }
 
-// One that nobody answered: the gateway or the server behind it is away.
-export const isAway = (error) => error.code === "unavailable" || error.code === "deadline_exceeded";
+// Whether the gateway or the server behind it did not answer.
+export const isUnavailable = (error) => error.code === "unavailable" || error.code === "deadline_exceeded";
 
-// What the browser throws, in our words; the answer to a call can break off after it has begun.
-export async function reached(work) {
+// Converts errors of the browser, also if a response ends early.
+export async function translateErrors(work) {
   try {
     return await work();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    if (error.name === "TimeoutError") throw new Refused("deadline_exceeded", "No answer in time.");
-    throw new Refused("unavailable", "The page's gateway does not answer.");
+    if (error.name === "TimeoutError") throw new CallError("deadline_exceeded", "No answer in time.");
+    throw new CallError("unavailable", "The page's gateway does not respond.");
   }
 }
 
-const post = (method, body, headers, signal) => reached(() => fetch(path(method), { method: "POST", body, headers, signal }));
+const post = (method, body, headers, signal) => translateErrors(() => fetch(path(method), { method: "POST", body, headers, signal }));
 
-async function refusal(response) {
+async function readError(response) {
   try {
     const { code, message } = await response.json();
-    return new Refused(code ?? "unknown", message ?? response.statusText);
+    return new CallError(code ?? "unknown", message ?? response.statusText);
   } catch {
-    return new Refused("unknown", `The gateway answered ${response.status}.`);
+    return new CallError("unknown", `The gateway returned status ${response.status}.`);
   }
 }
 
 export async function call(method, request, { milliseconds = 8000, quiet = false } = {}) {
-  if (!quiet) last[method] = request;
+  if (!quiet) lastCalls[method] = request;
   const headers = { "Content-Type": "application/json", "Connect-Timeout-Ms": String(milliseconds) };
   const response = await post(method, JSON.stringify(request), headers, AbortSignal.timeout(milliseconds + 500));
-  if (!response.ok) throw await refusal(response);
-  return reached(() => response.json());
+  if (!response.ok) throw await readError(response);
+  return translateErrors(() => response.json());
 }
 
-function enveloped(request) {
+function makeEnvelope(request) {
   const text = new TextEncoder().encode(JSON.stringify(request));
   const body = new Uint8Array(5 + text.length);
   new DataView(body.buffer).setUint32(1, text.length);
@@ -66,15 +66,15 @@ function enveloped(request) {
 }
 
 export async function* stream(method, request, signal, { quiet = false } = {}) {
-  if (!quiet) last[method] = request;
+  if (!quiet) lastCalls[method] = request;
   const headers = { "Content-Type": "application/connect+json" };
-  const response = await post(method, enveloped(request), headers, signal);
-  if (!response.ok) throw await refusal(response);
+  const response = await post(method, makeEnvelope(request), headers, signal);
+  if (!response.ok) throw await readError(response);
   const reader = response.body.getReader();
   let held = new Uint8Array(0);
   for (;;) {
-    const { done, value } = await reached(() => reader.read());
-    if (done) throw new Refused("unavailable", "The gateway went away in the middle of the run.");
+    const { done, value } = await translateErrors(() => reader.read());
+    if (done) throw new CallError("unavailable", "The gateway closed the connection during the run.");
     const joined = new Uint8Array(held.length + value.length);
     joined.set(held);
     joined.set(value, held.length);
@@ -86,7 +86,7 @@ export async function* stream(method, request, signal, { quiet = false } = {}) {
       const flags = held[0];
       held = held.subarray(5 + length);
       if (flags & 2) {
-        if (message.error) throw new Refused(message.error.code, message.error.message);
+        if (message.error) throw new CallError(message.error.code, message.error.message);
         return;
       }
       yield message;
@@ -98,18 +98,18 @@ export function bytes(base64) {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 }
 
-// ---- what is served: one version and its answers, and the look that finds the next one
+// ---- the served version, its answers, and the check for a new version
 
 export class Served {
-  // `state` names the version and the probe; `points` gives what is to be classified.
+  // `state` has the selected version and the probe; `points` returns the points to classify.
   constructor({ state, points }) {
-    Object.assign(this, { state, points: [], pointsToAsk: points });
+    Object.assign(this, { state, points: [], pointsToClassify: points });
     Object.assign(this, { detail: null, map: null, side: SIDE, trace: null, features: null, models: [], failure: "", latency: "" });
-    this.asked = 0;
+    this.refreshes = 0;
     this.probing = false;
   }
 
-  // Whether it says quadrants: then there is a map.
+  // Whether the model has quadrants as classes, so that there is a map.
   get planar() {
     return this.detail?.features.length === 2 && NAMES.every((name) => this.detail.classes.includes(name));
   }
@@ -118,7 +118,7 @@ export class Served {
     return this.detail?.features.map((feature) => feature.name);
   }
 
-  // What the map and the network are drawn of.
+  // The data for the map and the diagram.
   get subject() {
     const { detail, inputs, planar, side } = this;
     return detail && { layers: detail.layers, map: planar && this.map, side, scale: 1, inputs, classes: detail.classes };
@@ -129,33 +129,33 @@ export class Served {
     return { ...(model && { name: model }), ...(version && { version }) };
   }
 
-  // The version that answered, so that all that is shown is of one.
+  // The version that answered, so that everything on the page is of one version.
   get answering() {
     const { name, version } = this.detail.model;
     return { name, version };
   }
 
   async refresh() {
-    const mine = ++this.asked;
+    const mine = ++this.refreshes;
     const detail = await call("GetModel", { model: this.wanted }, { quiet: true });
-    if (mine !== this.asked) return;
+    if (mine !== this.refreshes) return;
     this.detail = detail;
     if (!this.planar) return;
-    const cells = grid(SIDE);
+    const cells = cellCentres(SIDE);
     const [map] = await Promise.all([
       call("Classify", { model: this.answering, ...cells, allCertainties: true }, { quiet: true }),
       this.classify(),
       this.probe(),
     ]);
-    if (mine === this.asked) this.map = map.allCertainties;
+    if (mine === this.refreshes) this.map = map.allCertainties;
   }
 
   async classify() {
-    const points = this.pointsToAsk();
-    const answer = await call("Classify", { model: this.answering, ...columns(points) });
+    const points = this.pointsToClassify();
+    const answer = await call("Classify", { model: this.answering, ...pointColumns(points) });
     this.points = points.map((point, at) => {
-      const said = named(answer.quadrants[at]);
-      return NAMES.includes(said) ? { ...point, answer: said } : point;
+      const name = nameFromWire(answer.quadrants[at]);
+      return NAMES.includes(name) ? { ...point, answer: name } : point;
     });
   }
 
@@ -164,8 +164,8 @@ export class Served {
     this.trace = await call("Explain", { model: this.answering, features: this.features });
   }
 
-  // Follows the probe, one question at a time: where it is by then is asked next.
-  async follow() {
+  // Traces the probe, with one call at a time: after each, the latest position.
+  async followProbe() {
     if (this.probing) return;
     this.probing = true;
     try {
@@ -176,14 +176,14 @@ export class Served {
     }
   }
 
-  // The way of other inputs than a point of the plane.
+  // Traces other inputs than a point of the plane.
   async explain(features) {
     this.trace = await call("Explain", { model: this.answering, features });
     this.features = features;
   }
 
-  // Looks whether another version is to be shown, and whether all is well; says if one is.
-  async look({ again }) {
+  // Refreshes if another version is to be shown; returns whether it did.
+  async checkForChanges({ again }) {
     const listed = await call("ListModels", {}, { milliseconds: 2000, quiet: true });
     this.models = listed.models;
     this.failure = listed.failure;
@@ -207,7 +207,7 @@ export class Served {
     const numbered = (number) => this.versions().find((version) => Number(version.version) === Number(number))?.digest ?? shown.digest;
     if (this.state.version) return numbered(this.state.version);
     if (!this.planar) return numbered(this.aliases().champion);
-    // Which version answers only the server itself knows: an empty question tells.
+    // Only the server knows which version answers: an empty call returns it.
     const started = performance.now();
     const { model } = await call("Classify", { model: this.wanted }, { milliseconds: 2000, quiet: true });
     this.latency = `${(performance.now() - started).toFixed(1)} ms`;
@@ -215,12 +215,13 @@ export class Served {
   }
 }
 
-// Looks once a second, and less often while nobody is there; `look` says whether somebody is.
-export async function watch(look) {
+// Calls `check` once a second, and less often while the server is unreachable; `check` returns whether
+// it is reachable.
+export async function pollServer(check) {
   for (let pause = POLL_MILLISECONDS; ;) {
-    // Who does not look needs no news.
-    const there = document.hidden || (await look());
-    pause = there ? POLL_MILLISECONDS : Math.min(1.5 * pause, LONGEST_PAUSE);
+    // A hidden page is not refreshed.
+    const reachable = document.hidden || (await check());
+    pause = reachable ? POLL_MILLISECONDS : Math.min(1.5 * pause, LONGEST_PAUSE);
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }

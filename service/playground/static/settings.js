@@ -1,8 +1,8 @@
-// The state, in the address and in the form. What comes from either is checked, or not used.
+// The settings, in the address and in the form. Values from both are checked before they are used.
 
 import { call, stream } from "./server.js";
-import { PRESETS, trainRequest } from "./sandbox.js";
-import { columns, scattered } from "./teams.js";
+import { PRESETS, makeTrainRequest } from "./sandbox.js";
+import { pointColumns, randomPoints } from "./teams.js";
 
 const integer = (least, most) => (text) => {
   const value = Number(text);
@@ -24,7 +24,7 @@ const pair = (text) => {
 };
 const name = (text) => (/^[a-z0-9][a-z0-9_-]{0,63}$/.test(text) ? text : undefined);
 
-// Of each setting: how its text is read (undefined if it cannot be), and what it is otherwise.
+// For each setting: a parser of its text, which returns undefined for invalid texts, and the default.
 const FIELDS = {
   view: [choice("served", "sandbox", "compare"), "served"],
   model: [name, ""],
@@ -58,20 +58,20 @@ const SHOWN = 5;
 
 export const defaults = () => Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
 
-// Reads one field's text, as the address and the form both have it.
-const read = (key, text) => FIELDS[key][0](text);
+// Parses the text of one field, from the address or the form.
+const parseField = (key, text) => FIELDS[key][0](text);
 
-function written(value) {
+function formatValue(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   return Array.isArray(value) ? value.join(",") : String(value);
 }
 
-// Returns the settings, and the names of those that could not be used.
-function parse(fragment) {
+// Returns the settings, and the names of invalid ones.
+function parseAddress(fragment) {
   const state = defaults();
   const wrong = [];
   for (const [key, text] of new URLSearchParams(fragment.replace(/^#/, "").slice(0, 4000))) {
-    const value = Object.hasOwn(FIELDS, key) ? read(key, text) : undefined;
+    const value = Object.hasOwn(FIELDS, key) ? parseField(key, text) : undefined;
     if (value === undefined) wrong.push(key.slice(0, 20));
     else state[key] = value;
   }
@@ -79,10 +79,10 @@ function parse(fragment) {
   return { state, wrong: wrong.length ? wrong.slice(0, SHOWN).join(", ") + more : "" };
 }
 
-export function format(state) {
+export function formatAddress(state) {
   const parts = new URLSearchParams();
   for (const [key, [, value]] of Object.entries(FIELDS)) {
-    if (written(state[key]) !== written(value)) parts.set(key, written(state[key]));
+    if (formatValue(state[key]) !== formatValue(value)) parts.set(key, formatValue(state[key]));
   }
   return parts.size ? `#${parts.toString().replaceAll("%2C", ",")}` : "#";
 }
@@ -93,17 +93,16 @@ const ADDRESS_MILLISECONDS = 100;
 
 let remembering = 0;
 
-// A moment later, once: browsers take no more than so many changes of the address, and a drag makes
-// sixty a second.
-export function remember(state) {
+// Delayed and combined: browsers limit the changes of the address, and a drag makes sixty a second.
+export function writeAddress(state) {
   clearTimeout(remembering);
-  remembering = setTimeout(() => history.replaceState(null, "", format(state)), ADDRESS_MILLISECONDS);
+  remembering = setTimeout(() => history.replaceState(null, "", formatAddress(state)), ADDRESS_MILLISECONDS);
 }
 
-// Takes over what the address says, and returns the names of what it cannot.
-export function recall(state) {
+// Reads the settings from the address, and returns the names of invalid ones.
+export function readAddress(state) {
   clearTimeout(remembering);
-  const { state: given, wrong } = parse(location.hash);
+  const { state: given, wrong } = parseAddress(location.hash);
   Object.assign(state, given);
   return wrong;
 }
@@ -115,17 +114,17 @@ const $ = (id) => document.getElementById(id);
 const FORM = ["data", "points", "iterations", "rate", "layers", "activation", "loss", "solver", "batch", "momentum", "init", "alpha", "dropout",
   "noise", "seed", "biases", "speed", "stop", "classified"];
 
-function textOf(control) {
+function readControl(control) {
   if (control.type === "checkbox") return control.checked ? "yes" : "no";
   return control.value.trim().replace(/,?\s*$/, "").replace(/\s*[,;\s]\s*/g, ",");
 }
 
 export class Form {
-  // `changed` is told the name of a setting that has another value, `preset` of one that sets many;
-  // `refused` why one has not.
+  // `changed` is called with the name of a changed setting, `preset` with the name of a preset,
+  // `refused` with the reason why a value is invalid.
   constructor({ state, changed, preset, refused }) {
     Object.assign(this, { state, changed, refused });
-    for (const id of FORM) $(id).addEventListener("change", ({ target }) => this.set(id, textOf(target)));
+    for (const id of FORM) $(id).addEventListener("change", ({ target }) => this.set(id, readControl(target)));
     $("settings").addEventListener("submit", (event) => event.preventDefault());
     $("more").addEventListener("click", () => this.set("layers", [...state.layers, state.layers.at(-1) ?? 6].join()));
     $("fewer").addEventListener("click", () => this.set("layers", state.layers.slice(0, -1).join()));
@@ -148,33 +147,33 @@ export class Form {
     }
     const preset = Object.keys(PRESETS).find((name) => Object.entries(PRESETS[name]).every(([id, value]) => String(state[id]) === String(value)));
     $("preset").value = preset ?? "";
-    // The article's second page calls it so, and has one button more.
+    // The article's second page has this name for the button, and one more button.
     $("visualize").hidden = preset !== "article2";
     $("reset").textContent = preset === "article2" ? "Initialise" : "Reset";
   }
 
   async set(id, text) {
-    const value = read(id, text);
-    if (value === undefined) return this.refused(await this.#refusal(id, text));
+    const value = parseField(id, text);
+    if (value === undefined) return this.refused(await this.#explainRefusal(id, text));
     this.state[id] = value;
     this.fill();
     return this.changed(id);
   }
 
-  // What the page cannot use the server is asked about: the limits are its own, and so are the words.
-  async #refusal(id, text) {
+  // Returns the server's error for an invalid value: the server has the limits.
+  async #explainRefusal(id, text) {
     $(id).setAttribute("aria-invalid", "true");
     const number = (part) => (part.trim() === "" || Number.isNaN(Number(part)) ? "NaN" : Number(part));
     const raw = id === "layers" ? text.split(",").map(number) : number(text);
     try {
-      if (id === "classified") await call("Inspect", { layers: [], ...columns(scattered(Math.min(Number(text) || 0, 20_000), 1)) }, { quiet: true });
+      if (id === "classified") await call("Inspect", { layers: [], ...pointColumns(randomPoints(Math.min(Number(text) || 0, 20_000), 1)) }, { quiet: true });
       else {
-        const request = trainRequest({ ...this.state, [id]: raw }, [], []);
+        const request = makeTrainRequest({ ...this.state, [id]: raw }, [], []);
         for await (const _ of stream("Train", { ...request, maxEpochs: 0 }, undefined, { quiet: true })) break;
       }
     } catch (error) {
       return error.message;
     }
-    return `${id}: ${text.slice(0, 40) || "nothing"} cannot be used; ${this.state[id]} is kept.`;
+    return `${id}: ${text.slice(0, 40) || "an empty value"} is invalid; ${this.state[id]} is kept.`;
   }
 }

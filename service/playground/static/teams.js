@@ -1,14 +1,14 @@
-// The four teams: how each is called, drawn and coloured, and where it belongs; and points of the plane.
+// The four teams: names, colours, shapes and true regions. Also points of the plane.
 
 export const NAMES = ["I", "II", "III", "IV"];
 export const COLOURS = { I: "purple", II: "green", III: "blue", IV: "red" };
-export const wire = (name) => `QUADRANT_${name}`;
-export const named = (value) => value.replace("QUADRANT_", "");
-export const spoken = (name) => (name in COLOURS ? `${COLOURS[name]} (${name})` : "no answer");
+export const wireName = (name) => `QUADRANT_${name}`;
+export const nameFromWire = (value) => value.replace("QUADRANT_", "");
+export const teamText = (name) => (name in COLOURS ? `${COLOURS[name]} (${name})` : "no answer");
 
 const fixed = (number) => number.toFixed(4);
 
-// A shape for each, so that none is told by its colour alone: paths around (x, y), y down.
+// A shape per team, so that teams do not differ by colour alone: paths around (x, y), with y down.
 export const SHAPES = {
   I: (x, y, r) => `M${fixed(x)} ${fixed(y - 1.3 * r)}l${fixed(1.3 * r)} ${fixed(1.3 * r)}l${fixed(-1.3 * r)} ${fixed(1.3 * r)}l${fixed(-1.3 * r)} ${fixed(-1.3 * r)}z`,
   II: (x, y, r) => `M${fixed(x)} ${fixed(y - 1.2 * r)}l${fixed(1.2 * r)} ${fixed(2.1 * r)}h${fixed(-2.4 * r)}z`,
@@ -21,7 +21,7 @@ export const cross = (x, y, r) =>
 const quadrant = (x, y) => (y > 0 ? (x > 0 ? "I" : "II") : x > 0 ? "IV" : "III");
 const TURN = Math.PI / 2;
 
-// What is right where, for each kind of data.
+// The true team of each point, by kind of data.
 const TRUTH = {
   rings: (x, y) => NAMES[Math.min(3, Math.floor(Math.hypot(x, y) / 0.3))],
   spiral: (x, y) => {
@@ -29,10 +29,10 @@ const TRUTH = {
     return NAMES[((Math.floor(angle / TURN) % 4) + 4) % 4];
   },
 };
-export const truthOf = (data) => TRUTH[data] ?? quadrant;
+export const trueTeam = (data) => TRUTH[data] ?? quadrant;
 
-// A small generator with a seed: the same seed gives the same points on every machine.
-export function random(seed) {
+// A small random generator: the same seed gives the same points on every machine.
+export function makeRandom(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -42,25 +42,25 @@ export function random(seed) {
   };
 }
 
-export function scattered(n, seed, data) {
-  const draw = random(seed);
-  const truth = truthOf(data);
+export function randomPoints(n, seed, data) {
+  const draw = makeRandom(seed);
+  const truth = trueTeam(data);
   return Array.from({ length: n }, () => {
-    // Never on an axis, where there is no right answer.
+    // Never on an axis, where there is no correct answer.
     const [x, y] = [2 * draw() - 1 || 0.5, 2 * draw() - 1 || 0.5];
     return { x, y, label: truth(x, y) };
   });
 }
 
-export function trainingPoints({ data, points, seed, noise }, own) {
+export function makeTrainingPoints({ data, points, seed, noise }, own) {
   let chosen = [];
   if (data === "centres") {
     chosen = [[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]].map(([x, y]) => ({ x, y, label: quadrant(x, y) }));
   } else if (data !== "own") {
-    // Another stream than that of the points to classify, whatever the two seeds are.
-    chosen = scattered(points, seed ^ 0x9e3779b9, data);
+    // The seed is changed, so that the points differ from the points to classify with the same seed.
+    chosen = randomPoints(points, seed ^ 0x9e3779b9, data);
   }
-  const draw = random(seed ^ 0x51ed270b);
+  const draw = makeRandom(seed ^ 0x51ed270b);
   for (const point of chosen) {
     const wrong = draw() * 100 < noise;
     const turn = 1 + Math.floor(draw() * 3);
@@ -69,10 +69,10 @@ export function trainingPoints({ data, points, seed, noise }, own) {
   return [...chosen, ...own];
 }
 
-export const columns = (points) => ({ x: points.map((p) => p.x), y: points.map((p) => p.y) });
+export const pointColumns = (points) => ({ x: points.map((p) => p.x), y: points.map((p) => p.y) });
 
-// The middle of each cell, row by row from the top left: what is asked is what is painted.
-export function grid(side) {
+// The centre of each cell, row by row from the top left.
+export function cellCentres(side) {
   const x = [];
   const y = [];
   for (let row = 0; row < side; row++) {

@@ -126,4 +126,4 @@ def test_10_versions_are_compared_cell_by_cell(visit, python):
     page.focus("#compared .plane")
     page.keyboard.press("Shift+ArrowLeft")
     until(page, "document.getElementById('probe-x').value === '0.05'")
-    assert "Around (0.05, 0.60) version 1 says purple (I)" in page.text_content("#disagreement")
+    assert "At (0.05, 0.60): version 1 gives purple (I)" in page.text_content("#disagreement")

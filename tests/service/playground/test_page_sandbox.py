@@ -45,13 +45,16 @@ def test_6_training_runs_pauses_steps_and_stops_without_changing_the_served_vers
     for _ in range(paused + 2):
         page.keyboard.press("ArrowLeft")
     text = page.text_content("#reading")
-    assert text.startswith("pass 0:")
+    assert text.startswith("epoch 0:")
     assert float(re.search(r"loss ([\d.]+)", text)[1]) > late
 
     page.select_option("#stop", "0.95")
     page.click("#train")
     wait_still(page)
-    until(page, "document.getElementById('status').textContent.includes('as was asked for')")
+    until(
+        page,
+        "document.getElementById('status').textContent.includes('accuracy to stop at is reached')",
+    )
     assert float(page.text_content("#test-accuracy").split()[0]) >= 95
     assert served.stub.Classify(ask).SerializeToString() == before
 
@@ -128,7 +131,7 @@ def test_rewinding_shows_an_earlier_frame_and_training_continues_from_it(visit):
     end = weights(page)
     frames = int(page.get_attribute("#curves", "data-points"))
     assert frames == 41
-    assert page.text_content("#reading") == ""  # no longer "Nothing is trained yet."
+    assert page.text_content("#reading") == ""  # no longer "No training yet."
     page.focus("#rewind")
     for _ in range(10):
         page.keyboard.press("ArrowLeft")
@@ -150,7 +153,7 @@ def test_settings_change_during_training_and_a_new_shape_restarts_it(visit):
     assert page.get_attribute("html", "data-running") == "true"
     page.click("#more")
     until(page, "document.documentElement.dataset.epoch === '0'")
-    until(page, "document.getElementById('status').textContent.includes('begins anew')")
+    until(page, "document.getElementById('status').textContent.includes('training restarts')")
     assert page.input_value("#layers") == "6, 6"
     assert page.locator("#diagram .edge").count() == 12 + 36 + 24
 

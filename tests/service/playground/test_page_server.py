@@ -60,7 +60,7 @@ def test_15_an_outage_of_the_server_is_shown_and_its_return_is_noticed(tmp_path,
             assert "serving v1" in page.text_content("#serving")
         own.process.kill()
         page.wait_for_selector("#stale:not([hidden])")
-        assert "gateway does not answer" in page.text_content("#stale")
+        assert "gateway does not respond" in page.text_content("#stale")
         # A module that fails to load now is reported, too: the fixture fails on uncaught errors.
         page.click("#save-svg")
         page.wait_for_timeout(300)

@@ -69,7 +69,7 @@ def test_11_the_address_shows_the_same_page_in_another_browser(visit):
 def test_11_a_hostile_address_changes_nothing_and_is_reported(visit, fragment):
     page = visit(fragment)
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
-    assert "The address says what cannot be used here" in page.text_content("#notice-text")
+    assert "The address has invalid settings" in page.text_content("#notice-text")
     assert page.locator("#notice img, #notice script").count() == 0
     assert page.input_value("#layers") == "6"
     assert page.input_value("#seed") == "42"
