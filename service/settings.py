@@ -124,7 +124,7 @@ class PageSettings(Settings):
 
 
 class UpSettings(ServeSettings, PageSettings):
-    """Train and publish the default model if there is none, then serve it, with the page."""
+    """Train and publish the default model if it does not exist, then serve it, with the page."""
 
     no_page: bool = Field(
         False, description="Do not start the page, even if the extra `playground` is installed."

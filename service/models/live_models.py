@@ -108,7 +108,7 @@ class LiveModels:
 
     @property
     def current(self) -> Model | None:
-        """The version that is served by default; None if none is loaded yet."""
+        """The version that is served by default; None before the first one is loaded."""
         live = self._live.get(self.default)
         return None if live is None else live.model
 

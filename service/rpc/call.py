@@ -106,7 +106,7 @@ class Call:
             self.slot.release()
 
     def take_slot(self) -> None:
-        """Take a slot again; raise Overloaded if none is free."""
+        """Take a slot again; raise Overloaded if all slots are taken."""
         if self.slot is not None:
             self.slot.take()
 

@@ -121,7 +121,7 @@ class HandlerFactory:
         return self._make_stream(method, relay, self._policies)
 
     async def refuse_unknown(self, context: Context, services: Iterable[str]) -> None:
-        """Refuse a call to a method that none of these services has.
+        """Refuse a call to a method that is not in these services.
 
         gRPC itself would refuse it too, but then it would be neither logged nor counted.
         """

@@ -1,8 +1,8 @@
 """Stops a server without losing a call.
 
 gRPC alone ends with CANCELLED the calls that it has received and not yet passed to the server, and
-clients do not retry those. So the server first refuses new calls with UNAVAILABLE until none
-arrives, then closes the connections itself, and only then stops gRPC.
+clients do not retry those. So the server first refuses new calls with UNAVAILABLE until they stop
+arriving, then closes the connections itself, and only then stops gRPC.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _IDLE_SECONDS = 1.0
 
 _QUIET_SECONDS = 0.1
 _MAX_SECONDS_UNTIL_QUIET = 1.0
-"""New calls are refused until none has arrived for a while; then the connections are closed."""
+"""New calls are refused until a while passes without one; then the connections are closed."""
 
 _SECONDS_BETWEEN_CLOSES = 0.02
 
@@ -89,7 +89,7 @@ class Shutdown:
         await self._server.stop(None)
 
     async def _finish_calls(self) -> None:
-        """Refuse new calls, let the others end within the grace period, close the connections."""
+        """Refuse new calls, wait for the others within the grace period, close the connections."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.grace
         self._handlers.end_idle_calls(_IDLE_SECONDS, stopping_error)

@@ -51,7 +51,7 @@ class Admission(CallPolicy):
                 )
 
     def begin_work(self, call: Call) -> None:
-        """Take a slot, or refuse the call if none is free."""
+        """Take a slot, or refuse the call if all slots are taken."""
         self._check_slots(call)
         self._working += 1
 
