@@ -19,7 +19,7 @@ MESSAGES = 20
 
 
 @dataclass
-class Outcome:
+class CallOutcome:
     """One call: its start and end, and its reply, or its status and message."""
 
     begun: float
@@ -112,11 +112,11 @@ class Load:
             begun = time.time()
             try:
                 content = await classify(self._content, timeout=30)
-                outcome = Outcome(
+                outcome = CallOutcome(
                     begun, time.time(), pb.ClassifyResponse.FromString(content), grpc.StatusCode.OK
                 )
             except grpc.aio.AioRpcError as error:
-                outcome = Outcome(begun, time.time(), None, error.code(), error.details())
+                outcome = CallOutcome(begun, time.time(), None, error.code(), error.details())
             with self._grown:
                 self.ended += 1
                 if self._keep:
@@ -196,5 +196,5 @@ class StreamLoad:
     def _note(self, code, details=""):
         now = time.time()
         with self._grown:
-            self.outcomes.append(Outcome(now, now, None, code, details))
+            self.outcomes.append(CallOutcome(now, now, None, code, details))
             self._grown.notify_all()
