@@ -131,12 +131,18 @@ class UpSettings(ServeSettings, PageSettings):
     )
 
 
-def check_client_tls(ca: object, certificate: object, key: object) -> None:
-    """Raise ValueError if a client's TLS file is missing that another one requires."""
-    if (certificate is None) != (key is None):
-        raise ValueError("expected --tls-client-cert and --tls-client-key, got only one")
+def find_missing_tls_file(ca: object, certificate: object, key: object) -> tuple[str, str] | None:
+    """Return a client's TLS setting that needs another one, and the one that is missing.
+
+    Returns None if none is missing.
+    """
+    if certificate is not None and key is None:
+        return "tls_client_cert", "tls_client_key"
+    if key is not None and certificate is None:
+        return "tls_client_key", "tls_client_cert"
     if certificate is not None and ca is None:
-        raise ValueError("expected --tls-ca beside --tls-client-cert")
+        return "tls_client_cert", "tls_ca"
+    return None
 
 
 class ClientSettings(AddressSettings):
@@ -165,7 +171,10 @@ class ClientSettings(AddressSettings):
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
-        check_client_tls(self.tls_ca, self.tls_client_cert, self.tls_client_key)
+        found = find_missing_tls_file(self.tls_ca, self.tls_client_cert, self.tls_client_key)
+        if found is not None:
+            given, missing = (f"--{name.replace('_', '-')}" for name in found)
+            raise ValueError(f"{given}: expected {missing} too, got none")
         return self
 
 

@@ -12,7 +12,7 @@ from service.net.address import is_this_machine
 from service.net.tls import make_channel_credentials
 from service.net.tokens import read_tokens
 from service.quadrant_v1.codec import SERVICE
-from service.settings import check_client_tls
+from service.settings import find_missing_tls_file
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6):(//[^/]*)?/?")
 
@@ -56,10 +56,10 @@ def open_channel(
     FileUnusable
         If a file cannot be read.
     """
-    try:
-        check_client_tls(tls_ca, tls_client_cert, tls_client_key)
-    except ValueError as error:
-        raise ConfigurationError(f"TLS: {error}.") from error
+    found = find_missing_tls_file(tls_ca, tls_client_cert, tls_client_key)
+    if found is not None:
+        given, missing = found
+        raise ConfigurationError(f"{given}: expected {missing} too, got None.")
     common: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         # By default gRPC does not retry calls larger than 256 KiB.

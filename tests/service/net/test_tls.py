@@ -310,15 +310,18 @@ def test_the_client_reports_an_invalid_file(tmp_path):
         QuadrantClient(tls_ca=tmp_path / "none")
     done = quadnet("health", "--tls-client-cert", "c.pem")
     assert done.returncode == 2
-    assert "expected --tls-client-cert and --tls-client-key, got only one" in done.stderr
+    assert "--tls-client-cert: expected --tls-client-key too, got none." in done.stderr
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("tls_client_cert", "tls_client_key"), "expected --tls-ca beside --tls-client-cert"),
-        (("tls_client_cert",), "expected --tls-client-cert and --tls-client-key, got only one"),
-        (("tls_ca", "tls_client_key"), "--tls-client-cert and --tls-client-key, got only one"),
+        (
+            ("tls_client_cert", "tls_client_key"),
+            r"tls_client_cert: expected tls_ca too, got None\.",
+        ),
+        (("tls_client_cert",), r"tls_client_cert: expected tls_client_key too"),
+        (("tls_ca", "tls_client_key"), r"tls_client_key: expected tls_client_cert too"),
     ],
 )
 def test_a_client_with_a_certificate_never_connects_without_tls(
