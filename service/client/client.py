@@ -28,7 +28,7 @@ from service.client.arguments import (
     make_reference,
 )
 from service.client.channel import open_channel, read_authorization
-from service.client.errors import Refused, error_from_call, renumber_rows
+from service.client.errors import Refused, error_from_call, refine_error
 from service.quadrant_v1 import codec
 from service.quadrant_v1.codec import SERVICE
 from service.settings import ClientSettings
@@ -193,8 +193,9 @@ class QuadrantClient:
         Raises
         ------
         InvalidInput
-            If the array has a wrong shape or a number that is not finite, or another argument is
-            invalid.
+            If the array has a wrong shape or a number that is not finite, or another argument
+            is invalid, such as a `points_a_call` above the server's limit, which is then
+            ``error.facts["max_points"]``.
         NotFound, Unsupported, CorruptVersion
             If the model does not exist, has other classes than the quadrants, or is damaged.
         Overloaded, NotReady, Unauthenticated
@@ -217,16 +218,17 @@ class QuadrantClient:
         ref = make_reference(model, version, alias)
         parts = []
         for start in range(0, max(len(X), 1), points_a_call):
+            points_of_call = X[start : start + points_a_call]
             request = codec.encode_points(
                 ref,
-                X[start : start + points_a_call],
+                points_of_call,
                 min_certainty=min_certainty,
                 all_certainties=all_certainties,
             )
             try:
                 part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
             except InvalidInput as error:
-                raise renumber_rows(start, error) from error
+                raise refine_error(error, start, len(points_of_call)) from error
             parts.append(part)
             # The version that answered the first call answers all.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)

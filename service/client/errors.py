@@ -1,6 +1,7 @@
 """The error that a server raised, made again from its status: `service.rpc.errors` reversed."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -8,13 +9,12 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from quadnet.errors import InvalidInput, NotReady, Overloaded, QuadnetError, Violation
+from quadnet.errors import ErrorKind, InvalidInput, NotReady, Overloaded, QuadnetError, Violation
 from service.rpc import errors
-
-_TOO_MANY = re.compile(r"^(expected at most (\d+) points a call, got \d+);.*")
-"""How a server says that a part is more than it takes in one call."""
+from service.wire.checks import MAX_POINTS
 
 _ROW = re.compile(r"\[(\d+)\]$")
+"""The row in a field's path, such as ``x[17]``."""
 
 M = TypeVar("M", bound=Message)
 
@@ -48,7 +48,9 @@ def _error_from_details(code: grpc.StatusCode, text: str, details: Any) -> Quadn
     if kind is InvalidInput:
         found = _detail(details, error_details_pb2.BadRequest).field_violations
         violations = [Violation(each.field, each.description) for each in found]
-        return InvalidInput(violations, total=int(info.metadata[errors.FAULTS]))
+        limit = _whole(info.metadata, MAX_POINTS)
+        facts = {} if limit is None else {MAX_POINTS: limit}
+        return InvalidInput(violations, total=_whole(info.metadata, errors.FAULTS), facts=facts)
     if kind is Overloaded or kind is NotReady:
         delay = _detail(details, error_details_pb2.RetryInfo).retry_delay
         return kind(text, retry_after=delay.ToMilliseconds() / 1e3)
@@ -64,15 +66,34 @@ def _detail(details: Any, kind: type[M]) -> M:
     return found
 
 
-def renumber_rows(start: int, error: InvalidInput) -> InvalidInput:
-    """Return the error of a part, which starts at this row, in the caller's terms."""
+def _whole(metadata: Mapping[str, str], name: str) -> int | None:
+    """Return the number of this name; None from a server that does not send it."""
+    text = metadata.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
+def refine_error(error: InvalidInput, start: int, n_points: int) -> InvalidInput:
+    """Return a call's error in the terms of the caller, whose points are sent in several calls.
+
+    Parameters
+    ----------
+    error : InvalidInput
+    start : int
+        The row of the call's first point among all points.
+    n_points : int
+        How many points the call had.
+    """
+    limit = error.facts.get(MAX_POINTS)
+    if isinstance(limit, int):
+        description = f"expected at most {limit}, the server's limit, got {n_points}"
+        return InvalidInput(
+            [Violation("points_a_call", description)],
+            kind=ErrorKind.TOO_MANY_POINTS,
+            facts={MAX_POINTS: limit},
+        )
     violations = [
         Violation(
-            _ROW.sub(lambda row: f"[{start + int(row[1])}]", violation.field),
-            _TOO_MANY.sub(
-                r"\1; set points_a_call, on the command line --points-a-call, to \2 or less",
-                violation.description,
-            ),
+            _ROW.sub(lambda row: f"[{start + int(row[1])}]", violation.field), violation.description
         )
         for violation in error.violations
     ]

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.errors import InvalidInput, Violation, listing, shorten
+from quadnet.errors import Facts, InvalidInput, Violation, listing, shorten
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire import packed_arrays
-from service.wire.checks import check_finite_numbers
+from service.wire.checks import MAX_POINTS, check_finite_numbers
 from service.wire.messages import parse_message
 from service.wire.packed_arrays import split_fields
 
@@ -145,7 +145,10 @@ def _check_shape(shape: tuple[int, ...], n_features: int, max_rows: int) -> None
         )
     if shape[0] > max_rows:
         _raise_invalid_input(
-            field, f"at most {max_rows} rows a call", f"{shape[0]}; send them in several calls"
+            field,
+            f"at most {max_rows} rows a call",
+            f"{shape[0]}; send them in several calls",
+            facts={MAX_POINTS: max_rows},
         )
 
 
@@ -211,8 +214,11 @@ def _raise_wrong_inputs(names: Sequence[str]) -> NoReturn:
     raise InvalidInput([Violation("inputs", f"expected one input {INPUT!r}, got {came}")])
 
 
-def _raise_invalid_input(field: str, expected: str, came: str) -> NoReturn:
-    raise InvalidInput([Violation(field, f"input {INPUT!r}: expected {expected}; got {came}")])
+def _raise_invalid_input(
+    field: str, expected: str, came: str, *, facts: Facts | None = None
+) -> NoReturn:
+    violation = Violation(field, f"input {INPUT!r}: expected {expected}; got {came}")
+    raise InvalidInput([violation], facts=facts)
 
 
 def format_shape(shape: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from quadnet.errors import InvalidInput, Unsupported, Violation, listing
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from service.wire.checks import check_finite_numbers
+from service.wire.checks import MAX_POINTS, check_finite_numbers
 from service.wire.messages import parse_message
 from service.wire.packed_arrays import decode_doubles, encode_doubles, encode_packed_field
 
@@ -85,7 +85,8 @@ def _check_lengths(n_x: int, n_y: int, max_points: int) -> None:
                     f"expected at most {max_points} points a call, got {n}; "
                     "send them in several calls",
                 )
-            ]
+            ],
+            facts={MAX_POINTS: max_points},
         )
     if n_x != n_y:
         short, n_short, long, n_long = ("y", n_y, "x", n_x) if n_y < n_x else ("x", n_x, "y", n_y)

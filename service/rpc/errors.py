@@ -94,13 +94,15 @@ def to_status(
     error: Exception, method: str, request_id: str
 ) -> tuple[grpc.StatusCode, status_pb2.Status]:
     """Return what a caller may see of this error: its code, and the whole as google.rpc.Status."""
-    known = STATUSES.get(type(error)) if isinstance(error, QuadnetError) else None
-    if known is None:
+    if not isinstance(error, QuadnetError) or type(error) not in STATUSES:
         _log.error("failed", method=method, request_id=request_id, exc_info=error)
         code = grpc.StatusCode.INTERNAL
         text = f"The server failed. Its log has more under the request id {request_id}."
         return code, status_pb2.Status(code=_number(code), message=text)
+    known = STATUSES[type(error)]
     info = error_details_pb2.ErrorInfo(reason=known.reason, domain=DOMAIN)
+    for name, value in error.facts.items():
+        info.metadata[name] = str(value)
     details: list[Message] = [info]
     if isinstance(error, InvalidInput):
         info.metadata[FAULTS] = str(error.total)

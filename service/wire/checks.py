@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation
 
+MAX_POINTS = "max_points"
+"""The fact in an error, and in its ErrorInfo's metadata, that is the server's limit of points."""
+
 
 def check_finite_numbers(numbers: NDArray[Any], path: Callable[..., str]) -> None:
     """Accept an array if every number in it is finite.

@@ -400,8 +400,8 @@ def test_a_server_that_takes_few_points_a_call_is_sent_as_few(registry, tmp_path
         done = quadnet("classify", "--file", path, "--port", server.port)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            "quadnet classify: x: expected at most 1000 points a call, got 1200; set "
-            "points_a_call, on the command line --points-a-call, to 1000 or less\n"
+            "quadnet classify: points_a_call: expected at most 1000, the server's limit, got 1200. "
+            "Set --points-a-call to 1000 or less.\n"
         )
         done = quadnet("classify", "--file", path, "--port", server.port, "--points-a-call", 1000)
         assert (done.returncode, done.stderr) == (0, "")

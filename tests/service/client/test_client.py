@@ -4,6 +4,7 @@ import math
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -11,7 +12,9 @@ from itertools import pairwise
 import grpc
 import numpy as np
 import pytest
-from google.rpc import status_pb2
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from quadnet.errors import (
     ConfigurationError,
@@ -106,8 +109,10 @@ def test_an_error_in_a_later_call_names_the_row_among_all_points(client):
 
 def test_more_points_per_call_than_the_server_accepts_are_refused_with_advice(client):
     X = np.ones((1200, 2))
-    with pytest.raises(InvalidInput, match=r"got 1200; set points_a_call, .* to 1000 or less$"):
+    message = "points_a_call: expected at most 1000, the server's limit, got 1200"
+    with pytest.raises(InvalidInput, match=message) as caught:
         client.classify(X)
+    assert caught.value.facts == {"max_points": 1000}
     assert len(client.classify(X, points_a_call=1000).quadrants) == 1200
 
 
@@ -247,17 +252,45 @@ def test_details_that_do_not_match_the_error_do_not_hide_it(code, kind, text, de
         )
         context.abort(code, "as told")
 
-    handlers = {"ListModels": grpc.unary_unary_rpc_method_handler(method)}
+    with other_server("ListModels", method) as client, pytest.raises(kind, match=text) as got:
+        client.list_models()
+    assert kind is Unreachable or got.value.code is code
+
+
+@contextmanager
+def other_server(name, method):
+    """Yield a client of a server with one method, which is not ours."""
+    handlers = {name: grpc.unary_unary_rpc_method_handler(method)}
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with QuadrantClient(f"127.0.0.1:{port}") as client, pytest.raises(kind, match=text) as got:
-            client.list_models()
-        assert kind is Unreachable or got.value.code is code
+        with QuadrantClient(f"127.0.0.1:{port}") as client:
+            yield client
     finally:
         server.stop(None).wait()
+
+
+@pytest.mark.parametrize("metadata", [{"faults": "1"}, {}, {"faults": "?", "max_points": "?"}])
+def test_a_server_that_does_not_send_its_limit_is_quoted(metadata):
+    """A server of version 0.1 sends no max_points."""
+    text = "expected at most 2 points a call, got 3; send them in several calls"
+    details = []
+    for message in (
+        error_details_pb2.ErrorInfo(reason="INVALID_INPUT", domain="quadnet", metadata=metadata),
+        error_details_pb2.BadRequest(field_violations=[{"field": "x", "description": text}]),
+    ):
+        details.append(any_pb2.Any())
+        details[-1].Pack(message)
+    status = status_pb2.Status(code=3, message=f"x: {text}", details=details)
+
+    def method(request, context):
+        context.abort_with_status(rpc_status.to_status(status))
+
+    with other_server("Classify", method) as client, pytest.raises(InvalidInput) as caught:
+        client.classify(np.zeros((3, 2)))
+    assert (str(caught.value), caught.value.facts) == (f"x: {text}", {})
 
 
 def test_a_closed_client_raises_unreachable_for_later_calls_and_calls_in_flight(server):

@@ -361,7 +361,19 @@ def test_the_details_name_the_fields_and_the_number_of_faults(server):
     details["BadRequest"].Unpack(bad)
     details["ErrorInfo"].Unpack(info)
     assert [v.field for v in bad.field_violations] == [f"x[{i}]" for i in range(16)]
-    assert (info.reason, info.domain, info.metadata["faults"]) == ("INVALID_INPUT", "quadnet", "30")
+    assert (info.reason, info.domain) == ("INVALID_INPUT", "quadnet")
+    assert dict(info.metadata) == {"faults": "30"}
+
+
+@pytest.mark.parametrize("api", ["quadrant.v1", "inference"])
+def test_the_limit_of_points_is_in_the_metadata(server, api):
+    if api == "inference":
+        error = infer(server, inference_client.raw(np.zeros((1001, 2))))
+    else:
+        error = classify(server, x=[0] * 1001, y=[0] * 1001)
+    info = error_details_pb2.ErrorInfo()
+    rpc_status.from_call(error).details[0].Unpack(info)
+    assert dict(info.metadata) == {"faults": "1", "max_points": "1000"}
 
 
 def test_an_error_fits_into_the_metadata_however_many_names_it_lists(tmp_path):
