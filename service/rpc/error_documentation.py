@@ -65,7 +65,11 @@ SITUATIONS = (
     Situation("x and y differ in length", InvalidInput, _INVALID),
     Situation("a number is NaN or infinite", InvalidInput, _INVALID),
     Situation("min_certainty is outside 0 to 1", InvalidInput, _INVALID),
-    Situation("more points than --max-points", InvalidInput, _INVALID),
+    Situation(
+        "more points than --max-points",
+        InvalidInput,
+        f"{_error_info(InvalidInput)}, and `max_points` in its metadata; {_VIOLATIONS}",
+    ),
     Situation("another number of features than the model's", InvalidInput, _INVALID),
     Situation("ModelInfer: an input is missing, unexpected or there twice", InvalidInput, _INVALID),
     Situation(
