@@ -196,7 +196,7 @@ class _ChunkBuilder:
         self.faults.append(Fault(line, column, problem, raw.rstrip(b"\r\n")))
 
     def _read_at_once(self, data: bytes) -> bool:
-        """Add all rows if none is suspicious; return whether they were added."""
+        """Add all rows if no row is suspicious; return whether they were added."""
         text = data.replace(b"\r\n", b"\n") if b"\r" in data else data
         if b"\r" in text or b"\0" in text or not _is_utf8(text):
             return False

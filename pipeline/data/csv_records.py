@@ -76,7 +76,7 @@ def _complaint(error: csv.Error) -> str:
 
 
 def find_problem(raw: bytes, record: list[str] | str) -> str | None:
-    """Return the fault of a row that does not depend on its columns; None if it has none."""
+    """Return the fault of a row that does not depend on its columns; None without a fault."""
     if isinstance(record, str):
         return record
     try:

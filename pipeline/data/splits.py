@@ -217,7 +217,7 @@ class _Groups:
             self._absent.discard(code)
 
     def choose_of_absent_classes(self) -> None:
-        """Choose one group of each class that has none yet: the one with the largest gain."""
+        """Choose one group of each class that has no group yet: the one with the largest gain."""
         groups, classes = self._with_class
         for code in sorted(self._absent):
             for group in sorted(groups[classes == code].tolist(), key=self.gain, reverse=True):

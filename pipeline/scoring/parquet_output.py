@@ -66,7 +66,7 @@ class ParquetOutput:
         return join_footers((begin, find_footer(read, end)) for begin, end in reversed(files))
 
     def _file(self, table: pa.Table | None) -> bytes:
-        """Return a Parquet file of one row group, or of none, followed by its length."""
+        """Return a Parquet file of one row group, or without rows, followed by its length."""
         sink = pa.BufferOutputStream()
         with parquet.ParquetWriter(sink, self._types, use_dictionary=self._in_dictionary) as writer:
             if table is not None:

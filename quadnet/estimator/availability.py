@@ -1,7 +1,7 @@
 """Methods that an object's parameters can rule out.
 
 `sklearn.utils.metaestimators.available_if` does the same with an error that has no reason in its
-message and is no ValueError. scikit-learn's own tests ask for both: those of its MLP call
+message and is no ValueError. scikit-learn's own tests need both: those of its MLP call
 `partial_fit` with early_stopping=True and expect a ValueError with the reason, and its estimator
 checks call every `partial_fit` that exists. `available_if` alone fails one of the former; a method
 that exists and raises ValueError fails six of the latter.

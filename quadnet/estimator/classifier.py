@@ -87,7 +87,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         - 'invscaling', for 'sgd' only: ``learning_rate_init / (t_ + 1) ** power_t``, set after
           each epoch.
         - 'adaptive', for 'sgd' only: divided by 5 instead of ending training, each time that more
-          than `n_iter_no_change` epochs in a row bring no improvement, until it is at most 1e-6.
+          than `n_iter_no_change` epochs in a row improve nothing, until it is at most 1e-6.
         - 'cosine': falls along half a cosine to 0 after `max_iter` epochs. Training that ends
           there gives no ConvergenceWarning.
         - 'step': multiplied by `step_factor` every `step_epochs` epochs.
@@ -132,7 +132,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
         For 'adam' and 'adamw'.
     n_iter_no_change : int or inf, default=10
-        Training stops when more than this many epochs in a row bring no improvement.
+        Training stops when more than this many epochs in a row improve nothing.
     max_fun : int, default=15000
         The most evaluations of the loss by 'lbfgs'.
     loss : {'log_loss', 'binary_cross_entropy', 'squared_error'}, default='log_loss'

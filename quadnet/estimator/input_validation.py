@@ -104,7 +104,7 @@ def _label_rows(
 def validate_validation_rows(
     estimator: Any, config: TrainingConfig, labels: Labels, *, X: Any, y: Any, sample_weight: Any
 ) -> LabelledRows | None:
-    """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None if there are none.
+    """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None without them.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def find_labels_of_partial_fit(
 
 
 def check_classes(estimator: Any, classes: Any) -> NDArray[np.generic] | None:
-    """Return the sorted `classes` of a partial fit, or None if the caller passed none.
+    """Return the sorted `classes` of a partial fit, or None if the caller passed no classes.
 
     Raises
     ------

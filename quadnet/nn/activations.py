@@ -74,7 +74,7 @@ _zeros = lru_cache(maxsize=64)(np.zeros)
 
 
 def _relu(z: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    # NumPy's maximum has a vector loop for two arrays, but none for an array and a number. On rows
+    # NumPy's maximum has a vector loop for two arrays, but not for an array and a number. On rows
     # as long as a mini-batch the vector loop takes half the time.
     n = z.shape[-1]
     zero = _zeros(n, z.dtype) if 32 <= n <= 4096 else 0

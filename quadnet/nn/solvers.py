@@ -20,7 +20,8 @@ class Solver:
     ----------
     name : str
     optimizer : class, optional
-        The optimizer of its mini-batch updates. L-BFGS has none: it minimises the loss of all rows.
+        The optimizer of mini-batch updates. L-BFGS has no such updates: it minimises the loss of
+        all rows.
     decoupled_decay : bool, default=False
         Whether each update shrinks the weights by `alpha`, in place of a penalty in the loss.
     unused : set of str

@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Refused(QuadnetError):
-    """The server answered with an error that is none of `quadnet.errors`; the text is its own."""
+    """The server answered with an error that `quadnet.errors` lacks; the text is the server's."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         self.code = code
@@ -28,7 +28,7 @@ class Refused(QuadnetError):
 
 
 def error_from_call(call: grpc.Call) -> QuadnetError | None:
-    """Return the error that the call's details tell of; None if it brought none that fit it."""
+    """Return the error that the call's details describe; None without details that fit it."""
     try:
         status = rpc_status.from_call(call)
     except (ValueError, DecodeError):
@@ -58,7 +58,7 @@ def _error_from_details(code: grpc.StatusCode, text: str, details: Any) -> Quadn
 
 
 def _detail(details: Any, kind: type[M]) -> M:
-    """Return the detail of this kind; an empty one if there is none."""
+    """Return the detail of this kind, or an empty one."""
     found = kind()
     for packed in details:
         if packed.Is(kind.DESCRIPTOR):

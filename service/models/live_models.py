@@ -264,7 +264,7 @@ class LiveModels:
             _log.error("version not loaded", reference=reference, reason=str(error))
             raise NotReady(
                 "The registry cannot be read at the moment. Ask again later; the server's log "
-                "says more."
+                "has more."
             ) from error
 
     def _read_listing(self, name: str) -> None:

@@ -181,6 +181,6 @@ class RegistryReads:
     def _time_limit_error(self) -> NotReady:
         return NotReady(
             f"The registry has not answered within {self._seconds:g} seconds. Ask again later; "
-            "versions that are loaded are answered meanwhile.",
+            "versions that are loaded still answer.",
             retry_after=_SECONDS_TO_RETRY,
         )

@@ -50,8 +50,8 @@ class SignatureCheck:
             f"Version {number} of model {model.manifest.model!r} takes {len(new.features)} "
             f"features and has the classes {listing(new.classes)}; version "
             f"{served.manifest.version}, which is served, takes {len(old.features)} and has "
-            f"{listing(old.classes)}: its callers would be lost. To serve it all the same, start "
-            "the server anew.",
+            f"{listing(old.classes)}: its callers would fail. To serve it anyway, restart the "
+            "server.",
         )
         self._mismatch = _Mismatch(model.digest, served.digest, error)
         raise error

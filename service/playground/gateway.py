@@ -271,7 +271,7 @@ async def _answer_error(_: Request, failure: Any) -> Response:
 
 async def _answer_unexpected_error(_request: Request, _: Any) -> Response:
     return make_error_response(
-        ConnectError("internal", "The page's gateway failed. Its log says more.")
+        ConnectError("internal", "The page's gateway failed. Its log has more.")
     )
 
 

@@ -90,7 +90,7 @@ def decode_train_request(content: bytes) -> SandboxRequest:
         request.x, request.y, request.quadrants, ("x", "y", "quadrants")
     )
     if not len(train.X):
-        raise _invalid_field("x", "at least one training point", "none")
+        raise _invalid_field("x", "at least one training point", "no points")
     fields = ("test_x", "test_y", "test_quadrants")
     test = _decode_labelled_points(request.test_x, request.test_y, request.test_quadrants, fields)
     _check_range("learning_rate", request.learning_rate, above=0.0)
@@ -114,7 +114,7 @@ def decode_train_request(content: bytes) -> SandboxRequest:
         _assign_layers(network, state.layers, "state.layers")
         expected = len(network.parameters.flat) * solver.n_moments
         if len(moments) not in (0, expected):
-            raise _invalid_field("state.moments", f"none or {expected} numbers", str(len(moments)))
+            raise _invalid_field("state.moments", f"no numbers or {expected}", str(len(moments)))
         _check_finite("state.moments", moments)
     return SandboxRequest(
         network=network,
@@ -150,10 +150,12 @@ def decode_inspect_request(content: bytes) -> tuple[pb.InspectRequest, Network, 
     _check_side(request.map_side)
     X = _decode_points(request.x, request.y, ("x", "y"))
     if len(request.features) not in (0, 2):
-        raise _invalid_field("features", "none, or x and y", f"{len(request.features)} numbers")
+        raise _invalid_field(
+            "features", "no numbers, or x and y", f"{len(request.features)} numbers"
+        )
     _check_finite("features", np.array(request.features))
     if not request.layers:
-        raise _invalid_field("layers", "at least the output layer", "none")
+        raise _invalid_field("layers", "at least the output layer", "no layers")
     *hidden, last = request.layers
     _check_hidden([layer.units for layer in hidden], "layers")
     names = [
@@ -193,9 +195,7 @@ def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> 
     """Assign the layers' weights and biases to the network, if they fit and are finite."""
     expected = [M.shape for M in network.parameters.weights]
     if len(layers) != len(expected):
-        raise _invalid_field(
-            field, f"{len(expected)} layers, as the settings say", f"{len(layers)}"
-        )
+        raise _invalid_field(field, f"{len(expected)} layers, as in the settings", f"{len(layers)}")
     weights, biases = [], []
     for i, (layer, (inputs, units)) in enumerate(zip(layers, expected, strict=True)):
         W, b = np.array(layer.weights), np.array(layer.biases)

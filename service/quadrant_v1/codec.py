@@ -192,8 +192,8 @@ def _quadrant_columns(model: Model) -> IntArray | None:
     if len(signature.features) != 2 or sorted(signature.classes) != sorted(quadrants.NAMES):
         raise Unsupported(
             f"Model {model.manifest.model!r} takes {len(signature.features)} features and has "
-            f"the classes {listing(signature.classes)}: it cannot say quadrants. Ask it with "
-            "inference.GRPCInferenceService/ModelInfer."
+            f"the classes {listing(signature.classes)}: it cannot answer with quadrants. "
+            "Call it with inference.GRPCInferenceService/ModelInfer."
         )
     return np.array([signature.classes.index(name) for name in quadrants.NAMES])
 

@@ -26,7 +26,7 @@ from service.rpc.errors import NEVER_RETRY, PUSHBACK, STATUSES, UnknownMethod
 
 @dataclass(frozen=True)
 class Situation:
-    """What goes wrong, the error or the status that reports it, and the details beside it.
+    """What goes wrong, the error or the status that reports it, and the details with it.
 
     A status instead of an error is one that gRPC itself gives, or that of a fault of the server.
     """
@@ -60,7 +60,7 @@ SITUATIONS = (
     Situation(
         "unknown model, version or alias",
         NotFound,
-        f"{_error_info(NotFound)}; the text says what exists",
+        f"{_error_info(NotFound)}; the text lists what exists",
     ),
     Situation("x and y differ in length", InvalidInput, _INVALID),
     Situation("a number is NaN or infinite", InvalidInput, _INVALID),
@@ -146,11 +146,11 @@ SITUATIONS = (
     Situation(
         "an unknown service or method; log and metrics name the method `unknown`",
         UnknownMethod,
-        f"{_error_info(UnknownMethod)}; the text says what exists",
+        f"{_error_info(UnknownMethod)}; the text lists what exists",
     ),
     Situation(
         "a fault of the server",
         StatusCode.INTERNAL,
-        "none; the text names the request id under which the log says more",
+        "none; the text names the request id under which the log has more",
     ),
 )

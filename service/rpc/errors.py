@@ -1,7 +1,7 @@
 """The status that a caller gets for each error.
 
 Any other exception is a fault of the server: the caller gets a fixed text with a request id, and
-the log gets the rest. `service.rpc.error_documentation` says when each error is raised.
+the log gets the rest. `service.rpc.error_documentation` describes when each error is raised.
 """
 
 from collections.abc import Iterable
@@ -143,7 +143,7 @@ def _cut(text: str, n_bytes: int) -> str:
 def trailing_metadata(
     error: Exception, status: status_pb2.Status
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """Return what travels beside the code and the text: details, and when to retry."""
+    """Return what is sent with the code and the text: details, and when to retry."""
     metadata: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
     if isinstance(error, Overloaded | NotReady) and error.retry_after is not None:
         metadata.append((PUSHBACK, str(int(error.retry_after * 1e3))))

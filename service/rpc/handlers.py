@@ -192,7 +192,7 @@ class HandlerFactory:
         if content is grpc.aio.EOF:
             # The caller sent no message, or is lost: then gRPC cancels this task in a moment.
             await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)
-            raise InvalidInput([Violation("request", "expected one message, got none")])
+            raise InvalidInput([Violation("request", "expected one message, got no message")])
         return self._check_request_size(content)
 
     def _check_request_size(self, content: object) -> bytes:

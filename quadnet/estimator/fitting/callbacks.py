@@ -46,7 +46,7 @@ class EpochTasks:
         if SUPPORTED:
             self._fit = estimator._init_callback_context(max_subtasks=max_epochs)  # noqa: SLF001
             self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
-        # A context costs microseconds per epoch: without callbacks none is created.
+        # A context costs microseconds per epoch: without callbacks there is no context.
         self._watched = SUPPORTED and hasattr(estimator, "_skl_callbacks")
 
     def begin_epoch(self) -> None:

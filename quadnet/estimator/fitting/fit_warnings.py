@@ -2,7 +2,7 @@
 
 scikit-learn's MLP gives no warning of bad scales, of too few held-out rows, or of light weights.
 Each warning here has a condition on the result and one on the data, so that a fit that went well
-gives none, whatever its data are.
+does not warn, whatever its data are.
 """
 
 import math

@@ -30,7 +30,7 @@ class Authentication(CallPolicy):
         scheme, _, token = str(call.metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated(
-                "The call brings no token. Send the metadata 'authorization: Bearer TOKEN'."
+                "The call has no token. Send the metadata 'authorization: Bearer TOKEN'."
             )
         given = token.strip().encode()
         # Compared with every token in constant time, so that the duration reveals nothing.

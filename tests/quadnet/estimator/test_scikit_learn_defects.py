@@ -53,9 +53,7 @@ def test_adaptive_waits_for_as_many_epochs_as_the_docstring_says():
     # The first epoch is an improvement; the rate falls after each four that are none.
     np.testing.assert_allclose(net.learning_rate_curve_, [0.5] * 5 + [0.1] * 4 + [0.02])
     words = " ".join(NeuralNetworkClassifier.__doc__.split())
-    assert (
-        "each time that more than `n_iter_no_change` epochs in a row bring no improvement" in words
-    )
+    assert "each time that more than `n_iter_no_change` epochs in a row improve nothing" in words
 
 
 def test_lbfgs_keeps_its_losses():

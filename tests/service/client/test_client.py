@@ -122,7 +122,7 @@ def test_more_points_per_call_than_the_server_accepts_are_refused_with_advice(cl
         ({"model": "nobody"}, NotFound, "There is no model 'nobody' in the registry."),
         ({"version": 9}, NotFound, "Model 'quadrants' has no version 9."),
         ({"alias": "prod"}, NotFound, "Model 'quadrants' has no alias 'prod'."),
-        ({"model": "letters"}, Unsupported, "it cannot say quadrants"),
+        ({"model": "letters"}, Unsupported, "it cannot answer with quadrants"),
         ({"model": "damaged"}, CorruptVersion, "weights.safetensors: No such file"),
         ({"min_certainty": 2.0}, InvalidInput, "min_certainty: expected a number from 0 to 1"),
     ],
@@ -355,9 +355,12 @@ def test_the_proxy_is_used_for_a_single_server_elsewhere(monkeypatch, address, u
         ([1, 2, 3], r"points: expected the shape \(n_points, 2\), got \(3,\)"),
         (
             [["a", "b"]],
-            r"points: expected numbers, in the shape \(n_points, 2\); NumPy says: could",
+            r"points: expected numbers, in the shape \(n_points, 2\); NumPy reports: could",
         ),
-        ([[1, 2], [3]], r"points: expected numbers, in the shape \(n_points, 2\); NumPy says: set"),
+        (
+            [[1, 2], [3]],
+            r"points: expected numbers, in the shape \(n_points, 2\); NumPy reports: set",
+        ),
         ([[1j, 2]], r"points: expected numbers, in the shape \(n_points, 2\), got complex128"),
         (
             np.zeros((1, 2), "M8[s]"),

@@ -285,7 +285,7 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_changes_nothin
         ),
         (("--token-file", "empty"), "The token file empty holds no token: expected one a line"),
         (("--token-file", "huge"), "The token file huge is larger than 1048576 bytes"),
-        (("--token-file", "foreign"), "has a token in line 2 that no call can bring: expected vis"),
+        (("--token-file", "foreign"), "has a token in line 2 that no call can send: expected vis"),
     ],
 )
 def test_an_invalid_file_is_reported_before_the_server_starts(
@@ -310,7 +310,7 @@ def test_the_client_reports_an_invalid_file(tmp_path):
         QuadrantClient(tls_ca=tmp_path / "none")
     done = quadnet("health", "--tls-client-cert", "c.pem")
     assert done.returncode == 2
-    assert "--tls-client-cert: expected --tls-client-key too, got none." in done.stderr
+    assert "--tls-client-cert: expected --tls-client-key too, which is missing." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,10 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x": [], "y": [], "quadrants": []}, "x: expected at least one training point, got none"),
+        (
+            {"x": [], "y": [], "quadrants": []},
+            "x: expected at least one training point, got no points",
+        ),
         ({"x": [0.5] * 5001}, "x: expected at most 5000 points, got 5001"),
         ({"y": [0.5]}, "y: expected as many values as x, 4, got 1"),
         ({"x": [0.5, NAN, 1, 1]}, "x[1]: expected a finite number, got nan"),
@@ -226,7 +229,7 @@ NAN = float("nan")
         ({"stop_accuracy": 1.5}, "stop_accuracy: expected a number from 0 to 1, got 1.5"),
         ({"frames_per_second": 60}, "frames_per_second: expected a number from 0.1 to 30, got 60"),
         ({"test_x": [1]}, "test_y: expected as many values as test_x, 1, got 0"),
-        ({"state": state(layers=[])}, "state.layers: expected 1 layers, as the settings say, got"),
+        ({"state": state(layers=[])}, "state.layers: expected 1 layers, as in the settings, got"),
         ({"state": state(epoch=-1)}, "state.epoch: expected a number from 0 to 1,000,000, got -1"),
         ({"state": state(moments=[1])}, "state.moments: expected none or 12 numbers, got 1"),
         ({"state": state(), "hidden_layer_sizes": [3]}, "state.layers: expected 2 layers"),
@@ -243,8 +246,8 @@ def test_bad_requests_are_refused_with_what_was_expected(page, changes, message)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": []}, "layers: expected at least the output layer, got none"),
-        ({"features": [1]}, "features: expected none, or x and y, got 1 numbers"),
+        ({"layers": []}, "layers: expected at least the output layer, got no layers"),
+        ({"features": [1]}, "features: expected no numbers, or x and y, got 1 numbers"),
         ({"features": [1, NAN]}, "features[1]: expected a finite number, got nan"),
         ({"x": [NAN], "y": [1]}, "x[0]: expected a finite number, got nan"),
         ({"map_side": -1}, "map_side: expected a number from 0 to 160, got -1"),
