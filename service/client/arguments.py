@@ -111,7 +111,7 @@ def convert_to_floats(field: str, values: object, shape: str) -> FloatArray:
         if found.dtype.kind in "OSU":
             found = found.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise invalid_input(field, f"{expected}; NumPy reports: {error}") from error
+        raise invalid_input(field, f"{expected}; NumPy's error: {error}") from error
     # Not complex numbers or dates, of which NumPy would drop a part.
     if found.dtype.kind not in "biuf":
         raise invalid_input(field, f"{expected}, got {found.dtype}")

@@ -37,7 +37,7 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 POINTS_PER_CALL = 100_000
 """Default number of points in one call: far below a server's default limit."""
 
-_CLOSED = "This QuadrantClient is closed: make a new one to go on."
+_CLOSED = "This QuadrantClient is closed. Create a new one."
 
 _NAMES = np.array(
     [codec.QUADRANT_NAMES.get(number, "") for number in range(max(codec.QUADRANT_NAMES) + 1)]
@@ -318,7 +318,7 @@ class QuadrantClient:
         # On whichever side the deadline was noticed first.
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
-            return Unreachable(f"The server at {self.address} gave no answer {within}.")
+            return Unreachable(f"The server at {self.address} did not answer {within}.")
         error = error_from_call(call)
         if error is not None:
             return error

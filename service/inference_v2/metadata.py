@@ -98,7 +98,7 @@ def check_repository_name(request: pb.RepositoryIndexRequest) -> None:
             [
                 Violation(
                     "repository_name",
-                    "expected no name, because the server has one registry; got "
+                    "expected an empty name, because the server has one registry; got "
                     + shorten(request.repository_name),
                 )
             ]

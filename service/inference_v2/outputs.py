@@ -162,17 +162,17 @@ def _read_class_count(
     if requested.name == LABEL:
         _raise_invalid_output(
             field,
-            f"output {LABEL!r}: expected no class_count, for it has one class a row; ask for "
-            f"{PROBABILITIES!r}",
+            f"output {LABEL!r}: expected no class_count, because it has one class per row; "
+            f"request {PROBABILITIES!r} instead",
         )
     parameter = requested.parameters[CLASSIFICATION]
     kind = parameter.WhichOneof("parameter_choice")
     if kind != "int64_param" or parameter.int64_param < 1:
-        came = "no value" if kind is None else f"{kind} {shorten(str(getattr(parameter, kind)))}"
+        found = "no value" if kind is None else f"{kind} {shorten(str(getattr(parameter, kind)))}"
         _raise_invalid_output(
             field,
             f"output {requested.name!r}: expected a number of classes from 1 as int64_param, "
-            f"got {came}",
+            f"got {found}",
         )
     return parameter.int64_param
 

@@ -135,7 +135,7 @@ class InferenceServicer:
                 len(answer),
                 self._limits["max_message_bytes"],
                 field="outputs",
-                instead="ask for fewer outputs, or in several calls",
+                instead="request fewer outputs, or send the rows in several calls",
             )
         except BaseException:
             # Including the cancellation of a call whose caller is gone.

@@ -65,7 +65,7 @@ def list_loaded_models(live: LiveModels, name: str, failure: QuadnetError) -> pb
 def public_reason(error: QuadnetError | None) -> str:
     """Return the error's text for callers, without paths of this machine; "" for no error."""
     if isinstance(error, RegistryError):
-        return "The registry cannot be read at the moment; the server's log has more."
+        return "The registry cannot be read at the moment; the server's log has the reason."
     return "" if error is None else str(error)
 
 

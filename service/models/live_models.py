@@ -128,7 +128,7 @@ class LiveModels:
             live.used = time.monotonic()
             return live.model
         if reference == self.default:
-            raise NotReady("No version is loaded yet. Ask again in a moment.")
+            raise NotReady("No version is loaded yet. Retry in a moment.")
         found = self._find_loaded(reference)
         if found is not None:
             # From now on the next refresh follows this reference too.
@@ -214,8 +214,8 @@ class LiveModels:
     def report_unresponsive_registry(self, seconds: float) -> None:
         """Record as a failure that a refresh has run for so long; its end clears the failure."""
         error = RegistryError(
-            f"The registry {self.registry.root} has not answered for {seconds:g} seconds. Check "
-            "the file system that it is on."
+            f"The registry {self.registry.root} has not responded for {seconds:g} seconds. Check "
+            "its file system."
         )
         _log.error("registry does not respond", reason=str(error))
         self.failure = error
@@ -263,8 +263,8 @@ class LiveModels:
             # Its text names paths of this machine, which callers must not see.
             _log.error("version not loaded", reference=reference, reason=str(error))
             raise NotReady(
-                "The registry cannot be read at the moment. Ask again later; the server's log "
-                "has more."
+                "The registry cannot be read at the moment. Retry later; the server's log has the "
+                "reason."
             ) from error
 
     def _read_listing(self, name: str) -> None:

@@ -119,7 +119,7 @@ class RegistryReads:
         """
         if self._callers >= _MAX_CALLERS:
             raise Overloaded(
-                f"{_MAX_CALLERS} calls already wait for the registry. Call again in a moment.",
+                f"{_MAX_CALLERS} calls already wait for the registry. Retry in a moment.",
                 retry_after=_SECONDS_TO_RETRY,
             )
         read: _Read[T] = self._shared.get(key) or self._add(work, key)
@@ -180,7 +180,7 @@ class RegistryReads:
 
     def _time_limit_error(self) -> NotReady:
         return NotReady(
-            f"The registry has not answered within {self._seconds:g} seconds. Ask again later; "
-            "versions that are loaded still answer.",
+            f"The registry has not responded within {self._seconds:g} seconds. Retry later; calls "
+            "for loaded versions are still answered.",
             retry_after=_SECONDS_TO_RETRY,
         )

@@ -47,11 +47,11 @@ class SignatureCheck:
         number = model.manifest.version
         error = SignatureMismatch(
             number,
-            f"Version {number} of model {model.manifest.model!r} takes {len(new.features)} "
-            f"features and has the classes {listing(new.classes)}; version "
-            f"{served.manifest.version}, which is served, takes {len(old.features)} and has "
-            f"{listing(old.classes)}: its callers would fail. To serve it anyway, restart the "
-            "server.",
+            f"Version {number} of model {model.manifest.model!r} has {len(new.features)} features "
+            f"and the classes {listing(new.classes)}; the served version "
+            f"{served.manifest.version} has {len(old.features)} features and the classes "
+            f"{listing(old.classes)}. Callers of the served version could not use version "
+            f"{number}. To serve it anyway, restart the server.",
         )
         self._mismatch = _Mismatch(model.digest, served.digest, error)
         raise error

@@ -79,7 +79,7 @@ class VersionLoader:
             _log.exception("version not loaded", model=name, version=version)
             error = NotReady(
                 f"Version {version} of model {name!r} cannot be loaded at the moment; the server's "
-                "log has more.",
+                "log has the reason.",
                 retry_after=seconds,
             )
         else:

@@ -155,8 +155,8 @@ def _read_authorities(path: Path) -> bytes:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
         raise FileUnusable(
-            f"The file {path} holds no certificates, or a damaged one: expected those of the "
-            "authorities that sign clients' certificates, in PEM."
+            f"The file {path} has no certificates, or a damaged one: expected those of the "
+            "authorities that sign the clients' certificates, in PEM."
         ) from error
     return content
 

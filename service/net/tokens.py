@@ -28,10 +28,10 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     for number, line in enumerate(lines, 1):
         if not line.startswith(b"#") and not all(33 <= byte <= 126 for byte in line):
             raise FileUnusable(
-                f"The token file {path} has a token in line {number} that no call can send: "
+                f"The token file {path} has an invalid token in line {number}: "
                 "expected visible ASCII without spaces."
             )
     tokens = tuple(line for line in lines if line and not line.startswith(b"#"))
     if not tokens:
-        raise FileUnusable(f"The token file {path} holds no token: expected one a line.")
+        raise FileUnusable(f"The token file {path} has no token: expected one per line.")
     return tokens

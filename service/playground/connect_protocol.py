@@ -81,7 +81,7 @@ def convert_grpc_error(error: grpc.aio.AioRpcError, address: str) -> ConnectErro
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return ConnectError(code, f"No Quadnet server answers at {address}.")
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ConnectError(code, f"The server at {address} gave no answer in time.")
+            return ConnectError(code, f"The server at {address} did not answer in time.")
         return ConnectError(code, error.details() or "The server gave no reason.")
     try:
         status = status_pb2.Status.FromString(
@@ -150,7 +150,7 @@ def _parse_object(content: bytes, name: str) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ConnectError(
-            "invalid_argument", f"expected a {name} in JSON, got what is no JSON"
+            "invalid_argument", f"expected a {name} in JSON, got invalid JSON"
         ) from error
     if not isinstance(found, dict):
         raise ConnectError(

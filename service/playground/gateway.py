@@ -230,7 +230,7 @@ async def _read_body(request: Request, media_type: str) -> bytes:
             raise ConnectError(
                 "resource_exhausted",
                 f"expected at most {MAX_BODY_BYTES:,} bytes a request, got more; send less at a "
-                "time, or ask the gRPC server itself",
+                "time, or call the gRPC server directly",
                 http=413,
             )
     return bytes(content)
@@ -254,7 +254,7 @@ async def _answer_not_found(request: Request, _: Any) -> Response:
 
 
 async def _answer_wrong_method(request: Request, _: Any) -> Response:
-    text = f"{_path(request)} cannot be asked with {request.method[:10]}: calls are POST."
+    text = f"{_path(request)} does not accept {request.method[:10]}: calls use POST."
     response = make_error_response(ConnectError("unimplemented", text, http=405))
     response.headers["Allow"] = "POST"
     return response
@@ -271,7 +271,7 @@ async def _answer_error(_: Request, failure: Any) -> Response:
 
 async def _answer_unexpected_error(_request: Request, _: Any) -> Response:
     return make_error_response(
-        ConnectError("internal", "The page's gateway failed. Its log has more.")
+        ConnectError("internal", "The page's gateway failed. Its log has the reason.")
     )
 
 

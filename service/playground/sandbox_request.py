@@ -90,7 +90,7 @@ def decode_train_request(content: bytes) -> SandboxRequest:
         request.x, request.y, request.quadrants, ("x", "y", "quadrants")
     )
     if not len(train.X):
-        raise _invalid_field("x", "at least one training point", "no points")
+        raise _invalid_field("x", "at least one training point", "0 points")
     fields = ("test_x", "test_y", "test_quadrants")
     test = _decode_labelled_points(request.test_x, request.test_y, request.test_quadrants, fields)
     _check_range("learning_rate", request.learning_rate, above=0.0)
@@ -114,7 +114,7 @@ def decode_train_request(content: bytes) -> SandboxRequest:
         _assign_layers(network, state.layers, "state.layers")
         expected = len(network.parameters.flat) * solver.n_moments
         if len(moments) not in (0, expected):
-            raise _invalid_field("state.moments", f"no numbers or {expected}", str(len(moments)))
+            raise _invalid_field("state.moments", f"0 or {expected} numbers", str(len(moments)))
         _check_finite("state.moments", moments)
     return SandboxRequest(
         network=network,
@@ -209,7 +209,7 @@ def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> 
         _check_finite(f"{field}[{i}].biases", b)
         if not network.parameters.bias and b.any():
             raise _invalid_field(
-                f"{field}[{i}].biases", "zeros, as there are to be no biases", "others"
+                f"{field}[{i}].biases", "zeros, because biases are off", "other numbers"
             )
         weights.append(W.reshape(inputs, units))
         biases.append(b)

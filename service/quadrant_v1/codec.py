@@ -191,9 +191,9 @@ def _quadrant_columns(model: Model) -> IntArray | None:
         return None
     if len(signature.features) != 2 or sorted(signature.classes) != sorted(quadrants.NAMES):
         raise Unsupported(
-            f"Model {model.manifest.model!r} takes {len(signature.features)} features and has "
-            f"the classes {listing(signature.classes)}: it cannot answer with quadrants. "
-            "Call it with inference.GRPCInferenceService/ModelInfer."
+            f"Model {model.manifest.model!r} has {len(signature.features)} features and the "
+            f"classes {listing(signature.classes)}, not 2 features and the four quadrants. Call it "
+            "with inference.GRPCInferenceService/ModelInfer."
         )
     return np.array([signature.classes.index(name) for name in quadrants.NAMES])
 

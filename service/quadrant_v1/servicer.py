@@ -111,7 +111,7 @@ class QuadrantServicer:
         request = parse_message(pb.ExplainRequest, content)
         model = await self._get_model(request, call)
         x = codec.decode_features(request, model)
-        instead = "ask Classify or ModelInfer, whose answers have no terms"
+        instead = "call Classify or ModelInfer, whose answers have no terms"
         n_bytes = explanation_size(model.predictor.network)
         self._check_fits(n_bytes, instead, at_least=True)
         answer = await self._compute_thread.run_by_size(

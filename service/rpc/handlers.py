@@ -218,6 +218,6 @@ class HandlerFactory:
             len(answer),
             self._max_bytes,
             field="request",
-            instead="ask for less, or raise the server's setting max_message_bytes",
+            instead="request less, or raise the server's setting max_message_bytes",
         )
         return answer

@@ -96,15 +96,15 @@ class MessageWaits:
         if oldest is None or now - oldest.since < self._eviction_age:
             raise overload_error(
                 call,
-                f"The server already receives {self._limit} messages, as many as it may at a time. "
-                "Call again in a moment.",
+                f"The server already receives {self._limit} messages, its limit. Retry in a "
+                "moment.",
             )
         _interrupt(
             oldest,
             overload_error(
                 oldest.call,
-                f"{self._limit} calls waited for a message from their callers, as many as may. "
-                "This one had waited longest and made room for a new one.",
+                f"{self._limit} calls waited for a message from their callers, which is the limit. "
+                "This call had waited longest and made room for a new one.",
             ),
         )
 

@@ -47,7 +47,8 @@ class Admission(CallPolicy):
                 raise overload_error(
                     call,
                     f"The call has waited for {call.waited:.1f} seconds in the server's queue, "
-                    f"where {call.queued} others wait; {self._limit} may. Call again in a moment.",
+                    f"where {call.queued} calls wait; the limit is {self._limit}. Retry in a "
+                    "moment.",
                 )
 
     def begin_work(self, call: Call) -> None:
@@ -63,8 +64,7 @@ class Admission(CallPolicy):
         if self._working >= self._limit:
             raise overload_error(
                 call,
-                f"The server already answers {self._limit} calls, as many as it may at a time. "
-                "Call again in a moment.",
+                f"The server already answers {self._limit} calls, its limit. Retry in a moment.",
             )
 
 

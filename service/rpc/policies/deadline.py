@@ -20,6 +20,6 @@ class Deadline(CallPolicy):
         """Refuse the call if its message arrived after the deadline."""
         if call.context.time_remaining() == 0:
             raise DeadlinePassed(
-                "The call's deadline passed before the server could begin with it. Allow it more "
-                "time, or send fewer calls at a time."
+                "The call's deadline passed before the server could start it. Set a longer "
+                "deadline, or send fewer calls at a time."
             )

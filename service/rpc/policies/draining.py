@@ -13,7 +13,7 @@ _RETRY_SECONDS = 1.0
 def stopping_error() -> NotReady:
     """Return the error for calls that arrive or are idle while the server is stopping."""
     return NotReady(
-        "The server is stopping. Call another one, or call again in a moment.",
+        "The server is stopping. Call another server, or retry in a moment.",
         retry_after=_RETRY_SECONDS,
     )
 

@@ -480,7 +480,7 @@ def test_a_server_that_never_answers_is_given_up():
         port = silent.getsockname()[1]
         done = quadnet("health", "--port", port, "--timeout", "0.5")
     assert done.returncode == 1
-    assert f"The server at 127.0.0.1:{port} gave no answer within 0.5 s." in done.stderr
+    assert f"The server at 127.0.0.1:{port} did not answer within 0.5 s." in done.stderr
 
 
 def test_the_reader_may_go_away(server, tmp_path):

@@ -121,5 +121,8 @@ def test_the_index_lists_which_versions_are_ready_and_why_others_are_not(tmp_pat
         error = refused(stub.RepositoryIndex, pb.RepositoryIndexRequest(repository_name="s3"))
         assert (error.code(), error.details()) == (
             INVALID,
-            "repository_name: expected no name, because the server has one registry; got 's3'",
+            (
+                "repository_name: expected an empty name, because the server has one registry; "
+                "got 's3'"
+            ),
         )

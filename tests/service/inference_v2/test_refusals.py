@@ -208,8 +208,8 @@ def changed(request, **fields):
             raw(X, outputs=classified("label", int64_param=1)),
             "outputs[0].parameters[classification]",
             (
-                "output 'label': expected no class_count, for it has one class a row; ask for "
-                "'probabilities'"
+                "output 'label': expected no class_count, because it has one class per row; "
+                "request 'probabilities' instead"
             ),
         ),
         (

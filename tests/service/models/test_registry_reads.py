@@ -78,7 +78,7 @@ def test_callers_are_refused_at_once_while_all_reads_exceed_the_time_limit():
 
         reads = RegistryReads(limit=2, seconds=SOON)
         for _ in range(2):
-            with pytest.raises(NotReady, match=r"not answered within 0\.05 seconds") as caught:
+            with pytest.raises(NotReady, match=r"not responded within 0\.05 seconds") as caught:
                 await reads.run(deaf)
             assert caught.value.retry_after > 0
         await asyncio.sleep(SOON)

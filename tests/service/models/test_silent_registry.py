@@ -50,11 +50,11 @@ def test_loaded_versions_are_answered_while_the_registry_hangs(registry, disturb
         for call in lists:
             (model,) = call.result(60).models
             assert [version.version for version in model.versions] == [1]
-            assert "has not answered" in model.failure
+            assert "has not responded" in model.failure
         for call in loads:
             error = call.exception(60)
             assert error.code() is grpc.StatusCode.UNAVAILABLE
-            assert "has not answered" in error.details()
+            assert "has not responded" in error.details()
             assert "grpc-retry-pushback-ms" in dict(error.trailing_metadata())
         gate = disturbance.end()
         assert server.stub.Classify(SECOND, timeout=60).model.version == 2
@@ -96,7 +96,7 @@ def test_a_server_that_starts_on_a_hanging_registry_reports_it_and_waits(registr
     disturbance.hang()
     with serving(registry, disturbance) as server:
         assert "NOT_SERVING" in server.announcement[0]
-        assert "has not answered for 10 seconds" in server.announcement[0]
+        assert "has not responded for 10 seconds" in server.announcement[0]
         server.logged("registry does not respond")
         assert refused(server.stub.Classify, POINT).code() is grpc.StatusCode.UNAVAILABLE
         gate = disturbance.end()

@@ -197,7 +197,7 @@ def test_a_version_with_another_signature_does_not_replace_the_served_one(regist
     ):
         publish(registry, classes=("a", "b", "c", "d"))
         reason = server.logged("served version not updated")["reason"]
-        assert "has the classes a, b, c, d; version 1, which is served, takes 2" in reason
+        assert "and the classes a, b, c, d; the served version 1 has 2" in reason
         load.wait_for(200, beyond=len(load.outcomes))
         listed = server.stub.ListModels(pb.ListModelsRequest(), timeout=10)
     assert not load.failed
@@ -248,8 +248,8 @@ def test_a_version_that_cannot_be_loaded_is_retried_with_back_off(registry, tmp_
         alias_changes.set_aliases(registry, "quadrants", {"champion": 2}, reason="")
         reason = server.logged("served version not updated")["reason"]
         assert reason == (
-            "Version 2 of model 'quadrants' cannot be loaded at the moment; the server's log says "
-            "more."
+            "Version 2 of model 'quadrants' cannot be loaded at the moment; the server's log has "
+            "the reason."
         )
         wait_for_polls(disturbance, 100)
         for _ in range(20):

@@ -281,11 +281,11 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_changes_nothin
         (("--token-file", "no"), "The token file no cannot be read: No such file"),
         (
             ("--tls-cert", "{cert}", "--tls-key", "{key}", "--tls-client-ca", "nonsense"),
-            "nonsense holds no certificates, or a damaged one",
+            "nonsense has no certificates, or a damaged one",
         ),
-        (("--token-file", "empty"), "The token file empty holds no token: expected one a line"),
+        (("--token-file", "empty"), "The token file empty has no token: expected one per line"),
         (("--token-file", "huge"), "The token file huge is larger than 1048576 bytes"),
-        (("--token-file", "foreign"), "has a token in line 2 that no call can send: expected vis"),
+        (("--token-file", "foreign"), "has an invalid token in line 2: expected visible"),
     ],
 )
 def test_an_invalid_file_is_reported_before_the_server_starts(

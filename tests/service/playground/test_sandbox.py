@@ -204,7 +204,7 @@ NAN = float("nan")
     [
         (
             {"x": [], "y": [], "quadrants": []},
-            "x: expected at least one training point, got no points",
+            "x: expected at least one training point, got 0 points",
         ),
         ({"x": [0.5] * 5001}, "x: expected at most 5000 points, got 5001"),
         ({"y": [0.5]}, "y: expected as many values as x, 4, got 1"),
@@ -231,7 +231,7 @@ NAN = float("nan")
         ({"test_x": [1]}, "test_y: expected as many values as test_x, 1, got 0"),
         ({"state": state(layers=[])}, "state.layers: expected 1 layers, as in the settings, got"),
         ({"state": state(epoch=-1)}, "state.epoch: expected a number from 0 to 1,000,000, got -1"),
-        ({"state": state(moments=[1])}, "state.moments: expected none or 12 numbers, got 1"),
+        ({"state": state(moments=[1])}, "state.moments: expected 0 or 12 numbers, got 1"),
         ({"state": state(), "hidden_layer_sizes": [3]}, "state.layers: expected 2 layers"),
     ],
     ids=lambda value: str(value)[:60],

@@ -192,8 +192,8 @@ def test_bad_input_names_the_field_what_was_expected_and_what_was_found(
             pb.ModelRef(name="letters"),
             grpc.StatusCode.FAILED_PRECONDITION,
             (
-                "Model 'letters' takes 2 features and has the classes a, b, c, d: it cannot say "
-                "quadrants. Ask it with inference.GRPCInferenceService/ModelInfer."
+                "Model 'letters' has 2 features and the classes a, b, c, d, not 2 features and the "
+                "four quadrants. Call it with inference.GRPCInferenceService/ModelInfer."
             ),
         ),
     ],

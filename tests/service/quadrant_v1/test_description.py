@@ -155,7 +155,7 @@ def test_unreadable_models_are_listed_with_the_reason_and_the_loaded_versions(tm
     registry = Registry(tmp_path / "registry")
     for model in ("other", "quadrants", "third"):
         publish(registry, model)
-    unreadable = "The registry cannot be read at the moment; the server's log has more."
+    unreadable = "The registry cannot be read at the moment; the server's log has the reason."
     with ServerProcess(registry.root) as server:
         server.stub.Classify(pb.ClassifyRequest(model=pb.ModelRef(name="other")))
         for model in ("other", "third"):
@@ -241,7 +241,7 @@ def large(tmp_path_factory):
         (
             "Explain",
             pb.ExplainRequest(model=pb.ModelRef(name="large"), features=[0] * 40),
-            "ask Classify or ModelInfer",
+            "call Classify or ModelInfer",
         ),
     ],
 )

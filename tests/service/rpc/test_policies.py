@@ -41,5 +41,5 @@ def test_a_call_with_time_left_or_without_a_deadline_is_started(seconds):
 
 def test_a_call_whose_deadline_has_passed_is_not_started():
     # grpcio returns 0 from then on. Over a socket the client's own clock is nearly always first.
-    with pytest.raises(DeadlinePassed, match="passed before the server could begin"):
+    with pytest.raises(DeadlinePassed, match="passed before the server could start"):
         Deadline().begin(Call("Classify", Context(0.0), {}, "an-id"))

@@ -144,7 +144,7 @@ def test_calls_that_outlast_the_grace_period_are_cut_off(registry):
     assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-STOPPING = "The server is stopping. Call another one, or call again in a moment."
+STOPPING = "The server is stopping. Call another server, or retry in a moment."
 
 
 def test_while_a_call_finishes_new_ones_are_refused_with_the_reason(registry):

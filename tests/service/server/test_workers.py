@@ -405,7 +405,7 @@ def test_an_invalid_token_file_is_reported_without_a_traceback(registry, tmp_pat
         "--token-file", tokens,
     )  # fmt: skip
     assert done.returncode == 1
-    assert f"The token file {tokens} holds no token: expected one a line." in done.stderr
+    assert f"The token file {tokens} has no token: expected one per line." in done.stderr
     assert "Traceback" not in done.stderr
 
 
