@@ -101,7 +101,7 @@ class ServeSettings(AddressSettings, RegistrySettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("expected --tls-cert and --tls-key, got only one of them")
         if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("expected --tls-cert and --tls-key with --tls-client-ca")
+            raise ValueError("--tls-client-ca: expected --tls-cert and --tls-key, too")
         return self
 
 
@@ -132,10 +132,7 @@ class UpSettings(ServeSettings, PageSettings):
 
 
 def find_missing_tls_file(ca: object, certificate: object, key: object) -> tuple[str, str] | None:
-    """Return a client's TLS setting that needs another one, and the one that is missing.
-
-    Returns None if nothing is missing.
-    """
+    """Return a client's TLS setting and another one that it needs and that is missing; or None."""
     if certificate is not None and key is None:
         return "tls_client_cert", "tls_client_key"
     if key is not None and certificate is None:
@@ -174,7 +171,7 @@ class ClientSettings(AddressSettings):
         found = find_missing_tls_file(self.tls_ca, self.tls_client_cert, self.tls_client_key)
         if found is not None:
             given, missing = (f"--{name.replace('_', '-')}" for name in found)
-            raise ValueError(f"{given}: expected {missing} too, which is missing")
+            raise ValueError(f"{given}: expected {missing}, too")
         return self
 
 

@@ -1,4 +1,4 @@
-"""The error that a server raised, made again from its status: `service.rpc.errors` reversed."""
+"""Converts the status of a failed call into an error: the reverse of `service.rpc.errors`."""
 
 import re
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from service.rpc import errors
 from service.wire.checks import MAX_POINTS
 
 _ROW = re.compile(r"\[(\d+)\]$")
-"""The row in a field's path, such as ``x[17]``."""
+"""The row in the path of a field, such as ``x[17]``."""
 
 M = TypeVar("M", bound=Message)
 
 
 class Refused(QuadnetError):
-    """The server answered with an error that `quadnet.errors` lacks; the text is the server's."""
+    """The server answered with an error that has no class in `quadnet.errors`."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         self.code = code
@@ -28,11 +28,11 @@ class Refused(QuadnetError):
 
 
 def error_from_call(call: grpc.Call) -> QuadnetError | None:
-    """Return the error that the call's details describe; None without details that fit it."""
+    """Return the error in the details of a call; None without details that match the status."""
     try:
         status = rpc_status.from_call(call)
     except (ValueError, DecodeError):
-        # Details that contradict the call's own code and text are not of this error.
+        # Details that contradict the code or the text of the call are not of this error.
         return None
     if status is None:
         return None
@@ -41,24 +41,26 @@ def error_from_call(call: grpc.Call) -> QuadnetError | None:
 
 def _error_from_details(code: grpc.StatusCode, text: str, details: Any) -> QuadnetError:
     """Return the error of `quadnet.errors` that the server raised."""
-    info = _detail(details, error_details_pb2.ErrorInfo)
+    info = _unpack_detail(details, error_details_pb2.ErrorInfo)
     kind = errors.ERRORS_BY_REASON.get(info.reason) if info.domain == errors.DOMAIN else None
     if kind is None:
         return Refused(code, text)
     if kind is InvalidInput:
-        found = _detail(details, error_details_pb2.BadRequest).field_violations
+        found = _unpack_detail(details, error_details_pb2.BadRequest).field_violations
         violations = [Violation(each.field, each.description) for each in found]
-        limit = _whole(info.metadata, MAX_POINTS)
+        limit = _read_number(info.metadata, MAX_POINTS)
         facts = {} if limit is None else {MAX_POINTS: limit}
-        return InvalidInput(violations, total=_whole(info.metadata, errors.FAULTS), facts=facts)
+        return InvalidInput(
+            violations, total=_read_number(info.metadata, errors.FAULTS), facts=facts
+        )
     if kind is Overloaded or kind is NotReady:
-        delay = _detail(details, error_details_pb2.RetryInfo).retry_delay
+        delay = _unpack_detail(details, error_details_pb2.RetryInfo).retry_delay
         return kind(text, retry_after=delay.ToMilliseconds() / 1e3)
     return kind(text)
 
 
-def _detail(details: Any, kind: type[M]) -> M:
-    """Return the detail of this kind, or an empty one."""
+def _unpack_detail(details: Any, kind: type[M]) -> M:
+    """Return the detail of this type; an empty message if it is missing."""
     found = kind()
     for packed in details:
         if packed.Is(kind.DESCRIPTOR):
@@ -66,22 +68,22 @@ def _detail(details: Any, kind: type[M]) -> M:
     return found
 
 
-def _whole(metadata: Mapping[str, str], name: str) -> int | None:
-    """Return the number of this name; None from a server that does not send it."""
+def _read_number(metadata: Mapping[str, str], name: str) -> int | None:
+    """Return the number with this name; None if the server has not sent it."""
     text = metadata.get(name, "")
     return int(text) if text.isdecimal() else None
 
 
 def refine_error(error: InvalidInput, start: int, n_points: int) -> InvalidInput:
-    """Return a call's error in the terms of the caller, whose points are sent in several calls.
+    """Return the error of one of several calls with the rows and arguments of the caller.
 
     Parameters
     ----------
     error : InvalidInput
     start : int
-        The row of the call's first point among all points.
+        The row, among all points, of the first point of the call.
     n_points : int
-        How many points the call had.
+        Number of points of the call.
     """
     limit = error.facts.get(MAX_POINTS)
     if isinstance(limit, int):

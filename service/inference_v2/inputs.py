@@ -130,8 +130,8 @@ def refuse_shared_memory(parameters: Any, field: str) -> None:
             [
                 Violation(
                     f"{field}.parameters[{SHARED_MEMORY}]",
-                    "expected no such parameter, for this server shares no memory; send and "
-                    "receive the values in the messages",
+                    "expected no such parameter, because this server has no shared memory; send "
+                    "and receive the values in the messages",
                 )
             ]
         )
@@ -146,7 +146,7 @@ def _check_shape(shape: tuple[int, ...], n_features: int, max_rows: int) -> None
     if shape[0] > max_rows:
         _raise_invalid_input(
             field,
-            f"at most {max_rows} rows a call",
+            f"at most {max_rows} rows per call",
             f"{shape[0]}; send them in several calls",
             facts={MAX_POINTS: max_rows},
         )
@@ -162,11 +162,11 @@ def _from_raw(
     if tensor.contents.ListFields():
         _raise_invalid_input(
             "inputs[0].contents",
-            "none, for raw_input_contents has the numbers",
+            "no contents, because raw_input_contents has the numbers",
             "both; send the numbers once",
         )
     if len(raw) != 1:
-        _raise_invalid_input("raw_input_contents", "1 of them, for 1 input", str(len(raw)))
+        _raise_invalid_input("raw_input_contents", "1 element, for 1 input", str(len(raw)))
     n_bytes = n_values * datatype.dtype.itemsize
     if len(raw[0]) != n_bytes:
         _raise_invalid_input(
@@ -188,7 +188,7 @@ def _from_contents(
             "inputs[0].contents",
             f"{n_values} numbers in {datatype.contents}, for {tensor.datatype} of shape "
             f"{format_shape(tensor.shape)}",
-            " and ".join(f"{n} in {field}" for field, n in sent.items()) or "none",
+            " and ".join(f"{n} in {field}" for field, n in sent.items()) or "no numbers",
         )
     dtype = _CONTENTS_DTYPES[datatype.contents]
     values: NDArray[Any] = np.array(getattr(tensor.contents, datatype.contents), dtype=dtype)
@@ -210,14 +210,14 @@ def _raise_wrong_inputs(names: Sequence[str]) -> NoReturn:
             raise InvalidInput(
                 [Violation(f"inputs[{i}].name", f"expected {INPUT!r}, got {shorten(name)}")]
             )
-    came = "none" if not names else f"{len(names)} of this name"
-    raise InvalidInput([Violation("inputs", f"expected one input {INPUT!r}, got {came}")])
+    found = "no input" if not names else f"{len(names)} with this name"
+    raise InvalidInput([Violation("inputs", f"expected one input {INPUT!r}, got {found}")])
 
 
 def _raise_invalid_input(
-    field: str, expected: str, came: str, *, facts: Facts | None = None
+    field: str, expected: str, found: str, *, facts: Facts | None = None
 ) -> NoReturn:
-    violation = Violation(field, f"input {INPUT!r}: expected {expected}; got {came}")
+    violation = Violation(field, f"input {INPUT!r}: expected {expected}; got {found}")
     raise InvalidInput([violation], facts=facts)
 
 

@@ -82,7 +82,7 @@ def _check_lengths(n_x: int, n_y: int, max_points: int) -> None:
             [
                 Violation(
                     field,
-                    f"expected at most {max_points} points a call, got {n}; "
+                    f"expected at most {max_points} points per call, got {n}; "
                     "send them in several calls",
                 )
             ],

@@ -18,7 +18,7 @@ import grpc.aio
 from quadnet.errors import Overloaded
 from service.rpc.backlog import Backlog
 from service.rpc.call import REQUEST_ID, Call, Context, read_message
-from service.rpc.errors import to_status, trailing_metadata
+from service.rpc.errors import make_trailing_metadata, to_status
 from service.rpc.policies.policy import CallPolicy
 from service.telemetry import metrics
 
@@ -111,7 +111,7 @@ class CallRunner:
             raise asyncio.CancelledError from error
         if discards:
             await self._discard_message(call.context)
-        metadata = (*trailing_metadata(error, status), (REQUEST_ID, call.request_id))
+        metadata = (*make_trailing_metadata(error, status), (REQUEST_ID, call.request_id))
         try:
             await call.context.abort(call.status, status.message, metadata)
         except grpc.aio.AbortError as aborted:

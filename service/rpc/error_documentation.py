@@ -1,6 +1,6 @@
-"""When a caller gets which status: the prose behind the table of errors in the reference.
+"""The situations in which a caller gets each status: the table of errors in the reference.
 
-The server does not read it. `tests.reference` writes the table from it, and a test provokes each
+The server does not use it. `tests.reference` generates the table from it, and a test creates each
 situation and compares what the caller gets.
 """
 
@@ -26,9 +26,9 @@ from service.rpc.errors import NEVER_RETRY, PUSHBACK, STATUSES, UnknownMethod
 
 @dataclass(frozen=True)
 class Situation:
-    """What goes wrong, the error or the status that reports it, and the details with it.
+    """A situation, the error or the status that reports it, and the details of the status.
 
-    A status instead of an error is one that gRPC itself gives, or that of a fault of the server.
+    It has a status instead of an error if gRPC itself sets the status, or the server has a fault.
     """
 
     what: str
@@ -53,8 +53,8 @@ def _retry(error: type[QuadnetError]) -> str:
 
 _VIOLATIONS = "`BadRequest` with the fields, the first 16 at most"
 _INVALID = f"{_error_info(InvalidInput)}; {_VIOLATIONS}"
-_ONLY_GRPC = "none: gRPC's own"
-_UNSEEN = f"{_ONLY_GRPC}, which log and metrics count as CANCELLED"
+_ONLY_GRPC = "no details: the status comes from gRPC"
+_UNSEEN = f"{_ONLY_GRPC}; the log and the metrics have CANCELLED"
 
 SITUATIONS = (
     Situation(
@@ -64,64 +64,68 @@ SITUATIONS = (
     ),
     Situation("x and y differ in length", InvalidInput, _INVALID),
     Situation("a number is NaN or infinite", InvalidInput, _INVALID),
-    Situation("min_certainty is outside 0 to 1", InvalidInput, _INVALID),
+    Situation("min_certainty is not from 0 to 1", InvalidInput, _INVALID),
     Situation(
         "more points than --max-points",
         InvalidInput,
         f"{_error_info(InvalidInput)}, and `max_points` in its metadata; {_VIOLATIONS}",
     ),
-    Situation("another number of features than the model's", InvalidInput, _INVALID),
-    Situation("ModelInfer: an input is missing, unexpected or there twice", InvalidInput, _INVALID),
+    Situation("the number of features is not that of the model", InvalidInput, _INVALID),
+    Situation("ModelInfer: an input is missing, unexpected or duplicated", InvalidInput, _INVALID),
     Situation(
-        "ModelInfer: another datatype, shape or number of bytes than the input's",
+        "ModelInfer: the datatype, shape or number of bytes is not that of the input",
         InvalidInput,
         _INVALID,
     ),
-    Situation("ModelInfer: raw and typed numbers together, or neither", InvalidInput, _INVALID),
+    Situation("ModelInfer: both raw and typed numbers, or neither", InvalidInput, _INVALID),
     Situation(
-        "ModelInfer: an output that there is not, or twice; a bad class_count; shared memory",
+        "ModelInfer: an unknown or duplicated output, an invalid class_count, or shared memory",
         InvalidInput,
         _INVALID,
     ),
     Situation("an answer larger than --max-message-bytes", InvalidInput, _INVALID),
-    Situation("bytes that are not the method's message", InvalidInput, _INVALID),
+    Situation("bytes that are not a message of the method", InvalidInput, _INVALID),
     Situation(
         "a request larger than --max-message-bytes",
         TooLarge,
-        f"{_error_info(TooLarge)}; `{PUSHBACK}` of {NEVER_RETRY}, against retries",
+        f"{_error_info(TooLarge)}; `{PUSHBACK}` of {NEVER_RETRY}, which prevents retries",
     ),
     Situation(
-        "a request larger still, by 4 MiB (by 1 MiB under a limit of 1 MiB)",
+        "a request over --max-message-bytes by more than 4 MiB (1 MiB for limits below 1 MiB)",
         StatusCode.RESOURCE_EXHAUSTED,
         _UNSEEN,
     ),
     Situation("a message that cannot be decompressed", StatusCode.INTERNAL, _UNSEEN),
     Situation(
-        "more calls in progress than --max-calls; health is exempt", Overloaded, _retry(Overloaded)
-    ),
-    Situation(
-        "over a second inside gRPC, where more calls wait than --max-calls",
+        "more calls in progress than --max-calls; health checks are exempt",
         Overloaded,
         _retry(Overloaded),
     ),
     Situation(
-        "a call that waits for its caller makes room for a new one", Overloaded, _retry(Overloaded)
+        "a call that waited inside gRPC for more than a second, with more calls than --max-calls",
+        Overloaded,
+        _retry(Overloaded),
+    ),
+    Situation(
+        "a call that waits for its caller and makes room for a new one",
+        Overloaded,
+        _retry(Overloaded),
     ),
     Situation(
         "the message does not arrive within --message-timeout",
         MessageTimeout,
         _error_info(MessageTimeout),
     ),
-    Situation("the deadline has passed when work would start", DeadlinePassed, _ONLY_GRPC),
-    Situation("the model cannot do this RPC", Unsupported, _error_info(Unsupported)),
-    Situation("the version is not what was published", CorruptVersion, _error_info(CorruptVersion)),
+    Situation("the deadline passed before the work started", DeadlinePassed, _ONLY_GRPC),
+    Situation("the model does not support this RPC", Unsupported, _error_info(Unsupported)),
+    Situation("the files of the version are damaged", CorruptVersion, _error_info(CorruptVersion)),
     Situation(
-        "no version loaded yet, or the registry cannot be read now",
+        "no version is loaded yet, or the registry cannot be read at the moment",
         NotReady,
         _error_info(NotReady),
     ),
     Situation(
-        "the registry does not answer in time, or there is too little memory for a version",
+        "the registry does not respond in time, or there is too little memory for a version",
         NotReady,
         _retry(NotReady),
     ),
@@ -129,28 +133,28 @@ SITUATIONS = (
     Situation("the server is stopping", NotReady, _retry(NotReady)),
     Situation("the server has stopped", StatusCode.UNAVAILABLE, _ONLY_GRPC),
     Situation(
-        "the call was still in progress when the server's grace was over",
+        "the call was still in progress at the end of the server's grace period",
         StatusCode.UNAVAILABLE,
         _ONLY_GRPC,
     ),
     Situation(
-        "no token, or a wrong one; health is exempt",
+        "no token, or an invalid one; health checks are exempt",
         Unauthenticated,
         _error_info(Unauthenticated),
     ),
     Situation(
-        "no client certificate, or one that is refused",
+        "no client certificate, or an invalid one",
         StatusCode.UNAVAILABLE,
-        "none: TLS ends the connection before a call can begin",
+        "no details: TLS ends the connection before the call starts",
     ),
     Situation(
-        "an unknown service or method; log and metrics name the method `unknown`",
+        "an unknown service or method; the log and the metrics name the method `unknown`",
         UnknownMethod,
         f"{_error_info(UnknownMethod)}; the text lists what exists",
     ),
     Situation(
         "a fault of the server",
         StatusCode.INTERNAL,
-        "none; the text names the request id under which the log has more",
+        "no details; the text has the request id of the log line with the cause",
     ),
 )

@@ -1,7 +1,7 @@
 """The status that a caller gets for each error.
 
 Any other exception is a fault of the server: the caller gets a fixed text with a request id, and
-the log gets the rest. `service.rpc.error_documentation` describes when each error is raised.
+the log gets the exception. `service.rpc.error_documentation` describes when each error is raised.
 """
 
 from collections.abc import Iterable
@@ -30,17 +30,18 @@ from quadnet.errors import (
 DOMAIN = "quadnet"
 
 FAULTS = "faults"
-"""In an ErrorInfo's metadata: how many faults the input has, of which the first are named."""
+"""Key in the metadata of an ErrorInfo: the number of faults of the input, of which only the first
+ones are listed."""
 
 _DETAILS = "grpc-status-details-bin"
 PUSHBACK = "grpc-retry-pushback-ms"
 NEVER_RETRY = "-1"
 """A pushback that tells gRPC not to retry the call."""
 
-_MOST_TEXT, _MOST_FIELD = 1000, 200
-_MOST_VIOLATIONS = 2000
-"""Bytes. Clients accept 8 KiB of metadata, in which the text is three times as long where it is not
-ASCII, and stands in the details again; those are a third longer in base64.
+_MAX_TEXT_BYTES, _MAX_FIELD_BYTES = 1000, 200
+_MAX_VIOLATION_BYTES = 2000
+"""Clients accept 8 KiB of metadata. The text is in them twice: once with non-ASCII characters at
+three times their length, and again in the details, which are a third longer in base64.
 """
 
 _CUT = "…"
@@ -54,7 +55,7 @@ class UnknownMethod(QuadnetError):
     Parameters
     ----------
     services : iterable of str
-        Those that it has.
+        The services of the server.
     """
 
     def __init__(self, services: Iterable[str]) -> None:
@@ -84,8 +85,8 @@ STATUSES: dict[type[QuadnetError], ErrorStatus] = {
     Unauthenticated: ErrorStatus(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     UnknownMethod: ErrorStatus(grpc.StatusCode.UNIMPLEMENTED, "UNKNOWN_METHOD"),
 }
-"""The errors that a server reports. Clients depend on the codes and the reasons, not on the
-classes' names."""
+"""The errors that a server reports. Clients depend on the codes and the reasons, not on the names
+of the classes."""
 
 ERRORS_BY_REASON = {status.reason: error for error, status in STATUSES.items()}
 
@@ -93,9 +94,9 @@ ERRORS_BY_REASON = {status.reason: error for error, status in STATUSES.items()}
 def to_status(
     error: Exception, method: str, request_id: str
 ) -> tuple[grpc.StatusCode, status_pb2.Status]:
-    """Return what a caller may see of this error: its code, and the whole as google.rpc.Status."""
+    """Return the code of an error, and the google.rpc.Status that the caller gets."""
     if not isinstance(error, QuadnetError) or type(error) not in STATUSES:
-        _log.error("failed", method=method, request_id=request_id, exc_info=error)
+        _log.error("call failed", method=method, request_id=request_id, exc_info=error)
         code = grpc.StatusCode.INTERNAL
         text = f"The server failed. Its log has more under the request id {request_id}."
         return code, status_pb2.Status(code=_number(code), message=text)
@@ -113,18 +114,18 @@ def to_status(
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return known.code, status_pb2.Status(
         code=_number(known.code),
-        message=_cut(str(error), _MOST_TEXT),
+        message=_cut(str(error), _MAX_TEXT_BYTES),
         details=[_pack(detail) for detail in details],
     )
 
 
 def _bad_request(error: InvalidInput) -> error_details_pb2.BadRequest:
-    """Return the violations, as far as there is room for them."""
+    """Return the violations, up to the maximum size."""
     bad_request = error_details_pb2.BadRequest()
-    room = _MOST_VIOLATIONS
+    room = _MAX_VIOLATION_BYTES
     for violation in error.violations:
-        field = _cut(violation.field, _MOST_FIELD)
-        description = _cut(violation.description, _MOST_TEXT)
+        field = _cut(violation.field, _MAX_FIELD_BYTES)
+        description = _cut(violation.description, _MAX_TEXT_BYTES)
         room -= len(field.encode()) + len(description.encode())
         if room < 0:
             break
@@ -133,17 +134,17 @@ def _bad_request(error: InvalidInput) -> error_details_pb2.BadRequest:
 
 
 def _cut(text: str, n_bytes: int) -> str:
-    """Return the text if it has at most so many bytes, else its beginning."""
+    """Return the text, cut to this number of bytes."""
     content = text.encode()
     if len(content) <= n_bytes:
         return text
     return f"{content[: n_bytes - len(_CUT.encode())].decode(errors='ignore')}{_CUT}"
 
 
-def trailing_metadata(
+def make_trailing_metadata(
     error: Exception, status: status_pb2.Status
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """Return what is sent with the code and the text: details, and when to retry."""
+    """Return the metadata with the details and the delay until a retry."""
     metadata: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
     if isinstance(error, Overloaded | NotReady) and error.retry_after is not None:
         metadata.append((PUSHBACK, str(int(error.retry_after * 1e3))))

@@ -275,7 +275,7 @@ def other_server(name, method):
 @pytest.mark.parametrize("metadata", [{"faults": "1"}, {}, {"faults": "?", "max_points": "?"}])
 def test_a_server_that_does_not_send_its_limit_is_quoted(metadata):
     """A server of version 0.1 sends no max_points."""
-    text = "expected at most 2 points a call, got 3; send them in several calls"
+    text = "expected at most 2 points per call, got 3; send them in several calls"
     details = []
     for message in (
         error_details_pb2.ErrorInfo(reason="INVALID_INPUT", domain="quadnet", metadata=metadata),

@@ -48,8 +48,8 @@ def changed(request, **fields):
 @pytest.mark.parametrize(
     ("request_", "field", "text"),
     [
-        (changed(raw(X), inputs=[]), "inputs", "expected one input 'x', got none"),
-        (changed(raw(X), inputs=[x, x]), "inputs", "expected one input 'x', got 2 of this name"),
+        (changed(raw(X), inputs=[]), "inputs", "expected one input 'x', got no input"),
+        (changed(raw(X), inputs=[x, x]), "inputs", "expected one input 'x', got 2 with this name"),
         (changed(raw(X), name="points"), "inputs[0].name", "expected 'x', got 'points'"),
         (
             changed(raw(X), inputs=[x, Input(name="y")]),
@@ -85,7 +85,7 @@ def changed(request, **fields):
                 changed(raw(X), shape=[rows, 2]),
                 "inputs[0].shape",
                 (
-                    f"input 'x': expected at most 30000 rows a call; got {rows}; "
+                    f"input 'x': expected at most 30000 rows per call; got {rows}; "
                     "send them in several calls"
                 ),
             )
@@ -104,20 +104,23 @@ def changed(request, **fields):
         (
             changed(raw(X), raw_input_contents=[b"", b""]),
             BYTES_FIELD,
-            "input 'x': expected 1 of them, for 1 input; got 2",
+            "input 'x': expected 1 element, for 1 input; got 2",
         ),
         (
             with_contents(raw(X), fp64_contents=[1, 2, 3, 4, 5, 6]),
             "inputs[0].contents",
             (
-                "input 'x': expected none, for raw_input_contents has the numbers; got both; "
-                "send the numbers once"
+                "input 'x': expected no contents, because raw_input_contents has the numbers; "
+                "got both; send the numbers once"
             ),
         ),
         (
             changed(raw(X), raw_input_contents=[]),
             "inputs[0].contents",
-            "input 'x': expected 6 numbers in fp64_contents, for FP64 of shape [3, 2]; got none",
+            (
+                "input 'x': expected 6 numbers in fp64_contents, for FP64 of shape [3, 2]; "
+                "got no numbers"
+            ),
         ),
         (
             changed(typed(X), datatype="FP32"),
@@ -216,8 +219,8 @@ def changed(request, **fields):
             raw(X, outputs=[with_parameter(Output(name="label"), "shared_memory_region")]),
             "outputs[0].parameters[shared_memory_region]",
             (
-                "expected no such parameter, for this server shares no memory; send and receive "
-                "the values in the messages"
+                "expected no such parameter, because this server has no shared memory; send and "
+                "receive the values in the messages"
             ),
         ),
         (
@@ -232,8 +235,8 @@ def changed(request, **fields):
             ),
             "inputs[0].parameters[shared_memory_region]",
             (
-                "expected no such parameter, for this server shares no memory; send and receive "
-                "the values in the messages"
+                "expected no such parameter, because this server has no shared memory; send and "
+                "receive the values in the messages"
             ),
         ),
     ],

@@ -274,7 +274,7 @@ def test_tokens_are_exchanged_without_a_restart_and_an_empty_file_changes_nothin
     ("options", "message"),
     [
         (("--tls-cert", "no.pem"), "expected --tls-cert and --tls-key, got only one of them"),
-        (("--tls-client-ca", "ca.pem"), "expected --tls-cert and --tls-key beside --tls-client"),
+        (("--tls-client-ca", "ca.pem"), "--tls-client-ca: expected --tls-cert and --tls-key, too"),
         (("--tls-cert", "no.pem", "--tls-key", "no.key"), "no.key cannot be read: No such file"),
         (("--tls-cert", "text", "--tls-key", "text"), "text is not in PEM: it has no line"),
         (("--tls-cert", "{cert}", "--tls-key", "{other}"), "do not belong together"),
@@ -310,7 +310,7 @@ def test_the_client_reports_an_invalid_file(tmp_path):
         QuadrantClient(tls_ca=tmp_path / "none")
     done = quadnet("health", "--tls-client-cert", "c.pem")
     assert done.returncode == 2
-    assert "--tls-client-cert: expected --tls-client-key too, which is missing." in done.stderr
+    assert "--tls-client-cert: expected --tls-client-key, too." in done.stderr
 
 
 @pytest.mark.parametrize(

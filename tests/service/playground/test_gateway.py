@@ -104,7 +104,7 @@ def test_an_error_of_the_server_is_returned_with_its_text_and_details(page):
     status, error = page.call(SERVICE, "Classify", {"x": [1] * 101, "y": [1] * 101})
     assert (status, error["message"]) == (
         400,
-        "x: expected at most 100 points a call, got 101; send them in several calls",
+        "x: expected at most 100 points per call, got 101; send them in several calls",
     )
     status, error = page.call(SERVICE, "GetModel", {"model": {"name": "nobody"}})
     assert (status, error["code"]) == (404, "not_found")

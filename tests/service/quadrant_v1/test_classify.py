@@ -124,7 +124,7 @@ NAN, INF = float("nan"), float("inf")
         (
             pb.ClassifyRequest(x=[0] * 2001, y=[0] * 2001),
             ["x"],
-            "x: expected at most 2000 points a call, got 2001; send them in several calls",
+            "x: expected at most 2000 points per call, got 2001; send them in several calls",
         ),
         (
             pb.ClassifyRequest(min_certainty=1.5),
