@@ -44,8 +44,8 @@ MEDIA_TYPES = {
 }
 
 
-def _page() -> str:
-    """Return the page with the names that the sandbox knows as options of its form."""
+def _render_page() -> str:
+    """Return the page with the allowed values of the sandbox as options of its form."""
     page = (STATIC / "index.html").read_text(encoding="utf-8")
     for field, names in sandbox_request.CHOICES.items():
         options = "".join(f"<option>{name}</option>" for name in names)
@@ -53,7 +53,7 @@ def _page() -> str:
     return page
 
 
-_PAGE = _page()
+_PAGE = _render_page()
 _FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
 
 MAX_BODY_BYTES = 4 * 2**20
