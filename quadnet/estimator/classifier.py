@@ -405,7 +405,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         return self
 
     def _why_no_partial_fit(self) -> str | None:
-        solver = SOLVERS.get(self.solver)
+        # A wrong solver is reported by the method; it need not be hashable.
+        solver = SOLVERS.get(self.solver) if isinstance(self.solver, str) else None
         if solver is not None and not solver.makes_updates:
             return (
                 f"partial_fit does not support solver={self.solver!r}, which makes no mini-batch "

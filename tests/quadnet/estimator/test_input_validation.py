@@ -46,6 +46,14 @@ def test_a_wrong_parameter_is_named_at_fit_as_scikit_learn_does(name, value, exp
     )
 
 
+def test_a_solver_of_a_wrong_type_is_named_by_partial_fit_too():
+    net = NeuralNetworkClassifier(solver=["adam"])
+    assert hasattr(net, "partial_fit")
+    for train in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match="The 'solver' parameter"):
+            train([[0.0], [1.0]], [0, 1])
+
+
 def test_divergence_is_an_error_that_says_what_to_lower():
     X, y = make_classification(50, 4, random_state=0)
     net = NeuralNetworkClassifier(solver="sgd", learning_rate_init=1e200, activation="identity")
