@@ -168,7 +168,7 @@ def _is_multilabel(y: Any, *, classes_known: bool = False) -> bool:
     # which is normal in a mini-batch of known classes. Two rows per class never cause the warning.
     inspected = np.tile(np.unique(y), 2) if classes_known and np.ndim(y) == 1 else y
     kind = type_of_target(inspected, input_name="y")
-    if kind not in _KINDS_OF_CLASSES:
+    if kind not in _KINDS_OF_CLASSES or not classes_known:
         check_classification_targets(inspected)
     if kind == "multiclass-multioutput":
         raise ValueError(

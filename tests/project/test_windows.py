@@ -52,7 +52,10 @@ def test_a_search_goes_on_without_locks_and_says_so(tmp_path):
     assert done.returncode == 0
     assert "Published windows version 1" in done.stdout
     (warning,) = done.stderr.splitlines()
-    assert "does not support flock (ENOSYS). Let no other search use this ledger." in warning
+    assert (
+        "does not support flock (ENOSYS). Make sure that no other search uses this ledger."
+        in warning
+    )
 
 
 @pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if verb.posix])

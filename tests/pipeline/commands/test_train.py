@@ -667,7 +667,7 @@ def test_noise_is_not_better_than_the_most_frequent_class(own):
     entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
     report = own.registry.attachment(model, "report.html").decode()
     assert f"{entropy:.4g} for always giving each class its share" in report
-    assert f"the log loss {entropy:.4g}." in card(own, 1)
+    assert f"a log loss of {entropy:.4g}." in card(own, 1)
     assert "It does no better than always giving the most frequent class." in card(own, 1)
 
 

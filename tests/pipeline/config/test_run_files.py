@@ -210,7 +210,7 @@ def test_layers_too_large_for_a_version_or_for_memory_are_reported(tmp_path):
     done = quadnet(*words, *(word for change in changes for word in ("--set", change)))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("quadnet train: The network cannot be trained: with network.")
-    assert "it does not fit into memory. Make its layers smaller." in done.stderr
+    assert "it does not fit into memory. Use smaller layers." in done.stderr
 
 
 def test_a_missing_file_is_reported(tmp_path):

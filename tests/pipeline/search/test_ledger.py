@@ -188,12 +188,12 @@ def test_a_full_disk_leaves_complete_lines(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.path.stat().st_size + 10, hard))
     try:
         with pytest.raises(FileUnusable, match="cannot be written: ") as caught:
-            ledger.append_make_line(make_line(2))
+            ledger.append_line(make_line(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.kind is ErrorKind.LEDGER_UNWRITABLE
     assert ledger.read_lines() == [make_line(0), make_line(1)]
-    ledger.append_make_line(make_line(2))
+    ledger.append_line(make_line(2))
     assert ledger.read_lines() == [make_line(0), make_line(1), make_line(2)]
 
 

@@ -515,7 +515,7 @@ def test_after_kill_9_no_finished_fit_is_repeated_and_the_same_is_found(run_file
 
 def test_ctrl_c_prints_the_leaderboard_and_the_command_to_resume(run_file):
     # Long enough that it cannot be over before the signal comes.
-    longer = ["--jobs", "2", "--set", "search.folds=3", "--set", "network.max_iter=1000"]
+    longer = ["--jobs", "2", "--set", "search.folds=3", "--set", "network.max_iter=10000"]
     process = start_search(*longer)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=30)

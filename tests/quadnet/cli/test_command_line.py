@@ -59,7 +59,7 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
         (["models", "fly"], "no verb 'models fly'. The verbs: models list, models show, models"),
         (["models", "diff", "quadrants:1"], "expected two versions, as in quadrants:7 quadrants:8"),
         (["models", "alias", "quadrants", "champion"], "expected ALIAS=VERSION, got 'champion'"),
-        (["models", "export", "q", "q.onnx"], "expected a format: say --onnx"),
+        (["models", "export", "q", "q.onnx"], "expected a format: add --onnx"),
         (["models", "gc", "--keep", "0"], "--keep: input should be greater than or equal to 1"),
         (["models", "rollback", "q", "Champion"], "ALIAS: expected a lower-case letter and up to"),
         (["clasify"], "quadnet: there is no verb 'clasify'. Did you mean classify?"),

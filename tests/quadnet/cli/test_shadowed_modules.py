@@ -131,7 +131,7 @@ def test_a_page_that_cannot_start_is_not_announced(registry, tmp_path):
     with ServerProcess(registry.root, "--page-port", "0", verb="up", env=env) as server:
         assert "The page did not start; see the log." in server.announcement
         assert "http://" not in "".join(server.announcement)
-        assert server.logged("the page's process ended")["exit_code"] == 3
+        assert server.logged("page process ended")["exit_code"] == 3
         assert server.stub.Classify(REQUEST, timeout=10).model.version == 1
         assert server.stop()[0] == 0
 
@@ -141,7 +141,7 @@ def test_the_death_of_the_page_is_logged(registry):
     with ServerProcess(registry.root, "--page-port", "0", verb="up") as server:
         _, pid = page_of(server)
         os.kill(pid, signal.SIGKILL)
-        died = server.logged("the page's process ended")
+        died = server.logged("page process ended")
         assert (died["pid"], died["exit_code"]) == (pid, -signal.SIGKILL)
         assert server.stub.Classify(REQUEST, timeout=10).model.version == 1
         assert server.stop()[0] == 0

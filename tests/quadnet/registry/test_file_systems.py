@@ -98,7 +98,7 @@ def test_a_disk_that_fails_is_an_error_that_names_the_operation(registry, tmp_pa
     assert done.returncode == 1
     assert re.fullmatch(
         rf"quadnet models alias: The registry {registry.root} cannot be written: \S+: {operation}"
-        r"( of a directory)?: Input/output error \(EIO\)\. Correct that, or use .*\n",
+        r"( of a directory)?: Input/output error \(EIO\)\. Correct that, or name .*\n",
         done.stderr,
     ), done.stderr
     assert "candidate" not in registry.aliases("quadrants").aliases

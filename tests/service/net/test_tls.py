@@ -344,7 +344,7 @@ def test_a_client_with_a_certificate_never_connects_without_tls(
 def test_a_public_address_without_tls_is_warned_about(registry):
     publish(registry)
     with ServerProcess(registry.root, "--host", "0.0.0.0") as server:
-        warning = server.logged("no TLS: others on the network can read and change what is sent")
+        warning = server.logged("no TLS: others on the network can read and change all data")
         assert warning["level"] == "warning"
 
 
