@@ -25,7 +25,7 @@ TWO_AND_ONE = pb.ClassifyRequest(x=[1, 2], y=[1])
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
-CALLS, WARM_UP, RATE, ROUNDS = 6_000, 1_000, 1_000, 3
+CALLS, WARM_UP, RATE, ROUNDS = 6_000, 1_000, 1_000, 5
 
 MOST_BYTES = 40
 """Bytes that a call may leave behind on average. grpcio leaks some 400 bytes of each call that ends
@@ -60,8 +60,8 @@ def test_abandoned_calls_leave_nothing_in_memory(tmp_path, kind, method):
     registry = Registry(tmp_path)
     publish(registry)
 
-    def abandon(address, calls):
-        with abandoning(address, calls, RATE, [kind], method=method) as process:
+    def abandon(address, calls, rate):
+        with abandoning(address, calls, rate, [kind], method=method) as process:
             statuses = json.loads(process.stdout.read())
         assert sum(statuses.values()) == calls
         return calls - statuses.get("OK", 0)
@@ -76,16 +76,21 @@ def test_abandoned_calls_leave_nothing_in_memory(tmp_path, kind, method):
                 classify(message(CLASSIFY), timeout=60)
             return bytes_in_use()
 
-        def leaves_nothing():
-            before = in_use()
-            abandoned = abandon(channel.target, CALLS)
-            assert abandoned > CALLS / 10
-            # The last calls may still be in flight.
-            return any(in_use() - before < MOST_BYTES * CALLS for _ in range(200))
-
-        abandon(channel.target, WARM_UP)
+        abandon(channel.target, WARM_UP, RATE)
+        rate, rounds = RATE, 0
         # gRPC's own buffers and threads grow occasionally; a leak shows in every round.
-        assert any(leaves_nothing() for _ in range(ROUNDS))
+        while rounds < ROUNDS:
+            before = in_use()
+            if abandon(channel.target, CALLS, rate) < CALLS / 10:
+                # A fast machine answers calls before their deadline, unless there are more of them.
+                rate *= 2
+                assert rate < 100 * RATE
+                continue
+            # The last calls may still be in flight.
+            if any(in_use() - before < MOST_BYTES * CALLS for _ in range(200)):
+                return
+            rounds += 1
+        pytest.fail("each round left memory in use")
 
 
 @pytest.mark.parametrize("request_", [POINT, TWO_AND_ONE], ids=["answered", "refused"])
