@@ -47,6 +47,8 @@ def _error_from_details(code: grpc.StatusCode, text: str, details: Any) -> Quadn
         return Refused(code, text)
     if kind is InvalidInput:
         found = _unpack_detail(details, error_details_pb2.BadRequest).field_violations
+        if not found:
+            return Refused(code, text)
         violations = [Violation(each.field, each.description) for each in found]
         limit = _read_number(info.metadata, MAX_POINTS)
         facts = {} if limit is None else {MAX_POINTS: limit}

@@ -293,6 +293,21 @@ def test_a_server_that_does_not_send_its_limit_is_quoted(metadata):
     assert (str(caught.value), caught.value.facts) == (f"x: {text}", {})
 
 
+def test_an_error_without_its_violations_is_quoted():
+    detail = any_pb2.Any()
+    detail.Pack(error_details_pb2.ErrorInfo(reason="INVALID_INPUT", domain="quadnet"))
+    status = status_pb2.Status(code=3, message="Not like this.", details=[detail])
+
+    def classify(request, context):
+        context.abort_with_status(rpc_status.to_status(status))
+
+    with (
+        other_server("Classify", classify) as client,
+        pytest.raises(Refused, match="Not like this"),
+    ):
+        client.classify([[1, 2]])
+
+
 def test_a_closed_client_raises_unreachable_for_later_calls_and_calls_in_flight(server):
     with QuadrantClient(server.address) as client:
         assert client.health() == "SERVING"
