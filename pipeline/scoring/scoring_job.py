@@ -222,7 +222,7 @@ def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatAr
     A row whose values overflow in the network gets the index -1 and the probability NaN.
     """
     network, n_classes = predictor.network, len(predictor.classes)
-    step = max(1, _BATCH_VALUES // max(network.layer_sizes))
+    step = max(1, _BATCH_VALUES // network.widest)
     winners, certainties = np.empty(len(X), np.intp), np.ones(len(X), predictor.dtype)
     for begin in range(0, len(X), step):
         part = slice(begin, begin + step)

@@ -67,7 +67,7 @@ class Candidate:
 
     def summary(self) -> str:
         """Return the size of the network, the number of rows and updates, and the time."""
-        shape = "-".join(map(str, self.predictor.network.layer_sizes))
+        shape = str(self.predictor.network)
         return (
             f"Trained a {shape} network on {len(self.splits.train):,} rows: "
             f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."

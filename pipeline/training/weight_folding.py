@@ -107,7 +107,7 @@ def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
     weights, biases = _copy_parameters(predictor)
     weights[-1] /= temperature
     biases[-1] /= temperature
-    return _rebuild_predictor(predictor, weights, biases, bias=predictor.network.parameters.bias)
+    return _rebuild_predictor(predictor, weights, biases, bias=predictor.network.has_biases)
 
 
 def fit_temperature(predictor: Predictor, part: Dataset) -> float:
@@ -157,7 +157,7 @@ def _rebuild_predictor(
     dtype: DTypeLike | None = None,
 ) -> Predictor:
     old = predictor.network
-    network = Network(
+    network = Network.dense(
         old.layer_sizes,
         activations=old.activation_names,
         loss=old.loss_name,

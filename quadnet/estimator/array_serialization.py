@@ -46,7 +46,7 @@ def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
         "format": _FORMAT,
         "activations": list(network.activation_names),
         "loss": network.loss_name,
-        "bias": network.parameters.bias,
+        "bias": network.has_biases,
         "parameters": {name: value for name, value in parameters.items() if _is_json(value)},
     }
     arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
@@ -104,7 +104,7 @@ def _parse_arrays(
     for i in range(n_layers):
         _check_array(f"weights.{i}", weights[i], n_dimensions=2)
         _check_array(f"biases.{i}", biases[i], n_dimensions=1)
-    network = Network(
+    network = Network.dense(
         [weights[0].shape[0], *(W.shape[1] for W in weights)],
         activations=activations,
         loss=loss,
@@ -114,7 +114,7 @@ def _parse_arrays(
     network.parameters.assign(weights, biases)
     labels = _parse_labels(np.asarray(arrays["classes"]), network)
     names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
-    n_features = network.layer_sizes[0]
+    n_features = network.n_features
     if names is not None and names.shape != (n_features,):
         raise ValueError(f"feature_names of shape {names.shape} for {n_features} features")
     return SerializedEstimator(
@@ -154,8 +154,8 @@ def _parse_labels(classes: NDArray[Any], network: Network) -> Labels:
             f"{classes.tolist()!r}"
         )
     labels = Labels(classes, multilabel=network.loss.multilabel)
-    if labels.n_outputs != network.layer_sizes[-1]:
-        raise ValueError(f"{len(classes)} classes for {network.layer_sizes[-1]} outputs")
+    if labels.n_outputs != network.n_outputs:
+        raise ValueError(f"{len(classes)} classes for {network.n_outputs} outputs")
     return labels
 
 

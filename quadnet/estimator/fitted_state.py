@@ -11,7 +11,7 @@ from typing import Any
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.targets import Labels
-from quadnet.nn.network import Network
+from quadnet.nn.network import Network, find_blocks
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
 
 
@@ -22,12 +22,12 @@ def network_attributes(network: Network, labels: Labels) -> dict[str, Any]:
         "_network": network,
         "_labels": labels,
         "classes_": labels.classes,
-        "n_features_in_": network.layer_sizes[0],
+        "n_features_in_": network.n_features,
         "coefs_": network.parameters.weights,
         "intercepts_": network.parameters.biases,
-        "n_layers_": len(network.layer_sizes),
-        "n_outputs_": network.layer_sizes[-1],
-        "n_parameters_": network.parameters.flat.size,
+        "n_layers_": 1 + len(find_blocks(network.layers)),
+        "n_outputs_": network.n_outputs,
+        "n_parameters_": network.parameters.n_trained,
         "out_activation_": "softmax" if softmax else "logistic",
     }
 

@@ -14,6 +14,8 @@ from quadnet.nn.initializers import (
     find_initializer,
     make_checked_initializer,
 )
+from quadnet.nn.layers.kinds import make_hidden_layers
+from quadnet.nn.layers.layer import Layer
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.parameters import Parameters
@@ -68,9 +70,8 @@ class TrainingConfig:
     what its parameter stands for. `random_state` is not among them, because drawing changes it.
     """
 
-    hidden_layer_sizes: tuple[int, ...]
-    activations: tuple[str, ...]
-    """One for each hidden layer."""
+    hidden_layers: tuple[Layer, ...]
+    """All layers but the output layer, with their activations."""
     loss: str
     initializer: Initializer
     fit_intercept: bool
@@ -87,7 +88,6 @@ class TrainingConfig:
     beta_2: float
     epsilon: float
     max_grad_norm: float | None
-    dropout: float
     max_fun: int
 
     learning_rate: str
@@ -170,8 +170,14 @@ def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingC
     # As scikit-learn does, 'auto' reads the activation even if there is no hidden layer.
     first_activation = activation if by_name else next(iter(activations), None)
     return TrainingConfig(
-        hidden_layer_sizes=hidden,
-        activations=activations,
+        hidden_layers=tuple(
+            make_hidden_layers(
+                hidden,
+                activations,
+                bias=bool(p["fit_intercept"]),
+                dropout=float(p["dropout"]),
+            )
+        ),
         loss=p["loss"],
         initializer=make_checked_initializer(init)
         if callable(init)
@@ -188,7 +194,6 @@ def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingC
         beta_2=float(p["beta_2"]),
         epsilon=float(p["epsilon"]),
         max_grad_norm=None if p["max_grad_norm"] is None else float(p["max_grad_norm"]),
-        dropout=float(p["dropout"]),
         max_fun=int(p["max_fun"]),
         learning_rate=p["learning_rate"],
         learning_rate_init=float(p["learning_rate_init"]),

@@ -9,6 +9,7 @@ from numpy.random import RandomState
 
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.targets import LabelledRows, Labels
+from quadnet.nn.layers.dense import Dense
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
@@ -59,11 +60,11 @@ def build_network(
         If the starting weights do not fit the configuration, or the user's `init` returns arrays
         that do not fit.
     """
+    output = Dense(rows.labels.n_outputs, bias=config.fit_intercept)
     network = Network(
-        [rows.X.shape[1], *config.hidden_layer_sizes, rows.labels.n_outputs],
-        activations=config.activations,
+        [*config.hidden_layers, output],
+        (rows.X.shape[1],),
         loss=_choose_loss(config.loss, rows.labels),
-        bias=config.fit_intercept,
         dtype=rows.X.dtype,
     )
     if starting is None:

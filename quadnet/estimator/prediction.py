@@ -1,5 +1,7 @@
 """What a fitted network computes for the user: probabilities, logits, activations."""
 
+from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ from scipy.optimize import approx_fprime
 
 from quadnet.estimator.sample_weights import validate_sample_weight
 from quadnet.estimator.targets import Labels
+from quadnet.nn.layers.layer import Arrays
 from quadnet.nn.lbfgs import Objective
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
@@ -25,13 +28,24 @@ def select_network(
         If the arrays do not have the network's shapes.
     """
     parameters = network.parameters
-    if coefs is parameters.weights and intercepts is parameters.biases:
+    if _are_same(coefs, parameters.weights) and _are_same(intercepts, parameters.biases):
         return network
     try:
         parameters.check_shapes(coefs, intercepts)
     except ValueError as error:
         raise ValueError(f"coefs_ and intercepts_ do not fit the network: {error}.") from None
-    return network.with_lists(coefs, intercepts)
+    given = iter(zip(coefs, intercepts, strict=True))
+    return network.with_arrays(
+        [_replace(arrays, *next(given)) if arrays else {} for arrays in parameters.arrays]
+    )
+
+
+def _are_same(these: Sequence[FloatArray], those: Sequence[FloatArray]) -> bool:
+    return len(these) == len(those) and all(map(is_, these, those))
+
+
+def _replace(arrays: Arrays, weights: FloatArray, biases: FloatArray) -> dict[str, FloatArray]:
+    return {"weights": weights} | ({"biases": biases} if "biases" in arrays else {})
 
 
 def predict_probabilities(network: Network, labels: Labels, X: Any) -> FloatArray:
@@ -63,7 +77,7 @@ def decision_values(network: Network, labels: Labels, X: Any) -> FloatArray:
 
 def layer_activations(network: Network, X: Any) -> list[FloatArray]:
     """Return the activations of every hidden layer, and the outputs."""
-    values = list(network.layers(X))
+    values = list(network.values(X))
     network.loss.link(values[-1].T)
     return values
 

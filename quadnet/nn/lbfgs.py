@@ -41,20 +41,19 @@ class Objective:
         weights = np.ones(n_rows) if weights is None else weights.astype(np.float64)
         self._scale = weights / weights.sum()
         self._decay = network.parameters.weights_only(alpha / float(weights.sum()))
-        self._workspace = Workspace(network, n_rows)
-        self._P = np.empty_like(self._Y)
         self._gradient = network.parameters.like()
+        self._workspace = Workspace(network, n_rows, self._gradient)
+        self._P = np.empty_like(self._Y)
 
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return the value and the gradient, a new array, at theta."""
         self.network.parameters.flat[:] = theta
         self._workspace.forward(self._X, self._P)
         values = self.network.loss.values(self._P, self._Y)
-        gradient = self._gradient
-        self._workspace.backward(self._X, self._P, self._Y, self._scale, gradient)
+        self._workspace.backward(self._P, self._Y, self._scale)
         penalty = self._decay * theta
         value = float(values.dot(self._scale)) + 0.5 * float(penalty.dot(theta))
-        return value, gradient.flat + penalty
+        return value, self._gradient.flat + penalty
 
 
 def minimize_objective(

@@ -1,4 +1,4 @@
-"""The network: shapes and parameters, and the forward pass. Arrays in, arrays out.
+"""The network: a list of layers, their parameters, and the forward pass. Arrays in, arrays out.
 
 A network holds no scratch arrays, so any number of threads may share it. The buffers of training
 belong to the trainer: see `quadnet.nn.backpropagation.Workspace`.
@@ -6,81 +6,145 @@ belong to the trainer: see `quadnet.nn.backpropagation.Workspace`.
 
 import copy
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import DTypeLike
 
-from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import Initializer
+from quadnet.nn.layers.activation import Activation
+from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.kinds import layer_from_spec, make_hidden_layers
+from quadnet.nn.layers.layer import Layer, Shape, UnfitInput
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
 
+_BLOCK_BYTES = 2**22
+"""About how many bytes the values of one layer take when predicting: as much as fits in a cache."""
+
 
 class Network:
-    """A fully connected network.
+    """Layers, one after the other, and a loss.
 
-    Inputs X are of shape (n_rows, n_in), dense or a SciPy sparse matrix.
+    Inputs X are of shape (n_rows, n_features), dense or a SciPy sparse matrix; the values of each
+    row are those of an array of the input's shape, in C order.
 
     Parameters
     ----------
-    layer_sizes : sequence of int
-        Units per layer, from the inputs to the outputs, such as ``(2, 6, 4)``.
-    activations : sequence of str
-        One name from `ACTIVATIONS` per hidden layer.
+    layers : sequence of Layer
+        The last one is dense, and computes the logits.
+    input_shape : tuple of int
+        The shape of one example, such as ``(2,)`` or ``(1, 28, 28)``.
     loss : str
         A name from `LOSSES`: the output layer's link and loss.
-    bias : bool, default=True
     dtype : dtype, default=float64
 
     Attributes
     ----------
+    shapes : tuple of tuple of int
+        The shape of the input, and of each layer's output.
     parameters : Parameters
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit the output of the layer below. The message names it.
     """
 
     def __init__(
         self,
+        layers: Sequence[Layer],
+        input_shape: Shape,
+        *,
+        loss: str,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.layers, self.input_shape = tuple(layers), tuple(input_shape)
+        self.loss_name, self.loss = loss, LOSSES[loss]()
+        self.shapes = find_shapes(self.layers, self.input_shape)
+        specs = [
+            layer.array_specs(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)
+        ]
+        self.parameters = Parameters(specs, dtype=dtype)
+        self._describe_shape()
+
+    def _describe_shape(self) -> None:
+        """Set what follows from the layers, and would cost too much to find at each call."""
+        self.n_features, self.n_outputs = prod(self.input_shape), prod(self.shapes[-1])
+        self.is_flat = all(len(shape) == 1 for shape in self.shapes)
+        self.widest = max(map(prod, self.shapes))
+        costs = zip(self.layers, self.shapes, strict=False)
+        self.nanoseconds = 10.0 + sum(layer.nanoseconds(shape) for layer, shape in costs)
+
+    @classmethod
+    def dense(
+        cls,
         layer_sizes: Sequence[int],
         *,
         activations: Sequence[str],
         loss: str,
         bias: bool = True,
+        dropout: float = 0.0,
         dtype: DTypeLike = np.float64,
-    ) -> None:
-        assert len(activations) == len(layer_sizes) - 2, "one activation per hidden layer"
-        self.layer_sizes = tuple(layer_sizes)
-        self.activation_names = tuple(activations)
-        self.loss_name = loss
-        self.activations = [ACTIVATIONS[name] for name in activations]
-        self.loss = LOSSES[loss]()
-        self.parameters = Parameters(layer_sizes, bias=bias, dtype=dtype)
+    ) -> "Network":
+        """Return a network of dense layers.
+
+        Parameters
+        ----------
+        layer_sizes : sequence of int
+            Units per layer, from the inputs to the outputs, such as ``(2, 6, 4)``.
+        activations : sequence of str
+            One name from `ACTIVATIONS` per hidden layer.
+        loss : str
+        bias : bool, default=True
+        dropout : float, default=0.0
+            The rate of dropout after each hidden layer.
+        dtype : dtype, default=float64
+        """
+        n_inputs, *hidden, n_outputs = layer_sizes
+        layers = make_hidden_layers(hidden, activations, bias=bias, dropout=dropout)
+        layers.append(Dense(n_outputs, bias=bias))
+        return cls(layers, (n_inputs,), loss=loss, dtype=dtype)
 
     def initialize(self, initializer: Initializer, rng: RandomState) -> None:
-        """Draw every layer's weights and biases, from the inputs to the outputs."""
-        for W, b in zip(self.parameters.weights, self.parameters.biases, strict=True):
-            drawn_W, drawn_b = initializer(rng, *W.shape)
-            W[:] = drawn_W
-            if self.parameters.bias:
-                b[:] = drawn_b
+        """Draw every layer's starting values, from the inputs to the outputs."""
+        for layer, arrays, shape in zip(
+            self.layers, self.parameters.arrays, self.shapes, strict=False
+        ):
+            layer.initialize(arrays, shape, initializer, rng)
 
     def to_float64(self) -> "Network":
         """Return a copy in float64."""
-        double = Network(
-            self.layer_sizes,
-            activations=self.activation_names,
-            loss=self.loss_name,
-            bias=self.parameters.bias,
-        )
-        double.parameters.assign(self.parameters.weights, self.parameters.biases)
-        return double
+        return self._with(self.parameters.astype(np.float64))
 
-    def with_lists(self, weights: list[FloatArray], biases: list[FloatArray]) -> "Network":
-        """Return a network that predicts from these very lists, and is otherwise this network."""
+    def with_arrays(self, arrays: list[dict[str, FloatArray]]) -> "Network":
+        """Return a network that predicts from these very arrays, and is otherwise this network."""
         parameters = self.parameters.like(self.parameters.flat)
-        parameters.weights, parameters.biases = weights, biases
+        parameters.arrays = arrays
         return self._with(parameters)
+
+    def for_predicting(self) -> "Network":
+        """Return a copy without what only training needs, such as dropout."""
+        kept = [
+            (layer, arrays)
+            for layer, arrays in zip(
+                (layer.for_predicting() for layer in self.layers),
+                self.parameters.arrays,
+                strict=True,
+            )
+            if layer is not None
+        ]
+        network = Network(
+            [layer for layer, _ in kept if layer is not None],
+            self.input_shape,
+            loss=self.loss_name,
+            dtype=self.parameters.flat.dtype,
+        )
+        network.parameters.copy_from([arrays for _, arrays in kept])
+        return network
 
     def _with(self, parameters: Parameters) -> "Network":
         other = object.__new__(type(self))
@@ -93,40 +157,61 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         # Only names and numbers, so that a pickle depends on no function or class of this module.
         return {
-            "layer_sizes": list(self.layer_sizes),
-            "activations": list(self.activation_names),
+            "layers": [layer.to_spec() for layer in self.layers],
+            "input_shape": list(self.input_shape),
             "loss": self.loss_name,
-            "bias": self.parameters.bias,
             "parameters": copy.deepcopy(self.parameters).flat,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        flat = state.pop("parameters")
-        self.__init__(dtype=flat.dtype, **state)  # type: ignore[misc]
+        flat = state["parameters"]
+        if "layer_sizes" in state:  # of releases before 0.3
+            n_inputs, *hidden, n_outputs = state["layer_sizes"]
+            layers = make_hidden_layers(hidden, state["activations"], bias=state["bias"])
+            layers.append(Dense(n_outputs, bias=state["bias"]))
+            shape = (n_inputs,)
+        else:
+            layers = [layer_from_spec(spec) for spec in state["layers"]]
+            shape = tuple(state["input_shape"])
+        self.__init__(layers, shape, loss=state["loss"], dtype=flat.dtype)  # type: ignore[misc]
         self.parameters.flat[:] = flat
 
-    def layers(self, X: FloatArray) -> Iterator[FloatArray]:
-        """Yield each layer's values, (n_rows, n_units): hidden activations, then the logits.
+    def values(self, X: FloatArray) -> Iterator[FloatArray]:
+        """Yield the values of each block, (n_rows, *shape), from the first to the logits.
 
-        The caller may overwrite the logits.
+        A block is a layer with its activation: see `find_blocks`. The caller may overwrite the
+        logits.
         """
-        for i, activation in enumerate(self.activations):
-            X = activation.forward(self._affine(i, X))
-            yield X
-        yield self._affine(len(self.activations), X)
+        ends = {block.stop - 1 for block in find_blocks(self.layers)}
+        A: Any = self._as_examples(X)
+        for i, layer in enumerate(self.layers):
+            A = layer.apply_to_rows(self.parameters.arrays[i], A)
+            if i in ends:
+                yield A
 
     def logits(self, X: FloatArray) -> FloatArray:
         """Return the output layer's values before its link, of shape (n_rows, n_outputs)."""
-        for i, activation in enumerate(self.activations):
-            Z = self._affine(i, X)
-            X = activation.forward(Z, Z if activation.in_place else None)
-        return self._affine(len(self.activations), X)
+        if self.is_flat:
+            return self._logits_of_block(X)
+        rows = max(1, _BLOCK_BYTES // (self.widest * self.parameters.flat.itemsize))
+        blocks = [
+            self._logits_of_block(X[start : start + rows])
+            for start in range(0, max(1, X.shape[0]), rows)
+        ]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
-    def _affine(self, i: int, X: FloatArray) -> FloatArray:
-        # For one row the method takes half the time of `@`; sparse matrices have it too.
-        Z: FloatArray = X.dot(self.parameters.weights[i])
-        Z += self.parameters.biases[i]
-        return Z
+    def _logits_of_block(self, X: Any) -> FloatArray:
+        A = self._as_examples(X)
+        for layer, arrays in zip(self.layers, self.parameters.arrays, strict=True):
+            A = layer.apply_to_rows(arrays, A)
+        return A  # type: ignore[no-any-return]
+
+    def _as_examples(self, X: Any) -> Any:
+        """Return the rows as arrays of the input's shape."""
+        if isinstance(self.layers[0], Dense):
+            return X
+        dense = X if isinstance(X, np.ndarray) else X.toarray()
+        return dense.reshape(-1, *self.input_shape)
 
     def outputs(self, X: FloatArray) -> FloatArray:
         """Return the output layer's values, of shape (n_rows, n_outputs)."""
@@ -147,16 +232,12 @@ class Network:
         take a third less time than by `probabilities`; with hundreds of features in float32, a
         tenth more.
         """
+        if not self.is_flat:
+            return self.loss.probabilities(np.ascontiguousarray(self.logits(X).T))
         A = X.T
-        for i, activation in enumerate(self.activations):
-            Z = self._affine_by_unit(i, A)
-            A = activation.forward(Z, Z if activation.in_place else None)
-        return self.loss.probabilities(self._affine_by_unit(len(self.activations), A))
-
-    def _affine_by_unit(self, i: int, A: FloatArray) -> FloatArray:
-        Z: FloatArray = self.parameters.weights[i].T.dot(A)
-        Z += self.parameters.biases[i][:, np.newaxis]
-        return Z
+        for layer, arrays in zip(self.layers, self.parameters.arrays, strict=True):
+            A = layer.apply(arrays, A)
+        return self.loss.probabilities(A)
 
     def log_probabilities(self, X: FloatArray) -> FloatArray:
         """Return the logarithms of the probabilities, of shape (n_rows, n_classes).
@@ -171,3 +252,58 @@ class Network:
         # probabilities that round to 1 have logarithms of 0.
         np.log(P, out=exact, where=np.finfo(P.dtype).tiny < P)
         return exact.T
+
+    @property
+    def activation_names(self) -> list[str]:
+        """The names of the activations, from the first layer to the last."""
+        return [layer.function for layer in self.layers if isinstance(layer, Activation)]
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The number of inputs, and of each dense layer's units."""
+        dense = (layer.units for layer in self.layers if isinstance(layer, Dense))
+        return (self.n_features, *dense)
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether any layer has biases."""
+        return any("biases" in specs for specs in self.parameters.specs)
+
+    def __str__(self) -> str:
+        """Return the sizes of dense layers, such as 2-6-4, or the layers' names."""
+        if self.is_flat and all(isinstance(layer, (Dense, Activation)) for layer in self.layers):
+            dense = (layer for layer in self.layers if isinstance(layer, Dense))
+            return "-".join(map(str, (self.n_features, *(layer.units for layer in dense))))
+        shape = "x".join(map(str, self.input_shape))
+        return " - ".join([shape, *(layer.kind for layer in self.layers)])
+
+
+def find_shapes(layers: Sequence[Layer], input_shape: Shape) -> tuple[Shape, ...]:
+    """Return the shape of the input, and of each layer's output.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit the output of the layer below.
+    """
+    shapes = [input_shape]
+    for i, layer in enumerate(layers):
+        try:
+            shapes.append(layer.output_shape(shapes[-1]))
+        except UnfitInput as error:
+            advice = f" {error.advice}" if error.advice else ""
+            raise ValueError(
+                f"layers[{i}], {layer!r}, needs {error.needs}. Got the shape {shapes[-1]}.{advice}"
+            ) from None
+    return tuple(shapes)
+
+
+def find_blocks(layers: Sequence[Layer]) -> list[slice]:
+    """Return the blocks of a stack: each layer with the activations and dropout that follow it.
+
+    Those keep the shape and have no parameters. A block is what users see as one layer.
+    """
+    starts = [
+        i for i, layer in enumerate(layers) if i == 0 or layer.kind not in ("activation", "dropout")
+    ]
+    return [slice(*pair) for pair in zip(starts, [*starts[1:], len(layers)], strict=True)]

@@ -1,65 +1,91 @@
-"""A network's parameters as one flat vector, with one matrix per layer.
+"""A network's arrays, each a view of one flat vector.
 
-A layer's biases are the last row of its matrix, below its weights: with a 1 appended to the
-layer's input, the whole affine map is one matrix product, and so is the gradient of weights and
-biases together. An optimizer is a handful of ufuncs on `flat`, whatever the depth.
+An optimizer is a handful of ufuncs on `flat`, whatever the layers.
 """
 
-import copy
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from quadnet.nn.layers.layer import ArraySpec, split_arrays
 from quadnet.types import FloatArray
 
 
 class Parameters:
-    """Weights and biases of a fully connected network.
+    """The arrays of a network's layers: weights, biases, and what else a layer has.
 
     Parameters
     ----------
-    layer_sizes : sequence of int
-        Units per layer, from the inputs to the outputs; at least two entries.
-    bias : bool, default=True
-        Without biases the matrices hold weights only; `biases` are zeros that are not trained.
+    specs : sequence of mapping of str to ArraySpec
+        The arrays of each layer.
     dtype : dtype, default=float64
-    storage : ndarray of shape (n_parameters,), optional
+    storage : ndarray of shape (n_values,), optional
         The array to use as `flat`, with its contents; by default new zeros.
 
     Attributes
     ----------
-    flat : ndarray of shape (n_parameters,)
-    matrices : tuple of ndarray, each of shape (fan_in + 1, fan_out), or (fan_in, fan_out)
-        Views of `flat`, which training reads and writes.
-    weights : list of ndarray, each of shape (fan_in, fan_out)
-    biases : list of ndarray, each of shape (fan_out,)
-        Views of the matrices, which predicting reads; a caller may replace them.
+    flat : ndarray of shape (n_values,)
+    segments : tuple of ndarray
+        The part of `flat` of each layer, which training reads and writes.
+    arrays : list of dict of str to ndarray
+        Each layer's arrays, views of `flat`, which predicting reads; a caller may replace them.
     """
 
     def __init__(
         self,
-        layer_sizes: Sequence[int],
+        specs: Sequence[Mapping[str, ArraySpec]],
         *,
-        bias: bool = True,
         dtype: DTypeLike = np.float64,
         storage: FloatArray | None = None,
     ) -> None:
-        self.layer_sizes = tuple(layer_sizes)
-        self.bias = bias
-        shapes = [(fan_in + bias, fan_out) for fan_in, fan_out in pairwise(self.layer_sizes)]
-        ends = np.cumsum([rows * columns for rows, columns in shapes]).tolist()
+        self.specs = tuple(specs)
+        sizes = [sum(prod(spec.shape) for spec in layer.values()) for layer in self.specs]
+        ends = np.cumsum(sizes).tolist()
         self.flat: FloatArray = np.zeros(ends[-1], dtype) if storage is None else storage
-        self.matrices: tuple[FloatArray, ...] = tuple(
-            self.flat[end - rows * columns : end].reshape(rows, columns)
-            for end, (rows, columns) in zip(ends, shapes, strict=True)
+        self.segments: tuple[FloatArray, ...] = tuple(
+            self.flat[end - size : end] for end, size in zip(ends, sizes, strict=True)
         )
-        self.weights: list[FloatArray] = [M[:-1] if bias else M for M in self.matrices]
-        self.biases: list[FloatArray] = [
-            M[-1] if bias else np.zeros(M.shape[1], M.dtype) for M in self.matrices
+        self.arrays: list[dict[str, FloatArray]] = [
+            split_arrays(layer, segment)
+            for layer, segment in zip(self.specs, self.segments, strict=True)
         ]
+
+        # What `biases` has for layers without them.
+        self._zeros = [
+            np.zeros(layer["weights"].shape[-1], self.flat.dtype) if "weights" in layer else None
+            for layer in self.specs
+        ]
+
+    @property
+    def weights(self) -> list[FloatArray]:
+        """The arrays called "weights", from the first layer to the last."""
+        return [arrays["weights"] for arrays in self.arrays if "weights" in arrays]
+
+    @property
+    def biases(self) -> list[FloatArray]:
+        """The arrays called "biases", one for each of `weights`; without biases, zeros."""
+        return [
+            arrays.get("biases", zeros)
+            for arrays, zeros in zip(self.arrays, self._zeros, strict=True)
+            if zeros is not None
+        ]
+
+    @property
+    def n_trained(self) -> int:
+        """Number of values that training updates."""
+        return sum(
+            prod(spec.shape) for layer in self.specs for spec in layer.values() if spec.is_trained
+        )
+
+    def named(self) -> Iterator[tuple[str, FloatArray]]:
+        """Yield every array with its name, such as "weights.0", by the layers that have arrays."""
+        number = 0
+        for arrays in self.arrays:
+            for name, array in arrays.items():
+                yield f"{name}.{number}", array
+            number += bool(arrays)
 
     def check_shapes(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
         """Raise ValueError if these arrays cannot be this network's weights and biases."""
@@ -70,10 +96,12 @@ class Parameters:
             expected, given = [a.shape for a in ours], [np.shape(a) for a in theirs]
             if given != expected:
                 raise ValueError(f"expected {what} of shapes {expected}, got {given}")
-        if not self.bias and any(np.any(b) for b in biases):
-            raise ValueError(
-                "expected biases of 0, because the network has no biases, got other values"
-            )
+        with_weights = (layer for layer in self.specs if "weights" in layer)
+        for layer, b in zip(with_weights, biases, strict=True):
+            if "biases" not in layer and np.any(b):
+                raise ValueError(
+                    "expected biases of 0, because the network has no biases, got other values"
+                )
 
     def assign(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
         """Copy the values of these arrays; raise ValueError if they do not fit."""
@@ -82,33 +110,36 @@ class Parameters:
             W[:], b[:] = new_W, new_b
 
     def weights_only(self, value: float) -> FloatArray:
-        """Return a vector like `flat`: the value for every weight, 0 for every bias."""
+        """Return a vector like `flat`: the value where the penalty applies, 0 elsewhere."""
         mask = self.like()
-        for W in mask.weights:
-            W[:] = value
+        for specs, arrays in zip(self.specs, mask.arrays, strict=True):
+            for name, spec in specs.items():
+                if spec.decays:
+                    arrays[name][:] = value
         return mask.flat
 
     def freeze(self) -> None:
         """Make every array read-only."""
-        for array in (self.flat, *self.matrices, *self.weights, *self.biases):
+        views = (array for arrays in self.arrays for array in arrays.values())
+        for array in (self.flat, *self.segments, *views):
             array.setflags(write=False)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Parameters":
         # The default would copy each view separately: copies do not alias `flat`.
-        copied = self.like()
-        copied.assign(self.weights, self.biases)
+        return self.astype(self.flat.dtype)
+
+    def astype(self, dtype: DTypeLike) -> "Parameters":
+        """Return a copy with values of this type."""
+        copied = Parameters(self.specs, dtype=dtype)
+        copied.copy_from(self.arrays)
         return copied
 
-    def __getstate__(self) -> dict[str, object]:
-        packed = copy.deepcopy(self).flat
-        return {"layer_sizes": self.layer_sizes, "bias": self.bias, "storage": packed}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # A pickle holds `flat` alone, because pickled views load as separate arrays. It is copied,
-        # because joblib may pass a read-only memory map.
-        state["storage"] = state["storage"].copy()
-        self.__init__(**state)  # type: ignore[misc]
+    def copy_from(self, arrays: Sequence[Mapping[str, FloatArray]]) -> None:
+        """Copy the values of each layer's arrays, which must have these shapes."""
+        for ours, theirs in zip(self.arrays, arrays, strict=True):
+            for name, array in ours.items():
+                array[...] = theirs[name]
 
     def like(self, storage: FloatArray | None = None) -> "Parameters":
-        """Return parameters of the same shapes on `storage`, or on zeros, such as a gradient."""
-        return Parameters(self.layer_sizes, bias=self.bias, dtype=self.flat.dtype, storage=storage)
+        """Return arrays of the same shapes on `storage`, or on zeros, such as a gradient."""
+        return Parameters(self.specs, dtype=self.flat.dtype, storage=storage)

@@ -3,7 +3,6 @@
 The service runs it, and a published version holds it.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +39,7 @@ class Predictor:
     Parameters
     ----------
     network : Network
-        Copied, and the copy's parameters made read-only.
+        Copied, without what only training needs; the copy's parameters are read-only.
     classes : sequence of labels
         One per class, in the order of the columns of `probabilities`.
 
@@ -54,7 +53,7 @@ class Predictor:
     __module__ = "quadnet"
 
     def __init__(self, network: Network, classes: Sequence[object] | NDArray[np.generic]) -> None:
-        self.network = copy.deepcopy(network)
+        self.network = network.for_predicting()
         self.network.parameters.freeze()
         self.classes = np.array(classes)
         self.classes.setflags(write=False)
@@ -65,7 +64,7 @@ class Predictor:
     @property
     def n_features(self) -> int:
         """Number of columns of an input row."""
-        return self.network.layer_sizes[0]
+        return self.network.n_features
 
     @underflow_is_zero
     def probabilities(self, X: FloatArray) -> FloatArray:
@@ -100,5 +99,4 @@ class Predictor:
         self.__init__(network, state["classes"])  # type: ignore[misc]
 
     def __repr__(self) -> str:
-        shape = "-".join(str(n) for n in self.network.layer_sizes)
-        return f"Predictor({shape}, classes={self.classes.tolist()})"
+        return f"Predictor({self.network}, classes={self.classes.tolist()})"

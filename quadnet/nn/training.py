@@ -52,13 +52,13 @@ class PenaltyBuffers:
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        self._shape = (parameters.layer_sizes, parameters.bias, parameters.flat.dtype)
+        self._shape = (parameters.specs, parameters.flat.dtype)
         self.product = np.empty_like(parameters.flat)
         self._vectors: dict[tuple[float, float], FloatArray] = {}
 
     def fits(self, parameters: Parameters) -> bool:
         """Whether the arrays have the shape and dtype of these parameters."""
-        return self._shape == (parameters.layer_sizes, parameters.bias, parameters.flat.dtype)
+        return self._shape == (parameters.specs, parameters.flat.dtype)
 
     def vector(self, parameters: Parameters, alpha: float, divisor: float) -> FloatArray:
         """Return the vector whose product with the parameters is the penalty's gradient."""
@@ -87,7 +87,7 @@ class MiniBatches:
     penalty : Penalty
     max_gradient_norm : float, optional
         Longer gradients are scaled down to this Euclidean norm (Pascanu et al., 2013).
-    dropout, dropout_rng
+    rng : numpy.random.Generator, optional
         As for `Workspace`.
     penalty_buffers : PenaltyBuffers, optional
         Those of an earlier call, to be used again.
@@ -108,8 +108,7 @@ class MiniBatches:
         weights: FloatArray | None = None,
         penalty: Penalty,
         max_gradient_norm: float | None = None,
-        dropout: float = 0.0,
-        dropout_rng: np.random.Generator | None = None,
+        rng: np.random.Generator | None = None,
         penalty_buffers: PenaltyBuffers | None = None,
     ) -> None:
         self.network, self.optimizer, self.weights = network, optimizer, weights
@@ -133,8 +132,7 @@ class MiniBatches:
         shapes = [(together, batch_size)] * n_chunks + [(last, batch_size)] * bool(last)
         shapes += [(1, rest)] * bool(rest)
         workspaces = {
-            n: Workspace(network, n, dropout=dropout, rng=dropout_rng)
-            for n in {n for _, n in shapes}
+            n: Workspace(network, n, self._gradient, rng=rng) for n in {n for _, n in shapes}
         }
         chunks = {shape: _Chunk(workspaces[shape[1]], shape[0], X) for shape in set(shapes)}
         self._pass = []
@@ -173,7 +171,7 @@ class MiniBatches:
                 if weight == 0.0:
                     continue
                 work.forward(X, P)
-                work.backward(X, P, Y, scale, gradient)
+                work.backward(P, Y, scale)
                 if penalty_vector is not None:
                     np.multiply(theta, penalty_vector, out=penalty_gradient)
                     if self.weights is not None and not self._penalty.per_sample:
@@ -205,7 +203,7 @@ class _Chunk:
         network, n_rows = workspace.network, workspace.n_rows
         dtype = network.parameters.flat.dtype
         self._shape = (n_batches, n_rows)
-        n_in, n_outputs = X.shape[1], network.layer_sizes[-1]
+        n_in, n_outputs = X.shape[1], network.n_outputs
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = None
         if not self._sparse:

@@ -150,7 +150,7 @@ def describe_architecture(predictor: Predictor) -> Architecture:
             "layer_sizes": list(network.layer_sizes),
             "activations": list(network.activation_names),
             "loss": network.loss_name,
-            "bias": network.parameters.bias,
+            "bias": network.has_biases,
             "dtype": predictor.dtype.name,
         }
     )
@@ -226,7 +226,7 @@ def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Pred
     n_weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(shape.layer_sizes))
     if n_weights * np.dtype(shape.dtype).itemsize > len(files[WEIGHTS]):
         raise CorruptVersion(f"{WEIGHTS}: too small for the layers in the manifest.")
-    network = Network(
+    network = Network.dense(
         shape.layer_sizes,
         activations=shape.activations,
         loss=shape.loss,
@@ -289,11 +289,7 @@ def compute_tensor_digest(predictor: Predictor) -> str:
 
 
 def _named_parameters(network: Network) -> dict[str, FloatArray]:
-    parameters = network.parameters
-    named = {f"weights.{i}": W for i, W in enumerate(parameters.weights)}
-    if parameters.bias:
-        named |= {f"biases.{i}": b for i, b in enumerate(parameters.biases)}
-    return named
+    return dict(network.parameters.named())
 
 
 def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
@@ -304,7 +300,7 @@ def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatAr
         "probabilities": (rows, len(predictor.classes)),
     }
     _check_tensors(SELFTEST, stored, shapes, predictor.dtype.name)
-    if rows * max(predictor.network.layer_sizes) * predictor.dtype.itemsize > _MAX_FILE_BYTES:
+    if rows * predictor.network.widest * predictor.dtype.itemsize > _MAX_FILE_BYTES:
         raise CorruptVersion(
             f"{SELFTEST}: {rows:,} rows of so wide a network need more than "
             f"{_MAX_FILE_BYTES:,} bytes."

@@ -45,10 +45,8 @@ class BatchInference:
 
     async def run(self, compute_thread: ComputeThread) -> None:
         """Compute and encode the outputs, in Classify's slices so that the numbers are equal."""
-        layer_sizes = self._model.predictor.network.layer_sizes
-        await compute_thread.run_in_slices(
-            len(self._X), rows_per_millisecond(layer_sizes), self._compute
-        )
+        direct_rows = rows_per_millisecond(self._model.predictor.network)
+        await compute_thread.run_in_slices(len(self._X), direct_rows, self._compute)
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.direct_rows is not None:
                 P = np.concatenate(self._probabilities)

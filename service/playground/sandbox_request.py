@@ -65,7 +65,6 @@ class SandboxRequest:
     momentum: float
     batch_size: int
     alpha: float
-    dropout: float
     seed: int
     max_epochs: int
     stop_accuracy: float
@@ -125,7 +124,6 @@ def decode_train_request(content: bytes) -> SandboxRequest:
         momentum=request.momentum,
         batch_size=min(request.batch_size, len(train.X)),
         alpha=request.alpha,
-        dropout=request.dropout,
         seed=request.seed,
         max_epochs=request.max_epochs,
         stop_accuracy=request.stop_accuracy,
@@ -164,7 +162,7 @@ def decode_inspect_request(content: bytes) -> tuple[pb.InspectRequest, Network, 
     ]
     link = _check_choice(f"layers[{len(hidden)}].activation", last.activation, list(_LINKS))
     sizes = [2, *(layer.units for layer in hidden), 4]
-    network = Network(sizes, activations=names, loss=_LINKS[link])
+    network = Network.dense(sizes, activations=names, loss=_LINKS[link])
     _assign_layers(network, request.layers, "layers")
     return request, network, X
 
@@ -181,11 +179,12 @@ def _make_network(request: pb.TrainRequest) -> Network:
     activation = _check_choice("activation", request.activation or "tanh", CHOICES["activation"])
     loss = _check_choice("loss", request.loss or "log_loss", CHOICES["loss"])
     init = _check_choice("init", request.init or "auto", CHOICES["init"])
-    network = Network(
+    network = Network.dense(
         [2, *sizes, 4],
         activations=[activation] * len(sizes),
         loss=LOSSES[loss],
         bias=request.biases or not request.HasField("biases"),
+        dropout=request.dropout,
     )
     network.initialize(find_initializer(init, activation), np.random.RandomState(request.seed))
     return network
@@ -193,7 +192,7 @@ def _make_network(request: pb.TrainRequest) -> Network:
 
 def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> None:
     """Assign the layers' weights and biases to the network, if they fit and are finite."""
-    expected = [M.shape for M in network.parameters.weights]
+    expected = [W.shape for W in network.parameters.weights]
     if len(layers) != len(expected):
         raise _invalid_field(field, f"{len(expected)} layers, as in the settings", f"{len(layers)}")
     weights, biases = [], []
@@ -207,7 +206,7 @@ def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> 
             )
         _check_finite(f"{field}[{i}].weights", W)
         _check_finite(f"{field}[{i}].biases", b)
-        if not network.parameters.bias and b.any():
+        if not network.has_biases and b.any():
             raise _invalid_field(
                 f"{field}[{i}].biases", "zeros, because biases are off", "other numbers"
             )

@@ -60,8 +60,7 @@ class SandboxRun:
             optimizer=self.optimizer,
             batch_size=request.batch_size,
             penalty=Penalty(request.solver.penalty_strength(request.alpha), per_sample=True),
-            dropout=request.dropout,
-            dropout_rng=np.random.Generator(self._bits),
+            rng=np.random.Generator(self._bits),
         )
 
     @property

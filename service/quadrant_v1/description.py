@@ -98,6 +98,8 @@ def _describe_layer(activation: str, W: FloatArray, b: FloatArray) -> pb.Layer:
 def describe_layer_trace(traced: LayerTrace) -> pb.LayerTrace:
     """Return the trace of one layer, unit by unit."""
     described = pb.LayerTrace(activation=traced.activation)
+    assert traced.terms is not None
+    assert traced.biases is not None
     for terms, bias, z, a in zip(
         traced.terms.T,
         traced.biases.tolist(),

@@ -70,7 +70,7 @@ class QuadrantServicer:
             all_certainties=request.all_certainties,
         )
         await self._compute_thread.run_in_slices(
-            len(X), rows_per_millisecond(model.predictor.network.layer_sizes), batch.compute
+            len(X), rows_per_millisecond(model.predictor.network), batch.compute
         )
         answer = batch.encode()
         check_answer_size(

@@ -10,11 +10,12 @@ accepting, refusing and answering calls.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from itertools import pairwise
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
+
+from quadnet.nn.network import Network
 
 T = TypeVar("T")
 
@@ -27,16 +28,9 @@ then takes a fiftieth of the time of a slice."""
 _DIRECT_BYTES = 2**18
 
 
-@lru_cache(maxsize=64)
-def rows_per_millisecond(layer_sizes: tuple[int, ...]) -> int:
-    """Return how many rows a network with these layers computes in a millisecond: a power of two.
-
-    Measured on one core in float64, per row: 10 ns in any network, 4 ns for each unit's
-    activation, 0.06 ns for each weight.
-    """
-    units = sum(layer_sizes[1:])
-    weights = sum(n_in * n_out for n_in, n_out in pairwise(layer_sizes))
-    rows = _DIRECT_NANOSECONDS / (10 + 4 * units + 0.06 * weights)
+def rows_per_millisecond(network: Network) -> int:
+    """Return how many rows the network computes in about a millisecond: a power of two."""
+    rows = _DIRECT_NANOSECONDS / network.nanoseconds
     return 1 << max(0, int(rows).bit_length() - 1)
 
 

@@ -95,7 +95,7 @@ def prepare(folder: Path, n_features: int, hidden: tuple[int, ...], n_others: in
     quadrants = np.array(["I", "II", "III", "IV"])[(some[:, 0] > 0) + 2 * (some[:, 1] > 0)]
     peer = MLPClassifier(hidden, max_iter=20, random_state=0).fit(some, quadrants)
     (folder / "network.pickle").write_bytes(pickle.dumps((names, peer)))
-    network = Network(
+    network = Network.dense(
         [n_features, *hidden, 4],
         activations=["relu"] * len(hidden),
         loss="softmax_cross_entropy",

@@ -267,7 +267,9 @@ class Benchmark:
     def overload(self):
         """With a network so large that answering, not refusing, is what takes the time."""
         n, limit = 1000, 8
-        wide = Network([2, 512, 512, 4], activations=["relu", "relu"], loss="softmax_cross_entropy")
+        wide = Network.dense(
+            [2, 512, 512, 4], activations=["relu", "relu"], loss="softmax_cross_entropy"
+        )
         wide.parameters.flat[:] = np.random.default_rng(0).normal(size=wide.parameters.flat.size)
         registry = Registry(self.folder / "wide")
         predictor = Predictor(wide, NAMES)

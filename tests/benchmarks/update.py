@@ -13,8 +13,8 @@ from numpy.random import RandomState
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from quadnet.nn import backpropagation
 from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.layers import dense
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD, Adam
 from quadnet.nn.training import MiniBatches, Penalty
@@ -66,7 +66,7 @@ def mini_batches(
 ) -> MiniBatches:
     """Return mini-batches of a relu network with one hidden layer."""
     n_classes = int(y.max()) + 1
-    network = Network(
+    network = Network.dense(
         [X.shape[1], hidden, n_classes],
         activations=["relu"],
         loss="softmax_cross_entropy",
@@ -94,12 +94,12 @@ def microseconds_of_blas(batches: MiniBatches) -> float:
     """Return the time of an update's matrix products."""
     timed = TimedDot()
     TimedDot.seconds = 0.0
-    backpropagation.np = timed  # type: ignore[attr-defined]
+    dense.np = timed  # type: ignore[attr-defined]
     try:
         for _ in range(ROUNDS):
             batches.run(np.arange(batches.n_rows))
     finally:
-        backpropagation.np = np  # type: ignore[attr-defined]
+        dense.np = np  # type: ignore[attr-defined]
     return TimedDot.seconds / (ROUNDS * batches.n_batches) * 1e6
 
 

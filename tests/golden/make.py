@@ -82,7 +82,7 @@ def parameters(name):
 
 def predictor(name):
     sizes, activation, loss, bias, dtype, classes, _ = MODELS[name]
-    network = Network(sizes, activations=[activation], loss=loss, bias=bias, dtype=dtype)
+    network = Network.dense(sizes, activations=[activation], loss=loss, bias=bias, dtype=dtype)
     network.parameters.assign(*parameters(name))
     return Predictor(network, classes)
 

@@ -52,7 +52,9 @@ def one_point_at_a_time(network, points):
 @pytest.mark.parametrize("biases", [True, False])
 def test_network_2_without_its_faults_is_our_gradient(biases):
     literal = Network2(7, faults=NONE, biases=biases)
-    ours = Network([2, 6, 4], activations=["logistic"], loss="sigmoid_squared_error", bias=biases)
+    ours = Network.dense(
+        [2, 6, 4], activations=["logistic"], loss="sigmoid_squared_error", bias=biases
+    )
     ours.parameters.weights[0][:] = np.array(literal.w).T
     ours.parameters.weights[1][:] = np.array(literal.v).T
     points = random_points(1, 2000)
@@ -84,7 +86,7 @@ def test_each_fault_leaves_our_gradient():
 
 def test_network_1_without_biases_is_our_gradient():
     literal = Network1(3, biases=False)
-    ours = Network([2, 4], activations=[], loss="sigmoid_squared_error", bias=False)
+    ours = Network.dense([2, 4], activations=[], loss="sigmoid_squared_error", bias=False)
     ours.parameters.weights[0][:] = np.array(literal.w).T
     picks = Network1(3, biases=False)  # the same seed makes the same picks
     literal.train(1000, LEARNING_RATE)

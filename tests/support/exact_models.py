@@ -29,7 +29,7 @@ SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5],
 
 def exact_predictor(scale=10.0, classes=quadrants.NAMES):
     """Return a 2-4 network that is exact on every point: a class's weights are its signs."""
-    network = Network([2, 4], activations=[], loss="softmax_cross_entropy")
+    network = Network.dense([2, 4], activations=[], loss="softmax_cross_entropy")
     by_name = {q.name: (q.x_sign, q.y_sign) for q in quadrants.QUADRANTS}
     signs = [by_name.get(name, (1, 1)) for name in classes]
     network.parameters.weights[0][:] = scale * np.array(signs).T
@@ -98,7 +98,7 @@ def publish_wide(registry):
     """Publish the model "wide", which takes a minute for half a million points."""
     if "wide" in registry.models():
         return
-    wide = Network([2, 2048, 2048, 4], activations=["relu"] * 2, loss="softmax_cross_entropy")
+    wide = Network.dense([2, 2048, 2048, 4], activations=["relu"] * 2, loss="softmax_cross_entropy")
     rng = np.random.default_rng(0)
     wide.parameters.flat[:] = rng.normal(size=wide.parameters.flat.size) / 100
     predictor = Predictor(wide, quadrants.NAMES)

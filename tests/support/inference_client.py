@@ -133,7 +133,7 @@ def elements(content):
 
 def publish_network(registry, name, layer_sizes, classes, dtype="float64"):
     """Publish a network of this shape with random weights, and return its predictor."""
-    network = Network(
+    network = Network.dense(
         layer_sizes,
         activations=["tanh"] * (len(layer_sizes) - 2),
         loss="sigmoid_cross_entropy" if layer_sizes[-1] == 1 else "softmax_cross_entropy",

@@ -204,9 +204,9 @@ class TrainingRun:
                 f"Got batch_size={config.batch_size} for {rows.n_rows} training rows. "
                 "It is going to be clipped."
             )
-        dropout_rng = None
-        if config.dropout:
-            dropout_rng = np.random.default_rng(self.rng.randint(2**32, dtype=np.uint64))
+        rng = None
+        if any(layer.is_random for layer in self.network.layers):
+            rng = np.random.default_rng(self.rng.randint(2**32, dtype=np.uint64))
         batches = MiniBatches(
             self.network,
             rows.X,
@@ -219,8 +219,7 @@ class TrainingRun:
                 per_sample=config.alpha_scaling == "samples",
             ),
             max_gradient_norm=config.max_grad_norm,
-            dropout=config.dropout,
-            dropout_rng=dropout_rng,
+            rng=rng,
             penalty_buffers=self.penalty_buffers,
         )
         self.penalty_buffers = batches.penalty_buffers

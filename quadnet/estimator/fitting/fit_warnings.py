@@ -93,7 +93,8 @@ def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
         loss_of_class_frequencies(run.network.loss, rows.targets, rows.weights),
         rows.X,
         # With dropout the training loss is not the loss of the network that is kept.
-        ended=run.stop_reason not in {"max_iter", "max_fun"} and not config.dropout,
+        ended=run.stop_reason not in {"max_iter", "max_fun"}
+        and not any(layer.is_random for layer in run.network.layers),
         remedy=f"Lower learning_rate_init (now {config.learning_rate_init})."
         if config.uses("learning_rate_init")
         else "Start from smaller weights (init).",

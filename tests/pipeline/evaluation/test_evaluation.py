@@ -50,7 +50,7 @@ def test_metrics_are_scikit_learns(iris, predictor):
 
 def constant(probabilities, classes):
     """Return a predictor that gives these probabilities for x = 0, 1, 2, ..."""
-    network = Network(
+    network = Network.dense(
         [len(probabilities), len(classes)], activations=[], loss="softmax_cross_entropy"
     )
     network.parameters.weights[0][:] = np.log(probabilities)
@@ -76,7 +76,7 @@ def test_the_calibration_error_by_hand():
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
 def test_rows_that_overflow_in_the_network_are_wrong_and_every_class_as_probable(loss):
-    network = Network([1, 2, 3], activations=["relu"], loss=loss)
+    network = Network.dense([1, 2, 3], activations=["relu"], loss=loss)
     network.parameters.weights[0][:] = [[1e9, -1e9]]
     network.parameters.weights[1][:] = [[1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]]
     predictor = Predictor(network, ["a", "b", "c"])
@@ -173,7 +173,7 @@ def _quietly(net, X, y):
 
 
 def test_folding_in_float32_stays_float32(iris, predictor):
-    network = Network([4, 3], activations=[], loss="softmax_cross_entropy", dtype=np.float32)
+    network = Network.dense([4, 3], activations=[], loss="softmax_cross_entropy", dtype=np.float32)
     network.parameters.flat[:] = 0.1
     folded = weight_folding.fold_scaler(
         Predictor(network, ["a", "b", "c"]), iris.X.mean(axis=0), iris.X.std(axis=0)
@@ -187,7 +187,7 @@ def test_the_temperature_is_the_one_that_overconfidence_was_made_with():
     # Labels are drawn from the probabilities, so that temperature 1 is right.
     P = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
     y = np.array(list("abc"))[(P.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)]
-    network = Network([3, 3], activations=[], loss="softmax_cross_entropy")
+    network = Network.dense([3, 3], activations=[], loss="softmax_cross_entropy")
     network.parameters.weights[0][:] = 3.0 * np.eye(3)
     sure = Predictor(network, list("abc"))
     part = Dataset(("x", "y", "z"), X, y)

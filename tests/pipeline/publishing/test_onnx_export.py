@@ -46,7 +46,7 @@ def published(
 ):
     """Publish a network of random weights, and return it as a reader sees it."""
     n_outputs = 1 if n_classes <= 2 else n_classes
-    network = Network(
+    network = Network.dense(
         [3, *hidden, n_outputs],
         activations=[activation] * len(hidden),
         loss=loss,
@@ -149,7 +149,7 @@ def test_equal_logits_go_to_the_earlier_class(registry):
 
 
 def test_the_label_is_of_the_logits_where_probabilities_are_all_the_same(registry):
-    network = Network([1, 3], activations=[], loss="sigmoid_cross_entropy")
+    network = Network.dense([1, 3], activations=[], loss="sigmoid_cross_entropy")
     network.parameters.weights[0][:] = [[100.0, 300.0, 200.0]]
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[1.0], [-9.0]])
@@ -163,7 +163,7 @@ def test_the_label_is_of_the_logits_where_probabilities_are_all_the_same(registr
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_units_far_below_zero_are_as_in_the_network(registry, activation, dtype):
     # A unit of exactly 0 leaves the logits equal; a small one does not.
-    network = Network(
+    network = Network.dense(
         [1, 2, 3], activations=[activation], loss="softmax_cross_entropy", bias=False, dtype=dtype
     )
     network.parameters.weights[0][:] = [[1.0, 2.0]]
@@ -197,7 +197,7 @@ def test_no_rows_give_no_answers(registry, loss, n_classes, dtype):
 def hostile(registry):
     """Return a version with class names that often break software."""
     n = len(HOSTILE)
-    network = Network([n, n], activations=[], loss="softmax_cross_entropy")
+    network = Network.dense([n, n], activations=[], loss="softmax_cross_entropy")
     network.parameters.weights[0][:] = np.eye(n)
     predictor = Predictor(network, HOSTILE)
     plain = record(predictor, 1)

@@ -90,6 +90,6 @@ def _linear(rng, n_features, classes):
     n_outputs, loss = len(classes), "softmax_cross_entropy"
     if n_outputs == 2:
         n_outputs, loss = 1, "sigmoid_cross_entropy"
-    network = Network([n_features, n_outputs], activations=[], loss=loss)
+    network = Network.dense([n_features, n_outputs], activations=[], loss=loss)
     network.parameters.weights[0][:] = 3 * rng.normal(size=(n_features, n_outputs))
     return Predictor(network, classes)

@@ -133,7 +133,7 @@ def test_any_number_of_classes_of_any_name_in_any_precision(tmp_path, registry, 
     outputs, loss = (
         (1, "sigmoid_cross_entropy") if n_classes == 2 else (13, "softmax_cross_entropy")
     )
-    network = Network([2, 30, outputs], activations=["tanh"], loss=loss, dtype=dtype)
+    network = Network.dense([2, 30, outputs], activations=["tanh"], loss=loss, dtype=dtype)
     network.parameters.flat[:] = np.random.default_rng(0).normal(size=len(network.parameters.flat))
     predictor = Predictor(network, names[:n_classes])
     model = registry.publish("m", predictor, record(predictor), SELF_TEST_INPUTS)
@@ -266,7 +266,7 @@ def overflowing(registry, loss, dtype="float64"):
     classes, outputs = ["low", "mid", "high"], 3
     if loss == "sigmoid_cross_entropy, one output":
         classes, outputs, loss = ["no", "yes"], 1, "sigmoid_cross_entropy"
-    network = Network([2, 8, outputs], activations=["relu"], loss=loss, dtype=dtype)
+    network = Network.dense([2, 8, outputs], activations=["relu"], loss=loss, dtype=dtype)
     network.parameters.flat[:] = np.random.default_rng(1).normal(
         size=len(network.parameters.flat), scale=3.0
     )

@@ -16,26 +16,25 @@ from quadnet.nn.backpropagation import Workspace
 from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.network import Network
-from quadnet.nn.parameters import Parameters
 
 
-def random_network(layer_sizes, activation, loss, *, bias=True):
-    network = Network(
-        layer_sizes, activations=[activation] * (len(layer_sizes) - 2), loss=loss, bias=bias
+def random_network(layer_sizes, activation, loss, **options):
+    network = Network.dense(
+        layer_sizes, activations=[activation] * (len(layer_sizes) - 2), loss=loss, **options
     )
     network.initialize(INITIALIZERS["glorot_uniform"], RandomState(3))
     return network
 
 
-def backpropagate(network, X, Y, gradient, weights=None, *, sparse=False, **dropout):
+def backpropagate(network, X, Y, gradient, weights=None, *, sparse=False, rng=None):
     """Write the gradient of the mean loss; return that loss."""
     X, Y = np.asarray(X), np.asarray(Y)
     weights = np.ones(len(X)) if weights is None else weights
     X = csr_array(X) if sparse else X
-    work, P = Workspace(network, len(Y), **dropout), np.empty((Y.shape[1], len(Y)))
+    work, P = Workspace(network, len(Y), gradient, rng=rng), np.empty((Y.shape[1], len(Y)))
     work.forward(X, P)
     loss = np.average(network.loss.values(P, Y.T), weights=weights)
-    work.backward(X, P, np.ascontiguousarray(Y.T), weights / weights.sum(), gradient)
+    work.backward(P, np.ascontiguousarray(Y.T), weights / weights.sum())
     return loss
 
 
@@ -52,7 +51,7 @@ def assert_is_gradient(gradient, theta, value, h=1e-6):
 
 
 def test_a_2_4_network_worked_by_hand():
-    network = Network([2, 4], activations=[], loss="sigmoid_squared_error")
+    network = Network.dense([2, 4], activations=[], loss="sigmoid_squared_error")
     parameters = network.parameters
     parameters.weights[0][:] = [[1.0, 0.0, -1.0, 2.0], [0.0, 1.0, 1.0, -2.0]]
     parameters.biases[0][:] = [0.0, 0.5, 0.0, -1.0]
@@ -99,31 +98,32 @@ def test_the_gradient_equals_central_differences(activation, loss, hidden, bias,
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_gradient_under_dropout_is_that_of_the_thinned_network(activation):
-    network = random_network([3, 8, 8, 4], activation, "softmax_cross_entropy")
+    network = random_network([3, 8, 8, 4], activation, "softmax_cross_entropy", dropout=0.4)
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(6, 3)), np.eye(4)[rng.integers(4, size=6)]
     gradient = network.parameters.like()
 
     def loss():
         # The same seed silences the same units.
-        return backpropagate(network, X, Y, gradient, dropout=0.4, rng=np.random.default_rng(7))
+        return backpropagate(network, X, Y, gradient, rng=np.random.default_rng(7))
 
     loss()
     assert_is_gradient(gradient.flat.copy(), network.parameters.flat, loss)
 
 
 def test_without_biases_the_flat_vector_holds_weights_only():
-    parameters = Parameters([2, 6, 4], bias=False)
+    parameters = random_network([2, 6, 4], "relu", "softmax_cross_entropy", bias=False).parameters
     assert parameters.flat.shape == (2 * 6 + 6 * 4,)
     assert [b.tolist() for b in parameters.biases] == [[0] * 6, [0] * 4]
 
 
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
 @pytest.mark.parametrize("bias", [True, False])
 def test_views_still_alias_the_flat_vector_after_copying(clone, bias):
-    parameters = Parameters([2, 3, 4], bias=bias)
+    network = random_network([2, 3, 4], "relu", "softmax_cross_entropy", bias=bias)
+    parameters = network.parameters
     parameters.flat[:] = np.arange(len(parameters.flat))
-    copied = clone(parameters)
+    copied = clone(network).parameters
     np.testing.assert_array_equal(copied.weights[1], parameters.weights[1])
     copied.flat[:] = -1
     assert (copied.weights[0] == -1).all()

@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.layers.dense import Dense
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import OptimizerSettings
 from quadnet.nn.parameters import Parameters
@@ -90,7 +91,7 @@ def test_required_values_are_required(solver):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_updates_are_made_and_moments_kept_as_the_table_says(solver):
-    row, parameters = SOLVERS[solver], Parameters([3, 4])
+    row, parameters = SOLVERS[solver], Parameters([Dense(4).array_specs((3,))])
     assert hasattr(NeuralNetworkClassifier(solver=solver), "partial_fit") == row.makes_updates
     if not row.makes_updates:
         assert row.n_moments == 0

@@ -33,7 +33,7 @@ POINTS = np.random.default_rng(0).normal(size=(50, 2))
 
 
 def predictor():
-    network = Network([2, 3, 4], activations=["tanh"], loss="softmax_cross_entropy")
+    network = Network.dense([2, 3, 4], activations=["tanh"], loss="softmax_cross_entropy")
     network.parameters.flat[:] = np.random.default_rng(1).normal(size=network.parameters.flat.shape)
     return Predictor(network, ["I", "II", "III", "IV"])
 
@@ -583,13 +583,13 @@ def test_a_self_test_that_tests_nothing_or_something_else_is_refused(version, te
 def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path):
     """A small file can need much memory for the hidden layer's values of all rows."""
     width, rows = 200_000, 1000
-    network = Network([1, width, 2], activations=["relu"], loss="sigmoid_squared_error",
+    network = Network.dense([1, width, 2], activations=["relu"], loss="sigmoid_squared_error",
                       bias=False, dtype=np.float32)  # fmt: skip
     wide = Predictor(network, ["a", "b"])
     assert rows * width * 4 < 2**30
     with pytest.raises(CorruptVersion, match="does not fit the signature"):
         Registry(tmp_path / "r").publish(MODEL, wide, record(wide, 1), np.zeros((rows, 1)))
-    network = Network([1, width, 1], activations=["relu"], loss="sigmoid_squared_error",
+    network = Network.dense([1, width, 1], activations=["relu"], loss="sigmoid_squared_error",
                       bias=False, dtype=np.float32)  # fmt: skip
     wide = Predictor(network, ["a", "b"])
     registry = Registry(tmp_path / "r")
@@ -616,7 +616,7 @@ def test_a_self_test_of_too_many_rows_for_so_wide_a_network_is_refused(tmp_path)
 def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
     """A softmax over one output is always 1."""
     registry = Registry(tmp_path / "r")
-    network = Network([2, 1], activations=[], loss="sigmoid_cross_entropy")
+    network = Network.dense([2, 1], activations=[], loss="sigmoid_cross_entropy")
     two = Predictor(network, ["a", "b"])
     registry.publish(MODEL, two, record(two), SELF_TEST_INPUTS)
     path = registry.path(MODEL, 1) / version_files.MANIFEST

@@ -249,9 +249,9 @@ CLASSES = ["a", "b", "c", "d"]
 
 def published(registry, weights, inputs=SELF_TEST_INPUTS, dtype=np.float64):
     """Publish a 2-4 network with these weights, an array of any dtype and layout."""
-    network = Network([2, 4], activations=[], loss="softmax_cross_entropy", dtype=dtype)
+    network = Network.dense([2, 4], activations=[], loss="softmax_cross_entropy", dtype=dtype)
     predictor = Predictor(network, CLASSES)
-    predictor.network.parameters.weights[0] = weights
+    predictor.network.parameters.arrays[0]["weights"] = weights
     return registry.publish(MODEL, predictor, record(predictor), inputs)
 
 
@@ -281,7 +281,9 @@ def test_weights_in_any_layout_come_back_exactly(registry, weights):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", ">f8"])
 def test_networks_of_every_dtype_come_back_exactly(registry, dtype):
-    network = Network([2, 3, 4], activations=["tanh"], loss="softmax_cross_entropy", dtype=dtype)
+    network = Network.dense(
+        [2, 3, 4], activations=["tanh"], loss="softmax_cross_entropy", dtype=dtype
+    )
     network.parameters.flat[:] = np.random.default_rng(0).normal(size=network.parameters.flat.shape)
     predictor = Predictor(network, CLASSES)
     registry.publish(MODEL, predictor, record(predictor), SELF_TEST_INPUTS)
@@ -328,7 +330,7 @@ def test_a_self_test_that_tests_nothing_is_refused(registry, inputs):
 
 
 def test_a_predictor_of_two_classes_comes_back_with_both(registry):
-    network = Network([2, 1], activations=[], loss="sigmoid_cross_entropy")
+    network = Network.dense([2, 1], activations=[], loss="sigmoid_cross_entropy")
     network.parameters.flat[:] = [1.0, 2.0, 0.5]
     predictor = Predictor(network, ["no", "yes"])
     registry.publish(MODEL, predictor, record(predictor), SELF_TEST_INPUTS)

@@ -41,7 +41,9 @@ def test_what_was_published_comes_back_bit_for_bit(registry):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("loss", ["sigmoid_squared_error", "softmax_cross_entropy"])
 def test_every_shape_of_network_round_trips(registry, dtype, bias, loss):
-    network = Network([2, 3, 2, 4], activations=["tanh", "relu"], loss=loss, bias=bias, dtype=dtype)
+    network = Network.dense(
+        [2, 3, 2, 4], activations=["tanh", "relu"], loss=loss, bias=bias, dtype=dtype
+    )
     network.parameters.flat[:] = np.random.default_rng(0).normal(size=network.parameters.flat.shape)
     predictor = Predictor(network, list("abcd"))
     registry.publish("deep-1", predictor, record(predictor), SELF_TEST_INPUTS)

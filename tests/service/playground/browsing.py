@@ -57,7 +57,7 @@ def chromium():
 
 def publish_crooked(registry, seed=1):
     """Publish an untrained 2-6-4 network as the champion."""
-    network = Network([2, 6, 4], activations=["tanh"], loss="softmax_cross_entropy")
+    network = Network.dense([2, 6, 4], activations=["tanh"], loss="softmax_cross_entropy")
     rng = np.random.default_rng(seed)
     network.parameters.flat[:] = rng.normal(0, 1.5, len(network.parameters.flat))
     predictor = Predictor(network, quadrants.NAMES)

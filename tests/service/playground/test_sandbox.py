@@ -61,7 +61,7 @@ def random_points(n, seed=5):
 def test_a_run_equals_the_training_loop_of_the_library(page):
     """The same draws and epochs with the library alone give the same bits."""
     last = frames(page, max_epochs=7, epochs_per_frame=7)[-1]
-    network = Network([2, 4], activations=[], loss="sigmoid_squared_error")
+    network = Network.dense([2, 4], activations=[], loss="sigmoid_squared_error")
     network.initialize(uniform01, np.random.RandomState(3))
     optimizer = SGD(network.parameters.flat, learning_rate=0.1, momentum=0.0, nesterov=False)
     batches = MiniBatches(

@@ -24,7 +24,7 @@ SIGNS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 
 def random_predictor(layer_sizes, activations, loss, *, bias=True, dtype="float64", n_classes=None):
     """Return a predictor of any shape, with random weights."""
-    network = Network(layer_sizes, activations=activations, loss=loss, bias=bias, dtype=dtype)
+    network = Network.dense(layer_sizes, activations=activations, loss=loss, bias=bias, dtype=dtype)
     network.parameters.flat[:] = np.random.default_rng(1).normal(size=network.parameters.flat.size)
     names = [f"class {i}" for i in range(n_classes or layer_sizes[-1])]
     return Predictor(network, names)

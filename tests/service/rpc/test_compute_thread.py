@@ -16,7 +16,9 @@ POINT = pb.ClassifyRequest(x=[0.5], y=[0.5])
 
 def test_small_calls_and_health_are_answered_while_a_large_one_is_computed(registry):
     # 2-512-512-4: a million points take many seconds, however fast the machine.
-    wide = Network([2, 512, 512, 4], activations=["tanh", "tanh"], loss="softmax_cross_entropy")
+    wide = Network.dense(
+        [2, 512, 512, 4], activations=["tanh", "tanh"], loss="softmax_cross_entropy"
+    )
     wide.parameters.flat[:] = np.random.default_rng(0).normal(size=wide.parameters.flat.size) / 16
     predictor = Predictor(wide, NAMES)
     registry.publish("quadrants", predictor, record(predictor), np.zeros((1, 2)))
