@@ -68,6 +68,6 @@ def trace_layers(network: Network, x: FloatArray) -> Iterator[LayerTrace]:
 
 
 def name_activation(network: Network, block: slice) -> str:
-    """Return the name of a block's activation; "identity" if it has none."""
+    """Return the name of a block's activation, "identity" without one."""
     names = [layer.function for layer in network.layers[block] if isinstance(layer, Activation)]
     return names[-1] if names else "identity"

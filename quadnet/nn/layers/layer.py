@@ -72,7 +72,7 @@ class StepContext:
     output : ndarray of shape (*output_shape, n_rows)
         Where the layer writes its output: the next layer's input.
     is_first : bool
-        Whether there is no layer below, so that nobody reads the gradient of the input.
+        Whether there is no layer below that would read the gradient of the input.
     may_overwrite_input : bool
         Whether the layer below does not need its output any more, so that this layer may write its
         own output over it.
@@ -199,7 +199,7 @@ class Layer(ABC):
         return FirstStep(self.make_step(context))
 
     def for_predicting(self) -> "Layer | None":
-        """Return the layer without what only training needs; None if nothing remains."""
+        """Return the layer without what only training needs; `None` if nothing remains."""
         return self
 
     def multiply_adds(self, input_shape: Shape) -> int:

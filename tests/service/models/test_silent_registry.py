@@ -30,13 +30,13 @@ def serving(registry, disturbance, *options):
 
 
 def test_loaded_versions_are_answered_while_the_registry_hangs(registry, disturbance):
-    with serving(registry, disturbance, "--max-calls", "2") as server:
+    with serving(registry, disturbance, "--max-calls", "40") as server:
         disturbance.hang()
         lists = [server.stub.ListModels.future(pb.ListModelsRequest()) for _ in range(40)]
         loads = [server.stub.Classify.future(SECOND) for _ in range(40)]
         # One read of the poll, two of the lists, and one load that all calls share.
         until(lambda: disturbance.hung() == 4)
-        # Those reads hold no slot, and each of the following calls is answered from memory.
+        # The 80 calls that wait for them hold none of the 40 slots, and each of the following calls is answered from memory.
         for model in (None, pb.ModelRef(version=1), pb.ModelRef(alias="champion")):
             assert server.stub.Classify(
                 pb.ClassifyRequest(model=model, x=[1], y=[1]), timeout=60
