@@ -11,7 +11,8 @@ from typing import Any
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.targets import Labels
-from quadnet.nn.network import Network, find_blocks
+from quadnet.nn.layers.stack import find_blocks
+from quadnet.nn.network import Network
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
 
 

@@ -14,8 +14,8 @@ from quadnet.nn.initializers import (
     find_initializer,
     make_checked_initializer,
 )
-from quadnet.nn.layers.kinds import make_hidden_layers
 from quadnet.nn.layers.layer import Layer
+from quadnet.nn.layers.stack import make_hidden_layers
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.parameters import Parameters

@@ -8,7 +8,8 @@ import numpy as np
 from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.layer import Layer
-from quadnet.nn.network import Network, find_blocks
+from quadnet.nn.layers.stack import find_blocks
+from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
 

@@ -16,8 +16,9 @@ from numpy.typing import DTypeLike
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.dense import Dense
-from quadnet.nn.layers.kinds import layer_from_spec, make_hidden_layers
-from quadnet.nn.layers.layer import Layer, Shape, UnfitInput
+from quadnet.nn.layers.kinds import layer_from_spec
+from quadnet.nn.layers.layer import Layer, Shape
+from quadnet.nn.layers.stack import find_blocks, find_shapes, make_hidden_layers
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
@@ -276,34 +277,3 @@ class Network:
             return "-".join(map(str, (self.n_features, *(layer.units for layer in dense))))
         shape = "x".join(map(str, self.input_shape))
         return " - ".join([shape, *(layer.kind for layer in self.layers)])
-
-
-def find_shapes(layers: Sequence[Layer], input_shape: Shape) -> tuple[Shape, ...]:
-    """Return the shape of the input, and of each layer's output.
-
-    Raises
-    ------
-    ValueError
-        If a layer does not fit the output of the layer below.
-    """
-    shapes = [input_shape]
-    for i, layer in enumerate(layers):
-        try:
-            shapes.append(layer.output_shape(shapes[-1]))
-        except UnfitInput as error:
-            advice = f" {error.advice}" if error.advice else ""
-            raise ValueError(
-                f"layers[{i}], {layer!r}, needs {error.needs}. Got the shape {shapes[-1]}.{advice}"
-            ) from None
-    return tuple(shapes)
-
-
-def find_blocks(layers: Sequence[Layer]) -> list[slice]:
-    """Return the blocks of a stack: each layer with the activations and dropout that follow it.
-
-    Those keep the shape and have no parameters. A block is what users see as one layer.
-    """
-    starts = [
-        i for i, layer in enumerate(layers) if i == 0 or layer.kind not in ("activation", "dropout")
-    ]
-    return [slice(*pair) for pair in zip(starts, [*starts[1:], len(layers)], strict=True)]

@@ -135,10 +135,10 @@ class Parameters:
         return copied
 
     def copy_from(self, arrays: Sequence[Mapping[str, FloatArray]]) -> None:
-        """Copy the values of each layer's arrays, which must have these shapes."""
+        """Copy the values of each layer's arrays, which must have these shapes, in order."""
         for ours, theirs in zip(self.arrays, arrays, strict=True):
-            for name, array in ours.items():
-                array[...] = theirs[name]
+            for array, value in zip(ours.values(), theirs.values(), strict=True):
+                array[...] = value
 
     def like(self, storage: FloatArray | None = None) -> "Parameters":
         """Return arrays of the same shapes on `storage`, or on zeros, such as a gradient."""

@@ -1,68 +1,68 @@
-"""The table of layer kinds, and stacks of layers as users write them."""
+"""The table of layer kinds, and the layers that files describe."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.layers.activation import Activation
+from quadnet.nn.layers.convolution import Conv2D
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.dropout import Dropout
+from quadnet.nn.layers.flatten import Flatten
 from quadnet.nn.layers.layer import Layer
+from quadnet.nn.layers.normalization import BatchNorm, LayerNorm
+from quadnet.nn.layers.pooling import AveragePool2D, GlobalAveragePool2D, MaxPool2D
+from quadnet.nn.layers.residual import Residual
 
-LAYER_KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Dense, Activation, Dropout)}
+LAYER_KINDS: dict[str, type[Layer]] = {
+    kind.kind: kind
+    for kind in (
+        Dense,
+        Activation,
+        Conv2D,
+        MaxPool2D,
+        AveragePool2D,
+        GlobalAveragePool2D,
+        Flatten,
+        Dropout,
+        BatchNorm,
+        LayerNorm,
+        Residual,
+    )
+}
 """The kinds of layers by their names in files. A new kind is one more row."""
 
 
-def layer_from_spec(spec: Mapping[str, Any]) -> Layer:
+def layer_from_spec(spec: Any, *, name: str = "layer") -> Layer:
     """Return the layer that `Layer.to_spec` was called on.
 
+    Parameters
+    ----------
+    spec : mapping of str to object
+    name : str
+        What to call the layer in errors, such as "layers[2]".
+
     Raises
     ------
     ValueError
-        If the kind is unknown, or a setting is wrong.
+        If it is not such a mapping, the kind is unknown, or a setting is wrong.
     """
+    if not isinstance(spec, Mapping):
+        raise ValueError(f"{name} must be a mapping with a kind, got {spec!r}")  # noqa: TRY004
     settings = dict(spec)
     kind = settings.pop("kind", None)
-    if kind not in LAYER_KINDS:
-        raise ValueError(f"unknown kind {kind!r}; this release has {', '.join(LAYER_KINDS)}")
-    try:
-        return LAYER_KINDS[kind].from_settings(settings)
-    except TypeError as error:
-        raise ValueError(f"wrong settings of {kind!r}: {error}") from None
-
-
-def make_layers(layers: Iterable[Any], name: str = "layers") -> tuple[Layer, ...]:
-    """Return the layers of a list in which activations may be given by their names.
-
-    Raises
-    ------
-    ValueError
-        If an entry is neither a layer nor the name of an activation.
-    """
-    made: list[Layer] = []
-    for i, layer in enumerate(layers):
-        if isinstance(layer, str) and layer in ACTIVATIONS:
-            made.append(Activation(layer))
-        elif isinstance(layer, Layer):
-            made.append(layer)
-        else:
-            raise ValueError(
-                f"{name}[{i}] must be a layer, such as Dense(64), or the name of an activation: "
-                f"{', '.join(map(repr, ACTIVATIONS))}. Got {layer!r}."
+    if not isinstance(kind, str) or kind not in LAYER_KINDS:
+        raise ValueError(
+            f"{name} is of the unknown kind {kind!r}; this release has {', '.join(LAYER_KINDS)}"
+        )
+    for key, value in settings.items():
+        if isinstance(value, (list, tuple)):
+            settings[key] = tuple(
+                layer_from_spec(each, name=f"{name}.{key}[{i}]")
+                if isinstance(each, Mapping)
+                else each
+                for i, each in enumerate(value)
             )
-    return tuple(made)
-
-
-def make_hidden_layers(
-    sizes: Sequence[int],
-    activations: Sequence[str],
-    *,
-    bias: bool = True,
-    dropout: float = 0.0,
-) -> list[Layer]:
-    """Return dense layers of these sizes, each with its activation, and dropout if it is not 0."""
-    layers: list[Layer] = []
-    for units, activation in zip(sizes, activations, strict=True):
-        layers += [Dense(units, bias=bias), Activation(activation)]
-        layers += [Dropout(dropout)] if dropout else []
-    return layers
+    try:
+        return LAYER_KINDS[kind](**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}, of kind {kind!r}, has a wrong setting: {error}") from None

@@ -115,7 +115,8 @@ class LayerStep(ABC):
     def backward(self, D: FloatArray) -> FloatArray:
         """Write the gradient of the parameters; return the gradient with respect to the input.
 
-        D is the gradient with respect to the output, and may be overwritten.
+        D is the gradient with respect to the output: contiguous, of its shape, and may be
+        overwritten. So is the result.
         """
 
 
@@ -217,20 +218,13 @@ class Layer(ABC):
     def to_spec(self) -> dict[str, Any]:
         """Return the layer as JSON values: its kind and its settings."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {"kind": self.kind} | {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in settings.items()
-        }
+        return {"kind": self.kind} | {name: _to_json(value) for name, value in settings.items()}
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> "Layer":
-        """Return the layer with the settings of `to_spec`; raise TypeError or ValueError."""
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in settings.items()
-            }
-        )
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(each) for each in value]
+    return value.to_spec() if isinstance(value, Layer) else value
 
 
 def split_arrays(specs: Mapping[str, ArraySpec], flat: FloatArray) -> dict[str, FloatArray]:

@@ -1,0 +1,80 @@
+"""Stacks of layers as users write them: made, checked, and cut into blocks."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.layers.activation import Activation
+from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.dropout import Dropout
+from quadnet.nn.layers.layer import Layer, Shape, UnfitInput
+
+
+def make_layers(layers: Iterable[Any], name: str = "layers") -> tuple[Layer, ...]:
+    """Return the layers of a list in which activations may be given by their names.
+
+    Raises
+    ------
+    ValueError
+        If an entry is neither a layer nor the name of an activation.
+    """
+    made: list[Layer] = []
+    for i, layer in enumerate(layers):
+        if isinstance(layer, str) and layer in ACTIVATIONS:
+            made.append(Activation(layer))
+        elif isinstance(layer, Layer):
+            made.append(layer)
+        else:
+            raise ValueError(
+                f"{name}[{i}] must be a layer, such as Dense(64), or the name of an activation: "
+                f"{', '.join(map(repr, ACTIVATIONS))}. Got {layer!r}."
+            )
+    return tuple(made)
+
+
+def make_hidden_layers(
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    *,
+    bias: bool = True,
+    dropout: float = 0.0,
+) -> list[Layer]:
+    """Return dense layers of these sizes, each with its activation, and dropout if it is not 0."""
+    layers: list[Layer] = []
+    for units, activation in zip(sizes, activations, strict=True):
+        layers += [Dense(units, bias=bias), Activation(activation)]
+        layers += [Dropout(dropout)] if dropout else []
+    return layers
+
+
+def find_shapes(layers: Sequence[Layer], input_shape: Shape) -> tuple[Shape, ...]:
+    """Return the shape of the input, and of each layer's output.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit the output of the layer below. The message names it.
+    """
+    shapes = [input_shape]
+    for i, layer in enumerate(layers):
+        try:
+            shapes.append(layer.output_shape(shapes[-1]))
+        except UnfitInput as error:
+            advice = f" {error.advice}" if error.advice else ""
+            raise ValueError(
+                f"layers[{i}], {layer!r}, needs {error.needs}. Got the shape {shapes[-1]}.{advice}"
+            ) from None
+    return tuple(shapes)
+
+
+def find_blocks(layers: Sequence[Layer]) -> list[slice]:
+    """Return the blocks of a stack: each layer with the activations and dropout that follow it.
+
+    Those keep the shape and have no parameters. A block is what users see as one layer.
+    """
+    starts = [
+        i
+        for i, layer in enumerate(layers)
+        if i == 0 or not isinstance(layer, (Activation, Dropout))
+    ]
+    return [slice(*pair) for pair in zip(starts, [*starts[1:], len(layers)], strict=True)]
