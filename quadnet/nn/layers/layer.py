@@ -200,7 +200,7 @@ class Layer(ABC):
         return FirstStep(self.make_step(context))
 
     def for_predicting(self) -> "Layer | None":
-        """Return the layer without what only training needs; `None` if nothing remains."""
+        """Return the layer without what only training needs, if there is anything left."""
         return self
 
     def multiply_adds(self, input_shape: Shape) -> int:

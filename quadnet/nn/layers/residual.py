@@ -46,7 +46,7 @@ class Residual(Layer):
     def __post_init__(self) -> None:
         layers = make_layers(self.layers, "Residual: layers")
         if not layers:
-            raise ValueError("Residual: layers must have at least one layer. Got none.")
+            raise ValueError("Residual: layers must have at least one layer. Got an empty list.")
         object.__setattr__(self, "layers", layers)
 
     @property

@@ -280,23 +280,29 @@ def test_a_wrong_setting_is_refused_with_its_layer_and_name(make, message):
         (
             [Activation("relu"), Dense(4)],
             (1, 3, 3),
-            r"layers\[1\], Dense\(units=4, bias=True\), needs an input of shape \(n_inputs,\). Got "
-            r"the shape \(1, 3, 3\). Put Flatten\(\) before it.",
+            (
+                r"layers\[1\], Dense\(units=4, bias=True\), needs an input of shape \(n_inputs,\). Got "
+                r"the shape \(1, 3, 3\). Put Flatten\(\) before it."
+            ),
         ),
         ([Conv2D(4, 3)], (64,), r"layers\[0\], Conv2D.* needs an input of shape \(channels"),
         (
             [Conv2D(4, 3), MaxPool2D(2), Conv2D(4, 3)],
             (1, 6, 6),
-            r"layers\[2\], Conv2D\(.*\), needs a picture of at least 3 x 3 values. Got the shape "
-            r"\(4, 2, 2\). Use a smaller window",
+            (
+                r"layers\[2\], Conv2D\(.*\), needs a picture of at least 3 x 3 values. Got the shape "
+                r"\(4, 2, 2\). Use a smaller window"
+            ),
         ),
         ([MaxPool2D((1, 4))], (3, 2, 3), r"needs a picture of at least 1 x 4 values"),
         ([Flatten(), GlobalAveragePool2D()], (3, 2, 3), r"layers\[1\], GlobalAveragePool2D\(\)"),
         (
             [Residual([Conv2D(4, 3, padding="same")])],
             (3, 5, 5),
-            r"needs layers that keep the shape of their input; these make \(4, 5, 5\) of it. Got "
-            r"the shape \(3, 5, 5\). Use padding='same'",
+            (
+                r"needs layers that keep the shape of their input; these make \(4, 5, 5\) of it. Got "
+                r"the shape \(3, 5, 5\). Use padding='same'"
+            ),
         ),
         (
             [Residual(["relu", Dense(4)])],

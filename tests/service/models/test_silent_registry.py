@@ -36,7 +36,8 @@ def test_loaded_versions_are_answered_while_the_registry_hangs(registry, disturb
         loads = [server.stub.Classify.future(SECOND) for _ in range(40)]
         # One read of the poll, two of the lists, and one load that all calls share.
         until(lambda: disturbance.hung() == 4)
-        # The 80 calls that wait for them hold none of the 40 slots, and each of the following calls is answered from memory.
+        # The 80 calls that wait for them hold no slot of the 40: what follows is answered at once,
+        # from memory.
         for model in (None, pb.ModelRef(version=1), pb.ModelRef(alias="champion")):
             assert server.stub.Classify(
                 pb.ClassifyRequest(model=model, x=[1], y=[1]), timeout=60
