@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from quadnet.estimator.targets import Labels
 from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.layers.kinds import layer_from_spec
+from quadnet.nn.layers.layer import Layer
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.network import Network
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,14 @@ def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
     parameters = {name: _to_json(value) for name, value in estimator.parameters.items()}
     description = {
         "format": _FORMAT,
-        "activations": list(network.activation_names),
+        "layers": [layer.to_spec() for layer in network.layers],
+        "input_shape": list(network.input_shape),
         "loss": network.loss_name,
-        "bias": network.has_biases,
+        "dtype": network.parameters.flat.dtype.name,
         "parameters": {name: value for name, value in parameters.items() if _is_json(value)},
     }
     arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
-    arrays |= {f"weights.{i}": W.copy() for i, W in enumerate(network.parameters.weights)}
-    arrays |= {f"biases.{i}": b.copy() for i, b in enumerate(network.parameters.biases)}
+    arrays |= {name: array.copy() for name, array in network.parameters.named()}
     arrays["classes"] = classes
     if estimator.feature_names is not None:
         arrays["feature_names"] = estimator.feature_names
@@ -90,14 +92,29 @@ def _parse_arrays(
     arrays: Mapping[str, NDArray[Any]], known_parameters: Sequence[str]
 ) -> SerializedEstimator:
     description = _parse_description(str(arrays["estimator"]))
-    if description["format"] != _FORMAT:
-        raise ValueError(f"this release reads format {_FORMAT}, got format {description['format']}")
-    activations, loss, parameters = (
-        description[key] for key in ("activations", "loss", "parameters")
-    )
-    _check_known("activation", activations, ACTIVATIONS)
-    _check_known("loss", [loss], LOSSES)
+    if description["format"] not in _READERS:
+        raise ValueError(
+            f"this release reads the formats {', '.join(map(str, _READERS))}, got format "
+            f"{description['format']}"
+        )
+    parameters = description["parameters"]
+    _check_known("loss", [description["loss"]], LOSSES)
     _check_known("parameter", parameters, known_parameters)
+    network = _READERS[description["format"]](description, arrays)
+    labels = _parse_labels(np.asarray(arrays["classes"]), network)
+    names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
+    n_features = network.n_features
+    if names is not None and names.shape != (n_features,):
+        raise ValueError(f"feature_names of shape {names.shape} for {n_features} features")
+    return SerializedEstimator(
+        network, labels, names, {name: _from_json(value) for name, value in parameters.items()}
+    )
+
+
+def _read_format_1(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Network:
+    """Return the network of a file that a release before 0.3 wrote, with dense layers alone."""
+    activations = description["activations"]
+    _check_known("activation", activations, ACTIVATIONS)
     n_layers = len(activations) + 1
     weights = [np.asarray(arrays[f"weights.{i}"]) for i in range(n_layers)]
     biases = [np.asarray(arrays[f"biases.{i}"]) for i in range(n_layers)]
@@ -107,19 +124,29 @@ def _parse_arrays(
     network = Network.dense(
         [weights[0].shape[0], *(W.shape[1] for W in weights)],
         activations=activations,
-        loss=loss,
+        loss=description["loss"],
         bias=description["bias"],
         dtype=weights[0].dtype,
     )
     network.parameters.assign(weights, biases)
-    labels = _parse_labels(np.asarray(arrays["classes"]), network)
-    names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
-    n_features = network.n_features
-    if names is not None and names.shape != (n_features,):
-        raise ValueError(f"feature_names of shape {names.shape} for {n_features} features")
-    return SerializedEstimator(
-        network, labels, names, {name: _from_json(value) for name, value in parameters.items()}
-    )
+    return network
+
+
+def _read_format_2(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Network:
+    specs, shape = description["layers"], description["input_shape"]
+    layers = [layer_from_spec(spec, name=f"layers[{i}]") for i, spec in enumerate(specs)]
+    _check_known("dtype", [description["dtype"]], ("float32", "float64"))
+    network = Network(layers, tuple(shape), loss=description["loss"], dtype=description["dtype"])
+    for name, values in network.parameters.named():
+        given = np.asarray(arrays[name])
+        _check_array(name, given, n_dimensions=values.ndim)
+        if given.shape != values.shape:
+            raise ValueError(f"{name} must have the shape {values.shape}, got {given.shape}")
+        values[...] = given
+    return network
+
+
+_READERS = {1: _read_format_1, 2: _read_format_2}
 
 
 def _check_known(what: str, names: Sequence[str], known: Sequence[str] | Mapping[str, Any]) -> None:
@@ -160,9 +187,11 @@ def _parse_labels(classes: NDArray[Any], network: Network) -> Labels:
 
 
 def _to_json(value: Any) -> Any:
-    """Return NumPy's numbers and arrays as Python's, and a dict as pairs of key and value."""
+    """Return NumPy's numbers and arrays as Python's, layers as specs, and a dict as pairs."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
+    if isinstance(value, Layer):
+        return value.to_spec()
     if isinstance(value, Mapping):
         return {"pairs": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -171,7 +200,11 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
-    return dict(value["pairs"]) if isinstance(value, dict) else value
+    if isinstance(value, list):
+        return [_from_json(entry) for entry in value]
+    if isinstance(value, dict):
+        return layer_from_spec(value) if "kind" in value else dict(value["pairs"])
+    return value
 
 
 def _is_json(value: Any) -> bool:

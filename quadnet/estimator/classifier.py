@@ -20,6 +20,7 @@ from quadnet.estimator.array_serialization import (
 )
 from quadnet.estimator.availability import unless
 from quadnet.estimator.fitted_state import (
+    ARRAY_ATTRIBUTES,
     network_attributes,
     pack_state,
     record_attributes,
@@ -49,12 +50,23 @@ from quadnet.estimator.input_validation import (
     validate_validation_rows,
 )
 from quadnet.estimator.network_builder import build_network, find_starting_weights
+from quadnet.estimator.summary import (
+    BlockSummary,
+    format_summary,
+    format_summary_html,
+    summarize_layers,
+)
 from quadnet.estimator.targets import Labels
 from quadnet.nn.initializers import Initializer
+from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor, underflow_is_zero
 from quadnet.nn.solvers import SOLVERS
 from quadnet.types import FloatArray
+
+_NO_SHAPE = (
+    "The shape of the input is not known: call fit first, or set input_shape of this %(name)s."
+)
 
 
 class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -173,6 +185,15 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         Whether the penalty is divided by the rows of the mini-batch, as in scikit-learn, where it
         grows with the number of mini-batches; or by all training rows, so that every batch size,
         and 'lbfgs', minimise the same objective. Rows count by their weights.
+    layers : list of layers, default=None
+        All layers but the output layer, in place of `hidden_layer_sizes`, `activation` and
+        `dropout`: objects of `quadnet.layers`, and names of activations. The output layer, a dense
+        layer, is added. Such a network has `parameters_`; one that has dense layers alone has
+        `coefs_` and `intercepts_`.
+    input_shape : int or sequence of int, default=None
+        The shape of a row, such as ``(28, 28)``, or ``(channels, height, width)``; by default
+        ``(n_features,)``. A picture without channels has one. X may then have the shape
+        ``(n_samples, *input_shape)``, too.
 
     Attributes
     ----------
@@ -187,6 +208,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         and `fit` with `warm_start`, also before the first fit.
     intercepts_ : list of ndarray of shape (fan_out,)
         Each layer's biases.
+    parameters_ : list of dict of str to ndarray
+        With `layers` that are not all dense, in place of `coefs_` and `intercepts_`: each layer's
+        arrays by name.
     loss_ : float
         The last epoch's loss, penalty included, averaged over its rows by their weights.
     best_loss_ : float or None
@@ -248,6 +272,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     n_features_in_: int
     coefs_: list[FloatArray]
     intercepts_: list[FloatArray]
+    parameters_: list[dict[str, FloatArray]]
     _network: Network
     _labels: Labels
 
@@ -288,6 +313,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         max_grad_norm: float | None = None,
         scoring: str | Callable[..., float] = "accuracy",
         alpha_scaling: str = "batch",
+        layers: Sequence[Layer | str] | None = None,
+        input_shape: int | Sequence[int] | None = None,
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
         self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
@@ -303,6 +330,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.scoring, self.class_weight = scoring, class_weight
         self.warm_start, self.verbose = warm_start, verbose
+        self.layers, self.input_shape = layers, input_shape
 
     @with_callbacks
     @underflow_is_zero
@@ -754,6 +782,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
 
     def _adopt(self, run: TrainingRun) -> None:
         attributes = network_attributes(run.network, run.rows.labels)
+        for name in ARRAY_ATTRIBUTES:
+            self.__dict__.pop(name, None)
         self.__dict__.update(attributes | record_attributes(run) | resume_attributes(run))
 
     def _copy_with(self, network: Network, labels: Labels) -> Self:
@@ -768,7 +798,7 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     def _current_network(self) -> Network:
         """Return the network, with arrays that the caller has set."""
         check_is_fitted(self)
-        network = prediction.select_network(self._network, self.coefs_, self.intercepts_)
+        network = prediction.select_network(self._network, self)
         self._network = network
         return network
 
@@ -779,7 +809,67 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
+        tags.input_tags.three_d_array = self.input_shape is not None
         return tags
+
+    def summary(self) -> None:
+        """Print the layers: their output shapes, parameters, and multiply-adds for one row.
+
+        Before the first fit, `input_shape` must be set, and the output layer is not known.
+
+        Returns
+        -------
+        None
+
+        Raises
+        ------
+        NotFittedError
+            If there is neither a trained network nor an `input_shape`.
+        ValueError
+            If the layers do not fit.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> from quadnet.layers import Conv2D, Flatten, MaxPool2D
+        >>> layers = [Conv2D(16, 3), "relu", MaxPool2D(2), Flatten()]
+        >>> NeuralNetworkClassifier(layers=layers, input_shape=(28, 28)).summary()
+        layer                   output shape  parameters  multiply-adds
+        input                   1 x 28 x 28
+        0  Conv2D(16, 3), relu  16 x 26 x 26         160         97,344
+        2  MaxPool2D(2)         16 x 13 x 13           0              0
+        3  Flatten()            2704                   0              0
+        total                                        160         97,344
+        """
+        print(format_summary(self._summarize()))
+
+    def _summarize(self) -> list[BlockSummary]:
+        if self.__sklearn_is_fitted__():
+            network = self._current_network()
+            return summarize_layers(network.layers, network.input_shape)
+        config = self._make_config()
+        if config.input_shape is None:
+            check_is_fitted(self, msg=_NO_SHAPE)
+        assert config.input_shape is not None
+        return summarize_layers(config.hidden_layers, config.input_shape)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += self._stack_html()
+        return bundle
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        # scikit-learn's raises AttributeError where the user wants text.
+        show = super()._repr_html_
+        return lambda: show() + self._stack_html()
+
+    def _stack_html(self) -> str:
+        try:
+            return format_summary_html(self._summarize())
+        except ValueError:  # no network and no shape, or a stack that does not fit
+            return ""
 
     def __getstate__(self) -> dict[str, Any]:
         if self.__sklearn_is_fitted__():

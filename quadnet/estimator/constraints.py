@@ -135,6 +135,11 @@ def random_state() -> Constraint:
     return seed | state | module | nothing()
 
 
+def sequence() -> Constraint:
+    """Accept a list or a tuple, whose entries are checked elsewhere."""
+    return Constraint(lambda value: isinstance(value, (list, tuple)), "a list of layers")
+
+
 def layer_sizes() -> Constraint:
     """Accept one hidden layer's size, or a sequence of sizes."""
 

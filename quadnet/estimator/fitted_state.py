@@ -11,6 +11,7 @@ from typing import Any
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.targets import Labels
+from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.stack import find_blocks
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
@@ -24,13 +25,31 @@ def network_attributes(network: Network, labels: Labels) -> dict[str, Any]:
         "_labels": labels,
         "classes_": labels.classes,
         "n_features_in_": network.n_features,
-        "coefs_": network.parameters.weights,
-        "intercepts_": network.parameters.biases,
         "n_layers_": 1 + len(find_blocks(network.layers)),
         "n_outputs_": network.n_outputs,
         "n_parameters_": network.parameters.n_trained,
         "out_activation_": "softmax" if softmax else "logistic",
-    }
+    } | array_attributes(network)
+
+
+ARRAY_ATTRIBUTES = ("coefs_", "intercepts_", "parameters_")
+
+
+def array_attributes(network: Network) -> dict[str, Any]:
+    """Return the attributes that show the network's arrays.
+
+    They are scikit-learn's `coefs_` and `intercepts_` where only dense layers have arrays, and
+    otherwise `parameters_`.
+    """
+    if has_dense_arrays(network):
+        return {"coefs_": network.parameters.weights, "intercepts_": network.parameters.biases}
+    return {"parameters_": network.parameters.arrays}
+
+
+def has_dense_arrays(network: Network) -> bool:
+    """Whether only dense layers have arrays."""
+    with_arrays = zip(network.layers, network.parameters.specs, strict=True)
+    return all(isinstance(layer, Dense) for layer, specs in with_arrays if specs)
 
 
 def record_attributes(run: TrainingRun) -> dict[str, Any]:
@@ -73,8 +92,9 @@ def pack_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if state.get("_network") is not None:
         state["_network"] = state["_network"].__getstate__()
         state["_labels"] = {"multilabel": state["_labels"].multilabel}
-        # The lists hold the network's own arrays.
-        del state["coefs_"], state["intercepts_"]
+        # They hold the network's own arrays.
+        for name in ARRAY_ATTRIBUTES:
+            state.pop(name, None)
     if state.get("_history") is not None:
         state["_history"] = state["_history"].to_dict()
     if state.get("_optimizer") is not None:
@@ -88,14 +108,14 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     Arrays are copied: joblib may pass read-only memory maps, and a shallow copy of an estimator
     must not train the network of the original.
     """
-    attributes = dict(state)
+    # Releases before 0.3 had no layers but dense ones.
+    attributes = {"layers": None, "input_shape": None} | dict(state)
     if attributes.get("_network") is not None:
         network = Network.__new__(Network)
         network.__setstate__(dict(attributes["_network"]))
         attributes["_network"] = network
         attributes["_labels"] = Labels(attributes["classes_"], **attributes["_labels"])
-        attributes["coefs_"] = network.parameters.weights
-        attributes["intercepts_"] = network.parameters.biases
+        attributes |= array_attributes(network)
     if attributes.get("_history") is not None:
         attributes["_history"] = History.from_dict(attributes["_history"])
     if attributes.get("_optimizer") is not None:

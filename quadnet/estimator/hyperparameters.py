@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from numbers import Integral
 from typing import Any
+
+from sklearn.utils._param_validation import InvalidParameterError
 
 from quadnet.estimator import constraints
 from quadnet.nn.activations import ACTIVATIONS
@@ -14,8 +16,9 @@ from quadnet.nn.initializers import (
     find_initializer,
     make_checked_initializer,
 )
+from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.layer import Layer
-from quadnet.nn.layers.stack import make_hidden_layers
+from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, make_layers
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.parameters import Parameters
@@ -59,6 +62,8 @@ CONSTRAINTS = {
     "max_grad_norm": constraints.real(0.0, open_low=True) | constraints.nothing(),
     "scoring": constraints.text() | constraints.function(),
     "alpha_scaling": constraints.one_of("batch", "samples"),
+    "layers": constraints.sequence() | constraints.nothing(),
+    "input_shape": constraints.layer_sizes() | constraints.nothing(),
 }
 
 
@@ -72,6 +77,8 @@ class TrainingConfig:
 
     hidden_layers: tuple[Layer, ...]
     """All layers but the output layer, with their activations."""
+    input_shape: tuple[int, ...] | None
+    """The shape of a row; None for rows of any length."""
     loss: str
     initializer: Initializer
     fit_intercept: bool
@@ -163,21 +170,11 @@ def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingC
     """
     check_hyperparameters(owner, parameters)
     p = parameters
-    sizes, activation, init = p["hidden_layer_sizes"], p["activation"], p["init"]
-    hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(int(n) for n in sizes)
-    by_name = isinstance(activation, str)
-    activations = (activation,) * len(hidden) if by_name else tuple(activation)
-    # As scikit-learn does, 'auto' reads the activation even if there is no hidden layer.
-    first_activation = activation if by_name else next(iter(activations), None)
+    init = p["init"]
+    hidden_layers, first_activation = _make_hidden_layers(parameters)
     return TrainingConfig(
-        hidden_layers=tuple(
-            make_hidden_layers(
-                hidden,
-                activations,
-                bias=bool(p["fit_intercept"]),
-                dropout=float(p["dropout"]),
-            )
-        ),
+        hidden_layers=hidden_layers,
+        input_shape=_find_input_shape(parameters),
         loss=p["loss"],
         initializer=make_checked_initializer(init)
         if callable(init)
@@ -213,6 +210,39 @@ def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingC
     )
 
 
+def _make_hidden_layers(
+    parameters: Mapping[str, Any],
+) -> tuple[tuple[Layer, ...], str | None]:
+    """Return the hidden layers, and the name of the first activation."""
+    if parameters["layers"] is not None:
+        layers = make_layers(parameters["layers"])
+        names = (layer.function for layer in layers if isinstance(layer, Activation))
+        return layers, next(names, None)
+    sizes, activation = parameters["hidden_layer_sizes"], parameters["activation"]
+    hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(int(n) for n in sizes)
+    by_name = isinstance(activation, str)
+    activations = (activation,) * len(hidden) if by_name else tuple(activation)
+    made = make_hidden_layers(
+        hidden,
+        activations,
+        bias=bool(parameters["fit_intercept"]),
+        dropout=float(parameters["dropout"]),
+    )
+    # As scikit-learn does, 'auto' reads the activation even if there is no hidden layer.
+    return tuple(made), activation if by_name else next(iter(activations), None)
+
+
+def _find_input_shape(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the shape of a row, in which a picture has channels."""
+    shape = parameters["input_shape"]
+    if shape is None:
+        return None
+    sizes = (int(shape),) if isinstance(shape, Integral) else tuple(int(n) for n in shape)
+    if parameters["layers"] is None:
+        return (prod(sizes),)
+    return (1, *sizes) if len(sizes) == 2 else sizes
+
+
 def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
     """Check every parameter, alone and with the others.
 
@@ -239,6 +269,7 @@ def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
             f"one name, or one name for each of the {n_hidden} hidden layers",
         )
     solver = SOLVERS[parameters["solver"]]
+    _check_layers(owner, parameters, solver)
     for name, value in solver.required.items():
         if parameters[name] != value:
             raise constraints.invalid_parameter(
@@ -246,4 +277,27 @@ def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
                 name,
                 parameters[name],
                 f"{value!r} with solver={solver.name!r}, which makes no mini-batch updates",
+            )
+
+
+def _check_layers(owner: str, parameters: Mapping[str, Any], solver: Solver) -> None:
+    """Check the stack of `layers`, and the parameters that it excludes."""
+    if parameters["layers"] is None:
+        return
+    if parameters["dropout"]:
+        expected = "0.0 with layers, in which Dropout(rate) is a layer"
+        raise constraints.invalid_parameter(owner, "dropout", parameters["dropout"], expected)
+    try:
+        layers = make_layers(parameters["layers"])
+        shape = _find_input_shape(parameters)
+        if shape is not None:
+            find_shapes(layers, shape)
+    except ValueError as error:
+        raise InvalidParameterError(f"The 'layers' parameter of {owner}: {error}") from None
+    for i, layer in enumerate(layers):
+        if layer.only_mini_batches and not solver.makes_updates:
+            raise InvalidParameterError(
+                f"The 'layers' parameter of {owner}: layers[{i}], {layer!r}, is trained on "
+                f"mini-batches, which solver={solver.name!r} does not make. Set solver='adam', "
+                "'adamw' or 'sgd'."
             )

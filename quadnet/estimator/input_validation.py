@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,33 @@ _COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 _FLOAT_TYPES = (np.float64, np.float32)
 
 
-def _validate_data(*arguments: Any, **options: Any) -> Any:
+def _validate_data(estimator: Any, X: Any, *arguments: Any, **options: Any) -> Any:
+    if estimator.input_shape is not None:
+        X = _flatten_examples(X, estimator.input_shape)
     # scikit-learn looks for NaN in a sum, which for large values of both signs is inf - inf.
     with np.errstate(over="ignore", invalid="ignore"):
-        return validate_data(*arguments, **options)
+        return validate_data(estimator, X, *arguments, **options)
+
+
+def _flatten_examples(X: Any, input_shape: Any) -> Any:
+    """Return X of shape (n_rows, *input_shape), or of rows of as many values, as rows.
+
+    Raises
+    ------
+    ValueError
+        If X has another shape.
+    """
+    shape = tuple(np.atleast_1d(input_shape).tolist())
+    if not hasattr(X, "shape"):
+        X = np.asarray(X)
+    if X.ndim > 2 and X.shape[1:] == shape:
+        return X.reshape(len(X), -1)
+    if X.ndim != 2 or X.shape[1] != prod(shape):
+        raise ValueError(
+            f"X must have the shape (n_rows, {prod(shape)}) or (n_rows, "
+            f"{', '.join(map(str, shape))}), as input_shape says. Got {X.shape}."
+        )
+    return X
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The network for an estimator's configuration and rows, and its starting weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,31 +12,54 @@ from quadnet.estimator.targets import LabelledRows, Labels
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
+from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class StartingWeights:
-    """The weights and biases that training continues from: trained, or set by the caller."""
+    """The arrays that training continues from: trained, or set by the caller.
 
-    coefs: Sequence[FloatArray]
-    intercepts: Sequence[FloatArray]
+    Parameters
+    ----------
+    coefs, intercepts : sequence of ndarray
+        Those of dense layers.
+    arrays : sequence of mapping of str to ndarray, optional
+        Those of layers of any kind, in place of `coefs` and `intercepts`.
+    """
+
+    coefs: Sequence[FloatArray] = ()
+    intercepts: Sequence[FloatArray] = ()
+    arrays: Sequence[Mapping[str, FloatArray]] | None = None
 
     @property
     def dtype(self) -> type[np.floating]:
         """The type that training continues in."""
-        first = np.asarray(self.coefs[0]).dtype if len(self.coefs) else None
-        return np.float32 if first == np.float32 else np.float64
+        if self.arrays is None:
+            first = next(iter(self.coefs), None)
+        else:
+            first = next((array for each in self.arrays for array in each.values()), None)
+        return np.float32 if np.asarray(first).dtype == np.float32 else np.float64
+
+    def copy_to(self, parameters: Parameters) -> None:
+        """Copy the values to a network; raise ValueError if they do not fit."""
+        if self.arrays is None:
+            parameters.assign(self.coefs, self.intercepts)
+        else:
+            parameters.check_arrays(self.arrays)
+            parameters.copy_from(self.arrays)
 
 
 def find_starting_weights(estimator: Any) -> StartingWeights | None:
-    """Return the estimator's `coefs_` and `intercepts_`, or None if it has neither.
+    """Return the estimator's arrays, or None if it has none.
 
     Raises
     ------
     ValueError
-        If it has only one of the two.
+        If it has only one of `coefs_` and `intercepts_`.
     """
+    if hasattr(estimator, "parameters_"):
+        return StartingWeights(arrays=estimator.parameters_)
     names = ("coefs_", "intercepts_")
     present = [name for name in names if hasattr(estimator, name)]
     if len(present) == 1:
@@ -63,7 +86,7 @@ def build_network(
     output = Dense(rows.labels.n_outputs, bias=config.fit_intercept)
     network = Network(
         [*config.hidden_layers, output],
-        (rows.X.shape[1],),
+        config.input_shape or (rows.X.shape[1],),
         loss=_choose_loss(config.loss, rows.labels),
         dtype=rows.X.dtype,
     )
@@ -71,14 +94,18 @@ def build_network(
         network.initialize(config.initializer, rng)
         return network
     try:
-        network.parameters.assign(starting.coefs, starting.intercepts)
+        starting.copy_to(network.parameters)
     except ValueError as error:
         raise ValueError(
-            "Cannot continue training: coefs_ and intercepts_ are those of another architecture "
-            f"than the parameters: {error}. Set hidden_layer_sizes and fit_intercept to their "
-            "previous values, or warm_start=False."
+            f"Cannot continue training: {_names(starting)} are those of another architecture than "
+            f"the parameters: {error}. Set the layers and fit_intercept to their previous values, "
+            "or warm_start=False."
         ) from None
     return network
+
+
+def _names(starting: StartingWeights) -> str:
+    return "coefs_ and intercepts_" if starting.arrays is None else "parameters_"
 
 
 def _choose_loss(loss: str, labels: Labels) -> str:

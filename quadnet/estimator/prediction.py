@@ -15,10 +15,8 @@ from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
 
-def select_network(
-    network: Network, coefs: list[FloatArray], intercepts: list[FloatArray]
-) -> Network:
-    """Return the network, or one that predicts from the lists that replaced its own.
+def select_network(network: Network, estimator: Any) -> Network:
+    """Return the network, or one that predicts from the arrays that the caller has set.
 
     A new network is returned, so that predictions in other threads finish with the one they have.
 
@@ -27,6 +25,9 @@ def select_network(
     ValueError
         If the arrays do not have the network's shapes.
     """
+    if hasattr(estimator, "parameters_"):
+        return _select_by_layer(network, estimator.parameters_)
+    coefs, intercepts = estimator.coefs_, estimator.intercepts_
     parameters = network.parameters
     if _are_same(coefs, parameters.weights) and _are_same(intercepts, parameters.biases):
         return network
@@ -38,6 +39,15 @@ def select_network(
     return network.with_arrays(
         [_replace(arrays, *next(given)) if arrays else {} for arrays in parameters.arrays]
     )
+
+
+def _select_by_layer(network: Network, arrays: list[dict[str, FloatArray]]) -> Network:
+    # The caller may have replaced an array in a dictionary, which is the network's own.
+    try:
+        network.parameters.check_arrays(arrays)
+    except ValueError as error:
+        raise ValueError(f"parameters_ do not fit the network: {error}.") from None
+    return network if arrays is network.parameters.arrays else network.with_arrays(arrays)
 
 
 def _are_same(these: Sequence[FloatArray], those: Sequence[FloatArray]) -> bool:

@@ -184,35 +184,42 @@ class Network:
         logits.
         """
         ends = {block.stop - 1 for block in find_blocks(self.layers)}
-        A: Any = self._as_examples(X)
-        for i, layer in enumerate(self.layers):
-            A = layer.apply_to_rows(self.parameters.arrays[i], A)
+        A: Any = self._as_rows(X) if self.is_flat else self._as_examples(X)
+        for i, (layer, arrays) in enumerate(zip(self.layers, self.parameters.arrays, strict=True)):
+            A = layer.apply_to_rows(arrays, A) if self.is_flat else layer.apply(arrays, A)
             if i in ends:
-                yield A
+                yield A if self.is_flat else np.moveaxis(A, -1, 0)
 
     def logits(self, X: FloatArray) -> FloatArray:
         """Return the output layer's values before its link, of shape (n_rows, n_outputs)."""
         if self.is_flat:
-            return self._logits_of_block(X)
+            A: Any = self._as_rows(X)
+            for layer, arrays in zip(self.layers, self.parameters.arrays, strict=True):
+                A = layer.apply_to_rows(arrays, A)
+            return A  # type: ignore[no-any-return]
         rows = max(1, _BLOCK_BYTES // (self.widest * self.parameters.flat.itemsize))
-        blocks = [
-            self._logits_of_block(X[start : start + rows])
-            for start in range(0, max(1, X.shape[0]), rows)
-        ]
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        if X.shape[0] <= rows:
+            return self._apply(self._as_examples(X)).T
+        starts = range(0, X.shape[0], rows)
+        blocks = [self._apply(self._as_examples(X[start : start + rows])) for start in starts]
+        return np.concatenate(blocks, axis=1).T
 
-    def _logits_of_block(self, X: Any) -> FloatArray:
-        A = self._as_examples(X)
+    def _apply(self, A: FloatArray) -> FloatArray:
+        """Return the logits, (n_outputs, n_rows), for A of shape (*input_shape, n_rows)."""
         for layer, arrays in zip(self.layers, self.parameters.arrays, strict=True):
-            A = layer.apply_to_rows(arrays, A)
-        return A  # type: ignore[no-any-return]
+            A = layer.apply(arrays, A)
+        return A
 
-    def _as_examples(self, X: Any) -> Any:
-        """Return the rows as arrays of the input's shape."""
-        if isinstance(self.layers[0], Dense):
+    def _as_rows(self, X: Any) -> Any:
+        """Return X, dense if the first layer cannot multiply a sparse matrix."""
+        if isinstance(X, np.ndarray) or isinstance(self.layers[0], Dense):
             return X
+        return X.toarray()
+
+    def _as_examples(self, X: Any) -> FloatArray:
+        """Return the rows of X, dense or sparse, as an array of shape (*input_shape, n_rows)."""
         dense = X if isinstance(X, np.ndarray) else X.toarray()
-        return dense.reshape(-1, *self.input_shape)
+        return np.ascontiguousarray(dense.T).reshape(*self.input_shape, -1)
 
     def outputs(self, X: FloatArray) -> FloatArray:
         """Return the output layer's values, of shape (n_rows, n_outputs)."""
@@ -235,10 +242,7 @@ class Network:
         """
         if not self.is_flat:
             return self.loss.probabilities(np.ascontiguousarray(self.logits(X).T))
-        A = X.T
-        for layer, arrays in zip(self.layers, self.parameters.arrays, strict=True):
-            A = layer.apply(arrays, A)
-        return self.loss.probabilities(A)
+        return self.loss.probabilities(self._apply(X.T))
 
     def log_probabilities(self, X: FloatArray) -> FloatArray:
         """Return the logarithms of the probabilities, of shape (n_rows, n_classes).
@@ -276,4 +280,7 @@ class Network:
             dense = (layer for layer in self.layers if isinstance(layer, Dense))
             return "-".join(map(str, (self.n_features, *(layer.units for layer in dense))))
         shape = "x".join(map(str, self.input_shape))
-        return " - ".join([shape, *(layer.kind for layer in self.layers)])
+        names = (
+            layer.function if isinstance(layer, Activation) else layer.kind for layer in self.layers
+        )
+        return " - ".join([shape, *names])

@@ -103,6 +103,18 @@ class Parameters:
                     "expected biases of 0, because the network has no biases, got other values"
                 )
 
+    def check_arrays(self, arrays: Sequence[Mapping[str, FloatArray]]) -> None:
+        """Raise ValueError if these arrays by name, layer by layer, cannot be the network's."""
+        if len(arrays) != len(self.specs):
+            raise ValueError(f"expected the arrays of {len(self.specs)} layers, got {len(arrays)}")
+        for i, (specs, given) in enumerate(zip(self.specs, arrays, strict=True)):
+            expected = {name: spec.shape for name, spec in specs.items()}
+            shapes = {name: np.shape(array) for name, array in given.items()}
+            if shapes != expected:
+                raise ValueError(
+                    f"expected arrays of shapes {expected} for layer {i}, got {shapes}"
+                )
+
     def assign(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
         """Copy the values of these arrays; raise ValueError if they do not fit."""
         self.check_shapes(weights, biases)

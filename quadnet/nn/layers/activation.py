@@ -11,7 +11,7 @@ from quadnet.nn.layers.settings import check_choice
 from quadnet.types import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation(Layer):
     """The same function of every value. In a list of layers, its name is enough.
 

@@ -18,7 +18,7 @@ _PATCH_BYTES = 2**19
 """About how many bytes the patches take that are multiplied at a time: they stay in the cache."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Conv2D(Layer):
     """Slides kernels over pictures: each output is a weighted sum of one patch, plus a bias.
 
@@ -47,7 +47,7 @@ class Conv2D(Layer):
     --------
     >>> from quadnet.layers import Conv2D
     >>> Conv2D(16, 3)
-    Conv2D(filters=16, kernel=(3, 3), stride=(1, 1), padding='valid', bias=True)
+    Conv2D(16, 3)
     """
 
     filters: int

@@ -21,7 +21,7 @@ from quadnet.nn.layers.settings import check_count, check_flag
 from quadnet.types import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dense(Layer):
     """A fully connected layer: each of its units has a weight for every input, and a bias.
 
@@ -39,7 +39,7 @@ class Dense(Layer):
     --------
     >>> from quadnet.layers import Dense
     >>> Dense(64)
-    Dense(units=64, bias=True)
+    Dense(64)
     """
 
     units: int

@@ -10,7 +10,7 @@ from quadnet.nn.layers.settings import check_share
 from quadnet.types import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dropout(Layer):
     """Sets a share of the values to 0 in every forward pass of training, at random.
 

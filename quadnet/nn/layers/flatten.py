@@ -8,7 +8,7 @@ from quadnet.nn.layers.layer import Arrays, Layer, LayerStep, Shape, StepContext
 from quadnet.types import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flatten(Layer):
     """Puts the values of an example into one row, in C order: what `Dense` needs.
 

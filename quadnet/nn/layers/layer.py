@@ -7,7 +7,7 @@ object may be in any number of networks.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from math import prod
 from typing import Any, ClassVar
 
@@ -214,6 +214,19 @@ class Layer(ABC):
         a weight and a value: measured in float64.
         """
         return 4.0 * prod(self.output_shape(input_shape)) + 0.06 * self.multiply_adds(input_shape)
+
+    def __repr__(self) -> str:
+        """Return the layer as one would write it, without settings that have their defaults."""
+        settings = []
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+                value = value[0]
+            if value == field.default:
+                continue
+            required = field.default is MISSING
+            settings.append(repr(value) if required else f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def to_spec(self) -> dict[str, Any]:
         """Return the layer as JSON values: its kind and its settings."""

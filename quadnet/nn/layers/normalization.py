@@ -21,7 +21,7 @@ from quadnet.nn.layers.settings import check_positive, check_share
 from quadnet.types import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BatchNorm(Layer):
     """Normalizes each channel over the mini-batch, then scales and shifts it.
 
@@ -132,7 +132,7 @@ class _BatchNormStep(LayerStep):
         return D
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerNorm(Layer):
     """Normalizes the values of each example, then scales and shifts each of them.
 

@@ -22,6 +22,11 @@ class _Pooling(Layer):
             object.__setattr__(self, "stride", self.size)
         check_pair(self, "stride")
 
+    def __repr__(self) -> str:
+        """Return the layer without a stride that is the size of a window."""
+        full = super().__repr__()
+        return full.partition(", ")[0] + ")" if self.stride == self.size else full
+
     def windows(self, input_shape: Shape) -> Windows:
         """Return the windows over pictures of this shape."""
         assert isinstance(self.size, tuple)
@@ -35,7 +40,7 @@ class _Pooling(Layer):
         return float(prod(self.output_shape(input_shape)) * prod(self.windows(input_shape).size))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MaxPool2D(_Pooling):
     """Takes the largest value of each window, channel by channel.
 
@@ -105,7 +110,7 @@ class _MaxPoolStep(LayerStep):
         return self._D
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AveragePool2D(_Pooling):
     """Takes the mean of each window, channel by channel.
 
@@ -164,7 +169,7 @@ class _AveragePoolStep(LayerStep):
         return self._D
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GlobalAveragePool2D(Layer):
     """Takes the mean of each channel.
 

@@ -22,7 +22,7 @@ from quadnet.nn.layers.stack import find_shapes, make_layers
 from quadnet.types import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Residual(Layer):
     """Adds its input to the output of its layers (He et al., 2015).
 

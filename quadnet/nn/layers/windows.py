@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quadnet.nn.layers.layer import Shape, UnfitInput
 from quadnet.types import FloatArray
@@ -17,23 +18,21 @@ class Windows:
     ----------
     size, stride : (int, int)
         Height and width of a window, and the steps from one to the next.
-    before, after : (int, int)
-        Rows and columns of zeros before and after the picture.
-    picture : (int, int)
-        Height and width of the picture without those zeros.
+    before : (int, int)
+        Rows and columns of zeros before the picture.
+    picture, padded : (int, int)
+        Height and width of the picture, without and with the zeros around it.
+    counts : (int, int)
+        Number of windows, from top to bottom and from left to right.
     """
 
     size: Pair
     stride: Pair
     before: Pair
-    after: Pair
     picture: Pair
 
-    @property
-    def padded(self) -> Pair:
-        """Height and width of the picture with the zeros around it."""
-        (top, left), (height, width), (bottom, right) = self.before, self.picture, self.after
-        return top + height + bottom, left + width + right
+    padded: Pair
+    counts: Pair
 
     @property
     def is_padded(self) -> bool:
@@ -45,12 +44,6 @@ class Windows:
         """The place of the picture in an array (channels, height, width, n) with the zeros."""
         (top, left), (height, width) = self.before, self.picture
         return slice(None), slice(top, top + height), slice(left, left + width)
-
-    @property
-    def counts(self) -> Pair:
-        """Number of windows, from top to bottom and from left to right."""
-        (height, width), (rows, columns) = self.padded, self.size
-        return (height - rows) // self.stride[0] + 1, (width - columns) // self.stride[1] + 1
 
     def views(
         self, padded: FloatArray, first: int = 0, n_rows: int | None = None
@@ -77,6 +70,7 @@ class Windows:
                 yield padded[:, start : start + height : down, column : column + width : across]
 
 
+@lru_cache(maxsize=256)
 def place_windows(input_shape: Shape, size: Pair, stride: Pair, *, padding: str) -> Windows:
     """Return the windows over pictures of this shape, (channels, height, width).
 
@@ -94,19 +88,23 @@ def place_windows(input_shape: Shape, size: Pair, stride: Pair, *, padding: str)
             "an input of shape (channels, height, width)",
             "Set input_shape to the shape of a picture, and put Flatten() after this layer.",
         )
-    _, *picture = input_shape
-    before, after = [0, 0], [0, 0]
-    for axis in range(2):
-        if padding == "same":
-            n_windows = -(-picture[axis] // stride[axis])
-            missing = max(0, (n_windows - 1) * stride[axis] + size[axis] - picture[axis])
-            before[axis], after[axis] = missing // 2, missing - missing // 2
-        elif picture[axis] < size[axis]:
-            height, width = size
-            raise UnfitInput(
-                f"a picture of at least {height} x {width} values",
-                "Use a smaller window, or fewer layers before this one.",
-            )
-    return Windows(
-        size, stride, (before[0], before[1]), (after[0], after[1]), (picture[0], picture[1])
+    down, across = (
+        _place_along(*axis, padding=padding)
+        for axis in zip(input_shape[1:], size, stride, strict=True)
     )
+    (top, height, n_down), (left, width, n_across) = down, across
+    if n_down < 1 or n_across < 1:
+        raise UnfitInput(
+            f"a picture of at least {size[0]} x {size[1]} values",
+            "Use a smaller window, or fewer layers before this one.",
+        )
+    picture = (input_shape[1], input_shape[2])
+    return Windows(size, stride, (top, left), picture, (height, width), (n_down, n_across))
+
+
+def _place_along(length: int, size: int, step: int, *, padding: str) -> tuple[int, int, int]:
+    """Return the zeros before the picture, its length with all zeros, and the number of windows."""
+    missing = 0
+    if padding == "same":
+        missing = max(0, ((length - 1) // step) * step + size - length)
+    return missing // 2, length + missing, (length + missing - size) // step + 1

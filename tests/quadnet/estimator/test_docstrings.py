@@ -9,13 +9,14 @@ import pytest
 from quadnet import NeuralNetworkClassifier
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.nn.losses import LOSS_PARAMETERS
 
 # Of both classes, because the finder follows no inheritance; `module=False`, because the
 # estimator is shown under its public path.
 EXAMPLES = [
     test
-    for part in NeuralNetworkClassifier.__mro__
+    for part in (*NeuralNetworkClassifier.__mro__, *LAYER_KINDS.values())
     if part.__module__.split(".")[0] == "quadnet"
     for test in doctest.DocTestFinder().find(part, module=False)
     if test.examples
@@ -81,5 +82,6 @@ def test_the_documented_public_methods_are_these():
         "predict",
         "predict_log_proba",
         "predict_proba",
+        "summary",
         "to_arrays",
     ]

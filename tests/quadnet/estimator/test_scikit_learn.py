@@ -107,6 +107,8 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "scoring": [str, callable],
         "alpha_scaling": [StrOptions({"batch", "samples"})],
+        "layers": [list, tuple, None],
+        "input_shape": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "step"})],

@@ -281,7 +281,7 @@ def test_a_wrong_setting_is_refused_with_its_layer_and_name(make, message):
             [Activation("relu"), Dense(4)],
             (1, 3, 3),
             (
-                r"layers\[1\], Dense\(units=4, bias=True\), needs an input of shape \(n_inputs,\). Got "
+                r"layers\[1\], Dense\(4\), needs an input of shape \(n_inputs,\). Got "
                 r"the shape \(1, 3, 3\). Put Flatten\(\) before it."
             ),
         ),
@@ -290,8 +290,8 @@ def test_a_wrong_setting_is_refused_with_its_layer_and_name(make, message):
             [Conv2D(4, 3), MaxPool2D(2), Conv2D(4, 3)],
             (1, 6, 6),
             (
-                r"layers\[2\], Conv2D\(.*\), needs a picture of at least 3 x 3 values. Got the shape "
-                r"\(4, 2, 2\). Use a smaller window"
+                r"layers\[2\], Conv2D\(.*\), needs a picture of at least 3 x 3 values. "
+                r"Got the shape \(4, 2, 2\). Use a smaller window"
             ),
         ),
         ([MaxPool2D((1, 4))], (3, 2, 3), r"needs a picture of at least 1 x 4 values"),
@@ -300,8 +300,8 @@ def test_a_wrong_setting_is_refused_with_its_layer_and_name(make, message):
             [Residual([Conv2D(4, 3, padding="same")])],
             (3, 5, 5),
             (
-                r"needs layers that keep the shape of their input; these make \(4, 5, 5\) of it. Got "
-                r"the shape \(3, 5, 5\). Use padding='same'"
+                r"needs layers that keep the shape of their input; these make \(4, 5, 5\) of it. "
+                r"Got the shape \(3, 5, 5\). Use padding='same'"
             ),
         ),
         (
