@@ -48,7 +48,7 @@ def _flatten_examples(X: Any, input_shape: Any) -> Any:
     if X.ndim != 2 or X.shape[1] != prod(shape):
         raise ValueError(
             f"X must have the shape (n_rows, {prod(shape)}) or (n_rows, "
-            f"{', '.join(map(str, shape))}), as input_shape says. Got {X.shape}."
+            f"{', '.join(map(str, shape))}), because of input_shape. Got {X.shape}."
         )
     return X
 

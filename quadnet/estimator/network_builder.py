@@ -51,7 +51,7 @@ class StartingWeights:
 
 
 def find_starting_weights(estimator: Any) -> StartingWeights | None:
-    """Return the estimator's arrays, or None if it has none.
+    """Return the estimator's arrays, or None without arrays.
 
     Raises
     ------

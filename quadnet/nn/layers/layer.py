@@ -169,7 +169,7 @@ class Layer(ABC):
 
     @abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of one example's output; raise UnfitInput if there is none."""
+        """Return the shape of one example's output; raise UnfitInput without one."""
 
     def array_specs(self, input_shape: Shape) -> dict[str, ArraySpec]:
         """Return the layer's arrays by name, in the order in which they are in memory."""

@@ -242,7 +242,11 @@ def test_a_wrong_stack_is_refused(options, message):
 @pytest.mark.parametrize(
     ("rows", "shape", "got"),
     [
-        (X, (9, 9), r"\(n_rows, 81\) or \(n_rows, 9, 9\), as input_shape says. Got \(1797, 64\)"),
+        (
+            X,
+            (9, 9),
+            r"\(n_rows, 81\) or \(n_rows, 9, 9\), because of input_shape. Got \(1797, 64\)",
+        ),
         (PICTURES.reshape(-1, 4, 16), (8, 8), r"Got \(1797, 4, 16\)"),
         (PICTURES[0, 0], (8, 8), r"Got \(8,\)"),
     ],

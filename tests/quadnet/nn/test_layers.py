@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import pickle
 from math import prod
 
@@ -26,8 +27,9 @@ from quadnet.layers import (
 from quadnet.nn.backpropagation import Workspace
 from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.layers.kinds import LAYER_KINDS, layer_from_spec
-from quadnet.nn.layers.layer import StepContext
+from quadnet.nn.layers.layer import StepContext, split_arrays
 from quadnet.nn.network import Network
+from tests.support.serving import ROOT
 
 CONVOLUTIONS = [
     Conv2D(3, kernel, stride, padding, bias=bias)
@@ -314,3 +316,39 @@ def test_a_wrong_setting_is_refused_with_its_layer_and_name(make, message):
 def test_a_stack_that_does_not_fit_is_refused_with_the_layer_and_the_shape(layers, shape, message):
     with pytest.raises(ValueError, match=message):
         Network([*layers, Dense(3)], shape, loss="softmax_cross_entropy")
+
+
+PYTORCH = json.loads((ROOT / "tests/golden/pytorch/layers.json").read_text())["layers"]
+
+
+@pytest.mark.parametrize("golden", PYTORCH, ids=lambda golden: json.dumps(golden["spec"]))
+def test_outputs_and_gradients_are_those_of_pytorch(golden):
+    """The values are made by tests/golden/make_pytorch.py."""
+    layer = layer_from_spec(golden["spec"])
+    x, y, D, expected = (
+        np.moveaxis(np.array(golden[name]), 0, -1).copy()
+        for name in ("input", "output", "output_gradient", "input_gradient")
+    )
+    shape, n_rows = x.shape[:-1], x.shape[-1]
+    specs = layer.array_specs(shape)
+    parameters = np.zeros(sum(prod(spec.shape) for spec in specs.values()))
+    layer.initialize(
+        split_arrays(specs, parameters), shape, INITIALIZERS["uniform"], RandomState(0)
+    )
+    values = np.concatenate([*golden["parameters"], []])
+    parameters[: len(values)] = values
+    gradient, output = np.zeros_like(parameters), np.empty_like(y)
+    step = layer.make_step(StepContext(shape, parameters, gradient, n_rows, output))
+    step.input[:] = x
+    step.forward()
+    np.testing.assert_allclose(output, y, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(step.backward(D), expected, rtol=1e-10, atol=1e-10)
+    found = np.concatenate([*golden["parameter_gradients"], []])
+    np.testing.assert_allclose(gradient[: len(values)], found, rtol=1e-10, atol=1e-10)
+    statistics = np.concatenate([*golden["running_statistics"], []])
+    np.testing.assert_allclose(parameters[len(values) :], statistics, rtol=1e-10)
+
+
+def test_there_are_golden_values_of_every_kind_that_pytorch_has():
+    kinds = {golden["spec"]["kind"] for golden in PYTORCH}
+    assert kinds == set(LAYER_KINDS) - {"dense", "dropout"}
