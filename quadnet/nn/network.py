@@ -76,9 +76,9 @@ class Network:
         """Set what follows from the layers, and would cost too much to find at each call."""
         self.n_features, self.n_outputs = prod(self.input_shape), prod(self.shapes[-1])
         self.is_flat = all(len(shape) == 1 for shape in self.shapes)
-        self.widest = max(map(prod, self.shapes))
-        costs = zip(self.layers, self.shapes, strict=False)
-        self.nanoseconds = 10.0 + sum(layer.nanoseconds(shape) for layer, shape in costs)
+        pairs = list(zip(self.layers, self.shapes, strict=False))
+        self.widest = max(layer.widest(shape) for layer, shape in pairs)
+        self.nanoseconds = 10.0 + sum(layer.nanoseconds(shape) for layer, shape in pairs)
 
     @classmethod
     def dense(

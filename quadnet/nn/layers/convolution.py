@@ -104,6 +104,13 @@ class Conv2D(Layer):
     def make_step(self, context: StepContext) -> LayerStep:
         return _ConvolutionStep(self, context)
 
+    def widest(self, input_shape: Shape) -> int:
+        windows, channels = self.windows(input_shape), input_shape[0]
+        # The patches of one row of windows are in memory at a time.
+        patches = prod(windows.size) * windows.counts[1]
+        inputs = channels * max(prod(windows.padded), patches)
+        return max(inputs, prod(self.output_shape(input_shape)))
+
     def multiply_adds(self, input_shape: Shape) -> int:
         windows = self.windows(input_shape)
         return self.filters * input_shape[0] * prod(windows.size) * prod(windows.counts)

@@ -203,6 +203,10 @@ class Layer(ABC):
         """Return the layer without what only training needs, if there is anything left."""
         return self
 
+    def widest(self, input_shape: Shape) -> int:
+        """Return how many values of one example the largest array holds when predicting."""
+        return max(prod(input_shape), prod(self.output_shape(input_shape)))
+
     def multiply_adds(self, input_shape: Shape) -> int:
         """Return the number of products of a weight and a value for one example."""
         return 0

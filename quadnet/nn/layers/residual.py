@@ -113,6 +113,13 @@ class Residual(Layer):
         # Without any layer left, the output is twice the input.
         return Residual([layer for layer in kept if layer is not None] or ["identity"])
 
+    def widest(self, input_shape: Shape) -> int:
+        shapes = self._shapes(input_shape)
+        inner: list[int] = [
+            layer.widest(shape) for layer, shape in zip(self.layers, shapes, strict=False)
+        ]
+        return max(inner)
+
     def multiply_adds(self, input_shape: Shape) -> int:
         shapes = self._shapes(input_shape)
         return sum(
