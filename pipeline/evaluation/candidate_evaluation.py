@@ -13,6 +13,8 @@ from pipeline.training.candidate_training import Candidate
 from pipeline.training.weight_folding import describe_lost_digits
 from pipeline.wording import Sentence, confidence_interval, format_count, format_percent
 from quadnet.errors import ConfigurationError, GateFailed, NotComparable, listing, shorten
+from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.stack import make_hidden_layers
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
 from quadnet.registry.manifest import (
@@ -176,10 +178,16 @@ def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -
         return  # the estimator reports these
     features, classes = splits.train.features, sorted(splits.train.class_rows)
     n_outputs = 1 if len(classes) == 2 else len(classes)
-    layer_sizes = [len(features), *map(int, map(str, sizes)), n_outputs]
+    hidden_sizes = [int(str(size)) for size in sizes]
+    layers = make_hidden_layers(hidden_sizes, [str(config.network["activation"])] * len(sizes))
+    layers.append(Dense(n_outputs))
     # The scaler decides in which type the version is published: assume the larger type.
     problem = version_files.find_exceeded_limit(
-        _draft_record(config, splits, champion), layer_sizes, "float64", _SELF_TEST_ROWS
+        _draft_record(config, splits, champion),
+        layers,
+        (len(features),),
+        "float64",
+        _SELF_TEST_ROWS,
     )
     if problem is not None:
         raise ConfigurationError(

@@ -20,6 +20,8 @@ from quadnet import __version__
 from quadnet.errors import ErrorKind, FileUnusable, OutputExists, Unsupported
 from quadnet.extras import missing_extra
 from quadnet.nn.activations import LEAK
+from quadnet.nn.layers.activation import Activation
+from quadnet.nn.layers.dense import Dense
 from quadnet.registry import atomic_files, version_files
 from quadnet.registry.version_files import Model
 
@@ -157,17 +159,18 @@ def to_onnx(model: Model) -> bytes:
     (rows,), the class that `Predictor.predict` returns. The metadata has the names of classes and
     features.
     """
-    predictor, shape = model.predictor, model.manifest.architecture
+    predictor, network = model.predictor, model.predictor.network
     classes = [str(name) for name in predictor.classes]
     graph = _Graph(predictor.dtype)
     for name, array in version_files.named_tensors(predictor).items():
         graph.keep(name, array)
-    values = "x"
-    for i in range(len(shape.layer_sizes) - 1):
-        parameters = [f"weights.{i}", f"biases.{i}"] if shape.bias else [f"weights.{i}"]
-        values = graph.add("Gemm", values, *parameters)
-        if i < len(shape.activations):
-            values = _ACTIVATIONS[shape.activations[i]](graph, values)
+    values, number = "x", 0
+    for layer in network.layers:
+        if isinstance(layer, Dense):
+            names = [f"weights.{number}", f"biases.{number}"][: 1 + layer.bias]
+            values, number = graph.add("Gemm", values, *names), number + 1
+        elif isinstance(layer, Activation):
+            values = _ACTIVATIONS[layer.function](graph, values)
     if len(classes) == 1:
         probabilities = _softmax(graph, values)  # of one logit: always 1
     elif len(classes) == 2:
@@ -175,7 +178,7 @@ def to_onnx(model: Model) -> bytes:
         values = graph.add("Concat", graph.add("Neg", values), values, axis=1)
         probabilities = _logistic(graph, values)
     else:
-        probabilities = _PROBABILITIES[shape.loss](graph, values)
+        probabilities = _PROBABILITIES[network.loss_name](graph, values)
     graph.add("Identity", probabilities, output="probabilities")
     # By the logits, which still differ where two probabilities both round to 1.
     winners = graph.add("ArgMax", values, axis=1, keepdims=0)

@@ -1,14 +1,15 @@
 """The manifest of a published version: everything about it that is not an array.
 
-Format number 1. The procedure for number 2:
+Format number 2. The procedure for number 3:
 
-1. Copy this module's classes to ``manifest_1.py``. Keep the golden files of number 1 in
+1. Copy the classes that change to ``manifest_2.py``, with a function from their JSON values to
+   those of number 3, as in ``manifest_1.py``. Keep the golden files of numbers 1 and 2 in
    tests/golden: they must always load.
-2. Raise `SCHEMA_VERSION` and change the classes here. Write a function from the old `Manifest` to
-   the new one, and choose by the number in `Manifest.from_json`.
-3. Publish one version of every kind with the new code into tests/golden/2.
+2. Raise `SCHEMA_VERSION`, change the classes here, and add a row to `_UPGRADES`.
+3. Publish one version of every kind with the new code into tests/golden/3.
 
-Readers refuse an unknown number.
+A new kind of layer is no new format: readers that do not know it refuse the version by the kind's
+name. Readers refuse an unknown number.
 """
 
 import getpass
@@ -17,16 +18,29 @@ import json
 import math
 import re
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
 from quadnet.model_names import ModelName
-from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.losses import LOSSES
+from quadnet.registry import manifest_1
+from quadnet.registry.layer_specs import ManifestLayers
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+
+_UPGRADES: dict[int, Callable[[object], dict[str, Any]]] = {1: manifest_1.upgrade_manifest}
+"""By the number of an older format: from the JSON values of a manifest to those of this format."""
 
 _CHECKSUM_LINE = re.compile(rb'^ "checksum": "([0-9a-f]{64})",\n', re.MULTILINE)
 
@@ -46,11 +60,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 if TYPE_CHECKING:
-    ActivationName: TypeAlias = str
     LossName: TypeAlias = str
 else:
-    # pydantic reads these at run time; a type checker cannot.
-    ActivationName = Literal[tuple(ACTIVATIONS)]
+    # pydantic reads it at run time; a type checker cannot.
     LossName = Literal[tuple(name for name, loss in LOSSES.items() if not loss.multilabel)]
 
 
@@ -68,12 +80,12 @@ class FileRecord(Frozen):
 
 
 class Architecture(Frozen):
-    """The network's shape, which the weights file must match."""
+    """The network's layers, which the weights file must match, and the shape of one input."""
 
-    layer_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)]
-    activations: list[ActivationName]
+    layers: ManifestLayers
+    # NumPy's arrays have a limited number of axes, 32 or 64.
+    input_shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=8)]
     loss: LossName
-    bias: bool
     dtype: Literal["float32", "float64"]
 
 
@@ -229,7 +241,8 @@ class Record(Frozen):
 class Manifest(Record):
     """The whole manifest: the run's record, and the fields that the registry adds."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
+    """The format of these fields. A version that was read may be of an older format."""
     model: ModelName
     version: Annotated[int, Field(ge=1)]
     created: datetime
@@ -245,8 +258,19 @@ class Manifest(Record):
 
     @classmethod
     def from_json(cls, content: bytes) -> "Manifest":
-        """Parse and validate; raise ValueError if it is not an intact manifest of format 1."""
-        return unseal(cls, content)
+        """Parse and validate; raise ValueError if it is damaged, or its format is unknown."""
+        text = _check_seal(content)
+        values = _parse_values(text)
+        number = values.get("schema_version") if isinstance(values, dict) else None
+        if type(number) is not int or number not in {*_UPGRADES, SCHEMA_VERSION}:
+            raise ValueError(
+                f"schema_version: expected a number from 1 to {SCHEMA_VERSION}, got {number!r}. "
+                "Read a newer format with the release of Quadnet that wrote it"
+            )
+        with _first_error_as_line():
+            if number in _UPGRADES:
+                text = json.dumps(_UPGRADES[number](values)).encode()
+            return cls.model_validate_json(text)
 
 
 def seal(record: BaseModel) -> bytes:
@@ -260,14 +284,22 @@ def seal(record: BaseModel) -> bytes:
     return _canonical_json({**values, "checksum": checksum})
 
 
-def measure_json(record: BaseModel) -> tuple[int, int]:
+def measure_json(values: object) -> tuple[int, int]:
     """Return the number of bytes and an upper bound of the number of values of the JSON."""
-    content = _canonical_json(record.model_dump(mode="json"))
+    content = _canonical_json(values)
     return len(content), content.count(b",")
 
 
 def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     """Return the record; raise ValueError, with one line, if it is invalid or damaged."""
+    text = _check_seal(content)
+    _parse_values(text)
+    with _first_error_as_line():
+        return kind.model_validate_json(text)
+
+
+def _check_seal(content: bytes) -> bytes:
+    """Return the JSON without its checksum; raise ValueError if the checksum does not match."""
     if b"\r\n" in content:  # JSON escapes line ends in strings, so git added these
         raise ValueError(LINE_ENDS_CHANGED)
     line = _CHECKSUM_LINE.search(content)
@@ -279,20 +311,37 @@ def unseal(kind: type[Sealed], content: bytes) -> Sealed:
     # pydantic keeps an error per value, which takes a hundred times the size of the value.
     if rest.count(b",") > MAX_VALUES:
         raise ValueError(f"expected at most {MAX_VALUES:,} values, found more")
+    return rest
+
+
+def _parse_values(text: bytes) -> object:
+    """Return the JSON values; refuse duplicate keys, and numbers that are not finite."""
     try:
-        json.loads(
-            rest,
+        return json.loads(
+            text,
             object_pairs_hook=_refuse_duplicate_keys,
             parse_float=_parse_finite_number,
             parse_constant=_parse_finite_number,
         )
-        return kind.model_validate_json(rest)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+
+
+@contextmanager
+def _first_error_as_line() -> Iterator[None]:
+    """Turn a ValidationError into a ValueError with its first error in one line."""
+    try:
+        yield
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the JSON"
-        raise ValueError(f"{where}: {first['msg']}") from error
+        raise ValueError(describe_first_error(error)) from error
+
+
+def describe_first_error(error: ValidationError) -> str:
+    """Return the place and the reason of the first error, in one line."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the JSON'}: {first['msg']}"
 
 
 def _canonical_json(values: object) -> bytes:

@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from quadnet.errors import ErrorKind, RegistryError
 from quadnet.registry import atomic_files
-from quadnet.registry.manifest import SCHEMA_VERSION, Frozen
+from quadnet.registry.manifest import Frozen
 
 MARKER_NAME = "registry.json"
+
+FORMAT: Literal[1] = 1
 
 _MAX_BYTES = 2**16
 
@@ -37,7 +39,7 @@ def check_marker(root: Path) -> bool:
         Marker.model_validate_json(content)
     except ValidationError as error:
         raise RegistryError(
-            f"Expected a registry of format {SCHEMA_VERSION} in {root / MARKER_NAME}, found "
+            f"Expected a registry of format {FORMAT} in {root / MARKER_NAME}, found "
             "another format. Use the release of Quadnet that wrote it."
         ) from error
     return True
@@ -60,6 +62,6 @@ def initialize_registry(root: Path) -> None:
             f"Expected a registry or an empty directory at {root}, found {strangers[0]!r} in it.",
             kind=ErrorKind.REGISTRY_NOT_EMPTY,
         )
-    content = Marker(format=SCHEMA_VERSION, id=str(uuid.uuid4())).model_dump_json() + "\n"
+    content = Marker(format=FORMAT, id=str(uuid.uuid4())).model_dump_json() + "\n"
     # If another publisher writes its marker first, that one is kept.
     atomic_files.write_if_absent(path, content.encode())

@@ -9,19 +9,23 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from quadnet.errors import CorruptVersion, listing
+from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import atomic_files
+from quadnet.registry.layer_specs import MAX_LAYERS, NetworkSize, count_layers, measure_network
 from quadnet.registry.manifest import (
     LINE_ENDS_CHANGED,
     MAX_VALUES,
@@ -29,6 +33,7 @@ from quadnet.registry.manifest import (
     FileRecord,
     Manifest,
     Record,
+    describe_first_error,
     measure_json,
 )
 from quadnet.types import FloatArray
@@ -43,7 +48,6 @@ SCALER = ("scaler.mean", "scaler.scale")
 # Limits of a reader's memory: a manifest must not be able to exhaust the machine.
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _MAX_FILE_BYTES = 2**30
-_MAX_LAYERS = 1000
 _CHUNK_BYTES = 2**20
 
 # Bounds of what publishing adds to a run's record: files, machine, libraries.
@@ -143,17 +147,26 @@ def _has_other_line_ends(file: BinaryIO, expected: FileRecord) -> bool:
 
 
 def describe_architecture(predictor: Predictor) -> Architecture:
-    """Return the architecture of the predictor's network."""
+    """Return the architecture of the predictor's network.
+
+    Raises
+    ------
+    CorruptVersion
+        If readers would refuse it, for example because they do not know the kind of a layer.
+    """
     network = predictor.network
-    return Architecture.model_validate(
-        {
-            "layer_sizes": list(network.layer_sizes),
-            "activations": list(network.activation_names),
-            "loss": network.loss_name,
-            "bias": network.has_biases,
-            "dtype": predictor.dtype.name,
-        }
-    )
+    try:
+        return Architecture.model_validate(
+            {
+                "layers": list(network.layers),
+                "input_shape": list(network.input_shape),
+                "loss": network.loss_name,
+                "dtype": predictor.dtype.name,
+            }
+        )
+    except ValidationError as error:
+        reason = describe_first_error(error)
+        raise CorruptVersion(f"{MANIFEST}: architecture.{reason}.") from error
 
 
 def selftest_atol(predictor: Predictor) -> float:
@@ -165,7 +178,11 @@ def selftest_atol(predictor: Predictor) -> float:
 
 
 def find_exceeded_limit(
-    record: Record, layer_sizes: Sequence[int], dtype: DTypeLike, n_selftest_rows: int
+    record: Record,
+    layers: Sequence[Layer],
+    input_shape: Shape,
+    dtype: DTypeLike,
+    n_selftest_rows: int,
 ) -> str | None:
     """Return a description of the reader's limit that a version would exceed; None if it fits.
 
@@ -174,22 +191,27 @@ def find_exceeded_limit(
     Parameters
     ----------
     record : Record
-    layer_sizes : sequence of int
+    layers : sequence of Layer
+    input_shape : tuple of int
     dtype : dtype
         The dtype of the predictor.
     n_selftest_rows : int
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit the output of the layer below.
     """
-    n_bytes, n_values = measure_json(record)
-    n_layers, itemsize = len(layer_sizes), np.dtype(dtype).itemsize
-    # For each layer, the manifest has a size and an activation.
-    n_values += _ADDED_VALUES + 2 * n_layers
-    n_weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
-    weights = n_weights * itemsize + 2 * layer_sizes[0] * 8
-    answers = n_selftest_rows * max(layer_sizes) * itemsize
+    size, itemsize = measure_network(layers, input_shape), np.dtype(dtype).itemsize
+    n_bytes, n_values = measure_json(
+        [record.model_dump(mode="json"), input_shape, [layer.to_spec() for layer in layers]]
+    )
+    weights = size.n_values * itemsize + 2 * prod(input_shape) * 8
+    answers = n_selftest_rows * size.widest * itemsize
     for what, needed, most, unit in (
-        (MANIFEST, n_values, MAX_VALUES, "values"),
+        (MANIFEST, n_values + _ADDED_VALUES, MAX_VALUES, "values"),
         (MANIFEST, n_bytes + _ADDED_BYTES, _MAX_MANIFEST_BYTES, "bytes"),
-        ("the network", n_layers, _MAX_LAYERS, "layers"),
+        ("the network", count_layers(layers), MAX_LAYERS, "layers"),
         (WEIGHTS, weights + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
         (SELFTEST, answers + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
     ):
@@ -220,26 +242,20 @@ def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Pred
         If a file does not match the manifest, or the self-test fails. The message begins with
         the file's name.
     """
-    shape = manifest.architecture
-    _check_architecture(manifest)
-    # Before any allocation: the manifest must not claim more weights than the file has.
-    n_weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(shape.layer_sizes))
-    if n_weights * np.dtype(shape.dtype).itemsize > len(files[WEIGHTS]):
+    described = manifest.architecture
+    size = _check_architecture(manifest)
+    # Before any allocation: the manifest must not claim more values than the file has.
+    if size.n_values * np.dtype(described.dtype).itemsize > len(files[WEIGHTS]):
         raise CorruptVersion(f"{WEIGHTS}: too small for the layers in the manifest.")
-    network = Network.dense(
-        shape.layer_sizes,
-        activations=shape.activations,
-        loss=shape.loss,
-        bias=shape.bias,
-        dtype=shape.dtype,
+    network = Network(
+        described.layers, tuple(described.input_shape), loss=described.loss, dtype=described.dtype
     )
     stored = _parse_tensors(WEIGHTS, files[WEIGHTS])
     parameters = _named_parameters(network)
     scaler = {name: stored.pop(name) for name in SCALER if name in stored}
     if scaler:
-        n_features = shape.layer_sizes[0]
-        _check_tensors(WEIGHTS, scaler, dict.fromkeys(SCALER, (n_features,)), "float64")
-    _check_tensors(WEIGHTS, stored, {n: a.shape for n, a in parameters.items()}, shape.dtype)
+        _check_tensors(WEIGHTS, scaler, dict.fromkeys(SCALER, (network.n_features,)), "float64")
+    _check_tensors(WEIGHTS, stored, {n: a.shape for n, a in parameters.items()}, described.dtype)
     for name, values in parameters.items():
         values[:] = stored[name]
     predictor = Predictor(network, manifest.signature.classes)
@@ -250,24 +266,36 @@ def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Pred
     return predictor, _run_self_test(predictor, files[SELFTEST], manifest.selftest_atol)
 
 
-def _check_architecture(manifest: Manifest) -> None:
-    """Raise CorruptVersion unless the architecture fits the features and classes."""
-    shape, classes = manifest.architecture, manifest.signature.classes
+def _check_architecture(manifest: Manifest) -> NetworkSize:
+    """Return what the network needs; raise CorruptVersion unless it fits the signature."""
+    described, signature = manifest.architecture, manifest.signature
+    classes, n_features = signature.classes, len(signature.features)
     if len(set(classes)) != len(classes):
         raise CorruptVersion(f"{MANIFEST}: signature.classes has a duplicate.")
-    if len(shape.layer_sizes) > _MAX_LAYERS:
+    # First, because it bounds all shapes: a manifest cannot have more features than values.
+    if prod(described.input_shape) != n_features:
         raise CorruptVersion(
-            f"{MANIFEST}: expected at most {_MAX_LAYERS} layers, got {len(shape.layer_sizes)}."
+            f"{MANIFEST}: the architecture does not fit the signature: architecture.input_shape "
+            f"is {described.input_shape}, and signature.features has {n_features:,} features."
         )
+    try:
+        size = measure_network(described.layers, tuple(described.input_shape))
+    except ValueError as error:
+        raise CorruptVersion(f"{MANIFEST}: architecture.{str(error).rstrip('.')}.") from error
     # Two classes need one sigmoid output, so a softmax is refused for them.
     n_outputs = 1 if len(classes) == 2 else len(classes)
-    if (
-        len(shape.activations) != len(shape.layer_sizes) - 2
-        or shape.layer_sizes[0] != len(manifest.signature.features)
-        or shape.layer_sizes[-1] != n_outputs
-        or (len(classes) == 2 and shape.loss == "softmax_cross_entropy")
-    ):
-        raise CorruptVersion(f"{MANIFEST}: the architecture does not fit the signature.")
+    output = described.layers[-1]
+    if not isinstance(output, Dense) or output.units != n_outputs:
+        raise CorruptVersion(
+            f"{MANIFEST}: the architecture does not fit the signature: the last layer must be "
+            f"dense with units = {n_outputs} for {len(classes):,} classes. Got {output!r}."
+        )
+    if len(classes) == 2 and described.loss == "softmax_cross_entropy":
+        raise CorruptVersion(
+            f"{MANIFEST}: the architecture does not fit the signature: two classes have one "
+            "output, and softmax_cross_entropy needs more."
+        )
+    return size
 
 
 def named_tensors(predictor: Predictor) -> Tensors:

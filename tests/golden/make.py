@@ -2,19 +2,31 @@
 
     uv run --group dev python -m tests.golden.make
 
-replaces tests/golden/1. Once a release has published in a format, its golden files are never made
+replaces the newest one. Once a release has published in a format, its golden files are never made
 again; see quadnet/registry/manifest.py. The answers do not come from Quadnet's network: the
 formulas are written out here, layer by layer.
 """
 
 import json
 import shutil
-from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+from scipy.signal import correlate
 
+from quadnet.layers import (
+    Activation,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAveragePool2D,
+    LayerNorm,
+    MaxPool2D,
+    Residual,
+)
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry, alias_changes, garbage_collection, version_files
@@ -38,65 +50,152 @@ def logistic(Z):
     return 1 / (1 + np.exp(-Z))
 
 
-def softmax_of_tanh(X, W, b):
-    Z = np.tanh(X @ W[0] + b[0]) @ W[1] + b[1]
+def softmax(Z):
     E = np.exp(Z - Z.max(axis=1, keepdims=True))
     return E / E.sum(axis=1, keepdims=True)
 
 
-def logistic_of_relu(X, W, b):
-    yes = logistic(np.maximum(X @ W[0], 0) @ W[1])
+def softmax_of_tanh(X, P):
+    return softmax(np.tanh(X @ P["weights.0"] + P["biases.0"]) @ P["weights.1"] + P["biases.1"])
+
+
+def logistic_of_relu(X, P):
+    yes = logistic(np.maximum(X @ P["weights.0"], 0) @ P["weights.1"])
     return np.hstack([1 - yes, yes])
 
 
-def shares_of_logistic(X, W, b):
-    P = logistic(logistic(X @ W[0] + b[0]) @ W[1] + b[1])
-    return P / P.sum(axis=1, keepdims=True)
+def shares_of_logistic(X, P):
+    hidden = logistic(X @ P["weights.0"] + P["biases.0"])
+    shares = logistic(hidden @ P["weights.1"] + P["biases.1"])
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
-# Sizes, activation, loss, whether there are biases, dtype, classes, and how it answers.
+def convolve(A, W, b, *, stride=(1, 1), padding=((0, 0), (0, 0))):
+    """Return the cross-correlation of pictures (n, channels, height, width), one by one."""
+    A = np.pad(A, ((0, 0), (0, 0), *padding))
+    maps = [[correlate(a, w, "valid")[0] for w in W] for a in A]
+    return np.array(maps)[:, :, :: stride[0], :: stride[1]] + b[:, None, None]
+
+
+def pool(A, size, stride, function):
+    """Return a function of every window of pictures (n, channels, height, width)."""
+    n_down = (A.shape[2] - size[0]) // stride[0] + 1
+    n_across = (A.shape[3] - size[1]) // stride[1] + 1
+    windows = [
+        A[:, :, i * stride[0] : i * stride[0] + size[0], j * stride[1] : j * stride[1] + size[1]]
+        for i in range(n_down)
+        for j in range(n_across)
+    ]
+    values = [function(window, axis=(2, 3)) for window in windows]
+    return np.stack(values, axis=2).reshape(*A.shape[:2], n_down, n_across)
+
+
+def normalize_examples(A, scale, shift, epsilon=1e-5):
+    axes = tuple(range(1, A.ndim))
+    mean, variance = A.mean(axis=axes, keepdims=True), A.var(axis=axes, keepdims=True)
+    return (A - mean) / np.sqrt(variance + epsilon) * scale + shift
+
+
+def pictures(X, P):
+    A = X.reshape(-1, 1, 7, 6)
+    A = np.maximum(convolve(A, P["weights.0"], P["biases.0"], stride=(2, 1)), 0)
+    A = convolve(A, P["weights.1"], P["biases.1"], padding=((0, 1), (1, 1)))
+    A = pool(pool(A, (2, 2), (1, 1), np.max), (1, 2), (1, 2), np.mean)
+    return softmax(A.reshape(len(A), -1) @ P["weights.2"] + P["biases.2"])
+
+
+def residual(X, P):
+    A = X.reshape(-1, 2, 4, 3)
+    factor = P["scale.0"] / np.sqrt(P["variance.0"] + 0.001)
+    A = (A - P["mean.0"][:, None, None]) * factor[:, None, None] + P["shift.0"][:, None, None]
+    B = convolve(A, P["0.weights.1"], P["0.biases.1"], padding=((1, 1), (1, 1)))
+    A = A + normalize_examples(np.tanh(B), P["2.scale.1"], P["2.shift.1"])
+    A = normalize_examples(A.mean(axis=(2, 3)), P["scale.2"], P["shift.2"])
+    yes = logistic(A @ P["weights.3"] + P["biases.3"])
+    return np.hstack([1 - yes, yes])
+
+
+PICTURE = [
+    Conv2D(3, (3, 2), stride=(2, 1)),
+    Activation("relu"),
+    Conv2D(2, (2, 3), padding="same"),
+    MaxPool2D(2, stride=1),
+    AveragePool2D((1, 2)),
+    Flatten(),
+    Dense(3),
+]
+RESIDUAL = [
+    BatchNorm(epsilon=0.001),
+    Residual([Conv2D(2, 3, padding="same"), "tanh", LayerNorm()]),
+    GlobalAveragePool2D(),
+    LayerNorm(),
+    Dense(1),
+]
+
+
+def dense(units, activation, n_outputs, *, bias=True):
+    return [Dense(units, bias=bias), Activation(activation), Dense(n_outputs, bias=bias)]
+
+
+# Layers, shape of an input, loss, dtype, classes, and how it answers.
 MODELS = {
     "quadrants": (
-        (2, 6, 4), "tanh", "softmax_cross_entropy", True, "float64",
+        dense(6, "tanh", 4), (2,), "softmax_cross_entropy", "float64",
         ["I", "II", "III", "IV"], softmax_of_tanh,
     ),
     "yes-or-no": (
-        (3, 5, 1), "relu", "sigmoid_cross_entropy", False, "float32",
+        dense(5, "relu", 1, bias=False), (3,), "sigmoid_cross_entropy", "float32",
         ["no", "yes"], logistic_of_relu,
     ),
     "old_article": (
-        (2, 3, 3), "logistic", "sigmoid_squared_error", True, "float64",
+        dense(3, "logistic", 3), (2,), "sigmoid_squared_error", "float64",
         ["a", "b", "c"], shares_of_logistic,
+    ),
+    "pictures": (
+        PICTURE, (1, 7, 6), "softmax_cross_entropy", "float64", ["0", "1", "2"], pictures,
+    ),
+    "pictures-float32": (
+        PICTURE, (1, 7, 6), "softmax_cross_entropy", "float32", ["0", "1", "2"], pictures,
+    ),
+    "residual": (
+        RESIDUAL, (2, 4, 3), "sigmoid_cross_entropy", "float64", ["no", "yes"], residual,
     ),
 }  # fmt: skip
 
 
-def parameters(name):
-    """Return the model's weights and biases, as they are after rounding to its dtype."""
-    sizes, _, _, bias, dtype, *_ = MODELS[name]
-    pairs = list(pairwise(sizes))
-    W = [numbers(*pair, scale=2.0, seed=7 + i).astype(dtype) for i, pair in enumerate(pairs)]
-    b = [numbers(size, seed=70 + i).astype(dtype) * bias for i, (_, size) in enumerate(pairs)]
-    return W, b
+def network(name):
+    """Return the model's network with its values, the same with every library."""
+    layers, shape, loss, dtype, *_ = MODELS[name]
+    made = Network(layers, shape, loss=loss, dtype=dtype)
+    number = {"weights": 0, "biases": 0, "other": 0}
+    for full_name, array in made.parameters.named():
+        what = full_name.partition(".")[0]
+        kind = what if what in number else "other"
+        seed = {"weights": 7, "biases": 70, "other": 170}[kind] + number[kind]
+        number[kind] += 1
+        scale = 2.0 if what == "weights" else 1.0
+        # A variance is positive.
+        array[...] = numbers(*array.shape, scale=scale, seed=seed) + 1.5 * (what == "variance")
+    return made
 
 
 def predictor(name):
-    sizes, activation, loss, bias, dtype, classes, _ = MODELS[name]
-    network = Network.dense(sizes, activations=[activation], loss=loss, bias=bias, dtype=dtype)
-    network.parameters.assign(*parameters(name))
-    return Predictor(network, classes)
+    return Predictor(network(name), MODELS[name][4])
+
+
+def count_features(name):
+    return int(np.prod(MODELS[name][1]))
 
 
 def points(name):
-    return numbers(20, MODELS[name][0][0], scale=1.5, seed=700)
+    return numbers(20, count_features(name), scale=1.5, seed=700)
 
 
 def publish(registry, name):
     frozen = predictor(name)
     inputs = points(name)[:8]
-    n_features = MODELS[name][0][0]
     return registry.publish(
-        name, frozen, record(frozen, n_features), inputs,
+        name, frozen, record(frozen, count_features(name)), inputs,
         attachments=lambda version: {"card.md": f"# {name} {version}\n".encode()},
     )  # fmt: skip
 
@@ -119,7 +218,9 @@ def make(root):
             policy = garbage_collection.RetentionPolicy(newest=1, days=0, generations=0)
             for item in list(garbage_collection.find_removable(registry, policy)):
                 assert garbage_collection.remove_item(registry, item, policy)
-            W, b = ([array.astype(np.float64) for array in arrays] for arrays in parameters(name))
+            values = {
+                name: array.astype(np.float64) for name, array in network(name).parameters.named()
+            }
             expected[name] = {
                 "digests": {
                     str(version): registry.digest(name, version)
@@ -127,7 +228,7 @@ def make(root):
                 },
                 "tensor_digest": model.manifest.tensor_digest,
                 "points": points(name).tolist(),
-                "probabilities": answer(points(name), W, b).tolist(),
+                "probabilities": answer(points(name), values).tolist(),
             }
     # Git keeps no empty directories.
     for name in MODELS:

@@ -749,7 +749,7 @@ def test_a_table_of_many_scaled_columns_is_published(own):
     [
         (wide(25_000), [], "manifest.json would have"),
         (wide(2), ["network.hidden_layer_sizes=[20_000, 20_000]"], "weights.safetensors would"),
-        (wide(2), [f"network.hidden_layer_sizes={[1] * 1000}"], "would have 1,002 layers"),
+        (wide(2), [f"network.hidden_layer_sizes={[1] * 1000}"], "would have 2,001 layers"),
     ],
     ids=["features", "weights", "layers"],
 )

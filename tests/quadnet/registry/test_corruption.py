@@ -4,6 +4,7 @@ A user with write access to the registry can make a manifest that fits changed f
 change the files and the manifest together, which tests the deeper checks.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from quadnet.errors import CorruptVersion, RegistryError
+from quadnet.layers import Conv2D, Dense, GlobalAveragePool2D, Residual
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry, atomic_files, integrity_check, version_files
@@ -396,10 +398,13 @@ NASTY = st.one_of(
     st.none(),
     st.sampled_from(
         ["", "..", "../../etc/passwd", "a/b", "a\\b", "/", "\0", "\ud800", "x" * 5000, "ü", "I",
-         "manifest.json", "TOMBSTONE.json", ".doomed-x", "tanh", "softmax_cross_entropy", "float16"]
+         "manifest.json", "TOMBSTONE.json", ".doomed-x", "tanh", "softmax_cross_entropy", "float16",
+         "flatten", "residual", "conv2d", "batch_norm"]
     ),
     st.lists(INTEGERS, max_size=3),
-    st.sampled_from([{}, [], [[]], {"": {}}, ["I", "I", "II", "III"], [2, 3, 3, 4]]),
+    st.sampled_from([{}, [], [[]], {"": {}}, ["I", "I", "II", "III"], [2, 3, 3, 4],
+                     {"kind": "flatten"}, {"kind": "residual", "layers": [{"kind": "flatten"}]},
+                     {"kind": "conv2d", "filters": 1, "kernel": [1, 10**9], "padding": "same"}]),
 )  # fmt: skip
 
 
@@ -419,13 +424,13 @@ def manifests(draw, manifest):
                 continue
             act = draw(st.sampled_from(["replace", "replace", "drop", "add", "twice"]))
             if act == "replace":
-                where[key] = draw(NASTY)
+                where[key] = copy.deepcopy(draw(NASTY))
             elif act == "drop":
                 del where[key]
             elif isinstance(where, list):
-                where.insert(key, where[key] if act == "twice" else draw(NASTY))
+                where.insert(key, where[key] if act == "twice" else copy.deepcopy(draw(NASTY)))
             else:
-                where[draw(st.text(max_size=5))] = draw(NASTY)
+                where[draw(st.text(max_size=5))] = copy.deepcopy(draw(NASTY))
             break
     return changed
 
@@ -471,7 +476,7 @@ def test_any_text_that_is_sealed_is_refused_by_the_manifests_name(published, tex
         published.restore()
 
 
-@pytest.mark.parametrize("where", ['"version": ', '"layer_sizes": ', '"size": ', '"weights.s'])
+@pytest.mark.parametrize("where", ['"version": ', '"layers": ', '"size": ', '"weights.s'])
 def test_a_key_that_comes_twice_is_refused_whichever_counts(version, where):
     text = text_of(version.manifest).decode()
     start = text.index(where)
@@ -496,7 +501,9 @@ def bomb(version, **values):
 BOMBS = {
     "classes": ({"signature": {"features": [], "classes": ["@"]}}, b"1,"),
     "features": ({"signature": {"features": ["@"], "classes": []}}, b"{},"),
-    "layers": ({"architecture": {"layer_sizes": ["@"]}}, b"1,"),
+    "layers": ({"architecture": {"layers": ["@"]}}, b'{"kind":"dense"},'),
+    "depth of layers": ({"architecture": {"layers": ["@"]}}, b'{"kind":"residual","layers":['),
+    "input shape": ({"architecture": {"input_shape": ["@"]}}, b"9,"),
     "configuration": ({"config": {"a": ["@"]}}, b"{},"),
     "gate": ({"gate": ["@"]}, b"{},"),
     "depth": ({"config": {"a": ["@"]}}, b"["),
@@ -533,30 +540,238 @@ def test_a_huge_file_is_refused_at_once(version, name, size, said):
         version.refused(name, "Longer than|expected .* bytes, got")
 
 
+def dense(units, **settings):
+    return {"kind": "dense", "units": units, **settings}
+
+
+def conv2d(filters, kernel, **settings):
+    return {"kind": "conv2d", "filters": filters, "kernel": kernel, **settings}
+
+
+def residual(*layers):
+    return {"kind": "residual", "layers": list(layers)}
+
+
+def nested(depth):
+    return residual(nested(depth - 1) if depth > 2 else {"kind": "activation", "function": "relu"})
+
+
+FLATTEN = {"kind": "flatten"}
+TOO_SMALL = "too small for the layers"
+
+
 @pytest.mark.parametrize(
-    ("sizes", "name", "told"),
+    ("layers", "told"),
     [
-        ([2, 10**12, 4], version_files.WEIGHTS, "too small for the layers"),
-        ([2, 2**62, 4], version_files.WEIGHTS, "too small for the layers"),
-        ([2, 10**300, 4], version_files.WEIGHTS, "too small for the layers"),
-        ([2, *[1] * 2000, 4], version_files.MANIFEST, "expected at most 1000 layers, got 2002"),
-        ([2, *[1] * 900, 4], version_files.WEIGHTS, None),
-        ([2, 0, 4], version_files.MANIFEST, "greater than or equal to 1"),
-        ([2, -3, 4], version_files.MANIFEST, "greater than or equal to 1"),
-        ([2, 3.0, 4], version_files.MANIFEST, "valid integer"),
-        ([2, True, 4], version_files.MANIFEST, "valid integer"),
-        ([2, "3", 4], version_files.MANIFEST, "valid integer"),
-        ([2, 3, 5], version_files.MANIFEST, "does not fit the signature"),
-        ([3, 3, 4], version_files.MANIFEST, "does not fit the signature"),
-        ([4], version_files.MANIFEST, "at least 2 items"),
+        ([dense(10**12), dense(4)], TOO_SMALL),
+        ([dense(2**62), dense(4)], TOO_SMALL),
+        ([dense(10**300), dense(4)], TOO_SMALL),
+        ([dense(10**4299), FLATTEN, dense(4)], TOO_SMALL),
+        ([*[dense(1)] * 900, dense(4)], TOO_SMALL),
+        ([{"kind": "layer_norm"}] * 30 + [dense(4)], TOO_SMALL),
+        ([*[dense(1)] * 2000, dense(4)], "expected at most 2000 layers, got 2001"),
+        ([residual(*[dense(2)] * 1999), dense(4)], "expected at most 2000 layers, got 2001"),
+        ([nested(8), dense(4)], None),
+        ([nested(9), dense(4)], r"layers\[0\]: expected at most 8 layers inside each other"),
+        ([nested(90), dense(4)], r"layers\[0\]: expected at most 8 layers inside each other"),
+        ([nested(400), dense(4)], "recursion limit exceeded|nested too deeply"),
+        ([], "expected a list of at least one layer"),
+        ({"kind": "dense"}, "expected a list of at least one layer"),
+        ([dense(3), 7], r"layers\[1\] must be a mapping with a kind, got 7"),
+        ([dense(3), {}, dense(4)], r"layers\[1\] is of the unknown kind None; this release has d"),
+        ([{"kind": ["dense"]}], r"layers\[0\] is of the unknown kind \['dense'\]"),
+        ([{"kind": "attention"}, dense(4)], r"layers\[0\] is of the unknown kind 'attention'"),
+        ([{"kind": "os.system"}, dense(4)], r"layers\[0\] is of the unknown kind 'os.system'"),
+        ([residual({"kind": "x"}), dense(4)], r"layers\[0\].layers\[0\] is of the unknown ki"),
+        ([residual(), dense(4)], "layers must have at least one layer"),
+        ([{"kind": "residual", "layers": 7}, dense(4)], r"layers\[0\], of kind 'residual'"),
+        ([{"kind": "dense"}, dense(4)], r"layers\[0\], of kind 'dense', has a wrong .*units"),
+        ([dense(4, units_=3)], "unexpected keyword argument 'units_'"),
+        ([dense(0), dense(4)], "of kind 'dense', .*units must be a whole .* Got 0"),
+        ([dense(-3), dense(4)], "units must be a whole number of at least 1. Got -3"),
+        ([dense(3.0), dense(4)], "units must be a whole number of at least 1. Got 3.0"),
+        ([dense(True), dense(4)], "units must be a whole number of at least 1. Got True"),
+        ([dense("3"), dense(4)], "units must be a whole number of at least 1. Got '3'"),
+        ([dense(3, bias=1), dense(4)], "bias must be True or False. Got 1"),
+        ([dense(4), {"kind": "batch_norm", "epsilon": 10**400}, dense(4)], "too large"),
+        ([dense(4), {"kind": "activation", "function": "exec"}], "function must be one of"),
+        ([dense(3), dense(5)], "last layer must be dense with units = 4 .* Got Dense.*5"),
+        ([dense(4), FLATTEN], "last layer must be dense with units = 4 .* Got Flatten"),
+        (
+            [dense(4), residual(dense(3)), dense(4)],
+            r"architecture.layers\[1\], Residual.* needs layers that keep the shape of their input",
+        ),
+        (
+            [conv2d(3, 1), FLATTEN, dense(4)],
+            r"architecture.layers\[0\], Conv2D.* needs an input of shape \(channels, height, w",
+        ),
     ],
 )  # fmt: skip
-def test_layers_that_cannot_be_are_refused_in_little_memory(version, sizes, name, told):
-    shape = {**version.manifest["architecture"], "layer_sizes": sizes}
-    shape["activations"] = ["tanh"] * (len(sizes) - 2)
-    version.put(version_files.MANIFEST, signed({**version.manifest, "architecture": shape}))
+def test_layers_that_cannot_be_are_refused_in_little_memory(version, layers, told):
+    shape = {**version.manifest["architecture"], "layers": layers}
+    sys.set_int_max_str_digits(10_000)
+    try:
+        manifest = signed({**version.manifest, "architecture": shape})
+    finally:
+        sys.set_int_max_str_digits(4300)
+    version.put(version_files.MANIFEST, manifest)
+    name = version_files.WEIGHTS if told in (TOO_SMALL, None) else version_files.MANIFEST
     with in_memory_of(2**30):
         version.refused(name, told)
+
+
+PICTURE = [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "layers", "told"),
+    [
+        ([3], [dense(4)], r"input_shape is \[3\], and signature.features has 2 features"),
+        ([2, 10**30], [dense(4)], "signature.features has 2 features"),
+        ([10**4000] * 3, [dense(4)], "does not fit the signature"),
+        ([], [dense(4)], "architecture.input_shape"),
+        ([0, 2], [dense(4)], "architecture.input_shape.0: Input should be greater"),
+        ([-1, -2], [dense(4)], "architecture.input_shape.0: Input should be greater"),
+        ([2.0], [dense(4)], "architecture.input_shape.0: Input should be a valid integer"),
+        (
+            [1, 2],
+            [dense(4)],
+            r"layers\[0\], Dense.*, needs an input of shape \(n_inputs,\). Got the shape \(1, 2",
+        ),
+        ([1] * 64 + [2], [FLATTEN, dense(4)], "input_shape: List should have at most 8"),
+        (
+            PICTURE,
+            [conv2d(1, 2), FLATTEN, dense(4)],
+            r"layers\[0\], Conv2D.* needs a picture of at least 2 x 2 values. Got .* \(1, 1, 2\)",
+        ),
+        (PICTURE, [{"kind": "max_pool2d", "size": 10**9}, FLATTEN, dense(4)], "at least 10000000"),
+        (PICTURE, [conv2d(1, 10**6, padding="same"), FLATTEN, dense(4)], TOO_SMALL),
+        (PICTURE, [conv2d(10**12, 1), FLATTEN, dense(4)], TOO_SMALL),
+        (PICTURE, [conv2d(1, 1, stride=10**30, padding="same"), FLATTEN, dense(4)], None),
+        (PICTURE, [conv2d(1, [1, 2, 3]), FLATTEN, dense(4)], "kernel must be a whole number of"),
+        (PICTURE, [conv2d(1, [1, [2]]), FLATTEN, dense(4)], "kernel must be a whole number of"),
+        (PICTURE, [conv2d(1, 1, padding="full"), FLATTEN, dense(4)], "padding must be one of"),
+    ],
+)  # fmt: skip
+def test_shapes_that_cannot_be_are_refused_in_little_memory(version, input_shape, layers, told):
+    shape = {**version.manifest["architecture"], "input_shape": input_shape, "layers": layers}
+    version.put(version_files.MANIFEST, signed({**version.manifest, "architecture": shape}))
+    name = version_files.WEIGHTS if told in (TOO_SMALL, None) else version_files.MANIFEST
+    with in_memory_of(2**30):
+        version.refused(name, told)
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "layers"),
+    [
+        # Many channels of a large picture, from few weights.
+        ((1, 100, 100), [Conv2D(100_000, 1, bias=False), GlobalAveragePool2D(), Dense(4)]),
+        # The same inside of another layer, whose output is small.
+        (
+            (1, 100, 100),
+            [
+                Residual([Conv2D(100_000, 1, bias=False), Conv2D(1, 1, bias=False)]),
+                GlobalAveragePool2D(),
+                Dense(4),
+            ],
+        ),
+        # Zeros around a small picture, and as many patches.
+        (
+            (1, 1, 2000),
+            [Conv2D(1, (1, 100_000), padding="same"), GlobalAveragePool2D(), Dense(4)],
+        ),
+    ],
+    ids=["channels", "inside", "zeros"],
+)
+def test_layers_that_need_much_memory_for_few_weights_are_refused(version, input_shape, layers):
+    network = Network(layers, input_shape, loss="softmax_cross_entropy")
+    hostile = Predictor(network, ["I", "II", "III", "IV"])
+    n_features = hostile.n_features
+    tensors = {
+        version_files.WEIGHTS: save(version_files.named_tensors(hostile)),
+        version_files.SELFTEST: save(
+            {"inputs": np.zeros((2, n_features)), "probabilities": np.full((2, 4), 0.25)}
+        ),
+    }
+    assert sum(map(len, tensors.values())) < 5 * 10**6
+    files = dict(version.manifest["files"])
+    for name, content in tensors.items():
+        version.put(name, content)
+        files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    values = {
+        "files": files,
+        "tensor_digest": version_files.compute_tensor_digest(hostile),
+        "architecture": {
+            **version.manifest["architecture"],
+            "layers": [layer.to_spec() for layer in layers],
+            "input_shape": input_shape,
+        },
+        "signature": {
+            "features": [{"name": f"x{i}", "min": 0.0, "max": 1.0} for i in range(n_features)],
+            "classes": ["I", "II", "III", "IV"],
+        },
+    }
+    version.put(version_files.MANIFEST, signed({**version.manifest, **values}))
+    with in_memory_of(2**30):
+        version.refused(version_files.SELFTEST, "2 rows of so wide a network need")
+
+
+# The same version as format 1 has it.
+OLD = {
+    "layer_sizes": [2, 3, 4],
+    "activations": ["tanh"],
+    "loss": "softmax_cross_entropy",
+    "bias": True,
+    "dtype": "float64",
+}
+
+
+def put_old(version, **changes):
+    architecture = {name: value for name, value in {**OLD, **changes}.items() if value is not None}
+    values = {"schema_version": 1, "architecture": architecture}
+    version.put(version_files.MANIFEST, signed({**version.manifest, **values}))
+
+
+def test_the_same_version_in_format_1_is_as_good(version):
+    put_old(version)
+    assert version.refused_or_right([])
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "told"),
+    [
+        ({"layer_sizes": [2, 10**12, 4]}, version_files.WEIGHTS, TOO_SMALL),
+        ({"layer_sizes": [2, 3, 5]}, version_files.MANIFEST, "last layer must be dense with units"),
+        ({"layer_sizes": [3, 3, 4]}, version_files.MANIFEST, "does not fit the signature"),
+        ({"layer_sizes": [4]}, version_files.MANIFEST, "at least 2 items"),
+        ({"layer_sizes": [2, 3.0, 4]}, version_files.MANIFEST, "layer_sizes.1: Input should be a"),
+        ({"layer_sizes": [2, True, 4]}, version_files.MANIFEST, "layer_sizes.1: Input should be a"),
+        ({"layer_sizes": [2, 0, 4]}, version_files.MANIFEST, "greater than or equal to 1"),
+        (
+            {"layer_sizes": [2, *[1] * 1001, 4], "activations": ["tanh"] * 1001},
+            version_files.MANIFEST,
+            "expected at most 2000 layers, got 2003",
+        ),
+        ({"activations": []}, version_files.MANIFEST, "expected one name for each of the 1 hidden"),
+        ({"activations": ["exec"]}, version_files.MANIFEST, "activations.0: Input should be 'ide"),
+        ({"bias": False}, version_files.WEIGHTS, "expected the tensors weights.0, weights.1"),
+        ({"bias": None}, version_files.MANIFEST, "architecture.bias: Field required"),
+        ({"loss": "hinge"}, version_files.MANIFEST, "architecture.loss: Input should be"),
+        ({"dtype": "float16"}, version_files.MANIFEST, "architecture.dtype: Input should be"),
+        ({"layers": []}, version_files.MANIFEST, "architecture.layers: Extra inputs"),
+    ],
+)
+def test_a_manifest_of_format_1_is_checked_as_strictly(version, changes, name, told):
+    put_old(version, **changes)
+    with in_memory_of(2**30):
+        version.refused(name, told)
+
+
+@pytest.mark.parametrize("number", [0, 3, -1, 2.0, True, "2", None, [2], 10**30])
+def test_a_format_that_is_unknown_is_refused_by_its_number(version, number):
+    version.put(version_files.MANIFEST, signed({**version.manifest, "schema_version": number}))
+    told = r"schema_version: expected a number from 1 to 2, got .*Read a newer format with the rel"
+    version.refused(version_files.MANIFEST, told)
 
 
 @pytest.mark.parametrize(
@@ -642,7 +857,6 @@ def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
         (lambda m: m.update(model="digits"), "belongs to version 1 of 'digits'"),
         (lambda m: m.update(version=0), "version: Input should be greater"),
         (lambda m: m.update(version=2**80), "belongs to version 1208925819614629174706176"),
-        (lambda m: m.update(schema_version=2), "schema_version: Input should be 1"),
         (lambda m: m.update(selftest_atol=1.0), "selftest_atol: Input should be less"),
         (lambda m: m.update(selftest_atol=-1.0), "selftest_atol: Input should be greater"),
         (lambda m: m["files"].pop(version_files.SELFTEST), "it does not list the file selftest"),
@@ -651,8 +865,8 @@ def test_a_softmax_is_no_answer_between_two_classes_of_one_output(tmp_path):
             lambda m: m["files"][version_files.WEIGHTS].update(size=10**30),
             "expected at most 1,073,741,824 bytes",
         ),
-        (lambda m: m["architecture"].update(activations=["system"]), "activations.0: Input should"),
         (lambda m: m["architecture"].update(dtype="object"), "dtype: Input should be"),
+        (lambda m: m["architecture"].update(bias=True), "architecture.bias: Extra inputs"),
     ],
 )
 def test_a_manifest_that_says_what_cannot_be_is_refused(version, change, told):

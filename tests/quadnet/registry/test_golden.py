@@ -1,11 +1,14 @@
 """Versions of older formats and older code load and predict as before."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
 from quadnet.errors import NotFound
+from quadnet.layers import Dropout
+from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.registry import Registry, alias_changes, integrity_check, tombstones
 from tests.golden import make
 
@@ -16,8 +19,19 @@ CASES = [
 
 
 def test_there_is_a_golden_registry_of_every_format():
-    assert [path.name for path in FORMATS] == ["1"]
-    assert len(CASES) == 3
+    assert [path.name for path in FORMATS] == ["1", "2"]
+    assert [path.name for path, _ in CASES] == ["1"] * 3 + ["2"] * len(make.MODELS)
+
+
+def test_a_golden_version_has_every_kind_of_layer_that_predicts():
+    kinds = set()
+    for name in make.MODELS:
+        manifest = json.loads(
+            (FORMATS[-1] / f"models/{name}/versions/000001/manifest.json").read_text()
+        )
+        for layer in manifest["architecture"]["layers"]:
+            kinds |= {layer["kind"], *(inner["kind"] for inner in layer.get("layers", []))}
+    assert kinds == LAYER_KINDS.keys() - {Dropout.kind}
 
 
 @pytest.mark.parametrize(("root", "name"), CASES, ids=lambda value: getattr(value, "name", value))
@@ -60,17 +74,18 @@ class TestGolden:
 
 
 def test_the_script_still_makes_such_a_registry_with_the_same_weights(tmp_path):
-    make.make(tmp_path / "1")
-    made = json.loads((tmp_path / "1" / make.EXPECTED).read_text())
-    golden = json.loads((FORMATS[-1] / make.EXPECTED).read_text())
-    for name, expected in golden.items():
+    make.make(tmp_path / "new")
+    made = json.loads((tmp_path / "new" / make.EXPECTED).read_text())
+    # Of every format: the digest of the tensors does not depend on it.
+    golden = [json.loads((path / make.EXPECTED).read_text()).items() for path in FORMATS]
+    for name, expected in itertools.chain(*golden):
         assert made[name]["tensor_digest"] == expected["tensor_digest"]
         assert made[name]["points"] == expected["points"]
         np.testing.assert_allclose(
             made[name]["probabilities"], expected["probabilities"], atol=1e-15, rtol=0
         )
     # It can be changed, too.
-    registry = Registry(tmp_path / "1")
+    registry = Registry(tmp_path / "new")
     assert (
         alias_changes.set_aliases(registry, "quadrants", {"champion": 3}, reason="x").generation
         == 4

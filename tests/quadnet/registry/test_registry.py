@@ -159,7 +159,7 @@ def replace(path, content):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema_version=2), "manifest.json: schema_version"),
+        (lambda m: m.update(schema_version=3), "manifest.json: schema_version: expected a number"),
         (lambda m: m.update(version=2), "belongs to version 2"),
         (lambda m: m.update(extra=1), "manifest.json: extra"),
         (lambda m: m["files"].pop(version_files.WEIGHTS), "does not list the file weights"),
@@ -168,10 +168,10 @@ def replace(path, content):
             "manifest.json: files.../../x",
         ),
         (
-            lambda m: m["architecture"].update(layer_sizes=[2, 10**12, 4], activations=["tanh"]),
+            lambda m: m["architecture"]["layers"].insert(0, {"kind": "dense", "units": 10**12}),
             "weights.safetensors: too small",
         ),
-        (lambda m: m["architecture"].update(activations=["tanh"]), "does not fit the signature"),
+        (lambda m: m["architecture"].update(input_shape=[1, 3]), "does not fit the signature"),
         (lambda m: m["architecture"].update(dtype="float32"), "expected weights.0 of shape"),
         (
             lambda m: m["architecture"].update(loss="sigmoid_squared_error"),

@@ -133,10 +133,10 @@ def replace_self_test(version):
 
 
 def change_architecture(version):
-    """Change the layer sizes in the manifest, and sign it again."""
+    """Change the units of the output layer in the manifest, and sign it again."""
     manifest = version / "manifest.json"
     record = json.loads(manifest.read_bytes())
-    record["architecture"]["layer_sizes"] = [2, 5]
+    record["architecture"]["layers"][-1]["units"] = 5
     del record["checksum"]
     manifest.chmod(0o644)
     manifest.write_bytes(signed(record))
@@ -149,7 +149,7 @@ def change_architecture(version):
         (truncate_weights, "weights.safetensors: expected"),
         (remove_self_test, "selftest.safetensors: No such file or directory."),
         (replace_self_test, "the self-test failed: row 0 is off by"),
-        (change_architecture, "the architecture does not fit the signature."),
+        (change_architecture, "the last layer must be dense with units = 4 for 4"),
     ],
 )
 def test_a_bad_version_is_never_served_and_listed_with_its_reason(registry, damage, reason):
