@@ -242,7 +242,7 @@ class QuadrantClient:
     def get_model(
         self, model: str = "", *, version: int | None = None, alias: str = ""
     ) -> pb.GetModelResponse:
-        """Return the complete description of one version: weights, biases, classes, metrics."""
+        """Return the complete description of one version: layers, arrays, classes, metrics."""
         request = pb.GetModelRequest(model=make_reference(model, version, alias))
         return self._call(self._get_model, request)
 
@@ -254,7 +254,7 @@ class QuadrantClient:
         version: int | None = None,
         alias: str = "",
     ) -> pb.ExplainResponse:
-        """Return the trace of one input through the network, term by term."""
+        """Return the trace of one input through the network, layer by layer."""
         x = convert_to_floats("features", check_sequence("features", features), "(n_features,)")
         if x.ndim != 1:
             raise invalid_input("features", f"expected the shape (n_features,), got {x.shape}")

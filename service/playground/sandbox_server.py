@@ -22,7 +22,7 @@ from service.playground.sandbox_run import (
     predict_probabilities,
 )
 from service.quadrant_v1.codec import QUADRANT_NUMBERS
-from service.quadrant_v1.description import describe_layer_trace, describe_layers
+from service.quadrant_v1.layer_messages import describe_layer_trace, describe_layers
 from service.rpc.call import Call
 from service.rpc.handlers import Handler, HandlerFactory
 from service.rpc.policies.access_log import AccessLog

@@ -8,12 +8,8 @@ from service.models.catalogue import list_loaded_models, list_models, public_rea
 from service.models.live_models import LiveModels
 from service.quadrant_v1 import codec
 from service.quadrant_v1.codec import SERVICE, BatchClassification
-from service.quadrant_v1.description import (
-    describe_version,
-    description_size,
-    explain_input,
-    explanation_size,
-)
+from service.quadrant_v1.description import describe_version, explain_input
+from service.quadrant_v1.layer_messages import layers_size, traces_size
 from service.rpc.call import Call
 from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
 from service.rpc.handlers import Handler, HandlerFactory
@@ -97,7 +93,7 @@ class QuadrantServicer:
         """Return the complete description of one version."""
         request = parse_message(pb.GetModelRequest, content)
         model = await self._get_model(request, call)
-        n_bytes = description_size(model.predictor.network)
+        n_bytes = layers_size(model.predictor.network)
         self._check_fits(n_bytes, "read the version from the registry", at_least=True)
         aliases = self._live.aliases(model)
         answer = await self._compute_thread.run_by_size(
@@ -112,7 +108,7 @@ class QuadrantServicer:
         model = await self._get_model(request, call)
         x = codec.decode_features(request, model)
         instead = "call Classify or ModelInfer, whose answers have no terms"
-        n_bytes = explanation_size(model.predictor.network)
+        n_bytes = traces_size(model.predictor.network)
         self._check_fits(n_bytes, instead, at_least=True)
         answer = await self._compute_thread.run_by_size(
             n_bytes, lambda: explain_input(model, x).SerializeToString()

@@ -183,18 +183,38 @@ class Feature(_message.Message):
     def __init__(self, name: _Optional[str] = ..., min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
 
 class Layer(_message.Message):
-    __slots__ = ("activation", "inputs", "units", "weights", "biases")
+    __slots__ = ("activation", "inputs", "units", "weights", "biases", "kind", "settings", "input_shape", "output_shape", "arrays")
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     BIASES_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    ARRAYS_FIELD_NUMBER: _ClassVar[int]
     activation: str
     inputs: int
     units: int
     weights: _containers.RepeatedScalarFieldContainer[float]
     biases: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, activation: _Optional[str] = ..., inputs: _Optional[int] = ..., units: _Optional[int] = ..., weights: _Optional[_Iterable[float]] = ..., biases: _Optional[_Iterable[float]] = ...) -> None: ...
+    kind: str
+    settings: str
+    input_shape: _containers.RepeatedScalarFieldContainer[int]
+    output_shape: _containers.RepeatedScalarFieldContainer[int]
+    arrays: _containers.RepeatedCompositeFieldContainer[LayerArray]
+    def __init__(self, activation: _Optional[str] = ..., inputs: _Optional[int] = ..., units: _Optional[int] = ..., weights: _Optional[_Iterable[float]] = ..., biases: _Optional[_Iterable[float]] = ..., kind: _Optional[str] = ..., settings: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., output_shape: _Optional[_Iterable[int]] = ..., arrays: _Optional[_Iterable[_Union[LayerArray, _Mapping]]] = ...) -> None: ...
+
+class LayerArray(_message.Message):
+    __slots__ = ("name", "shape", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TrainingSummary(_message.Message):
     __slots__ = ("epochs", "loss", "rows", "seconds")
@@ -231,12 +251,20 @@ class ExplainResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerTrace, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ...) -> None: ...
 
 class LayerTrace(_message.Message):
-    __slots__ = ("activation", "units")
+    __slots__ = ("activation", "units", "kind", "shape", "pre_activations", "activations")
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    PRE_ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     activation: str
     units: _containers.RepeatedCompositeFieldContainer[UnitTrace]
-    def __init__(self, activation: _Optional[str] = ..., units: _Optional[_Iterable[_Union[UnitTrace, _Mapping]]] = ...) -> None: ...
+    kind: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    pre_activations: _containers.RepeatedScalarFieldContainer[float]
+    activations: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, activation: _Optional[str] = ..., units: _Optional[_Iterable[_Union[UnitTrace, _Mapping]]] = ..., kind: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., pre_activations: _Optional[_Iterable[float]] = ..., activations: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class UnitTrace(_message.Message):
     __slots__ = ("terms", "bias", "pre_activation", "activation")

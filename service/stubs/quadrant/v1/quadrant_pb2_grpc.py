@@ -95,8 +95,8 @@ class QuadrantServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Returns the complete description of one version: layers, weights, biases, classes, metrics,
-        training.
+        """Returns the complete description of one version: layers with all their numbers, classes,
+        metrics, training.
 
         NOT_FOUND: no such model, version or alias. INVALID_ARGUMENT: the network does not fit into a
         message (by default 64 MiB).
@@ -106,7 +106,8 @@ class QuadrantServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Returns the trace of one input through the network, term by term. Works for any model.
+        """Returns the trace of one input through the network: term by term through dense layers, and by
+        their values through others. Works for any model.
 
         INVALID_ARGUMENT: the number of features is not that of the model, a feature is not finite, or
         the answer does not fit into a message (by default 64 MiB).
