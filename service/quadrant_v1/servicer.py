@@ -108,10 +108,13 @@ class QuadrantServicer:
         model = await self._get_model(request, call)
         x = codec.decode_features(request, model)
         instead = "call Classify or ModelInfer, whose answers have no terms"
-        n_bytes = traces_size(model.predictor.network)
+        network = model.predictor.network
+        n_bytes = traces_size(network)
         self._check_fits(n_bytes, instead, at_least=True)
         answer = await self._compute_thread.run_by_size(
-            n_bytes, lambda: explain_input(model, x).SerializeToString()
+            n_bytes,
+            lambda: explain_input(model, x).SerializeToString(),
+            nanoseconds=network.nanoseconds,
         )
         self._check_fits(len(answer), instead)
         call.points = 1

@@ -29,9 +29,9 @@ _DIRECT_BYTES = 2**18
 
 
 def rows_per_millisecond(network: Network) -> int:
-    """Return how many rows the network computes in about a millisecond: a power of two."""
-    rows = _DIRECT_NANOSECONDS / network.nanoseconds
-    return 1 << max(0, int(rows).bit_length() - 1)
+    """Return how many rows the network computes in about a millisecond: a power of two, or 0."""
+    rows = int(_DIRECT_NANOSECONDS / network.nanoseconds)
+    return 1 << rows.bit_length() - 1 if rows else 0
 
 
 class ComputeThread:
@@ -52,7 +52,8 @@ class ComputeThread:
         ----------
         n_rows : int
         direct_rows : int
-            Up to so many rows are computed directly, on the event loop.
+            Up to so many rows are computed directly, on the event loop. With 0, each row is a slice
+            on the thread.
         compute : callable
             Called with a slice of row numbers.
         """
@@ -60,7 +61,7 @@ class ComputeThread:
             compute(slice(0, n_rows))
             return
         loop = asyncio.get_running_loop()
-        rows = _SLICE * direct_rows
+        rows = max(1, _SLICE * direct_rows)
         for start in range(0, n_rows, rows):
             # A call has one slice in the thread's queue at a time, so calls take turns.
             await loop.run_in_executor(
@@ -71,8 +72,19 @@ class ComputeThread:
         """Return `decode(content)`; a large message is decoded on the thread."""
         return await self.run_by_size(len(content), partial(decode, content))
 
-    async def run_by_size(self, n_bytes: int, function: Callable[[], T]) -> T:
-        """Return the function's result; run it on the thread if it processes many bytes."""
-        if n_bytes <= _DIRECT_BYTES:
+    async def run_by_size(
+        self, n_bytes: int, function: Callable[[], T], *, nanoseconds: float = 0.0
+    ) -> T:
+        """Return the function's result; run it on the thread if it takes long.
+
+        Parameters
+        ----------
+        n_bytes : int
+            Number of bytes that it processes.
+        function : callable
+        nanoseconds : float, default=0
+            About how long it computes a network.
+        """
+        if n_bytes <= _DIRECT_BYTES and nanoseconds <= _DIRECT_NANOSECONDS:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

@@ -1,12 +1,18 @@
 """Other calls are answered during a long computation."""
 
+import asyncio
+import threading
+
 import numpy as np
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from quadnet.layers import Conv2D, Dense, Flatten
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
 from quadnet.registry import alias_changes
+from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.exact_models import record
 from tests.support.serving import ServerProcess, until
@@ -36,3 +42,27 @@ def test_small_calls_and_health_are_answered_while_a_large_one_is_computed(regis
         computed.cancel()
         server.logged("call", status="CANCELLED")
         until(lambda: server.scrape()["quadnet_calls_in_flight",] == 0)
+
+
+@pytest.mark.parametrize(("side", "fewest", "most"), [(4, 512, 4096), (28, 1, 8), (200, 0, 0)])
+def test_the_rows_of_a_millisecond_depend_on_the_layers(side, fewest, most):
+    layers = [Conv2D(32, 3), Flatten(), Dense(2)]
+    rows = rows_per_millisecond(Network(layers, (1, side, side), loss="softmax_cross_entropy"))
+    assert fewest <= rows <= most
+
+
+def test_rows_that_each_take_long_are_computed_on_the_thread_one_at_a_time():
+    async def run():
+        compute_thread = ComputeThread()
+        await compute_thread.run_in_slices(3, 0, lambda rows: seen.append((rows, current())))
+        return [
+            await compute_thread.run_by_size(8, current, nanoseconds=nanoseconds)
+            for nanoseconds in (1e5, 1e8)
+        ]
+
+    current, seen = threading.current_thread, []
+    fast, slow = asyncio.run(run())
+    assert [rows for rows, _ in seen] == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    assert {thread for _, thread in seen} == {slow}
+    assert fast is current()
+    assert slow is not current()
