@@ -195,6 +195,7 @@ def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> 
     expected = [W.shape for W in network.parameters.weights]
     if len(layers) != len(expected):
         raise _invalid_field(field, f"{len(expected)} layers, as in the settings", f"{len(layers)}")
+    has_biases = any("biases" in arrays for arrays in network.parameters.arrays)
     weights, biases = [], []
     for i, (layer, (inputs, units)) in enumerate(zip(layers, expected, strict=True)):
         W, b = np.array(layer.weights), np.array(layer.biases)
@@ -206,7 +207,7 @@ def _assign_layers(network: Network, layers: Sequence[pb.Layer], field: str) -> 
             )
         _check_finite(f"{field}[{i}].weights", W)
         _check_finite(f"{field}[{i}].biases", b)
-        if not network.has_biases and b.any():
+        if not has_biases and b.any():
             raise _invalid_field(
                 f"{field}[{i}].biases", "zeros, because biases are off", "other numbers"
             )

@@ -37,6 +37,13 @@ MODELS = {
     "no-biases": random_predictor([2, 6, 4], ["elu"], "softmax_cross_entropy", bias=False),
 }
 
+ACTIVATIONS = {
+    "deep": ["tanh", "relu", "softmax"],
+    "single": ["gelu", "logistic"],
+    "binary": ["logistic", "logistic"],
+    "no-biases": ["elu", "softmax"],
+}
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
@@ -119,9 +126,7 @@ def test_get_model_returns_the_complete_version(server, registry, name):
         assert (layer.inputs, layer.units) == W.shape
         np.testing.assert_array_equal(np.reshape(layer.weights, W.shape), W)
         np.testing.assert_array_equal(layer.biases, b)
-    names = [layer.activation for layer in answer.layers]
-    link = "softmax" if "softmax" in predictor.network.loss_name else "logistic"
-    assert names == [*predictor.network.activation_names, link]
+    assert [layer.activation for layer in answer.layers] == ACTIVATIONS[name]
     assert list(answer.classes) == predictor.classes.tolist()
     assert [feature.name for feature in answer.features] == [
         feature.name for feature in manifest.signature.features
