@@ -22,6 +22,9 @@ from quadnet.model_names import ModelName
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where the Debian package dataset-fashion-mnist installs its files."""
+
 
 def _without_nul(path: str) -> str:
     if "\0" in path:
@@ -55,6 +58,23 @@ class DigitsData(_Section):
     """scikit-learn's 1,797 scans of handwritten digits: 8 x 8 pixels, each from 0 to 16."""
 
     kind: Literal["digits"]
+
+
+class FashionData(_Section):
+    """Fashion-MNIST: 60,000 training rows and the official test part of 10,000 rows.
+
+    Each row is a picture of 28 x 28 pixels, from 0 to 1.
+    """
+
+    kind: Literal["fashion"]
+    folder: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)] | None = None
+    """Folder of the four files, relative to the current directory; ``~`` is the home directory.
+    Unset: the folder of the Debian package dataset-fashion-mnist."""
+
+    @property
+    def files(self) -> Path:
+        """The folder of the files, with ``~`` expanded."""
+        return FASHION_FOLDER if self.folder is None else expand_user(Path(self.folder))
 
 
 class FileData(_Section):
@@ -93,6 +113,11 @@ class TestPart(_Section):
     part when others are added."""
     allow_small: bool = False
     """Whether to accept a test part that lacks a class or has fewer than 30 distinct rows."""
+
+
+def _test_size(kind: object) -> str | None:
+    """Return the key of `TestPart` that sets the size, or None for an official test part."""
+    return {"quadrants": "points", "fashion": None}.get(str(kind), "share")
 
 
 class Gate(_Section):
@@ -159,7 +184,9 @@ class RunConfig(_Section):
     """One run: the name to publish under, the data, the network, the test part and the gate."""
 
     name: ModelName
-    data: Annotated[QuadrantsData | DigitsData | FileData, Field(discriminator="kind")]
+    data: Annotated[
+        QuadrantsData | DigitsData | FashionData | FileData, Field(discriminator="kind")
+    ]
     dtype: Literal["float64", "float32"] = "float64"
     """Floating-point type of the network."""
     scale: bool = False
@@ -183,18 +210,23 @@ class RunConfig(_Section):
         data, test = tree.get("data"), tree.get("test", {})
         if not (isinstance(data, dict) and isinstance(test, dict)):
             return tree
-        if all(test.get(key) is None for key in ("points", "share")):
-            generated = data.get("kind") == "quadrants"
-            test = {**test, **({"points": 10_000} if generated else {"share": 0.2})}
+        size = _test_size(data.get("kind"))
+        if size is not None and all(test.get(key) is None for key in ("points", "share")):
+            test = {**test, size: 10_000 if size == "points" else 0.2}
         return {**tree, "test": test}
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
-        generated = isinstance(self.data, QuadrantsData)
-        unfit = self.test.share if generated else self.test.points
-        if unfit is not None:
-            wrong, right = ("share", "points") if generated else ("points", "share")
-            what = "generated" if generated else "a share of the rows"
+        right = _test_size(self.data.kind)
+        for wrong in ("points", "share"):
+            if wrong == right or getattr(self.test, wrong) is None:
+                continue
+            if right is None:
+                raise ValueError(
+                    f"test.{wrong}: this data has an official test part, which is always used as "
+                    f"a whole; remove test.{wrong}"
+                )
+            what = "generated" if right == "points" else "a share of the rows"
             raise ValueError(
                 f"test.{wrong}: the test part of this data is {what}; set test.{right} instead"
             )
@@ -213,6 +245,7 @@ class RunConfig(_Section):
 KINDS: dict[str, type[BaseModel]] = {
     "quadrants": QuadrantsData,
     "digits": DigitsData,
+    "fashion": FashionData,
     "csv": FileData,
     "parquet": FileData,
 }

@@ -78,7 +78,7 @@ class Dataset:
     def sha256(self) -> str:
         """Return the digest of the content, independent of the machine's byte order."""
         digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
-        digest.update(self.X.astype("<f8").tobytes())
+        digest.update(np.ascontiguousarray(self.X, "<f8").data)
         names = self.classes.tolist()
         digest.update("\n".join(names[code] for code in self.codes.tolist()).encode())
         return digest.hexdigest()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.config.run_config import DigitsData, QuadrantsData, RunConfig
+from pipeline.config.run_config import DigitsData, FashionData, QuadrantsData, RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import count_distinct_rows_by_class, hash_rows
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
@@ -71,6 +71,12 @@ def _describe_origin(config: RunConfig) -> Sentence:
         return _sentence(
             "It was trained on scikit-learn's scans of handwritten digits: 8 x 8 pixels, upright, "
             "centred, one digit each.",
+        )
+    if isinstance(data, FashionData):
+        return _sentence(
+            "It was trained on Fashion-MNIST: grey pictures of one piece of clothing each, 28 x 28 "
+            "pixels from 0 to 1, upright, centred, light on black. The test part is the official "
+            "one.",
         )
     return _sentence(
         "It was trained on rows of the file ",

@@ -9,9 +9,10 @@ from enum import Enum
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline.config.run_config import FileData, RunConfig
+from pipeline.config.run_config import FashionData, FileData, RunConfig
 from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
+from pipeline.data.fashion_mnist import check_files
 from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training.candidate_training import Candidate, resolve_config, train_candidate
 from quadnet.errors import (
@@ -100,8 +101,10 @@ def _compare_retrained(model: Model, config: RunConfig) -> RetrainingResult:
 
 
 def _check_reachable(config: RunConfig) -> None:
-    """Raise FileUnusable or Unsupported if the run's file cannot be opened here."""
+    """Raise FileUnusable or Unsupported if the run's files cannot be opened here."""
     data = config.data
+    if isinstance(data, FashionData):
+        check_files(data)
     if not isinstance(data, FileData):
         return
     if data.kind == "parquet":
