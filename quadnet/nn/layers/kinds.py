@@ -1,6 +1,7 @@
 """The table of layer kinds, and the layers that files describe."""
 
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
 from quadnet.nn.layers.activation import Activation
@@ -63,6 +64,21 @@ def layer_from_spec(spec: Any, *, name: str = "layer") -> Layer:
                 for i, each in enumerate(value)
             )
     try:
+        _check_names(kind, settings)
         return LAYER_KINDS[kind](**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}, of kind {kind!r}, has a wrong setting: {error}") from None
+
+
+def _check_names(kind: str, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError if a setting is unknown, or one without a default is missing."""
+    known = fields(LAYER_KINDS[kind])  # type: ignore[arg-type]
+    names = [field.name for field in known]
+    unknown = [name for name in settings if name not in names]
+    if unknown:
+        raise ValueError(
+            f"there is no setting {unknown[0]!r}. The settings are: {', '.join(names) or 'none'}."
+        )
+    for field in known:
+        if field.default is MISSING and field.name not in settings:
+            raise ValueError(f"the setting {field.name!r} is missing.")
