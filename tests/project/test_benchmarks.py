@@ -17,6 +17,7 @@ needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load
     [
         (["tests/benchmarks/fit.py", "--repeat", "1"], 20),
         (["tests/benchmarks/update.py"], 8),
+        (["tests/benchmarks/convolution.py", "--repeat", "1", "--pictures", "256"], 4),
         (["tests/benchmarks/quality.py", "--quick"], 7),
         (["tests/benchmarks/score.py", "--rows", "2000", "--repeat", "1"], 6),
         pytest.param(
