@@ -1,8 +1,7 @@
 """Export a published version to an ONNX file for other runtimes.
 
-The only module that needs onnx. The graph computes what `Network`, `Loss` and `choose_labels`
-compute, in elementary operators: ONNX has an Elu, a Softplus and a Gelu, but onnxruntime computes
-them in float32 only. A file is written only after its predictions have passed the version's
+The graph computes what `Network`, `Loss` and `choose_labels` compute; `onnx_layers` has the
+operators of the layers. A file is written only after its predictions have passed the version's
 self-test.
 """
 
@@ -11,27 +10,21 @@ import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.publishing.onnx_layers import Graph, add_logistic, add_network
 from quadnet import __version__
 from quadnet.errors import ErrorKind, FileUnusable, OutputExists, Unsupported
-from quadnet.extras import missing_extra
-from quadnet.nn.activations import LEAK
-from quadnet.nn.layers.activation import Activation
-from quadnet.nn.layers.dense import Dense
-from quadnet.registry import atomic_files, version_files
+from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
 
-try:
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-except ImportError as error:
-    raise missing_extra("Writing an ONNX file", "onnx", cause=error) from error
+# isort: split
+# After `onnx_layers`, which reports a missing onnx.
+import onnx
+from onnx.reference import ReferenceEvaluator
 
-# The lowest opset in which the operators below have their present form: ReduceSum takes its axes
+# The lowest opset in which the operators in use have their present form: ReduceSum takes its axes
 # as an input since then. Every runtime since the end of 2020 reads it.
 OPSET, IR_VERSION = 13, 7
 
@@ -41,109 +34,18 @@ ATOL = 1e-6
 A version in float32 allows more: rounding alone makes 5e-6 for large logits and close classes.
 """
 
-_LARGEST_EXPONENT = {"float32": 88.0, "float64": 709.0}
 
-
-class _Graph:
-    """The nodes and constants of a graph whose values are of one floating-point type."""
-
-    def __init__(self, dtype: np.dtype[np.floating]) -> None:
-        self.dtype = dtype
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
-
-    def add(
-        self, operator: str, *inputs: str | float, output: str | None = None, **attributes: Any
-    ) -> str:
-        """Add a node; each input is a value's name or a number. Return the output's name."""
-        output = output or f"{operator.lower()}_{len(self.nodes)}"
-        names = [value if isinstance(value, str) else self._number(value) for value in inputs]
-        self.nodes.append(
-            onnx.helper.make_node(operator, names, [output], name=output, **attributes)
-        )
-        return output
-
-    def keep(self, name: str, array: NDArray[np.generic]) -> str:
-        """Add a constant array; return its name."""
-        self.constants[name] = onnx.numpy_helper.from_array(array, name)
-        return name
-
-    def _number(self, value: float) -> str:
-        return self.keep(f"number_{value!r}", np.array(value, self.dtype))
-
-
-def _logistic(graph: _Graph, z: str) -> str:
-    """Add the logistic function, as exact far below 0 as the link function of the losses.
-
-    The operator Sigmoid is not exact: in float32 onnxruntime's never goes below 1e-8.
-    """
-    largest = _LARGEST_EXPONENT[graph.dtype.name]
-    exponential = graph.add("Exp", graph.add("Min", graph.add("Neg", z), largest))
-    return graph.add("Div", 1.0, graph.add("Add", exponential, 1.0))
-
-
-def _elu(graph: _Graph, z: str) -> str:
-    # With t = tanh(z / 2), exp(z) - 1 is 2 t / (1 - t), which loses no digits near 0.
-    t = graph.add("Tanh", graph.add("Mul", graph.add("Min", z, 0.0), 0.5))
-    below = graph.add("Div", graph.add("Mul", t, 2.0), graph.add("Sub", 1.0, t))
-    return graph.add("Max", z, below)
-
-
-def _softplus(graph: _Graph, z: str) -> str:
-    # max(z, 0) + log(1 + u), with u = exp(-|z|). For small u the sum 1 + u rounds u away. The
-    # rounding error divided by the sum corrects the logarithm.
-    u = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
-    total = graph.add("Add", u, 1.0)
-    lost = graph.add("Sub", u, graph.add("Sub", total, 1.0))
-    logarithm = graph.add("Add", graph.add("Log", total), graph.add("Div", lost, total))
-    return graph.add("Add", graph.add("Relu", z), logarithm)
-
-
-def _silu(graph: _Graph, z: str) -> str:
-    return graph.add("Mul", z, _gate(graph, z))
-
-
-def _gelu(graph: _Graph, z: str) -> str:
-    # (1 + tanh(u)) / 2 is logistic(2 u).
-    scale, cube = 2.0 * np.sqrt(2.0 / np.pi).item(), 0.044715
-    slope = graph.add("Mul", graph.add("Mul", z, z), scale * cube)
-    u = graph.add("Mul", graph.add("Add", slope, scale), z)
-    return graph.add("Mul", z, _gate(graph, u))
-
-
-def _gate(graph: _Graph, z: str) -> str:
-    """Add the logistic function in a form that is exactly 0 or 1 far from 0.
-
-    The result may be multiplied by values such as 1e30.
-    """
-    exponential = graph.add("Exp", z)
-    return graph.add("Sub", 1.0, graph.add("Div", 1.0, graph.add("Add", exponential, 1.0)))
-
-
-_ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
-    "identity": lambda _, z: z,
-    "logistic": lambda graph, z: graph.add("Sigmoid", z),
-    "tanh": lambda graph, z: graph.add("Tanh", z),
-    "relu": lambda graph, z: graph.add("Relu", z),
-    "leaky_relu": lambda graph, z: graph.add("Max", z, graph.add("Mul", z, LEAK)),
-    "elu": _elu,
-    "gelu": _gelu,
-    "silu": _silu,
-    "softplus": _softplus,
-}
-
-
-def _softmax(graph: _Graph, Z: str) -> str:
+def _softmax(graph: Graph, Z: str) -> str:
     return graph.add("Softmax", Z, axis=1)
 
 
-def _shares(graph: _Graph, Z: str) -> str:
-    P = _logistic(graph, Z)
+def _shares(graph: Graph, Z: str) -> str:
+    P = add_logistic(graph, Z)
     axes = graph.keep("class_axis", np.array([1]))
     return graph.add("Div", P, graph.add("ReduceSum", P, axes, keepdims=1))
 
 
-_PROBABILITIES: dict[str, Callable[[_Graph, str], str]] = {
+_PROBABILITIES: dict[str, Callable[[Graph, str], str]] = {
     "softmax_cross_entropy": _softmax,
     "sigmoid_cross_entropy": _shares,
     "sigmoid_squared_error": _shares,
@@ -161,22 +63,20 @@ def to_onnx(model: Model) -> bytes:
     """
     predictor, network = model.predictor, model.predictor.network
     classes = [str(name) for name in predictor.classes]
-    graph = _Graph(predictor.dtype)
-    for name, array in version_files.named_tensors(predictor).items():
-        graph.keep(name, array)
-    values, number = "x", 0
-    for layer in network.layers:
-        if isinstance(layer, Dense):
-            names = [f"weights.{number}", f"biases.{number}"][: 1 + layer.bias]
-            values, number = graph.add("Gemm", values, *names), number + 1
-        elif isinstance(layer, Activation):
-            values = _ACTIVATIONS[layer.function](graph, values)
+    graph = Graph(predictor.dtype)
+    try:
+        values = add_network(graph, network, "x")
+    except Unsupported as error:
+        manifest = model.manifest
+        raise Unsupported(
+            f"{manifest.model} version {manifest.version} was not exported: {error}"
+        ) from error
     if len(classes) == 1:
         probabilities = _softmax(graph, values)  # of one logit: always 1
     elif len(classes) == 2:
         # At a logit of 0 both are equal, and ArgMax takes the first, as `choose_labels` does.
         values = graph.add("Concat", graph.add("Neg", values), values, axis=1)
-        probabilities = _logistic(graph, values)
+        probabilities = add_logistic(graph, values)
     else:
         probabilities = _PROBABILITIES[network.loss_name](graph, values)
     graph.add("Identity", probabilities, output="probabilities")
@@ -186,7 +86,7 @@ def to_onnx(model: Model) -> bytes:
     return _make_document(model, graph, classes).SerializeToString(deterministic=True)
 
 
-def _make_document(model: Model, graph: _Graph, classes: list[str]) -> onnx.ModelProto:
+def _make_document(model: Model, graph: Graph, classes: list[str]) -> onnx.ModelProto:
     """Return the ONNX model of the graph, with its inputs, outputs and metadata."""
     manifest = model.manifest
     features = [feature.name for feature in manifest.signature.features]
@@ -201,7 +101,7 @@ def _make_document(model: Model, graph: _Graph, classes: list[str]) -> onnx.Mode
                 value("probabilities", floating, ["rows", len(classes)]),
                 value("label", onnx.TensorProto.STRING, ["rows"]),
             ],
-            initializer=list(graph.constants.values()),
+            initializer=graph.initializers,
         ),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -241,7 +141,8 @@ def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:
     FileUnusable
         If the file cannot be written.
     Unsupported
-        If the file's predictions differ from the version's.
+        If the network has a layer without ONNX operators, or the file's predictions differ from the
+        version's.
     """
     try:
         if path.exists() and not overwrite:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -13,14 +15,31 @@ import onnxruntime
 import pytest
 
 from pipeline.commands.model_settings import ExportSettings
-from pipeline.publishing import onnx_export
+from pipeline.publishing import onnx_export, onnx_layers
 from pipeline.publishing.onnx_export import check_answers, export_onnx
 from quadnet import __version__
 from quadnet.cli import parser
 from quadnet.errors import FileUnusable, OutputExists, Unsupported
+from quadnet.layers import (
+    Activation,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    LayerNorm,
+    MaxPool2D,
+    Residual,
+)
 from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.layers.kinds import LAYER_KINDS
+from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.registry import Registry
+from tests.golden import make as golden
 from tests.support.environments import installation
 from tests.support.exact_models import publish, record
 
@@ -124,6 +143,143 @@ def test_every_network_gives_the_same_answers(registry, activation, loss, n_clas
 def test_a_network_without_hidden_layers_does_too(registry, loss, n_classes):
     for dtype, bias in itertools.product(["float32", "float64"], [True, False]):
         check_same_answers(published(registry, loss, n_classes, dtype=dtype, bias=bias))
+
+
+CONVOLUTIONS = [
+    [Conv2D(3, kernel, stride, padding, bias=bias), Flatten()]
+    for kernel, stride, padding, bias in itertools.product(
+        [1, 2, 3, (1, 4), (6, 5)], [1, 2, (3, 1)], ["valid", "same"], [True, False]
+    )
+]
+POOLS = [
+    [kind(size, stride), Flatten()]
+    for kind, size, stride in itertools.product(
+        [MaxPool2D, AveragePool2D], [1, 2, 3, (1, 2), (6, 5)], [None, 1, 2, (2, 1)]
+    )
+]
+STACKS = [
+    *CONVOLUTIONS,
+    *POOLS,
+    [GlobalAveragePool2D()],
+    [Flatten()],
+    [Flatten(), Flatten(), Dense(4)],
+    [BatchNorm(epsilon=0.01), Flatten()],
+    [Flatten(), Dense(5, bias=False), BatchNorm(), Activation("relu")],
+    [LayerNorm(), Flatten()],
+    [Flatten(), Dense(5), LayerNorm(epsilon=0.1), Activation("gelu")],
+    [Residual([Activation("tanh")]), GlobalAveragePool2D()],
+    [Residual([Conv2D(2, 3, padding="same"), Dropout(0.3), "elu", Conv2D(2, 1)]), Flatten()],
+    [Conv2D(2, 1), Residual([BatchNorm(), Residual([LayerNorm(), "silu"])]), Flatten(), Dense(3)],
+    [Flatten(), Residual([Dense(60, bias=False), "softplus"]), Dense(3)],
+    [Conv2D(4, 3, padding="same"), BatchNorm(), Activation("relu"), MaxPool2D(2), Conv2D(3, 2),
+     Activation("leaky_relu"), AveragePool2D((2, 1)), Flatten(), Dense(6), Activation("logistic")],
+]  # fmt: skip
+
+
+def published_stack(registry, layers, shape=(2, 6, 5), dtype="float64"):
+    """Publish a network of these layers, with random values in every array."""
+    network = Network([*layers, Dense(3)], shape, loss="softmax_cross_entropy", dtype=dtype)
+    rng = np.random.RandomState(1)
+    for name, array in network.parameters.named():
+        # Small logits, so that rounding makes no large differences in float32.
+        array[...] = rng.normal(size=array.shape) / 3
+        if "variance" in name:
+            array[...] = np.abs(array) + 0.1
+    predictor = Predictor(network, ["class 0", "class 1", "class 2"])
+    X = rng.normal(size=(200, network.n_features))
+    return registry.publish("stack", predictor, record(predictor, network.n_features), X)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layers", STACKS, ids=lambda layers: " ".join(map(repr, layers)))
+def test_every_kind_of_layer_gives_the_same_answers(registry, layers, dtype):
+    model = published_stack(registry, layers, dtype=dtype)
+    content = onnx_export.to_onnx(model)
+    check_answers(content, model)
+    X = model.selftest_inputs
+    P, labels = run_onnxruntime(content, X)
+    assert P.dtype == dtype
+    expected = model.predictor.probabilities(X)
+    np.testing.assert_allclose(P, expected, rtol=0, atol=1e-12 if dtype == "float64" else 1e-5)
+    certain = np.ptp(np.sort(expected, axis=1)[:, -2:], axis=1) > 1e-4
+    assert (labels == model.predictor.predict(X))[certain].all()
+    assert certain.sum() > 100
+    for rows in (0, 1):
+        P, labels = run_onnxruntime(content, X[:rows])
+        assert (P.shape, labels.shape) == ((rows, 3), (rows,))
+
+
+def test_every_kind_of_layer_is_in_these_tests():
+    inner = [layer for layers in STACKS for each in layers if isinstance(each, Residual)
+             for layer in each.layers]  # fmt: skip
+    kinds = {layer.kind for layer in (*itertools.chain(*STACKS), *inner)}
+    assert kinds == LAYER_KINDS.keys() == onnx_layers.LAYER_OPERATORS.keys()
+
+
+@dataclass(frozen=True)
+class Double(Layer):
+    """A layer from outside of the package."""
+
+    kind: ClassVar[str] = "double"
+
+    def output_shape(self, input_shape):
+        return input_shape
+
+    def apply(self, arrays, A):
+        return 2 * A
+
+    def make_step(self, context):
+        raise NotImplementedError
+
+
+def test_a_kind_without_operators_is_named_with_what_to_do(registry, tmp_path, monkeypatch):
+    monkeypatch.setitem(LAYER_KINDS, "double", Double)
+    inside = [Flatten(), Residual([Double()])]
+    for layers, place in (([Flatten(), Double()], "[1]"), (inside, "[1].layers[0]")):
+        model = published_stack(registry, layers)
+        with pytest.raises(Unsupported) as caught:
+            export_onnx(model, tmp_path / "double.onnx")
+        assert str(caught.value).startswith(
+            f"stack version {model.manifest.version} was not exported: layers{place} is of the "
+            "kind 'double', for which no ONNX operators are known. Known kinds are dense, "
+        )
+        assert "Add a function for 'double' to pipeline.publishing.onnx_layers.LAYER_OPERATORS" in (
+            str(caught.value)
+        )
+        assert not (tmp_path / "double.onnx").exists()
+    # As the message advises.
+    monkeypatch.setitem(
+        onnx_layers.LAYER_OPERATORS,
+        "double",
+        lambda graph, _, values: graph.add("Mul", values, 2.0),
+    )
+    export_onnx(model, tmp_path / "double.onnx")
+    P, _ = run_onnxruntime((tmp_path / "double.onnx").read_bytes(), model.selftest_inputs)
+    expected = model.predictor.probabilities(model.selftest_inputs)
+    np.testing.assert_allclose(P, expected, rtol=0, atol=1e-12)
+
+
+def test_a_version_of_format_1_gives_the_same_graph_as_ever():
+    """The nodes and constants of a dense network, as releases before format 2 wrote them."""
+    model = Registry(golden.HERE / "1").load("yes-or-no", 1)
+    graph = onnx.load_from_string(onnx_export.to_onnx(model)).graph
+    assert [(node.op_type, *node.input) for node in graph.node] == [
+        ("Gemm", "x", "weights.0"),
+        ("Relu", "gemm_0"),
+        ("Gemm", "relu_1", "weights.1"),
+        ("Neg", "gemm_2"),
+        ("Concat", "neg_3", "gemm_2"),
+        ("Neg", "concat_4"),
+        ("Min", "neg_5", "number_88.0"),
+        ("Exp", "min_6"),
+        ("Add", "exp_7", "number_1.0"),
+        ("Div", "number_1.0", "add_8"),
+        ("Identity", "div_9"),
+        ("ArgMax", "concat_4"),
+        ("Gather", "classes", "argmax_11"),
+    ]
+    names = ["weights.0", "weights.1", "number_88.0", "number_1.0", "classes"]
+    assert [constant.name for constant in graph.initializer] == names
 
 
 def test_a_link_stays_one_and_its_file_is_written(registry, tmp_path):
@@ -242,7 +398,7 @@ def test_a_version_always_gives_the_same_bytes(registry, tmp_path):
 
 def test_a_file_that_answers_otherwise_is_not_written(registry, tmp_path, monkeypatch):
     model = published(registry, "softmax_cross_entropy", 3, hidden=(4,))
-    monkeypatch.setitem(onnx_export._ACTIVATIONS, "tanh", onnx_export._ACTIVATIONS["relu"])
+    monkeypatch.setitem(onnx_layers.ACTIVATIONS, "tanh", onnx_layers.ACTIVATIONS["relu"])
     with pytest.raises(
         Unsupported, match=r"random version 1 was not exported, because the file failed row 0 of"
     ):
