@@ -126,7 +126,7 @@ class _Patches:
         n_down, n_across = windows.counts
         self._row = n_across * n_rows
         row_bytes = channels * prod(windows.size) * self._row * dtype.itemsize
-        rows = min(n_down, max(1, _PATCH_BYTES // row_bytes))
+        rows = min(n_down, max(1, _PATCH_BYTES // max(1, row_bytes)))
         self._slices = [(first, min(rows, n_down - first)) for first in range(0, n_down, rows)]
         self._padded = (
             np.zeros((channels, *windows.padded, n_rows), dtype) if windows.is_padded else None

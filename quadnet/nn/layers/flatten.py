@@ -24,10 +24,10 @@ class Flatten(Layer):
         return (prod(input_shape),)
 
     def apply(self, arrays: Arrays, A: FloatArray) -> FloatArray:
-        return A.reshape(-1, A.shape[-1])
+        return A.reshape(prod(A.shape[:-1]), A.shape[-1])
 
     def apply_to_rows(self, arrays: Arrays, X: Any) -> Any:
-        return X.reshape(len(X), -1)
+        return X.reshape(len(X), prod(X.shape[1:]))
 
     def make_step(self, context: StepContext) -> LayerStep:
         return _FlattenStep(context)

@@ -28,6 +28,7 @@ from quadnet.nn.backpropagation import Workspace
 from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.layers.kinds import LAYER_KINDS, layer_from_spec
 from quadnet.nn.layers.layer import StepContext, split_arrays
+from quadnet.nn.layers.stack import find_blocks
 from quadnet.nn.network import Network
 from tests.support.serving import ROOT
 
@@ -138,6 +139,16 @@ def test_predicting_equals_the_forward_pass_of_training(layers, dtype):
         assert rows.dtype == dtype
     np.testing.assert_allclose(network.outputs(X[:1]), network.outputs(X)[:1], rtol=1e-4)
     np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("layers", STACKS, ids=name_stack)
+def test_a_batch_may_have_no_rows(layers):
+    network = make_network(layers)
+    X = np.empty((0, prod(SHAPE)))
+    assert network.probabilities(X).shape == (0, 3)
+    assert network.probabilities_by_class(X).shape == (3, 0)
+    for values, block in zip(network.values(X), find_blocks(network.layers), strict=True):
+        assert values.shape == (0, *network.shapes[block.stop])
 
 
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=repr)
