@@ -68,13 +68,18 @@ def find_shapes(layers: Sequence[Layer], input_shape: Shape) -> tuple[Shape, ...
 
 
 def find_blocks(layers: Sequence[Layer]) -> list[slice]:
-    """Return the blocks of a stack: each layer with the activations and dropout that follow it.
+    """Return the blocks of a stack: each layer with the activation and dropout that follow it.
 
-    Those keep the shape and have no parameters. A block is what users see as one layer.
+    Those keep the shape and have no parameters. A block is what users see as one layer. A second
+    activation is a block of its own, so that every block has at most one.
     """
-    starts = [
-        i
-        for i, layer in enumerate(layers)
-        if i == 0 or not isinstance(layer, (Activation, Dropout))
-    ]
+    starts: list[int] = []
+    has_activation = False
+    for i, layer in enumerate(layers):
+        is_activation = isinstance(layer, Activation)
+        follows = isinstance(layer, Dropout) or (is_activation and not has_activation)
+        if i == 0 or not follows:
+            starts.append(i)
+            has_activation = False
+        has_activation |= is_activation
     return [slice(*pair) for pair in zip(starts, [*starts[1:], len(layers)], strict=True)]

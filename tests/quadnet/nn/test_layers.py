@@ -151,6 +151,20 @@ def test_a_batch_may_have_no_rows(layers):
         assert values.shape == (0, *network.shapes[block.stop])
 
 
+def test_a_block_is_a_layer_with_its_activation():
+    relu, tanh, dropout = Activation("relu"), Activation("tanh"), Dropout(0.5)
+    layers = [tanh, relu, Conv2D(2, 2), relu, dropout, tanh, dropout, Flatten(), dropout, Dense(3)]
+    blocks = [layers[block] for block in find_blocks(layers)]
+    assert blocks == [
+        [tanh],
+        [relu],
+        [Conv2D(2, 2), relu, dropout],
+        [tanh, dropout],
+        [Flatten(), dropout],
+        [Dense(3)],
+    ]
+
+
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=repr)
 def test_a_convolution_is_scipys_correlation(layer):
     network = make_network([layer, Flatten()])
