@@ -4,7 +4,7 @@
 // form of the sandbox). Modules that few visits need are loaded on demand: compare, digits, save.
 
 import { count, reportErrors, Header, isServerAway, showNotice, percent, announce } from "./header.js";
-import { Diagram } from "./network.js";
+import { Diagram, formatNetwork } from "./network.js";
 import { Plane } from "./plane.js";
 import { Probe, teamIcon } from "./probe.js";
 import { Run } from "./run.js";
@@ -106,7 +106,7 @@ async function showOtherModel() {
     await served.explain(features);
     render();
   }));
-  digits.show(served.detail.features);
+  digits.show(served.detail.features, served.detail.layers[0].inputShape);
   if (state.view !== "served") setView("served");
 }
 
@@ -176,15 +176,14 @@ function showTrace() {
 }
 
 function showWhich() {
-  const shape = (layers) => [layers[0].inputs, ...layers.map((layer) => layer.units)].join("-");
   if (state.view === "sandbox") {
     $("shown").textContent = sandbox.frame
-      ? `Your sandbox, ${shape(sandbox.frame.state.layers)}, epoch ${count(sandbox.frame.epoch)}. It is never served.` : "Your sandbox.";
+      ? `Your sandbox, ${formatNetwork(sandbox.frame.state.layers)}, epoch ${count(sandbox.frame.epoch)}. It is never served.` : "Your sandbox.";
   } else if (state.view === "compare") {
     $("shown").textContent = "Two published versions on the same cells.";
   } else if (served.detail) {
     const { model, metrics } = served.detail;
-    $("shown").textContent = `${model.name} version ${model.version}, ${shape(served.detail.layers)}, accuracy ${percent(metrics.accuracy)} on the sealed test part.` +
+    $("shown").textContent = `${model.name} version ${model.version}, ${formatNetwork(served.detail.layers)}, accuracy ${percent(metrics.accuracy)} on the sealed test part.` +
       (served.planar ? " Hatching: the true regions." : "");
   }
   $("map-title").textContent = state.view === "served" && served.detail && !served.planar ? "Drawing" : "Decision map";

@@ -1,21 +1,27 @@
-// A grid to draw on for models whose inputs are pixels; for other models, a field for each input.
+// A grid to draw on for models whose inputs are the pixels of a square picture; for other models, a
+// field for each input.
 
-const DARKEST = 16;
+// Number of steps from the palest to the darkest value.
+const SHADES = 16;
 
 export class Digits {
   constructor(root, drawn) {
     Object.assign(this, { root, drawn, names: "" });
   }
 
-  show(features) {
-    const names = features.map((feature) => feature.name).join();
+  // `shape` is that of the network's input, such as 1, 28, 28.
+  show(features, shape = []) {
+    const side = Math.sqrt(features.length);
+    const picture = shape.length === 3 ? Number(shape[0]) === 1 && shape[1] === shape[2] : features.every((feature) => feature.name.startsWith("pixel"));
+    const grid = picture && Number.isInteger(side) && side > 3;
+    const names = [grid, ...features.map((feature) => feature.name)].join();
     if (names === this.names) return this.#changed();
-    this.names = names;
-    this.features = features;
-    this.side = Math.sqrt(features.length);
-    this.values = features.map(() => 0);
-    const pixels = Number.isInteger(this.side) && this.side > 3 && features.every((feature) => feature.name.startsWith("pixel"));
-    if (pixels) this.#grid();
+    Object.assign(this, { names, features, side });
+    this.palest = Math.min(...features.map((feature) => feature.min));
+    this.range = Math.max(...features.map((feature) => feature.max)) - this.palest || 1;
+    this.darkest = this.palest + this.range;
+    this.values = features.map(() => this.palest);
+    if (grid) this.#grid();
     else this.#fields();
     this.#changed();
   }
@@ -30,7 +36,7 @@ export class Digits {
     const { side } = this;
     const title = document.createElement("p");
     title.className = "note";
-    title.textContent = "Draw a digit; the served network classifies it. Arrow keys move the pen, Space or Enter draws, Delete clears a pixel.";
+    title.textContent = "Draw a picture; the served network classifies it. Arrow keys move the pen, Space or Enter draws, Delete clears a pixel.";
     const grid = document.createElement("div");
     grid.id = "drawing";
     grid.tabIndex = 0;
@@ -50,7 +56,7 @@ export class Digits {
     clear.textContent = "Clear";
     Object.assign(this, { canvas, pen, where, at: [Math.floor(side / 2), Math.floor(side / 2)] });
     clear.addEventListener("click", () => {
-      this.values.fill(0);
+      this.values.fill(this.palest);
       this.#paint();
       this.#changed();
     });
@@ -77,9 +83,9 @@ export class Digits {
     const { side } = this;
     for (let row = 0; row < side; row++) {
       for (let column = 0; column < side; column++) {
-        const ink = DARKEST * Math.max(0, 1.15 - Math.hypot(column - x, row - y));
+        const ink = Math.min(1, Math.max(0, 1.15 - Math.hypot(column - x, row - y)));
         const at = row * side + column;
-        this.values[at] = Math.round(Math.min(DARKEST, Math.max(this.values[at], ink)));
+        this.values[at] = Math.max(this.values[at], this.palest + (Math.round(SHADES * ink) / SHADES) * this.range);
       }
     }
     this.#paint();
@@ -91,20 +97,20 @@ export class Digits {
     const clip = (t) => Math.min(this.side - 1, Math.max(0, t));
     const index = this.at[1] * this.side + this.at[0];
     if (dx !== undefined) this.at = [clip(this.at[0] + dx), clip(this.at[1] + dy)];
-    else if (event.key === " " || event.key === "Enter") this.values[index] = DARKEST;
-    else if (event.key === "Delete" || event.key === "Backspace") this.values[index] = 0;
+    else if (event.key === " " || event.key === "Enter") this.values[index] = this.darkest;
+    else if (event.key === "Delete" || event.key === "Backspace") this.values[index] = this.palest;
     else return;
     event.preventDefault();
     event.stopPropagation();
     this.#paint();
     if (dx === undefined) this.#changed();
-    this.where.textContent = `row ${this.at[1] + 1}, column ${this.at[0] + 1}: ${this.values[this.at[1] * this.side + this.at[0]]} of ${DARKEST}`;
+    this.where.textContent = `row ${this.at[1] + 1}, column ${this.at[0] + 1}: ${this.values[this.at[1] * this.side + this.at[0]]} of ${this.darkest}`;
   }
 
   #paint() {
     const image = new ImageData(this.side, this.side);
     this.values.forEach((value, at) => {
-      image.data.fill(255 - (value / DARKEST) * 255, 4 * at, 4 * at + 3);
+      image.data.fill(255 - ((value - this.palest) / this.range) * 255, 4 * at, 4 * at + 3);
       image.data[4 * at + 3] = 255;
     });
     this.canvas.getContext("2d").putImageData(image, 0, 0);

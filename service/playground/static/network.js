@@ -1,4 +1,5 @@
-// The diagram of the network: a line per weight, and each bias below its neuron. Also a table.
+// The diagram of the network: a line per weight, and each bias below its neuron. Also a table. Large
+// networks, and networks with layers that are not dense, are shown as a picture per array.
 
 import { svgElement } from "./plane.js";
 import { COLOURS, SHAPES } from "./teams.js";
@@ -10,7 +11,14 @@ const MOST_CELLS = 3000;
 const THINNEST = 0.6;
 const THICKEST = 6;
 
-export const formatNumber = (value) => {
+// Arrays are shown in this width at most, and each number as a square of at most so many pixels.
+const MOST_WIDTH = 640;
+const MOST_CELL = 12;
+const VECTOR_ROW = 64;
+
+export const formatNumber = (number) => {
+  // In JSON, numbers that are not finite are texts.
+  const value = Number(number);
   const size = Math.abs(value);
   const text = size >= 1e5 || (size && size < 1e-3) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 2);
   return text.replace("-", "−");
@@ -21,6 +29,21 @@ export const unitName = (layers, layer, unit, inputs, classes) => {
   if (layer === layers.length - 1) return classes[unit];
   return layers.length > 2 ? `hidden ${layer + 1}.${unit + 1}` : `hidden ${unit + 1}`;
 };
+
+// A server before 0.3 names no kind: all of its layers are dense.
+export const isDense = ({ kind }) => !kind || kind === "dense";
+const allDense = (layers) => layers.every(isDense);
+
+export const formatShape = (shape) => shape.join(" x ");
+
+// The sizes of dense layers, such as 2-6-4, or the shapes of all layers.
+export const formatNetwork = (layers) => (allDense(layers)
+  ? [layers[0].inputs, ...layers.map((layer) => layer.units)].join("-")
+  : [layers[0].inputShape, ...layers.map((layer) => layer.outputShape)].map(formatShape).join(" → "));
+
+export const layerName = ({ kind, activation }, at) => [`layer ${at + 1}`, kind, ...(activation === "identity" || activation === kind ? [] : [activation])].join(", ");
+
+const countParameters = (layer) => (isDense(layer) ? layer.weights.length + layer.biases.length : layer.arrays.reduce((n, { values }) => n + values.length, 0));
 
 export class Diagram {
   // `edited` is called with a layer, its part ("weights" or "biases"), an index and the new number.
@@ -44,7 +67,7 @@ export class Diagram {
 
   show(layers, { inputs, classes, editable }) {
     Object.assign(this, { layers, inputs, classes, editable });
-    const shape = JSON.stringify([layers.map((l) => [l.inputs, l.units, l.activation]), inputs, classes, editable]);
+    const shape = JSON.stringify([layers.map((l) => [l.inputs, l.units, l.activation, l.kind, l.settings, l.inputShape, l.outputShape]), inputs, classes, editable]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.#build();
@@ -54,7 +77,7 @@ export class Diagram {
   }
 
   get #lines() {
-    return this.layers.reduce((n, layer) => n + layer.weights.length, 0) <= MOST_LINES;
+    return allDense(this.layers) && this.layers.reduce((n, layer) => n + layer.weights.length, 0) <= MOST_LINES;
   }
 
   #build() {
@@ -130,20 +153,24 @@ export class Diagram {
 
   #buildPictures() {
     this.svg = null;
-    this.pictures = this.layers.map(() => document.createElement("canvas"));
+    this.pictures = this.layers.map((layer) => (isDense(layer) ? [layer] : layer.arrays).map(() => document.createElement("canvas")));
+    const boxes = !allDense(this.layers);
     this.root.replaceChildren(...this.layers.map((layer, at) => {
       const figure = document.createElement("figure");
       const caption = document.createElement("figcaption");
-      const lying = Number(layer.inputs) > Number(layer.units);
-      caption.textContent = `layer ${at + 1}, ${layer.activation}: ${layer.units} units ${lying ? "below each other" : "side by side"}, for each its ${layer.inputs} weights and its bias last`;
-      figure.append(this.pictures[at], caption);
+      caption.textContent = boxes ? boxCaption(layer, at) : denseCaption(layer, at);
+      figure.className = boxes ? "box" : "";
+      figure.append(...(boxes ? [caption, ...this.pictures[at]] : [...this.pictures[at], caption]));
       return figure;
     }));
   }
 
   #update() {
     if (!this.#lines) {
-      this.layers.forEach((layer, at) => paintWeights(this.pictures[at], layer));
+      this.layers.forEach((layer, at) => {
+        if (isDense(layer)) paintWeights(this.pictures[at][0], layer, { scaled: !allDense(this.layers) });
+        else layer.arrays.forEach(({ shape, values }, which) => paintArray(this.pictures[at][which], shape, values));
+      });
       return;
     }
     const largest = Math.max(1e-9, ...this.layers.flatMap((layer) => layer.weights.map(Math.abs)));
@@ -199,18 +226,24 @@ export class Diagram {
 
   #fillTable() {
     if (!this.layers || !this.table.closest("details").open) return;
-    const cells = this.layers.reduce((n, layer) => n + layer.weights.length + layer.biases.length, 0);
-    if (cells > MOST_CELLS) {
-      this.table.textContent = `The table would have ${cells.toLocaleString("en")} numbers, which is too many. Save them as .json below.`;
-      return;
-    }
-    if (!this.table.children.length) this.table.append(...this.layers.map((layer, at) => this.#layerTable(layer, at)));
+    if (!this.table.children.length) this.#buildTable();
     for (const cell of this.table.querySelectorAll("[data-index]")) {
       const value = this.layers[cell.dataset.layer][cell.dataset.part][cell.dataset.index];
       if (cell.tagName !== "INPUT") cell.textContent = formatNumber(value);
       else if (cell !== document.activeElement) cell.value = Number(value.toPrecision(6));
       else cell.placeholder = formatNumber(value);
     }
+  }
+
+  #buildTable() {
+    if (!allDense(this.layers)) this.table.append(listLayers(this.layers));
+    const dense = this.layers.filter(isDense);
+    const cells = dense.reduce((n, layer) => n + countParameters(layer), 0);
+    if (cells > MOST_CELLS) {
+      const note = document.createElement("p");
+      note.textContent = `The table would have ${cells.toLocaleString("en")} numbers, which is too many. Save them as .json below.`;
+      this.table.append(note);
+    } else this.table.append(...dense.map((layer) => this.#layerTable(layer, this.layers.indexOf(layer))));
   }
 
   #layerTable(layer, at) {
@@ -247,21 +280,78 @@ export class Diagram {
   }
 }
 
-// One pixel per weight: blue above 0 and orange below, stronger for larger values; the bias of each
-// unit comes last. The picture is rotated so that its longer side is horizontal.
-function paintWeights(canvas, { inputs, units, weights, biases }) {
-  const style = getComputedStyle(document.documentElement);
-  const rgb = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));
-  const [paper, plus, minus] = [rgb("--paper"), rgb("--plus"), rgb("--minus")];
-  const values = [...weights, ...biases];
-  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+function denseCaption({ activation, inputs, units }, at) {
+  const lying = Number(inputs) > Number(units);
+  return `layer ${at + 1}, ${activation}: ${units} units ${lying ? "below each other" : "side by side"}, for each its ${inputs} weights and its bias last`;
+}
+
+function boxCaption(layer, at) {
+  const arrays = isDense(layer) ? [["weights", [layer.inputs, layer.units]], ["biases", [layer.units]]] : layer.arrays.map(({ name, shape }) => [name, shape]);
+  const listed = arrays.map(([name, shape]) => `${name} ${formatShape(shape)}`).join(", ");
+  const parameters = listed ? `${countParameters(layer).toLocaleString("en")} parameters: ${listed}` : "no parameters";
+  return `${layerName(layer, at)}: ${formatShape(layer.inputShape)} → ${formatShape(layer.outputShape)}, ${parameters}`;
+}
+
+function listLayers(layers) {
+  const table = document.createElement("table");
+  table.className = "layers";
+  table.createCaption().textContent = "layers";
+  const addRow = (section, tag, texts) => {
+    const row = section.insertRow();
+    for (const text of texts) row.append(Object.assign(document.createElement(tag), { textContent: text }));
+  };
+  addRow(table.createTHead(), "th", ["layer", "kind", "input", "output", "parameters", "activation", "settings"]);
+  const body = table.createTBody();
+  layers.forEach((layer, at) => addRow(body, "td", [
+    at + 1, layer.kind, formatShape(layer.inputShape), formatShape(layer.outputShape),
+    countParameters(layer).toLocaleString("en"), layer.activation, layer.settings.replaceAll('"', ""),
+  ]));
+  return table;
+}
+
+// One pixel per weight; the bias of each unit comes last. The picture is rotated so that its longer
+// side is horizontal.
+function paintWeights(canvas, { inputs, units, weights, biases }, { scaled }) {
   const [rows, columns] = [Number(inputs) + 1, Number(units)];
   const lying = rows > columns;
   [canvas.width, canvas.height] = lying ? [rows, columns] : [columns, rows];
+  if (scaled) scaleCanvas(canvas);
+  paintPixels(canvas, [...weights, ...biases], (at) => (lying ? (at % columns) * rows + Math.floor(at / columns) : at));
+}
+
+// An array as pictures of its last two axes: kernels in a row for each filter, maps in rows of at
+// least eight. An array with one axis is one picture.
+export function paintArray(canvas, shape, values) {
+  const sizes = shape.map(Number);
+  const n = values.length;
+  const [height, width] = sizes.length > 1 ? sizes.slice(-2) : [Math.ceil(n / VECTOR_ROW), Math.min(n, VECTOR_ROW)];
+  const count = n / (height * width);
+  const across = sizes.length === 4 && sizes[1] > 1 ? sizes[1] : Math.min(Math.ceil(count), Math.max(8, Math.ceil(Math.sqrt(count))));
+  canvas.width = across * (width + 1) - 1;
+  canvas.height = Math.ceil(count / across) * (height + 1) - 1;
+  scaleCanvas(canvas);
+  paintPixels(canvas, values, (at) => {
+    const picture = Math.floor(at / (height * width));
+    const row = Math.floor(picture / across) * (height + 1) + Math.floor((at % (height * width)) / width);
+    return row * canvas.width + (picture % across) * (width + 1) + (at % width);
+  });
+}
+
+// Shows each number as a square of the same size.
+function scaleCanvas(canvas) {
+  canvas.className = "scaled";
+  canvas.style.width = `${canvas.width * Math.min(MOST_CELL, Math.max(1, Math.floor(MOST_WIDTH / canvas.width)))}px`;
+}
+
+// Blue above 0 and orange below, stronger for larger values. `place` gives the pixel of a value.
+function paintPixels(canvas, values, place) {
+  const style = getComputedStyle(document.documentElement);
+  const rgb = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));
+  const [paper, plus, minus] = [rgb("--paper"), rgb("--plus"), rgb("--minus")];
+  const largest = values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 1e-9);
   const image = new ImageData(canvas.width, canvas.height);
   values.forEach((value, at) => {
-    const [row, column] = [Math.floor(at / columns), at % columns];
-    const pixel = 4 * (lying ? column * rows + row : at);
+    const pixel = 4 * place(at);
     const strength = Math.sqrt(Math.abs(value) / largest);
     const full = value < 0 ? minus : plus;
     for (let k = 0; k < 3; k++) image.data[pixel + k] = paper[k] + (full[k] - paper[k]) * strength;

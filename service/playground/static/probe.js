@@ -1,6 +1,6 @@
 // The trace of one point through a network: every term, bias, sum and activation from the server.
 
-import { formatNumber, unitName } from "./network.js";
+import { formatNumber, formatShape, isDense, layerName, paintArray, unitName } from "./network.js";
 import { COLOURS, SHAPES, teamText } from "./teams.js";
 import { svgElement } from "./plane.js";
 
@@ -56,7 +56,7 @@ export class Probe {
     const values = features.map((value, at) => `${inputs[at] ?? at + 1} ${formatNumber(value)}`).slice(0, MOST_TERMS);
     this.trace.replaceChildren(
       htmlElement("p", { class: "note" }, `inputs: ${values.join(", ")}${features.length > MOST_TERMS ? ` and ${features.length - MOST_TERMS} more` : ""}`),
-      ...layers.map((layer, at) => this.#table(layers, layer, at, inputs, classes)));
+      ...layers.map((layer, at) => (isDense(layer) ? this.#table(layers, layer, at, inputs, classes) : valuesFigure(layer, at))));
   }
 
   #showBars(classes, probabilities) {
@@ -99,4 +99,14 @@ export class Probe {
     if (order.length < units.length) body.insertRow().append(htmlElement("td", { colspan: 5 }, `and ${units.length - order.length} more units, nearer to 0`));
     return table;
   }
+}
+
+// The values of a layer that is not dense, such as the maps of a convolution.
+function valuesFigure(layer, at) {
+  const { shape, activations } = layer;
+  const [least, most] = activations.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+  const canvas = htmlElement("canvas", {});
+  paintArray(canvas, shape, activations);
+  const caption = `${layerName(layer, at)}: ${formatShape(shape)} values from ${formatNumber(least)} to ${formatNumber(most)}`;
+  return htmlElement("figure", {}, htmlElement("figcaption", {}, caption), canvas);
 }

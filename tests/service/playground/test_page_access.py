@@ -147,7 +147,8 @@ TAKEN = """([selector, keys]) => keys.filter(key => !document.querySelector(sele
   new KeyboardEvent("keydown", { key, cancelable: true, bubbles: selector === "body" })))"""
 DIGITS = """async () => {
   const { Digits } = await import("/digits.js");
-  const features = Array.from({ length: 64 }, (_, at) => ({ name: `pixel_${at}` }));
+  const pixel = (_, at) => ({ name: `pixel_${at}`, min: 0, max: 16 });
+  const features = Array.from({ length: 64 }, pixel);
   new Digits(document.getElementById("digits"), () => {}).show(features);
 }"""
 

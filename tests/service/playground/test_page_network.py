@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from quadnet import quadrants
+from quadnet.registry import Registry
+from service.client import QuadrantClient
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.service.playground.browsing import (
     classes_of,
@@ -17,6 +19,10 @@ from tests.service.playground.browsing import (
     wait_still,
     weights,
 )
+from tests.service.playground.page_client import PageServerProcess
+from tests.support.exact_models import publish
+from tests.support.picture_models import DARKEST, KINDS, publish_pictures
+from tests.support.serving import ServerProcess
 
 pytestmark = needs_chromium
 
@@ -123,3 +129,111 @@ def test_9_every_term_equals_the_servers_answer_and_adds_up(visit, python):
     answer = python.classify([[-0.31, 0.72]])
     assert label_shown(page) == answer.quadrants[0]
     assert f"certainty {answer.certainties[0]:.3f}" in page.text_content("#sentence")
+
+
+# ---- layers that are not dense
+
+
+CANVASES = """selector => Array.from(document.querySelectorAll(selector), canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return { shape: [canvas.height, canvas.width, 4], data: Array.from(data) };
+})"""
+
+
+def canvases(page, selector):
+    """Return the pixels of each canvas, of shape (height, width, 4)."""
+    return [np.reshape(c["data"], c["shape"]) for c in page.evaluate(CANVASES, selector)]
+
+
+def cut(bitmap, n_down, n_across, height, width):
+    """Return the pictures in a grid that has a transparent line after each of them."""
+    padded = np.zeros((n_down * (height + 1), n_across * (width + 1), 4), int)
+    padded[: len(bitmap), : bitmap.shape[1]] = bitmap
+    tiles = padded.reshape(n_down, height + 1, n_across, width + 1, 4).swapaxes(1, 2)
+    assert (tiles[:, :, -1, :, 3] == 0).all()
+    assert (tiles[:, :, :, -1, 3] == 0).all()
+    tiles = tiles[:, :, :height, :width].reshape(-1, height, width, 4)
+    assert (tiles[..., 3] == 255).all()
+    return tiles[..., :3]
+
+
+def assert_painted(bitmap, values):
+    """Check that the colours have the values' signs, and a strength of their square roots."""
+    largest = np.abs(values).max()
+    for sign, colour in ((1, (0x2F, 0x6F, 0xC0)), (-1, (0xB8, 0x56, 0x0B))):
+        strength = np.sqrt(np.abs(values) / largest)[..., np.newaxis]
+        expected = 255 + (np.array(colour) - 255) * strength
+        chosen = np.sign(values) == sign
+        np.testing.assert_allclose(bitmap[chosen], expected[chosen], atol=1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Return a server of a convolutional model, and its page."""
+    registry = Registry(tmp_path_factory.mktemp("pictures") / "registry")
+    publish(registry)
+    publish_pictures(registry)
+    with ServerProcess(registry.root) as server, PageServerProcess(server.port) as page:
+        yield server, page
+
+
+def test_layers_that_are_not_dense_are_drawn_as_boxes_with_their_arrays(visit, pictures):
+    server, own = pictures
+    page = visit("#model=pictures", url=own.url)
+    page.wait_for_selector("#diagram .box")
+    with QuadrantClient(server.address) as client:
+        layers = client.get_model("pictures").layers
+    captions = page.locator("#diagram .box figcaption").all_text_contents()
+    assert captions[0] == (
+        "layer 1, conv2d, relu: 1 x 8 x 8 → 6 x 6 x 6, 60 parameters: weights 6 x 1 x 3 x 3, "
+        "biases 6"
+    )
+    assert captions[1] == "layer 2, max_pool2d: 6 x 6 x 6 → 6 x 3 x 3, no parameters"
+    assert [caption.split(", ")[1].split(":")[0] for caption in captions] == KINDS
+    assert "1 x 8 x 8 → 6 x 6 x 6 → 6 x 3 x 3" in page.text_content("#shown")
+    counts = page.eval_on_selector_all(
+        "#diagram .box", "all => all.map(box => box.querySelectorAll('canvas').length)"
+    )
+    assert counts == [len(layer.arrays) or (layer.kind == "dense") for layer in layers]
+
+    kernels = cut(canvases(page, "#diagram .box:nth-child(1) canvas")[0], 1, 6, 3, 3)
+    assert_painted(kernels, np.reshape(layers[0].arrays[0].values, (6, 3, 3)))
+    # The kernels of a filter are in one row.
+    inner = cut(canvases(page, "#diagram .box:nth-child(4) canvas")[0], 6, 6, 3, 3)
+    assert_painted(inner, np.reshape(layers[3].arrays[0].values, (36, 3, 3)))
+
+    page.click("#table summary")
+    page.wait_for_selector("#weights table.layers")
+    rows = page.eval_on_selector_all(
+        "#weights .layers tbody tr", "all => all.map(r => Array.from(r.cells, c => c.textContent))"
+    )
+    assert [row[1] for row in rows] == KINDS
+    assert rows[0][2:6] == ["1 x 8 x 8", "6 x 6 x 6", "60", "relu"]
+    assert "kernel: [3, 3]" in rows[0][6]
+    # The dense layers have their numbers below.
+    assert page.locator("#weights table").count() == 1 + KINDS.count("dense")
+
+
+def test_a_drawing_is_followed_through_the_maps_of_each_layer(visit, pictures):
+    server, own = pictures
+    page = visit("#model=pictures", url=own.url)
+    page.wait_for_selector("#trace canvas")
+    box = page.locator("#drawing").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.8, steps=20)
+    page.mouse.up()
+    (drawn,) = canvases(page, "#drawing canvas")
+    x = np.round((255 - drawn[..., 0]) / 255 * DARKEST).ravel()
+    assert x.max() > 0
+    with QuadrantClient(server.address) as client:
+        explained = client.explain(x, model="pictures")
+    wait_label(page, explained.label)
+    first = explained.layers[0]
+    maps = np.reshape(first.activations, first.shape)
+    text = f"6 x 6 x 6 values from {maps.min():.2f} to {maps.max():.2f}".replace("-", "\u2212")
+    until(page, "text => document.getElementById('trace').textContent.includes(text)", text)
+    bitmaps = canvases(page, "#trace canvas")
+    assert len(bitmaps) == len([layer for layer in explained.layers if not layer.units])
+    assert_painted(cut(bitmaps[0], 1, 6, 6, 6), maps)
+    assert page.locator("#trace table").count() == KINDS.count("dense")
