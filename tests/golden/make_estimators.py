@@ -18,7 +18,7 @@ from tests.golden.make import logistic, numbers
 
 HERE = Path(__file__).parent / "estimators"
 EXPECTED = HERE / "expected.json"
-RELEASES = ["0.1", "0.2"]
+RELEASES = ["0.1", "0.2", "0.3"]
 ALL_ROWS = {"batch_size": 30, "shuffle": False, "alpha": 0.0}
 
 
