@@ -54,18 +54,22 @@ class Parameters:
 
         # What `biases` has for layers without them.
         self._zeros = [
-            np.zeros(layer["weights"].shape[-1], self.flat.dtype) if "weights" in layer else None
+            np.zeros(layer["weights"].shape[1], self.flat.dtype) if _has_matrix(layer) else None
             for layer in self.specs
         ]
 
     @property
     def weights(self) -> list[FloatArray]:
-        """The arrays called "weights", from the first layer to the last."""
-        return [arrays["weights"] for arrays in self.arrays if "weights" in arrays]
+        """The weights of dense layers, from the first layer to the last."""
+        return [
+            arrays["weights"]
+            for layer, arrays in zip(self.specs, self.arrays, strict=True)
+            if _has_matrix(layer)
+        ]
 
     @property
     def biases(self) -> list[FloatArray]:
-        """The arrays called "biases", one for each of `weights`; without biases, zeros."""
+        """The biases of dense layers, one array for each of `weights`; without biases, zeros."""
         return [
             arrays.get("biases", zeros)
             for arrays, zeros in zip(self.arrays, self._zeros, strict=True)
@@ -96,7 +100,7 @@ class Parameters:
             expected, given = [a.shape for a in ours], [np.shape(a) for a in theirs]
             if given != expected:
                 raise ValueError(f"expected {what} of shapes {expected}, got {given}")
-        with_weights = (layer for layer in self.specs if "weights" in layer)
+        with_weights = filter(_has_matrix, self.specs)
         for layer, b in zip(with_weights, biases, strict=True):
             if "biases" not in layer and np.any(b):
                 raise ValueError(
@@ -155,3 +159,8 @@ class Parameters:
     def like(self, storage: FloatArray | None = None) -> "Parameters":
         """Return arrays of the same shapes on `storage`, or on zeros, such as a gradient."""
         return Parameters(self.specs, dtype=self.flat.dtype, storage=storage)
+
+
+def _has_matrix(layer: Mapping[str, ArraySpec]) -> bool:
+    """Whether these are the arrays of a dense layer."""
+    return "weights" in layer and len(layer["weights"].shape) == 2
