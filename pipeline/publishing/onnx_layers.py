@@ -252,10 +252,6 @@ def _flatten(graph: Graph, node: LayerNode, values: str) -> str:
     return graph.reshape(values, (prod(node.input_shape),))
 
 
-def _dropout(graph: Graph, node: LayerNode, values: str) -> str:
-    return values
-
-
 def _batch_norm(graph: Graph, node: LayerNode, values: str) -> str:
     # Not the operator BatchNormalization: its epsilon is a float32, and the evaluator that checks
     # the file computes it as in training in this opset.
@@ -307,12 +303,11 @@ LAYER_OPERATORS: dict[str, LayerOperators] = {
     "average_pool2d": _average_pool,
     "global_average_pool2d": _global_average_pool,
     "flatten": _flatten,
-    "dropout": _dropout,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "residual": _residual,
 }
-"""By the kind of a layer."""
+"""By the kind of a layer; a predictor has no dropout."""
 
 
 def add_network(graph: Graph, network: Network, values: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.run_config import RunConfig
@@ -23,7 +22,7 @@ from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.hyperparameters import CONSTRAINTS
+from quadnet.estimator.hyperparameters import CONSTRAINTS, find_input_shape
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Feature, Folded, Lineage, Signature, Training
@@ -171,7 +170,10 @@ def fit_network(
         # The run file sets the number of epochs; the gate decides whether they were enough.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "Training interrupted")
-        scaler = StandardScaler().fit(train.X) if config.scale else None
+        scaler = None
+        if config.scale:
+            shape = find_input_shape(network.get_params(deep=False))
+            scaler = weight_folding.fit_scaler(train.X, shape)
 
         def rows(part: Dataset) -> FloatArray:
             X: FloatArray = part.X if scaler is None else scaler.transform(part.X)
@@ -192,7 +194,7 @@ def fit_network(
         if network.stop_reason_ == "interrupted":
             # An interrupted run could not be reproduced, so it must not be published.
             raise KeyboardInterrupt
-        predictor = Predictor(network.freeze().network, classes)
+        predictor = weight_folding.fold_normalization(Predictor(network.freeze().network, classes))
         if scaler is not None:
             coarse = find_coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
             # The network was trained on scaled numbers, but will get the large original ones.

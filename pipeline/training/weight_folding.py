@@ -1,20 +1,32 @@
 """Fold the scaler and the temperature into the weights, so that the served model is one network.
 
-The scaler is folded into the first layer, because W'(x - m)/s is affine in x. The temperature is
-folded into the last layer, because softmax and sigmoid only see z / T.
+The scaler is folded into the first layer, because W'(x - m)/s is affine in x; where it cannot be
+exactly, it becomes a layer. The temperature is folded into the last layer, because softmax and
+sigmoid only see z / T. Batch normalization is folded into its neighbours.
 """
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy.optimize import minimize_scalar
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
+from pipeline.training.affine_folding import (
+    AffineMap,
+    LayerState,
+    fold_affine_layers,
+    fold_into_input,
+    make_network,
+    read_states,
+)
 from pipeline.wording import Sentence, UserText, join_names
 from quadnet.errors import UnsuitableData, shorten
-from quadnet.nn.network import Network
+from quadnet.estimator.hyperparameters import find_input_shape
+from quadnet.nn.layers.layer import Shape
 from quadnet.nn.predictor import Predictor
 from quadnet.types import BoolArray, FloatArray
 
@@ -62,6 +74,9 @@ def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence
             f"The values of column {shorten(name)} are too large to be scaled: their variance is "
             "beyond the largest float64. Divide them by a constant."
         )
+    shape = find_input_shape({"layers": None, "input_shape": None} | config.network)
+    if config.scale and shape is not None and len(shape) > 1:
+        mean, deviation = _pool_channels(mean, deviation, shape)
     # As in the scaler: a constant feature is not divided.
     scale = np.where(deviation > 0, deviation, 1.0)
     coarse = find_coarse_features(mean, scale, config.dtype)
@@ -79,6 +94,42 @@ def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence
         yield (digits, *names, ": subtract a constant, such as their mean, from them.")
 
 
+def _pool_channels(
+    mean: FloatArray, deviation: FloatArray, input_shape: Shape
+) -> tuple[FloatArray, FloatArray]:
+    """Return for each value the mean and deviation of all values of its channel."""
+    means, deviations = (each.reshape(input_shape[0], -1) for each in (mean, deviation))
+    pooled = means.mean(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        variance = (deviations**2 + (means - pooled) ** 2).mean(axis=1, keepdims=True)
+    found = (np.broadcast_to(each, means.shape) for each in (pooled, np.sqrt(variance)))
+    mean, deviation = (each.reshape(-1) for each in found)
+    return mean, deviation
+
+
+def fit_scaler(X: FloatArray, input_shape: Shape | None) -> StandardScaler:
+    """Return a scaler that gives each feature a mean of 0 and a variance of 1.
+
+    All values of a picture's channel have one mean and one variance, as is usual: those of single
+    pixels would amplify the noise of pixels at the border, and no convolution could absorb them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    input_shape : tuple of int or None
+        The shape of a row, with the channels first if it has several axes.
+    """
+    if input_shape is None or len(input_shape) == 1:
+        return StandardScaler().fit(X)
+    n_channels, *axes = input_shape
+    values = X.reshape(len(X), n_channels, -1).swapaxes(1, 2).reshape(-1, n_channels)
+    scaler = StandardScaler().fit(values)
+    for name in ("mean_", "var_", "scale_"):
+        setattr(scaler, name, np.repeat(getattr(scaler, name), prod(axes)))
+    scaler.n_features_in_ = X.shape[1]
+    return scaler
+
+
 def fold_scaler(
     predictor: Predictor,
     mean: FloatArray,
@@ -94,20 +145,41 @@ def fold_scaler(
     mean, scale : ndarray of shape (n_features,)
     dtype : dtype, optional
         Type of the new predictor; by default this one's.
+
+    Raises
+    ------
+    ValueError
+        If they differ within a channel, and the first layers cannot absorb that.
     """
-    weights, biases = _copy_parameters(predictor)
-    weights[0] /= scale[:, np.newaxis]
-    biases[0] -= mean @ weights[0]
-    # The first layer has biases now, even if it was trained without.
-    return _rebuild_predictor(predictor, weights, biases, bias=True, dtype=dtype)
+    network = predictor.network
+    ones, zeros = np.ones_like(mean), np.zeros_like(mean)
+    affine = AffineMap(mean, scale, ones, zeros).reshape(network.input_shape)
+    states = fold_into_input(read_states(network), affine)
+    if states is None:
+        raise ValueError(
+            f"The first layer, {network.layers[0]!r}, cannot absorb a scaler whose mean or scale "
+            "differs within a channel. Expected one mean and one scale for each channel."
+        )
+    folded = make_network(states, network, predictor.dtype if dtype is None else dtype)
+    return Predictor(folded, predictor.classes)
 
 
 def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
     """Return a predictor whose logits are this one's, divided by the temperature."""
-    weights, biases = _copy_parameters(predictor)
-    weights[-1] /= temperature
-    biases[-1] /= temperature
-    return _rebuild_predictor(predictor, weights, biases, bias=predictor.network.has_biases)
+    *states, output = read_states(predictor.network)
+    divided = {name: array / temperature for name, array in output.arrays.items()}
+    states.append(LayerState(output.layer, divided))
+    return Predictor(make_network(states, predictor.network, predictor.dtype), predictor.classes)
+
+
+def fold_normalization(predictor: Predictor) -> Predictor:
+    """Return a predictor that computes the same, without layers that a neighbour can absorb.
+
+    Batch normalization is such a layer where a dense layer or a convolution is next to it.
+    """
+    network = predictor.network
+    states = fold_affine_layers(read_states(network), network.input_shape)
+    return Predictor(make_network(states, network, predictor.dtype), predictor.classes)
 
 
 def fit_temperature(predictor: Predictor, part: Dataset) -> float:
@@ -137,32 +209,3 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
     bounds = (-np.log(_LIMIT), np.log(_LIMIT))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
-
-
-def _copy_parameters(predictor: Predictor) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Return copies of the weights and biases, in float64."""
-    parameters = predictor.network.parameters
-    return (
-        [W.astype(np.float64) for W in parameters.weights],
-        [b.astype(np.float64) for b in parameters.biases],
-    )
-
-
-def _rebuild_predictor(
-    predictor: Predictor,
-    weights: list[FloatArray],
-    biases: list[FloatArray],
-    *,
-    bias: bool,
-    dtype: DTypeLike | None = None,
-) -> Predictor:
-    old = predictor.network
-    network = Network.dense(
-        old.layer_sizes,
-        activations=old.activation_names,
-        loss=old.loss_name,
-        bias=bias,
-        dtype=predictor.dtype if dtype is None else dtype,
-    )
-    network.parameters.assign(weights, biases)
-    return Predictor(network, predictor.classes)

@@ -174,7 +174,7 @@ def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingC
     hidden_layers, first_activation = _make_hidden_layers(parameters)
     return TrainingConfig(
         hidden_layers=hidden_layers,
-        input_shape=_find_input_shape(parameters),
+        input_shape=find_input_shape(parameters),
         loss=p["loss"],
         initializer=make_checked_initializer(init)
         if callable(init)
@@ -232,8 +232,8 @@ def _make_hidden_layers(
     return tuple(made), activation if by_name else next(iter(activations), None)
 
 
-def _find_input_shape(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the shape of a row, in which a picture has channels."""
+def find_input_shape(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the shape of a row, in which a picture has channels; None for rows of any length."""
     shape = parameters["input_shape"]
     if shape is None:
         return None
@@ -289,7 +289,7 @@ def _check_layers(owner: str, parameters: Mapping[str, Any], solver: Solver) -> 
         raise constraints.invalid_parameter(owner, "dropout", parameters["dropout"], expected)
     try:
         layers = make_layers(parameters["layers"])
-        shape = _find_input_shape(parameters)
+        shape = find_input_shape(parameters)
         if shape is not None:
             find_shapes(layers, shape)
     except ValueError as error:

@@ -213,7 +213,8 @@ def test_every_kind_of_layer_is_in_these_tests():
     inner = [layer for layers in STACKS for each in layers if isinstance(each, Residual)
              for layer in each.layers]  # fmt: skip
     kinds = {layer.kind for layer in (*itertools.chain(*STACKS), *inner)}
-    assert kinds == LAYER_KINDS.keys() == onnx_layers.LAYER_OPERATORS.keys()
+    assert kinds == LAYER_KINDS.keys()
+    assert kinds - {Dropout.kind} == onnx_layers.LAYER_OPERATORS.keys()
 
 
 @dataclass(frozen=True)
