@@ -76,9 +76,8 @@ def _check_names(kind: str, settings: Mapping[str, Any]) -> None:
     names = [field.name for field in known]
     unknown = [name for name in settings if name not in names]
     if unknown:
-        raise ValueError(
-            f"there is no setting {unknown[0]!r}. The settings are: {', '.join(names) or 'none'}."
-        )
+        there = f"The settings are: {', '.join(names)}." if names else "It has no settings."
+        raise ValueError(f"there is no setting {unknown[0]!r}. {there}")
     for field in known:
         if field.default is MISSING and field.name not in settings:
             raise ValueError(f"the setting {field.name!r} is missing.")
