@@ -15,7 +15,7 @@ from quadnet.nn.layers.stack import find_shapes
 MAX_LAYERS = 2000
 """Most layers of a network, with those inside of other layers."""
 
-_MAX_DEPTH = 8
+MAX_DEPTH = 8
 """Most layers that are inside each other."""
 
 
@@ -56,6 +56,11 @@ def count_layers(layers: Sequence[Layer]) -> int:
     return sum(1 for layer in layers for _ in _list_depths(layer.to_spec()))
 
 
+def measure_depth(layers: Sequence[Layer]) -> int:
+    """Return how many layers are inside each other at most."""
+    return max(depth for layer in layers for depth in _list_depths(layer.to_spec()))
+
+
 def _list_depths(spec: Mapping[str, Any], depth: int = 1) -> Iterator[int]:
     """Yield the depth of the layer and of each layer inside of it."""
     yield depth
@@ -81,9 +86,9 @@ def _parse_layer(spec: object, name: str) -> Layer:
     # A layer of a kind that readers do not know must not be published either.
     values = spec.to_spec() if isinstance(spec, Layer) else spec
     layer = layer_from_spec(values, name=name)
-    if max(_list_depths(layer.to_spec())) > _MAX_DEPTH:
+    if measure_depth([layer]) > MAX_DEPTH:
         raise ValueError(
-            f"{name}: expected at most {_MAX_DEPTH} layers inside each other, found more"
+            f"{name}: expected at most {MAX_DEPTH} layers inside each other, found more"
         )
     return layer
 

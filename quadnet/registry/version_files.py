@@ -25,7 +25,14 @@ from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import atomic_files
-from quadnet.registry.layer_specs import MAX_LAYERS, NetworkSize, count_layers, measure_network
+from quadnet.registry.layer_specs import (
+    MAX_DEPTH,
+    MAX_LAYERS,
+    NetworkSize,
+    count_layers,
+    measure_depth,
+    measure_network,
+)
 from quadnet.registry.manifest import (
     LINE_ENDS_CHANGED,
     MAX_VALUES,
@@ -212,6 +219,7 @@ def find_exceeded_limit(
         (MANIFEST, n_values + _ADDED_VALUES, MAX_VALUES, "values"),
         (MANIFEST, n_bytes + _ADDED_BYTES, _MAX_MANIFEST_BYTES, "bytes"),
         ("the network", count_layers(layers), MAX_LAYERS, "layers"),
+        ("the network", measure_depth(layers), MAX_DEPTH, "layers inside each other"),
         (WEIGHTS, weights + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
         (SELFTEST, answers + _ADDED_BYTES, _MAX_FILE_BYTES, "bytes"),
     ):
