@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config.layer_stacks import check_network
 from quadnet.cli.settings import expand_user
 from quadnet.model_names import ModelName
 
@@ -198,7 +199,8 @@ class RunConfig(_Section):
     calibrate: bool = False
     """Whether to calibrate the certainties by a temperature. It becomes part of the last layer."""
     network: dict[str, JsonValue] = {}
-    """Parameters of `quadnet.NeuralNetworkClassifier`, which validates them."""
+    """Parameters of `quadnet.NeuralNetworkClassifier`, which validates them. In `layers`, a layer
+    is an object with its kind and its settings, or the name of an activation."""
     test: TestPart = TestPart()
     gate: Gate
     search: Search | None = None
@@ -230,6 +232,7 @@ class RunConfig(_Section):
             raise ValueError(
                 f"test.{wrong}: the test part of this data is {what}; set test.{right} instead"
             )
+        check_network(self.network, self.search.space if self.search else {})
         if self.calibrate and not self.validation:
             raise ValueError(
                 "calibrate: it needs held-out rows to calibrate on; set validation = 0.1"

@@ -32,6 +32,8 @@ def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
         raise FileUnusable(f"The run file {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise ConfigurationError(f"The run file {path} is not valid TOML: {error}.") from error
+    except RecursionError:
+        raise ConfigurationError(f"The run file {path} is nested too deeply.") from None
     for change in changes:
         _apply(tree, change)
     try:
@@ -49,6 +51,8 @@ def _apply(tree: dict[str, Any], change: str) -> None:
         parsed = {"value": text}
     except ValueError as error:
         raise _wrong_change(key.strip(), "the number has too many digits") from error
+    except RecursionError:
+        raise _wrong_change(key.strip(), "the value is nested too deeply") from None
     *sections, last = names = key.strip().split(".")
     if not all(names) or parsed.keys() != {"value"}:
         raise _wrong_change(change, "expected one KEY=VALUE, as in data.points=1000")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.config.layer_stacks import make_hidden_stack
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, DataSplits, PartSize
@@ -14,7 +15,6 @@ from pipeline.training.weight_folding import describe_lost_digits
 from pipeline.wording import Sentence, confidence_interval, format_count, format_percent
 from quadnet.errors import ConfigurationError, GateFailed, NotComparable, listing, shorten
 from quadnet.nn.layers.dense import Dense
-from quadnet.nn.layers.stack import make_hidden_layers
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
 from quadnet.registry.manifest import (
@@ -153,7 +153,7 @@ def check_before_training(
     NotComparable
         If the champion has other features or other classes.
     ConfigurationError
-        If the version would be larger than readers accept.
+        If the layers do not fit the data, or the version would be larger than readers accept.
     """
     yield from splits.notices
     _check_size(config, splits, champion if config.gate.champion else None)
@@ -171,21 +171,20 @@ def check_before_training(
 
 
 def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -> None:
-    """Refuse a version that would be larger than readers accept."""
-    hidden = config.network["hidden_layer_sizes"]
-    sizes = hidden if isinstance(hidden, list) else [hidden]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        return  # the estimator reports these
+    """Refuse layers that do not fit the data, or a version that readers would not accept."""
     features, classes = splits.train.features, sorted(splits.train.class_rows)
-    n_outputs = 1 if len(classes) == 2 else len(classes)
-    hidden_sizes = [int(str(size)) for size in sizes]
-    layers = make_hidden_layers(hidden_sizes, [str(config.network["activation"])] * len(sizes))
-    layers.append(Dense(n_outputs))
+    try:
+        hidden, input_shape = make_hidden_stack(config.network, len(features))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The network does not fit the data: {error}. Nothing was trained."
+        ) from error
+    output = Dense(1 if len(classes) == 2 else len(classes))
     # The scaler decides in which type the version is published: assume the larger type.
     problem = version_files.find_exceeded_limit(
         _draft_record(config, splits, champion),
-        layers,
-        (len(features),),
+        [*hidden, output],
+        input_shape,
         "float64",
         _SELF_TEST_ROWS,
     )

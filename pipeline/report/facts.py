@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from pipeline.config.layer_stacks import describe_layers
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.wording import DASH, TextTable, format_number
 from quadnet import NeuralNetworkClassifier, quadrants
@@ -66,9 +67,18 @@ def make_training_table(evaluation: CandidateEvaluation, record: Record) -> Text
     """Return the table of the network and its training."""
     went, folded = record.training, record.folded
     network = evaluation.candidate.predictor.network
-    rows = [
+    stack: list[JsonValue] = [layer.to_spec() for layer in network.layers]
+    layers = [
         ("Layers", "-".join(map(str, network.layer_sizes))),
         ("Activations", ", ".join(network.activation_names) or "none: no hidden layer"),
+    ]
+    if not {layer.kind for layer in network.layers} <= {"dense", "activation"}:
+        layers = [
+            ("Input", " x ".join(map(str, network.input_shape))),
+            ("Layers", ", ".join(describe_layers(stack))),
+        ]
+    rows = [
+        *layers,
         ("Loss", network.loss_name.replace("_", " ")),
         ("Computed in", str(evaluation.candidate.predictor.dtype)),
         ("Epochs", f"{went.epochs:,}, the best one {went.best_epoch:,}"),
@@ -101,7 +111,7 @@ def make_settings_tables(record: Record) -> tuple[TextTable, TextTable]:
     for path, value in _leaves(record.config):
         section, _, name = path.partition(".")
         usual = section == "network" and name in defaults and defaults[name] == value
-        row = (path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        row = (path, _format_setting(path, value))
         (default if usual else chosen).append(row)
     columns = ("Setting", "Value")
     return (
@@ -145,6 +155,12 @@ def make_commands_table(record: Record, version: int) -> TextTable:
         asked = f"quadnet classify --model {name} --version {version} 0.5 0.5 -0.3 0.8"
         rows += [("Serve the champion", f"quadnet serve --model {name}"), ("Ask the server", asked)]
     return TextTable("Commands", ("To", "Type"), rows)
+
+
+def _format_setting(path: str, value: JsonValue) -> str:
+    if path == "network.layers":
+        return ", ".join(describe_layers(value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _leaves(tree: JsonValue, path: str = "") -> Iterator[tuple[str, JsonValue]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from pipeline.config.layer_stacks import DENSE_KEYS, check_searched_layers
 from pipeline.config.run_config import RunConfig, Search
 from pipeline.search.halving import Rung, make_rungs
 from pipeline.search.space import check_space, draw_candidates
@@ -52,6 +53,9 @@ class SearchPlan:
         """Return the run's configuration with these parameters."""
         tree = self.config.model_dump()
         network = {name: value for name, value in parameters.items() if name != "scale"}
+        if "layers" in network:
+            for key in DENSE_KEYS:
+                tree["network"].pop(key, None)
         tree["network"] |= network
         tree["scale"] = parameters.get("scale", self.config.scale)
         return RunConfig.model_validate(tree)
@@ -70,6 +74,10 @@ def make_plan(config: RunConfig) -> SearchPlan:
         raise ConfigurationError(
             f"The run {config.name!r} has no section [search]. Add one, such as:{_EXAMPLE}"
         )
+    try:
+        check_searched_layers(config.network, search.space)
+    except ValueError as error:
+        raise ConfigurationError(f"{error}.") from error
     config = resolve_config(config)
     check_space(config, search)
     candidates = draw_candidates(search)

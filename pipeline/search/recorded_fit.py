@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
+from pipeline.config.layer_stacks import parse_layers
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.evaluation.model_metrics import measure_model
@@ -26,6 +27,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     Parameters
     ----------
     network : NeuralNetworkClassifier
+        With `layers` as in a run file, if they are searched.
     scale : bool
         From the run file, or a value of the search.
     config : RunConfig
@@ -81,9 +83,12 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             rows = Dataset((), X, y, self.classes)
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
+            network = clone(self.network)
+            if "layers" in self.searched:
+                network.set_params(layers=list(parse_layers(network.layers)))
             try:
                 self.predictor_ = fit_network(
-                    clone(self.network), rows.rows(~held_out), validation, config
+                    network, rows.rows(~held_out), validation, config
                 ).predictor
             except (ValueError, MemoryError) as error:
                 # A candidate that cannot be trained must not end the search.

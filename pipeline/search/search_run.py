@@ -23,6 +23,7 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
 )
 
+from pipeline.config.layer_stacks import DENSE_KEYS
 from pipeline.config.run_config import FileData, RunConfig
 from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung
@@ -42,8 +43,8 @@ from pipeline.search.space import (
     to_nested_name,
     to_plain_name,
 )
+from pipeline.training.candidate_training import make_estimator
 from pipeline.training.progress import Show
-from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ErrorKind, QuadnetError, TrainingFailed
 
 _SECONDS_A_LOOK = 0.5
@@ -130,9 +131,9 @@ def _make_search(
     plan: SearchPlan, folds: Folds, ledger: Ledger, made_for: LedgerHeader
 ) -> GridSearchCV | RandomizedSearchCV:
     config, search = plan.config, plan.search
-    parameters: dict[str, Any] = {**config.network}
+    replaced = DENSE_KEYS if "layers" in search.space else ()
     fit = RecordedFit(
-        NeuralNetworkClassifier(**parameters),
+        make_estimator({key: v for key, v in config.network.items() if key not in replaced}),
         scale=config.scale,
         config=config,
         searched=tuple(sorted(search.space)),

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
+from pipeline.config.layer_stacks import describe_layers
 from pipeline.config.run_config import Range, RunConfig, Search
 from quadnet.errors import ConfigurationError
 from quadnet.estimator import constraints
@@ -108,11 +109,13 @@ def to_json_value(value: Any) -> JsonValue:
 
 def format_parameters(parameters: Mapping[str, JsonValue]) -> str:
     """Return the parameters in one line."""
-    values = {
-        name: f"{value:.6g}" if isinstance(value, float) else value
-        for name, value in parameters.items()
-    }
-    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
+    return ", ".join(f"{name}={_format(name, value)}" for name, value in sorted(parameters.items()))
+
+
+def _format(name: str, value: JsonValue) -> str:
+    if name == "layers":
+        return f"[{', '.join(describe_layers(value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _combinations(search: Search) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from pipeline.config.layer_stacks import DENSE_KEYS, describe_layers, parse_layers
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
@@ -96,18 +98,19 @@ def train_candidate(
     """
     config = resolve_config(config)
     own = make_splits(config) if data is None else data
-    parameters: dict[str, Any] = dict(config.network)
-    network = NeuralNetworkClassifier(**parameters)
+    network = make_estimator(config.network)
     start = time.perf_counter()
     try:
         found = fit_network(network, own.train, own.validation, config, on_epoch=on_epoch)
     except (ValueError, TypeError) as error:  # contradictory parameters, divergence
         raise TrainingFailed(f"The network cannot be trained: {error}") from error
     except (MemoryError, OverflowError) as error:
-        sizes = config.network["hidden_layer_sizes"]
+        stack = config.network.get("layers")
+        sizes = f"hidden_layer_sizes = {config.network.get('hidden_layer_sizes')}"
+        layers = sizes if stack is None else f"layers = {', '.join(describe_layers(stack))}"
         raise TrainingFailed(
-            f"The network cannot be trained: with network.hidden_layer_sizes = {sizes} and "
-            f"{len(own.train):,} rows it does not fit into memory. Use smaller layers."
+            f"The network cannot be trained: with network.{layers} and {len(own.train):,} rows it "
+            "does not fit into memory. Use smaller layers."
         ) from error
     return Candidate(
         config=config,
@@ -212,10 +215,19 @@ def fit_network(
     )
 
 
+def make_estimator(network: Mapping[str, JsonValue]) -> NeuralNetworkClassifier:
+    """Return the estimator with these parameters, as a run file has them."""
+    parameters: dict[str, Any] = dict(network)
+    if parameters.get("layers") is not None:
+        parameters["layers"] = list(parse_layers(parameters["layers"]))
+    return NeuralNetworkClassifier(**parameters)
+
+
 def resolve_config(config: RunConfig) -> RunConfig:
     """Return the configuration with every parameter of the network filled in.
 
-    A run without a seed could not be reproduced, so it gets seed 0.
+    A run without a seed could not be reproduced, so it gets seed 0. Layers get their default
+    settings, and replace the parameters of dense layers.
     """
     known = NeuralNetworkClassifier().get_params()
     unknown = sorted(config.network.keys() - known.keys())
@@ -229,6 +241,13 @@ def resolve_config(config: RunConfig) -> RunConfig:
         constraints.check_parameters(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
     except ValueError as error:
         raise ConfigurationError(f"The network cannot be trained: {error}") from error
+    if network["layers"] is not None:
+        network["layers"] = [layer.to_spec() for layer in parse_layers(network["layers"])]
+        network = {name: value for name, value in network.items() if name not in DENSE_KEYS}
+    # Newer parameters are left out at their default, so that older ledgers can be resumed.
+    for name in ("layers", "input_shape"):
+        if network[name] is None:
+            del network[name]
     # Through JSON, so that tuples become lists, as in a configuration read from a manifest.
     network = json.loads(json.dumps(network))
     return RunConfig.model_validate(config.model_dump() | {"network": network})

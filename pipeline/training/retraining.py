@@ -67,7 +67,8 @@ def retrain_version(model: Model) -> RetrainingResult:
         config = _restore_columns(config, manifest.signature)
         _check_reachable(config)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or str(first["msg"])
         return RetrainingResult(
             Outcome.NOT_CHECKED,
             f"this release cannot read the configuration that quadnet {manifest.lineage.quadnet} "

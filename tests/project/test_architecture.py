@@ -42,7 +42,7 @@ ARROWS = {
     "quadnet.__main__": {"quadnet.cli"},
     "pipeline": set(),
     "pipeline.wording": {"quadnet.errors"},
-    "pipeline.config": {"quadnet.errors", "quadnet.model_names", "quadnet.cli"},
+    "pipeline.config": {"quadnet.errors", "quadnet.model_names", "quadnet.cli", "quadnet.nn"},
     "pipeline.data": LIBRARY | {"pipeline.wording", "pipeline.config"},
     "pipeline.training": LIBRARY | RUNS - {"pipeline.training"},
     "pipeline.evaluation": LIBRARY | RUNS,
