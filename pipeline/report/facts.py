@@ -9,6 +9,7 @@ from pipeline.config.layer_stacks import describe_layers
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.wording import DASH, TextTable, format_number
 from quadnet import NeuralNetworkClassifier, quadrants
+from quadnet.layers import Activation
 from quadnet.registry.manifest import Record
 
 _MOST_FEATURES = 20
@@ -68,9 +69,10 @@ def make_training_table(evaluation: CandidateEvaluation, record: Record) -> Text
     went, folded = record.training, record.folded
     network = evaluation.candidate.predictor.network
     stack: list[JsonValue] = [layer.to_spec() for layer in network.layers]
+    activations = [layer.function for layer in network.layers if isinstance(layer, Activation)]
     layers = [
-        ("Layers", "-".join(map(str, network.layer_sizes))),
-        ("Activations", ", ".join(network.activation_names) or "none: no hidden layer"),
+        ("Layers", str(network)),
+        ("Activations", ", ".join(activations) or "none: no hidden layer"),
     ]
     if not {layer.kind for layer in network.layers} <= {"dense", "activation"}:
         layers = [

@@ -261,22 +261,6 @@ class Network:
         np.log(P, out=exact, where=np.finfo(P.dtype).tiny < P)
         return exact.T
 
-    @property
-    def activation_names(self) -> list[str]:
-        """The names of the activations, from the first layer to the last."""
-        return [layer.function for layer in self.layers if isinstance(layer, Activation)]
-
-    @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """The number of inputs, and of each dense layer's units."""
-        dense = (layer.units for layer in self.layers if isinstance(layer, Dense))
-        return (self.n_features, *dense)
-
-    @property
-    def has_biases(self) -> bool:
-        """Whether any layer has biases."""
-        return any("biases" in specs for specs in self.parameters.specs)
-
     def __str__(self) -> str:
         """Return the sizes of dense layers, such as 2-6-4, or the layers' names."""
         if self.is_flat and all(isinstance(layer, (Dense, Activation)) for layer in self.layers):

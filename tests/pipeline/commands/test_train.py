@@ -900,7 +900,7 @@ def test_the_pages_five_settings_are_adjustable():
             ],
         )
     )
-    assert judged.candidate.predictor.network.layer_sizes == (2, 8, 4)
+    assert str(judged.candidate.predictor.network) == "2-8-4"
     assert judged.candidate.training.updates == 3000
     assert len(np.unique(judged.candidate.splits.train.X, axis=0)) <= 500
     assert len(judged.test.y) == 200

@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from sklearn import metrics
@@ -16,6 +17,10 @@ from pipeline.training.candidate_training import train_candidate
 from quadnet.cli import parser
 from quadnet.cli.main import _import_attribute
 from quadnet.cli.verbs import VERBS
+from quadnet.layers import Activation, Conv2D, Dense, Flatten, LayerNorm, Residual
+from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.network import Network
+from quadnet.nn.predictor import Predictor
 from tests.pipeline.report.page_parser import parse
 from tests.pipeline.report.reported import HOSTILE, make_evaluation, shown_name
 
@@ -43,6 +48,28 @@ def cells(text):
             found[caption] = [[c.text for c in tr.all("th", "td")] for tr in node.all("tr")]
         caption = node.text
     return found
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "rows"),
+    [
+        ([Dense(3), Activation("tanh")], (9,), ("9-3-4", "tanh")),
+        ([], (9,), ("9-4", "none: no hidden layer")),
+        (
+            [Conv2D(2, 2), Activation("relu"), Residual([Conv2D(2, 1)]), Flatten()],
+            (1, 3, 3),
+            ("1x3x3 - conv2d - relu - residual - flatten - dense", "relu"),
+        ),
+        ([LayerNorm()], (9,), ("9 - layer_norm - dense", "none: no hidden layer")),
+    ],
+)
+def test_the_card_names_layers_of_every_kind(layers, shape, rows):
+    network = Network([*layers, Dense(4)], shape, loss="softmax_cross_entropy")
+    network.initialize(INITIALIZERS["he_normal"], np.random.RandomState(0))
+    predictor = Predictor(network, list("abcd"))
+    done = make_evaluation([f"x{i}" for i in range(9)], "abcd", predictor=predictor)
+    table = dict(row[:2] for row in cells(card_of(done))["Training"][1:])
+    assert (table["Layers"], table["Activations"]) == rows
 
 
 def test_the_card_of_a_published_version_holds_scikit_learns_numbers(registry):
