@@ -60,8 +60,10 @@ def cells(text):
             (1, 3, 3),
             (
                 "1 x 3 x 3",
-                "conv2d(filters=2, kernel=2), relu, residual(layers=[conv2d(filters=2, "
-                "kernel=1)]), flatten, dense(units=4)",
+                (
+                    "conv2d(filters=2, kernel=2), relu, residual(layers=[conv2d(filters=2, "
+                    "kernel=1)]), flatten, dense(units=4)"
+                ),
             ),
         ),
         ([LayerNorm()], (9,), ("9", "layer_norm, dense(units=4)")),

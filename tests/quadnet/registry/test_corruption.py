@@ -586,7 +586,7 @@ TOO_SMALL = "too small for the layers"
         ([residual(), dense(4)], "layers must have at least one layer"),
         ([{"kind": "residual", "layers": 7}, dense(4)], r"layers\[0\], of kind 'residual'"),
         ([{"kind": "dense"}, dense(4)], r"layers\[0\], of kind 'dense', has a wrong .*units"),
-        ([dense(4, units_=3)], "unexpected keyword argument 'units_'"),
+        ([dense(4, units_=3)], "there is no setting 'units_'"),
         ([dense(0), dense(4)], "of kind 'dense', .*units must be a whole .* Got 0"),
         ([dense(-3), dense(4)], "units must be a whole number of at least 1. Got -3"),
         ([dense(3.0), dense(4)], "units must be a whole number of at least 1. Got 3.0"),
