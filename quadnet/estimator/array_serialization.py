@@ -1,7 +1,7 @@
 """A fitted network as a dictionary of arrays, for any file format and without pickle."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from quadnet.estimator.targets import Labels
 from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
-from quadnet.nn.layers.layer import Layer
+from quadnet.nn.layers.layer import Layer, Shape
+from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.network import Network
 
@@ -101,6 +103,12 @@ def _parse_arrays(
     _check_known("loss", [description["loss"]], LOSSES)
     _check_known("parameter", parameters, known_parameters)
     network = _READERS[description["format"]](description, arrays)
+    input_shape = parameters.get("input_shape")
+    if input_shape is not None and np.prod(input_shape) != network.n_features:
+        raise ValueError(
+            f"the parameter input_shape is {input_shape}, but the network has "
+            f"{network.n_features} inputs"
+        )
     labels = _parse_labels(np.asarray(arrays["classes"]), network)
     names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
     n_features = network.n_features
@@ -133,17 +141,40 @@ def _read_format_1(description: Mapping[str, Any], arrays: Mapping[str, NDArray[
 
 
 def _read_format_2(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Network:
-    specs, shape = description["layers"], description["input_shape"]
-    layers = [layer_from_spec(spec, name=f"layers[{i}]") for i, spec in enumerate(specs)]
-    _check_known("dtype", [description["dtype"]], ("float32", "float64"))
-    network = Network(layers, tuple(shape), loss=description["loss"], dtype=description["dtype"])
-    for name, values in network.parameters.named():
+    shape = description["input_shape"]
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError(f"input_shape must be a list of whole numbers above 0, got {shape!r}")
+    specs, dtype = description["layers"], description["dtype"]
+    _check_known("dtype", [dtype], ("float32", "float64"))
+    try:
+        layers = [layer_from_spec(spec, name=f"layers[{i}]") for i, spec in enumerate(specs)]
+    except RecursionError:
+        raise ValueError("layers has too many layers inside each other") from None
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError("layers must end with a dense layer, the output layer")
+    # Before anything is allocated: the description must not claim more than the arrays have.
+    for name, expected in _name_shapes(layers, tuple(shape)):
         given = np.asarray(arrays[name])
-        _check_array(name, given, n_dimensions=values.ndim)
-        if given.shape != values.shape:
-            raise ValueError(f"{name} must have the shape {values.shape}, got {given.shape}")
-        values[...] = given
+        _check_array(name, given, n_dimensions=len(expected))
+        if given.shape != expected or given.dtype.name != dtype:
+            raise ValueError(
+                f"{name} must have the shape {expected} and the type {dtype}, got {given.shape} "
+                f"and {given.dtype}"
+            )
+    network = Network(layers, tuple(shape), loss=description["loss"], dtype=dtype)
+    for name, values in network.parameters.named():
+        values[...] = arrays[name]
     return network
+
+
+def _name_shapes(layers: Sequence[Layer], input_shape: Shape) -> Iterator[tuple[str, Shape]]:
+    """Yield the name and the shape of each array, as `Parameters.named` names them."""
+    number = 0
+    for layer, shape in zip(layers, find_shapes(layers, input_shape), strict=False):
+        specs = layer.array_specs(shape)
+        for name, spec in specs.items():
+            yield f"{name}.{number}", spec.shape
+        number += bool(specs)
 
 
 _READERS = {1: _read_format_1, 2: _read_format_2}
@@ -158,7 +189,7 @@ def _check_known(what: str, names: Sequence[str], known: Sequence[str] | Mapping
 def _parse_description(text: str) -> dict[str, Any]:
     try:
         description = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"estimator must be a JSON text: {error}") from None
     if not isinstance(description, dict):
         raise TypeError(f"estimator must be a JSON object, got {text[:40]}")

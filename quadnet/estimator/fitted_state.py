@@ -11,7 +11,8 @@ from typing import Any
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.targets import Labels
-from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.kinds import layer_from_spec
+from quadnet.nn.layers.layer import Layer
 from quadnet.nn.layers.stack import find_blocks
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
@@ -41,15 +42,9 @@ def array_attributes(network: Network) -> dict[str, Any]:
     They are scikit-learn's `coefs_` and `intercepts_` where only dense layers have arrays, and
     otherwise `parameters_`.
     """
-    if has_dense_arrays(network):
+    if network.has_dense_arrays:
         return {"coefs_": network.parameters.weights, "intercepts_": network.parameters.biases}
     return {"parameters_": network.parameters.arrays}
-
-
-def has_dense_arrays(network: Network) -> bool:
-    """Whether only dense layers have arrays."""
-    with_arrays = zip(network.layers, network.parameters.specs, strict=True)
-    return all(isinstance(layer, Dense) for layer, specs in with_arrays if specs)
 
 
 def record_attributes(run: TrainingRun) -> dict[str, Any]:
@@ -89,6 +84,9 @@ def pack_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of an estimator without objects of ours."""
     state = dict(attributes)
     state.pop("_penalty_buffers", None)
+    if isinstance(state.get("layers"), (list, tuple)):
+        packed = (each.to_spec() if _is_ours(each) else each for each in state["layers"])
+        state["layers"] = type(state["layers"])(packed)
     if state.get("_network") is not None:
         state["_network"] = state["_network"].__getstate__()
         state["_labels"] = {"multilabel": state["_labels"].multilabel}
@@ -110,6 +108,9 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     # Releases before 0.3 had no layers but dense ones.
     attributes = {"layers": None, "input_shape": None} | dict(state)
+    if isinstance(attributes["layers"], (list, tuple)):
+        made = (layer_from_spec(x) if isinstance(x, Mapping) else x for x in attributes["layers"])
+        attributes["layers"] = type(attributes["layers"])(made)
     if attributes.get("_network") is not None:
         network = Network.__new__(Network)
         network.__setstate__(dict(attributes["_network"]))
@@ -121,3 +122,14 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if attributes.get("_optimizer") is not None:
         attributes["_optimizer"] = optimizer_from_dict(attributes["_optimizer"])
     return attributes
+
+
+def _is_ours(layer: Any) -> bool:
+    """Whether this is a layer of Quadnet, and so are those inside it.
+
+    A pickle holds other layers as objects, because loading them imports the module that adds their
+    kind.
+    """
+    if not isinstance(layer, Layer) or type(layer).__module__ != "quadnet.layers":
+        return False
+    return all(map(_is_ours, getattr(layer, "layers", ())))

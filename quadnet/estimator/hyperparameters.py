@@ -6,6 +6,7 @@ from math import inf, prod
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from sklearn.utils._param_validation import InvalidParameterError
 
 from quadnet.estimator import constraints
@@ -17,7 +18,7 @@ from quadnet.nn.initializers import (
     make_checked_initializer,
 )
 from quadnet.nn.layers.activation import Activation
-from quadnet.nn.layers.layer import Layer
+from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, make_layers
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
@@ -243,6 +244,15 @@ def find_input_shape(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
     return (1, *sizes) if len(sizes) == 2 else sizes
 
 
+def check_output_shape(shape: Shape) -> None:
+    """Raise ValueError unless the output layer can read the output of the hidden layers."""
+    if len(shape) != 1:
+        raise ValueError(
+            "layers must end with one row of values, which the output layer reads. Got values of "
+            f"shape {shape}. Put Flatten() at the end."
+        )
+
+
 def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
     """Check every parameter, alone and with the others.
 
@@ -261,7 +271,12 @@ def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
     constraints.check_parameters(owner, CONSTRAINTS, parameters)
     activation, sizes = parameters["activation"], parameters["hidden_layer_sizes"]
     n_hidden = 1 if isinstance(sizes, Integral) else len(list(sizes))
-    if not isinstance(activation, str) and len(activation) != n_hidden:
+    if np.size(parameters["input_shape"]) == 0:
+        raise constraints.invalid_parameter(
+            owner, "input_shape", parameters["input_shape"], "of at least one number"
+        )
+    by_layer = parameters["layers"] is None and not isinstance(activation, str)
+    if by_layer and len(activation) != n_hidden:
         raise constraints.invalid_parameter(
             owner,
             "activation",
@@ -291,7 +306,7 @@ def _check_layers(owner: str, parameters: Mapping[str, Any], solver: Solver) -> 
         layers = make_layers(parameters["layers"])
         shape = find_input_shape(parameters)
         if shape is not None:
-            find_shapes(layers, shape)
+            check_output_shape(find_shapes(layers, shape)[-1])
     except ValueError as error:
         raise InvalidParameterError(f"The 'layers' parameter of {owner}: {error}") from None
     for i, layer in enumerate(layers):

@@ -27,6 +27,8 @@ _FLOAT_TYPES = (np.float64, np.float32)
 def _validate_data(estimator: Any, X: Any, *arguments: Any, **options: Any) -> Any:
     if estimator.input_shape is not None:
         X = _flatten_examples(X, estimator.input_shape)
+    elif estimator.layers is not None and len(getattr(X, "shape", ())) > 2:
+        raise ValueError(f"X of shape {X.shape} needs input_shape={X.shape[1:]}, which is not set.")
     # scikit-learn looks for NaN in a sum, which for large values of both signs is inf - inf.
     with np.errstate(over="ignore", invalid="ignore"):
         return validate_data(estimator, X, *arguments, **options)
@@ -41,14 +43,16 @@ def _flatten_examples(X: Any, input_shape: Any) -> Any:
         If X has another shape.
     """
     shape = tuple(np.atleast_1d(input_shape).tolist())
+    n_values = prod(shape)
     if not hasattr(X, "shape"):
         X = np.asarray(X)
     if X.ndim > 2 and X.shape[1:] == shape:
-        return X.reshape(len(X), -1)
-    if X.ndim != 2 or X.shape[1] != prod(shape):
+        return X.reshape(len(X), n_values)
+    if X.ndim != 2 or X.shape[1] != n_values:
+        shapes = [f"(n_rows, {n_values})"]
+        shapes += [f"(n_rows, {', '.join(map(str, shape))})"] if len(shape) > 1 else []
         raise ValueError(
-            f"X must have the shape (n_rows, {prod(shape)}) or (n_rows, "
-            f"{', '.join(map(str, shape))}), because of input_shape. Got {X.shape}."
+            f"X must have the shape {' or '.join(shapes)}, because of input_shape. Got {X.shape}."
         )
     return X
 

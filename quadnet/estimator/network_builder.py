@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from quadnet.estimator.hyperparameters import TrainingConfig
+from quadnet.estimator.hyperparameters import TrainingConfig, check_output_shape
 from quadnet.estimator.targets import LabelledRows, Labels
 from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
-from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
 
 
@@ -41,9 +41,12 @@ class StartingWeights:
             first = next((array for each in self.arrays for array in each.values()), None)
         return np.float32 if np.asarray(first).dtype == np.float32 else np.float64
 
-    def copy_to(self, parameters: Parameters) -> None:
+    def copy_to(self, network: Network) -> None:
         """Copy the values to a network; raise ValueError if they do not fit."""
+        parameters = network.parameters
         if self.arrays is None:
+            if not network.has_dense_arrays:
+                raise ValueError("expected the arrays of all layers, got those of dense layers")
             parameters.assign(self.coefs, self.intercepts)
         else:
             parameters.check_arrays(self.arrays)
@@ -83,10 +86,12 @@ def build_network(
         If the starting weights do not fit the configuration, or the user's `init` returns arrays
         that do not fit.
     """
+    shape = config.input_shape or (rows.X.shape[1],)
+    check_output_shape(find_shapes(config.hidden_layers, shape)[-1])
     output = Dense(rows.labels.n_outputs, bias=config.fit_intercept)
     network = Network(
         [*config.hidden_layers, output],
-        config.input_shape or (rows.X.shape[1],),
+        shape,
         loss=_choose_loss(config.loss, rows.labels),
         dtype=rows.X.dtype,
     )
@@ -94,7 +99,7 @@ def build_network(
         network.initialize(config.initializer, rng)
         return network
     try:
-        starting.copy_to(network.parameters)
+        starting.copy_to(network)
     except ValueError as error:
         raise ValueError(
             f"Cannot continue training: {_names(starting)} are those of another architecture than "

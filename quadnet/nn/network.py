@@ -48,6 +48,8 @@ class Network:
     shapes : tuple of tuple of int
         The shape of the input, and of each layer's output.
     parameters : Parameters
+    has_dense_arrays : bool
+        Whether only dense layers have arrays.
 
     Raises
     ------
@@ -75,6 +77,10 @@ class Network:
     def _describe_shape(self) -> None:
         """Set what follows from the layers, and would cost too much to find at each call."""
         self.n_features, self.n_outputs = prod(self.input_shape), prod(self.shapes[-1])
+        with_arrays = zip(self.layers, self.parameters.specs, strict=True)
+        self.has_dense_arrays = all(
+            isinstance(layer, Dense) for layer, specs in with_arrays if specs
+        )
         self._starts_dense = isinstance(self.layers[0], Dense)
         self._apply_to_rows = [layer.apply_to_rows for layer in self.layers]
         self.is_flat = all(len(shape) == 1 for shape in self.shapes)
@@ -131,22 +137,24 @@ class Network:
 
     def for_predicting(self) -> "Network":
         """Return a copy without what only training needs, such as dropout."""
-        kept = [
-            (layer, arrays)
-            for layer, arrays in zip(
-                (layer.for_predicting() for layer in self.layers),
-                self.parameters.arrays,
-                strict=True,
-            )
-            if layer is not None
-        ]
+        kept, arrays = [], []
+        for layer, specs, named in zip(
+            self.layers, self.parameters.specs, self.parameters.arrays, strict=True
+        ):
+            predicting = layer.for_predicting()
+            if predicting is not None:
+                kept.append(predicting)
+                arrays.append([named[name] for name in specs])
         network = Network(
-            [layer for layer, _ in kept if layer is not None],
-            self.input_shape,
-            loss=self.loss_name,
-            dtype=self.parameters.flat.dtype,
+            kept, self.input_shape, loss=self.loss_name, dtype=self.parameters.flat.dtype
         )
-        network.parameters.copy_from([arrays for _, arrays in kept])
+        # In order, because a layer that is left out changes the numbers in names, as "1.weights".
+        network.parameters.copy_from(
+            [
+                dict(zip(specs, values, strict=True))
+                for specs, values in zip(network.parameters.specs, arrays, strict=True)
+            ]
+        )
         return network
 
     def _with(self, parameters: Parameters) -> "Network":
@@ -186,20 +194,21 @@ class Network:
         logits.
         """
         ends = {block.stop - 1 for block in find_blocks(self.layers)}
-        A: Any = self._as_rows(X) if self.is_flat else self._as_examples(X)
+        by_row = self._computes_by_row(X)
+        A: Any = X if by_row else self._as_examples(X)
         for i, (layer, arrays) in enumerate(zip(self.layers, self.parameters.arrays, strict=True)):
-            A = layer.apply_to_rows(arrays, A) if self.is_flat else layer.apply(arrays, A)
+            A = layer.apply_to_rows(arrays, A) if by_row else layer.apply(arrays, A)
             if i in ends:
-                yield A if self.is_flat else np.moveaxis(A, -1, 0)
+                yield A if by_row else np.moveaxis(A, -1, 0)
 
     def logits(self, X: FloatArray) -> FloatArray:
         """Return the output layer's values before its link, of shape (n_rows, n_outputs)."""
-        if self.is_flat:
-            A = X if self._starts_dense else self._as_rows(X)
+        if self._computes_by_row(X):
+            A: Any = X
             # Without `strict`, which would take a fortieth of the time for one row.
             for apply, arrays in zip(self._apply_to_rows, self.parameters.arrays):  # noqa: B905
                 A = apply(arrays, A)
-            return A
+            return A  # type: ignore[no-any-return]
         rows = max(1, _BLOCK_BYTES // (self.widest * self.parameters.flat.itemsize))
         if X.shape[0] <= rows:
             return self._apply(self._as_examples(X)).T
@@ -207,22 +216,29 @@ class Network:
         blocks = [self._apply(self._as_examples(X[start : start + rows])) for start in starts]
         return np.concatenate(blocks, axis=1).T
 
+    def _computes_by_row(self, X: Any) -> bool:
+        """Whether each layer computes rows of X, and not an array with the examples last."""
+        return self.is_flat and (self._starts_dense or isinstance(X, np.ndarray))
+
     def _apply(self, A: FloatArray) -> FloatArray:
         """Return the logits, (n_outputs, n_rows), for A of shape (*input_shape, n_rows)."""
         for layer, arrays in zip(self.layers, self.parameters.arrays, strict=True):
             A = layer.apply(arrays, A)
         return A
 
-    def _as_rows(self, X: Any) -> Any:
-        """Return X, dense if the first layer cannot multiply a sparse matrix."""
-        if isinstance(X, np.ndarray) or self._starts_dense:
-            return X
-        return X.toarray()
-
     def _as_examples(self, X: Any) -> FloatArray:
-        """Return the rows of X, dense or sparse, as an array of shape (*input_shape, n_rows)."""
+        """Return the rows of X, dense or sparse, as an array of shape (*input_shape, n_rows).
+
+        Raises
+        ------
+        ValueError
+            If a row has another number of values.
+        """
         dense = X if isinstance(X, np.ndarray) else X.toarray()
-        return np.ascontiguousarray(dense.T).reshape(*self.input_shape, -1)
+        if dense.ndim < 2 or prod(dense.shape[1:]) != self.n_features:
+            raise ValueError(f"expected rows of {self.n_features} values, got {dense.shape}")
+        rows = dense.reshape(len(dense), self.n_features)
+        return np.ascontiguousarray(rows.T).reshape(*self.input_shape, len(rows))
 
     def outputs(self, X: FloatArray) -> FloatArray:
         """Return the output layer's values, of shape (n_rows, n_outputs)."""

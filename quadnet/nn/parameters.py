@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from quadnet.nn.layers.layer import ArraySpec, split_arrays
-from quadnet.types import FloatArray
+from quadnet.types import BoolArray, FloatArray
 
 
 class Parameters:
@@ -134,6 +134,15 @@ class Parameters:
                     arrays[name][:] = value
         return mask.flat
 
+    def trained_only(self) -> BoolArray:
+        """Return whether training updates each value of `flat`."""
+        parts = [
+            np.full(prod(spec.shape), spec.is_trained)
+            for layer in self.specs
+            for spec in layer.values()
+        ]
+        return np.concatenate(parts)
+
     def freeze(self) -> None:
         """Make every array read-only."""
         views = (array for arrays in self.arrays for array in arrays.values())
@@ -151,10 +160,10 @@ class Parameters:
         return copied
 
     def copy_from(self, arrays: Sequence[Mapping[str, FloatArray]]) -> None:
-        """Copy the values of each layer's arrays, which must have these shapes, in order."""
+        """Copy the values of each layer's arrays, which must have these names and shapes."""
         for ours, theirs in zip(self.arrays, arrays, strict=True):
-            for array, value in zip(ours.values(), theirs.values(), strict=True):
-                array[...] = value
+            for name, array in ours.items():
+                array[...] = theirs[name]
 
     def like(self, storage: FloatArray | None = None) -> "Parameters":
         """Return arrays of the same shapes on `storage`, or on zeros, such as a gradient."""

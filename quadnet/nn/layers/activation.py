@@ -57,10 +57,18 @@ class _ActivationStep(LayerStep):
         in_place = function.in_place and context.may_overwrite_input
         self.input = self.output if in_place else np.empty_like(self.output)
         self._mask = np.empty(self.output.shape, np.bool_)
+        # Derivatives that are functions of the input overwrite it, which the layer below may need.
+        reads_input = not function.in_place
+        keeps_input = reads_input and not context.may_overwrite_input
+        self._spare = np.empty_like(self.input) if keeps_input else None
 
     def forward(self) -> None:
         self._function.forward(self.input, self.output)
 
     def backward(self, D: FloatArray) -> FloatArray:
-        self._function.backward(self.input, self.output, D, self._mask)
+        z = self.input
+        if self._spare is not None:
+            np.copyto(self._spare, z)
+            z = self._spare
+        self._function.backward(z, self.output, D, self._mask)
         return D

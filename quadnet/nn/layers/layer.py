@@ -167,6 +167,13 @@ class Layer(ABC):
     only_mini_batches: ClassVar[bool] = False
     """Whether training needs mini-batches, so that L-BFGS cannot train the layer."""
 
+    def __init_subclass__(cls) -> None:
+        if hasattr(cls, "kind") and "kind" not in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} must have a kind of its own, by which files name it. It has that "
+                f"of its base class, {cls.kind!r}."
+            )
+
     @abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one example's output; raise UnfitInput without one."""
@@ -224,18 +231,23 @@ class Layer(ABC):
         settings = []
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
-                value = value[0]
-            if value == field.default:
-                continue
-            required = field.default is MISSING
-            settings.append(repr(value) if required else f"{field.name}={value!r}")
+            if field.default is MISSING:
+                settings.append(_shorten(value))
+            elif _shorten(value) != _shorten(field.default):
+                settings.append(f"{field.name}={_shorten(value)}")
         return f"{type(self).__name__}({', '.join(settings)})"
 
     def to_spec(self) -> dict[str, Any]:
         """Return the layer as JSON values: its kind and its settings."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {"kind": self.kind} | {name: _to_json(value) for name, value in settings.items()}
+
+
+def _shorten(value: Any) -> str:
+    """Return a setting as text, and a pair of two equal numbers as one number."""
+    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+        return repr(value[0])
+    return repr(value)
 
 
 def _to_json(value: Any) -> Any:

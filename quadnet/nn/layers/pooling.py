@@ -25,7 +25,7 @@ class _Pooling(Layer):
     def __repr__(self) -> str:
         """Return the layer without a stride that is the size of a window."""
         full = super().__repr__()
-        return full.partition(", ")[0] + ")" if self.stride == self.size else full
+        return full.partition(", stride")[0] + ")" if self.stride == self.size else full
 
     def windows(self, input_shape: Shape) -> Windows:
         """Return the windows over pictures of this shape."""

@@ -18,7 +18,7 @@ from quadnet.nn.layers.layer import (
     StepContext,
     UnfitInput,
 )
-from quadnet.nn.layers.stack import find_shapes, make_layers
+from quadnet.nn.layers.stack import find_shapes, make_layers, name_layer
 from quadnet.types import FloatArray
 
 
@@ -44,10 +44,18 @@ class Residual(Layer):
     needs_output: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.layers, (list, tuple)):
+            raise ValueError(  # noqa: TRY004 - one class for all wrong settings
+                f"Residual: layers must be a list of layers. Got {self.layers!r}."
+            )
         layers = make_layers(self.layers, "Residual: layers")
         if not layers:
             raise ValueError("Residual: layers must have at least one layer. Got an empty list.")
         object.__setattr__(self, "layers", layers)
+
+    def __repr__(self) -> str:
+        """Return the layer with a list, in which activations have their names."""
+        return f"Residual([{', '.join(map(name_layer, self.layers))}])"
 
     @property
     def is_random(self) -> bool:  # type: ignore[override]

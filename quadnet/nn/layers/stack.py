@@ -47,6 +47,11 @@ def make_hidden_layers(
     return layers
 
 
+def name_layer(layer: Layer) -> str:
+    """Return a layer as text, and an activation as its name in quotes."""
+    return repr(layer.function if isinstance(layer, Activation) else layer)
+
+
 def find_shapes(layers: Sequence[Layer], input_shape: Shape) -> tuple[Shape, ...]:
     """Return the shape of the input, and of each layer's output.
 

@@ -1,10 +1,12 @@
 """The estimator with stacks of layers, through its public methods."""
 
+import json
 import pickle
 import warnings
 
 import numpy as np
 import pytest
+import skops.io
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -232,6 +234,9 @@ def test_the_stack_is_shown_in_a_notebook(fitted):
         ({"dropout": 0.5}, r"'dropout' .* must be 0.0 with layers, in which Dropout\(rate\) is"),
         ({"input_shape": "big"}, "'input_shape' parameter .* must be an int above 0 or a seq"),
         ({"input_shape": (8, 0)}, "'input_shape' parameter"),
+        ({"input_shape": ()}, "'input_shape' parameter .* must be of at least one number"),
+        ({"layers": []}, r"must end with one row of values.* \(1, 8, 8\). Put Flatten\(\) at the"),
+        ({"layers": [Conv2D(2, 3)]}, r"must end with one row of values.* \(2, 6, 6\)"),
     ],
 )
 def test_a_wrong_stack_is_refused(options, message):
@@ -262,3 +267,92 @@ def test_rows_of_another_shape_are_refused(fitted, rows, shape, got):
 def test_a_stack_that_does_not_fit_the_rows_is_refused_without_an_input_shape():
     with pytest.raises(ValueError, match=r"layers\[0\], Conv2D\(2, 3\), needs .* Got the shape \("):
         NeuralNetworkClassifier(layers=[Conv2D(2, 3)]).fit(X, y)
+
+
+def test_pictures_without_an_input_shape_are_refused_with_the_one_to_set():
+    with pytest.raises(ValueError, match=r"X of shape \(1797, 8, 8\) needs input_shape=\(8, 8\)"):
+        NeuralNetworkClassifier(layers=[Conv2D(2, 3), Flatten()]).fit(PICTURES, y)
+
+
+def test_no_pictures_are_refused_as_no_rows(fitted):
+    with pytest.raises(ValueError, match="0 sample"):
+        fitted.predict(PICTURES[:0])
+
+
+def test_weights_of_dense_layers_do_not_start_other_layers():
+    net = NeuralNetworkClassifier((32,), warm_start=True, max_iter=2, random_state=0)
+    fit_quietly(net, X, y)
+    net.set_params(layers=[Dense(32), "relu", BatchNorm()])
+    with pytest.raises(ValueError, match="expected the arrays of all layers, got those of dense"):
+        net.fit(X, y)
+    with pytest.raises(ValueError, match="another architecture"):
+        net.partial_fit(X, y)
+
+
+def test_arrays_are_read_by_their_names(fitted):
+    net = pickle.loads(pickle.dumps(fitted))
+    for i, arrays in enumerate(net.parameters_):
+        net.parameters_[i] = {name: arrays[name] for name in sorted(arrays)}
+    expected = fitted.predict_proba(X)
+    for other in (net, net.freeze(), pickle.loads(pickle.dumps(net))):
+        predict = getattr(other, "predict_proba", None) or other.probabilities
+        np.testing.assert_array_equal(predict(X), expected)
+    warm = fit_quietly(net.set_params(warm_start=True, max_iter=1), X[TRAIN], y[TRAIN])
+    assert warm.score(X[TEST], y[TEST]) > 0.9
+
+
+def test_a_stored_estimator_names_no_class_of_layers(fitted):
+    stored = skops.io.dumps(fitted)
+    assert skops.io.get_untrusted_types(data=stored) == ["quadnet.NeuralNetworkClassifier"]
+    loaded = skops.io.loads(stored, trusted=["quadnet.NeuralNetworkClassifier"])
+    assert loaded.layers == STACK
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_the_derivative_of_one_row_is_right_after_batch_normalization():
+    net = fit_quietly(make_net([Flatten(), Dense(3), "tanh", BatchNorm()]), X, y)
+    assert net.check_gradients(X[:1], y[:1]) < 1e-5
+
+
+def test_the_activations_are_copies(fitted):
+    net = fit_quietly(make_net([Flatten(), Dense(3)]), X, y)
+    rows = X[:3].copy()
+    net.activations(rows)[0][:] = 7.0
+    np.testing.assert_array_equal(rows, X[:3])
+
+
+def change(arrays, **entries):
+    description = json.loads(str(arrays["estimator"])) | entries
+    return arrays | {"estimator": np.array(json.dumps(description))}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"format": 3}, "reads the formats 1, 2, got format 3"),
+        ({"input_shape": [1, 8.0, 8]}, "input_shape must be a list of whole numbers above 0"),
+        ({"input_shape": [-1, 8, 8]}, "input_shape must be a list of whole numbers above 0"),
+        ({"input_shape": [1, 9, 9]}, "input_shape is .8, 8., but the network has 81 inputs"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'"),
+        ({"dtype": "float32"}, "must have the shape .* and the type float32, got .* float64"),
+        ({"layers": [{"kind": "flatten"}]}, "must end with a dense layer"),
+        ({"layers": []}, "must end with a dense layer"),
+        ({"layers": [{"kind": "gru"}]}, r"layers\[0\] is of the unknown kind 'gru'"),
+        (
+            {"layers": [{"kind": "flatten"}, {"kind": "dense", "units": 10**11}]},
+            r"weights.0 must have 2 dimensions|must have the shape \(64, 100000000000\)",
+        ),
+        ({"loss": "hinge"}, "unknown loss 'hinge'"),
+    ],
+)
+def test_arrays_that_contradict_their_description_are_refused(fitted, entries, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralNetworkClassifier.from_arrays(change(fitted.to_arrays(), **entries))
+
+
+def test_arrays_with_layers_nested_too_deeply_are_refused(fitted):
+    nested = '{"kind": "residual", "layers": [' * 3000 + "]}" * 3000
+    text = json.dumps(json.loads(str(fitted.to_arrays()["estimator"])) | {"layers": []})
+    hostile = np.array(text.replace('"layers": []', f'"layers": [{nested}]', 1))
+    with pytest.raises(ValueError, match="Expected the arrays that to_arrays"):
+        NeuralNetworkClassifier.from_arrays(fitted.to_arrays() | {"estimator": hostile})

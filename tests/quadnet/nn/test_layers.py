@@ -4,12 +4,14 @@ import copy
 import itertools
 import json
 import pickle
+import tracemalloc
 from math import prod
 
 import numpy as np
 import pytest
 from numpy.random import RandomState
 from scipy.signal import correlate
+from scipy.sparse import random_array
 
 from quadnet.layers import (
     Activation,
@@ -24,6 +26,7 @@ from quadnet.layers import (
     MaxPool2D,
     Residual,
 )
+from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.backpropagation import Workspace
 from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.layers.kinds import LAYER_KINDS, layer_from_spec
@@ -46,7 +49,22 @@ POOLS = [
 ]
 SHAPE = (2, 6, 5)
 
+# Derivatives that overwrite the input, which is the output of the layer below.
+PAIRS = [
+    [*below, Activation(above), Flatten()]
+    for below, above in itertools.product(
+        [
+            *([Conv2D(2, 3), Activation(name)] for name in ACTIVATIONS),
+            [Conv2D(2, 3), Activation("tanh"), Flatten()],
+            [MaxPool2D(2, 1)],
+            [Residual(["tanh", "logistic"])],
+        ],
+        ACTIVATIONS,
+    )
+]
+
 STACKS = [
+    *PAIRS,
     *([layer, Flatten()] for layer in (*CONVOLUTIONS, *POOLS)),
     [GlobalAveragePool2D()],
     [Flatten(), Dense(4), Activation("tanh")],
@@ -240,6 +258,10 @@ EXAMPLES = [
     BatchNorm(0.2, 1e-3),
     LayerNorm(),
     Residual(["relu", Residual([Dense(3), BatchNorm()])]),
+    MaxPool2D((2, 3)),
+    AveragePool2D((1, 2)),
+    Residual([Dense(4), Dense(4)]),
+    Residual(["relu", "relu"]),
 ]
 
 
@@ -282,6 +304,8 @@ def test_layers_are_values(layer):
         (lambda: LayerNorm(float("inf")), "LayerNorm: epsilon must be"),
         (lambda: Activation("swish"), "Activation: function must be one of 'identity'"),
         (lambda: Residual([]), "Residual: layers must have at least one layer"),
+        (lambda: Residual(Dense(3)), r"Residual: layers must be a list of layers. Got Dense\(3\)."),
+        (lambda: Residual("relu"), "Residual: layers must be a list of layers. Got 'relu'."),
         (lambda: Residual(["relu", "abc"]), r"Residual: layers\[1\] must be a layer"),
         (lambda: layer_from_spec({"kind": "gru"}), "layer is of the unknown kind 'gru'"),
         (lambda: layer_from_spec({"units": 3}), "layer is of the unknown kind None"),
@@ -377,3 +401,33 @@ def test_outputs_and_gradients_are_those_of_pytorch(golden):
 def test_there_are_golden_values_of_every_kind_that_pytorch_has():
     kinds = {golden["spec"]["kind"] for golden in PYTORCH}
     assert kinds == set(LAYER_KINDS) - {"dense", "dropout"}
+
+
+def test_a_kind_of_ones_own_must_have_a_name_of_its_own():
+    """Otherwise a stored network would silently load with the base class."""
+    with pytest.raises(TypeError, match=r"Wider must have a kind of its own.*'dense'"):
+
+        class Wider(Dense):
+            pass
+
+
+def test_pictures_may_be_rows_and_other_shapes_are_refused():
+    network = make_network([Conv2D(2, 2), Flatten()], (1, 3, 3))
+    pictures = np.random.default_rng(0).normal(size=(4, 3, 3))
+    rows = network.logits(pictures.reshape(4, 9))
+    for X in (pictures, pictures[:, np.newaxis]):
+        np.testing.assert_array_equal(network.logits(X), rows)
+    for X in (np.zeros((4, 3)), np.zeros((4, 18)), np.zeros(9), np.zeros((2, 2, 9))):
+        with pytest.raises(ValueError, match="expected rows of 9 values, got"):
+            network.logits(X)
+
+
+def test_sparse_rows_are_predicted_in_blocks():
+    network = make_network([Dropout(0.1)], (2000,))
+    X = random_array((20_000, 2000), density=0.001, format="csr", rng=0)
+    tracemalloc.start()
+    logits = network.logits(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6
+    np.testing.assert_allclose(logits[:9], network.logits(X[:9].toarray()), rtol=1e-9, atol=1e-12)
