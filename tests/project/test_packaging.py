@@ -71,7 +71,7 @@ def test_the_wheel_holds_what_the_packages_read(wheel):
     presets = {name for name in names if name.startswith("pipeline/config/presets/")}
     assert {
         f"pipeline/config/presets/{p}.toml"
-        for p in ("quadrants", "article-1", "article-2", "digits")
+        for p in ("quadrants", "article-1", "article-2", "digits", "fashion", "fashion-dense")
     } < presets
     tracked = {str(path.relative_to(ROOT)) for path in package_files()}
     assert {name for name in names if ".dist-info" not in name} == tracked

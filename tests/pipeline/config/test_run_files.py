@@ -226,10 +226,14 @@ def test_the_digest_follows_the_values_and_not_the_spelling(tmp_path):
 
 
 def test_presets_are_found_by_name():
-    assert PRESET_NAMES == ("article-1", "article-2", "digits", "quadrants")
+    assert PRESET_NAMES == (
+        "article-1", "article-2", "digits", "fashion", "fashion-dense", "quadrants",
+    )  # fmt: skip
     for name in PRESET_NAMES:
         assert load_preset(name).name == name
-    with pytest.raises(NotFound, match="The presets: article-1, article-2, digits, quadrants"):
+    with pytest.raises(
+        NotFound, match="The presets: article-1, article-2, digits, fashion, fashion-dense, q"
+    ):
         load_preset("article-3")
 
 
