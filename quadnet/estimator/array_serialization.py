@@ -87,7 +87,8 @@ def deserialize_arrays(
 
 
 def _invalid_arrays(problem: object) -> ValueError:
-    return ValueError(f"Expected the arrays that to_arrays() returns: {problem}.")
+    reason = str(problem).rstrip(".")
+    return ValueError(f"Expected the arrays that to_arrays() returns: {reason}.")
 
 
 def _parse_arrays(

@@ -119,7 +119,9 @@ def largest_temporary(batches: MiniBatches) -> int:
 def calls(batches: MiniBatches) -> float:
     """Return the calls into NumPy an update, gathering and losses of its chunk included."""
     chunks = {chunk for chunk, _ in batches._pass}
-    for owner in [*chunks, *(chunk.workspace for chunk in chunks), batches.optimizer, batches]:
+    steps = {bound.__self__ for chunk in chunks for bound in chunk.workspace._backward}
+    workspaces = [chunk.workspace for chunk in chunks]
+    for owner in [*chunks, *workspaces, *steps, batches.optimizer, batches]:
         for name, value in vars(owner).items():
             if type(value) is np.ndarray:
                 setattr(owner, name, value.view(Counting))
@@ -127,7 +129,6 @@ def calls(batches: MiniBatches) -> float:
                 setattr(owner, name, [array.view(Counting) for array in value])
     gradient = batches._gradient
     gradient.flat = gradient.flat.view(Counting)
-    gradient.matrices = tuple(M.view(Counting) for M in gradient.matrices)
     parameters = batches.network.parameters
     parameters.flat = parameters.flat.view(Counting)
     Counting.calls = 0

@@ -1,6 +1,7 @@
 """The layer of CONTRIBUTING.md, added from outside: trained, published, served and exported."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,7 @@ def quadnet(folder, *arguments):
     done = subprocess.run(
         [sys.executable, "-c", START, *arguments],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         timeout=600,

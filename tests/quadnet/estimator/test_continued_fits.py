@@ -394,10 +394,10 @@ def test_numbers_of_numpys_types_survive_as_arrays():
         (
             "estimator",
             lambda e: np.array(str(e).replace('"relu"', '"cubic"')),
-            "unknown activation 'cubic'",
+            r"layers\[1\], of kind 'activation', .* Got 'cubic'",
         ),
         ("estimator", lambda e: np.array(str(e).replace('"alpha"', '"omega"')), "'omega'"),
-        ("estimator", lambda e: np.array(str(e).replace('"format": 1', '"format": 9')), "format 9"),
+        ("estimator", lambda e: np.array(str(e).replace('"format": 2', '"format": 9')), "format 9"),
     ],
 )
 def test_arrays_of_the_wrong_kind_are_refused(name, value, message):

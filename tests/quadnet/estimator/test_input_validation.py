@@ -101,7 +101,7 @@ def test_a_class_too_small_to_be_split_is_named():
     [
         (lambda arrays: arrays.pop("weights.1"), "'weights.1' is missing"),
         (lambda arrays: arrays.pop("estimator"), "'estimator' is missing"),
-        (lambda arrays: arrays.update({"weights.0": np.ones((4, 3))}), r"got \[\(4, 3\)"),
+        (lambda arrays: arrays.update({"weights.0": np.ones((4, 3))}), r"got \(4, 3\)"),
         (lambda arrays: arrays.update(classes=np.arange(7)), "7 classes for 3 outputs"),
         (lambda arrays: arrays.update(estimator=np.array("{")), "must be a JSON text"),
         (lambda arrays: arrays.update(estimator=np.array("3")), "must be a JSON object, got 3"),
