@@ -199,14 +199,16 @@ def _convolution(graph: Graph, node: LayerNode, values: str) -> str:
         for column in range(windows.size[1])
     ]
     weights = node.arrays["weights"]
-    matrix = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+    matrix = weights.transpose(2, 3, 1, 0).reshape(-1, len(weights))
     patches = graph.reshape(
-        graph.add("Concat", *places, axis=1), (matrix.shape[1], prod(windows.counts))
+        graph.add("Concat", *places, axis=1), (len(matrix), prod(windows.counts))
     )
-    values = graph.add("MatMul", *node.keep(graph, weights=matrix), patches)
+    # One patch per row: with the matrix on the left, onnxruntime 1.20 fails where X has no rows.
+    rows = graph.add("Transpose", patches, perm=[0, 2, 1])
+    values = graph.add("MatMul", rows, *node.keep(graph, weights=matrix))
     if "biases" in node.arrays:
-        biases = node.arrays["biases"][:, np.newaxis]
-        values = graph.add("Add", values, *node.keep(graph, biases=biases))
+        values = graph.add("Add", values, *node.keep(graph, biases=node.arrays["biases"]))
+    values = graph.add("Transpose", values, perm=[0, 2, 1])
     return graph.reshape(values, (len(weights), *windows.counts))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 from scipy.signal import correlate
-from scipy.sparse import random_array
+from scipy.sparse import random
 
 from quadnet.layers import (
     Activation,
@@ -424,7 +424,7 @@ def test_pictures_may_be_rows_and_other_shapes_are_refused():
 
 def test_sparse_rows_are_predicted_in_blocks():
     network = make_network([Dropout(0.1)], (2000,))
-    X = random_array((20_000, 2000), density=0.001, format="csr", rng=0)
+    X = random(20_000, 2000, density=0.001, format="csr", random_state=0)
     tracemalloc.start()
     logits = network.logits(X)
     peak = tracemalloc.get_traced_memory()[1]
