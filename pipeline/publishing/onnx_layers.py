@@ -203,12 +203,14 @@ def _convolution(graph: Graph, node: LayerNode, values: str) -> str:
     patches = graph.reshape(
         graph.add("Concat", *places, axis=1), (len(matrix), prod(windows.counts))
     )
-    # One patch per row: with the matrix on the left, onnxruntime 1.20 fails where X has no rows.
+    # One patch per row of a matrix: for a stack of matrices onnxruntime 1.20 fails where X has no
+    # rows, or fuses the transposition into an operator that it has in float32 only.
     rows = graph.add("Transpose", patches, perm=[0, 2, 1])
-    values = graph.add("MatMul", rows, *node.keep(graph, weights=matrix))
-    if "biases" in node.arrays:
-        values = graph.add("Add", values, *node.keep(graph, biases=node.arrays["biases"]))
-    values = graph.add("Transpose", values, perm=[0, 2, 1])
+    rows = graph.add("Reshape", rows, graph.keep_integers(-1, len(matrix)))
+    kept = {"weights": matrix} | {k: v for k, v in node.arrays.items() if k == "biases"}
+    values = graph.add("Gemm", rows, *node.keep(graph, **kept))
+    shape = graph.keep_integers(-1, prod(windows.counts), len(weights))
+    values = graph.add("Transpose", graph.add("Reshape", values, shape), perm=[0, 2, 1])
     return graph.reshape(values, (len(weights), *windows.counts))
 
 
