@@ -1,7 +1,5 @@
 """What a fitted network computes for the user: probabilities, logits, activations."""
 
-from collections.abc import Sequence
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -25,11 +23,11 @@ def select_network(network: Network, estimator: Any) -> Network:
     ValueError
         If the arrays do not have the network's shapes.
     """
-    if hasattr(estimator, "parameters_"):
+    if "parameters_" in vars(estimator):
         return _select_by_layer(network, estimator.parameters_)
     coefs, intercepts = estimator.coefs_, estimator.intercepts_
     parameters = network.parameters
-    if _are_same(coefs, parameters.weights) and _are_same(intercepts, parameters.biases):
+    if parameters.has_these(coefs, intercepts):
         return network
     try:
         parameters.check_shapes(coefs, intercepts)
@@ -48,10 +46,6 @@ def _select_by_layer(network: Network, arrays: list[dict[str, FloatArray]]) -> N
     except ValueError as error:
         raise ValueError(f"parameters_ do not fit the network: {error}.") from None
     return network if arrays is network.parameters.arrays else network.with_arrays(arrays)
-
-
-def _are_same(these: Sequence[FloatArray], those: Sequence[FloatArray]) -> bool:
-    return len(these) == len(those) and all(map(is_, these, those))
 
 
 def _replace(arrays: Arrays, weights: FloatArray, biases: FloatArray) -> dict[str, FloatArray]:

@@ -6,6 +6,7 @@ belong to the trainer: see `quadnet.nn.backpropagation.Workspace`.
 
 import copy
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -84,9 +85,18 @@ class Network:
         self._starts_dense = isinstance(self.layers[0], Dense)
         self._apply_to_rows = [layer.apply_to_rows for layer in self.layers]
         self.is_flat = all(len(shape) == 1 for shape in self.shapes)
-        pairs = list(zip(self.layers, self.shapes, strict=False))
-        self.widest = max(layer.widest(shape) for layer, shape in pairs)
-        self.nanoseconds = 10.0 + sum(layer.nanoseconds(shape) for layer, shape in pairs)
+
+    @cached_property
+    def widest(self) -> int:
+        """How many values of one row the largest array holds when predicting."""
+        pairs = zip(self.layers, self.shapes, strict=False)
+        return max(layer.widest(shape) for layer, shape in pairs)
+
+    @cached_property
+    def nanoseconds(self) -> float:
+        """About how long one of many rows takes when predicting, on one core."""
+        pairs = zip(self.layers, self.shapes, strict=False)
+        return 10.0 + sum(layer.nanoseconds(shape) for layer, shape in pairs)
 
     @classmethod
     def dense(

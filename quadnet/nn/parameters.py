@@ -4,6 +4,7 @@ An optimizer is a handful of ufuncs on `flat`, whatever the layers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from math import prod
 
 import numpy as np
@@ -42,39 +43,46 @@ class Parameters:
     ) -> None:
         self.specs = tuple(specs)
         sizes = [sum(prod(spec.shape) for spec in layer.values()) for layer in self.specs]
-        ends = np.cumsum(sizes).tolist()
-        self.flat: FloatArray = np.zeros(ends[-1], dtype) if storage is None else storage
+        self.flat: FloatArray = np.zeros(sum(sizes), dtype) if storage is None else storage
+        starts = list(accumulate(sizes, initial=0))
         self.segments: tuple[FloatArray, ...] = tuple(
-            self.flat[end - size : end] for end, size in zip(ends, sizes, strict=True)
+            self.flat[start:stop] for start, stop in pairwise(starts)
         )
         self.arrays: list[dict[str, FloatArray]] = [
             split_arrays(layer, segment)
             for layer, segment in zip(self.specs, self.segments, strict=True)
         ]
 
-        # What `biases` has for layers without them.
-        self._zeros = [
-            np.zeros(layer["weights"].shape[1], self.flat.dtype) if _has_matrix(layer) else None
-            for layer in self.specs
-        ]
+        # The numbers of the dense layers, and what `biases` has for those without them.
+        self._dense = [i for i, layer in enumerate(self.specs) if _has_matrix(layer)]
+        self._zeros = {
+            i: np.zeros(self.specs[i]["weights"].shape[1], self.flat.dtype)
+            for i in self._dense
+            if "biases" not in self.specs[i]
+        }
 
     @property
     def weights(self) -> list[FloatArray]:
         """The weights of dense layers, from the first layer to the last."""
-        return [
-            arrays["weights"]
-            for layer, arrays in zip(self.specs, self.arrays, strict=True)
-            if _has_matrix(layer)
-        ]
+        return [self.arrays[i]["weights"] for i in self._dense]
 
     @property
     def biases(self) -> list[FloatArray]:
         """The biases of dense layers, one array for each of `weights`; without biases, zeros."""
         return [
-            arrays.get("biases", zeros)
-            for arrays, zeros in zip(self.arrays, self._zeros, strict=True)
-            if zeros is not None
+            self._zeros[i] if i in self._zeros else self.arrays[i]["biases"] for i in self._dense
         ]
+
+    def has_these(self, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> bool:
+        """Whether these are the very arrays in `weights` and `biases`."""
+        if not len(weights) == len(biases) == len(self._dense):
+            return False
+        # A loop, because a prediction for one row would notice the lists.
+        for i, W, b in zip(self._dense, weights, biases, strict=True):
+            arrays = self.arrays[i]
+            if arrays["weights"] is not W or arrays.get("biases", self._zeros.get(i)) is not b:
+                return False
+        return True
 
     @property
     def n_trained(self) -> int:
@@ -100,9 +108,8 @@ class Parameters:
             expected, given = [a.shape for a in ours], [np.shape(a) for a in theirs]
             if given != expected:
                 raise ValueError(f"expected {what} of shapes {expected}, got {given}")
-        with_weights = filter(_has_matrix, self.specs)
-        for layer, b in zip(with_weights, biases, strict=True):
-            if "biases" not in layer and np.any(b):
+        for i, b in zip(self._dense, biases, strict=True):
+            if i in self._zeros and np.any(b):
                 raise ValueError(
                     "expected biases of 0, because the network has no biases, got other values"
                 )
