@@ -1,5 +1,6 @@
 """Pooling: one value for each window of a picture, the largest or the mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -40,6 +41,23 @@ class _Pooling(Layer):
         return float(prod(self.output_shape(input_shape)) * prod(self.windows(input_shape).size))
 
 
+class _PoolingStep(LayerStep):
+    def __init__(self, windows: Windows, context: StepContext) -> None:
+        self.input, self.output = context.empty(context.input_shape), context.output
+        self._D = np.empty_like(self.input)
+        # For each place in a window, its value in every window, and the gradient there.
+        self._views = list(windows.views(self.input))
+        self._D_views = list(windows.views(self._D))
+
+
+def _combine(ufunc: np.ufunc, views: Sequence[FloatArray], out: FloatArray) -> FloatArray:
+    """Write the ufunc of all views into `out`, and return it."""
+    np.copyto(out, views[0])
+    for view in views[1:]:
+        ufunc(out, view, out=out)
+    return out
+
+
 @dataclass(frozen=True, repr=False)
 class MaxPool2D(_Pooling):
     """Takes the largest value of each window, channel by channel.
@@ -65,22 +83,16 @@ class MaxPool2D(_Pooling):
     kind: ClassVar[str] = "max_pool2d"
 
     def apply(self, arrays: Arrays, A: FloatArray) -> FloatArray:
-        views = self.windows(A.shape[:-1]).views(np.ascontiguousarray(A))
-        largest = next(views).copy()
-        for view in views:
-            np.maximum(largest, view, out=largest)
-        return largest
+        views = list(self.windows(A.shape[:-1]).views(np.ascontiguousarray(A)))
+        return _combine(np.maximum, views, np.empty(views[0].shape, A.dtype))
 
     def make_step(self, context: StepContext) -> LayerStep:
         return _MaxPoolStep(self.windows(context.input_shape), context)
 
 
-class _MaxPoolStep(LayerStep):
+class _MaxPoolStep(_PoolingStep):
     def __init__(self, windows: Windows, context: StepContext) -> None:
-        self.input, self.output = context.empty(context.input_shape), context.output
-        self._D = np.empty_like(self.input)
-        self._views = list(windows.views(self.input))
-        self._D_views = list(windows.views(self._D))
+        super().__init__(windows, context)
         self._overlap = any(map(int.__gt__, windows.size, windows.stride))
         self._covered = windows.size == windows.stride and self._D.size == (
             prod(windows.size) * self.output.size
@@ -89,10 +101,7 @@ class _MaxPoolStep(LayerStep):
         self._share = np.empty_like(self.output)
 
     def forward(self) -> None:
-        first, *others = self._views
-        np.copyto(self.output, first)
-        for view in others:
-            np.maximum(self.output, view, out=self.output)
+        _combine(np.maximum, self._views, self.output)
 
     def backward(self, D: FloatArray) -> FloatArray:
         if not self._covered:  # otherwise every value is in one window, and written
@@ -135,30 +144,18 @@ class AveragePool2D(_Pooling):
     needs_output: ClassVar[bool] = False
 
     def apply(self, arrays: Arrays, A: FloatArray) -> FloatArray:
-        windows = self.windows(A.shape[:-1])
-        views = windows.views(np.ascontiguousarray(A))
-        total = next(views).copy()
-        for view in views:
-            total += view
-        total /= prod(windows.size)
-        return total
+        views = list(self.windows(A.shape[:-1]).views(np.ascontiguousarray(A)))
+        mean = _combine(np.add, views, np.empty(views[0].shape, A.dtype))
+        mean /= len(views)
+        return mean
 
     def make_step(self, context: StepContext) -> LayerStep:
         return _AveragePoolStep(self.windows(context.input_shape), context)
 
 
-class _AveragePoolStep(LayerStep):
-    def __init__(self, windows: Windows, context: StepContext) -> None:
-        self.input, self.output = context.empty(context.input_shape), context.output
-        self._D = np.empty_like(self.input)
-        self._views = list(windows.views(self.input))
-        self._D_views = list(windows.views(self._D))
-
+class _AveragePoolStep(_PoolingStep):
     def forward(self) -> None:
-        first, *others = self._views
-        np.copyto(self.output, first)
-        for view in others:
-            self.output += view
+        _combine(np.add, self._views, self.output)
         self.output /= len(self._views)
 
     def backward(self, D: FloatArray) -> FloatArray:
