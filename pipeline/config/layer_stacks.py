@@ -14,7 +14,7 @@ from quadnet.errors import shorten
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.layers.kinds import LAYER_KINDS, layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
-from quadnet.nn.layers.stack import find_shapes, make_hidden_layers
+from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, with_channels
 
 DENSE_KEYS = ("hidden_layer_sizes", "activation", "dropout")
 """The parameters of the network that `layers` replaces."""
@@ -120,7 +120,7 @@ def parse_input_shape(network: Mapping[str, JsonValue]) -> Shape | None:
     shape = tuple(size for size in sizes if type(size) is int and size > 0)
     if len(shape) < len(sizes):
         return None
-    return (1, *shape) if len(shape) == 2 else shape
+    return with_channels(shape)
 
 
 def make_hidden_stack(

@@ -19,7 +19,7 @@ from quadnet.nn.initializers import (
 )
 from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.layer import Layer, Shape
-from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, make_layers
+from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, make_layers, with_channels
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.parameters import Parameters
@@ -241,7 +241,7 @@ def find_input_shape(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
     sizes = (int(shape),) if isinstance(shape, Integral) else tuple(int(n) for n in shape)
     if parameters["layers"] is None:
         return (prod(sizes),)
-    return (1, *sizes) if len(sizes) == 2 else sizes
+    return with_channels(sizes)
 
 
 def check_output_shape(shape: Shape) -> None:

@@ -47,6 +47,11 @@ def make_hidden_layers(
     return layers
 
 
+def with_channels(shape: Shape) -> Shape:
+    """Return the shape of a row as layers take it: (height, width) is a picture of one channel."""
+    return (1, *shape) if len(shape) == 2 else shape
+
+
 def name_layer(layer: Layer) -> str:
     """Return a layer as text, and an activation as its name in quotes."""
     return repr(layer.function if isinstance(layer, Activation) else layer)
