@@ -87,14 +87,18 @@ def build_network(
         that do not fit.
     """
     shape = config.input_shape or (rows.X.shape[1],)
-    check_output_shape(find_shapes(config.hidden_layers, shape)[-1])
     output = Dense(rows.labels.n_outputs, bias=config.fit_intercept)
-    network = Network(
-        [*config.hidden_layers, output],
-        shape,
-        loss=_choose_loss(config.loss, rows.labels),
-        dtype=rows.X.dtype,
-    )
+    try:
+        network = Network(
+            [*config.hidden_layers, output],
+            shape,
+            loss=_choose_loss(config.loss, rows.labels),
+            dtype=rows.X.dtype,
+        )
+    except ValueError:
+        # The output layer is not in the caller's list, so its number would mean nothing there.
+        check_output_shape(find_shapes(config.hidden_layers, shape)[-1])
+        raise
     if starting is None:
         network.initialize(config.initializer, rng)
         return network
