@@ -19,7 +19,7 @@ from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
-from quadnet.nn.layers.stack import find_blocks, find_shapes, make_hidden_layers
+from quadnet.nn.layers.stack import find_blocks, find_shapes, make_dense_layers
 from quadnet.nn.losses import LOSSES
 from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
@@ -123,10 +123,8 @@ class Network:
             The rate of dropout after each hidden layer.
         dtype : dtype, default=float64
         """
-        n_inputs, *hidden, n_outputs = layer_sizes
-        layers = make_hidden_layers(hidden, activations, bias=bias, dropout=dropout)
-        layers.append(Dense(n_outputs, bias=bias))
-        return cls(layers, (n_inputs,), loss=loss, dtype=dtype)
+        layers = make_dense_layers(layer_sizes, activations, bias=bias, dropout=dropout)
+        return cls(layers, (layer_sizes[0],), loss=loss, dtype=dtype)
 
     def initialize(self, initializer: Initializer, rng: RandomState) -> None:
         """Draw every layer's starting values, from the inputs to the outputs."""
@@ -187,10 +185,9 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         flat = state["parameters"]
         if "layer_sizes" in state:  # of releases before 0.3
-            n_inputs, *hidden, n_outputs = state["layer_sizes"]
-            layers = make_hidden_layers(hidden, state["activations"], bias=state["bias"])
-            layers.append(Dense(n_outputs, bias=state["bias"]))
-            shape = (n_inputs,)
+            sizes, names = state["layer_sizes"], state["activations"]
+            layers = make_dense_layers(sizes, names, bias=state["bias"])
+            shape = (sizes[0],)
         else:
             layers = [layer_from_spec(spec) for spec in state["layers"]]
             shape = tuple(state["input_shape"])

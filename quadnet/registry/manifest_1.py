@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, Field
 
 from quadnet.nn.activations import ACTIVATIONS
-from quadnet.nn.layers.dense import Dense
-from quadnet.nn.layers.stack import make_hidden_layers
+from quadnet.nn.layers.stack import make_dense_layers
 
 if TYPE_CHECKING:
     ActivationName: TypeAlias = str
@@ -42,19 +41,18 @@ def upgrade_manifest(values: object) -> dict[str, Any]:
     """
     manifest = Manifest.model_validate(values)
     old = manifest.architecture
-    n_inputs, *hidden, n_outputs = old.layer_sizes
-    if len(old.activations) != len(hidden):
+    n_hidden = len(old.layer_sizes) - 2
+    if len(old.activations) != n_hidden:
         raise ValueError(
-            f"architecture.activations: expected one name for each of the {len(hidden)} hidden "
+            f"architecture.activations: expected one name for each of the {n_hidden} hidden "
             f"layers, got {len(old.activations)}"
         )
-    layers = make_hidden_layers(hidden, old.activations, bias=old.bias)
-    layers.append(Dense(n_outputs, bias=old.bias))
+    layers = make_dense_layers(old.layer_sizes, old.activations, bias=old.bias)
     return manifest.model_dump() | {
         "schema_version": 2,
         "architecture": {
             "layers": [layer.to_spec() for layer in layers],
-            "input_shape": [n_inputs],
+            "input_shape": old.layer_sizes[:1],
             "loss": old.loss,
             "dtype": old.dtype,
         },

@@ -57,6 +57,19 @@ def name_layer(layer: Layer) -> str:
     return repr(layer.function if isinstance(layer, Activation) else layer)
 
 
+def make_dense_layers(
+    layer_sizes: Sequence[int],
+    activations: Sequence[str],
+    *,
+    bias: bool = True,
+    dropout: float = 0.0,
+) -> list[Layer]:
+    """Return the layers of a dense network with these units, from the inputs to the outputs."""
+    _, *hidden, n_outputs = layer_sizes
+    layers = make_hidden_layers(hidden, activations, bias=bias, dropout=dropout)
+    return [*layers, Dense(n_outputs, bias=bias)]
+
+
 def find_shapes(layers: Sequence[Layer], input_shape: Shape) -> tuple[Shape, ...]:
     """Return the shape of the input, and of each layer's output.
 
