@@ -235,6 +235,10 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         Epochs of the last call of `fit`.
     n_updates_ : int
         Updates of the weights, over all fits that continued one another.
+    replay_ : dict
+        How the updates of the last call were made: the numbers ``computed`` by NumPy and
+        ``replayed`` from C, which give the same bits; the number of recordings that were
+        ``refused``; and the ``reason`` for that, or for computing all, as a sentence.
     n_parameters_ : int
         Weights and biases.
     n_layers_ : int

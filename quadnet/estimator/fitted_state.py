@@ -6,6 +6,7 @@ that must load for ever.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from quadnet.estimator.fitting.fit_loop import TrainingRun
@@ -64,6 +65,7 @@ def record_attributes(run: TrainingRun) -> dict[str, Any]:
         "best_validation_score_": history.best_score if by_score else None,
         "best_iteration_": history.best_iteration,
         "n_updates_": history.updates,
+        "replay_": asdict(run.update_counts),
         "t_": history.rows_seen,
         "_no_improvement_count": history.epochs_without_improvement,
     }

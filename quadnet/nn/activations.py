@@ -96,7 +96,8 @@ def _leaky_relu(z: FloatArray, out: FloatArray | None = None) -> FloatArray:
 
 
 def _leaky_relu_backward(z: FloatArray, a: FloatArray, delta: FloatArray, mask: BoolArray) -> None:
-    np.multiply(np.greater(z, 0, out=mask), 1.0 - LEAK, out=a)
+    np.copyto(a, np.greater(z, 0, out=mask))
+    a *= 1.0 - LEAK
     a += LEAK
     delta *= a
 

@@ -1,7 +1,8 @@
 """Optimizers: one in-place step on a flat parameter vector.
 
 They know nothing of networks. All state is as flat as the parameters, so a step is a handful of
-ufuncs whatever the depth.
+ufuncs whatever the depth. What changes from step to step, the learning rate and what follows from
+it, is computed for many steps at a time, and given to each.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ class OptimizerSettings:
 
 
 class Optimizer(Protocol):
-    """What training needs of an optimizer: write into `gradient`, then call `step`."""
+    """What training needs of an optimizer: write into `gradient`, then call `step`.
+
+    The numbers of the next steps come from `step_sizes`; `count_steps` tells how many were made.
+    """
 
     n_moments: ClassVar[int]
     """Numbers kept for each parameter from one step to the next."""
@@ -51,8 +55,17 @@ class Optimizer(Protocol):
         Both share their scratch arrays, `gradient` among them: after this call, use only one.
         """
 
-    def step(self, theta: FloatArray) -> None:
+    def step_sizes(self, learning_rates: Any, n: int) -> Any:
+        """Return the step size of each of the next n steps.
+
+        It is computed from their learning rates: an array, or one number for all of them.
+        """
+
+    def step(self, theta: FloatArray, learning_rate: float, step_size: float) -> None:
         """Move theta (flat, in place) against `gradient`, which may be overwritten."""
+
+    def count_steps(self, n: int) -> None:
+        """Add to the number of steps that were made."""
 
 
 class _Moments:
@@ -125,9 +138,15 @@ class SGD(_Moments):
     def restore(self, moments: FloatArray, updates: int) -> None:
         self._writable()[:] = moments
 
-    def step(self, theta: FloatArray) -> None:
+    def step_sizes(self, learning_rates: Any, n: int) -> Any:
+        return learning_rates
+
+    def count_steps(self, n: int) -> None:
+        """Do nothing: every step is like the first."""
+
+    def step(self, theta: FloatArray, learning_rate: float, step_size: float) -> None:
         gradient = self.gradient
-        gradient *= self.learning_rate
+        gradient *= step_size
         if not self.momentum:
             theta -= gradient
             return
@@ -178,6 +197,7 @@ class Adam(_Moments):
         self.epsilon = epsilon
         self.decay = decay
         self._t = 0
+        self._first_correction, self._next_corrections = 0, np.empty(0)
         # np.zeros, unlike zeros_like, leaves pages that are never read unallocated.
         self._array = np.zeros((2, len(theta)), theta.dtype)
         # Gradient and squared gradient are adjacent, as the moments are, so that both moments are
@@ -202,14 +222,28 @@ class Adam(_Moments):
         self._writable().reshape(-1)[:] = moments
         self._t = updates
 
-    def step(self, theta: FloatArray) -> None:
-        self._t += 1
-        # The array holds the moments divided by 1 - beta; `rate` and `epsilon` make up for it:
+    def step_sizes(self, learning_rates: Any, n: int) -> Any:
+        # The array holds the moments divided by 1 - beta; step size and `epsilon` make up for it:
         # m / (1 - beta_1) <- beta_1 m / (1 - beta_1) + g, likewise v. That saves two ufuncs.
         spread = (1.0 - self.beta_2) ** 0.5
-        correction = (1.0 - self.beta_2**self._t) ** 0.5 / (1.0 - self.beta_1**self._t)
-        rate = self.learning_rate * correction * (1.0 - self.beta_1) / spread
+        return learning_rates * ((1.0 - self.beta_1) / spread) * self._corrections(n)
 
+    def _corrections(self, n: int) -> FloatArray:
+        """Return the bias correction of each of the next n steps."""
+        # A step alone would take longer for them than for the rest: they are computed in advance.
+        i = self._t - self._first_correction
+        if not 0 <= i <= i + n <= len(self._next_corrections):
+            steps = self._t + 1.0 + np.arange(max(n, 256))
+            roots = np.sqrt(1.0 - self.beta_2**steps)
+            self._next_corrections = roots / (1.0 - self.beta_1**steps)
+            self._first_correction, i = self._t, 0
+        return self._next_corrections[i : i + n]
+
+    def count_steps(self, n: int) -> None:
+        self._t += n
+
+    def step(self, theta: FloatArray, learning_rate: float, step_size: float) -> None:
+        spread = (1.0 - self.beta_2) ** 0.5
         gradient, scratch = self.gradient, self._scratch
         before, moments = self._advance()
         np.multiply(gradient, gradient, out=self._squares)
@@ -219,10 +253,10 @@ class Adam(_Moments):
         np.sqrt(v, out=scratch)
         scratch += self.epsilon / spread
         np.divide(m, scratch, out=scratch)
-        scratch *= rate
+        scratch *= step_size
         if self.decay is not None:
             np.multiply(theta, self.decay, out=gradient)
-            gradient *= self.learning_rate
+            gradient *= learning_rate
             theta -= gradient
         theta -= scratch
 

@@ -1,8 +1,8 @@
 """Learning-rate schedules: the learning rate of every update."""
 
-from collections.abc import Iterator
-
 import numpy as np
+
+from quadnet.types import FloatArray
 
 SCHEDULES = ("constant", "cosine", "step", "invscaling", "adaptive")
 """The kinds of `Schedule`."""
@@ -44,8 +44,8 @@ class Schedule:
         self.warmup_epochs, self.max_epochs = warmup_epochs, max_epochs
         self.step_epochs, self.step_factor, self.power = step_epochs, step_factor, power
 
-    def rates(self, epochs_done: int, n_updates: int) -> Iterator[float]:
-        """Yield the rate of each of the next epoch's updates."""
+    def rates(self, epochs_done: int, n_updates: int) -> FloatArray:
+        """Return the rate of each of the next epoch's updates."""
         done = epochs_done + np.arange(n_updates) / n_updates
         factors = np.ones(n_updates)
         if self.kind == "cosine":
@@ -54,7 +54,8 @@ class Schedule:
             factors *= self.step_factor ** (epochs_done // self.step_epochs)
         if self.warmup_epochs:
             factors *= np.minimum((done + 1.0 / n_updates) / self.warmup_epochs, 1.0)
-        return iter((self.rate * factors).tolist())
+        rates: FloatArray = self.rate * factors
+        return rates
 
     def end_epoch(self, rows_seen: int) -> None:
         """Update the rate at the end of an epoch; `rows_seen` counts from the start of training."""

@@ -16,6 +16,7 @@ from quadnet.nn.lbfgs import Objective, minimize_objective
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import Optimizer
 from quadnet.nn.parameters import Parameters
+from quadnet.nn.replay.update_loop import UpdateCounts
 from quadnet.nn.schedules import Schedule
 from quadnet.nn.training import MiniBatches, Penalty, PenaltyBuffers, train
 from quadnet.types import FloatArray
@@ -66,6 +67,8 @@ class TrainingRun:
         Why training ended, as the estimator's `stop_reason_`.
     epochs_before : int
         Epochs in the record before this run.
+    update_counts : UpdateCounts
+        How its updates were made.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class TrainingRun:
         self._epochs_done, self._on_epoch = epochs_done, on_epoch
         self.epochs_before = history.epochs
         self.stop_reason: StopReason = "max_iter"
+        self.update_counts = UpdateCounts()
 
     @property
     def n_iter(self) -> int:
@@ -152,7 +156,7 @@ class TrainingRun:
         config, history = self.config, self.history
         schedule = config.make_schedule()
         optimizer = self._prepare_optimizer(schedule)
-        batches = self._make_mini_batches(optimizer)
+        batches = self._make_mini_batches(optimizer, max_epochs)
         # These set the rate of each update; the others change it after an epoch.
         varies = schedule.kind in {"cosine", "step"} or schedule.warmup_epochs > 0
         epochs = train(
@@ -197,7 +201,7 @@ class TrainingRun:
         self.optimizer = optimizer
         return optimizer
 
-    def _make_mini_batches(self, optimizer: Optimizer) -> MiniBatches:
+    def _make_mini_batches(self, optimizer: Optimizer, max_epochs: int) -> MiniBatches:
         config, rows = self.config, self.rows
         if config.batch_size is not None and config.batch_size > rows.n_rows:
             warn_user(
@@ -221,8 +225,10 @@ class TrainingRun:
             max_gradient_norm=config.max_grad_norm,
             rng=rng,
             penalty_buffers=self.penalty_buffers,
+            max_passes=max_epochs,
         )
         self.penalty_buffers = batches.penalty_buffers
+        self.update_counts = batches.counts
         return batches
 
     def _train_lbfgs(

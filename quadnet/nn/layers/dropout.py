@@ -72,7 +72,8 @@ class _DropoutStep(LayerStep):
         kept = self._kept
         self._rng.random(dtype=kept.dtype, out=kept)
         np.greater_equal(kept, self._rate, out=self._mask)
-        np.multiply(self._mask, 1.0 / (1.0 - self._rate), out=kept)
+        np.copyto(kept, self._mask)
+        kept *= 1.0 / (1.0 - self._rate)
         np.multiply(self.input, kept, out=self.output)
 
     def backward(self, D: FloatArray) -> FloatArray:

@@ -101,9 +101,11 @@ class _BatchNormStep(LayerStep):
         arrays, normal = self._arrays, self._normal.reshape(len(self.input), -1)
         values = self.input.reshape(len(self.input), -1)
         if self._count > 1:
-            mean = values.mean(axis=1)
+            mean = np.add.reduce(values, axis=1)
+            mean /= self._count
             np.subtract(values, mean[:, np.newaxis], out=normal)
-            variance = np.einsum("ij,ij->i", normal, normal) / self._count
+            variance = np.vecdot(normal, normal)
+            variance /= self._count
             share = self._layer.momentum
             arrays["mean"] += share * (mean - arrays["mean"])
             # The running variance is that of the population, as in other libraries.
@@ -123,7 +125,7 @@ class _BatchNormStep(LayerStep):
         # dx = scale / deviation * (D - mean(D) - x' mean(D x')).
         D_values, normal = D.reshape(len(D), -1), self._normal.reshape(len(D), -1)
         np.add.reduce(D_values, axis=1, out=self._gradient["shift"])
-        np.einsum("ij,ij->i", D_values, normal, out=self._gradient["scale"])
+        np.vecdot(D_values, normal, out=self._gradient["scale"])
         if self._count > 1:
             D_values -= self._gradient["shift"][:, np.newaxis] / self._count
             normal *= self._gradient["scale"][:, np.newaxis] / self._count
@@ -193,14 +195,20 @@ class _LayerNormStep(LayerStep):
         self._scale_gradient = context.gradient[: self._scale.size]
         self._shift_gradient = context.gradient[self._scale.size :]
         self._normal = np.empty((self._scale.size, context.n_rows), self.input.dtype)
+        self._scratch = np.empty_like(self._normal)
         self._deviation = np.empty(context.n_rows, self.input.dtype)
 
     def forward(self) -> None:
         normal = self._normal
         values = self.input.reshape(normal.shape)
-        np.subtract(values, values.mean(axis=0), out=normal)
-        variance = np.einsum("ij,ij->j", normal, normal) / len(normal)
-        np.sqrt(variance + self._epsilon, out=self._deviation)
+        mean = np.add.reduce(values, axis=0)
+        mean /= len(normal)
+        np.subtract(values, mean, out=normal)
+        squares = np.multiply(normal, normal, out=self._scratch)
+        deviation = np.add.reduce(squares, axis=0, out=self._deviation)
+        deviation /= len(normal)
+        deviation += self._epsilon
+        np.sqrt(deviation, out=deviation)
         normal /= self._deviation
         output = self.output.reshape(normal.shape)
         np.multiply(normal, self._scale, out=output)
@@ -211,10 +219,13 @@ class _LayerNormStep(LayerStep):
         normal = self._normal
         D_values = D.reshape(normal.shape)
         np.add.reduce(D_values, axis=1, out=self._shift_gradient)
-        np.einsum("ij,ij->i", D_values, normal, out=self._scale_gradient)
+        np.vecdot(D_values, normal, out=self._scale_gradient)
         D_values *= self._scale
-        product = np.einsum("ij,ij->j", D_values, normal) / len(normal)
-        D_values -= D_values.mean(axis=0)
+        product = np.add.reduce(np.multiply(D_values, normal, out=self._scratch), axis=0)
+        product /= len(normal)
+        mean = np.add.reduce(D_values, axis=0)
+        mean /= len(normal)
+        D_values -= mean
         normal *= product
         D_values -= normal
         D_values /= self._deviation

@@ -9,12 +9,19 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from quadnet.nn.optimizers import SGD, Adam
 
 
+def take_step(optimizer, theta):
+    rate = optimizer.learning_rate
+    (size,) = np.broadcast_to(optimizer.step_sizes(rate, 1), 1).tolist()
+    optimizer.step(theta, rate, size)
+    optimizer.count_steps(1)
+
+
 def two_steps(optimizer_class, **options):
     theta = np.array([1.0, -2.0])
     optimizer = optimizer_class(theta, **options)
     for gradient in ([0.5, 1.0], [-1.0, 1.0]):
         optimizer.gradient[:] = gradient
-        optimizer.step(theta)
+        take_step(optimizer, theta)
     return theta
 
 
@@ -59,7 +66,7 @@ def test_twenty_steps_equal_scikit_learns(ours, theirs, dtype, n):
     optimizer, oracle = ours(theta), theirs(expected)
     for gradient in gradients:
         optimizer.gradient[:] = gradient
-        optimizer.step(theta)
+        take_step(optimizer, theta)
         oracle.update_params([expected], [gradient])
     assert theta.dtype == dtype
     np.testing.assert_allclose(theta, expected, rtol=1e-12 if dtype == np.float64 else 1e-4)
@@ -74,7 +81,7 @@ def test_adamw_shrinks_what_decays_by_the_rate_and_leaves_the_moments_alone():
         for optimizer, parameters in ((adamw, theta), (adam, plain)):
             optimizer.gradient[:] = gradient
             before = parameters.copy()
-            optimizer.step(parameters)
+            take_step(optimizer, parameters)
             if optimizer is adam:
                 step = parameters - before
             else:
@@ -95,7 +102,7 @@ def test_a_pickled_optimizer_goes_on_where_it_was(make):
             through = pickle.loads(pickle.dumps(through))
         for optimizer, parameters in ((through, theta), (kept, expected)):
             optimizer.gradient[:] = gradient
-            optimizer.step(parameters)
+            take_step(optimizer, parameters)
     np.testing.assert_array_equal(theta, expected)
 
 
@@ -114,7 +121,7 @@ def test_a_successor_leaves_its_predecessors_moments_as_they_are(make, steps):
         rng = np.random.default_rng(1)
         for _ in range(times):
             optimizer.gradient[:] = rng.normal(size=5)
-            optimizer.step(theta)
+            take_step(optimizer, theta)
 
     theta, alone = np.ones(5), np.ones(5)
     first, plain = make(theta), make(alone)

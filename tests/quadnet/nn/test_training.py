@@ -174,9 +174,9 @@ def test_training_uses_the_schedules_rate_of_each_update():
     seen = []
     step = batches.optimizer.step
 
-    def spy(theta):
-        seen.append(batches.optimizer.learning_rate)
-        step(theta)
+    def spy(theta, learning_rate, step_size):
+        seen.append(learning_rate)
+        step(theta, learning_rate, step_size)
 
     batches.optimizer.step = spy
     schedule = Schedule("cosine", 0.8, max_epochs=2)
