@@ -108,6 +108,14 @@ def _parse_and_run(name: str, words: list[str]) -> int:
     from quadnet.cli import parser
 
     settings = parser.parse(_import_attribute(verb.settings), f"quadnet {name}", words)
+    # A variable that belongs to no verb, so the parser does not know it.
+    from quadnet.nn.replay import library
+
+    try:
+        library.is_enabled()
+    except ValueError as error:
+        print(f"quadnet {name}: {error}", file=sys.stderr)
+        return 2
     if verb.outlives_reader:
         standard_streams.ignore_exit_of_reader()
     _show_file_system_warnings(f"quadnet {name}")
@@ -169,13 +177,15 @@ def _format_versions() -> str:
     import numpy as np
 
     from quadnet import __version__
+    from quadnet.nn.replay import library
 
     # Not from threadpoolctl, which the serving image lacks.
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return (
         f"quadnet {__version__}\n"
         f"Python {platform.python_version()}\n"
-        f"NumPy {np.__version__}, BLAS {blas['name']} {blas['version']}"
+        f"NumPy {np.__version__}, BLAS {blas['name']} {blas['version']}\n"
+        f"Replay: {library.describe()}"
     )
 
 

@@ -77,7 +77,9 @@ def test_the_command_needs_the_base_alone_to_say_what_is_missing(base, tmp_path,
     assert (done.returncode, done.stderr) == (0, "")
     done = quadnet("--version", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"quadnet [\d.]+\nPython [\d.]+\nNumPy [\d.]+, BLAS .+\n", done.stdout)
+    assert re.fullmatch(
+        r"quadnet [\d.]+\nPython [\d.]+\nNumPy [\d.]+, BLAS .+\nReplay: .+\n", done.stdout
+    )
     for verb, entry in VERBS.items():
         for options in ([], ["--help"]):
             done = quadnet(*verb.split(), *options, cwd=tmp_path)

@@ -40,7 +40,9 @@ def test_help_and_version_need_the_base_alone(base_only):
     assert quadnet("models", "--help", env=base_only).returncode == 0
     done = quadnet("--version", env=base_only)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"quadnet [\d.]+\nPython [\d.]+\nNumPy [\d.]+, BLAS \S+ \S+\n", done.stdout)
+    assert re.fullmatch(
+        r"quadnet [\d.]+\nPython [\d.]+\nNumPy [\d.]+, BLAS \S+ \S+\nReplay: .+\n", done.stdout
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)

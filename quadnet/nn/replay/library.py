@@ -63,13 +63,13 @@ def find_library() -> ctypes.CDLL | None:
 
 
 def describe() -> str:
-    """Return "compiled" if fits use the compiled part, else a sentence that gives the reason."""
+    """Return "compiled" if fits use the compiled part, else the reason why they do not."""
     try:
         enabled = is_enabled()
     except ValueError as error:
         return str(error)
     if not enabled:
-        return f"Switched off: the environment variable {SWITCH} is 0."
+        return f"switched off: the environment variable {SWITCH} is 0."
     return _load_library().reason or "compiled"
 
 

@@ -109,6 +109,25 @@ def test_a_wrong_variable_is_called_by_its_name():
     assert done.stderr.startswith("quadnet serve: QUADNET_PORT: input should be a valid integer")
 
 
+def test_a_wrong_switch_of_the_replay_is_refused_before_a_verb_runs():
+    env = {"QUADNET_REPLAY": "off"}
+    sentence = "The environment variable QUADNET_REPLAY must be 0 or 1, got 'off'.\n"
+    done = quadnet("train", "nonesuch", env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"quadnet train: {sentence}")
+    assert quadnet("train", "--help", env=env).returncode == 0
+    done = quadnet("--version", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"\nReplay: {sentence}")
+
+
+def test_the_version_states_that_the_replay_is_off():
+    done = quadnet("--version", env={"QUADNET_REPLAY": "0"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[3] == (
+        "Replay: switched off: the environment variable QUADNET_REPLAY is 0."
+    )
+
+
 @pytest.mark.parametrize(
     ("verb", "variable"),
     [

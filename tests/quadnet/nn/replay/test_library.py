@@ -211,7 +211,7 @@ def test_the_switch_is_read_for_each_fit(folder, monkeypatch):
     for _ in range(2):
         monkeypatch.setenv("QUADNET_REPLAY", "0")
         assert module.find_library() is None
-        assert module.describe() == "Switched off: the environment variable QUADNET_REPLAY is 0."
+        assert module.describe() == "switched off: the environment variable QUADNET_REPLAY is 0."
         monkeypatch.delenv("QUADNET_REPLAY")
         assert module.find_library() is not None
         assert module.describe() == "compiled"
