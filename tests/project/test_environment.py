@@ -10,6 +10,7 @@ import pytest
 
 from quadnet.cli.verbs import VERBS
 from tests.support.environments import (
+    install,
     installation,
     installed_packages,
     make_environment,
@@ -92,14 +93,19 @@ def test_the_command_needs_the_base_alone_to_say_what_is_missing(base, tmp_path,
 # ---- a clean clone
 
 
-def test_uv_run_in_a_clean_clone_installs_what_up_uses_and_no_more(tmp_path, monkeypatch):
-    clone = tmp_path / "clone"
+def make_clone(clone):
+    """Copy the files that are in git, or would be added to it, into this folder; return it."""
     tracked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(tracked, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     for name in filter(None, files.split("\0")):
         if (ROOT / name).exists():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, clone / name)
+    return clone
+
+
+def test_uv_run_in_a_clean_clone_installs_what_up_uses_and_no_more(tmp_path, monkeypatch):
+    clone = make_clone(tmp_path / "clone")
     python = ["--python", sys.executable]
     monkeypatch.setattr(
         "tests.support.serving.QUADNET", ["uv", "run", "--quiet", *python, "quadnet"]
@@ -115,6 +121,94 @@ def test_uv_run_in_a_clean_clone_installs_what_up_uses_and_no_more(tmp_path, mon
     assert {"grpcio", "rich", "starlette", "structlog"} <= names
     unused = {"hypothesis", "matplotlib", "mypy", "onnx", "pandas", "playwright", "pyarrow"}
     assert not names & (unused | {"pytest", "ruff"})
+
+
+# ---- the compiled part of training
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+
+FIT = """
+import numpy as np
+from quadnet import NeuralNetworkClassifier
+from quadnet.nn.replay import library
+
+X = np.random.RandomState(0).uniform(-1, 1, (400, 2))
+net = NeuralNetworkClassifier((6,), max_iter=300, learning_rate_init=0.02, random_state=0)
+print(net.fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0) > 0.95, library.describe())
+"""
+PIP = ["-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"]
+UV_PIP = ["uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", "--python"]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    return make_clone(tmp_path_factory.mktemp("source") / "clone")
+
+
+@pytest.fixture(scope="module")
+def with_pip(tmp_path_factory, clone):
+    """Return the Python of an environment that has pip and what the estimators need."""
+    folder = tmp_path_factory.mktemp("pip")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install(folder / "bin", clone)
+    return folder / "bin/python"
+
+
+@pytest.mark.parametrize("editable", [False, True], ids=["installed", "editable"])
+@pytest.mark.parametrize("program", ["pip", "uv"])
+@pytest.mark.parametrize(
+    "compiler",
+    [pytest.param(True, marks=needs_compiler, id="compiler"), pytest.param(False, id="none")],
+)
+def test_an_installation_trains_with_and_without_a_compiler(
+    compiler, program, editable, with_pip, clone, tmp_path
+):
+    # With a compiler, a failure to use it must be an error.
+    settings = {"QUADNET_REPLAY_BUILD": "1"} if compiler else {"CC": "/nonexistent"}
+    inherited = {name: value for name, value in UV.items() if name != "QUADNET_REPLAY_BUILD"}
+    command = [with_pip, *PIP] if program == "pip" else [*UV_PIP, with_pip]
+    source = ["--editable", clone] if editable else [clone]
+    done = subprocess.run(
+        [*command, *source],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**inherited, **settings},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(
+        [with_pip, "-c", FIT], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr == ""
+    state = (
+        "compiled"
+        if compiler
+        else "replay.so is missing: there was no C compiler when Quadnet was installed."
+    )
+    assert done.stdout == f"True {state}\n"
+    assert bool(list(clone.rglob("replay.so*"))) is (editable and compiler)
+    subprocess.run([with_pip, "-m", "pip", "uninstall", "--quiet", "--yes", "quadnet"], check=True)
+    for file in clone.rglob("replay.so*"):
+        file.unlink()
+
+
+@needs_compiler
+def test_uv_run_compiles_again_after_a_change_of_the_source(tmp_path):
+    clone = make_clone(tmp_path / "clone")
+    command = ["uv", "run", "--quiet", "--python", sys.executable, "quadnet", "--version"]
+
+    def print_version():
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=clone, env=UV
+        ).stdout
+
+    assert print_version().endswith("\nReplay: compiled\n")
+    library = clone / "quadnet/nn/replay/replay.so"
+    before = library.read_bytes()
+    with (clone / "quadnet/nn/replay/replay.c").open("a") as source:
+        source.write("EXPORT int quadnet_replay_added(void) { return 2; }\n")
+    assert print_version().endswith("\nReplay: compiled\n")
+    assert library.read_bytes() != before
 
 
 # ---- other platforms
