@@ -14,13 +14,18 @@ ENV PYTHONUNBUFFERED=1 \
 # The same number on every host, so that a mounted registry can be given to it.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin quadnet
 
-# The wheel, with a pinned build backend.
+# The wheel, with a pinned build backend, and with the compiled part of training. The C compiler
+# stays in this stage; without it, the images would train slower and not report it.
 FROM base AS wheel
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
+ENV QUADNET_REPLAY_BUILD=1
 WORKDIR /src
 COPY requirements/build.txt requirements/
 RUN python3 -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes -r requirements/build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY quadnet quadnet
 COPY service service
 COPY pipeline pipeline

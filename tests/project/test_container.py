@@ -144,6 +144,9 @@ def test_the_image_builds_starts_and_answers(base, target):
     assert config["Healthcheck"]["Test"] == ["CMD", "quadnet", "health"]
     container = buildah("from", "--pull-never", image)
     assert in_container(container, "id", "-u").stdout == "10001\n"
+    # The compiled part of training is there, and the compiler that made it is not.
+    assert in_container(container, "quadnet", "--version").stdout.endswith("\nReplay: compiled\n")
+    assert in_container(container, "sh", "-c", "command -v cc gcc").returncode != 0
     has_scikit_learn = in_container(container, "/opt/quadnet/bin/python", "-c", "import sklearn")
     assert (has_scikit_learn.returncode == 0) is (target == "full")
 
