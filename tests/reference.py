@@ -95,6 +95,8 @@ def reference():
             "## Options\n",
             "An option wins over its environment variable, and the variable over the default. An",
             "empty variable counts as not set. Positional words are in capitals.\n",
+            "`QUADNET_REPLAY=0` belongs to no option: every verb and the estimator then train",
+            "without [the compiled part](estimator.md#the-compiled-part).\n",
             *verbs(),
         ]
     ).rstrip()
