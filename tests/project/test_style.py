@@ -172,7 +172,7 @@ def prose_of(path, errors) -> Iterator[Prose]:
             yield from comments(source)
         case ".js":
             yield from matches("script", _JAVASCRIPT, source)
-        case ".css":
+        case ".css" | ".c":
             yield from matches("comment", _BLOCK_COMMENT, source)
         case ".proto":
             yield from matches("comment", _LINE_COMMENT, source)
@@ -187,12 +187,14 @@ def python_files():
         for path in sorted((ROOT / package).rglob("*.py")):
             if GENERATED not in path.parents:
                 yield path
+    yield ROOT / "hatch_build.py"
 
 
 def files():
     """Return the files that the rule is for."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *STATIC.glob("*.html")]
     sources = [*STATIC.glob("*.js"), *STATIC.glob("*.css"), *(ROOT / "protos/quadrant").rglob("*")]
+    sources += (ROOT / "quadnet").rglob("*.c")
     return [*python_files(), *sorted(path for path in [*pages, *sources] if path.is_file())]
 
 
