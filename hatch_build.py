@@ -32,7 +32,7 @@ SWITCH = "QUADNET_REPLAY_BUILD"
 # No -march: a wheel must run on every machine of its platform. NumPy's loops, which do the
 # arithmetic, choose their instructions at run time. What C computes itself must be rounded as in
 # NumPy, so no fused multiply-add.
-FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-shared")
+FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
 
 LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1]).quadnet_replay_abi()"
 

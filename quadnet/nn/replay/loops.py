@@ -12,7 +12,7 @@ import numpy as np
 
 
 class NotRecordable(Exception):
-    """An update does something that cannot be replayed; the text says what."""
+    """An update does something that cannot be replayed; the text states what."""
 
 
 class _UFuncObject(ctypes.Structure):
@@ -45,7 +45,7 @@ def find_loop(ufunc: np.ufunc, types: str) -> Loop:
     Raises
     ------
     NotRecordable
-        If there is none, or the ufunc does not look in memory as NumPy documents it.
+        If there is no such loop, or the ufunc does not look in memory as NumPy documents it.
     """
     seen = _UFuncObject.from_address(id(ufunc))
     expected = (ufunc.nin, ufunc.nout, ufunc.nargs, ufunc.ntypes, ufunc.__name__.encode())

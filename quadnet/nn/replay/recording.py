@@ -38,7 +38,7 @@ class RecordedArray(np.ndarray[Any, Any]):
     recording: Any
 
     def __array_finalize__(self, source: Any) -> None:
-        """Let views belong to the same recording."""
+        """Give a view the recording of its array."""
         self.recording = getattr(source, "recording", None)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

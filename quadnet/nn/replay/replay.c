@@ -11,9 +11,9 @@
 #include <string.h>
 
 #ifdef _WIN32
-#define PUBLIC __declspec(dllexport)
+#define EXPORT __declspec(dllexport)
 #else
-#define PUBLIC __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
 #endif
 
 #define MAX_OPERANDS 3
@@ -65,13 +65,13 @@ static void run_axes(const struct call *call, char **operands, ptrdiff_t depth)
  * The number of this interface, which library.py compares with its own. Increase both together
  * whenever a signature or a structure changes.
  */
-PUBLIC int quadnet_replay_abi(void)
+EXPORT int quadnet_replay_abi(void)
 {
     return 1;
 }
 
 /* Make all calls for the mini-batches from `first` to before `stop`. */
-PUBLIC void quadnet_replay(const struct call *calls, ptrdiff_t n_calls, ptrdiff_t first,
+EXPORT void quadnet_replay(const struct call *calls, ptrdiff_t n_calls, ptrdiff_t first,
                            ptrdiff_t stop)
 {
     for (ptrdiff_t batch = first; batch < stop; batch++) {
@@ -89,7 +89,7 @@ PUBLIC void quadnet_replay(const struct call *calls, ptrdiff_t n_calls, ptrdiff_
 
 /* Loops that NumPy has no ufunc for: copies, and truth values as numbers. */
 #define DEFINE_COPY(name, size)                                                                    \
-    PUBLIC void name(char **operands, const ptrdiff_t *counts, const ptrdiff_t *steps, void *data) \
+    EXPORT void name(char **operands, const ptrdiff_t *counts, const ptrdiff_t *steps, void *data) \
     {                                                                                              \
         const char *from = operands[0];                                                            \
         char *to = operands[1];                                                                    \
@@ -99,7 +99,7 @@ PUBLIC void quadnet_replay(const struct call *calls, ptrdiff_t n_calls, ptrdiff_
     }
 
 #define DEFINE_CAST(name, type)                                                                    \
-    PUBLIC void name(char **operands, const ptrdiff_t *counts, const ptrdiff_t *steps, void *data) \
+    EXPORT void name(char **operands, const ptrdiff_t *counts, const ptrdiff_t *steps, void *data) \
     {                                                                                              \
         const char *from = operands[0];                                                            \
         char *to = operands[1];                                                                    \

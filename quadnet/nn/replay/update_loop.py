@@ -161,7 +161,7 @@ class UpdateLoop:
             self._recording = recording
 
     def _verify(self, i: int) -> None:
-        """Make this update both ways from the same state; replay from now on if none differs."""
+        """Make this update both ways from the same state; replay from now on if they agree."""
         recording = self._recording
         assert recording is not None
         before = self._saved()

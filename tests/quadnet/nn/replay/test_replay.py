@@ -2,11 +2,12 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_context
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,16 +23,23 @@ from quadnet.layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    Layer,
     LayerNorm,
     LayerStep,
     MaxPool2D,
     Residual,
 )
+from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.replay.library import describe
 
-pytestmark = pytest.mark.skipif(
-    describe() != "compiled", reason="there is no compiled part, or it is switched off"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # the networks do not converge
+    pytest.mark.skipif(
+        describe() != "compiled", reason="there is no compiled part, or it is switched off"
+    ),
+]
+
+ROOT = Path(__file__).parents[4]
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.uniform(-1, 1, (400, 5))
@@ -47,7 +55,7 @@ def fit(X=ROWS, y=LABELS, *, sample_weight=None, batch_size=7, **parameters):
         parameters.setdefault("hidden_layer_sizes", (6,))
     net = NeuralNetworkClassifier(
         batch_size=batch_size,
-        max_iter=-(-700 * batch_size // len(X)),
+        max_iter=-(-700 * batch_size // X.shape[0]),
         n_iter_no_change=1000,
         random_state=0,
         **parameters,
@@ -63,7 +71,7 @@ def check_both_ways(monkeypatch, X=ROWS, **parameters):
     replayed = fit(X, **parameters)
     assert computed.replay_["replayed"] == 0
     assert computed.replay_["reason"] == (
-        "Switched off: the environment variable QUADNET_REPLAY is 0."
+        "switched off: the environment variable QUADNET_REPLAY is 0."
     )
     assert replayed.replay_["refused"] == 0, replayed.replay_
     assert replayed.replay_["replayed"] > 100, replayed.replay_
@@ -79,9 +87,6 @@ def check_both_ways(monkeypatch, X=ROWS, **parameters):
     return replayed
 
 
-ACTIVATIONS = "identity logistic tanh relu leaky_relu elu gelu silu softplus".split()
-
-
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "squared_error"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -92,29 +97,28 @@ def test_activations_and_losses(monkeypatch, activation, loss, dtype):
         )
 
 
+SETTINGS = {
+    "no momentum": {"momentum": 0.0},
+    "classical momentum": {"nesterovs_momentum": False},
+    "dropout": {"dropout": 0.2},
+    "clipping": {"max_grad_norm": 0.1},
+    "cosine": {"learning_rate": "cosine"},
+    "steps, early stopping": {"learning_rate": "step", "early_stopping": True},
+    "falling rate": {"learning_rate": "invscaling"},
+    "warm-up": {"warmup_epochs": 2.0},
+    "no penalty": {"alpha": 0.0},
+    "penalty by sample": {"alpha": 0.1, "alpha_scaling": "samples"},
+    "no hidden layer": {"hidden_layer_sizes": ()},
+    "three hidden layers": {"hidden_layer_sizes": (5, 4, 3), "dropout": 0.2},
+    "weights": {"sample_weight": SOME_WEIGHTS},
+    "weights of 0": {"sample_weight": FEW_WEIGHTS, "dropout": 0.3, "max_grad_norm": 1.0},
+    "class weights": {"class_weight": "balanced"},
+}
+
+
+@pytest.mark.parametrize("parameters", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"momentum": 0.0},
-        {"nesterovs_momentum": False},
-        {"dropout": 0.2},
-        {"max_grad_norm": 0.1},
-        {"learning_rate": "cosine"},
-        {"learning_rate": "step", "early_stopping": True},
-        {"learning_rate": "invscaling"},
-        {"warmup_epochs": 2.0},
-        {"alpha": 0.0},
-        {"alpha": 0.1, "alpha_scaling": "samples"},
-        {"hidden_layer_sizes": ()},
-        {"hidden_layer_sizes": (5, 4, 3), "dropout": (0.1, 0.2, 0.3)},
-        {"sample_weight": SOME_WEIGHTS},
-        {"sample_weight": FEW_WEIGHTS, "dropout": 0.3, "max_grad_norm": 1.0},
-        {"class_weight": "balanced"},
-    ],
-    ids=str,
-)
 def test_solvers_and_what_they_do(monkeypatch, parameters, solver, dtype):
     check_both_ways(monkeypatch, ROWS.astype(dtype), solver=solver, **parameters)
 
@@ -176,6 +180,224 @@ def test_what_is_not_replayed_says_why(monkeypatch):
     assert few.replay_ == {"computed": 5, "replayed": 0, "refused": 0, "reason": ""}
     lbfgs = NeuralNetworkClassifier((6,), solver="lbfgs", max_iter=20).fit(ROWS, LABELS)
     assert lbfgs.replay_["replayed"] == lbfgs.replay_["computed"] == 0
+
+
+@dataclass(frozen=True)
+class Foreign(Layer):
+    """A layer of someone else, whose step does one thing that cannot be recorded."""
+
+    habit: str
+    kind = "foreign"
+    needs_output = False
+
+    def output_shape(self, input_shape):
+        return input_shape
+
+    def apply(self, arrays, A):
+        return 2 * A
+
+    def make_step(self, context):
+        return ForeignStep(self.habit, context)
+
+
+class ForeignStep(LayerStep):
+    def __init__(self, habit, context):
+        self.habit = habit
+        self.input, self.output = context.empty(context.input_shape), context.output
+        self.hidden, self.calls = np.empty_like(self.input), 0
+
+    def forward(self):
+        np.multiply(self.input, 2.0, out=self.output)
+        match self.habit:
+            case "branches" if self.input.sum() > 0:
+                self.output *= 1.0
+            case "reads a number":
+                self.output *= 1.0 + 0.0 * float(self.input[0, 0])
+            case "copies":
+                self.output += 0.0 * self.input.copy()
+            case "leaves NumPy's sight":
+                np.copyto(self.hidden, np.asarray(self.input.view(np.ndarray)) * 2.0)
+                self.output[:] = np.ndarray.view(self.hidden, np.ndarray) + 0.0
+            case "counts":
+                self.calls += 1
+                self.output *= 1.0 + self.calls % 3
+            case "gathers":
+                self.output[:] = np.where(self.input > 0, self.output, self.output)
+            case "fails":
+                self.output += {"ndarray": 0.0}[type(self.input).__name__]
+
+    def backward(self, D):
+        D *= 2.0
+        return D
+
+
+@pytest.mark.parametrize(
+    "habit",
+    ["branches", "reads a number", "copies", "leaves NumPy's sight", "counts", "gathers", "fails"],
+)
+def test_a_layer_that_cannot_be_recorded_is_left_to_numpy(monkeypatch, habit):
+    layers = [Dense(4), Foreign(habit), "relu"]
+    monkeypatch.setenv("QUADNET_REPLAY", "0")
+    computed = fit(layers=layers, input_shape=(5,))
+    monkeypatch.setenv("QUADNET_REPLAY", "1")
+    net = fit(layers=layers, input_shape=(5,))
+    assert net.replay_["replayed"] == 0
+    assert net.replay_["refused"] == 1
+    assert net.replay_["reason"].startswith("An update cannot be replayed: ")
+    if habit != "counts":  # it was asked twice for one update
+        assert net._network.parameters.flat.tobytes() == computed._network.parameters.flat.tobytes()
+
+
+def test_a_layer_of_someone_else_is_replayed(monkeypatch):
+    check_both_ways(monkeypatch, layers=[Dense(4), Foreign("none"), "relu"], input_shape=(5,))
+
+
+def test_divergence_is_the_same_error(monkeypatch):
+    texts = []
+    for switch in "01":
+        monkeypatch.setenv("QUADNET_REPLAY", switch)
+        with pytest.raises(ValueError, match="Training diverged") as caught:
+            fit(1e3 * ROWS, activation="identity", solver="sgd", learning_rate_init=0.5)
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
+def test_threads_fit_at_once_as_one_by_one(monkeypatch):
+    monkeypatch.setenv("QUADNET_REPLAY", "1")
+    seeds = range(8)
+
+    def parameters(seed):
+        net = NeuralNetworkClassifier((6,), batch_size=4, max_iter=60, random_state=seed)
+        return net.fit(ROWS, LABELS)._network.parameters.flat.tobytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(parameters, seeds))
+    assert at_once == list(map(parameters, seeds))
+
+
+FORKED = """
+import os, warnings
+import numpy as np
+from quadnet import NeuralNetworkClassifier
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).normal(size=(400, 3))
+def fit():
+    net = NeuralNetworkClassifier((6,), batch_size=5, max_iter=20, random_state=0)
+    net.fit(X, X[:, 0] > 0)
+    assert net.replay_["replayed"] > 1000, net.replay_
+    return net._network.parameters.flat.tobytes()
+expected = fit()
+children = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        os._exit(int(fit() != expected))
+    children.append(child)
+assert fit() == expected
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+def run_python(code, **variables):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "QUADNET_REPLAY": "1"} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_forked_processes_fit_as_their_parent():
+    assert run_python(FORKED) == "[0, 0, 0]\n"
+
+
+BOTH_WAYS = """
+import os, warnings
+import numpy as np
+from quadnet import NeuralNetworkClassifier
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).normal(size=(400, 5))
+for dtype in (np.float32, np.float64):
+    for activation in ("relu", "tanh", "gelu", "softplus"):
+        seen = []
+        for switch in "01":
+            os.environ["QUADNET_REPLAY"] = switch
+            net = NeuralNetworkClassifier(
+                (6,), activation=activation, batch_size=32, max_iter=40, random_state=0
+            )
+            net.fit(X.astype(dtype), X[:, 0] > 0)
+            seen.append(net._network.parameters.flat.tobytes())
+        assert net.replay_["replayed"] > 400, net.replay_
+        assert seen[0] == seen[1]
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("features", ["AVX512F AVX512_SKX AVX512_ICL", "AVX2 FMA3"])
+def test_numpy_with_other_vector_instructions(features):
+    available = np._core._multiarray_umath.__cpu_features__
+    dispatched = set(np._core._multiarray_umath.__cpu_dispatch__)
+    names = [name for name in features.split() if available.get(name) and name in dispatched]
+    if not names:
+        pytest.skip("this processor, or this NumPy, has none of them")
+    if features.startswith("AVX2"):  # the smaller ones cannot be left out alone
+        names += [name for name in dispatched if name.startswith("AVX512") and available.get(name)]
+    assert run_python(BOTH_WAYS, NPY_DISABLE_CPU_FEATURES=" ".join(names)) == "equal\n"
+
+
+def score_itself(estimator, X, y):
+    return estimator.score(X, y)
+
+
+def score_a_copy(estimator, X, y):
+    return pickle.loads(pickle.dumps(estimator)).score(X, y)
+
+
+def test_an_estimator_pickled_between_epochs_goes_on(monkeypatch):
+    monkeypatch.setenv("QUADNET_REPLAY", "1")
+    net = fit(early_stopping=True, scoring=score_a_copy, batch_size=4)
+    plain = fit(early_stopping=True, scoring=score_itself, batch_size=4)
+    assert net.validation_scores_ == plain.validation_scores_
+    assert net.replay_["replayed"] > 100
+    again = pickle.loads(pickle.dumps(net))
+    assert again.replay_ == net.replay_
+    for each in (net, again):
+        each.set_params(early_stopping=False).partial_fit(ROWS, LABELS)
+    assert again._network.parameters.flat.tobytes() == net._network.parameters.flat.tobytes()
+
+
+INTERRUPTED = """
+import signal, warnings
+import numpy as np
+from quadnet import NeuralNetworkClassifier
+warnings.simplefilter("ignore")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+X = np.random.default_rng(0).normal(size=(20_000, 2))
+net = NeuralNetworkClassifier(
+    (5,), batch_size=1, max_iter=10**9, tol=0, n_iter_no_change=10**9, verbose=True
+)
+net.fit(X, X[:, 0] > 0)
+print(net.stop_reason_, net.replay_["replayed"] > 10_000, net.predict(X).shape)
+"""
+
+
+def test_an_interrupt_ends_a_fit_that_is_replayed():
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "QUADNET_REPLAY": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", INTERRUPTED],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(2):
+            assert process.stdout.readline().startswith("Iteration")
+        process.send_signal(signal.SIGINT)
+        last = process.communicate(timeout=120)[0].splitlines()[-1]
+        assert last == "interrupted True (20000,)"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_wrong_value_of_the_switch_is_an_error(monkeypatch):
