@@ -481,6 +481,44 @@ def test_a_mini_batch_of_known_classes_is_no_regression(n_rows):
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X, y: (X.tolist(), y.tolist()),
+        lambda X, y: (np.asfortranarray(X), y),
+        lambda X, y: (X.astype(">f8"), y.astype(float)),
+        lambda X, y: (X, pd.Series(y)),
+    ],
+)
+def test_rows_in_any_form_make_the_same_update(convert):
+    plain, converted = (new().partial_fit(X, Y, classes=[0, 1, 2]) for _ in range(2))
+    for part in (slice(0, 120), slice(120, 150)):
+        plain.partial_fit(X[part], Y[part])
+        converted.partial_fit(*convert(X[part], Y[part]))
+    np.testing.assert_array_equal(plain.coefs_[0], converted.coefs_[0])
+
+
+@pytest.mark.parametrize(
+    ("X_bad", "y_bad", "message"),
+    [
+        (np.where(X > 2, np.nan, X), Y, "contains NaN"),
+        (np.where(X > 2, np.inf, X), Y, "contains infinity"),
+        (X[:, :3], Y, "X has 3 features, but .* expecting 4"),
+        (X[:9], Y[:8], "inconsistent numbers of samples"),
+        (X[:0], Y[:0], "0 sample"),
+        (X, Y + 1, r"not in `self.classes_`.*'y' has \[1 2 3\]"),
+        (X, Y - 1, r"not in `self.classes_`.*'y' has \[-1  0  1\]"),
+        (X, Y.astype(str), "not in `self.classes_`"),
+    ],
+)
+def test_bad_arrays_of_a_later_call_are_refused(X_bad, y_bad, message):
+    net = new().partial_fit(X, Y, classes=[0, 1, 2])
+    before = net.predict_proba(X)
+    with pytest.raises(ValueError, match=message):
+        net.partial_fit(X_bad, y_bad)
+    np.testing.assert_array_equal(net.predict_proba(X), before)
+
+
 MANY_CLASSES = """
 import resource
 import numpy as np
