@@ -125,7 +125,13 @@ def loss_of_class_frequencies(loss: Loss, Y: BoolArray, weights: FloatArray | No
 def _largest_column_scale(X: Any) -> float:
     """Return the largest root mean square of a column."""
     if isinstance(X, np.ndarray):
-        squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+        # Converting float32 first would take five times as long: 3 % of a short fit.
+        blocks = (X[start : start + 1024] for start in range(0, X.shape[0], 1024))
+        squares = np.zeros(X.shape[1])
+        for block in blocks:
+            squares += np.einsum("ij,ij->j", block, block)
+        if not 1e-30 < squares.max() < np.inf:  # the squares are beyond the range of float32
+            squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
     else:
         squares = np.asarray(X.astype(np.float64).power(2).sum(axis=0)).ravel()
     return float(np.sqrt(squares.max() / X.shape[0]))

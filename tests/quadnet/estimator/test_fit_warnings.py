@@ -62,6 +62,20 @@ def test_an_unscaled_table_that_was_not_learned_brings_the_advice_to_scale(table
     assert {each.filename for each in said} == {__file__}
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [1e-25, 1e-4, 2_000.0])
+def test_the_advice_names_the_largest_scale_of_a_column(factor, dtype):
+    rng = np.random.default_rng(0)
+    X, y = (
+        (factor * rng.normal(size=(2500, 3)) * [1, 2, 3]).astype(dtype),
+        rng.integers(2, size=2500),
+    )
+    net = NeuralNetworkClassifier((2,), "tanh", random_state=0, max_iter=40, tol=1.0)
+    (said,) = [str(each.message) for each in said_by(net, X, y) if "scaled" in str(each.message)]
+    largest = np.sqrt((X.astype(np.float64) ** 2).mean(axis=0)).max()
+    assert f"the largest root mean square of a column is {largest:.3g}." in said
+
+
 @pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "squared_error"])
 def test_the_advice_is_for_every_loss(loss):
     X, y = ages_and_incomes()
