@@ -45,7 +45,7 @@ def _plain(value: Any) -> Any:
 
 
 class TimedDot:
-    """NumPy, with its dot timed."""
+    """NumPy, with its products timed."""
 
     seconds = 0.0
 
@@ -57,6 +57,13 @@ class TimedDot:
         """Time a product."""
         start = time.perf_counter()
         result = np.dot(*args)
+        TimedDot.seconds += time.perf_counter() - start
+        return result
+
+    def matmul(self, *args: Any, **options: Any) -> Any:
+        """Time a product."""
+        start = time.perf_counter()
+        result = np.matmul(*args, **options)
         TimedDot.seconds += time.perf_counter() - start
         return result
 

@@ -411,6 +411,21 @@ def test_raw_digits_whose_logits_are_far_apart_train_the_same_network():
     assert_same_training(shared, X, y, rtol=1e-8)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-9), (np.float32, 1e-3)])
+def test_hundreds_of_inputs_train_the_same_network(convert, dtype, rtol):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 300)).astype(dtype), rng.integers(3, size=90)
+    shared = {"hidden_layer_sizes": (16,), "batch_size": 40, "max_iter": 5, "random_state": 0}
+    assert_same_training(shared, convert(X), y, rtol=rtol)
+
+
+def test_hundreds_of_inputs_need_no_biases():
+    X, y = np.random.default_rng(0).normal(size=(90, 300)), np.arange(90) % 3
+    net = NeuralNetworkClassifier((4,), "tanh", fit_intercept=False, random_state=0, max_iter=2)
+    assert fit(net, X, y).check_gradients(X[:9], y[:9]) < 1e-6
+
+
 def test_multilabel_early_stopping_is_scikit_learns():
     X, y = make_multilabel_classification(n_samples=120, random_state=0)
     shared = {"early_stopping": True, "max_iter": 30, "random_state": 0, "tol": 0.0}
