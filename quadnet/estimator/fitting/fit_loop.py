@@ -193,6 +193,9 @@ class TrainingRun:
         if optimizer is None or not _can_continue(optimizer, config, parameters):
             optimizer = config.make_optimizer(parameters)
         else:
+            if parameters.n_trained < len(parameters.flat):
+                # Running means get no gradient: what a call that failed left there would stay.
+                optimizer.gradient[:] = 0.0
             optimizer.decay = config.solver.weight_decay(parameters, config.alpha)
             rate_is_kept = schedule.kind in {"invscaling", "adaptive"}
             if rate_is_kept and self.history.base_rate is not None:
