@@ -1,20 +1,25 @@
-"""How fast the estimator is: beside scikit-learn's MLP, and PyTorch if it is installed.
+"""How fast the estimator is, compared with scikit-learn's MLP, PyTorch and the article's network.
 
     uv run --group dev python tests/benchmarks/fit.py
 
-Every workload is done by each in turn, five times over, on one BLAS thread, with the same
-parameters and the same number of updates; the medians are printed. A ratio above 1 says how many
-times faster quadnet is.
+Every workload is done by each in turn, five times, on one BLAS thread, with the same parameters
+and the same number of updates; the medians are printed. A ratio above 1 says how many times faster
+quadnet is. PyTorch and Node.js are compared only where they are installed.
 """
 
 import argparse
+import json
+import os
+import shutil
 import statistics
+import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +36,13 @@ try:
 except ImportError:
     torch = None
 
+try:
+    from quadnet.nn.replay import library as replay_library
+except ImportError:
+    replay_library = None
+
+ARTICLE = Path(__file__).with_name("article.js")
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -43,7 +55,7 @@ class Workload:
     solver: str
     batch_size: int
     epochs: int
-    target: float
+    targets: tuple[float, float]
     parameters: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,19 +75,29 @@ class Workload:
         """How many mini-batches all epochs have."""
         return self.epochs * -(-len(self.X) // self.batch_size)
 
+    def target(self, dtype: type) -> float:
+        """Return how many times as fast as scikit-learn it should be."""
+        return self.targets[dtype is np.float32]
+
 
 def workloads() -> list[Workload]:
-    """Return the workloads, in float64."""
+    """Return the workloads, in float64, with the targets in float64 and in float32."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, 1, (1000, 2))
     quadrants = (points[:, 0] > 0) + 2 * (points[:, 1] > 0)
     digits, digit = load_digits(return_X_y=True)
+    digits /= 16
     wide, label = rng.normal(size=(10_000, 784)), rng.integers(10, size=10_000)
     return [
-        Workload("1,000 x 2, (6,), batch 200, adam", points, quadrants, (6,), "adam", 200, 200, 4),
-        Workload("1,000 x 2, (6,), batch 1, sgd", points, quadrants, (6,), "sgd", 1, 4, 5),
-        Workload("digits, (64,), batch 200, adam", digits / 16, digit, (64,), "adam", 200, 40, 2.5),
-        Workload("10,000 x 784, (128,), batch 200, adam", wide, label, (128,), "adam", 200, 2, 1.4),
+        Workload("1,000 x 2, (6,), batch 200, adam", points, quadrants, (6,), "adam", 200, 200,
+                 (12, 12)),
+        Workload("1,000 x 2, (6,), batch 32, adam", points, quadrants, (6,), "adam", 32, 60,
+                 (20, 20)),
+        Workload("1,000 x 2, (6,), batch 1, sgd", points, quadrants, (6,), "sgd", 1, 4, (60, 60)),
+        Workload("digits, (64,), batch 200, adam", digits, digit, (64,), "adam", 200, 40,
+                 (2.5, 3.7)),
+        Workload("10,000 x 784, (128,), batch 200, adam", wide, label, (128,), "adam", 200, 2,
+                 (1.3, 1.5)),
     ]  # fmt: skip
 
 
@@ -117,7 +139,7 @@ def medians(calls: dict[str, Callable[[], object]], repeat: int) -> dict[str, fl
 
 def report(name: str, times: dict[str, float], n: int, target: float) -> None:
     """Print one row: microseconds per update or call, and ratios."""
-    ours, theirs = times["quadnet"], times["sklearn"]
+    ours, theirs = times["quadnet"], times["peer"]
     torch_ratio = f"{times['torch'] / ours:7.1f} x" if "torch" in times else "        -"
     print(
         f"{name:54s} {ours / n * 1e6:10.1f} {theirs / n * 1e6:10.1f} {theirs / ours:8.2f} x "
@@ -143,13 +165,100 @@ def training(repeat: int, dtype: type) -> None:
 
         calls: dict[str, Callable[[], object]] = {
             "quadnet": lambda fit=fit: fit(NeuralNetworkClassifier, "quadnet"),
-            "sklearn": lambda fit=fit: fit(MLPClassifier, "sklearn"),
+            "peer": lambda fit=fit: fit(MLPClassifier, "peer"),
         }
         if torch is not None:
             calls["torch"] = lambda work=work, X=X: fit_torch(work, X)
-        report(f"{work.name}, {np.dtype(dtype)}", medians(calls, repeat), work.updates, work.target)
+        report(
+            f"{work.name}, {np.dtype(dtype)}",
+            medians(calls, repeat),
+            work.updates,
+            work.target(dtype),
+        )
         # The same work was done: the same loss came out.
-        np.testing.assert_allclose(losses["quadnet"], losses["sklearn"], rtol=1e-2)
+        np.testing.assert_allclose(losses["quadnet"], losses["peer"], rtol=1e-2)
+
+
+def training_few_rows(repeat: int, dtype: type) -> None:
+    """Print the time of whole fits that are too short for anything that must pay for itself."""
+    work, n = workloads()[0], 10
+    X, y = work.X[:10].astype(dtype), work.y[:10]
+    parameters = work.parameters | {"batch_size": 10, "max_iter": 20}
+
+    def times(estimator: Any) -> Callable[[], object]:
+        return lambda: [estimator(**parameters).fit(X, y) for _ in range(n)]
+
+    calls = {"quadnet": times(NeuralNetworkClassifier), "peer": times(MLPClassifier)}
+    name = f"fit of 10 rows, 20 epochs, {np.dtype(dtype)}"
+    report(name, medians(calls, 2 * repeat), n, 2.5)
+
+
+def article(repeat: int) -> None:
+    """Print the time of the article's network 2, compared with its own rule in Node.js."""
+    name, n = "article's network 2, 10,000 single updates, Node.js", 10_000
+    node = shutil.which("node")
+    if node is None:
+        print(f"{name:54s} - no comparison: node is not installed", flush=True)
+        return
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (1000, 2))
+    y = (X[:, 0] > 0) + 2 * (X[:, 1] > 0)
+    net = NeuralNetworkClassifier(
+        (6,), "logistic", solver="sgd", momentum=0.0, alpha=0.0, loss="squared_error",
+        init="uniform", learning_rate_init=0.1, batch_size=1, max_iter=n // len(X), tol=0.0,
+        random_state=0,
+    )  # fmt: skip
+    ours, theirs, accuracy = [], [], 0.0
+    for _ in range(repeat):
+        ours.append(seconds(lambda: net.fit(X, y)))
+        done = subprocess.run(
+            [node, str(ARTICLE), str(n)], capture_output=True, text=True, check=True
+        )
+        result = json.loads(done.stdout)
+        theirs.append(result["seconds"])
+        accuracy = result["accuracy"]
+    times = {"quadnet": statistics.median(ours), "peer": statistics.median(theirs)}
+    report(name, times, n, 1)
+    # Both have learned.
+    if min(net.score(X, y), accuracy) < 0.6:
+        raise SystemExit(f"Too few points are right: {net.score(X, y):.0%} and {accuracy:.0%}.")
+
+
+MEMORY_OF_A_FIT = """
+import sys, tracemalloc, warnings
+sys.path.insert(0, sys.argv[1])
+from fit import NeuralNetworkClassifier, threadpool_limits, workloads
+warnings.simplefilter("ignore")
+work = workloads()[int(sys.argv[2])]
+net = NeuralNetworkClassifier(**work.parameters)
+net.fit(work.X[:50], work.y[:50])
+with threadpool_limits(1):
+    tracemalloc.start()
+    net.fit(work.X, work.y)
+    print(tracemalloc.get_traced_memory()[1])
+"""
+"""Prints by how many bytes memory rises at most during a fit."""
+
+
+def memory() -> None:
+    """Print how much memory the replay adds to a fit at most."""
+    for i in (2, 3):
+        peaks = []
+        for replay in ("1", "0"):
+            done = subprocess.run(
+                [sys.executable, "-c", MEMORY_OF_A_FIT, str(ARTICLE.parent), str(i)],
+                env=os.environ | {"QUADNET_REPLAY": replay},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            peaks.append(int(done.stdout) / 2**20)
+        with_replay, without = peaks
+        print(
+            f"{f'memory of a fit, {workloads()[i].name}':54s} {with_replay:8.2f} MB, "
+            f"without replay {without:.2f} MB: {with_replay - without:+.2f} MB, target < 1 MB",
+            flush=True,
+        )
 
 
 def predicting(repeat: int, dtype: type) -> None:
@@ -163,12 +272,12 @@ def predicting(repeat: int, dtype: type) -> None:
     def times(predict: Callable[[np.ndarray], object]) -> Callable[[], object]:
         return lambda: [predict(row) for _ in range(n)]
 
-    for name, predict, target in (
-        ("predict_proba of one row", ours.predict_proba, 2),
-        ("predict_proba of one row, frozen", frozen.probabilities, 10),
+    for name, predict in (
+        ("predict_proba of one row", ours.predict_proba),
+        ("predict_proba of one row, frozen", frozen.probabilities),
     ):
-        calls = {"quadnet": times(predict), "sklearn": times(theirs.predict_proba)}
-        report(f"{name}, {np.dtype(dtype)}", medians(calls, repeat), n, target)
+        calls = {"quadnet": times(predict), "peer": times(theirs.predict_proba)}
+        report(f"{name}, {np.dtype(dtype)}", medians(calls, repeat), n, 10)
 
 
 def continuing(repeat: int, dtype: type) -> None:
@@ -183,13 +292,20 @@ def continuing(repeat: int, dtype: type) -> None:
         ("1 sparse row, 50000-100-10, adam", sparse_row, (100,), "adam"),
     ):
         y = rng.integers(10, size=X.shape[0])
-        nets = {"quadnet": NeuralNetworkClassifier, "sklearn": MLPClassifier}
+        nets = {"quadnet": NeuralNetworkClassifier, "peer": MLPClassifier}
         calls: dict[str, Callable[[], object]] = {}
         for who, estimator in nets.items():
             net = estimator(hidden, solver=solver, random_state=0)
             net.partial_fit(X, y, classes=range(10))
             calls[who] = lambda net=net, X=X, y=y: [net.partial_fit(X, y) for _ in range(n)]
-        report(f"partial_fit, {name}, {np.dtype(dtype)}", medians(calls, 2 * repeat), n, 1)
+        report(f"partial_fit, {name}, {np.dtype(dtype)}", medians(calls, 2 * repeat), n, 1.5)
+
+
+def describe_replay() -> str:
+    """Return whether updates are replayed by compiled code, or why they are not."""
+    if replay_library is None:
+        return "this release has no replay"
+    return str(replay_library.describe())
 
 
 def main() -> None:
@@ -200,15 +316,19 @@ def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     versions = f"Python {sys.version.split()[0]}, NumPy {np.__version__}"
     print(f"{versions}, PyTorch {torch.__version__ if torch else 'not installed'}, one thread")
-    print(f"{'microseconds an update or a call':54s} {'quadnet':>10s} {'sklearn':>10s} "
+    print(f"Replay: {describe_replay()}")
+    print(f"{'microseconds an update or a call':54s} {'quadnet':>10s} {'peer':>10s} "
           f"{'ratio':>10s} {'target':>8s} {'torch':>9s}")  # fmt: skip
     if torch is not None:
         torch.set_num_threads(1)
     with threadpool_limits(1):
         for dtype in (np.float64, np.float32):
             training(repeat, dtype)
+            training_few_rows(repeat, dtype)
             predicting(repeat, dtype)
             continuing(repeat, dtype)
+        article(repeat)
+    memory()
 
 
 if __name__ == "__main__":

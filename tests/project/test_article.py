@@ -1,7 +1,10 @@
 """The article's update rules against Quadnet's; the figures in "Where the article went wrong"."""
 
+import json
 import re
+import shutil
 import statistics
+import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -67,6 +70,36 @@ def test_network_2_without_its_faults_is_our_gradient(biases):
         strict=True,
     ):
         np.testing.assert_allclose(array, np.array(lists).T, rtol=1e-9, atol=1e-12)
+
+
+IN_NODE = """
+const { Network, quadrant } = require(process.argv[1]);
+const [weights, points] = JSON.parse(require("fs").readFileSync(0));
+const network = Object.assign(new Network(), weights);
+for (const [x, y] of points) network.update(x, y, quadrant(x, y));
+const { hiddenWeights, hiddenBiases, outputWeights, outputBiases } = network;
+console.log(JSON.stringify([hiddenWeights, hiddenBiases, outputWeights, outputBiases]));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_benchmark_in_node_has_the_rule_that_the_article_describes():
+    literal, points = Network2(7, faults=DESCRIBED), random_points(1, 500)
+    weights = {"hiddenWeights": literal.w, "outputWeights": literal.v}
+    script = Path(__file__).parents[1] / "benchmarks/article.js"
+    done = subprocess.run(
+        ["node", "-e", IN_NODE, str(script)],
+        input=json.dumps([weights, points]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for x in points:
+        literal.update(x, encode(quadrant(*x)), LEARNING_RATE)
+    for ours, theirs in zip(
+        json.loads(done.stdout), (literal.w, literal.b, literal.v, literal.c), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_each_fault_leaves_our_gradient():
