@@ -801,7 +801,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
 
     def _current_network(self) -> Network:
         """Return the network, with arrays that the caller has set."""
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():  # the function alone takes 2 us
+            check_is_fitted(self)
         network = prediction.select_network(self._network, self)
         self._network = network
         return network

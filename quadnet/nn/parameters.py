@@ -6,6 +6,7 @@ An optimizer is a handful of ufuncs on `flat`, whatever the layers.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import prod
+from operator import is_
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -60,6 +61,8 @@ class Parameters:
             for i in self._dense
             if "biases" not in self.specs[i]
         }
+        self._views = self.arrays
+        self._weights_and_biases = (*self.weights, *self.biases)
 
     @property
     def weights(self) -> list[FloatArray]:
@@ -77,12 +80,11 @@ class Parameters:
         """Whether these are the very arrays in `weights` and `biases`."""
         if not len(weights) == len(biases) == len(self._dense):
             return False
-        # A loop, because a prediction for one row would notice the lists.
-        for i, W, b in zip(self._dense, weights, biases, strict=True):
-            arrays = self.arrays[i]
-            if arrays["weights"] is not W or arrays.get("biases", self._zeros.get(i)) is not b:
-                return False
-        return True
+        if self.arrays is self._views:  # a prediction for one row would notice the lists
+            ours = self._weights_and_biases
+        else:
+            ours = (*self.weights, *self.biases)
+        return all(map(is_, ours, (*weights, *biases)))
 
     @property
     def n_trained(self) -> int:
