@@ -49,7 +49,7 @@ class Chunk:
         self._loss, self._filled = network.loss, slice(0, n_batches)
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = [None] if self._sparse else np.empty((n_batches, n_rows, X.shape[1]), dtype)
-        self._labels = np.empty((n_outputs, n_batches * n_rows), np.bool_)
+        self._labels = np.empty((n_batches * n_rows, n_outputs), np.bool_)
         self._Y = np.empty((n_batches, n_outputs, n_rows), dtype)
         self._P = np.zeros_like(self._Y)
         self._weights = np.ones((n_batches, n_rows), dtype) if is_weighted else None
@@ -78,17 +78,16 @@ class Chunk:
 
     def fill(self, X: Any, Y: BoolArray, weights: FloatArray | None, rows: IntArray) -> int:
         """Gather these rows, for all mini-batches or the first few; return for how many."""
-        n_rows, n_outputs = self._Y.shape[-1], len(Y)
+        n_outputs, n_rows = self._Y.shape[1:]
         self._filled = filled = slice(0, len(rows) // n_rows)
-        labels = self._labels[:, : len(rows)]
         # mode="clip" writes straight into `out`; the default would buffer it first.
-        np.take(Y, rows, axis=1, out=labels, mode="clip")
-        self._Y[filled] = labels.reshape(n_outputs, -1, n_rows).transpose(1, 0, 2)
+        labels = Y.take(rows, axis=0, out=self._labels[: len(rows)], mode="clip")
+        self._Y[filled] = labels.reshape(-1, n_rows, n_outputs).transpose(0, 2, 1)
         if self._sparse:
             self._X[0] = X[rows]  # the list is what the loop has
         else:
             gathered = self._X[filled].reshape(len(rows), -1)
-            np.take(X, rows, axis=0, out=gathered, mode="clip")
+            X.take(rows, axis=0, out=gathered, mode="clip")
         if self._weights is not None:
             assert weights is not None
             given = self._weights[filled] = weights[rows].reshape(-1, n_rows)

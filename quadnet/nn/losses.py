@@ -16,6 +16,9 @@ from quadnet.types import FloatArray
 _LARGEST_EXPONENT = {"f": 88.0, "d": 709.0}
 """The largest argument for which exp is finite, by the dtype's character."""
 
+_EPSILON = {char: np.finfo(char).eps.item() for char in "fd"}
+"""The distance from 1 to the next larger number, by the dtype's character."""
+
 
 class Loss(Protocol):
     """What the network needs of its output layer.
@@ -44,7 +47,8 @@ class Loss(Protocol):
     def probabilities(self, Z: FloatArray) -> FloatArray:
         """Return the probabilities, (n_classes, n_examples), from the logits.
 
-        The logits are overwritten. A single output stands for two classes.
+        The logits are overwritten. A single output stands for two classes. Those of one example may
+        be a vector.
         """
 
     def log_probabilities(self, Z: FloatArray) -> FloatArray:
@@ -53,7 +57,7 @@ class Loss(Protocol):
 
 def _clipped_log(P: FloatArray) -> FloatArray:
     """Return log P with P clipped to [eps, 1 - eps], as scikit-learn does; P is overwritten."""
-    eps = np.finfo(P.dtype).eps
+    eps = _EPSILON[P.dtype.char]
     np.maximum(P, eps, out=P)
     np.minimum(P, 1.0 - eps, out=P)
     return np.log(P, out=P)

@@ -128,9 +128,7 @@ class MiniBatches:
             penalty_buffers = PenaltyBuffers(network.parameters)
         self.penalty_buffers = penalty_buffers
         self.counts = UpdateCounts()
-        self._X = X
-        # One output per row, so that gathering a chunk's targets keeps examples side by side.
-        self._Y = np.ascontiguousarray(Y.T)
+        self._X, self._Y = X, np.ascontiguousarray(Y)
         self._penalty = penalty
         gradient = network.parameters.like(optimizer.gradient)
         self.n_rows = X.shape[0]

@@ -15,25 +15,9 @@ _DRAWN_BYTES = 2**18
 """Bounds the memory for random numbers that are drawn for many mini-batches at a time."""
 
 
-class _Axis(ctypes.Structure):
-    """The structure `axis` of replay.c."""
-
-    _fields_ = (("count", ctypes.c_ssize_t), ("steps", ctypes.c_ssize_t * MAX_OPERANDS))
-
-
-class _Call(ctypes.Structure):
-    """The structure `call` of replay.c."""
-
-    _fields_ = (
-        ("loop", ctypes.c_void_p),
-        ("data", ctypes.c_void_p),
-        ("operands", ctypes.c_void_p * MAX_OPERANDS),
-        ("moves", ctypes.c_ssize_t * MAX_OPERANDS),
-        ("counts", ctypes.c_ssize_t * 4),
-        ("steps", ctypes.c_ssize_t * (MAX_OPERANDS + 6)),
-        ("n_axes", ctypes.c_ssize_t),
-        ("axes", ctypes.POINTER(_Axis)),
-    )
+_CORE_STEPS = 6
+_MOVES = 2 + MAX_OPERANDS
+"""Where the structure `call` of replay.c has its moves."""
 
 
 class CallList:
@@ -52,7 +36,8 @@ class CallList:
     def __init__(self, library: ctypes.CDLL, moving: Sequence[NDArray[Any]], batch: int) -> None:
         self._library, self._batch = library, batch
         self._moving = [(address_of(each), each.nbytes, each.strides[0]) for each in moving]
-        self._calls: list[_Call] = []
+        # The structures `call` of replay.c, whose fields all have the size of an address.
+        self._calls: list[list[int]] = []
         # What must live as long as the addresses in the calls.
         self._kept: list[Any] = []
         # The calls that copy random numbers, and which of an update's numbers they start with.
@@ -66,15 +51,16 @@ class CallList:
 
     def add(self, loop: Loop, arrays: list[NDArray[Any]]) -> None:
         """Add an elementwise call, whose last operand is the result."""
-        shape, result = arrays[-1].shape, arrays[-1]
-        strides = []
-        for array in arrays:
-            shown = array if array.shape == shape else np.broadcast_to(array, shape)
+        result = arrays[-1]
+        address, strides = address_of(result), []
+        for array in arrays[:-1]:
+            shown = array if array.shape == result.shape else np.broadcast_to(array, result.shape)
             strides.append(list(shown.strides))
-            same = address_of(array) == address_of(result) and shown.strides == result.strides
-            if array is not result and not same and np.may_share_memory(array, result):
+            if np.may_share_memory(array, result) and not (
+                shown.strides == result.strides and address_of(array) == address
+            ):
                 raise NotRecordable("it writes into memory that it reads in another order")
-        self.add_strided(loop, list(shape), strides, arrays)
+        self.add_strided(loop, list(result.shape), [*strides, list(result.strides)], arrays)
 
     def add_copy(self, source: NDArray[Any], target: NDArray[Any]) -> None:
         """Add a copy between arrays of one type."""
@@ -96,17 +82,12 @@ class CallList:
         axes = _merge_axes(shape, strides)
         if any(step < 0 for _, steps in axes for step in steps):
             raise NotRecordable("it uses an array backwards")
-        call = self._add_call(loop, arrays)
         count, steps = axes.pop()
-        call.counts[0] = count
-        call.steps[: len(steps)] = steps
+        place = 0
         if axes:
-            made = (_Axis * len(axes))()
-            for axis, (count, steps) in zip(made, axes, strict=True):
-                axis.count = count
-                axis.steps[: len(steps)] = steps
-            self.keep(made)
-            call.n_axes, call.axes = len(axes), made
+            rows = [[n, *each, *[0] * (MAX_OPERANDS - len(each))] for n, each in axes]
+            place = address_of(self.keep(np.array(rows, np.intp)))
+        self._add_call(loop, arrays, [count], steps, [len(axes), place])
 
     def add_core(
         self, loop: Loop, counts: list[int], steps: list[int], arrays: Sequence[NDArray[Any]]
@@ -115,9 +96,7 @@ class CallList:
         *given, result = arrays
         if any(np.may_share_memory(result, array) for array in given):
             raise NotRecordable("it multiplies matrices into themselves")
-        call = self._add_call(loop, arrays)
-        call.counts[: len(counts)] = counts
-        call.steps[: len(steps)] = steps
+        self._add_call(loop, arrays, counts, steps, [0, 0])
 
     def add_draw(self, target: NDArray[Any]) -> None:
         """Add the copy of random numbers, which `replay` draws for many mini-batches at a time."""
@@ -131,45 +110,55 @@ class CallList:
         assert address is not None
         return Loop(address)
 
-    def _add_call(self, loop: Loop, arrays: Sequence[NDArray[Any]]) -> _Call:
-        call = _Call(loop=loop.address, data=loop.data)
+    def _add_call(
+        self,
+        loop: Loop,
+        arrays: Sequence[NDArray[Any]],
+        counts: list[int],
+        steps: list[int],
+        axes: list[int],
+    ) -> None:
+        operands, moves = [0] * MAX_OPERANDS, [0] * MAX_OPERANDS
         for i, array in enumerate(arrays):
             if not array.flags.aligned or not array.dtype.isnative:
                 raise NotRecordable("it uses an array that is not aligned")
             address = address_of(array)
             for start, n_bytes, step in self._moving:
                 if start <= address < start + n_bytes:
-                    call.moves[i] = step
+                    moves[i] = step
                     address -= self._batch * step
                     break
-            call.operands[i] = address
-        self._calls.append(call)
-        return call
+            operands[i] = address
+        counts = counts + [0] * (4 - len(counts))
+        steps = steps + [0] * (MAX_OPERANDS + _CORE_STEPS - len(steps))
+        self._calls.append([loop.address, loop.data, *operands, *moves, *counts, *steps, *axes])
 
     def finish(self, dtype: np.dtype[Any], most: int) -> int:
         """End the list; return how many mini-batches may be replayed at a time, `most` at most.
 
         Random numbers are drawn as `dtype`.
         """
-        self._finished = (_Call * len(self._calls))(*self._calls)
         row = self._n_drawn * dtype.itemsize
+        for i, _ in self._draws:
+            self._calls[i][_MOVES] = row
+        self._finished = np.array(self._calls, np.intp)
         most = min(most, max(1, _DRAWN_BYTES // row)) if row else most
         self._drawn = np.empty((most, self._n_drawn), dtype)
-        for i, _ in self._draws:
-            self._finished[i].moves[0] = row
         return most
 
     def replay(self, rng: np.random.Generator | None, first: int, stop: int) -> None:
         """Make the calls for the mini-batches from `first` to before `stop`."""
+        calls = self._finished
         if rng is not None:
             drawn = self._drawn[: stop - first]
             rng.random(dtype=drawn.dtype.type, out=drawn)
-            for i, start in self._draws:
-                place = address_of(drawn) + start * drawn.itemsize
-                self._finished[i].operands[0] = place - first * drawn.strides[0]
+            # The addresses are those of mini-batch 0.
+            start = address_of(drawn) - first * drawn.strides[0]
+            for i, number in self._draws:
+                calls[i, 2] = start + number * drawn.itemsize
         self._library.quadnet_replay(
-            self._finished,
-            ctypes.c_ssize_t(len(self._finished)),
+            ctypes.c_void_p(address_of(calls)),
+            ctypes.c_ssize_t(len(calls)),
             ctypes.c_ssize_t(first),
             ctypes.c_ssize_t(stop),
         )

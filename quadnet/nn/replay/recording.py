@@ -7,12 +7,13 @@ on a value, raises `NotRecordable`.
 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, NoneType
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quadnet.nn.layers.layer import Layer
 from quadnet.nn.replay.calls import MAX_OPERANDS, CallList
 from quadnet.nn.replay.loops import NotRecordable, find_loop
 
@@ -21,6 +22,9 @@ _VIEWS = frozenset(
      np.reshape, np.ravel}
 )  # fmt: skip
 """Functions whose result is a view of their argument. If it is a copy, `_input` notices."""
+
+_WITHOUT_ARRAYS = (int, float, str, type, FunctionType, Layer, NoneType)
+"""Classes whose objects are shared with the original unseen. A layer holds settings only."""
 
 _UNFINISHED = object()
 
@@ -144,6 +148,8 @@ class Recording:
         Whatever holds no array, such as a function, is shared with the original.
         """
         memo = {} if memo is None else memo
+        if isinstance(thing, _WITHOUT_ARRAYS):
+            return thing
         if id(thing) in memo:
             if memo[id(thing)] is _UNFINISHED:
                 raise NotRecordable(f"{type(thing).__name__} refers to itself")
@@ -166,7 +172,7 @@ class Recording:
             return type(thing)(self.copy_of(each, memo) for each in thing)
         if type(thing) is dict:
             return {key: self.copy_of(value, memo) for key, value in thing.items()}
-        if isinstance(thing, (type, FunctionType)) or not hasattr(thing, "__dict__"):
+        if not hasattr(thing, "__dict__"):
             return thing
         attributes = {name: self.copy_of(value, memo) for name, value in vars(thing).items()}
         if all(value is vars(thing)[name] for name, value in attributes.items()):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from quadnet.nn.replay.loops import NotRecordable
 from quadnet.nn.replay.recording import Recording
 
-_FIRST_UPDATES = 16
+_FIRST_UPDATES = 8
 """Updates that NumPy makes before one is recorded, because many a fit ends before."""
 
-_WORTHWHILE = 256
+_WORTHWHILE = 128
 """Updates that must follow: fewer do not save the time that recording takes."""
 
 _LARGEST_STATE = 2**19
