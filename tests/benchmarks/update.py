@@ -1,8 +1,9 @@
-"""Where the time of one update goes: calls into NumPy, memory taken, and the share of BLAS.
+"""Where the time of one update goes: calls of NumPy, memory taken, the share of BLAS; and replayed.
 
 uv run --group dev python tests/benchmarks/update.py
 """
 
+import os
 import statistics
 import time
 import tracemalloc
@@ -17,31 +18,10 @@ from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.layers import dense
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import SGD, Adam
+from quadnet.nn.replay.library import describe
 from quadnet.nn.training import MiniBatches, Penalty
 
 ROUNDS = 10
-
-
-class Counting(np.ndarray):
-    """An array that counts the calls into NumPy that it takes part in."""
-
-    calls = 0
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Count a ufunc, an operator or a reduction."""
-        Counting.calls += 1
-        if "out" in kwargs:
-            kwargs["out"] = tuple(map(_plain, kwargs["out"]))
-        return getattr(ufunc, method)(*map(_plain, inputs), **kwargs)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Count a function, such as dot."""
-        Counting.calls += 1
-        return func(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
-
-
-def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, Counting) else value
 
 
 class TimedDot:
@@ -69,7 +49,7 @@ class TimedDot:
 
 
 def mini_batches(
-    X: np.ndarray, y: np.ndarray, hidden: int, batch_size: int, solver: str
+    X: np.ndarray, y: np.ndarray, hidden: int, batch_size: int, solver: str, *, passes: int
 ) -> MiniBatches:
     """Return mini-batches of a relu network with one hidden layer."""
     n_classes = int(y.max()) + 1
@@ -83,8 +63,9 @@ def mini_batches(
     optimizer = {"adam": Adam, "sgd": SGD}[solver](network.parameters.flat, learning_rate=1e-3)
     Y = np.eye(n_classes, dtype=bool)[y]
     return MiniBatches(
-        network, X, Y, optimizer=optimizer, batch_size=batch_size, penalty=Penalty(1e-4)
-    )
+        network, X, Y, optimizer=optimizer, batch_size=batch_size, penalty=Penalty(1e-4),
+        max_passes=passes,
+    )  # fmt: skip
 
 
 def microseconds(batches: MiniBatches) -> float:
@@ -123,24 +104,13 @@ def largest_temporary(batches: MiniBatches) -> int:
     return peak - before
 
 
-def calls(batches: MiniBatches) -> float:
-    """Return the calls into NumPy an update, gathering and losses of its chunk included."""
-    chunks = {chunk for chunk, _ in batches._pass}
-    steps = {bound.__self__ for chunk in chunks for bound in chunk.workspace._backward}
-    workspaces = [chunk.workspace for chunk in chunks]
-    for owner in [*chunks, *workspaces, *steps, batches.optimizer, batches]:
-        for name, value in vars(owner).items():
-            if type(value) is np.ndarray:
-                setattr(owner, name, value.view(Counting))
-            elif isinstance(value, list) and value and type(value[0]) is np.ndarray:
-                setattr(owner, name, [array.view(Counting) for array in value])
-    gradient = batches._gradient
-    gradient.flat = gradient.flat.view(Counting)
-    parameters = batches.network.parameters
-    parameters.flat = parameters.flat.view(Counting)
-    Counting.calls = 0
-    batches.run(np.arange(batches.n_rows))
-    return Counting.calls / batches.n_batches
+def replayed(batches: MiniBatches) -> tuple[float, int]:
+    """Return the median time of an update that is replayed, and its calls of NumPy."""
+    order = np.arange(batches.n_rows)
+    while not batches.counts.replayed:
+        batches.run(order)
+    loop = batches._pass[0][0]._loop
+    return microseconds(batches), len(loop._recording._calls._finished)
 
 
 def main() -> None:
@@ -151,7 +121,9 @@ def main() -> None:
     digits, digit = load_digits(return_X_y=True)
     digits, digit = digits[:1600] / 16, digit[:1600]
     wide, label = rng.normal(size=(2000, 784)), rng.integers(10, size=2000)
-    print(f"{'':48s} {'us':>8s} {'BLAS us':>8s} {'share':>6s} {'calls':>6s} {'rise, bytes':>12s}")
+    print(f"Replay: {describe()}")
+    print(f"{'':42s} {'us':>8s} {'BLAS us':>8s} {'share':>6s} {'rise, bytes':>12s} "
+          f"{'replayed':>9s} {'calls':>6s}")  # fmt: skip
     for name, (X, y, hidden, batch_size, solver) in {
         "1,000 x 2, (6,), batch 200, adam": (points, quadrant, 6, 200, "adam"),
         "1,000 x 2, (6,), batch 1, sgd": (points, quadrant, 6, 1, "sgd"),
@@ -159,14 +131,22 @@ def main() -> None:
         "2,000 x 784, (128,), batch 200, adam": (wide, label, 128, 200, "adam"),
     }.items():
         for dtype in (np.float64, np.float32):
-            batches = mini_batches(X.astype(dtype), y, hidden, batch_size, solver)
+            os.environ["QUADNET_REPLAY"] = "0"
+            batches = mini_batches(X.astype(dtype), y, hidden, batch_size, solver, passes=1)
             with threadpool_limits(1):
                 all_of_it, blas = microseconds(batches), microseconds_of_blas(batches)
             rise = largest_temporary(batches)
             print(
-                f"{f'{name}, {np.dtype(dtype)}':48s} {all_of_it:8.1f} {blas:8.1f} "
-                f"{blas / all_of_it:6.0%} {calls(batches):6.1f} {rise:12,d}"
-            )
+                f"{f'{name}, {np.dtype(dtype)}':42s} {all_of_it:8.1f} {blas:8.1f} "
+                f"{blas / all_of_it:6.0%} {rise:12,d}", end=" ",
+            )  # fmt: skip
+            os.environ["QUADNET_REPLAY"] = "1"
+            if hidden < 128 and describe() == "compiled":
+                many = mini_batches(X.astype(dtype), y, hidden, batch_size, solver, passes=10**6)
+                with threadpool_limits(1):
+                    print("{:9.1f} {:6d}".format(*replayed(many)))
+            else:
+                print(f"{'-':>9s} {'-':>6s}")
 
 
 if __name__ == "__main__":

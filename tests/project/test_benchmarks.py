@@ -15,7 +15,7 @@ needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load
 @pytest.mark.parametrize(
     ("command", "rows"),
     [
-        (["tests/benchmarks/fit.py", "--repeat", "1"], 26),
+        (["tests/benchmarks/fit.py", "--repeat", "1"], 27),
         (["tests/benchmarks/update.py"], 8),
         (["tests/benchmarks/convolution.py", "--repeat", "1", "--pictures", "256"], 4),
         (["tests/benchmarks/quality.py", "--quick"], 7),

@@ -1,17 +1,22 @@
 """The layer of CONTRIBUTING.md, added from outside: trained, published, served and exported."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from quadnet.nn.replay.library import describe
 from service.client import QuadrantClient
 from tests.project.test_documentation import blocks_of
 from tests.support.serving import ServerProcess
+
+ROOT = Path(__file__).parents[2]
 
 RUN = """
 name = "gains"
@@ -72,6 +77,32 @@ def logits(folder, X):
     arrays = arrays_of(folder)
     hidden = np.tanh((X * arrays["factors.0"]) @ arrays["weights.1"] + arrays["biases.1"])
     return hidden * arrays["factors.2"] @ arrays["weights.3"] + arrays["biases.3"]
+
+
+REPLAYED = """
+import warnings
+import numpy as np
+from gain import Gain
+from quadnet import NeuralNetworkClassifier
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).normal(size=(400, 5))
+net = NeuralNetworkClassifier(
+    layers=[Gain(), "relu"], input_shape=(5,), batch_size=4, max_iter=10
+)
+print(net.fit(X, X[:, 0] > 0).replay_)
+"""
+
+
+@pytest.mark.skipif(describe() != "compiled", reason="there is no compiled part")
+def test_its_updates_are_replayed_from_c(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", REPLAYED],
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    replay = ast.literal_eval(done.stdout)
+    assert replay["replayed"] > 900
+    assert replay["refused"] == 0
 
 
 def test_the_gradient_of_the_layer_trains_it(folder):

@@ -97,6 +97,9 @@ class StepContext:
 class LayerStep(ABC):
     """A layer's part of a training step: its buffers, its forward and its backward pass.
 
+    Its NumPy calls are recorded once, and replayed from C. It is replayed if it does not branch on
+    values. It carries nothing from one update to the next, except in its parameters.
+
     Attributes
     ----------
     input : ndarray of shape (*input_shape, n_rows)

@@ -17,11 +17,11 @@ from quadnet.nn.layers.layer import Layer
 from quadnet.nn.replay.calls import MAX_OPERANDS, CallList
 from quadnet.nn.replay.loops import NotRecordable, find_loop
 
-_VIEWS = frozenset(
+_IN_PYTHON = frozenset(
     {np.transpose, np.moveaxis, np.swapaxes, np.expand_dims, np.squeeze, np.broadcast_to,
-     np.reshape, np.ravel}
+     np.reshape, np.ravel, np.sum, np.mean, np.max, np.min}
 )  # fmt: skip
-"""Functions whose result is a view of their argument. If it is a copy, `_input` notices."""
+"""Functions that return a view, or call ufuncs. If a view is a copy, `_input` notices."""
 
 _WITHOUT_ARRAYS = (int, float, str, type, FunctionType, Layer, NoneType)
 """Classes whose objects are shared with the original unseen. A layer holds settings only."""
@@ -210,7 +210,7 @@ class Recording:
             return self.multiply(np.dot, *args, **kwargs)
         if function is np.copyto and len(args) == 2 and not kwargs:
             return self.copy(*args)
-        if function in _VIEWS:
+        if function in _IN_PYTHON:
             return np.ndarray.__array_function__(args[0], function, (RecordedArray,), args, kwargs)
         raise NotRecordable(f"it calls {function.__name__}")
 
