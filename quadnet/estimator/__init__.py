@@ -1,8 +1,8 @@
 """The scikit-learn estimator: from a constructor's parameters and a table to a fitted network.
 
 Imports `quadnet.nn` and scikit-learn; the pipeline imports it, the service never does. Start at
-`classifier`, whose `fit` names every step; `hyperparameters` makes the frozen configuration that
-the other modules read.
+`base`, whose `_fit` names every step; `hyperparameters` makes the frozen configuration that the
+other modules read.
 """
 
 from quadnet.estimator.classifier import NeuralNetworkClassifier

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.estimator.targets import Labels
+from quadnet.estimator.targets import Labels, TargetEncoding
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
@@ -25,7 +25,7 @@ class SerializedEstimator:
     """The parts of a fitted estimator that predicting needs, and the constructor's parameters."""
 
     network: Network
-    labels: Labels
+    encoding: TargetEncoding
     feature_names: NDArray[np.str_] | None
     parameters: dict[str, Any]
 
@@ -38,7 +38,8 @@ def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
     ValueError
         If the classes cannot be held by an array without pickle.
     """
-    network, labels = estimator.network, estimator.labels
+    network, labels = estimator.network, estimator.encoding
+    assert isinstance(labels, Labels)
     classes = np.array(labels.classes.tolist())
     if classes.dtype.hasobject or not np.array_equal(classes, labels.classes):
         raise ValueError(

@@ -1,6 +1,5 @@
-"""The scikit-learn estimator: its parameters, its attributes, and the steps of each method."""
+"""The classifier: its parameters, its attributes, and the methods that concern classes."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
@@ -8,68 +7,28 @@ from typing import Any, Self
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import ClassifierMixin
 
 from quadnet.estimator import prediction
-from quadnet.estimator.array_serialization import (
-    SerializedEstimator,
-    deserialize_arrays,
-    serialize_arrays,
-)
 from quadnet.estimator.availability import unless
-from quadnet.estimator.fitted_state import (
-    ARRAY_ATTRIBUTES,
-    network_attributes,
-    pack_state,
-    record_attributes,
-    resume_attributes,
-    unpack_state,
-)
-from quadnet.estimator.fitting.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from quadnet.estimator.fitting.early_stopping import hold_out_rows
-from quadnet.estimator.fitting.fit_loop import TrainingRun
-from quadnet.estimator.fitting.fit_warnings import (
-    warn_about_interrupt,
-    warn_about_light_weights,
-    warn_about_result,
-)
+from quadnet.estimator.base import NeuralNetworkEstimator
+from quadnet.estimator.fitting.callbacks import with_callbacks
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.fitting.scorers import make_validation
-from quadnet.estimator.hyperparameters import CONSTRAINTS, TrainingConfig, make_training_config
+from quadnet.estimator.hyperparameters import CONSTRAINTS
 from quadnet.estimator.input_validation import (
     check_classes,
-    check_on_epoch,
-    columns_restored_on_error,
     find_labels_of_fit,
     find_labels_of_partial_fit,
-    validate_labelled_rows,
     validate_rows,
-    validate_training_rows,
-    validate_validation_rows,
-)
-from quadnet.estimator.network_builder import build_network, find_starting_weights
-from quadnet.estimator.summary import (
-    BlockSummary,
-    format_summary,
-    format_summary_html,
-    summarize_layers,
 )
 from quadnet.estimator.targets import Labels
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
-from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor, underflow_is_zero
-from quadnet.nn.solvers import SOLVERS
 from quadnet.types import FloatArray
 
-_NO_SHAPE = (
-    "The shape of the input is not known: call fit first, or set input_shape of this %(name)s."
-)
 
-
-class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     """A multi-layer perceptron classifier, written in NumPy.
 
     It replaces `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` have its
@@ -272,12 +231,9 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     # moved.
     __module__ = "quadnet"
 
+    _constraints = CONSTRAINTS
+
     classes_: NDArray[np.generic]
-    n_features_in_: int
-    coefs_: list[FloatArray]
-    intercepts_: list[FloatArray]
-    parameters_: list[dict[str, FloatArray]]
-    _network: Network
     _labels: Labels
 
     def __init__(
@@ -395,64 +351,25 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         >>> net.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.95
         True
         """
-        config = self._make_config()
-        check_on_epoch(on_epoch)
-        tasks = EpochTasks(self, config.max_iter, X=X, y=y, sample_weight=sample_weight)
-        starting = find_starting_weights(self) if config.warm_start else None
-        with columns_restored_on_error(self):
-            find_labels = partial(find_labels_of_fit, self, continues=starting is not None)
-            rows = validate_training_rows(
-                self, config, X, y, sample_weight, starting=starting, find_labels=find_labels
-            )
-            held_out = validate_validation_rows(
-                self, config, rows.labels, X=X_val, y=y_val, sample_weight=sample_weight_val
-            )
-            rng = check_random_state(self.random_state)
-            network = build_network(config, rows, starting, rng)
-            if held_out is None and config.splits_rows:
-                rows, held_out = hold_out_rows(config, rows, rng)
-            make_fitted = partial(self._copy_with, labels=rows.labels)
-            validation = make_validation(config, held_out, self, make_fitted)
-            history = None if starting is None else getattr(self, "_history", None)
-            by_score = config.early_stopping and validation is not None
-            run = TrainingRun(
-                config,
-                network,
-                rows,
-                validation=validation,
-                history=(history or History()).copy_for_fit(early_stopping=by_score),
-                rng=rng,
-                on_epoch=on_epoch,
-            )
-
-            def fitted() -> dict[str, Any]:
-                shown = network_attributes(copy.deepcopy(network), rows.labels)
-                return shown | record_attributes(run)
-
-            run.train(config.max_iter, tasks=tasks, fitted=fitted)
-        self._adopt(run)
-        tasks.end_fit(fitted)
-        warn_about_light_weights(run)
-        warn_about_result(run)
-        return self
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+            on_epoch=on_epoch,
+        )
 
     def _why_no_partial_fit(self) -> str | None:
-        # A wrong solver is reported by the method; it need not be hashable.
-        solver = SOLVERS.get(self.solver) if isinstance(self.solver, str) else None
-        if solver is not None and not solver.makes_updates:
-            return (
-                f"partial_fit does not support solver={self.solver!r}, which makes no mini-batch "
-                "updates."
-            )
-        if self.early_stopping:
-            return "partial_fit does not support early_stopping=True"
-        if self.class_weight == "balanced":
+        reason = super()._why_no_partial_fit()
+        if reason is None and self.class_weight == "balanced":
             return (
                 "partial_fit does not support class_weight='balanced', because it never sees all "
                 "rows. Pass the weights as a dict, for instance from "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', ...)."
             )
-        return None
+        return reason
 
     @unless(_why_no_partial_fit)
     @underflow_is_zero
@@ -498,32 +415,8 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         """
         config = self._make_config()
         classes = check_classes(self, classes)
-        starting = find_starting_weights(self)
-        with columns_restored_on_error(self):
-            find_labels = partial(find_labels_of_partial_fit, self, classes=classes)
-            rows = validate_training_rows(
-                self, config, X, y, sample_weight, starting=starting, find_labels=find_labels
-            )
-            rng = None if starting is None else getattr(self, "_random_state", None)
-            rng = check_random_state(self.random_state) if rng is None else rng
-            history = getattr(self, "_history", None) or History()
-            optimizer = getattr(self, "_optimizer", None)
-            run = TrainingRun(
-                config,
-                build_network(config, rows, starting, rng),
-                rows,
-                history=history.copy_for_fit(early_stopping=False),
-                rng=rng,
-                optimizer=optimizer.successor() if optimizer else None,
-                penalty_buffers=getattr(self, "_penalty_buffers", None),
-                epochs_done=history.epochs,
-            )
-            run.train_part()
-        self._adopt(run)
-        warn_about_light_weights(run)
-        if run.stop_reason == "interrupted":
-            warn_about_interrupt(run)
-        return self
+        find_encoding = partial(find_labels_of_partial_fit, self, classes=classes)
+        return self._partial_fit(config, X, y, sample_weight, find_encoding)
 
     @underflow_is_zero
     def predict(self, X: ArrayLike) -> NDArray[np.generic]:
@@ -638,65 +531,6 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         network = self._current_network()
         return prediction.decision_values(network, self._labels, validate_rows(self, X))
 
-    @underflow_is_zero
-    def activations(self, X: ArrayLike) -> list[FloatArray]:
-        """Return the values of every layer after the inputs.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        list of ndarray, each of shape (n_samples, n_units)
-            The hidden layers' activations, and last the outputs. Unlike the rows of
-            `predict_proba`, the outputs of sigmoids need not sum to 1.
-
-        Examples
-        --------
-        >>> from quadnet import NeuralNetworkClassifier
-        >>> net = NeuralNetworkClassifier((3, 2), solver="lbfgs", random_state=0)
-        >>> [A.shape for A in net.fit([[-1.0], [1.0]], [0, 1]).activations([[0.5]])]
-        [(1, 3), (1, 2), (1, 1)]
-        """
-        network = self._current_network()
-        return prediction.layer_activations(network, validate_rows(self, X))
-
-    @underflow_is_zero
-    def check_gradients(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Compare backpropagation with central differences, at the present weights.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels from `classes_`.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-            The largest difference of a partial derivative of the penalised mean loss, divided by
-            the largest derivative; normally below 1e-6. It is larger near a kink, such as that of
-            relu at 0, and where a row's loss has reached its bound and is constant. The loss is
-            computed twice for each weight and each bias.
-
-        Examples
-        --------
-        >>> from quadnet import NeuralNetworkClassifier
-        >>> net = NeuralNetworkClassifier((3,), "tanh", solver="lbfgs", random_state=0)
-        >>> X, y = [[-1.0], [1.0], [0.3]], [0, 1, 1]
-        >>> net.fit(X, y).check_gradients(X, y) < 1e-6
-        True
-        """
-        network = self._current_network()
-        X, y = validate_labelled_rows(self, self._labels, X, y)
-        return prediction.largest_gradient_error(
-            network, self._labels, X, y, sample_weight=sample_weight, alpha=self.alpha
-        )
-
     def freeze(self) -> Predictor:
         """Return the network as an immutable, thread-safe `Predictor` without scikit-learn.
 
@@ -714,172 +548,14 @@ class NeuralNetworkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         """
         return Predictor(self._current_network(), self.classes_)
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything that predicting needs as arrays, for any file format.
+    @property
+    def _encoding(self) -> Labels:
+        return self._labels
 
-        No pickle is involved: ``np.savez`` can store the dictionary, and ``np.load`` read it.
-
-        Returns
-        -------
-        dict of ndarray
-            ``weights.<i>`` and ``biases.<i>`` of each layer, ``classes``, ``feature_names`` if
-            there are any, and ``estimator``, a JSON text with the constructor's parameters, except
-            those that JSON cannot hold: callables and `RandomState` instances.
-
-        Raises
-        ------
-        ValueError
-            If the classes cannot be held by an array without pickle.
-
-        Examples
-        --------
-        >>> from quadnet import NeuralNetworkClassifier
-        >>> net = NeuralNetworkClassifier((3,), solver="lbfgs", random_state=0)
-        >>> sorted(net.fit([[-1.0], [1.0]], ["left", "right"]).to_arrays())
-        ['biases.0', 'biases.1', 'classes', 'estimator', 'weights.0', 'weights.1']
-        """
-        network = self._current_network()
-        names = getattr(self, "feature_names_in_", None)
-        names = None if names is None else names.astype(str)
-        parameters = self.get_params(deep=False)
-        return serialize_arrays(SerializedEstimator(network, self._labels, names, parameters))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the fitted estimator that `to_arrays` was called on.
-
-        Parameters
-        ----------
-        arrays : mapping of str to ndarray
-            The dictionary, or the result of ``np.load`` for a file that ``np.savez`` wrote.
-
-        Returns
-        -------
-        estimator
-            It predicts as the original did. The optimizer's state and the loss curves are not
-            kept: training starts with new ones.
-
-        Raises
-        ------
-        ValueError
-            If an array is missing or does not fit the others.
-
-        Examples
-        --------
-        >>> from quadnet import NeuralNetworkClassifier
-        >>> net = NeuralNetworkClassifier((), solver="lbfgs", alpha=0.1)
-        >>> arrays = net.fit([[-1.0], [1.0]], ["left", "right"]).to_arrays()
-        >>> NeuralNetworkClassifier.from_arrays(arrays).predict([[0.5]])
-        array(['right'], dtype='<U5')
-        """
-        stored = deserialize_arrays(arrays, known_parameters=list(cls().get_params()))
-        estimator = cls(**stored.parameters)
-        estimator.__dict__.update(network_attributes(stored.network, stored.labels))
-        if stored.feature_names is not None:
-            estimator.feature_names_in_ = stored.feature_names.astype(object)
-        return estimator
-
-    def _make_config(self) -> TrainingConfig:
-        # Not get_params(), which a subclass with another constructor narrows.
-        parameters = {name: getattr(self, name) for name in CONSTRAINTS}
-        return make_training_config(type(self).__name__, parameters)
-
-    def _adopt(self, run: TrainingRun) -> None:
-        attributes = network_attributes(run.network, run.rows.labels)
-        for name in ARRAY_ATTRIBUTES:
-            self.__dict__.pop(name, None)
-        self.__dict__.update(attributes | record_attributes(run) | resume_attributes(run))
-
-    def _copy_with(self, network: Network, labels: Labels) -> Self:
-        """Return an estimator with the same parameters that is fitted with this network."""
-        # Without the constructor, because a subclass may have another; and without column names,
-        # because held-out rows are arrays.
-        copied: Self = object.__new__(type(self))
-        parameters = {k: v for k, v in vars(self).items() if k[0] != "_" and k[-1] != "_"}
-        copied.__dict__.update(parameters | network_attributes(network, labels))
-        return copied
-
-    def _current_network(self) -> Network:
-        """Return the network, with arrays that the caller has set."""
-        if not self.__sklearn_is_fitted__():  # the function alone takes 2 us
-            check_is_fitted(self)
-        network = prediction.select_network(self._network, self)
-        self._network = network
-        return network
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return getattr(self, "_network", None) is not None
+    def _encode_fit(self, y: Any, *, continues: bool) -> Labels:
+        return find_labels_of_fit(self, y, continues=continues)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
-        tags.input_tags.three_d_array = self.input_shape is not None
         return tags
-
-    def summary(self) -> None:
-        """Print the layers: their output shapes, parameters, and multiply-adds for one row.
-
-        Before the first fit, `input_shape` must be set, and the output layer is not known.
-
-        Returns
-        -------
-        None
-
-        Raises
-        ------
-        NotFittedError
-            If there is neither a trained network nor an `input_shape`.
-        ValueError
-            If the layers do not fit.
-
-        Examples
-        --------
-        >>> from quadnet import NeuralNetworkClassifier
-        >>> from quadnet.layers import Conv2D, Flatten, MaxPool2D
-        >>> layers = [Conv2D(16, 3), "relu", MaxPool2D(2), Flatten()]
-        >>> NeuralNetworkClassifier(layers=layers, input_shape=(28, 28)).summary()
-        layer                   output shape  parameters  multiply-adds
-        input                   1 x 28 x 28
-        0  Conv2D(16, 3), relu  16 x 26 x 26         160         97,344
-        2  MaxPool2D(2)         16 x 13 x 13           0              0
-        3  Flatten()            2704                   0              0
-        total                                        160         97,344
-        """
-        print(format_summary(self._summarize()))
-
-    def _summarize(self) -> list[BlockSummary]:
-        if self.__sklearn_is_fitted__():
-            network = self._current_network()
-            return summarize_layers(network.layers, network.input_shape)
-        config = self._make_config()
-        if config.input_shape is None:
-            check_is_fitted(self, msg=_NO_SHAPE)
-        assert config.input_shape is not None
-        return summarize_layers(config.hidden_layers, config.input_shape)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        if "text/html" in bundle:
-            bundle["text/html"] += self._stack_html()
-        return bundle
-
-    @property
-    def _repr_html_(self) -> Callable[[], str]:
-        # scikit-learn's raises AttributeError where the user wants text.
-        show = super()._repr_html_
-        return lambda: show() + self._stack_html()
-
-    def _stack_html(self) -> str:
-        try:
-            return format_summary_html(self._summarize())
-        except ValueError:  # no network and no shape, or a stack that does not fit
-            return ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self.__sklearn_is_fitted__():
-            self._current_network()
-        return pack_state(super().__getstate__())
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(unpack_state(state))

@@ -11,7 +11,7 @@ from typing import Any
 
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.targets import Labels
+from quadnet.estimator.targets import Labels, TargetEncoding
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.layers.stack import find_blocks
@@ -19,19 +19,18 @@ from quadnet.nn.network import Network
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
 
 
-def network_attributes(network: Network, labels: Labels) -> dict[str, Any]:
+def network_attributes(network: Network, encoding: TargetEncoding) -> dict[str, Any]:
     """Return the attributes that predicting needs."""
-    softmax = network.loss.link_name == "softmax"
     return {
         "_network": network,
-        "_labels": labels,
-        "classes_": labels.classes,
         "n_features_in_": network.n_features,
         "n_layers_": 1 + len(find_blocks(network.layers)),
         "n_outputs_": network.n_outputs,
         "n_parameters_": network.parameters.n_trained,
-        "out_activation_": "softmax" if softmax else "logistic",
-    } | array_attributes(network)
+        "out_activation_": network.loss.link_name,
+        **encoding.fitted_attributes(),
+        **array_attributes(network),
+    }
 
 
 ARRAY_ATTRIBUTES = ("coefs_", "intercepts_", "parameters_")

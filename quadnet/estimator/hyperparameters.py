@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import InvalidParameterError
 
 from quadnet.estimator import constraints
+from quadnet.estimator.constraints import Constraint
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import (
     INITIALIZERS,
@@ -154,22 +155,26 @@ class TrainingConfig:
         return self.solver.make_optimizer(parameters, settings, alpha=self.alpha)
 
 
-def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingConfig:
+def make_training_config(
+    owner: str, allowed: Mapping[str, Constraint], parameters: Mapping[str, Any]
+) -> TrainingConfig:
     """Return the configuration for these parameters.
 
     Parameters
     ----------
     owner : str
         The estimator's class, for error messages.
+    allowed : mapping of str to Constraint
+        The constructor's parameters.
     parameters : mapping of str to object
-        A value for each key of `CONSTRAINTS`.
+        A value for each of them.
 
     Raises
     ------
     InvalidParameterError
         For the first parameter that is wrong.
     """
-    check_hyperparameters(owner, parameters)
+    check_hyperparameters(owner, allowed, parameters)
     p = parameters
     init = p["init"]
     hidden_layers, first_activation = _make_hidden_layers(parameters)
@@ -205,7 +210,7 @@ def make_training_config(owner: str, parameters: Mapping[str, Any]) -> TrainingC
         early_stopping=bool(p["early_stopping"]),
         validation_fraction=float(p["validation_fraction"]),
         scoring=p["scoring"],
-        class_weight=p["class_weight"],
+        class_weight=p.get("class_weight"),
         warm_start=bool(p["warm_start"]),
         verbose=bool(p["verbose"]),
     )
@@ -253,22 +258,26 @@ def check_output_shape(shape: Shape) -> None:
         )
 
 
-def check_hyperparameters(owner: str, parameters: Mapping[str, Any]) -> None:
+def check_hyperparameters(
+    owner: str, allowed: Mapping[str, Constraint], parameters: Mapping[str, Any]
+) -> None:
     """Check every parameter, alone and with the others.
 
     Parameters
     ----------
     owner : str
         The estimator's class, for the message.
+    allowed : mapping of str to Constraint
+        The constructor's parameters.
     parameters : mapping of str to object
-        A value for each key of `CONSTRAINTS`.
+        A value for each of them.
 
     Raises
     ------
     InvalidParameterError
         For the first parameter that is wrong.
     """
-    constraints.check_parameters(owner, CONSTRAINTS, parameters)
+    constraints.check_parameters(owner, allowed, parameters)
     activation, sizes = parameters["activation"], parameters["hidden_layer_sizes"]
     n_hidden = 1 if isinstance(sizes, Integral) else len(list(sizes))
     if np.size(parameters["input_shape"]) == 0:

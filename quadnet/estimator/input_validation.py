@@ -11,10 +11,11 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, vali
 
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.network_builder import StartingWeights
-from quadnet.estimator.sample_weights import make_row_weights
+from quadnet.estimator.sample_weights import make_row_weights, validate_sample_weight
 from quadnet.estimator.targets import (
-    LabelledRows,
     Labels,
+    TargetEncoding,
+    TargetRows,
     are_plain_labels,
     are_same_classes,
     sort_classes,
@@ -83,8 +84,8 @@ def validate_training_rows(
     sample_weight: Any,
     *,
     starting: StartingWeights | None,
-    find_labels: Callable[[Any], Labels],
-) -> LabelledRows:
+    find_encoding: Callable[[Any], TargetEncoding],
+) -> TargetRows:
     """Return the rows to train on: X as float32 or float64, dense or CSR.
 
     Parameters
@@ -97,8 +98,8 @@ def validate_training_rows(
     starting : StartingWeights or None
         The weights to continue from. Training then continues in their type, and if the estimator
         has been fitted, X must have the same columns as before.
-    find_labels : callable
-        Returns the labels of the problem for a validated y.
+    find_encoding : callable
+        Returns how y is encoded, for a y that is an array: a classifier's labels.
 
     Raises
     ------
@@ -132,19 +133,34 @@ def validate_training_rows(
         rows = rows.astype(starting.dtype, copy=False)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    return _label_rows(config, rows, y, find_labels(y), sample_weight, name="sample_weight")
+    return _weigh_rows(config, rows, y, find_encoding(y), sample_weight, name="sample_weight")
 
 
-def _label_rows(
-    config: TrainingConfig, X: Any, y: Any, labels: Labels, sample_weight: Any, *, name: str
-) -> LabelledRows:
-    weights = make_row_weights(sample_weight, config.class_weight, X, y, labels, name=name)
-    return LabelledRows(X, y, labels, weights)
+def _weigh_rows(
+    config: TrainingConfig,
+    X: Any,
+    y: Any,
+    encoding: TargetEncoding,
+    sample_weight: Any,
+    *,
+    name: str,
+) -> TargetRows:
+    if isinstance(encoding, Labels):
+        weights = make_row_weights(sample_weight, config.class_weight, X, y, encoding, name=name)
+    else:
+        weights = validate_sample_weight(sample_weight, X, name)
+    return TargetRows(X, y, encoding, weights)
 
 
 def validate_validation_rows(
-    estimator: Any, config: TrainingConfig, labels: Labels, *, X: Any, y: Any, sample_weight: Any
-) -> LabelledRows | None:
+    estimator: Any,
+    config: TrainingConfig,
+    encoding: TargetEncoding,
+    *,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+) -> TargetRows | None:
     """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None without them.
 
     Raises
@@ -161,29 +177,27 @@ def validate_validation_rows(
         raise ValueError(f"{given} is provided, but {missing} was not provided.")
     check_consistent_length(X, y)
     rows = _validate_data(estimator, X, accept_sparse="csr", dtype=_FLOAT_TYPES, reset=False)
-    if not hasattr(y, "toarray"):
-        y = np.asarray(y) if labels.multilabel else column_or_1d(y)
     try:
-        labels.check_targets(y)
+        y = encoding.conform(y)
     except ValueError as error:
         raise ValueError(f"y_val: {error}") from None
-    return _label_rows(config, rows, y, labels, sample_weight, name="sample_weight_val")
+    return _weigh_rows(config, rows, y, encoding, sample_weight, name="sample_weight_val")
 
 
-def validate_labelled_rows(estimator: Any, labels: Labels, X: Any, y: Any) -> tuple[Any, Any]:
-    """Return rows, and labels of the known classes, for a fitted estimator.
+def validate_target_rows(
+    estimator: Any, encoding: TargetEncoding, X: Any, y: Any
+) -> tuple[Any, Any]:
+    """Return rows and their y, of the same kind as in the fit, for a fitted estimator.
 
     Raises
     ------
     ValueError
-        If X does not have the columns of the fit, or y has other labels.
+        If X does not have the columns of the fit, or y is of another kind.
     """
     rows, y = _validate_data(
         estimator, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOAT_TYPES, reset=False
     )
-    y = y if labels.multilabel else column_or_1d(y)
-    labels.check_targets(y)
-    return rows, y
+    return rows, encoding.conform(y)
 
 
 def find_labels_of_fit(estimator: Any, y: Any, *, continues: bool) -> Labels:

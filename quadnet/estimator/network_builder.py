@@ -8,10 +8,9 @@ import numpy as np
 from numpy.random import RandomState
 
 from quadnet.estimator.hyperparameters import TrainingConfig, check_output_shape
-from quadnet.estimator.targets import LabelledRows, Labels
+from quadnet.estimator.targets import TargetRows
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.stack import find_shapes
-from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
@@ -74,11 +73,11 @@ def find_starting_weights(estimator: Any) -> StartingWeights | None:
 
 def build_network(
     config: TrainingConfig,
-    rows: LabelledRows,
+    rows: TargetRows,
     starting: StartingWeights | None,
     rng: RandomState,
 ) -> Network:
-    """Return a network for rows and labels like these, with drawn or given weights.
+    """Return a network for rows and targets like these, with drawn or given weights.
 
     Raises
     ------
@@ -87,12 +86,12 @@ def build_network(
         that do not fit.
     """
     shape = config.input_shape or (rows.X.shape[1],)
-    output = Dense(rows.labels.n_outputs, bias=config.fit_intercept)
+    output = Dense(rows.encoding.n_outputs, bias=config.fit_intercept)
     try:
         network = Network(
             [*config.hidden_layers, output],
             shape,
-            loss=_choose_loss(config.loss, rows.labels),
+            loss=rows.encoding.choose_loss(config.loss),
             dtype=rows.X.dtype,
         )
     except ValueError:
@@ -115,10 +114,3 @@ def build_network(
 
 def _names(starting: StartingWeights) -> str:
     return "coefs_ and intercepts_" if starting.arrays is None else "parameters_"
-
-
-def _choose_loss(loss: str, labels: Labels) -> str:
-    names = LOSS_PARAMETERS[loss]
-    if labels.multilabel:
-        return names.several_labels
-    return names.two_classes if labels.n_outputs == 1 else names.several_classes

@@ -1,16 +1,44 @@
-"""Class labels: their checks, and their conversion to and from the network's outputs."""
+"""Rows with their targets; class labels, their checks, and how a network's outputs encode them."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
 
 from quadnet.estimator.user_warnings import warn_user
+from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.predictor import choose_labels
 from quadnet.types import BoolArray, FloatArray, IntArray
+
+
+class TargetEncoding(Protocol):
+    """How a network's outputs encode y."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of the network."""
+
+    def encode(self, y: Any) -> BoolArray | FloatArray:
+        """Return the target of each of the network's outputs, of shape (n_rows, n_outputs)."""
+
+    def conform(self, y: Any) -> Any:
+        """Return a later y as `encode` needs it.
+
+        Raises
+        ------
+        ValueError
+            If it is not of the same kind.
+        """
+
+    def choose_loss(self, loss: str) -> str:
+        """Return the network's loss, by its name, for the estimator's parameter `loss`."""
+
+    def fitted_attributes(self) -> dict[str, Any]:
+        """Return the attributes of a fitted estimator that describe y."""
 
 
 class Labels:
@@ -53,6 +81,19 @@ class Labels:
         labels.check_targets(y)
         return labels
 
+    def conform(self, y: Any) -> Any:
+        """Return a later y as `encode` needs it.
+
+        Raises
+        ------
+        ValueError
+            If y has unknown labels, or is not multilabel as these labels are.
+        """
+        if not hasattr(y, "toarray"):
+            y = np.asarray(y) if self.multilabel else column_or_1d(y)
+        self.check_targets(y)
+        return y
+
     def check_targets(self, y: Any) -> None:
         """Raise ValueError if y has unknown labels, or is not multilabel as these labels are."""
         if not self.multilabel and are_plain_labels(y) and y.dtype.kind == self.classes.dtype.kind:
@@ -74,6 +115,17 @@ class Labels:
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
                 f"'y' has {present}."
             )
+
+    def choose_loss(self, loss: str) -> str:
+        """Return the network's loss, by its name, for the estimator's parameter `loss`."""
+        names = LOSS_PARAMETERS[loss]
+        if self.multilabel:
+            return names.several_labels
+        return names.two_classes if self.n_outputs == 1 else names.several_classes
+
+    def fitted_attributes(self) -> dict[str, Any]:
+        """Return the attributes of a fitted estimator that describe y."""
+        return {"_labels": self, "classes_": self.classes}
 
     @property
     def target_shape(self) -> str:
@@ -122,22 +174,22 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class LabelledRows:
-    """Validated rows with their labels and weights.
+class TargetRows:
+    """Validated rows with their y and their weights.
 
     Parameters
     ----------
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
-    y : array-like of shape (n_rows,) or (n_rows, n_labels)
-    labels : Labels
-        The classes of the problem, of which y may lack some.
+    y : array-like of shape (n_rows,) or (n_rows, n_columns)
+    encoding : TargetEncoding
+        For a classifier the classes of the problem, of which y may lack some.
     weights : ndarray of shape (n_rows,) or None
         None if all rows weigh the same.
     """
 
     X: Any
     y: Any
-    labels: Labels
+    encoding: TargetEncoding
     weights: FloatArray | None
 
     @property
@@ -146,14 +198,14 @@ class LabelledRows:
         return int(self.X.shape[0])
 
     @cached_property
-    def targets(self) -> BoolArray:
+    def targets(self) -> BoolArray | FloatArray:
         """The network's target for each row and output."""
-        return self.labels.encode(self.y)
+        return self.encoding.encode(self.y)
 
-    def take(self, rows: IntArray) -> "LabelledRows":
+    def take(self, rows: IntArray) -> "TargetRows":
         """Return the rows of these indices."""
         weights = None if self.weights is None else self.weights[rows]
-        return LabelledRows(self.X[rows], self.y[rows], self.labels, weights)
+        return TargetRows(self.X[rows], self.y[rows], self.encoding, weights)
 
 
 _KINDS_OF_CLASSES = {"binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"}

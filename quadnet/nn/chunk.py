@@ -23,6 +23,8 @@ class Chunk:
     n_batches : int
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
         The rows of all chunks.
+    targets : dtype
+        The type of the targets that are gathered.
     is_weighted : bool
         Whether rows have weights.
     library : ctypes.CDLL or None
@@ -39,6 +41,7 @@ class Chunk:
         n_batches: int,
         X: Any,
         *,
+        targets: np.dtype[Any],
         is_weighted: bool,
         library: ctypes.CDLL | None,
         planned: int,
@@ -49,7 +52,7 @@ class Chunk:
         self._loss, self._filled = network.loss, slice(0, n_batches)
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = [None] if self._sparse else np.empty((n_batches, n_rows, X.shape[1]), dtype)
-        self._labels = np.empty((n_batches * n_rows, n_outputs), np.bool_)
+        self._gathered = np.empty((n_batches * n_rows, n_outputs), targets)
         self._Y = np.empty((n_batches, n_outputs, n_rows), dtype)
         self._P = np.zeros_like(self._Y)
         self._weights = np.ones((n_batches, n_rows), dtype) if is_weighted else None
@@ -76,13 +79,15 @@ class Chunk:
             counts=counts,
         )
 
-    def fill(self, X: Any, Y: BoolArray, weights: FloatArray | None, rows: IntArray) -> int:
+    def fill(
+        self, X: Any, Y: BoolArray | FloatArray, weights: FloatArray | None, rows: IntArray
+    ) -> int:
         """Gather these rows, for all mini-batches or the first few; return for how many."""
         n_outputs, n_rows = self._Y.shape[1:]
         self._filled = filled = slice(0, len(rows) // n_rows)
         # mode="clip" writes straight into `out`; the default would buffer it first.
-        labels = Y.take(rows, axis=0, out=self._labels[: len(rows)], mode="clip")
-        self._Y[filled] = labels.reshape(-1, n_rows, n_outputs).transpose(0, 2, 1)
+        targets = Y.take(rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
+        self._Y[filled] = targets.reshape(-1, n_rows, n_outputs).transpose(0, 2, 1)
         if self._sparse:
             self._X[0] = X[rows]  # the list is what the loop has
         else:

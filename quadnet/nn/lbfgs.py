@@ -19,7 +19,7 @@ class Objective:
     network : Network
         In float64, which line searches need. Each call changes its parameters.
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
-    Y : ndarray of bool, shape (n_rows, n_outputs)
+    Y : ndarray of bool or float, shape (n_rows, n_outputs)
     weights : ndarray of shape (n_rows,), optional
     alpha : float
         Strength of the L2 penalty, which is divided by the sum of the row weights.
@@ -29,7 +29,7 @@ class Objective:
         self,
         network: Network,
         X: Any,
-        Y: BoolArray,
+        Y: BoolArray | FloatArray,
         *,
         weights: FloatArray | None = None,
         alpha: float = 0.0,

@@ -83,7 +83,7 @@ class MiniBatches:
     network : Network
         Trained in place.
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
-    Y : ndarray of bool, shape (n_rows, n_outputs)
+    Y : ndarray of bool or float, shape (n_rows, n_outputs)
     optimizer : Optimizer
     batch_size : int
     weights : ndarray of shape (n_rows,), optional
@@ -112,7 +112,7 @@ class MiniBatches:
         self,
         network: Network,
         X: Any,
-        Y: BoolArray,
+        Y: BoolArray | FloatArray,
         *,
         optimizer: Optimizer,
         batch_size: int,
@@ -128,7 +128,8 @@ class MiniBatches:
             penalty_buffers = PenaltyBuffers(network.parameters)
         self.penalty_buffers = penalty_buffers
         self.counts = UpdateCounts()
-        self._X, self._Y = X, np.ascontiguousarray(Y)
+        self._X = X
+        self._Y: Any = np.ascontiguousarray(Y)
         self._penalty = penalty
         gradient = network.parameters.like(optimizer.gradient)
         self.n_rows = X.shape[0]
@@ -154,7 +155,7 @@ class MiniBatches:
                 scratch=penalty_buffers.product,
             )
             return Chunk(
-                update, n_chunk, X, is_weighted=weights is not None,
+                update, n_chunk, X, targets=Y.dtype, is_weighted=weights is not None,
                 library=library, planned=max_passes * n_updates, counts=self.counts,
             )  # fmt: skip
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.sample_weights import check_any_weight
-from quadnet.estimator.targets import LabelledRows
+from quadnet.estimator.targets import Labels, TargetRows
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
@@ -24,31 +24,35 @@ _ROWS_AT_A_TIME = 8192
 class Validation:
     """Rows that are not trained on, and the score of a network on them."""
 
-    rows: LabelledRows
+    rows: TargetRows
     score: Callable[[Network], float]
 
 
-def compute_loss(network: Network, rows: LabelledRows) -> float:
+def compute_loss(network: Network, rows: TargetRows) -> float:
     """Return the mean loss, without penalty."""
 
-    def losses(X: Any, targets: BoolArray) -> FloatArray:
+    def losses(X: Any, targets: BoolArray | FloatArray) -> FloatArray:
         P = network.outputs(X).T
         return network.loss.values(P, targets.T.astype(P.dtype))
 
     return _average(losses, rows)
 
 
-def compute_accuracy(network: Network, rows: LabelledRows) -> float:
+def compute_accuracy(network: Network, rows: TargetRows) -> float:
     """Return the share of rows whose label, or whole set of labels, is predicted."""
+    labels = rows.encoding
+    assert isinstance(labels, Labels)
 
-    def correct(X: Any, targets: BoolArray) -> BoolArray:
-        predicted = rows.labels.encode(rows.labels.decode(network.logits(X)))
+    def correct(X: Any, targets: BoolArray | FloatArray) -> BoolArray:
+        predicted = labels.encode(labels.decode(network.logits(X)))
         return np.asarray((predicted == targets).all(axis=1))
 
     return _average(correct, rows)
 
 
-def _average(of_rows: Callable[[Any, BoolArray], NDArray[Any]], rows: LabelledRows) -> float:
+def _average(
+    of_rows: Callable[[Any, BoolArray | FloatArray], NDArray[Any]], rows: TargetRows
+) -> float:
     parts = (
         slice(start, start + _ROWS_AT_A_TIME) for start in range(0, rows.n_rows, _ROWS_AT_A_TIME)
     )
@@ -57,8 +61,8 @@ def _average(of_rows: Callable[[Any, BoolArray], NDArray[Any]], rows: LabelledRo
 
 
 def hold_out_rows(
-    config: TrainingConfig, rows: LabelledRows, rng: RandomState
-) -> tuple[LabelledRows, LabelledRows]:
+    config: TrainingConfig, rows: TargetRows, rng: RandomState
+) -> tuple[TargetRows, TargetRows]:
     """Return the rows to train on and the rows to hold out, drawn as scikit-learn's MLP does.
 
     Rows are drawn one by one, stratified when there are two classes. With any other `scoring` than
@@ -75,19 +79,10 @@ def hold_out_rows(
         If fewer than two rows would be held out, or a class of two has a single row, or all rows of
         one side have weight 0.
     """
-    fraction, labels = config.validation_fraction, rows.labels
+    fraction = config.validation_fraction
     if not fraction:
         raise ValueError("validation_fraction must be above 0 to hold out rows. Got 0.")
-    two_classes = labels.n_outputs == 1 and not labels.multilabel
-    if two_classes:
-        present, counts = np.unique(rows.y, return_counts=True)
-        if counts.min() < 2:
-            raise ValueError(
-                "The least populated class in y has only 1 sample, which is too few to be both "
-                f"trained on and held out. It is {present[counts.argmin()].item()!r}."
-            )
-    every_class = config.scoring != "accuracy" and not labels.multilabel
-    stratified = two_classes or (every_class and _can_stratify(rows.y, fraction))
+    stratified = isinstance(rows.encoding, Labels) and _is_stratified(config, rows.y, rows.encoding)
     train, held_out = train_test_split(
         np.arange(rows.n_rows),
         test_size=fraction,
@@ -104,6 +99,27 @@ def hold_out_rows(
         check_any_weight(remaining.weights, "sample_weight of the rows left to train on")
         check_any_weight(held.weights, "sample_weight of the rows held out")
     return remaining, held
+
+
+def _is_stratified(config: TrainingConfig, y: Any, labels: Labels) -> bool:
+    """Whether the rows of each class are split separately.
+
+    Raises
+    ------
+    ValueError
+        If a class of two has a single row.
+    """
+    if labels.multilabel:
+        return False
+    if labels.n_outputs > 1:
+        return config.scoring != "accuracy" and _can_stratify(y, config.validation_fraction)
+    present, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        raise ValueError(
+            "The least populated class in y has only 1 sample, which is too few to be both "
+            f"trained on and held out. It is {present[counts.argmin()].item()!r}."
+        )
+    return True
 
 
 def _can_stratify(y: Any, fraction: float) -> bool:

@@ -10,7 +10,7 @@ from quadnet.estimator.fitting.callbacks import EpochTasks
 from quadnet.estimator.fitting.early_stopping import Validation, compute_loss
 from quadnet.estimator.fitting.history import MAX_CURVE_LENGTH, History
 from quadnet.estimator.hyperparameters import TrainingConfig
-from quadnet.estimator.targets import LabelledRows
+from quadnet.estimator.targets import TargetRows
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.lbfgs import Objective, minimize_objective
 from quadnet.nn.network import Network
@@ -44,7 +44,7 @@ class TrainingRun:
     config : TrainingConfig
     network : Network
         With its starting weights.
-    rows : LabelledRows
+    rows : TargetRows
     history : History
         Continued.
     rng : RandomState
@@ -75,7 +75,7 @@ class TrainingRun:
         self,
         config: TrainingConfig,
         network: Network,
-        rows: LabelledRows,
+        rows: TargetRows,
         *,
         history: History,
         rng: RandomState,

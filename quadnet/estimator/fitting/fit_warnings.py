@@ -108,7 +108,9 @@ def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
         )
 
 
-def loss_of_class_frequencies(loss: Loss, Y: BoolArray, weights: FloatArray | None) -> float:
+def loss_of_class_frequencies(
+    loss: Loss, Y: BoolArray | FloatArray, weights: FloatArray | None
+) -> float:
     """Return the mean loss of a network whose every output is the frequency of its class in Y.
 
     For the log loss this is the entropy of the labels.

@@ -18,7 +18,7 @@ from sklearn.metrics import check_scoring
 from quadnet.estimator.constraints import invalid_parameter
 from quadnet.estimator.fitting.early_stopping import Validation, compute_accuracy, compute_loss
 from quadnet.estimator.hyperparameters import TrainingConfig
-from quadnet.estimator.targets import LabelledRows, Labels
+from quadnet.estimator.targets import Labels, TargetEncoding, TargetRows
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
@@ -36,7 +36,7 @@ _COMPARISONS_OF_CLASSES = {
 
 def make_validation(
     config: TrainingConfig,
-    rows: LabelledRows | None,
+    rows: TargetRows | None,
     estimator: Any,
     make_fitted: Callable[[Network], Any],
 ) -> Validation | None:
@@ -46,7 +46,7 @@ def make_validation(
     ----------
     config : TrainingConfig
         With `scoring`: 'accuracy', 'loss', the name of a scikit-learn scorer, or a scorer.
-    rows : LabelledRows or None
+    rows : TargetRows or None
     estimator : estimator
         Whose parameter it is.
     make_fitted : callable
@@ -75,7 +75,7 @@ def make_validation(
             scoring,
             "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
         ) from None
-    score_rows = make_row_scorer(scorer, rows.y, rows.labels, rows.weights)
+    score_rows = make_row_scorer(scorer, rows.y, rows.encoding, rows.weights)
 
     def score(network: Network) -> float:
         fitted = make_fitted(copy.deepcopy(network))
@@ -94,7 +94,9 @@ def make_validation(
     return Validation(rows, score)
 
 
-def make_row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | None) -> RowScorer:
+def make_row_scorer(
+    scorer: Any, y: Any, encoding: TargetEncoding, weights: FloatArray | None
+) -> RowScorer:
     """Return a function that scores rows labelled y as `scorer` does.
 
     Where y lacks classes, a scorer that `sklearn.metrics.make_scorer` made from a metric of
@@ -107,8 +109,8 @@ def make_row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | N
     scorer : callable
         ``scorer(estimator, X, y)``, as `sklearn.metrics.check_scoring` returns it.
     y : array-like of shape (n_rows,) or (n_rows, n_labels)
-    labels : Labels
-        The labels of the whole problem.
+    encoding : TargetEncoding
+        For a classifier the labels of the whole problem.
     weights : ndarray of shape (n_rows,) or None
         Passed as `sample_weight` if the scorer has that parameter.
 
@@ -123,10 +125,11 @@ def make_row_scorer(scorer: Any, y: Any, labels: Labels, weights: FloatArray | N
     options: Any = getattr(scorer, "_kwargs", None)
     if isinstance(metric, partial) and isinstance(options, Mapping):
         metric, options = metric.func, {**metric.keywords, **options}
-    if metric is None or not isinstance(options, Mapping):
+    if metric is None or not isinstance(options, Mapping) or not isinstance(encoding, Labels):
         given = _weights_for(scorer, weights)
         return lambda estimator, X, y: scorer(estimator, X, y, **given)
 
+    labels = encoding
     name = getattr(metric, "__name__", "")
     single_label = not labels.multilabel and labels.n_outputs > 1
     multi_class = options.get("multi_class") if single_label else None
