@@ -1,56 +1,31 @@
 """Export a published version to an ONNX file for other runtimes.
 
-The graph computes what `Network`, `Loss` and `choose_labels` compute; `onnx_layers` has the
-operators of the layers. A file is written only after its predictions have passed the version's
-self-test.
+`quadnet.onnx_export` makes the graph. A file is written only after its predictions have passed the
+version's self-test.
 """
 
 import contextlib
 import json
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.publishing.onnx_layers import Graph, add_logistic, add_network
-from quadnet import __version__
 from quadnet.errors import ErrorKind, FileUnusable, OutputExists, Unsupported
+from quadnet.onnx_export.document import make_document
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
 
 # isort: split
-# After `onnx_layers`, which reports a missing onnx.
+# After `quadnet.onnx_export`, which reports a missing onnx.
 import onnx
 from onnx.reference import ReferenceEvaluator
-
-# The lowest opset in which the operators in use have their present form: ReduceSum takes its axes
-# as an input since then. Every runtime since the end of 2020 reads it.
-OPSET, IR_VERSION = 13, 7
 
 ATOL = 1e-6
 """Largest difference between the file's probabilities and the version's own.
 
 A version in float32 allows more: rounding alone makes 5e-6 for large logits and close classes.
 """
-
-
-def _softmax(graph: Graph, Z: str) -> str:
-    return graph.add("Softmax", Z, axis=1)
-
-
-def _shares(graph: Graph, Z: str) -> str:
-    P = add_logistic(graph, Z)
-    axes = graph.keep("class_axis", np.array([1]))
-    return graph.add("Div", P, graph.add("ReduceSum", P, axes, keepdims=1))
-
-
-_PROBABILITIES: dict[str, Callable[[Graph, str], str]] = {
-    "softmax_cross_entropy": _softmax,
-    "sigmoid_cross_entropy": _shares,
-    "sigmoid_squared_error": _shares,
-}
-"""By loss: from logits, one per class, to probabilities."""
 
 
 def to_onnx(model: Model) -> bytes:
@@ -61,72 +36,35 @@ def to_onnx(model: Model) -> bytes:
     (rows,), the class that `Predictor.predict` returns. The metadata has the names of classes and
     features.
     """
-    predictor, network = model.predictor, model.predictor.network
+    manifest, predictor = model.manifest, model.predictor
     classes = [str(name) for name in predictor.classes]
-    graph = Graph(predictor.dtype)
+    features = [feature.name for feature in manifest.signature.features]
     try:
-        values = add_network(graph, network, "x")
+        document = make_document(
+            predictor.network,
+            np.array(classes, object),
+            name=manifest.model,
+            description=(
+                f"{manifest.model} version {manifest.version}: from x, one row a sample and one "
+                "column a feature, to each class's probability and the likeliest class's name. The "
+                "names of features and classes, in the columns' order, are in the metadata as JSON."
+            ),
+            metadata={
+                "model": manifest.model,
+                "version": str(manifest.version),
+                "manifest_sha256": model.digest,
+                "created": manifest.created.isoformat(),
+                "quadnet": manifest.lineage.quadnet,
+                "features": json.dumps(features, ensure_ascii=False),
+                "classes": json.dumps(classes, ensure_ascii=False),
+            },
+        )
     except Unsupported as error:
-        manifest = model.manifest
         raise Unsupported(
             f"{manifest.model} version {manifest.version} was not exported: {error}"
         ) from error
-    if len(classes) == 1:
-        probabilities = _softmax(graph, values)  # of one logit: always 1
-    elif len(classes) == 2:
-        # At a logit of 0 both are equal, and ArgMax takes the first, as `choose_labels` does.
-        values = graph.add("Concat", graph.add("Neg", values), values, axis=1)
-        probabilities = add_logistic(graph, values)
-    else:
-        probabilities = _PROBABILITIES[network.loss_name](graph, values)
-    graph.add("Identity", probabilities, output="probabilities")
-    # By the logits, which still differ where two probabilities both round to 1.
-    winners = graph.add("ArgMax", values, axis=1, keepdims=0)
-    graph.add("Gather", graph.keep("classes", np.array(classes, object)), winners, output="label")
-    return _make_document(model, graph, classes).SerializeToString(deterministic=True)
-
-
-def _make_document(model: Model, graph: Graph, classes: list[str]) -> onnx.ModelProto:
-    """Return the ONNX model of the graph, with its inputs, outputs and metadata."""
-    manifest = model.manifest
-    features = [feature.name for feature in manifest.signature.features]
-    floating = onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
-    value = onnx.helper.make_tensor_value_info
-    document = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            graph.nodes,
-            manifest.model,
-            [value("x", floating, ["rows", len(features)])],
-            [
-                value("probabilities", floating, ["rows", len(classes)]),
-                value("label", onnx.TensorProto.STRING, ["rows"]),
-            ],
-            initializer=graph.initializers,
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="quadnet",
-        producer_version=__version__,
-        model_version=manifest.version,
-        doc_string=(
-            f"{manifest.model} version {manifest.version}: from x, one row a sample and one column "
-            "a feature, to each class's probability and the likeliest class's name. The names of "
-            "features and classes, in the columns' order, are in the metadata as JSON."
-        ),
-    )
-    onnx.helper.set_model_props(
-        document,
-        {
-            "model": manifest.model,
-            "version": str(manifest.version),
-            "manifest_sha256": model.digest,
-            "created": manifest.created.isoformat(),
-            "quadnet": manifest.lineage.quadnet,
-            "features": json.dumps(features, ensure_ascii=False),
-            "classes": json.dumps(classes, ensure_ascii=False),
-        },
-    )
-    return document
+    document.model_version = manifest.version
+    return document.SerializeToString(deterministic=True)
 
 
 def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:

@@ -22,7 +22,7 @@ CORE = {
     "quadnet.nn",
     "quadnet.registry",
 }
-LIBRARY = CORE | {"quadnet.estimator"}
+LIBRARY = CORE | {"quadnet.estimator", "quadnet.onnx_export"}
 RUNS = {"pipeline.wording", "pipeline.config", "pipeline.data", "pipeline.training"}
 CALLS = {"service.wire", "service.models", "service.rpc", "service.stubs"}
 PROCESSES = {"quadnet.cli", "service.telemetry", "service.net", "service.settings"}
@@ -35,7 +35,8 @@ ARROWS = {
     "quadnet.model_names": set(),
     "quadnet.quadrants": {"quadnet.types"},
     "quadnet.nn": {"quadnet.types"},
-    "quadnet.estimator": {"quadnet.types", "quadnet.nn"},
+    "quadnet.onnx_export": {"quadnet.errors", "quadnet.extras", "quadnet.types", "quadnet.nn"},
+    "quadnet.estimator": {"quadnet.types", "quadnet.nn", "quadnet.onnx_export"},
     "quadnet": {"quadnet.estimator", "quadnet.nn"},
     "quadnet.registry": CORE - {"quadnet.registry"},
     "quadnet.cli": {"quadnet", "quadnet.errors", "quadnet.extras"},

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 
 from pipeline.commands.model_settings import ExportSettings
-from pipeline.publishing import onnx_export, onnx_layers
+from pipeline.publishing import onnx_export
 from pipeline.publishing.onnx_export import check_answers, export_onnx
 from quadnet import __version__
 from quadnet.cli import parser
@@ -38,6 +38,7 @@ from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.onnx_export import layer_operators
 from quadnet.registry import Registry
 from tests.golden import make as golden
 from tests.support.environments import installation
@@ -214,7 +215,7 @@ def test_every_kind_of_layer_is_in_these_tests():
              for layer in each.layers]  # fmt: skip
     kinds = {layer.kind for layer in (*itertools.chain(*STACKS), *inner)}
     assert kinds == LAYER_KINDS.keys()
-    assert kinds - {Dropout.kind} == onnx_layers.LAYER_OPERATORS.keys()
+    assert kinds - {Dropout.kind} == layer_operators.LAYER_OPERATORS.keys()
 
 
 @dataclass(frozen=True)
@@ -244,13 +245,14 @@ def test_a_kind_without_operators_is_named_with_what_to_do(registry, tmp_path, m
             f"stack version {model.manifest.version} was not exported: layers{place} is of the "
             "kind 'double', for which no ONNX operators are known. Known kinds are dense, "
         )
-        assert "Add a function for 'double' to pipeline.publishing.onnx_layers.LAYER_OPERATORS" in (
-            str(caught.value)
+        assert (
+            "Add a function for 'double' to quadnet.onnx_export.layer_operators.LAYER_OPERATORS"
+            in (str(caught.value))
         )
         assert not (tmp_path / "double.onnx").exists()
     # As the message advises.
     monkeypatch.setitem(
-        onnx_layers.LAYER_OPERATORS,
+        layer_operators.LAYER_OPERATORS,
         "double",
         lambda graph, _, values: graph.add("Mul", values, 2.0),
     )
@@ -399,7 +401,7 @@ def test_a_version_always_gives_the_same_bytes(registry, tmp_path):
 
 def test_a_file_that_answers_otherwise_is_not_written(registry, tmp_path, monkeypatch):
     model = published(registry, "softmax_cross_entropy", 3, hidden=(4,))
-    monkeypatch.setitem(onnx_layers.ACTIVATIONS, "tanh", onnx_layers.ACTIVATIONS["relu"])
+    monkeypatch.setitem(layer_operators.ACTIVATIONS, "tanh", layer_operators.ACTIVATIONS["relu"])
     with pytest.raises(
         Unsupported, match=r"random version 1 was not exported, because the file failed row 0 of"
     ):

@@ -337,6 +337,6 @@ def _add_layer(graph: Graph, node: LayerNode, values: str) -> str:
         raise Unsupported(
             f"{node.place} is of the kind {kind!r}, for which no ONNX operators are known. Known "
             f"kinds are {', '.join(LAYER_OPERATORS)}. Add a function for {kind!r} to "
-            "pipeline.publishing.onnx_layers.LAYER_OPERATORS."
+            "quadnet.onnx_export.layer_operators.LAYER_OPERATORS."
         )
     return LAYER_OPERATORS[kind](graph, node, values)

@@ -1,0 +1,6 @@
+"""Networks as ONNX graphs, for other runtimes. Needs the extra `onnx`.
+
+The operators give what the network gives: `layer_operators` has those of the layers, `document` the
+whole model, and `skl2onnx_converter` what skl2onnx needs for a pipeline. Imports `quadnet.nn`; the
+estimator and the pipeline import it, late. Start at `document`.
+"""
