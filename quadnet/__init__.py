@@ -10,9 +10,31 @@ if TYPE_CHECKING:
     from quadnet.estimator import NeuralNetworkClassifier
     from quadnet.nn.predictor import Predictor
 
-__all__ = ["NeuralNetworkClassifier", "Predictor", "__version__"]
+__all__ = ["NeuralNetworkClassifier", "Predictor", "__version__", "register_onnx_converter"]
 
 __version__ = version("quadnet")
+
+
+def register_onnx_converter() -> None:
+    """Teach skl2onnx to convert `NeuralNetworkClassifier`, alone and at the end of a pipeline.
+
+    Needs the package skl2onnx, which is in no extra. Call it once, before
+    ``skl2onnx.to_onnx(pipeline, X)``.
+
+    Raises
+    ------
+    ImportError
+        If skl2onnx is not installed.
+    """
+    from quadnet.estimator import NeuralNetworkClassifier
+
+    try:
+        from quadnet.onnx_export.skl2onnx_converter import register
+    except ImportError as error:
+        raise ImportError(
+            "register_onnx_converter() needs the package skl2onnx. Install it: pip install skl2onnx."
+        ) from error
+    register(NeuralNetworkClassifier)
 
 
 def __getattr__(name: str) -> Any:

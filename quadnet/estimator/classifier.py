@@ -1,5 +1,6 @@
 """The classifier: its parameters, its attributes, and the methods that concern classes."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
@@ -547,6 +548,47 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         Predictor(1-3-1, classes=['left', 'right'])
         """
         return Predictor(self._current_network(), self.classes_)
+
+    def to_onnx(self) -> bytes:
+        """Return the network as an ONNX model, for other runtimes.
+
+        Needs the extra ``onnx``. For a pipeline, see `quadnet.register_onnx_converter`.
+
+        Returns
+        -------
+        bytes
+            The contents of a file. The input ``x`` has shape (n_samples, n_features) and the
+            network's dtype. The outputs are ``probabilities``, as of `predict_proba`, and
+            ``label``, as of `predict`: whole numbers and truth values as int64, texts as text.
+
+        Raises
+        ------
+        MissingExtra
+            If the package onnx is not installed.
+        Unsupported
+            If a layer has no ONNX operators.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkClassifier
+        >>> net = NeuralNetworkClassifier((3,), solver="lbfgs", random_state=0)
+        >>> content = net.fit([[-1.0], [1.0]], ["left", "right"]).to_onnx()
+        """
+        # An extra, and large.
+        from quadnet.onnx_export.document import as_labels, make_document  # noqa: PLC0415
+
+        predictor = self.freeze()
+        document = make_document(
+            predictor.network,
+            as_labels(predictor.classes),
+            name=type(self).__name__,
+            description="From x, one row a sample, to the class and each class's probability.",
+            metadata={
+                "classes": json.dumps(predictor.classes.tolist(), ensure_ascii=False, default=str)
+            },
+        )
+        content: bytes = document.SerializeToString(deterministic=True)
+        return content
 
     @property
     def _encoding(self) -> Labels:

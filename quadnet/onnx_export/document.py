@@ -39,6 +39,15 @@ _PROBABILITIES: dict[str, Callable[[Graph, str], str]] = {
 """By loss: from logits, one per class, to probabilities."""
 
 
+def as_labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Return class names as ONNX has them: whole numbers, other numbers, or texts."""
+    if classes.dtype.kind in "iub":
+        return classes.astype(np.int64)
+    if classes.dtype.kind == "f":
+        return classes
+    return np.array([str(name) for name in classes], object)
+
+
 def add_answers(
     graph: Graph,
     network: Network,
@@ -65,9 +74,7 @@ def add_answers(
         graph.add("Identity", shares, output=probabilities)
         return
     if len(classes) == 1:
-        # The network has an output for a second class, which does not exist: always 1.
-        values = graph.add("Mul", values, 0.0)
-        shares = _softmax(graph, values)
+        shares = _softmax(graph, values)  # of one logit: always 1
     elif len(classes) == 2:
         # At a logit of 0 both are equal, and ArgMax takes the first, as `choose_labels` does.
         values = graph.add("Concat", graph.add("Neg", values), values, axis=1)

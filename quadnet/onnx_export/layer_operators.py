@@ -63,7 +63,7 @@ class Graph:
 
     def keep_parameter(self, name: str, array: FloatArray) -> str:
         """Add an array of the network; return its name."""
-        content = np.ascontiguousarray(array)
+        content = np.ascontiguousarray(array, self.dtype)
         self._parameters[name] = onnx.numpy_helper.from_array(content, name)
         return name
 

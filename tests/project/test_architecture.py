@@ -37,7 +37,7 @@ ARROWS = {
     "quadnet.nn": {"quadnet.types"},
     "quadnet.onnx_export": {"quadnet.errors", "quadnet.extras", "quadnet.types", "quadnet.nn"},
     "quadnet.estimator": {"quadnet.types", "quadnet.nn", "quadnet.onnx_export"},
-    "quadnet": {"quadnet.estimator", "quadnet.nn"},
+    "quadnet": {"quadnet.estimator", "quadnet.nn", "quadnet.onnx_export"},
     "quadnet.registry": CORE - {"quadnet.registry"},
     "quadnet.cli": {"quadnet", "quadnet.errors", "quadnet.extras"},
     "quadnet.__main__": {"quadnet.cli"},
@@ -215,7 +215,12 @@ def test_help_loads_almost_nothing():
 def test_the_public_names_are_these():
     import quadnet
 
-    assert quadnet.__all__ == ["NeuralNetworkClassifier", "Predictor", "__version__"]
+    assert quadnet.__all__ == [
+        "NeuralNetworkClassifier",
+        "Predictor",
+        "__version__",
+        "register_onnx_converter",
+    ]
     for name in quadnet.__all__:
         assert getattr(quadnet, name)
     with pytest.raises(AttributeError, match="has no attribute 'Perceptron'"):
