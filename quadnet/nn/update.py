@@ -40,14 +40,19 @@ class Update:
         scratch: FloatArray,
     ) -> None:
         self.workspace, self._optimizer = workspace, optimizer
-        self._theta = workspace.network.parameters.flat
+        parameters = workspace.network.parameters
+        self._theta = parameters.flat
+        self._has_untrained = parameters.n_trained < len(parameters.flat)
         self._gradient = optimizer.gradient
         self._penalty_vector, self._penalty_by_weight = penalty_vector, penalty_by_weight
         self._max_norm, self._scratch = max_norm, scratch
 
-    def state(self) -> tuple[FloatArray, FloatArray]:
+    def state(self) -> tuple[FloatArray, ...]:
         """Return the arrays that an update changes for the next one."""
-        return self._theta, self._optimizer.moments
+        arrays = (self._theta, self._optimizer.moments)
+        # No backward pass writes the gradient of running means: the NaN that weight decay makes of
+        # an infinite one would stay there for the next update.
+        return (*arrays, self._gradient) if self._has_untrained else arrays
 
     def nanoseconds(self) -> float:
         """Return about how long an update takes, on one core."""

@@ -83,7 +83,7 @@ def check_both_ways(monkeypatch, X=ROWS, **parameters):
     assert computed.learning_rate_curve_ == replayed.learning_rate_curve_
     moments = [net._optimizer.__getstate__() for net in (computed, replayed)]
     for name, value in moments[0].items():
-        np.testing.assert_array_equal(value, moments[1][name])
+        assert np.asarray(value).tobytes() == np.asarray(moments[1][name]).tobytes(), name
     return replayed
 
 
@@ -258,6 +258,22 @@ def test_divergence_is_the_same_error(monkeypatch):
         monkeypatch.setenv("QUADNET_REPLAY", switch)
         with pytest.raises(ValueError, match="Training diverged") as caught:
             fit(1e3 * ROWS, activation="identity", solver="sgd", learning_rate_init=0.5)
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
+def test_running_means_that_overflow_are_the_same_error(monkeypatch):
+    # In the update that is recorded, the ninth.
+    X = RNG.normal(size=(400, 3)).astype(np.float32)
+    X[320:360] *= np.float32(1e30)
+    texts = []
+    for switch in "01":
+        monkeypatch.setenv("QUADNET_REPLAY", switch)
+        with pytest.raises(ValueError, match="the loss of epoch 2 is nan") as caught:
+            fit(
+                *(X, LABELS), layers=[BatchNorm()], input_shape=(3,), batch_size=40, shuffle=False,
+                solver="adamw", max_grad_norm=1.0,
+            )  # fmt: skip
         texts.append(str(caught.value))
     assert texts[0] == texts[1]
 
