@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from quadnet.nn.initializers import Initializer
+from quadnet.nn.layers.dense import choose_product
 from quadnet.nn.layers.layer import Arrays, ArraySpec, Layer, LayerStep, Shape, StepContext
 from quadnet.nn.layers.settings import check_choice, check_count, check_flag, check_pair
 from quadnet.nn.layers.windows import Pair, Windows, place_windows
@@ -182,10 +183,11 @@ class _ConvolutionStep(LayerStep):
         self._biases = self._bias_gradient = None
         if layer.bias:
             self._biases = context.parameters[n_weights:].reshape(-1, 1, 1, 1)
-            self._bias_gradient = context.gradient[n_weights:]
+            self._bias_gradient = context.gradient[n_weights:, np.newaxis]
         self._patches = _Patches(windows, channels, context.n_rows, dtype)
         self._part = np.empty_like(self._gradient)
-        self._ones = np.ones(prod(self.output.shape[1:]), dtype)
+        self._ones = np.ones((prod(self.output.shape[1:]), 1), dtype)
+        self._multiply_values = choose_product(len(self._ones))
         self._D = None
         if not context.is_first:
             self._D = np.empty((channels, *windows.padded, context.n_rows), dtype)
@@ -207,7 +209,7 @@ class _ConvolutionStep(LayerStep):
             np.matmul(columns[:, place], patches.T, out=self._part)
             self._gradient += self._part
         if self._bias_gradient is not None:
-            np.dot(columns, self._ones, self._bias_gradient)
+            self._multiply_values(columns, self._ones, self._bias_gradient)
         if self._D is None:
             return D
         self._D[:] = 0.0

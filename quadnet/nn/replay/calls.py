@@ -49,8 +49,8 @@ class CallList:
         self._kept.append(thing)
         return thing
 
-    def add(self, loop: Loop, arrays: list[NDArray[Any]]) -> None:
-        """Add an elementwise call, whose last operand is the result."""
+    def add(self, loop: Loop, arrays: list[NDArray[Any]]) -> int:
+        """Add an elementwise call, whose last operand is the result; return its number of axes."""
         result = arrays[-1]
         address, strides = address_of(result), []
         for array in arrays[:-1]:
@@ -60,7 +60,7 @@ class CallList:
                 shown.strides == result.strides and address_of(array) == address
             ):
                 raise NotRecordable("it writes into memory that it reads in another order")
-        self.add_strided(loop, list(result.shape), [*strides, list(result.strides)], arrays)
+        return self.add_strided(loop, list(result.shape), [*strides, list(result.strides)], arrays)
 
     def add_copy(self, source: NDArray[Any], target: NDArray[Any]) -> None:
         """Add a copy between arrays of one type."""
@@ -77,9 +77,12 @@ class CallList:
         shape: list[int],
         strides: list[list[int]],
         arrays: Sequence[NDArray[Any]],
-    ) -> None:
-        """Add a call for all positions of a shape, with each operand's steps along its axes."""
-        axes = _merge_axes(shape, strides)
+    ) -> int:
+        """Add a call for all positions of a shape, with each operand's steps along its axes.
+
+        Returns how many axes are left when those that are one in memory are merged.
+        """
+        axes = merge_axes(shape, strides)
         if any(step < 0 for _, steps in axes for step in steps):
             raise NotRecordable("it uses an array backwards")
         count, steps = axes.pop()
@@ -88,6 +91,7 @@ class CallList:
             rows = [[n, *each, *[0] * (MAX_OPERANDS - len(each))] for n, each in axes]
             place = address_of(self.keep(np.array(rows, np.intp)))
         self._add_call(loop, arrays, [count], steps, [len(axes), place])
+        return len(axes) + 1
 
     def add_core(
         self, loop: Loop, counts: list[int], steps: list[int], arrays: Sequence[NDArray[Any]]
@@ -170,7 +174,7 @@ def address_of(array: NDArray[Any]) -> int:
     return address
 
 
-def _merge_axes(shape: list[int], steps: list[list[int]]) -> list[tuple[int, list[int]]]:
+def merge_axes(shape: list[int], steps: list[list[int]]) -> list[tuple[int, list[int]]]:
     """Return the count and the steps of each axis, in the order of NumPy's own iterator.
 
     The order decides which values a loop gets together, and with it the last bits of a sum.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.nn.layers.layer import Layer
-from quadnet.nn.replay.calls import MAX_OPERANDS, CallList
+from quadnet.nn.replay.calls import MAX_OPERANDS, CallList, merge_axes
 from quadnet.nn.replay.loops import NotRecordable, find_loop
 
 _IN_PYTHON = frozenset(
@@ -25,6 +25,19 @@ _IN_PYTHON = frozenset(
 
 _WITHOUT_ARRAYS = (int, float, str, type, FunctionType, Layer, NoneType)
 """Classes whose objects are shared with the original unseen. A layer holds settings only."""
+
+_EXACT = frozenset(
+    {np.add, np.subtract, np.multiply, np.divide, np.negative, np.positive, np.absolute, np.sign,
+     np.square, np.sqrt, np.reciprocal, np.maximum, np.minimum, np.floor, np.ceil, np.trunc,
+     np.rint, np.copysign, np.greater, np.greater_equal, np.less, np.less_equal, np.equal,
+     np.not_equal, np.logical_and, np.logical_or, np.logical_xor, np.logical_not, np.isnan,
+     np.isinf, np.isfinite}
+)  # fmt: skip
+"""Ufuncs that give the same bits whatever their operands' steps in memory are.
+
+Others, such as `power` and `fmax`, may have a vector loop whose last bits, or signs of 0, differ.
+NumPy copies several axes that are not one into a buffer, for which it takes the vector loop.
+"""
 
 _UNFINISHED = object()
 
@@ -66,7 +79,10 @@ class RecordedArray(np.ndarray[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Record a copy."""
-        self.recording.copy(self[key if isinstance(key, tuple) else (key, ...)], value)
+        place = key if isinstance(key, tuple) else (key,)
+        if not any(part is ... for part in place):
+            place = (*place, ...)  # so that a single value is a view too
+        self.recording.copy(self[place], value)
 
     __bool__ = _refuse("the truth value")
     __float__ = _refuse("the number")
@@ -224,12 +240,16 @@ class Recording:
         made = ufunc(*map(_real, inputs), out=None if out is None else _real(out))
         target = self._output(made, out, result)
         signature = "".join(dtype.char for dtype in types) + "->" + result.char
-        self._calls.add(find_loop(ufunc, signature), [*arrays, target])
+        n_axes = self._calls.add(find_loop(ufunc, signature), [*arrays, target])
+        if n_axes > 1 and ufunc not in _EXACT:
+            raise NotRecordable(f"it calls {ufunc.__name__} of arrays that are not contiguous")
         return self._recorded(target, out)
 
     def _reduce(
         self, ufunc: np.ufunc, array: Any, out: Any, *, axis: Any = 0, keepdims: bool = False
     ) -> Any:
+        if ufunc not in _EXACT:
+            raise NotRecordable(f"it calls {ufunc.__name__}.reduce")
         if isinstance(out, tuple):
             (out,) = out
         made = ufunc.reduce(
@@ -241,6 +261,8 @@ class Recording:
         axes = {i % values.ndim for i in (axes if isinstance(axes, Iterable) else (axes,))}
         kept = [i for i in range(values.ndim) if i not in axes]
         shaped = target.reshape([values.shape[i] for i in kept])
+        if np.may_share_memory(values, target):
+            raise NotRecordable(f"it calls {ufunc.__name__}.reduce into the array that it reads")
         if ufunc.identity is None:
             if len(axes) != 1:
                 raise NotRecordable(f"it calls {ufunc.__name__}.reduce over several axes")
@@ -254,6 +276,14 @@ class Recording:
         steps = [0] * values.ndim
         for i, step in zip(kept, shaped.strides, strict=True):
             steps[i] = step
+        # Which values a sum takes together depends on NumPy's buffer: it copies several axes that
+        # are not one into it, and before version 2.3 it took no more values than the buffer has.
+        merged = merge_axes(list(values.shape), [steps, list(values.strides)])
+        reduced = [not step for _, (step, _) in merged]
+        if reduced[-1] and any(reduced[:-1]):
+            raise NotRecordable(f"it calls {ufunc.__name__}.reduce over several axes")
+        if reduced[-1] and ufunc is np.add and merged[-1][0] > np.getbufsize():
+            raise NotRecordable(f"it adds more than {np.getbufsize()} values")
         char = array.dtype.char
         self._calls.add_strided(
             find_loop(ufunc, f"{char}{char}->{char}"),
@@ -266,11 +296,19 @@ class Recording:
     def multiply(self, product_of: Callable[..., Any], A: Any, B: Any, out: Any = None) -> Any:
         """Make a product of matrices or vectors, and record it.
 
-        NumPy has no loop for `dot`. That for `matmul` gives the same bits.
+        NumPy has no loop for `dot`. That for `matmul` gives the same bits for contiguous arrays,
+        except where each value is a single product: `dot` takes 0 for 0 * inf there.
         """
         if not all(isinstance(x, np.ndarray) and 1 <= x.ndim <= 2 for x in (A, B)):
             raise NotRecordable("it multiplies what are not matrices")
+        if A.dtype != B.dtype:
+            raise NotRecordable(f"it multiplies {A.dtype} and {B.dtype}")
         left, right = self._input(A, A.dtype), self._input(B, A.dtype)
+        if product_of is np.dot:
+            if left.shape[-1] == 1:
+                raise NotRecordable("it calls dot for single products: np.multiply is recorded")
+            if not (left.flags.forc and right.flags.forc):
+                raise NotRecordable("it calls dot of arrays that are not contiguous")
         made = product_of(left, right, **({} if out is None else {"out": _real(out)}))
         target = self._output(np.asarray(made), out, A.dtype)
         left = left if left.ndim == 2 else left[np.newaxis]

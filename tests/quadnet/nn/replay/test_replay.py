@@ -262,6 +262,24 @@ def test_divergence_is_the_same_error(monkeypatch):
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("hidden", [1, 3])
+def test_values_that_overflow_late_are_the_same_error(monkeypatch, hidden):
+    # The inputs of the hidden units are infinite, and the gradient of the output is exactly 0.
+    X = RNG.normal(size=(400, 1))
+    y = X[:, 0] > 0
+    X[300:], y[300:] = 1e307 * np.abs(X[300:]), True
+    texts = []
+    for switch in "01":
+        monkeypatch.setenv("QUADNET_REPLAY", switch)
+        with pytest.raises(ValueError, match="the loss of epoch 1 is nan") as caught:
+            fit(
+                *(X, y), hidden_layer_sizes=(hidden,), batch_size=1, shuffle=False, alpha=0.0,
+                solver="sgd", momentum=0.0, learning_rate_init=1.0, init="uniform01",
+            )  # fmt: skip
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
 def test_running_means_that_overflow_are_the_same_error(monkeypatch):
     # In the update that is recorded, the ninth.
     X = RNG.normal(size=(400, 3)).astype(np.float32)
