@@ -50,6 +50,7 @@ class Chunk:
         network, n_rows = update.workspace.network, update.workspace.n_rows
         dtype, n_outputs = network.parameters.flat.dtype, network.n_outputs
         self._loss, self._filled = network.loss, slice(0, n_batches)
+        self._loss_divisor = network.loss_divisor
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = [None] if self._sparse else np.empty((n_batches, n_rows, X.shape[1]), dtype)
         self._gathered = np.empty((n_batches * n_rows, n_outputs), targets)
@@ -137,5 +138,5 @@ class Chunk:
         values = self._loss.values(self._P[filled], self._Y[filled])
         penalty = 0.5 * float(self._batch_weights[filled].dot(self._penalties[filled]))
         if self._weights is None:
-            return penalty + float(values.sum())
-        return penalty + float(np.vdot(values, self._weights[filled]))
+            return penalty + float(values.sum()) / self._loss_divisor
+        return penalty + float(np.vdot(values, self._weights[filled])) / self._loss_divisor

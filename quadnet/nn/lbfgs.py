@@ -55,6 +55,14 @@ class Objective:
         value = float(values.dot(self._scale)) + 0.5 * float(penalty.dot(theta))
         return value, self._gradient.flat + penalty
 
+    def shown(self, value: float) -> float:
+        """Return the loss that users see, for a value at the network's parameters."""
+        divisor, theta = self.network.loss_divisor, self.network.parameters.flat
+        if divisor == 1:
+            return value
+        penalty = 0.5 * float((self._decay * theta).dot(theta))
+        return (value - penalty) / divisor + penalty
+
 
 def minimize_objective(
     objective: Objective,
@@ -74,7 +82,8 @@ def minimize_objective(
     tol : float
         Largest partial derivative at which the minimisation has converged.
     after_iteration : callable
-        Called with the loss after each iteration; minimisation stops if it returns True.
+        Called with the loss that users see after each iteration. Minimisation stops if it returns
+        True.
 
     Returns
     -------
@@ -86,7 +95,7 @@ def minimize_objective(
     def callback(intermediate_result: OptimizeResult) -> None:
         # The line search leaves its last trial in the network, which is not always the best.
         parameters.flat[:] = intermediate_result.x
-        if after_iteration(float(intermediate_result.fun)):
+        if after_iteration(objective.shown(float(intermediate_result.fun))):
             raise StopIteration
 
     result = minimize(

@@ -5,7 +5,7 @@ belong to the trainer: see `quadnet.nn.backpropagation.Workspace`.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -20,7 +20,7 @@ from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_blocks, find_shapes, make_dense_layers
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses import make_loss
 from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
 
@@ -41,7 +41,9 @@ class Network:
     input_shape : tuple of int
         The shape of one example, such as ``(2,)`` or ``(1, 28, 28)``.
     loss : str
-        A name from `LOSSES`: the output layer's link and loss.
+        A name from `LOSSES` or `REGRESSION_LOSSES`: the output layer's link and loss.
+    loss_settings : mapping of str to object, optional
+        The loss's own settings, such as quantiles: numbers and lists of them.
     dtype : dtype, default=float64
 
     Attributes
@@ -51,6 +53,8 @@ class Network:
     parameters : Parameters
     has_dense_arrays : bool
         Whether only dense layers have arrays.
+    loss_divisor : int
+        Users see the loss of a row divided by it.
 
     Raises
     ------
@@ -64,10 +68,12 @@ class Network:
         input_shape: Shape,
         *,
         loss: str,
+        loss_settings: Mapping[str, Any] | None = None,
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.layers, self.input_shape = tuple(layers), tuple(input_shape)
-        self.loss_name, self.loss = loss, LOSSES[loss]()
+        self.loss_name, self.loss_settings = loss, dict(loss_settings or {})
+        self.loss = make_loss(loss, self.loss_settings)
         self.shapes = find_shapes(self.layers, self.input_shape)
         specs = [
             layer.array_specs(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)
@@ -78,6 +84,7 @@ class Network:
     def _describe_shape(self) -> None:
         """Set what follows from the layers, and would cost too much to find at each call."""
         self.n_features, self.n_outputs = prod(self.input_shape), prod(self.shapes[-1])
+        self.loss_divisor = self.n_outputs if self.loss.averages_outputs else 1
         with_arrays = zip(self.layers, self.parameters.specs, strict=True)
         self.has_dense_arrays = all(
             isinstance(layer, Dense) for layer, specs in with_arrays if specs
@@ -137,6 +144,13 @@ class Network:
         """Return a copy in float64."""
         return self._with(self.parameters.astype(np.float64))
 
+    def with_loss_settings(self, settings: Mapping[str, Any]) -> "Network":
+        """Return a network that shares the parameters, and whose loss has these settings."""
+        other = self._with(self.parameters)
+        other.loss_settings = dict(settings)
+        other.loss = make_loss(self.loss_name, other.loss_settings)
+        return other
+
     def with_arrays(self, arrays: list[dict[str, FloatArray]]) -> "Network":
         """Return a network that predicts from these very arrays, and is otherwise this network."""
         parameters = self.parameters.like(self.parameters.flat)
@@ -154,7 +168,11 @@ class Network:
                 kept.append(predicting)
                 arrays.append([named[name] for name in specs])
         network = Network(
-            kept, self.input_shape, loss=self.loss_name, dtype=self.parameters.flat.dtype
+            kept,
+            self.input_shape,
+            loss=self.loss_name,
+            loss_settings=self.loss_settings,
+            dtype=self.parameters.flat.dtype,
         )
         # In order, because a layer that is left out changes the numbers in names, as "1.weights".
         network.parameters.copy_from(
@@ -175,12 +193,13 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # Only names and numbers, so that a pickle depends on no function or class of this module.
-        return {
+        state = {
             "layers": [layer.to_spec() for layer in self.layers],
             "input_shape": list(self.input_shape),
             "loss": self.loss_name,
             "parameters": copy.deepcopy(self.parameters).flat,
         }
+        return state | ({"loss_settings": self.loss_settings} if self.loss_settings else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         flat = state["parameters"]
@@ -191,7 +210,10 @@ class Network:
         else:
             layers = [layer_from_spec(spec) for spec in state["layers"]]
             shape = tuple(state["input_shape"])
-        self.__init__(layers, shape, loss=state["loss"], dtype=flat.dtype)  # type: ignore[misc]
+        settings = state.get("loss_settings")
+        self.__init__(  # type: ignore[misc]
+            layers, shape, loss=state["loss"], loss_settings=settings, dtype=flat.dtype
+        )
         self.parameters.flat[:] = flat
 
     def values(self, X: FloatArray) -> Iterator[FloatArray]:

@@ -35,7 +35,7 @@ def compute_loss(network: Network, rows: TargetRows) -> float:
         P = network.outputs(X).T
         return network.loss.values(P, targets.T.astype(P.dtype))
 
-    return _average(losses, rows)
+    return _average(losses, rows) / network.loss_divisor
 
 
 def compute_accuracy(network: Network, rows: TargetRows) -> float:

@@ -269,7 +269,7 @@ class TrainingRun:
         )
         self.network.parameters.flat[:] = double.parameters.flat
         if not self.n_iter:  # the gradient is 0 at the starting weights
-            self._record_epoch(1, float(result.fun), None)
+            self._record_epoch(1, objective.shown(float(result.fun)), None)
         if self.stop_reason != "max_iter":
             return
         if result.status == 0:
