@@ -7,10 +7,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quadnet.estimator import NeuralNetworkClassifier
+    from quadnet.estimator import NeuralNetworkClassifier, NeuralNetworkRegressor
     from quadnet.nn.predictor import Predictor
 
-__all__ = ["NeuralNetworkClassifier", "Predictor", "__version__", "register_onnx_converter"]
+__all__ = [
+    "NeuralNetworkClassifier",
+    "NeuralNetworkRegressor",
+    "Predictor",
+    "__version__",
+    "register_onnx_converter",
+]
 
 __version__ = version("quadnet")
 
@@ -42,6 +48,10 @@ def __getattr__(name: str) -> Any:
         from quadnet.estimator import NeuralNetworkClassifier
 
         return NeuralNetworkClassifier
+    if name == "NeuralNetworkRegressor":
+        from quadnet.estimator import NeuralNetworkRegressor
+
+        return NeuralNetworkRegressor
     if name == "Predictor":
         from quadnet.nn.predictor import Predictor
 

@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.estimator.targets import Labels, TargetEncoding
+from quadnet.estimator.targets import Labels, Numbers, TargetEncoding
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_shapes
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses import LOSSES, REGRESSION_LOSSES
 from quadnet.nn.network import Network
 
 _FORMAT = 2
@@ -28,6 +28,8 @@ class SerializedEstimator:
     encoding: TargetEncoding
     feature_names: NDArray[np.str_] | None
     parameters: dict[str, Any]
+    calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """A regressor's held-out rows: the arrays of its intervals, by their names in a file."""
 
 
 def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
@@ -38,14 +40,7 @@ def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
     ValueError
         If the classes cannot be held by an array without pickle.
     """
-    network, labels = estimator.network, estimator.encoding
-    assert isinstance(labels, Labels)
-    classes = np.array(labels.classes.tolist())
-    if classes.dtype.hasobject or not np.array_equal(classes, labels.classes):
-        raise ValueError(
-            "classes_ must be all strings, all numbers or all booleans to be stored as an array. "
-            f"Got {labels.classes.tolist()!r}."
-        )
+    network, encoding = estimator.network, estimator.encoding
     parameters = {name: _to_json(value) for name, value in estimator.parameters.items()}
     description = {
         "format": _FORMAT,
@@ -55,12 +50,27 @@ def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
         "dtype": network.parameters.flat.dtype.name,
         "parameters": {name: value for name, value in parameters.items() if _is_json(value)},
     }
+    if network.loss_settings:
+        description["loss_settings"] = network.loss_settings
+    if isinstance(encoding, Numbers):
+        description["numbers"] = encoding.to_dict()
     arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
     arrays |= {name: array.copy() for name, array in network.parameters.named()}
-    arrays["classes"] = classes
+    if isinstance(encoding, Labels):
+        arrays["classes"] = _serialize_classes(encoding)
     if estimator.feature_names is not None:
         arrays["feature_names"] = estimator.feature_names
-    return arrays
+    return arrays | {name: array.copy() for name, array in estimator.calibration.items()}
+
+
+def _serialize_classes(labels: Labels) -> NDArray[Any]:
+    classes = np.array(labels.classes.tolist())
+    if classes.dtype.hasobject or not np.array_equal(classes, labels.classes):
+        raise ValueError(
+            "classes_ must be all strings, all numbers or all booleans to be stored as an array. "
+            f"Got {labels.classes.tolist()!r}."
+        )
+    return classes
 
 
 def deserialize_arrays(
@@ -102,7 +112,8 @@ def _parse_arrays(
             f"{description['format']}"
         )
     parameters = description["parameters"]
-    _check_known("loss", [description["loss"]], LOSSES)
+    is_classifier = "numbers" not in description
+    _check_known("loss", [description["loss"]], LOSSES if is_classifier else REGRESSION_LOSSES)
     _check_known("parameter", parameters, known_parameters)
     network = _READERS[description["format"]](description, arrays)
     input_shape = parameters.get("input_shape")
@@ -111,13 +122,20 @@ def _parse_arrays(
             f"the parameter input_shape is {input_shape}, but the network has "
             f"{network.n_features} inputs"
         )
-    labels = _parse_labels(np.asarray(arrays["classes"]), network)
+    if is_classifier:
+        encoding: TargetEncoding = _parse_labels(np.asarray(arrays["classes"]), network)
+    else:
+        encoding = _parse_numbers(description["numbers"], network)
     names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
     n_features = network.n_features
     if names is not None and names.shape != (n_features,):
         raise ValueError(f"feature_names of shape {names.shape} for {n_features} features")
     return SerializedEstimator(
-        network, labels, names, {name: _from_json(value) for name, value in parameters.items()}
+        network,
+        encoding,
+        names,
+        {name: _from_json(value) for name, value in parameters.items()},
+        _parse_calibration(arrays, encoding),
     )
 
 
@@ -163,7 +181,13 @@ def _read_format_2(description: Mapping[str, Any], arrays: Mapping[str, NDArray[
                 f"{name} must have the shape {expected} and the type {dtype}, got {given.shape} "
                 f"and {given.dtype}"
             )
-    network = Network(layers, tuple(shape), loss=description["loss"], dtype=dtype)
+    network = Network(
+        layers,
+        tuple(shape),
+        loss=description["loss"],
+        loss_settings=description.get("loss_settings"),
+        dtype=dtype,
+    )
     for name, values in network.parameters.named():
         values[...] = arrays[name]
     return network
@@ -217,6 +241,41 @@ def _parse_labels(classes: NDArray[Any], network: Network) -> Labels:
     if labels.n_outputs != network.n_outputs:
         raise ValueError(f"{len(classes)} classes for {network.n_outputs} outputs")
     return labels
+
+
+def _parse_numbers(values: Mapping[str, Any], network: Network) -> Numbers:
+    numbers = Numbers.from_dict(values)
+    _check_known("loss", [numbers.loss], REGRESSION_LOSSES)
+    n_columns = numbers.n_columns
+    if n_columns is not None and (type(n_columns) is not int or n_columns < 1):
+        raise ValueError(f"n_columns must be an integer above 0, got {n_columns!r}")
+    if numbers.n_outputs != network.n_outputs:
+        raise ValueError(f"{numbers.n_outputs} numbers for {network.n_outputs} outputs")
+    for name in ("means", "deviations"):
+        each = getattr(numbers, name)
+        if len(each) not in ({numbers.n_targets} if numbers.scale else {0}):
+            raise ValueError(f"{name} of {len(each)} columns for {numbers.n_targets}")
+        if not np.isfinite(np.array(each, np.float64)).all():
+            raise ValueError(f"{name} must be finite")
+    return numbers
+
+
+def _parse_calibration(
+    arrays: Mapping[str, NDArray[Any]], encoding: TargetEncoding
+) -> dict[str, NDArray[Any]]:
+    if not isinstance(encoding, Numbers) or "residuals" not in arrays:
+        return {}
+    residuals = np.asarray(arrays["residuals"])
+    _check_array("residuals", residuals, n_dimensions=2)
+    if residuals.shape[1] != encoding.n_outputs:
+        raise ValueError(f"residuals of {residuals.shape[1]} outputs for {encoding.n_outputs}")
+    if "residual_weights" not in arrays:
+        return {"residuals": residuals}
+    weights = np.asarray(arrays["residual_weights"])
+    _check_array("residual_weights", weights, n_dimensions=1)
+    if len(weights) != len(residuals) or (weights < 0).any():
+        raise ValueError("residual_weights must have one weight of at least 0 for each residual")
+    return {"residuals": residuals, "residual_weights": weights}
 
 
 def _to_json(value: Any) -> Any:

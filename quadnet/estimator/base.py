@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -53,7 +54,7 @@ from quadnet.estimator.summary import (
     format_summary_html,
     summarize_layers,
 )
-from quadnet.estimator.targets import TargetEncoding
+from quadnet.estimator.targets import TargetEncoding, TargetRows
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network
@@ -119,6 +120,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         y_val: Any,
         sample_weight_val: Any,
         on_epoch: Callable[[History], object] | None,
+        set_aside: Callable[[TargetRows, RandomState], TargetRows] | None = None,
     ) -> Self:
         config = self._make_config()
         check_on_epoch(on_epoch)
@@ -140,8 +142,15 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
             )
             rng = check_random_state(self.random_state)
             network = build_network(config, rows, starting, rng)
+            if set_aside is not None:
+                rows = set_aside(rows, rng)
             if held_out is None and config.splits_rows:
                 rows, held_out = hold_out_rows(config, rows, rng)
+            rows = rows.measured()
+            if held_out is not None:
+                held_out = replace(held_out, encoding=rows.encoding)
+            if starting is not None:
+                rows.encoding.from_units(network)
             make_fitted = partial(self._copy_with, encoding=rows.encoding)
             validation = make_validation(config, held_out, self, make_fitted)
             history = None if starting is None else getattr(self, "_history", None)
@@ -157,7 +166,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
             )
 
             def fitted() -> dict[str, Any]:
-                shown = network_attributes(copy.deepcopy(network), rows.encoding)
+                in_units = rows.encoding.to_units(copy.deepcopy(network))
+                shown = network_attributes(in_units, rows.encoding)
                 return shown | record_attributes(run)
 
             run.train(config.max_iter, tasks=tasks, fitted=fitted)
@@ -192,13 +202,17 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
             rows = validate_training_rows(
                 self, config, X, y, sample_weight, starting=starting, find_encoding=find_encoding
             )
+            rows = rows.measured()
             rng = None if starting is None else getattr(self, "_random_state", None)
             rng = check_random_state(self.random_state) if rng is None else rng
             history = getattr(self, "_history", None) or History()
             optimizer = getattr(self, "_optimizer", None)
+            network = build_network(config, rows, starting, rng)
+            if starting is not None:
+                rows.encoding.from_units(network)
             run = TrainingRun(
                 config,
-                build_network(config, rows, starting, rng),
+                network,
                 rows,
                 history=history.copy_for_fit(early_stopping=False),
                 rng=rng,
@@ -269,7 +283,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         network = self._current_network()
         X, y = validate_target_rows(self, self._encoding, X, y)
         return prediction.largest_gradient_error(
-            network, self._encoding, X, y, sample_weight=sample_weight, alpha=self.alpha
+            network, self._encoding.unscaled, X, y, sample_weight=sample_weight, alpha=self.alpha
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -300,7 +314,11 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         names = None if names is None else names.astype(str)
         parameters = self.get_params(deep=False)
-        return serialize_arrays(SerializedEstimator(network, self._encoding, names, parameters))
+        return serialize_arrays(
+            SerializedEstimator(
+                network, self._encoding, names, parameters, getattr(self, "_calibration", {})
+            )
+        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -333,6 +351,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         stored = deserialize_arrays(arrays, known_parameters=list(cls().get_params()))
         estimator = cls(**stored.parameters)
         estimator.__dict__.update(network_attributes(stored.network, stored.encoding))
+        if stored.calibration:
+            estimator.__dict__["_calibration"] = stored.calibration
         if stored.feature_names is not None:
             estimator.feature_names_in_ = stored.feature_names.astype(object)
         return estimator
@@ -343,7 +363,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return make_training_config(type(self).__name__, self._constraints, parameters)
 
     def _adopt(self, run: TrainingRun) -> None:
-        attributes = network_attributes(run.network, run.rows.encoding)
+        encoding = run.rows.encoding
+        attributes = network_attributes(encoding.to_units(run.network), encoding)
         for name in ARRAY_ATTRIBUTES:
             self.__dict__.pop(name, None)
         self.__dict__.update(attributes | record_attributes(run) | resume_attributes(run))
@@ -354,7 +375,9 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         # because held-out rows are arrays.
         copied: Self = object.__new__(type(self))
         parameters = {k: v for k, v in vars(self).items() if k[0] != "_" and k[-1] != "_"}
-        copied.__dict__.update(parameters | network_attributes(network, encoding))
+        copied.__dict__.update(
+            parameters | network_attributes(encoding.to_units(network), encoding)
+        )
         return copied
 
     def _current_network(self) -> Network:

@@ -121,6 +121,19 @@ def mapping() -> Constraint:
     )
 
 
+def numbers() -> Constraint:
+    """Accept a sequence of real numbers."""
+    return Constraint(
+        lambda value: (
+            isinstance(value, (Sequence, np.ndarray))
+            and not isinstance(value, (str, bytes))
+            and np.ndim(value) == 1
+            and all(isinstance(each, Real) and not isinstance(each, bool) for each in value)
+        ),
+        "a sequence of numbers",
+    )
+
+
 def random_state() -> Constraint:
     """Accept the same values as `sklearn.utils.check_random_state`."""
     seed = Constraint(

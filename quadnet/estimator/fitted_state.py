@@ -11,7 +11,7 @@ from typing import Any
 
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.targets import Labels, TargetEncoding
+from quadnet.estimator.targets import Labels, Numbers, TargetEncoding
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.layers.stack import find_blocks
@@ -90,7 +90,10 @@ def pack_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         state["layers"] = type(state["layers"])(packed)
     if state.get("_network") is not None:
         state["_network"] = state["_network"].__getstate__()
-        state["_labels"] = {"multilabel": state["_labels"].multilabel}
+        if "_numbers" in state:
+            state["_numbers"] = state["_numbers"].to_dict()
+        else:
+            state["_labels"] = {"multilabel": state["_labels"].multilabel}
         # They hold the network's own arrays.
         for name in ARRAY_ATTRIBUTES:
             state.pop(name, None)
@@ -116,7 +119,10 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
         network = Network.__new__(Network)
         network.__setstate__(dict(attributes["_network"]))
         attributes["_network"] = network
-        attributes["_labels"] = Labels(attributes["classes_"], **attributes["_labels"])
+        if "_numbers" in attributes:
+            attributes["_numbers"] = Numbers.from_dict(attributes["_numbers"])
+        else:
+            attributes["_labels"] = Labels(attributes["classes_"], **attributes["_labels"])
         attributes |= array_attributes(network)
     if attributes.get("_history") is not None:
         attributes["_history"] = History.from_dict(attributes["_history"])

@@ -21,7 +21,7 @@ from quadnet.nn.initializers import (
 from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, make_layers, with_channels
-from quadnet.nn.losses import LOSS_PARAMETERS
+from quadnet.nn.losses import LOSS_PARAMETERS, REGRESSION_LOSSES, is_increasing
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.parameters import Parameters
 from quadnet.nn.schedules import SCHEDULES, Schedule
@@ -67,6 +67,17 @@ CONSTRAINTS = {
     "layers": constraints.sequence() | constraints.nothing(),
     "input_shape": constraints.layer_sizes() | constraints.nothing(),
 }
+"""The classifier's parameters."""
+
+REGRESSOR_CONSTRAINTS = {
+    **{name: constraint for name, constraint in CONSTRAINTS.items() if name != "class_weight"},
+    "loss": constraints.one_of(*REGRESSION_LOSSES),
+    "huber_delta": constraints.real(0.0, open_low=True),
+    "quantiles": constraints.numbers() | constraints.nothing(),
+    "scale_target": constraints.boolean(),
+    "calibration_fraction": constraints.real(0.0, 1.0),
+}
+"""The regressor's parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +313,38 @@ def check_hyperparameters(
                 parameters[name],
                 f"{value!r} with solver={solver.name!r}, which makes no mini-batch updates",
             )
+
+
+def check_regressor_parameters(owner: str, parameters: Mapping[str, Any]) -> None:
+    """Check the regressor's own parameters with each other.
+
+    Parameters
+    ----------
+    owner : str
+        The estimator's class, for the message.
+    parameters : mapping of str to object
+        A value for each key of `REGRESSOR_CONSTRAINTS`.
+
+    Raises
+    ------
+    InvalidParameterError
+        For the first parameter that does not fit the others.
+    """
+    loss, quantiles = parameters["loss"], parameters["quantiles"]
+
+    def invalid(name: str, expected: str) -> InvalidParameterError:
+        return constraints.invalid_parameter(owner, name, parameters[name], expected)
+
+    if quantiles is not None:
+        if loss != "quantile":
+            raise invalid("quantiles", f"None with loss={loss!r}; set loss='quantile'")
+        if not len(quantiles) or not is_increasing(np.array(quantiles, np.float64)):
+            raise invalid("quantiles", "numbers between 0 and 1, each above the one before")
+    if parameters["scale_target"]:
+        if loss == "poisson":
+            raise invalid("scale_target", "False with loss='poisson', whose outputs are exp(z)")
+        if not parameters["fit_intercept"]:
+            raise invalid("scale_target", "False without intercepts, which hold the mean of y")
 
 
 def _check_layers(owner: str, parameters: Mapping[str, Any], solver: Solver) -> None:

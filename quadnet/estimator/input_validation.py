@@ -18,6 +18,7 @@ from quadnet.estimator.targets import (
     TargetRows,
     are_plain_labels,
     are_same_classes,
+    as_numbers,
     sort_classes,
     warn_if_one_hot,
 )
@@ -148,6 +149,9 @@ def _weigh_rows(
     if isinstance(encoding, Labels):
         weights = make_row_weights(sample_weight, config.class_weight, X, y, encoding, name=name)
     else:
+        y = as_numbers(y)
+        if np.abs(y).max() > np.finfo(X.dtype).max:
+            raise ValueError(f"y must be finite, also as {X.dtype}. Got {y.max()}; scale y.")
         weights = validate_sample_weight(sample_weight, X, name)
     return TargetRows(X, y, encoding, weights)
 
@@ -160,8 +164,11 @@ def validate_validation_rows(
     X: Any,
     y: Any,
     sample_weight: Any,
+    suffix: str = "val",
 ) -> TargetRows | None:
     """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None without them.
+
+    `suffix` is the end of the arguments' names.
 
     Raises
     ------
@@ -170,18 +177,20 @@ def validate_validation_rows(
     """
     if X is None and y is None:
         if sample_weight is not None:
-            raise ValueError("sample_weight_val is provided, but X_val and y_val were not.")
+            raise ValueError(
+                f"sample_weight_{suffix} is provided, but X_{suffix} and y_{suffix} were not."
+            )
         return None
     if X is None or y is None:
-        given, missing = ("y_val", "X_val") if X is None else ("X_val", "y_val")
-        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        given, missing = ("y", "X") if X is None else ("X", "y")
+        raise ValueError(f"{given}_{suffix} is provided, but {missing}_{suffix} was not provided.")
     check_consistent_length(X, y)
     rows = _validate_data(estimator, X, accept_sparse="csr", dtype=_FLOAT_TYPES, reset=False)
     try:
         y = encoding.conform(y)
     except ValueError as error:
-        raise ValueError(f"y_val: {error}") from None
-    return _weigh_rows(config, rows, y, encoding, sample_weight, name="sample_weight_val")
+        raise ValueError(f"y_{suffix}: {error}") from None
+    return _weigh_rows(config, rows, y, encoding, sample_weight, name=f"sample_weight_{suffix}")
 
 
 def validate_target_rows(

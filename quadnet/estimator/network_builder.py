@@ -92,6 +92,7 @@ def build_network(
             [*config.hidden_layers, output],
             shape,
             loss=rows.encoding.choose_loss(config.loss),
+            loss_settings=rows.encoding.loss_settings,
             dtype=rows.X.dtype,
         )
     except ValueError:

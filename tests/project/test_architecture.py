@@ -217,6 +217,7 @@ def test_the_public_names_are_these():
 
     assert quadnet.__all__ == [
         "NeuralNetworkClassifier",
+        "NeuralNetworkRegressor",
         "Predictor",
         "__version__",
         "register_onnx_converter",

@@ -1,4 +1,4 @@
-"""Early stopping: the rows that it holds out, and the network's loss and accuracy on them."""
+"""Early stopping: the rows that it holds out, and the network's loss and score on them."""
 
 import math
 from collections.abc import Callable
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.sample_weights import check_any_weight
-from quadnet.estimator.targets import Labels, TargetRows
+from quadnet.estimator.targets import Labels, Numbers, TargetRows
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
@@ -48,6 +49,18 @@ def compute_accuracy(network: Network, rows: TargetRows) -> float:
         return np.asarray((predicted == targets).all(axis=1))
 
     return _average(correct, rows)
+
+
+def compute_r2(network: Network, rows: TargetRows) -> float:
+    """Return R squared, the mean over the columns of y; NaN for predictions that are not finite."""
+    numbers = rows.encoding
+    assert isinstance(numbers, Numbers)
+    predicted = numbers.decode(network.outputs(rows.X))
+    if not np.isfinite(predicted).all():
+        return float("nan")
+    # Of numbers that are scaled it is the same.
+    expected = numbers.decode(numbers.encode(rows.y))
+    return float(r2_score(expected, predicted, sample_weight=rows.weights))
 
 
 def _average(

@@ -10,7 +10,7 @@ from quadnet.estimator.fitting.callbacks import EpochTasks
 from quadnet.estimator.fitting.early_stopping import Validation, compute_loss
 from quadnet.estimator.fitting.history import MAX_CURVE_LENGTH, History
 from quadnet.estimator.hyperparameters import TrainingConfig
-from quadnet.estimator.targets import TargetRows
+from quadnet.estimator.targets import Numbers, TargetRows
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.lbfgs import Objective, minimize_objective
 from quadnet.nn.network import Network
@@ -334,9 +334,12 @@ class TrainingRun:
         if self.config.uses("learning_rate_init"):
             rate = self.config.learning_rate_init
             remedy = f"Lower learning_rate_init (now {rate}), set max_grad_norm, or "
+        numbers = isinstance(self.rows.encoding, Numbers)
+        advice = ", and set scale_target=True" if numbers else ""
+        holders = "X, y or the row weights" if numbers else "X or the row weights"
         return ValueError(
-            f"Training diverged: {what}. {remedy}scale X to zero mean and unit variance; X or the "
-            "row weights may hold values that are far too large."
+            f"Training diverged: {what}. {remedy}scale X to zero mean and unit variance{advice}; "
+            f"{holders} may hold values that are far too large."
         )
 
 

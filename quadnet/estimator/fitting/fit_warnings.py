@@ -13,8 +13,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from quadnet.estimator.fitting.fit_loop import TrainingRun
+from quadnet.estimator.targets import Numbers
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.losses import Loss
+from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
 _FEW_ROWS = range(10, 100)
@@ -88,6 +90,9 @@ def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
     config, history, rows = run.config, run.history, run.rows
     if run.stop_reason == "callback":
         return
+    if isinstance(rows.encoding, Numbers):
+        yield from _signs_of_unscaled_target(run, rows.encoding)
+        return
     yield from _signs_of_scale(
         history.loss_curve[-1],
         loss_of_class_frequencies(run.network.loss, rows.targets, rows.weights),
@@ -106,6 +111,35 @@ def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
             history.validation_losses[-run.n_iter :],
             history.best_iteration - run.epochs_before - 1,
         )
+
+
+def _signs_of_unscaled_target(run: TrainingRun, numbers: Numbers) -> Iterator[str]:
+    """Yield a sentence if a constant would be better, and the scale of y may be the cause."""
+    final_loss, Y = run.history.loss_curve[-1], run.rows.targets
+    baseline = loss_of_constants(run.network, numbers, Y, run.rows.weights)
+    scale = float(np.sqrt(np.square(Y, dtype=np.float64).mean(axis=0).max()))
+    if numbers.scale or numbers.loss == "poisson" or _FLAT <= scale <= _UNSCALED:
+        return
+    if final_loss > 1.1 * baseline and final_loss > 0:
+        yield (
+            f"The training loss, {final_loss:.3g}, is above the loss of always predicting the same "
+            f"number, {baseline:.3g}, and y is not scaled: the largest root mean square of a "
+            f"column is {scale:.3g}. Set scale_target=True."
+        )
+
+
+def loss_of_constants(
+    network: Network, numbers: Numbers, Y: FloatArray | BoolArray, weights: FloatArray | None
+) -> float:
+    """Return about the lowest loss of a network whose every output is the same for all rows."""
+    if numbers.loss in {"squared_error", "poisson"}:
+        constants = np.average(Y, axis=0, weights=weights)
+    else:
+        levels = np.tile(numbers.quantiles or (0.5,), numbers.n_targets)
+        constants = np.array([np.quantile(y, q) for y, q in zip(Y.T, levels, strict=True)])
+    P = np.repeat(constants[:, np.newaxis], len(Y), axis=1)
+    values = network.loss.values(P, np.ascontiguousarray(Y.T))
+    return float(np.average(values, weights=weights)) / network.loss_divisor
 
 
 def loss_of_class_frequencies(

@@ -16,9 +16,14 @@ from sklearn import metrics
 from sklearn.metrics import check_scoring
 
 from quadnet.estimator.constraints import invalid_parameter
-from quadnet.estimator.fitting.early_stopping import Validation, compute_accuracy, compute_loss
+from quadnet.estimator.fitting.early_stopping import (
+    Validation,
+    compute_accuracy,
+    compute_loss,
+    compute_r2,
+)
 from quadnet.estimator.hyperparameters import TrainingConfig
-from quadnet.estimator.targets import Labels, TargetEncoding, TargetRows
+from quadnet.estimator.targets import Labels, Numbers, TargetEncoding, TargetRows
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
@@ -62,8 +67,10 @@ def make_validation(
     if rows is None:
         return None
     scoring = config.scoring
-    if scoring == "accuracy":
+    if scoring == "accuracy" and isinstance(rows.encoding, Labels):
         return Validation(rows, lambda network: compute_accuracy(network, rows))
+    if scoring == "r2" and isinstance(rows.encoding, Numbers):
+        return Validation(rows, lambda network: compute_r2(network, rows))
     if scoring == "loss":
         return Validation(rows, lambda network: -compute_loss(network, rows))
     try:
