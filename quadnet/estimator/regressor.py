@@ -378,7 +378,9 @@ default='squared_error'
         >>> from sklearn.datasets import load_diabetes
         >>> from quadnet import NeuralNetworkRegressor
         >>> X, y = load_diabetes(return_X_y=True)
-        >>> net = NeuralNetworkRegressor(solver="lbfgs", scale_target=True, alpha=10.0)
+        >>> net = NeuralNetworkRegressor(
+        ...     solver="lbfgs", scale_target=True, alpha=10.0, max_iter=1000, random_state=0
+        ... )
         >>> net.fit(X[::2] * 20, y[::2]).score(X[1::2] * 20, y[1::2]) > 0.4
         True
         """
@@ -549,8 +551,9 @@ default='squared_error'
         -------
         lower, upper : ndarray of shape (n_samples,) or (n_samples, n_columns)
             The prediction minus and plus one margin for all rows. With ``loss='quantile'`` the
-            interval between the two quantiles whose distance is nearest to `coverage`, widened or
-            narrowed by one margin, so that its width varies with the row.
+            interval between the two quantiles nearest to ``(1 - coverage) / 2`` and
+            ``(1 + coverage) / 2``, widened or narrowed by one margin, so that its width varies with
+            the row.
 
         Raises
         ------

@@ -294,7 +294,7 @@ class Numbers:
         Y = self._as_columns(y)
         if self.means:
             Y = (Y - np.array(self.means)) / np.array(self.deviations)
-        return np.repeat(Y, len(self.quantiles), axis=1) if len(self.quantiles) > 1 else Y
+        return np.tile(Y, (1, len(self.quantiles))) if len(self.quantiles) > 1 else Y
 
     def _as_columns(self, y: Any) -> FloatArray:
         return np.asarray(y, np.float64).reshape(len(y), self.n_targets)
@@ -311,7 +311,7 @@ class Numbers:
     def by_quantile(self, P: FloatArray) -> FloatArray:
         """Return the outputs in the shape of y, with a last axis for the quantiles."""
         columns = () if self.n_columns is None else (self.n_columns,)
-        return P.reshape(len(P), *columns, max(1, len(self.quantiles)))
+        return np.moveaxis(P.reshape(len(P), max(1, len(self.quantiles)), *columns), 1, -1)
 
     def choose_loss(self, loss: str) -> str:
         """Return the network's loss, which has the name of the parameter."""
@@ -377,10 +377,9 @@ class Numbers:
 
     def _by_output(self) -> tuple[FloatArray, FloatArray]:
         """Return what is added to each output, and what it is multiplied by."""
-        n_quantiles = max(1, len(self.quantiles))
-        shift = np.zeros((self.n_targets, n_quantiles))
-        shift[:, 0] = self.means  # the other quantiles are steps above the first
-        return shift.ravel(), np.repeat(self.deviations, n_quantiles)
+        shift = np.zeros(self.n_outputs)
+        shift[: self.n_targets] = self.means  # the other quantiles are steps above the lowest
+        return shift, np.tile(self.deviations, max(1, len(self.quantiles)))
 
     def fitted_attributes(self) -> dict[str, Any]:
         """Return the attributes of a fitted estimator that describe y."""

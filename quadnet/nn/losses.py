@@ -342,9 +342,10 @@ class Poisson(_Regression):
 class Quantiles(_Regression):
     """The quantiles of each target, which never cross, and the sum of their pinball losses.
 
-    Of a target's outputs the first is its lowest quantile, P_1 = Z_1. Each other one is a step
-    above the one before, P_j = P_(j-1) + s log(1 + exp(Z_j / s)). A sum with a number that is not
-    negative never rounds below its first term, so that the order holds to the last bit.
+    The outputs are the lowest quantile of each target, then the next one of each, and so on. The
+    lowest is P_1 = Z_1. Each other one is a step above the one before, P_j = P_(j-1) + s log(1 +
+    exp(Z_j / s)). A sum with a number that is not negative never rounds below its first term, so
+    that the order holds to the last bit.
 
     The pinball loss of the quantile q is (Y - P) (q - [Y < P]): R. Koenker and G. Bassett,
     "Regression Quantiles", 1978.
@@ -367,29 +368,28 @@ class Quantiles(_Regression):
         each = np.array(scales, np.float64)
         if each.ndim != 1 or not len(each) or not ((each > 0) & (each < np.inf)).all():
             raise ValueError(f"scales must be finite numbers above 0, got {scales!r}")
-        self._shape = (len(each), len(levels))
+        self._shape = (len(levels), len(each))
         self._is_scaled = bool((each != 1.0).any())
+        by_output = np.repeat(levels, len(each))
         # By the dtype's character, because float64 would make float32 float64.
-        self._scales = {char: each.astype(char)[:, np.newaxis, np.newaxis] for char in "fd"}
-        self._levels = {
-            char: np.tile(levels, len(each)).astype(char)[:, np.newaxis] for char in "fd"
-        }
+        self._scales = {char: each.astype(char)[:, np.newaxis] for char in "fd"}
+        self._levels = {char: by_output.astype(char)[:, np.newaxis] for char in "fd"}
         # The slope of the pinball loss is 1/2 sign(P - Y) + 1/2 - q.
-        self._slopes = {char: (0.5 - levels).astype(char)[:, np.newaxis] for char in "fd"}
+        self._slopes = {char: (0.5 - by_output).astype(char)[:, np.newaxis] for char in "fd"}
 
     def link(self, Z: FloatArray, row: FloatArray | None = None) -> None:
-        Q = self._by_target(Z)
-        n_quantiles, scales = self._shape[1], self._scales[Z.dtype.char]
+        Q = self._by_quantile(Z)
+        n_quantiles, scales = self._shape[0], self._scales[Z.dtype.char]
         if n_quantiles == 1:
             return
-        steps = Q[:, 1:]
+        steps = Q[1:]
         if self._is_scaled:
             np.divide(steps, scales, out=steps)
         np.logaddexp(0, steps, out=steps)
         if self._is_scaled:
             np.multiply(steps, scales, out=steps)
         for j in range(1, n_quantiles):
-            np.add(Q[:, j], Q[:, j - 1], out=Q[:, j])
+            np.add(Q[j], Q[j - 1], out=Q[j])
 
     def delta(
         self, P: FloatArray, Y: FloatArray, out: FloatArray, scratch: FloatArray | None = None
@@ -397,22 +397,22 @@ class Quantiles(_Regression):
         np.subtract(P, Y, out=out)
         np.sign(out, out=out)
         out *= 0.5
-        D, char, n_quantiles = self._by_target(out), P.dtype.char, self._shape[1]
-        np.add(D, self._slopes[char], out=D)
+        D, char, n_quantiles = self._by_quantile(out), P.dtype.char, self._shape[0]
+        np.add(out, self._slopes[char], out=out)
         if n_quantiles == 1:
             return
         # A logit moves its own quantile and all above it.
         for j in range(n_quantiles - 2, -1, -1):
-            np.add(D[:, j], D[:, j + 1], out=D[:, j])
-        Q = self._by_target(P)
-        slopes = self._by_target(np.empty_like(P) if scratch is None else scratch)[:, 1:]
+            np.add(D[j], D[j + 1], out=D[j])
+        Q = self._by_quantile(P)
+        slopes = self._by_quantile(np.empty_like(P) if scratch is None else scratch)[1:]
         # The slope of a step t = s log(1 + exp(z / s)) is 1 - exp(-t / s).
-        np.subtract(Q[:, :-1], Q[:, 1:], out=slopes)
+        np.subtract(Q[:-1], Q[1:], out=slopes)
         if self._is_scaled:
             np.divide(slopes, self._scales[char], out=slopes)
         np.expm1(slopes, out=slopes)
         np.negative(slopes, out=slopes)
-        np.multiply(D[:, 1:], slopes, out=D[:, 1:])
+        np.multiply(D[1:], slopes, out=D[1:])
 
     def values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
         above = Y - P
@@ -422,8 +422,8 @@ class Quantiles(_Regression):
         values: FloatArray = np.add.reduce(losses, axis=-2)
         return values
 
-    def _by_target(self, Z: FloatArray) -> FloatArray:
-        """Return a view of shape (n_targets, n_quantiles, n_examples)."""
+    def _by_quantile(self, Z: FloatArray) -> FloatArray:
+        """Return a view of shape (n_quantiles, n_targets, n_examples)."""
         return Z.reshape(*self._shape, Z.shape[-1])
 
 

@@ -121,7 +121,7 @@ def make_intervals(
 
 
 def _choose_outputs(numbers: Numbers, coverage: float) -> tuple[int, int]:
-    """Return which quantiles an interval begins from: two whose distance is nearest to coverage."""
+    """Return the quantiles that an interval begins from, nearest to those of equal tails."""
     quantiles = numbers.quantiles
     if not quantiles:
         return 0, 0
@@ -130,8 +130,11 @@ def _choose_outputs(numbers: Numbers, coverage: float) -> tuple[int, int]:
             "predict_interval needs at least two quantiles, such as quantiles=[0.05, 0.95]. Got "
             f"quantiles={[*quantiles]}."
         )
+    tail = 0.5 * (1.0 - coverage)
     pairs = combinations(range(len(quantiles)), 2)
-    return min(pairs, key=lambda pair: abs(quantiles[pair[1]] - quantiles[pair[0]] - coverage))
+    return min(
+        pairs, key=lambda pair: abs(quantiles[pair[0]] - tail) + abs(1 - quantiles[pair[1]] - tail)
+    )
 
 
 def _find_margin(

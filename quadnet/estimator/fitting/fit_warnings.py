@@ -135,7 +135,7 @@ def loss_of_constants(
     if numbers.loss in {"squared_error", "poisson"}:
         constants = np.average(Y, axis=0, weights=weights)
     else:
-        levels = np.tile(numbers.quantiles or (0.5,), numbers.n_targets)
+        levels = np.repeat(numbers.quantiles or (0.5,), numbers.n_targets)
         constants = np.array([np.quantile(y, q) for y, q in zip(Y.T, levels, strict=True)])
     P = np.repeat(constants[:, np.newaxis], len(Y), axis=1)
     values = network.loss.values(P, np.ascontiguousarray(Y.T))

@@ -80,7 +80,7 @@ def test_values_are_those_of_scikit_learn():
     assert loss_of("poisson").values(P[:, :1], np.zeros((6, 1))) == pytest.approx(P[:, 0].sum())
     assert loss_of("huber").values(P, Y).mean() == pytest.approx(huber(0.8, P - Y).sum(0).mean())
     pinball = loss_of("quantile").values(P, Y).mean()
-    levels = QUANTILES * 2
+    levels = np.repeat(QUANTILES, 2)
     by_output = [mean_pinball_loss(Y[k], P[k], alpha=levels[k]) for k in range(6)]
     assert pinball == pytest.approx(sum(by_output))
 
@@ -90,13 +90,13 @@ def test_quantiles_never_cross(dtype):
     far = np.array([[0.0], [-1e4], [3.0], [1e7], [-88.0], [1e-9]], dtype)
     for case in ("quantile", "scaled"):
         for logits in (Z.astype(dtype) * 50, far):
-            P = outputs(loss_of(case), logits).reshape(2, 3, -1)
+            P = outputs(loss_of(case), logits).reshape(3, 2, -1)
             assert np.isfinite(P).all()
-            assert (np.diff(P, axis=1) >= 0).all()
+            assert (np.diff(P, axis=0) >= 0).all()
 
 
 def test_a_scale_multiplies_quantiles_as_it_multiplies_the_last_layer():
-    plain, scales = loss_of("quantile"), np.repeat([0.3, 4.0], 3)[:, np.newaxis]
+    plain, scales = loss_of("quantile"), np.tile([0.3, 4.0], 3)[:, np.newaxis]
     expected = outputs(plain, Z) * scales
     np.testing.assert_allclose(outputs(loss_of("scaled"), Z * scales), expected, rtol=1e-12)
 
