@@ -284,8 +284,7 @@ class Numbers:
             numbers = column_or_1d(numbers)
         elif numbers.shape[1:] != (self.n_columns,):
             raise ValueError(f"y must have {self.target_shape}. Got the shape {numbers.shape}.")
-        if not np.isfinite(numbers).all():
-            raise ValueError("y must be finite. Got NaN or infinity.")
+        check_finite(numbers)
         self.check_targets(numbers)
         return numbers
 
@@ -398,13 +397,20 @@ class Numbers:
         return cls(**arguments)
 
 
+def check_finite(y: NDArray[Any]) -> None:
+    """Raise ValueError if y has NaN or infinity."""
+    wrong = np.argwhere(~np.isfinite(y))
+    if len(wrong):
+        raise ValueError(f"y must be finite. Got {y[tuple(wrong[0])]} in row {wrong[0][0]}.")
+
+
 def as_numbers(y: Any) -> NDArray[Any]:
     """Return y as an array of numbers.
 
     Raises
     ------
     ValueError
-        If it is sparse, or holds text, complex numbers or anything else.
+        If it is sparse, or holds text, complex numbers, None or anything else.
     """
     if hasattr(y, "toarray"):
         raise ValueError("y must be a dense array of numbers. Got a sparse one; use y.toarray().")
@@ -415,9 +421,12 @@ def as_numbers(y: Any) -> NDArray[Any]:
         raise ValueError("y must be real numbers. Complex data not supported.")
     if given.dtype.kind == "O":
         try:
-            return given.astype(np.float64)
+            numbers = given.astype(np.float64)
         except (TypeError, ValueError):
             pass
+        else:
+            check_finite(numbers)  # None has become NaN
+            return numbers
     first = given.ravel()[:1].tolist()
     raise ValueError(
         f"y must hold numbers. Got values of type {given.dtype}, the first of them "

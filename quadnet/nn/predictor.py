@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quadnet.nn.losses import LOSSES
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
@@ -47,12 +48,22 @@ class Predictor:
     ----------
     dtype : dtype
         The floating-point type that the network computes in.
+
+    Raises
+    ------
+    TypeError
+        If the network predicts numbers.
     """
 
     # The public path, so that pickles load after this module has moved.
     __module__ = "quadnet"
 
     def __init__(self, network: Network, classes: Sequence[object] | NDArray[np.generic]) -> None:
+        if network.loss_name not in LOSSES:
+            raise TypeError(
+                "A Predictor needs a network that predicts classes. Got one that predicts numbers, "
+                f"with the loss {network.loss_name!r}. Regressors cannot be published yet."
+            )
         self.network = network.for_predicting()
         self.network.parameters.freeze()
         self.classes = np.array(classes)

@@ -256,7 +256,14 @@ class Registry:
             If readers would refuse the version, for example because a weight is not finite.
         RegistryError
             If the registry's directory cannot be written or has other content.
+        TypeError
+            If it gets an estimator in place of a predictor.
         """
+        if not isinstance(predictor, Predictor):
+            raise TypeError(
+                "publish needs a Predictor, such as NeuralNetworkClassifier.freeze() returns. Got "
+                f"{type(predictor).__name__}. Regressors cannot be published yet."
+            )
         packed = version_files.pack_version(predictor, selftest_inputs, dict(scaler or {}))
         with self.explaining_write_errors():
             while True:

@@ -50,7 +50,7 @@ def make_validation(
     Parameters
     ----------
     config : TrainingConfig
-        With `scoring`: 'accuracy', 'loss', the name of a scikit-learn scorer, or a scorer.
+        With `scoring`: 'accuracy', 'r2', 'loss', the name of a scikit-learn scorer, or a scorer.
     rows : TargetRows or None
     estimator : estimator
         Whose parameter it is.
@@ -76,11 +76,12 @@ def make_validation(
     try:
         scorer = check_scoring(estimator, scoring)
     except ValueError:
+        default = "accuracy" if isinstance(rows.encoding, Labels) else "r2"
         raise invalid_parameter(
             type(estimator).__name__,
             "scoring",
             scoring,
-            "'accuracy', 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
+            f"{default!r}, 'loss', a name from sklearn.metrics.get_scorer_names() or a callable",
         ) from None
     score_rows = make_row_scorer(scorer, rows.y, rows.encoding, rows.weights)
 

@@ -154,7 +154,7 @@ def test_what_intervals_need_is_said():
     for options in ({"X_cal": X}, {"y_cal": y}, {"sample_weight_cal": y}):
         with pytest.raises(ValueError, match=r"_cal is provided, but"):
             fit(make(), X[:60], y[:60], **options)
-    with pytest.raises(ValueError, match="y_cal: y must be finite"):
+    with pytest.raises(ValueError, match=r"y_cal: y must be finite. Got nan in row 1"):
         fit(make(), X[:60], y[:60], X_cal=X[:2], y_cal=[1.0, np.nan])
     with pytest.raises(ValueError, match=r"calibration_fraction=0.99 of 60 rows leaves no row"):
         fit(make(calibration_fraction=0.99), X[:60], y[:60])
