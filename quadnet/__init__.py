@@ -38,7 +38,8 @@ def register_onnx_converter() -> None:
         from quadnet.onnx_export.skl2onnx_converter import register
     except ImportError as error:
         raise ImportError(
-            "register_onnx_converter() needs the package skl2onnx. Install it: pip install skl2onnx."
+            "register_onnx_converter() needs the package skl2onnx. "
+            "Install it: pip install skl2onnx."
         ) from error
     register(NeuralNetworkClassifier)
 
