@@ -188,13 +188,13 @@ class Recording:
             return type(thing)(self.copy_of(each, memo) for each in thing)
         if type(thing) is dict:
             return {key: self.copy_of(value, memo) for key, value in thing.items()}
-        if not hasattr(thing, "__dict__"):
-            return thing
-        attributes = {name: self.copy_of(value, memo) for name, value in vars(thing).items()}
-        if all(value is vars(thing)[name] for name, value in attributes.items()):
+        originals = _find_attributes(thing)
+        attributes = {name: self.copy_of(value, memo) for name, value in originals.items()}
+        if all(value is originals[name] for name, value in attributes.items()):
             return thing
         made = object.__new__(type(thing))
-        vars(made).update(attributes)
+        for name, value in attributes.items():
+            object.__setattr__(made, name, value)  # of frozen classes too
         return made
 
     def call_ufunc(self, ufunc: Any, method: str, inputs: Any, options: dict[str, Any]) -> Any:
@@ -410,6 +410,17 @@ class Recording:
 
 def _real(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, RecordedArray) else value
+
+
+def _find_attributes(thing: Any) -> dict[str, Any]:
+    """Return what an object holds, in its `__dict__` and in its slots."""
+    slots = (
+        name
+        for cls in type(thing).__mro__
+        for name in vars(cls).get("__slots__", ())
+        if hasattr(thing, name)
+    )
+    return {name: getattr(thing, name) for name in slots} | getattr(thing, "__dict__", {})
 
 
 def _find_owner(array: NDArray[Any]) -> NDArray[Any]:

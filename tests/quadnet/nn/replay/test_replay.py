@@ -202,7 +202,7 @@ class Foreign(Layer):
 
 class ForeignStep(LayerStep):
     def __init__(self, habit, context):
-        self.habit = habit
+        self.habit, self.context = habit, context
         self.input, self.output = context.empty(context.input_shape), context.output
         self.hidden, self.calls = np.empty_like(self.input), 0
 
@@ -223,6 +223,8 @@ class ForeignStep(LayerStep):
                 self.output *= 1.0 + self.calls % 3
             case "gathers":
                 self.output[:] = np.where(self.input > 0, self.output, self.output)
+            case "asks its context":
+                self.context.output *= 3.0
             case "fails":
                 self.output += {"ndarray": 0.0}[type(self.input).__name__]
 
@@ -248,8 +250,9 @@ def test_a_layer_that_cannot_be_recorded_is_left_to_numpy(monkeypatch, habit):
         assert net._network.parameters.flat.tobytes() == computed._network.parameters.flat.tobytes()
 
 
-def test_a_layer_of_someone_else_is_replayed(monkeypatch):
-    check_both_ways(monkeypatch, layers=[Dense(4), Foreign("none"), "relu"], input_shape=(5,))
+@pytest.mark.parametrize("habit", ["none", "asks its context"])
+def test_a_layer_of_someone_else_is_replayed(monkeypatch, habit):
+    check_both_ways(monkeypatch, layers=[Dense(4), Foreign(habit), "relu"], input_shape=(5,))
 
 
 def test_divergence_is_the_same_error(monkeypatch):
