@@ -97,8 +97,9 @@ class StepContext:
 class LayerStep(ABC):
     """A layer's part of a training step: its buffers, its forward and its backward pass.
 
-    Its NumPy calls are recorded once, and replayed from C. It is replayed if it does not branch on
-    values. It carries nothing from one update to the next, except in its parameters.
+    Its NumPy calls are recorded once, and replayed from C. It must not branch on values that it
+    reads through `np.asarray`, which the recording does not see; other branches on values are left
+    to NumPy. It carries nothing from one update to the next, except in its parameters.
 
     Attributes
     ----------
