@@ -15,47 +15,23 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.training.affine_folding import (
-    AffineMap,
-    LayerState,
-    fold_affine_layers,
-    fold_into_input,
-    make_network,
-    read_states,
-)
 from pipeline.wording import Sentence, UserText, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.estimator.hyperparameters import find_input_shape
+from quadnet.nn.layers import affine_folding
+from quadnet.nn.layers.affine_folding import (
+    LayerState,
+    find_coarse_features,
+    fold_affine_layers,
+    make_network,
+    read_states,
+)
 from quadnet.nn.layers.layer import Shape
 from quadnet.nn.predictor import Predictor
-from quadnet.types import BoolArray, FloatArray
-
-_COARSE = 1e-4
-"""Largest rounding error of a feature, in its standard deviations."""
+from quadnet.types import FloatArray
 
 _LIMIT = 100.0
 """Largest temperature; the smallest is its inverse."""
-
-
-def find_coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
-    """Return which features vary too little for the precision of a floating-point type.
-
-    A time stamp in seconds is around 1.7e9, where the values of float32 are 128 apart. Folded in
-    that type, x W / scale and mean W / scale are two large numbers, and their difference keeps
-    hardly a correct digit. Features whose values or inverse scale overflow the type count too.
-
-    Parameters
-    ----------
-    mean, scale : ndarray of shape (n_features,)
-    dtype : dtype
-    """
-    kind = np.finfo(np.dtype(dtype))
-    with np.errstate(all="ignore"):
-        far = np.abs(mean) / scale * float(kind.eps) > _COARSE
-        largest = float(kind.max) ** 0.75
-        unbounded = (np.maximum(np.abs(mean), scale) > largest) | (scale < 1.0 / largest)
-    found: BoolArray = far | unbounded
-    return found
 
 
 def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
@@ -151,16 +127,7 @@ def fold_scaler(
     ValueError
         If they differ within a channel, and the first layers cannot absorb that.
     """
-    network = predictor.network
-    ones, zeros = np.ones_like(mean), np.zeros_like(mean)
-    affine = AffineMap(mean, scale, ones, zeros).reshape(network.input_shape)
-    states = fold_into_input(read_states(network), affine)
-    if states is None:
-        raise ValueError(
-            f"The first layer, {network.layers[0]!r}, cannot absorb a scaler whose mean or scale "
-            "differs within a channel. Expected one mean and one scale for each channel."
-        )
-    folded = make_network(states, network, predictor.dtype if dtype is None else dtype)
+    folded = affine_folding.fold_scaler(predictor.network, mean, scale, dtype=dtype)
     return Predictor(folded, predictor.classes)
 
 

@@ -16,7 +16,10 @@ from quadnet.nn.layers.layer import Shape
 from quadnet.nn.layers.normalization import BatchNorm
 from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.network import Network
-from quadnet.types import FloatArray
+from quadnet.types import BoolArray, FloatArray
+
+_COARSE = 1e-4
+"""Largest rounding error of a feature, in its standard deviations."""
 
 _EPSILON = 2.0**-17
 """Of a layer that is inserted: 1 - epsilon + epsilon is exactly 1 in float32, too."""
@@ -68,6 +71,55 @@ class LayerState:
 
     layer: Any
     arrays: Mapping[str, FloatArray]
+
+
+def find_coarse_features(mean: FloatArray, scale: FloatArray, dtype: DTypeLike) -> BoolArray:
+    """Return which features vary too little for the precision of a floating-point type.
+
+    A time stamp in seconds is around 1.7e9, where the values of float32 are 128 apart. Folded in
+    that type, x W / scale and mean W / scale are two large numbers, and their difference keeps
+    hardly a correct digit. Features whose values or inverse scale overflow the type count too.
+
+    Parameters
+    ----------
+    mean, scale : ndarray of shape (n_features,)
+    dtype : dtype
+    """
+    kind = np.finfo(np.dtype(dtype))
+    with np.errstate(all="ignore"):
+        far = np.abs(mean) / scale * float(kind.eps) > _COARSE
+        largest = float(kind.max) ** 0.75
+        unbounded = (np.maximum(np.abs(mean), scale) > largest) | (scale < 1.0 / largest)
+    found: BoolArray = far | unbounded
+    return found
+
+
+def fold_scaler(
+    network: Network, mean: FloatArray, scale: FloatArray, *, dtype: DTypeLike | None = None
+) -> Network:
+    """Return a network that for x computes what this one computes for (x - mean) / scale.
+
+    Parameters
+    ----------
+    network : Network
+    mean, scale : ndarray of shape (n_features,)
+    dtype : dtype, optional
+        Type of the new network; by default this one's.
+
+    Raises
+    ------
+    ValueError
+        If they differ within a channel, and the first layers cannot absorb that.
+    """
+    ones, zeros = np.ones_like(mean), np.zeros_like(mean)
+    affine = AffineMap(mean, scale, ones, zeros).reshape(network.input_shape)
+    states = fold_into_input(read_states(network), affine)
+    if states is None:
+        raise ValueError(
+            f"The first layer, {network.layers[0]!r}, cannot absorb a scaler whose mean or scale "
+            "differs within a channel. Expected one mean and one scale for each channel."
+        )
+    return make_network(states, network, network.parameters.flat.dtype if dtype is None else dtype)
 
 
 def read_states(network: Network) -> list[LayerState]:
