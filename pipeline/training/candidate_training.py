@@ -19,12 +19,12 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training import weight_folding
 from pipeline.training.provenance import collect_lineage
-from pipeline.training.weight_folding import find_coarse_features
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS, find_input_shape
+from quadnet.nn.layers.affine_folding import find_coarse_features
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Feature, Folded, Lineage, Signature, Training
@@ -229,7 +229,12 @@ def resolve_config(config: RunConfig) -> RunConfig:
     A run without a seed could not be reproduced, so it gets seed 0. Layers get their default
     settings, and replace the parameters of dense layers.
     """
+    if "scale" in config.network:
+        raise ConfigurationError(
+            "There is no key network.scale. Set the key scale, which is outside of network."
+        )
     known = NeuralNetworkClassifier().get_params()
+    del known["scale"]
     unknown = sorted(config.network.keys() - known.keys())
     if unknown:
         raise ConfigurationError(
@@ -238,7 +243,8 @@ def resolve_config(config: RunConfig) -> RunConfig:
     network = known | {"random_state": 0} | config.network
     # Checked here and not in `fit`, because reading the data may take long.
     try:
-        constraints.check_parameters(NeuralNetworkClassifier.__name__, CONSTRAINTS, network)
+        allowed = {name: CONSTRAINTS[name] for name in network}
+        constraints.check_parameters(NeuralNetworkClassifier.__name__, allowed, network)
     except ValueError as error:
         raise ConfigurationError(f"The network cannot be trained: {error}") from error
     if network["layers"] is not None:

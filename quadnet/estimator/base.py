@@ -19,6 +19,7 @@ from quadnet.estimator.array_serialization import (
     deserialize_arrays,
     serialize_arrays,
 )
+from quadnet.estimator.column_scaling import find_scaler
 from quadnet.estimator.constraints import Constraint
 from quadnet.estimator.fitted_state import (
     ARRAY_ATTRIBUTES,
@@ -87,6 +88,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
     early_stopping: bool
     layers: Sequence[Layer | str] | None
     input_shape: int | Sequence[int] | None
+    scale: bool
 
     n_features_in_: int
     coefs_: list[FloatArray]
@@ -138,7 +140,13 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 find_encoding=lambda y: self._encode_fit(y, continues=continues),
             )
             held_out = validate_validation_rows(
-                self, config, rows.encoding, X=X_val, y=y_val, sample_weight=sample_weight_val
+                self,
+                config,
+                rows.encoding,
+                X=X_val,
+                y=y_val,
+                sample_weight=sample_weight_val,
+                scaler=rows.scaler,
             )
             rng = check_random_state(self.random_state)
             network = build_network(config, rows, starting, rng)
@@ -296,7 +304,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         dict of ndarray
             ``weights.<i>`` and ``biases.<i>`` of each layer, ``classes``, ``feature_names`` if
             there are any, and ``estimator``, a JSON text with the constructor's parameters, except
-            those that JSON cannot hold: callables and `RandomState` instances.
+            those that JSON cannot hold: callables and `RandomState` instances. With `scale` the
+            network is that of `freeze`, which takes the columns as they are.
 
         Raises
         ------
@@ -310,7 +319,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         >>> sorted(net.fit([[-1.0], [1.0]], ["left", "right"]).to_arrays())
         ['biases.0', 'biases.1', 'classes', 'estimator', 'weights.0', 'weights.1']
         """
-        network = self._current_network()
+        network = self._network_of_raw_columns()
         names = getattr(self, "feature_names_in_", None)
         names = None if names is None else names.astype(str)
         parameters = self.get_params(deep=False)
@@ -387,6 +396,11 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         network = prediction.select_network(self._network, self)
         self._network = network
         return network
+
+    def _network_of_raw_columns(self) -> Network:
+        """Return the network, with the scaler of the columns folded into its first layer."""
+        network, scaler = self._current_network(), find_scaler(self)
+        return network if scaler is None else scaler.fold(network)
 
     def __sklearn_is_fitted__(self) -> bool:
         return getattr(self, "_network", None) is not None

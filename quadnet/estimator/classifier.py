@@ -154,6 +154,14 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         The shape of a row, such as ``(28, 28)``, or ``(channels, height, width)``; by default
         ``(n_features,)``. A picture without channels has one. X may then have the shape
         ``(n_samples, *input_shape)``, too.
+    scale : bool, default=False
+        Whether to train on columns of mean 0 and variance 1, which equals a `StandardScaler` before
+        the estimator. Means and deviations are those of all rows of X in `fit`, or in the first
+        `partial_fit`, by their sample weights; a fit that continues another one keeps them. All
+        values of a picture's channel have one mean and one deviation. A constant column is only
+        centred. Sparse columns are only divided by their deviation. Every method still takes raw
+        columns, but `coefs_` are for scaled ones, and a callable `scoring` gets scaled ones;
+        `freeze` and `to_arrays` give a network for raw columns.
 
     Attributes
     ----------
@@ -171,6 +179,10 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     parameters_ : list of dict of str to ndarray
         With `layers` that are not all dense, in place of `coefs_` and `intercepts_`: each layer's
         arrays by name.
+    column_means_ : ndarray of shape (n_features_in_,) or None
+        With `scale`, what is subtracted from each column.
+    column_deviations_ : ndarray of shape (n_features_in_,) or None
+        With `scale`, what each column is then divided by.
     loss_ : float
         The last epoch's loss, penalty included, averaged over its rows by their weights.
     best_loss_ : float or None
@@ -276,6 +288,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         alpha_scaling: str = "batch",
         layers: Sequence[Layer | str] | None = None,
         input_shape: int | Sequence[int] | None = None,
+        scale: bool = False,
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
         self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
@@ -291,7 +304,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.scoring, self.class_weight = scoring, class_weight
         self.warm_start, self.verbose = warm_start, verbose
-        self.layers, self.input_shape = layers, input_shape
+        self.layers, self.input_shape, self.scale = layers, input_shape, scale
 
     @with_callbacks
     @underflow_is_zero
@@ -535,6 +548,10 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     def freeze(self) -> Predictor:
         """Return the network as an immutable, thread-safe `Predictor` without scikit-learn.
 
+        With `scale`, means and deviations become part of the first layer, or a batch normalization
+        before it where it cannot absorb them. The predictor computes in float64 where float32 has
+        too few digits for a column, such as a time stamp.
+
         Returns
         -------
         Predictor
@@ -547,7 +564,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         >>> net.fit([[-1.0], [1.0]], ["left", "right"]).freeze()
         Predictor(1-3-1, classes=['left', 'right'])
         """
-        return Predictor(self._current_network(), self.classes_)
+        return Predictor(self._network_of_raw_columns(), self.classes_)
 
     def to_onnx(self) -> bytes:
         """Return the network as an ONNX model, for other runtimes.

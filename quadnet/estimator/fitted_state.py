@@ -66,6 +66,9 @@ def record_attributes(run: TrainingRun) -> dict[str, Any]:
         "n_updates_": history.updates,
         "replay_": asdict(run.update_counts),
         "t_": history.rows_seen,
+        "column_means_": None,
+        "column_deviations_": None,
+        **(run.rows.scaler.fitted_attributes() if run.rows.scaler else {}),
         "_no_improvement_count": history.epochs_without_improvement,
     }
 
@@ -110,8 +113,8 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     Arrays are copied: joblib may pass read-only memory maps, and a shallow copy of an estimator
     must not train the network of the original.
     """
-    # Releases before 0.3 had no layers but dense ones.
-    attributes = {"layers": None, "input_shape": None} | dict(state)
+    # Releases before 0.3 had no layers but dense ones, and no parameters that help with data.
+    attributes = {"layers": None, "input_shape": None, "scale": False} | dict(state)
     if isinstance(attributes["layers"], (list, tuple)):
         made = (layer_from_spec(x) if isinstance(x, Mapping) else x for x in attributes["layers"])
         attributes["layers"] = type(attributes["layers"])(made)

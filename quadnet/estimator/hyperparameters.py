@@ -66,6 +66,7 @@ CONSTRAINTS = {
     "alpha_scaling": constraints.one_of("batch", "samples"),
     "layers": constraints.sequence() | constraints.nothing(),
     "input_shape": constraints.layer_sizes() | constraints.nothing(),
+    "scale": constraints.boolean(),
 }
 """The classifier's parameters."""
 
@@ -124,6 +125,7 @@ class TrainingConfig:
     validation_fraction: float
     scoring: str | Callable[..., Any]
     class_weight: str | Mapping[Any, float] | None
+    scale: bool
     warm_start: bool
     verbose: bool
 
@@ -222,6 +224,7 @@ def make_training_config(
         validation_fraction=float(p["validation_fraction"]),
         scoring=p["scoring"],
         class_weight=p.get("class_weight"),
+        scale=bool(p["scale"]),
         warm_start=bool(p["warm_start"]),
         verbose=bool(p["verbose"]),
     )

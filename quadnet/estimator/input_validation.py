@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
+from quadnet.estimator.column_scaling import ColumnScaler, choose_scaler, find_scaler
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.network_builder import StartingWeights
 from quadnet.estimator.sample_weights import make_row_weights, validate_sample_weight
@@ -130,11 +131,19 @@ def validate_training_rows(
             order="C",
             reset=reset,
         )
-    if starting is not None:
-        rows = rows.astype(starting.dtype, copy=False)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    return _weigh_rows(config, rows, y, find_encoding(y), sample_weight, name="sample_weight")
+    encoding = find_encoding(y)
+    # The scaler's weights are without those of the classes, as in a pipeline.
+    weights = validate_sample_weight(sample_weight, rows, "sample_weight") if config.scale else None
+    scaler = choose_scaler(estimator, rows, weights, config.input_shape, continues=not reset)
+    if scaler is not None:
+        rows = scaler.transform(rows)
+    if starting is not None:
+        rows = rows.astype(starting.dtype, copy=False)
+    return _weigh_rows(
+        config, rows, y, encoding, sample_weight, scaler=scaler, name="sample_weight"
+    )
 
 
 def _weigh_rows(
@@ -144,6 +153,7 @@ def _weigh_rows(
     encoding: TargetEncoding,
     sample_weight: Any,
     *,
+    scaler: ColumnScaler | None,
     name: str,
 ) -> TargetRows:
     if isinstance(encoding, Labels):
@@ -153,7 +163,7 @@ def _weigh_rows(
         if np.abs(y).max() > np.finfo(X.dtype).max:
             raise ValueError(f"y must be finite, also as {X.dtype}. Got {y.max()}; scale y.")
         weights = validate_sample_weight(sample_weight, X, name)
-    return TargetRows(X, y, encoding, weights)
+    return TargetRows(X, y, encoding, weights, scaler)
 
 
 def validate_validation_rows(
@@ -165,6 +175,7 @@ def validate_validation_rows(
     y: Any,
     sample_weight: Any,
     suffix: str = "val",
+    scaler: ColumnScaler | None,
 ) -> TargetRows | None:
     """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None without them.
 
@@ -190,13 +201,17 @@ def validate_validation_rows(
         y = encoding.conform(y)
     except ValueError as error:
         raise ValueError(f"y_{suffix}: {error}") from None
-    return _weigh_rows(config, rows, y, encoding, sample_weight, name=f"sample_weight_{suffix}")
+    if scaler is not None:
+        rows = scaler.transform(rows)
+    return _weigh_rows(
+        config, rows, y, encoding, sample_weight, scaler=scaler, name=f"sample_weight_{suffix}"
+    )
 
 
 def validate_target_rows(
     estimator: Any, encoding: TargetEncoding, X: Any, y: Any
 ) -> tuple[Any, Any]:
-    """Return rows and their y, of the same kind as in the fit, for a fitted estimator.
+    """Return scaled rows and their y, of the same kind as in the fit, for a fitted estimator.
 
     Raises
     ------
@@ -206,7 +221,8 @@ def validate_target_rows(
     rows, y = _validate_data(
         estimator, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOAT_TYPES, reset=False
     )
-    return rows, encoding.conform(y)
+    scaler = find_scaler(estimator)
+    return rows if scaler is None else scaler.transform(rows), encoding.conform(y)
 
 
 def find_labels_of_fit(estimator: Any, y: Any, *, continues: bool) -> Labels:
@@ -292,20 +308,21 @@ def check_on_epoch(on_epoch: object) -> None:
 
 
 def validate_rows(estimator: Any, X: Any) -> Any:
-    """Return the rows to predict for.
+    """Return the rows to predict for, scaled as those of the fit.
 
     Raises
     ------
     ValueError
         If X does not have the columns of the fit, or is not finite.
     """
-    if _are_plain_rows(estimator, X):
-        # scikit-learn's validation would return X itself, and takes ten times as long as a small
-        # network for one row.
-        return X
-    return _validate_data(
-        estimator, X, accept_sparse=("csr", "csc"), dtype=_FLOAT_TYPES, reset=False
-    )
+    # scikit-learn's validation would return plain rows themselves, and takes ten times as long as
+    # a small network for one row.
+    if not _are_plain_rows(estimator, X):
+        X = _validate_data(
+            estimator, X, accept_sparse=("csr", "csc"), dtype=_FLOAT_TYPES, reset=False
+        )
+    scaler = find_scaler(estimator)
+    return X if scaler is None else scaler.transform(X)
 
 
 def _are_plain_rows(estimator: Any, X: Any) -> bool:

@@ -157,6 +157,8 @@ default='squared_error'
         The shape of a row, such as ``(28, 28)``, or ``(channels, height, width)``; by default
         ``(n_features,)``. A picture without channels has one. X may then have the shape
         ``(n_samples, *input_shape)``, too.
+    scale : bool, default=False
+        Whether to train on columns of mean 0 and variance 1, as `NeuralNetworkClassifier` does.
     huber_delta : float, default=1.35
         For ``loss='huber'``, in the units of y; with `scale_target`, in deviations of y.
     quantiles : sequence of float, default=None
@@ -186,6 +188,10 @@ default='squared_error'
     parameters_ : list of dict of str to ndarray
         With `layers` that are not all dense, in place of `coefs_` and `intercepts_`: each layer's
         arrays by name.
+    column_means_ : ndarray of shape (n_features_in_,) or None
+        With `scale`, what is subtracted from each column.
+    column_deviations_ : ndarray of shape (n_features_in_,) or None
+        With `scale`, what each column is then divided by.
     loss_ : float
         The last epoch's loss, penalty included, averaged over its rows by their weights.
     best_loss_ : float or None
@@ -294,6 +300,7 @@ default='squared_error'
         alpha_scaling: str = "batch",
         layers: Sequence[Layer | str] | None = None,
         input_shape: int | Sequence[int] | None = None,
+        scale: bool = False,
         huber_delta: float = 1.35,
         quantiles: Sequence[float] | None = None,
         scale_target: bool = False,
@@ -313,7 +320,7 @@ default='squared_error'
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.scoring = scoring
         self.warm_start, self.verbose = warm_start, verbose
-        self.layers, self.input_shape = layers, input_shape
+        self.layers, self.input_shape, self.scale = layers, input_shape, scale
         self.huber_delta, self.quantiles = huber_delta, quantiles
         self.scale_target, self.calibration_fraction = scale_target, calibration_fraction
 
@@ -397,6 +404,7 @@ default='squared_error'
                 y=y_cal,
                 sample_weight=sample_weight_cal,
                 suffix="cal",
+                scaler=rows.scaler,
             )
             if calibration is None and self.calibration_fraction:
                 fraction = float(self.calibration_fraction)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from quadnet.estimator.column_scaling import ColumnScaler
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
@@ -446,12 +447,15 @@ class TargetRows:
         For a classifier the classes of the problem, of which y may lack some.
     weights : ndarray of shape (n_rows,) or None
         None if all rows weigh the same.
+    scaler : ColumnScaler or None
+        The map that made X of the caller's columns.
     """
 
     X: Any
     y: Any
     encoding: TargetEncoding
     weights: FloatArray | None
+    scaler: ColumnScaler | None = None
 
     @property
     def n_rows(self) -> int:
@@ -471,7 +475,7 @@ class TargetRows:
     def take(self, rows: IntArray) -> "TargetRows":
         """Return the rows of these indices."""
         weights = None if self.weights is None else self.weights[rows]
-        return TargetRows(self.X[rows], self.y[rows], self.encoding, weights)
+        return replace(self, X=self.X[rows], y=self.y[rows], weights=weights)
 
 
 _KINDS_OF_CLASSES = {"binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"}

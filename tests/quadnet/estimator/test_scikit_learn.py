@@ -59,6 +59,7 @@ CHECKED = [
         init="he_normal",
         max_iter=100,
     ),
+    NeuralNetworkClassifier(scale=True, max_iter=100),
 ]
 
 
@@ -109,6 +110,7 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "alpha_scaling": [StrOptions({"batch", "samples"})],
         "layers": [list, tuple, None],
         "input_shape": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "scale": ["boolean"],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "step"})],
