@@ -335,10 +335,11 @@ class TrainingRun:
             rate = self.config.learning_rate_init
             remedy = f"Lower learning_rate_init (now {rate}), set max_grad_norm, or "
         numbers = isinstance(self.rows.encoding, Numbers)
-        advice = ", and set scale_target=True" if numbers else ""
+        how = "" if self.config.scale else " (scale=True)"
+        how += ", and set scale_target=True" if numbers else ""
         holders = "X, y or the row weights" if numbers else "X or the row weights"
         return ValueError(
-            f"Training diverged: {what}. {remedy}scale X to zero mean and unit variance{advice}; "
+            f"Training diverged: {what}. {remedy}scale X to zero mean and unit variance{how}; "
             f"{holders} may hold values that are far too large."
         )
 

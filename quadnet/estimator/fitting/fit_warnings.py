@@ -26,6 +26,10 @@ still reliable."""
 _UNSCALED = 50.0
 """A column's root mean square above which the starting weights saturate units."""
 
+_DIFFERENT = 1e3
+"""How often the largest value of a column may be that of another one. Weights of one size then
+hardly see the smaller column. Values of 0 do not count: a rare category is no small column."""
+
 _FLAT = 0.03
 """The largest column's root mean square below which the starting weights hardly react to X."""
 
@@ -97,12 +101,14 @@ def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
         history.loss_curve[-1],
         loss_of_class_frequencies(run.network.loss, rows.targets, rows.weights),
         rows.X,
+        first_loss=history.loss_curve[-run.n_iter],
         # With dropout the training loss is not the loss of the network that is kept.
         ended=run.stop_reason not in {"max_iter", "max_fun"}
         and not any(layer.is_random for layer in run.network.layers),
         remedy=f"Lower learning_rate_init (now {config.learning_rate_init})."
         if config.uses("learning_rate_init")
         else "Start from smaller weights (init).",
+        is_scaled=config.scale,
     )
     if history.early_stopping and run.stop_reason == "no_improvement":
         assert run.validation is not None
@@ -173,8 +179,28 @@ def _largest_column_scale(X: Any) -> float:
     return float(np.sqrt(squares.max() / X.shape[0]))
 
 
+def _extreme_columns(X: Any) -> tuple[float, float]:
+    """Return the smallest and the largest of the columns' largest values.
+
+    Columns of 0 are left out. Both are 1 if there is no other column.
+    """
+    if isinstance(X, np.ndarray):
+        largest = np.maximum(X.max(axis=0), -X.min(axis=0))
+    else:
+        largest = abs(X).max(axis=0).toarray().ravel()
+    largest = largest[largest > 0]
+    return (float(largest.min()), float(largest.max())) if len(largest) else (1.0, 1.0)
+
+
 def _signs_of_scale(
-    final_loss: float, baseline: float, X: Any, *, ended: bool, remedy: str
+    final_loss: float,
+    baseline: float,
+    X: Any,
+    *,
+    first_loss: float,
+    ended: bool,
+    remedy: str,
+    is_scaled: bool,
 ) -> Iterator[str]:
     """Yield a sentence if the loss is high, and X or the learning rate may be the cause.
 
@@ -183,10 +209,14 @@ def _signs_of_scale(
     final_loss, baseline : float
         The last epoch's loss, and `loss_of_class_frequencies`.
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
+    first_loss : float
+        The loss of the first epoch.
     ended : bool
         Whether training ended because it no longer improved.
     remedy : str
         What to do if X is scaled.
+    is_scaled : bool
+        Whether the estimator itself has scaled X.
     """
     # The last epoch's loss is a mean over its mini-batches and includes the penalty.
     worse, no_better = final_loss > 1.1 * baseline, final_loss > 0.95 * baseline
@@ -197,13 +227,24 @@ def _signs_of_scale(
         f"The training loss, {final_loss:.3g}, is {final_loss / baseline:.0%} of the loss of "
         f"always predicting the class frequencies, {baseline:.3g}"
     )
+    smallest, largest = _extreme_columns(X)
+    advice = (
+        "Scale X to zero mean and unit variance: make it dense, or subtract the means."
+        if is_scaled
+        else "Scale X to zero mean and unit variance: set scale=True, or use "
+        "sklearn.preprocessing.StandardScaler."
+    )
     if scale > _UNSCALED or (ended and no_better and scale < _FLAT):
         yield (
             f"{compared}, and X is not scaled: the largest root mean square of a column is "
-            f"{scale:.3g}. Scale X to zero mean and unit variance, for example with "
-            "sklearn.preprocessing.StandardScaler."
+            f"{scale:.3g}. {advice}"
         )
-    elif ended and worse:
+    elif largest > _DIFFERENT * smallest and not is_scaled:
+        yield (
+            f"{compared}, and the columns of X differ by orders of magnitude: the largest value of "
+            f"a column is between {smallest:.3g} and {largest:.3g}. {advice}"
+        )
+    elif worse and (ended or final_loss > max(2.0 * baseline, first_loss)):
         yield f"{compared}: the network is worse than guessing. {remedy}"
 
 

@@ -62,6 +62,55 @@ def test_an_unscaled_table_that_was_not_learned_brings_the_advice_to_scale(table
     assert {each.filename for each in said} == {__file__}
 
 
+@pytest.mark.parametrize("convert", [np.asarray, csr_array])
+def test_columns_that_differ_by_orders_of_magnitude_are_said(convert):
+    X, y = ages_and_incomes()
+    # Neither column is large: the one that matters for half of the labels is tiny.
+    X = scale(X) * [10.0, 1e-3]
+    net = NeuralNetworkClassifier((20,), random_state=0, max_iter=100)
+    (said,) = said_by(net, convert(X), y)
+    smallest, largest = np.sort(abs(X).max(axis=0))
+    expected = f"the largest value of a column is between {smallest:.3g} and {largest:.3g}."
+    assert "columns of X differ by orders of magnitude: " + expected in str(said.message)
+    assert "set scale=True" in str(said.message)
+    assert said_by(net, convert(X * [1.0, 1e4]), y) == []
+    # A rare category is no small column.
+    rare = np.zeros((len(X), 1))
+    rare[3] = 1.0
+    assert said_by(net, convert(np.c_[X * [1.0, 1e4], rare]), y) == []
+
+
+def test_the_advice_is_scale_and_it_helps():
+    X, y = ages_and_incomes()
+    net = NeuralNetworkClassifier((20,), random_state=0, max_iter=150)
+    (said,) = said_by(net, X, y)
+    assert "Scale X to zero mean and unit variance: set scale=True" in str(said.message)
+    before = net.score(X, y)
+    assert said_by(net.set_params(scale=True), X, y) == []
+    assert before < 0.6
+    assert net.score(X, y) > 0.85
+    diverging = NeuralNetworkClassifier(solver="sgd", learning_rate_init=1e9, random_state=0)
+    with pytest.raises(ValueError, match=r"scale X to zero mean and unit variance \(scale=True\);"):
+        diverging.fit(X, y)
+    with pytest.raises(ValueError, match=r"zero mean and unit variance; X or"):
+        diverging.set_params(scale=True, learning_rate_init=1e300).fit(X, y)
+    # Sparse columns are only divided: an offset stays.
+    far = csr_array(scale(X) + 2_000)
+    (said,) = said_by(NeuralNetworkClassifier((20,), random_state=0, scale=True), far, y)
+    assert "make it dense, or subtract the means" in str(said.message)
+
+
+def test_a_loss_that_rises_far_above_the_entropy_is_said_at_max_iter_too():
+    X, y = GOOD["iris"]
+    net = NeuralNetworkClassifier(
+        (20,), solver="sgd", learning_rate_init=50.0, random_state=0, max_iter=3
+    )
+    said = [str(each.message) for each in said_by(net, scale(X), y)]
+    assert net.loss_ > 2 * np.log(3)
+    assert [each for each in said if "Lower learning_rate_init (now 50.0)." in each] == said
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("factor", [1e-25, 1e-4, 2_000.0])
 def test_the_advice_names_the_largest_scale_of_a_column(factor, dtype):
