@@ -39,6 +39,9 @@ Others, such as `power` and `fmax`, may have a vector loop whose last bits, or s
 NumPy copies several axes that are not one into a buffer, for which it takes the vector loop.
 """
 
+_ADDS_IN_BLOCKS = np.lib.NumpyVersion(np.__version__) < "2.3.0"
+"""Whether NumPy adds the values of one axis by as many as its buffer has."""
+
 _UNFINISHED = object()
 
 
@@ -276,13 +279,13 @@ class Recording:
         steps = [0] * values.ndim
         for i, step in zip(kept, shaped.strides, strict=True):
             steps[i] = step
-        # Which values a sum takes together depends on NumPy's buffer: it copies several axes that
-        # are not one into it, and before version 2.3 it took no more values than the buffer has.
+        # Which values a sum takes together depends on NumPy's buffer, into which it copies several
+        # axes that are not one.
         merged = merge_axes(list(values.shape), [steps, list(values.strides)])
         reduced = [not step for _, (step, _) in merged]
         if reduced[-1] and any(reduced[:-1]):
             raise NotRecordable(f"it calls {ufunc.__name__}.reduce over several axes")
-        if reduced[-1] and ufunc is np.add and merged[-1][0] > np.getbufsize():
+        if _ADDS_IN_BLOCKS and ufunc is np.add and reduced[-1] and merged[-1][0] > np.getbufsize():
             raise NotRecordable(f"it adds more than {np.getbufsize()} values")
         char = array.dtype.char
         self._calls.add_strided(
