@@ -109,8 +109,9 @@ class UpdateLoop:
         while i < stop:
             assert self._recording is not None
             part = min(stop, i + self._at_once)
-            self._recording.replay(i, part)
+            # An interrupt that comes while C runs is raised after it: the updates are made.
             self._counts.replayed += part - i
+            self._recording.replay(i, part)
             i = part
 
     def _compute(self, start: int, stop: int) -> None:
