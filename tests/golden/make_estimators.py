@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import skops.io
 
-from quadnet import NeuralNetworkClassifier
+from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from tests.golden.make import logistic, numbers
 
 HERE = Path(__file__).parent / "estimators"
@@ -162,16 +162,71 @@ def expected(name):
     return answers
 
 
+def prices():
+    """Return y for the regressor: two columns in different units."""
+    return np.round(numbers(30, 2, scale=3.0, seed=29) * [100.0, 1.0] + [500.0, 0.0], 3)
+
+
+def regressor():
+    """Return a regressor of quantiles after one update of no length, with calibrated intervals."""
+    net = NeuralNetworkRegressor(
+        "quantile", (4,), "tanh", quantiles=[0.25, 0.5, 0.75], scale_target=True, **REGRESSOR
+    )
+    X = numbers(30, 3, scale=1.5, seed=3)
+    W, b = regressor_weights()
+    net.coefs_, net.intercepts_ = [W[0].copy(), W[1].copy()], [b[0].copy(), b[1].copy()]
+    return net.fit(X, prices(), X_cal=X[:12], y_cal=prices()[:12])
+
+
+REGRESSOR = {
+    "solver": "sgd", "learning_rate_init": 1e-300, "momentum": 0.0, "max_iter": 1,
+    "warm_start": True, "random_state": 7, **ALL_ROWS,
+}  # fmt: skip
+
+
+def regressor_weights():
+    """Return weights in the units of y."""
+    W = [numbers(3, 4, seed=11), numbers(4, 6, seed=13) * np.tile([100.0, 1.0], 3)]
+    return W, [numbers(4, seed=17), numbers(6, seed=19) * np.tile([100.0, 1.0], 3)]
+
+
+def expected_regressor():
+    """Return the regressor's quantiles and its intervals of coverage 0.8, by their formulas."""
+    W, b = regressor_weights()
+    deviations = prices().std(axis=0)
+
+    def quantiles(X):
+        Z = (np.tanh(X @ W[0] + b[0]) @ W[1] + b[1]).reshape(len(X), 3, 2)
+        steps = deviations * np.logaddexp(0, Z[:, 1:] / deviations)
+        return np.cumsum(np.concatenate([Z[:, :1], steps], axis=1), axis=1)
+
+    low, _, high = np.moveaxis(quantiles(numbers(30, 3, scale=1.5, seed=3)[:12]), 1, 0)
+    y = prices()[:12]
+    margin = np.sort(np.maximum(low - y, y - high), axis=0)[int(np.ceil(13 * 0.8)) - 1]
+    points = numbers(12, 3, scale=2.0, seed=5)
+    Q = quantiles(points)
+    return {
+        "points": points.tolist(),
+        "quantiles": np.moveaxis(Q, 1, 2).tolist(),
+        "lower": (Q[:, 0] - margin).tolist(),
+        "upper": (Q[:, 2] + margin).tolist(),
+    }
+
+
 def make(root):
     """Store every model as arrays and with skops."""
     root.mkdir(parents=True, exist_ok=True)
-    for name in MODELS:
-        net = estimator(name)
+    for name in (*MODELS, "quantiles"):
+        net = regressor() if name == "quantiles" else estimator(name)
         np.savez(root / f"{name}.npz", **net.to_arrays())
         skops.io.dump(net, root / f"{name}.skops")
 
 
 if __name__ == "__main__":
+    import warnings
+
+    warnings.simplefilter("ignore")  # one epoch is not enough
     make(HERE / RELEASES[-1])
-    EXPECTED.write_text(json.dumps({name: expected(name) for name in MODELS}, indent=1) + "\n")
+    answers = {name: expected(name) for name in MODELS} | {"quantiles": expected_regressor()}
+    EXPECTED.write_text(json.dumps(answers, indent=1) + "\n")
     print(f"Made {HERE.relative_to(Path.cwd())}.")

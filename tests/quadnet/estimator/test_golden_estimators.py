@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import skops.io
 
-from quadnet import NeuralNetworkClassifier
+from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from tests.golden import make_estimators as make
 
 EXPECTED = json.loads(make.EXPECTED.read_text())
@@ -71,6 +71,28 @@ def test_a_skops_file_predicts_what_the_formulas_say_and_continues_training(rele
     assert (net.n_updates_, net.t_, len(net.loss_curve_)) == (2, 60, 2)
 
 
+def assert_predicts_quantiles(net):
+    expected = EXPECTED["quantiles"]
+    points = np.array(expected["points"])
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    np.testing.assert_allclose(net.predict_quantiles(points), expected["quantiles"], **close)
+    lower, upper = net.predict_interval(points, coverage=0.8)
+    np.testing.assert_allclose(lower, expected["lower"], **close)
+    np.testing.assert_allclose(upper, expected["upper"], **close)
+
+
+@pytest.mark.parametrize("release", [release for release in make.RELEASES if release >= "0.3"])
+def test_a_stored_regressor_predicts_what_the_formulas_say(release):
+    path = make.HERE / release / "quantiles"
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        assert_predicts_quantiles(NeuralNetworkRegressor.from_arrays(arrays))
+    stored = load_skops(path.with_suffix(".skops"), trusted="quadnet.NeuralNetworkRegressor")
+    assert_predicts_quantiles(stored)
+    stored.partial_fit(np.zeros((30, 3)), make.prices())
+    assert stored.n_updates_ == 2
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_script_still_makes_such_files(tmp_path):
     make.make(tmp_path)
     for name in make.MODELS:
@@ -78,6 +100,9 @@ def test_the_script_still_makes_such_files(tmp_path):
             np.testing.assert_allclose(numbers, EXPECTED[name][when], rtol=1e-12)
         assert_predicts(load_arrays(tmp_path / f"{name}.npz"), name, "stored")
         assert_predicts(load_skops(tmp_path / f"{name}.skops"), name, "stored")
+    assert make.expected_regressor() == EXPECTED["quantiles"]
+    stored = load_skops(tmp_path / "quantiles.skops", trusted="quadnet.NeuralNetworkRegressor")
+    assert_predicts_quantiles(stored)
 
 
 def test_there_are_files_of_every_release():
