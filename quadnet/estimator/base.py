@@ -290,8 +290,10 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         network = self._current_network()
         X, y = validate_target_rows(self, self._encoding, X, y)
+        smoothing = self._make_config().label_smoothing
+        rows = TargetRows(X, y, self._encoding.unscaled, None, smoothing=smoothing)
         return prediction.largest_gradient_error(
-            network, self._encoding.unscaled, X, y, sample_weight=sample_weight, alpha=self.alpha
+            network, rows, sample_weight=sample_weight, alpha=self.alpha
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

@@ -162,6 +162,13 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         centred. Sparse columns are only divided by their deviation. Every method still takes raw
         columns, but `coefs_` are for scaled ones, and a callable `scoring` gets scaled ones;
         `freeze` and `to_arrays` give a network for raw columns.
+    label_smoothing : float, default=0.0
+        The share s, below 1, of each target that is spread over all k classes: the target of a
+        row's class is ``1 - s + s / k``, that of every other class ``s / k`` (Szegedy et al.,
+        2016). Each label of a multilabel problem is a problem of two classes, with targets
+        ``1 - s / 2`` and ``s / 2``. Probabilities become less extreme. `loss_` and `loss_curve_`
+        are of the smoothed targets, and never 0; validation losses, and ``scoring='loss'``, are of
+        the labels themselves.
 
     Attributes
     ----------
@@ -289,6 +296,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         layers: Sequence[Layer | str] | None = None,
         input_shape: int | Sequence[int] | None = None,
         scale: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
         self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
@@ -305,6 +313,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         self.scoring, self.class_weight = scoring, class_weight
         self.warm_start, self.verbose = warm_start, verbose
         self.layers, self.input_shape, self.scale = layers, input_shape, scale
+        self.label_smoothing = label_smoothing
 
     @with_callbacks
     @underflow_is_zero

@@ -114,7 +114,8 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     must not train the network of the original.
     """
     # Releases before 0.3 had no layers but dense ones, and no parameters that help with data.
-    attributes = {"layers": None, "input_shape": None, "scale": False} | dict(state)
+    newer = {"layers": None, "input_shape": None, "scale": False, "label_smoothing": 0.0}
+    attributes = newer | dict(state)
     if isinstance(attributes["layers"], (list, tuple)):
         made = (layer_from_spec(x) if isinstance(x, Mapping) else x for x in attributes["layers"])
         attributes["layers"] = type(attributes["layers"])(made)

@@ -67,11 +67,14 @@ CONSTRAINTS = {
     "layers": constraints.sequence() | constraints.nothing(),
     "input_shape": constraints.layer_sizes() | constraints.nothing(),
     "scale": constraints.boolean(),
+    "label_smoothing": constraints.real(0.0, 1.0),
 }
 """The classifier's parameters."""
 
+_OF_CLASSES = {"class_weight", "label_smoothing"}
+
 REGRESSOR_CONSTRAINTS = {
-    **{name: constraint for name, constraint in CONSTRAINTS.items() if name != "class_weight"},
+    **{name: each for name, each in CONSTRAINTS.items() if name not in _OF_CLASSES},
     "loss": constraints.one_of(*REGRESSION_LOSSES),
     "huber_delta": constraints.real(0.0, open_low=True),
     "quantiles": constraints.numbers() | constraints.nothing(),
@@ -126,6 +129,7 @@ class TrainingConfig:
     scoring: str | Callable[..., Any]
     class_weight: str | Mapping[Any, float] | None
     scale: bool
+    label_smoothing: float
     warm_start: bool
     verbose: bool
 
@@ -225,6 +229,7 @@ def make_training_config(
         scoring=p["scoring"],
         class_weight=p.get("class_weight"),
         scale=bool(p["scale"]),
+        label_smoothing=float(p.get("label_smoothing", 0.0)),
         warm_start=bool(p["warm_start"]),
         verbose=bool(p["verbose"]),
     )

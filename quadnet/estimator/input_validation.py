@@ -163,7 +163,7 @@ def _weigh_rows(
         if np.abs(y).max() > np.finfo(X.dtype).max:
             raise ValueError(f"y must be finite, also as {X.dtype}. Got {y.max()}; scale y.")
         weights = validate_sample_weight(sample_weight, X, name)
-    return TargetRows(X, y, encoding, weights, scaler)
+    return TargetRows(X, y, encoding, weights, scaler, config.label_smoothing)
 
 
 def validate_validation_rows(

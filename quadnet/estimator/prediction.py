@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import approx_fprime
 
 from quadnet.estimator.sample_weights import validate_sample_weight
-from quadnet.estimator.targets import Labels, TargetEncoding
+from quadnet.estimator.targets import Labels, TargetRows
 from quadnet.nn.layers.layer import Arrays
 from quadnet.nn.lbfgs import Objective
 from quadnet.nn.network import Network
@@ -91,15 +91,15 @@ def layer_activations(network: Network, X: Any) -> list[FloatArray]:
 
 
 def largest_gradient_error(
-    network: Network, encoding: TargetEncoding, X: Any, y: Any, *, sample_weight: Any, alpha: float
+    network: Network, rows: TargetRows, *, sample_weight: Any, alpha: float
 ) -> float:
     """Return the largest error of a partial derivative, divided by the largest derivative."""
     double = network.to_float64()
     objective = Objective(
         double,
-        X,
-        encoding.encode(y),
-        weights=validate_sample_weight(sample_weight, X.astype(np.float64), "sample_weight"),
+        rows.X,
+        rows.training_targets,
+        weights=validate_sample_weight(sample_weight, rows.X.astype(np.float64), "sample_weight"),
         alpha=alpha,
     )
     theta = double.parameters.flat.copy()

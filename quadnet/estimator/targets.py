@@ -192,6 +192,15 @@ class Labels:
         targets[np.arange(len(indices)), indices] = True
         return targets
 
+    def smooth(self, Y: BoolArray | FloatArray, smoothing: float) -> FloatArray:
+        """Return targets of which a share is spread over all outcomes (Szegedy et al., 2016).
+
+        An example has as many outcomes as there are classes; each label of a multilabel problem
+        has two.
+        """
+        n_outcomes = 2 if self.multilabel or self.n_outputs == 1 else self.n_outputs
+        return Y * (1.0 - smoothing) + smoothing / n_outcomes
+
     def indices(self, y: Any) -> IntArray:
         """Return the index in `classes` of each row's class; y has one class per row."""
         indices: IntArray = np.searchsorted(self.classes, y)
@@ -449,6 +458,8 @@ class TargetRows:
         None if all rows weigh the same.
     scaler : ColumnScaler or None
         The map that made X of the caller's columns.
+    smoothing : float, default=0.0
+        The classifier's `label_smoothing`.
     """
 
     X: Any
@@ -456,6 +467,7 @@ class TargetRows:
     encoding: TargetEncoding
     weights: FloatArray | None
     scaler: ColumnScaler | None = None
+    smoothing: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -471,6 +483,14 @@ class TargetRows:
         """Return the rows with an encoding that has the means and deviations that it needs."""
         encoding = self.encoding.measured(self.y, self.weights)
         return self if encoding is self.encoding else replace(self, encoding=encoding)
+
+    @cached_property
+    def training_targets(self) -> BoolArray | FloatArray:
+        """The targets that training approaches: `targets`, smoothed."""
+        if not self.smoothing:
+            return self.targets
+        assert isinstance(self.encoding, Labels)
+        return self.encoding.smooth(self.targets, self.smoothing).astype(self.X.dtype)
 
     def take(self, rows: IntArray) -> "TargetRows":
         """Return the rows of these indices."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from quadnet.nn.losses import find_values
 from quadnet.nn.optimizers import Optimizer
 from quadnet.nn.replay.update_loop import UpdateCounts, UpdateLoop
 from quadnet.nn.update import Update
@@ -49,7 +50,7 @@ class Chunk:
     ) -> None:
         network, n_rows = update.workspace.network, update.workspace.n_rows
         dtype, n_outputs = network.parameters.flat.dtype, network.n_outputs
-        self._loss, self._filled = network.loss, slice(0, n_batches)
+        self._values, self._filled = find_values(network.loss, targets), slice(0, n_batches)
         self._loss_divisor = network.loss_divisor
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = [None] if self._sparse else np.empty((n_batches, n_rows, X.shape[1]), dtype)
@@ -135,7 +136,7 @@ class Chunk:
     def loss(self) -> float:
         """Return the weighted sum of the rows' losses, from the outputs of the last pass."""
         filled = self._filled
-        values = self._loss.values(self._P[filled], self._Y[filled])
+        values = self._values(self._P[filled], self._Y[filled])
         penalty = 0.5 * float(self._batch_weights[filled].dot(self._penalties[filled]))
         if self._weights is None:
             return penalty + float(values.sum()) / self._loss_divisor

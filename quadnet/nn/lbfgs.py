@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from quadnet.nn.backpropagation import Workspace
+from quadnet.nn.losses import find_values
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
@@ -37,6 +38,7 @@ class Objective:
         n_rows = X.shape[0]
         self.network = network
         self._X = X.astype(np.float64, copy=False)
+        self._values = find_values(network.loss, Y.dtype)
         self._Y = np.ascontiguousarray(Y.T, np.float64)
         weights = np.ones(n_rows) if weights is None else weights.astype(np.float64)
         self._scale = weights / weights.sum()
@@ -49,7 +51,7 @@ class Objective:
         """Return the value and the gradient, a new array, at theta."""
         self.network.parameters.flat[:] = theta
         self._workspace.forward(self._X, self._P)
-        values = self.network.loss.values(self._P, self._Y)
+        values = self._values(self._P, self._Y)
         self._workspace.backward(self._P, self._Y, self._scale)
         penalty = self._decay * theta
         value = float(values.dot(self._scale)) + 0.5 * float(penalty.dot(theta))

@@ -7,7 +7,7 @@ Arrays hold one output unit per row and one example per column. Sums and compari
 outputs then run over whole rows, which NumPy does several times faster than within rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 import numpy as np
@@ -91,6 +91,11 @@ class SoftmaxCrossEntropy:
         # Y has a single 1: the sum is P of the true class, and one logarithm is enough.
         return np.negative(_clipped_log(np.add.reduce(P * Y, axis=-2)))
 
+    def soft_values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
+        """Return each example's loss, -sum_k Y_k log P_k, for any Y that sums to 1."""
+        values: FloatArray = np.negative(np.add.reduce(Y * _clipped_log(P.copy()), axis=-2))
+        return values
+
     def probabilities(self, Z: FloatArray) -> FloatArray:
         self.link(Z)
         return Z
@@ -162,6 +167,13 @@ class SigmoidCrossEntropy(_Sigmoid):
         values: FloatArray = np.negative(np.add.reduce(_clipped_log(likelihood), axis=-2))
         return values
 
+    def soft_values(self, P: FloatArray, Y: FloatArray) -> FloatArray:
+        """Return each example's loss for any Y between 0 and 1."""
+        terms = Y * _clipped_log(P.copy())
+        terms += (1.0 - Y) * _clipped_log(1.0 - P)
+        values: FloatArray = np.negative(np.add.reduce(terms, axis=-2))
+        return values
+
 
 class SigmoidSquaredError(_Sigmoid):
     """Loss = 1/2 sum_k (P_k - Y_k)^2: the output layer of the article."""
@@ -199,6 +211,19 @@ class MultilabelCrossEntropy(_Multilabel, SigmoidCrossEntropy):
 
 class MultilabelSquaredError(_Multilabel, SigmoidSquaredError):
     """The squared error of each label."""
+
+
+def find_values(
+    loss: Loss, targets: np.dtype[Any]
+) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    """Return the function that computes each example's loss for targets that had this type.
+
+    Targets of type bool are 0 or 1, for which a single logarithm of an example is enough. Others
+    may be between 0 and 1.
+    """
+    if targets != np.bool_ and isinstance(loss, (SoftmaxCrossEntropy, SigmoidCrossEntropy)):
+        return loss.soft_values
+    return loss.values
 
 
 class LossNames(NamedTuple):

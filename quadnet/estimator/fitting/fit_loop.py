@@ -217,7 +217,7 @@ class TrainingRun:
         batches = MiniBatches(
             self.network,
             rows.X,
-            rows.targets,
+            rows.training_targets,
             optimizer=optimizer,
             batch_size=config.clip_batch_size(rows.n_rows),
             weights=rows.weights,
@@ -258,7 +258,7 @@ class TrainingRun:
             return False
 
         objective = Objective(
-            double, rows.X, rows.targets, weights=rows.weights, alpha=config.alpha
+            double, rows.X, rows.training_targets, weights=rows.weights, alpha=config.alpha
         )
         result = minimize_objective(
             objective,

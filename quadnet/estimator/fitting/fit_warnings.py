@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.targets import Numbers
 from quadnet.estimator.user_warnings import warn_user
-from quadnet.nn.losses import Loss
+from quadnet.nn.losses import Loss, find_values
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
@@ -99,8 +99,9 @@ def _signs_of_poor_result(run: TrainingRun) -> Iterator[str]:
         return
     yield from _signs_of_scale(
         history.loss_curve[-1],
-        loss_of_class_frequencies(run.network.loss, rows.targets, rows.weights),
+        loss_of_class_frequencies(run.network.loss, rows.training_targets, rows.weights),
         rows.X,
+        lowest=_lowest_loss(run),
         first_loss=history.loss_curve[-run.n_iter],
         # With dropout the training loss is not the loss of the network that is kept.
         ended=run.stop_reason not in {"max_iter", "max_fun"}
@@ -164,6 +165,15 @@ def loss_of_class_frequencies(
     return mean
 
 
+def _lowest_loss(run: TrainingRun) -> float:
+    """Return the loss of a network whose outputs are the targets: above 0 for smoothed labels."""
+    if not run.rows.smoothing:
+        return 0.0
+    # It is the same for every row.
+    Y = np.ascontiguousarray(run.rows.training_targets[:1].T, np.float64)
+    return float(find_values(run.network.loss, Y.dtype)(Y, Y)[0])
+
+
 def _largest_column_scale(X: Any) -> float:
     """Return the largest root mean square of a column."""
     if isinstance(X, np.ndarray):
@@ -197,6 +207,7 @@ def _signs_of_scale(
     baseline: float,
     X: Any,
     *,
+    lowest: float,
     first_loss: float,
     ended: bool,
     remedy: str,
@@ -209,6 +220,8 @@ def _signs_of_scale(
     final_loss, baseline : float
         The last epoch's loss, and `loss_of_class_frequencies`.
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_in)
+    lowest : float
+        The lowest loss that there can be.
     first_loss : float
         The loss of the first epoch.
     ended : bool
@@ -220,7 +233,7 @@ def _signs_of_scale(
     """
     # The last epoch's loss is a mean over its mini-batches and includes the penalty.
     worse, no_better = final_loss > 1.1 * baseline, final_loss > 0.95 * baseline
-    if baseline < 1e-6 or final_loss < 0.1 * baseline:
+    if baseline < 1e-6 or final_loss - lowest < 0.1 * (baseline - lowest):
         return
     scale = _largest_column_scale(X)
     compared = (

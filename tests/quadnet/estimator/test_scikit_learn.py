@@ -59,7 +59,7 @@ CHECKED = [
         init="he_normal",
         max_iter=100,
     ),
-    NeuralNetworkClassifier(scale=True, max_iter=100),
+    NeuralNetworkClassifier(scale=True, label_smoothing=0.1, max_iter=100),
 ]
 
 
@@ -111,6 +111,7 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "layers": [list, tuple, None],
         "input_shape": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "scale": ["boolean"],
+        "label_smoothing": [fraction],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "step"})],
