@@ -43,6 +43,7 @@ from quadnet.estimator.hyperparameters import TrainingConfig, make_training_conf
 from quadnet.estimator.input_validation import (
     check_on_epoch,
     columns_restored_on_error,
+    number_groups,
     validate_rows,
     validate_target_rows,
     validate_training_rows,
@@ -121,6 +122,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         X_val: Any,
         y_val: Any,
         sample_weight_val: Any,
+        groups: Any,
         on_epoch: Callable[[History], object] | None,
         set_aside: Callable[[TargetRows, RandomState], TargetRows] | None = None,
     ) -> Self:
@@ -148,6 +150,10 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 sample_weight=sample_weight_val,
                 scaler=rows.scaler,
             )
+            numbers = number_groups(
+                config, groups, rows.n_rows, has_validation_rows=held_out is not None
+            )
+            rows = replace(rows, groups=numbers)
             rng = check_random_state(self.random_state)
             network = build_network(config, rows, starting, rng)
             if set_aside is not None:

@@ -98,9 +98,9 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         steps so coarse that training often ends too early. A ConvergenceWarning reports it;
         ``scoring='loss'`` is then the better choice.
     validation_fraction : float, default=0.1
-        The share of rows to hold out, if `fit` gets no `X_val`. Stratified for two classes, as by
-        MLPClassifier; for more classes with any other `scoring` than 'accuracy', if each has at
-        least two rows.
+        The share of rows, or of `groups`, to hold out, if `fit` gets no `X_val`. Rows are
+        stratified for two classes, as by MLPClassifier; for more classes with any other `scoring`
+        than 'accuracy', if each has at least two rows.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
         For 'adam' and 'adamw'.
     n_iter_no_change : int or inf, default=10
@@ -326,6 +326,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
         on_epoch: Callable[[History], object] | None = None,
     ) -> Self:
         """Train a network on X and y; with `warm_start`, continue training it.
@@ -351,6 +352,12 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
             Without early stopping they only make the validation curves.
         sample_weight_val : array-like of shape (n_val,), default=None
             Weights of those rows.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each row, such as a patient or a day. Early stopping then holds out whole
+            groups, drawn as by `GroupShuffleSplit`: about `validation_fraction` of the groups,
+            whatever their sizes, and without stratifying classes. An error without early
+            stopping, with `X_val`, and with 'lbfgs', which hold out no rows of X. With
+            ``set_fit_request(groups=True)`` a search passes each fold's groups.
         on_epoch : callable, default=None
             Called after each epoch, or iteration of 'lbfgs', with the record so far. The epoch's
             values are the last in its lists `loss_curve`, `learning_rates`, `validation_losses` and
@@ -381,6 +388,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
             X_val=X_val,
             y_val=y_val,
             sample_weight_val=sample_weight_val,
+            groups=groups,
             on_epoch=on_epoch,
         )
 

@@ -208,6 +208,57 @@ def validate_validation_rows(
     )
 
 
+def number_groups(
+    config: TrainingConfig, groups: Any, n_rows: int, *, has_validation_rows: bool
+) -> NDArray[np.intp] | None:
+    """Return the number of each row's group; None without groups.
+
+    Raises
+    ------
+    ValueError
+        If there is not one group for each row, there is only one group in all, or the fit holds
+        out no rows.
+    """
+    if groups is None:
+        return None
+    if has_validation_rows or not config.splits_rows:
+        if has_validation_rows:
+            found, remedy = "X_val, which is held out in place of a part of X", "Remove one of both"
+        elif config.early_stopping:
+            found, remedy = (
+                f"solver={config.solver.name!r}, which holds out no rows",
+                "Remove groups",
+            )
+        else:
+            found, remedy = "early_stopping=False", "Set early_stopping=True, or remove groups"
+        raise ValueError(
+            "groups are for early stopping, which holds out some of them. Got groups with "
+            f"{found}. {remedy}."
+        )
+    given = np.asarray(groups)
+    if given.shape != (n_rows,):
+        raise ValueError(
+            f"groups must have one entry for each row of X, the shape ({n_rows},). Got the shape "
+            f"{given.shape}."
+        )
+    if given.dtype.kind == "f" and np.isnan(given).any():
+        row = int(np.argmax(np.isnan(given)))
+        raise ValueError(f"groups must name a group for each row. Got NaN in row {row}.")
+    try:
+        names, numbers = np.unique(given, return_inverse=True)
+    except TypeError:  # of types that NumPy cannot compare
+        raise ValueError(
+            "groups must hold values of one kind, such as integers or strings. Got "
+            f"{sorted({type(each).__name__ for each in given})}."
+        ) from None
+    if len(names) == 1:
+        raise ValueError(
+            "groups must have at least two groups: one to train on, and one to hold out. Got "
+            f"{names.tolist()[0]!r} for every row."
+        )
+    return numbers
+
+
 def validate_target_rows(
     estimator: Any, encoding: TargetEncoding, X: Any, y: Any
 ) -> tuple[Any, Any]:

@@ -418,6 +418,7 @@ default='squared_error'
             X_val=X_val,
             y_val=y_val,
             sample_weight_val=sample_weight_val,
+            groups=None,
             on_epoch=on_epoch,
             set_aside=set_aside,
         )

@@ -460,6 +460,8 @@ class TargetRows:
         The map that made X of the caller's columns.
     smoothing : float, default=0.0
         The classifier's `label_smoothing`.
+    groups : ndarray of int, shape (n_rows,), or None
+        The number of each row's group; rows of a group are held out together.
     """
 
     X: Any
@@ -468,6 +470,7 @@ class TargetRows:
     weights: FloatArray | None
     scaler: ColumnScaler | None = None
     smoothing: float = 0.0
+    groups: IntArray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -495,7 +498,8 @@ class TargetRows:
     def take(self, rows: IntArray) -> "TargetRows":
         """Return the rows of these indices."""
         weights = None if self.weights is None else self.weights[rows]
-        return replace(self, X=self.X[rows], y=self.y[rows], weights=weights)
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], weights=weights, groups=groups)
 
 
 _KINDS_OF_CLASSES = {"binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"}

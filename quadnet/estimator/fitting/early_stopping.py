@@ -9,13 +9,13 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.sample_weights import check_any_weight
 from quadnet.estimator.targets import Labels, Numbers, TargetRows
 from quadnet.nn.network import Network
-from quadnet.types import BoolArray, FloatArray
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 _ROWS_AT_A_TIME = 8192
 """Bounds the memory for the outputs of many rows and many classes."""
@@ -82,6 +82,9 @@ def hold_out_rows(
     'accuracy', which scikit-learn's MLP lacks, they are also stratified when there are more, if
     there are enough rows of each class.
 
+    Rows with groups are drawn as by scikit-learn's `GroupShuffleSplit`: a group is held out as a
+    whole, and classes are not stratified.
+
     Copies of a row are not kept together: a split by distinct (row, label) pairs would put all
     copies of a row with one label on one side, and so falsify how probable that label is on the
     other side.
@@ -89,19 +92,23 @@ def hold_out_rows(
     Raises
     ------
     ValueError
-        If fewer than two rows would be held out, or a class of two has a single row, or all rows of
-        one side have weight 0.
+        If fewer than two rows would be held out, or a class of two has a single row, or no group
+        is left to train on, or all rows of one side have weight 0.
     """
     fraction = config.validation_fraction
     if not fraction:
         raise ValueError("validation_fraction must be above 0 to hold out rows. Got 0.")
-    stratified = isinstance(rows.encoding, Labels) and _is_stratified(config, rows.y, rows.encoding)
-    train, held_out = train_test_split(
-        np.arange(rows.n_rows),
-        test_size=fraction,
-        random_state=rng,
-        stratify=rows.y if stratified else None,
-    )
+    if rows.groups is not None:
+        train, held_out = _split_groups(fraction, rows.groups, rng)
+    else:
+        encoding = rows.encoding
+        stratified = isinstance(encoding, Labels) and _is_stratified(config, rows.y, encoding)
+        train, held_out = train_test_split(
+            np.arange(rows.n_rows),
+            test_size=fraction,
+            random_state=rng,
+            stratify=rows.y if stratified else None,
+        )
     if len(held_out) < 2:
         raise ValueError(
             f"The validation set is too small: validation_fraction={fraction} of {rows.n_rows} "
@@ -112,6 +119,19 @@ def hold_out_rows(
         check_any_weight(remaining.weights, "sample_weight of the rows left to train on")
         check_any_weight(held.weights, "sample_weight of the rows held out")
     return remaining, held
+
+
+def _split_groups(fraction: float, groups: IntArray, rng: RandomState) -> tuple[IntArray, IntArray]:
+    """Return the rows to train on, and those of the groups to hold out."""
+    n_groups = int(groups.max()) + 1
+    if math.ceil(fraction * n_groups) >= n_groups:  # rounded as GroupShuffleSplit does
+        raise ValueError(
+            f"validation_fraction={fraction} of {n_groups} groups leaves no group to train on. "
+            "Lower validation_fraction."
+        )
+    splitter = GroupShuffleSplit(1, test_size=fraction, random_state=rng)
+    train, held_out = next(splitter.split(groups, groups=groups))
+    return train, held_out
 
 
 def _is_stratified(config: TrainingConfig, y: Any, labels: Labels) -> bool:
