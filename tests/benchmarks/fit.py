@@ -26,10 +26,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from threadpoolctl import threadpool_limits
 
-from quadnet import NeuralNetworkClassifier
+from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 
 try:
     import torch
@@ -176,6 +176,33 @@ def training(repeat: int, dtype: type) -> None:
             work.target(dtype),
         )
         # The same work was done: the same loss came out.
+        np.testing.assert_allclose(losses["quadnet"], losses["peer"], rtol=1e-2)
+
+
+def training_numbers(repeat: int, dtype: type) -> None:
+    """Print the table of fits of a regressor, with the same targets as the classifier's."""
+    for work in workloads():
+        X, y = work.X.astype(dtype), work.y + work.X[:, 0]
+        # In float64 y would make every update of scikit-learn's float64.
+        y = y.astype(dtype)
+        losses: dict[str, float] = {}
+
+        def fit(
+            estimator: Any,
+            name: str,
+            X: np.ndarray = X,
+            y: np.ndarray = y,
+            work: Workload = work,
+            losses: Any = losses,
+        ) -> None:
+            losses[name] = estimator(**work.parameters).fit(X, y).loss_
+
+        calls: dict[str, Callable[[], object]] = {
+            "quadnet": lambda fit=fit: fit(NeuralNetworkRegressor, "quadnet"),
+            "peer": lambda fit=fit: fit(MLPRegressor, "peer"),
+        }
+        name = f"numbers: {work.name}, {np.dtype(dtype)}"
+        report(name, medians(calls, repeat), work.updates, work.target(dtype))
         np.testing.assert_allclose(losses["quadnet"], losses["peer"], rtol=1e-2)
 
 
@@ -352,6 +379,7 @@ def main() -> None:
     with threadpool_limits(1):
         for dtype in (np.float64, np.float32):
             training(repeat, dtype)
+            training_numbers(repeat, dtype)
             training_few_rows(repeat, dtype)
             predicting(repeat, dtype)
             continuing(repeat, dtype)
