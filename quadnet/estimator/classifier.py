@@ -217,7 +217,8 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     replay_ : dict
         How the updates of the last call were made: the numbers ``computed`` by NumPy and
         ``replayed`` from C, which give the same bits; the number of recordings that were
-        ``refused``; and the ``reason`` for that, or for computing all, as a sentence.
+        ``refused``; and as a sentence the ``reason`` why updates could not be replayed. A call
+        of fewer than about 130 updates has no reason: recording would take longer.
     n_parameters_ : int
         Weights and biases.
     n_layers_ : int
