@@ -97,6 +97,7 @@ def test_the_documented_public_methods_are_these():
         "predict_proba",
         "summary",
         "to_arrays",
+        "to_onnx",
     ]
     assert public_methods(NeuralNetworkRegressor) == [
         "activations",

@@ -99,6 +99,7 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         ],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantiles": ["array-like", None],
+        "scale": ["boolean"],
         "scale_target": ["boolean"],
         "calibration_fraction": [fraction],
     }
