@@ -7,6 +7,7 @@ from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.convolution import Conv2D
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.dropout import Dropout
+from quadnet.nn.layers.ensemble import Ensemble
 from quadnet.nn.layers.flatten import Flatten
 from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.nn.layers.layer import ArraySpec, Layer, LayerStep, StepContext, UnfitInput
@@ -23,6 +24,7 @@ __all__ = [
     "Conv2D",
     "Dense",
     "Dropout",
+    "Ensemble",
     "Flatten",
     "GlobalAveragePool2D",
     "Layer",

@@ -251,7 +251,12 @@ def resolve_config(config: RunConfig) -> RunConfig:
         network["layers"] = [layer.to_spec() for layer in parse_layers(network["layers"])]
         network = {name: value for name, value in network.items() if name not in DENSE_KEYS}
     # Newer parameters are left out at their default, so that older ledgers can be resumed.
-    for name, default in (("layers", None), ("input_shape", None), ("label_smoothing", 0.0)):
+    for name, default in (
+        ("layers", None),
+        ("input_shape", None),
+        ("label_smoothing", 0.0),
+        ("n_ensemble", 1),
+    ):
         if network[name] == default:
             del network[name]
     # Through JSON, so that tuples become lists, as in a configuration read from a manifest.

@@ -23,6 +23,7 @@ from quadnet.estimator.column_scaling import find_scaler
 from quadnet.estimator.constraints import Constraint
 from quadnet.estimator.fitted_state import (
     ARRAY_ATTRIBUTES,
+    ENSEMBLE_ATTRIBUTES,
     network_attributes,
     pack_state,
     record_attributes,
@@ -382,7 +383,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _adopt(self, run: TrainingRun) -> None:
         encoding = run.rows.encoding
         attributes = network_attributes(encoding.to_units(run.network), encoding)
-        for name in ARRAY_ATTRIBUTES:
+        for name in (*ARRAY_ATTRIBUTES, *ENSEMBLE_ATTRIBUTES):
             self.__dict__.pop(name, None)
         self.__dict__.update(attributes | record_attributes(run) | resume_attributes(run))
 
@@ -390,11 +391,15 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return an estimator with the same parameters that is fitted with this network."""
         # Without the constructor, because a subclass may have another; and without column names,
         # because held-out rows are arrays.
+        copied = self._copy_parameters()
+        copied.__dict__.update(network_attributes(encoding.to_units(network), encoding))
+        return copied
+
+    def _copy_parameters(self) -> Self:
+        """Return an estimator with the same parameters that is not fitted."""
         copied: Self = object.__new__(type(self))
         parameters = {k: v for k, v in vars(self).items() if k[0] != "_" and k[-1] != "_"}
-        copied.__dict__.update(
-            parameters | network_attributes(encoding.to_units(network), encoding)
-        )
+        copied.__dict__.update(parameters)
         return copied
 
     def _current_network(self) -> Network:

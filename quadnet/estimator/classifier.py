@@ -9,11 +9,18 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils import check_random_state
 
 from quadnet.estimator import prediction
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
-from quadnet.estimator.fitting.callbacks import with_callbacks
+from quadnet.estimator.fitted_state import (
+    ARRAY_ATTRIBUTES,
+    RESUME_ATTRIBUTES,
+    network_attributes,
+)
+from quadnet.estimator.fitting.callbacks import EpochTasks, with_callbacks
+from quadnet.estimator.fitting.ensemble import join_networks
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS
 from quadnet.estimator.input_validation import (
@@ -169,6 +176,12 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         ``1 - s / 2`` and ``s / 2``. Probabilities become less extreme. `loss_` and `loss_curve_`
         are of the smoothed targets, and never 0; validation losses, and ``scoring='loss'``, are of
         the labels themselves.
+    n_ensemble : int, default=1
+        Networks to train, each from its own seed, and so from other starting weights and, with
+        early stopping, on another split. Predictions are of the mean of their probabilities.
+        `estimators_` has a fitted classifier for each network; the attributes that describe the
+        training are those of the first. `freeze` gives one predictor, which can be published as one
+        version. `partial_fit`, `warm_start` and `check_gradients` need a single network.
 
     Attributes
     ----------
@@ -190,6 +203,9 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         With `scale`, what is subtracted from each column.
     column_deviations_ : ndarray of shape (n_features_in_,) or None
         With `scale`, what each column is then divided by.
+    estimators_ : list of NeuralNetworkClassifier
+        Only with `n_ensemble` above 1: the classifier of each network. `parameters_` then has the
+        arrays of all of them.
     loss_ : float
         The last epoch's loss, penalty included, averaged over its rows by their weights.
     best_loss_ : float or None
@@ -298,6 +314,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         input_shape: int | Sequence[int] | None = None,
         scale: bool = False,
         label_smoothing: float = 0.0,
+        n_ensemble: int = 1,
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
         self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
@@ -314,7 +331,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         self.scoring, self.class_weight = scoring, class_weight
         self.warm_start, self.verbose = warm_start, verbose
         self.layers, self.input_shape, self.scale = layers, input_shape, scale
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.n_ensemble = label_smoothing, n_ensemble
 
     @with_callbacks
     @underflow_is_zero
@@ -382,18 +399,54 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         >>> net.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.95
         True
         """
-        return self._fit(
-            X,
-            y,
-            sample_weight,
-            X_val=X_val,
-            y_val=y_val,
-            sample_weight_val=sample_weight_val,
-            groups=groups,
-            on_epoch=on_epoch,
-        )
+        arguments: dict[str, Any] = {
+            "X_val": X_val,
+            "y_val": y_val,
+            "sample_weight_val": sample_weight_val,
+            "groups": groups,
+            "on_epoch": on_epoch,
+        }
+        config = self._make_config()
+        if config.n_ensemble > 1:
+            return self._fit_ensemble(config.n_ensemble, X, y, sample_weight, arguments)
+        return self._fit(X, y, sample_weight, **arguments)
+
+    def _fit_ensemble(
+        self, n: int, X: Any, y: Any, sample_weight: Any, arguments: Mapping[str, Any]
+    ) -> Self:
+        tasks = EpochTasks(self, n, X=X, y=y, sample_weight=sample_weight)
+        members: list[NeuralNetworkClassifier] = []
+
+        def fitted() -> dict[str, Any]:
+            network = join_networks([member._network for member in members])  # noqa: SLF001
+            # What describes the training is that of the first network.
+            of_first = {
+                name: value
+                for name, value in vars(members[0]).items()
+                if name[-1] == "_" and name not in ARRAY_ATTRIBUTES
+            }
+            labels = members[0]._labels  # noqa: SLF001
+            joined = network_attributes(network, labels)
+            del joined["n_layers_"], joined["n_parameters_"]
+            return of_first | joined | {"estimators_": [*members]}
+
+        rng = check_random_state(self.random_state)
+        for seed in rng.randint(2**31, size=n).tolist():
+            tasks.begin_epoch()
+            member = self._copy_parameters()
+            member.n_ensemble, member.random_state = 1, seed
+            members.append(member.fit(X, y, sample_weight, **arguments))
+            if tasks.end_epoch(fitted) or member.stop_reason_ == "interrupted":
+                break
+        for name in [name for name in vars(self) if name[-1] == "_" or name in RESUME_ATTRIBUTES]:
+            del self.__dict__[name]
+        self.__dict__.update(fitted())
+        tasks.end_fit(fitted)
+        return self
 
     def _why_no_partial_fit(self) -> str | None:
+        if self.n_ensemble != 1:
+            return "partial_fit does not support n_ensemble above 1"
         reason = super()._why_no_partial_fit()
         if reason is None and self.class_weight == "balanced":
             return (

@@ -35,6 +35,8 @@ def network_attributes(network: Network, encoding: TargetEncoding) -> dict[str, 
 
 ARRAY_ATTRIBUTES = ("coefs_", "intercepts_", "parameters_")
 
+ENSEMBLE_ATTRIBUTES = ("estimators_",)
+
 
 def array_attributes(network: Network) -> dict[str, Any]:
     """Return the attributes that show the network's arrays.
@@ -71,6 +73,9 @@ def record_attributes(run: TrainingRun) -> dict[str, Any]:
         **(run.rows.scaler.fitted_attributes() if run.rows.scaler else {}),
         "_no_improvement_count": history.epochs_without_improvement,
     }
+
+
+RESUME_ATTRIBUTES = ("_history", "_optimizer", "_random_state", "_penalty_buffers")
 
 
 def resume_attributes(run: TrainingRun) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     # Releases before 0.3 had no layers but dense ones, and no parameters that help with data.
     newer = {"layers": None, "input_shape": None, "scale": False, "label_smoothing": 0.0}
-    attributes = newer | dict(state)
+    attributes = newer | {"n_ensemble": 1} | dict(state)
     if isinstance(attributes["layers"], (list, tuple)):
         made = (layer_from_spec(x) if isinstance(x, Mapping) else x for x in attributes["layers"])
         attributes["layers"] = type(attributes["layers"])(made)

@@ -68,10 +68,11 @@ CONSTRAINTS = {
     "input_shape": constraints.layer_sizes() | constraints.nothing(),
     "scale": constraints.boolean(),
     "label_smoothing": constraints.real(0.0, 1.0),
+    "n_ensemble": constraints.integer(1),
 }
 """The classifier's parameters."""
 
-_OF_CLASSES = {"class_weight", "label_smoothing"}
+_OF_CLASSES = {"class_weight", "label_smoothing", "n_ensemble"}
 
 REGRESSOR_CONSTRAINTS = {
     **{name: each for name, each in CONSTRAINTS.items() if name not in _OF_CLASSES},
@@ -130,6 +131,7 @@ class TrainingConfig:
     class_weight: str | Mapping[Any, float] | None
     scale: bool
     label_smoothing: float
+    n_ensemble: int
     warm_start: bool
     verbose: bool
 
@@ -230,6 +232,7 @@ def make_training_config(
         class_weight=p.get("class_weight"),
         scale=bool(p["scale"]),
         label_smoothing=float(p.get("label_smoothing", 0.0)),
+        n_ensemble=int(p.get("n_ensemble", 1)),
         warm_start=bool(p["warm_start"]),
         verbose=bool(p["verbose"]),
     )
@@ -313,6 +316,10 @@ def check_hyperparameters(
         )
     solver = SOLVERS[parameters["solver"]]
     _check_layers(owner, parameters, solver)
+    if parameters["warm_start"] and parameters.get("n_ensemble", 1) > 1:
+        raise constraints.invalid_parameter(
+            owner, "warm_start", True, "False with n_ensemble above 1, which trains new networks"
+        )
     for name, value in solver.required.items():
         if parameters[name] != value:
             raise constraints.invalid_parameter(

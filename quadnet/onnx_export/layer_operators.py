@@ -20,6 +20,7 @@ from quadnet.nn.activations import LEAK
 from quadnet.nn.layers.layer import Arrays, Shape
 from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.layers.windows import Windows
+from quadnet.nn.losses import LOSSES
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
@@ -293,6 +294,62 @@ def _residual(graph: Graph, node: LayerNode, values: str) -> str:
     return graph.add("Add", values, inner)
 
 
+def _ensemble(graph: Graph, node: LayerNode, values: str) -> str:
+    layer, (n_outputs,) = node.layer, node.layer.output_shape(node.input_shape)
+    shapes = find_shapes(layer.layers, node.input_shape)
+    logits = []
+    for i, arrays in enumerate(layer.arrays_by_layer(node.arrays)):
+        inner = values
+        for j, (each, shape) in enumerate(zip(layer.layers, shapes, strict=False)):
+            place = f"{node.place}.layers[{j}]"
+            prefix = f"{node.prefix}{i}.{j}."
+            step = LayerNode(each, shape, arrays[j], node.number, place, prefix)
+            inner = _add_layer(graph, step, inner)
+        logits.append(inner)
+    loss = LOSSES[layer.loss]
+    if not loss.multilabel and n_outputs > 1:
+        return _log_mean(graph, [_log_shares(graph, loss.link_name, Z) for Z in logits])
+    negated = [graph.add("Neg", Z) for Z in logits]
+    yes = _log_mean(
+        graph, [_log_logistic(graph, Z, minus) for Z, minus in zip(logits, negated, strict=True)]
+    )
+    no = _log_mean(
+        graph, [_log_logistic(graph, minus, Z) for Z, minus in zip(logits, negated, strict=True)]
+    )
+    return graph.add("Sub", yes, no)
+
+
+def _log_shares(graph: Graph, link_name: str, logits: str) -> str:
+    """Add the logarithms of the probabilities of several classes."""
+    if link_name == "logistic":
+        logits = _log_logistic(graph, logits, graph.add("Neg", logits))
+    largest = graph.add("ReduceMax", logits, axes=[1], keepdims=1)
+    shifted = graph.add("Sub", logits, largest)
+    total = _add_sum(graph, graph.add("Exp", shifted))
+    return graph.add("Sub", shifted, graph.add("Log", total))
+
+
+def _add_sum(graph: Graph, values: str) -> str:
+    return graph.add("ReduceSum", values, graph.keep_integers(1), keepdims=1)
+
+
+def _log_logistic(graph: Graph, logits: str, negated: str) -> str:
+    """Add min(z, 0) - log(1 + exp(-|z|)), which is finite for every z."""
+    small = graph.add("Exp", graph.add("Min", logits, negated))
+    rest = graph.add("Log", graph.add("Add", small, 1.0))
+    return graph.add("Sub", graph.add("Min", logits, 0.0), rest)
+
+
+def _log_mean(graph: Graph, logarithms: Sequence[str]) -> str:
+    """Add the logarithm of the mean of numbers, from their logarithms."""
+    largest = logarithms[0]
+    for other in logarithms[1:]:
+        largest = graph.add("Max", largest, other)
+    terms = [graph.add("Exp", graph.add("Sub", each, largest)) for each in logarithms]
+    mean = graph.add("Div", graph.add("Sum", *terms), float(len(terms)))
+    return graph.add("Add", graph.add("Log", mean), largest)
+
+
 LayerOperators = Callable[[Graph, LayerNode, str], str]
 """Adds a layer's operators to a graph: from the name of its input to that of its output.
 
@@ -310,6 +367,7 @@ LAYER_OPERATORS: dict[str, LayerOperators] = {
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "residual": _residual,
+    "ensemble": _ensemble,
 }
 """By the kind of a layer; a predictor has no dropout."""
 

@@ -8,6 +8,7 @@ from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.convolution import Conv2D
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.dropout import Dropout
+from quadnet.nn.layers.ensemble import Ensemble
 from quadnet.nn.layers.flatten import Flatten
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.layers.normalization import BatchNorm, LayerNorm
@@ -28,6 +29,7 @@ LAYER_KINDS: dict[str, type[Layer]] = {
         BatchNorm,
         LayerNorm,
         Residual,
+        Ensemble,
     )
 }
 """The kinds of layers by their names in files. A new kind is one more row."""

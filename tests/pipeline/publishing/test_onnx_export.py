@@ -34,6 +34,7 @@ from quadnet.layers import (
     Residual,
 )
 from quadnet.nn.activations import ACTIVATIONS
+from quadnet.nn.layers.ensemble import Ensemble
 from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network
@@ -172,6 +173,10 @@ STACKS = [
     [Residual([Conv2D(2, 3, padding="same"), Dropout(0.3), "elu", Conv2D(2, 1)]), Flatten()],
     [Conv2D(2, 1), Residual([BatchNorm(), Residual([LayerNorm(), "silu"])]), Flatten(), Dense(3)],
     [Flatten(), Residual([Dense(60, bias=False), "softplus"]), Dense(3)],
+    [Flatten(), Ensemble([Dense(4), "tanh", Dense(3)], 2, "softmax_cross_entropy")],
+    [Ensemble([Conv2D(2, 3), Flatten(), Dense(4)], 3, "sigmoid_cross_entropy")],
+    [Flatten(), Ensemble([Dense(2)], 3, "multilabel_squared_error")],
+    [Flatten(), Ensemble([Dense(1)], 2, "sigmoid_squared_error")],
     [Conv2D(4, 3, padding="same"), BatchNorm(), Activation("relu"), MaxPool2D(2), Conv2D(3, 2),
      Activation("leaky_relu"), AveragePool2D((2, 1)), Flatten(), Dense(6), Activation("logistic")],
 ]  # fmt: skip
@@ -211,7 +216,7 @@ def test_every_kind_of_layer_gives_the_same_answers(registry, layers, dtype):
 
 
 def test_every_kind_of_layer_is_in_these_tests():
-    inner = [layer for layers in STACKS for each in layers if isinstance(each, Residual)
+    inner = [layer for layers in STACKS for each in layers if isinstance(each, (Ensemble, Residual))
              for layer in each.layers]  # fmt: skip
     kinds = {layer.kind for layer in (*itertools.chain(*STACKS), *inner)}
     assert kinds == LAYER_KINDS.keys()

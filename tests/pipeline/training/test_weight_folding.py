@@ -24,6 +24,7 @@ from quadnet.layers import (
     MaxPool2D,
     Residual,
 )
+from quadnet.nn.layer_trace import trace_layers
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import version_files
@@ -278,3 +279,33 @@ def test_a_published_version_answers_as_the_estimator_that_was_trained(registry,
     warm = weight_folding.fold_temperature(found.predictor, 1 / found.temperature)
     tolerance = 1e-12 if dtype == "float64" else 1e-4
     np.testing.assert_allclose(warm.probabilities(train.X), expected, rtol=0, atol=tolerance)
+
+
+def test_an_ensemble_is_published_as_one_version(registry):
+    rng = RandomState(0)
+    X = 50 + 20 * rng.normal(size=(200, 3))
+    codes = (X[:, 0] > 50).astype(int) + (X[:, 1] > 60)
+    train = Dataset(("a", "b", "c"), X, np.array(["low", "middle", "top"])[codes])
+    estimator = NeuralNetworkClassifier(
+        (5,), n_ensemble=3, label_smoothing=0.1, max_iter=20, random_state=0, dropout=0.1
+    )
+    config = RunConfig.model_validate({
+        "name": "three", "data": {"kind": "quadrants", "points": 100}, "gate": {"accuracy": 0.5},
+        "scale": True, "calibrate": True, "validation": 0.1, "dtype": "float64",
+    })  # fmt: skip
+    found = fit_network(estimator, train, train, config)
+    mean, scale = (found.scaler[name] for name in version_files.SCALER)
+    published = registry.publish(
+        "three", found.predictor, record(found.predictor, 3), X[:20], scaler=found.scaler
+    )
+    assert describe(published.predictor.network.layers) == (
+        "batch_norm ensemble(dense activation dense) dense"
+    )
+    loaded = registry.load("three", 1).predictor
+    np.testing.assert_array_equal(loaded.probabilities(X), found.predictor.probabilities(X))
+    scaled = (X - mean) / scale
+    expected = np.mean([each.predict_proba(scaled) for each in estimator.estimators_], axis=0)
+    warm = weight_folding.fold_temperature(found.predictor, 1 / found.temperature)
+    np.testing.assert_allclose(warm.probabilities(X), expected, rtol=0, atol=1e-12)
+    *_, last = trace_layers(loaded.network, X[0])
+    np.testing.assert_allclose(last.activations, loaded.probabilities(X[:1])[0], rtol=1e-12)

@@ -60,6 +60,7 @@ CHECKED = [
         max_iter=100,
     ),
     NeuralNetworkClassifier(scale=True, label_smoothing=0.1, max_iter=100),
+    NeuralNetworkClassifier(n_ensemble=2, max_iter=100),
 ]
 
 
@@ -112,6 +113,7 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "input_shape": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "scale": ["boolean"],
         "label_smoothing": [fraction],
+        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "step"})],

@@ -29,6 +29,7 @@ from quadnet.layers import (
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.backpropagation import Workspace
 from quadnet.nn.initializers import INITIALIZERS
+from quadnet.nn.layers.ensemble import Ensemble
 from quadnet.nn.layers.kinds import LAYER_KINDS, layer_from_spec
 from quadnet.nn.layers.layer import StepContext, split_arrays
 from quadnet.nn.layers.stack import find_blocks
@@ -262,6 +263,7 @@ EXAMPLES = [
     AveragePool2D((1, 2)),
     Residual([Dense(4), Dense(4)]),
     Residual(["relu", "relu"]),
+    Ensemble([Dense(4), "relu", Dense(3)], 2, "softmax_cross_entropy"),
 ]
 
 
@@ -400,7 +402,7 @@ def test_outputs_and_gradients_are_those_of_pytorch(golden):
 
 def test_there_are_golden_values_of_every_kind_that_pytorch_has():
     kinds = {golden["spec"]["kind"] for golden in PYTORCH}
-    assert kinds == set(LAYER_KINDS) - {"dense", "dropout"}
+    assert kinds == set(LAYER_KINDS) - {"dense", "dropout", "ensemble"}
 
 
 def test_a_kind_of_ones_own_must_have_a_name_of_its_own():
