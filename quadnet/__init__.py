@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quadnet.estimator import NeuralNetworkClassifier, NeuralNetworkRegressor
-    from quadnet.nn.predictor import Predictor
+    from quadnet.nn.predictor import Predictor, RegressionPredictor
 
 __all__ = [
     "NeuralNetworkClassifier",
     "NeuralNetworkRegressor",
     "Predictor",
+    "RegressionPredictor",
     "__version__",
     "register_onnx_converter",
 ]
@@ -22,7 +23,7 @@ __version__ = version("quadnet")
 
 
 def register_onnx_converter() -> None:
-    """Teach skl2onnx to convert `NeuralNetworkClassifier`, alone and at the end of a pipeline.
+    """Teach skl2onnx to convert Quadnet's estimators, alone and at the end of a pipeline.
 
     Needs the package skl2onnx, which is in no extra. Call it once, before
     ``skl2onnx.to_onnx(pipeline, X)``.
@@ -32,7 +33,7 @@ def register_onnx_converter() -> None:
     ImportError
         If skl2onnx is not installed.
     """
-    from quadnet.estimator import NeuralNetworkClassifier
+    from quadnet.estimator import NeuralNetworkClassifier, NeuralNetworkRegressor
 
     try:
         from quadnet.onnx_export.skl2onnx_converter import register
@@ -41,7 +42,7 @@ def register_onnx_converter() -> None:
             "register_onnx_converter() needs the package skl2onnx. "
             "Install it: pip install skl2onnx."
         ) from error
-    register(NeuralNetworkClassifier)
+    register(NeuralNetworkClassifier, NeuralNetworkRegressor)
 
 
 def __getattr__(name: str) -> Any:
@@ -57,6 +58,10 @@ def __getattr__(name: str) -> Any:
         from quadnet.nn.predictor import Predictor
 
         return Predictor
+    if name == "RegressionPredictor":
+        from quadnet.nn.predictor import RegressionPredictor
+
+        return RegressionPredictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -29,7 +29,7 @@ from quadnet.estimator.input_validation import validate_rows, validate_validatio
 from quadnet.estimator.targets import Numbers, TargetRows, as_numbers
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
-from quadnet.nn.predictor import underflow_is_zero
+from quadnet.nn.predictor import RegressionPredictor, underflow_is_zero
 from quadnet.types import FloatArray
 
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -500,6 +500,61 @@ default='squared_error'
         """
         network = self._current_network()
         return self._numbers.decode(network.outputs(validate_rows(self, X)))
+
+    def freeze(self) -> RegressionPredictor:
+        """Return the network as an immutable, thread-safe predictor without scikit-learn.
+
+        Returns
+        -------
+        RegressionPredictor
+            With `predict(X)` and `predict_quantiles(X)`; it does not validate X.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkRegressor
+        >>> net = NeuralNetworkRegressor(hidden_layer_sizes=(), solver="lbfgs", alpha=0.0)
+        >>> net.fit([[-1.0], [1.0]], [3.0, 5.0]).freeze()
+        RegressionPredictor(1-1, n_columns=None)
+        """
+        return RegressionPredictor(self._network_of_raw_columns(), self._numbers.n_columns)
+
+    def to_onnx(self) -> bytes:
+        """Return the network as an ONNX model, for other runtimes.
+
+        Needs the extra ``onnx``. For a pipeline, see `quadnet.register_onnx_converter`.
+
+        Returns
+        -------
+        bytes
+            The contents of a file. The input ``x`` has shape (n_samples, n_features) and the
+            network's dtype. The outputs are ``value``, as of `predict`, and with several quantiles
+            ``quantiles``, as of `predict_quantiles`.
+
+        Raises
+        ------
+        MissingExtra
+            If the package onnx is not installed.
+        Unsupported
+            If a layer has no ONNX operators.
+
+        Examples
+        --------
+        >>> from quadnet import NeuralNetworkRegressor
+        >>> net = NeuralNetworkRegressor(hidden_layer_sizes=(), solver="lbfgs", alpha=0.0)
+        >>> content = net.fit([[-1.0], [1.0]], [3.0, 5.0]).to_onnx()
+        """
+        # An extra, and large.
+        from quadnet.onnx_export.document import make_number_document  # noqa: PLC0415
+
+        predictor = self.freeze()
+        document = make_number_document(
+            predictor.network,
+            predictor.n_columns,
+            name=type(self).__name__,
+            description="From x, one row a sample, to the predicted numbers.",
+        )
+        content: bytes = document.SerializeToString(deterministic=True)
+        return content
 
     @underflow_is_zero
     def predict_quantiles(self, X: ArrayLike) -> FloatArray:

@@ -15,7 +15,7 @@ from quadnet.estimator.column_scaling import ColumnScaler
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.losses import LOSS_PARAMETERS
 from quadnet.nn.network import Network
-from quadnet.nn.predictor import choose_labels
+from quadnet.nn.predictor import arrange_numbers, choose_labels, find_middle
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 
@@ -313,14 +313,12 @@ class Numbers:
 
         Of several quantiles it is the one nearest to the median.
         """
-        by_quantile = self.by_quantile(P)
-        middle = int(np.argmin(np.abs(np.array(self.quantiles or (0.5,)) - 0.5)))
-        return by_quantile[..., middle]
+        middle: FloatArray = self.by_quantile(P)[..., find_middle(self.quantiles)]
+        return middle
 
     def by_quantile(self, P: FloatArray) -> FloatArray:
         """Return the outputs in the shape of y, with a last axis for the quantiles."""
-        columns = () if self.n_columns is None else (self.n_columns,)
-        return np.moveaxis(P.reshape(len(P), max(1, len(self.quantiles)), *columns), 1, -1)
+        return arrange_numbers(P, self.n_columns, max(1, len(self.quantiles)))
 
     def choose_loss(self, loss: str) -> str:
         """Return the network's loss, which has the name of the parameter."""

@@ -34,6 +34,21 @@ def choose_labels(
     return chosen
 
 
+def arrange_numbers(P: FloatArray, n_columns: int | None, n_quantiles: int) -> FloatArray:
+    """Return outputs of shape (n_rows, n_outputs) as (n_rows, n_quantiles) or, with columns, 3-D.
+
+    With several columns of y the shape is (n_rows, n_columns, n_quantiles). A network without
+    quantiles has one.
+    """
+    columns = () if n_columns is None else (n_columns,)
+    return np.moveaxis(P.reshape(len(P), n_quantiles, *columns), 1, -1)
+
+
+def find_middle(quantiles: Sequence[float]) -> int:
+    """Return which of the quantiles is the nearest to the median; 0 without quantiles."""
+    return int(np.argmin(np.abs(np.array([*quantiles] or [0.5]) - 0.5)))
+
+
 class Predictor:
     """An immutable network with its class names.
 
@@ -111,3 +126,76 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor({self.network}, classes={self.classes.tolist()})"
+
+
+class RegressionPredictor:
+    """An immutable network that predicts numbers.
+
+    Parameters
+    ----------
+    network : Network
+        Copied, without what only training needs; the copy's parameters are read-only.
+    n_columns : int or None
+        Columns of y; None if y is one number for each row.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The floating-point type that the network computes in.
+    quantiles : tuple of float
+        Those that the network predicts, if it was trained on quantiles.
+    """
+
+    # The public path, so that pickles load after this module has moved.
+    __module__ = "quadnet"
+
+    def __init__(self, network: Network, n_columns: int | None) -> None:
+        self.network = network.for_predicting()
+        self.network.parameters.freeze()
+        self.n_columns = n_columns
+        self.quantiles: tuple[float, ...] = tuple(network.loss_settings.get("quantiles", ()))
+        self.dtype: np.dtype[np.floating] = self.network.parameters.flat.dtype
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of an input row."""
+        return self.network.n_features
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Return the numbers of each row, of shape (n_rows,) or (n_rows, n_columns).
+
+        Of several quantiles it is the one nearest to the median.
+        """
+        numbers: FloatArray = self._predict_all(X)[..., find_middle(self.quantiles)]
+        return numbers
+
+    def predict_quantiles(self, X: FloatArray) -> FloatArray:
+        """Return the quantiles of each row, along the last axis, each at least the one before.
+
+        Raises
+        ------
+        ValueError
+            If the network was not trained on quantiles.
+        """
+        if not self.quantiles:
+            raise ValueError(
+                "The network was not trained with loss='quantile': it has no quantiles."
+            )
+        return self._predict_all(X)
+
+    @underflow_is_zero
+    def _predict_all(self, X: FloatArray) -> FloatArray:
+        P = self.network.outputs(np.asarray(X, dtype=self.dtype))
+        return arrange_numbers(P, self.n_columns, max(1, len(self.quantiles)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Only names and arrays, so that a pickle names no class but this one.
+        return {"network": self.network.__getstate__(), "n_columns": self.n_columns}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        network = Network.__new__(Network)
+        network.__setstate__(dict(state["network"]))
+        self.__init__(network, state["n_columns"])  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"RegressionPredictor({self.network}, n_columns={self.n_columns})"

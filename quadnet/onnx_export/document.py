@@ -1,6 +1,6 @@
-"""A network with its classes as an ONNX model: logits, probabilities and labels."""
+"""A network as an ONNX model: probabilities and labels, or numbers and quantiles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.nn.network import Network
-from quadnet.onnx_export.layer_operators import Graph, add_logistic, add_network
+from quadnet.nn.predictor import find_middle
+from quadnet.onnx_export.layer_operators import ACTIVATIONS, Graph, add_logistic, add_network
 
 # isort: split
 # After `layer_operators`, which reports a missing onnx.
@@ -87,6 +88,78 @@ def add_answers(
     graph.add("Gather", graph.keep("classes", classes), winners, output=label)
 
 
+def add_numbers(
+    graph: Graph, network: Network, n_columns: int | None, x: str, *, value: str = "value"
+) -> list[str]:
+    """Add the numbers of each row of `x`; return the names of the values of each quantile.
+
+    `value` has the shape (rows,) or, with columns, (rows, n_columns).
+
+    Raises
+    ------
+    Unsupported
+        If a kind of layer has no row in `LAYER_OPERATORS`.
+    """
+    settings = network.loss_settings
+    quantiles = _add_quantiles(graph, network, add_network(graph, network, x))
+    middle = quantiles[find_middle(settings.get("quantiles", ()))]
+    if n_columns is None:
+        graph.add("Reshape", middle, graph.keep_integers(-1), output=value)
+    else:
+        graph.add("Identity", middle, output=value)
+    return quantiles
+
+
+def _add_quantiles(graph: Graph, network: Network, Z: str) -> list[str]:
+    """Add the link from the logits Z: a value of shape (rows, n_targets) for each quantile."""
+    if network.loss.link_name == "exp":
+        return [graph.add("Exp", Z)]
+    if network.loss.link_name != "quantiles":
+        return [Z]
+    scales = graph.keep("scales", np.array(network.loss_settings["scales"], graph.dtype))
+    n_targets = len(network.loss_settings["scales"])
+    values: list[str] = []
+    for first in range(0, network.n_outputs, n_targets):
+        outputs = graph.keep_integers(*range(first, first + n_targets))
+        part = graph.add("Gather", Z, outputs, axis=1)
+        if values:
+            step = ACTIVATIONS["softplus"](graph, graph.add("Div", part, scales))
+            part = graph.add("Add", graph.add("Mul", step, scales), values[-1])
+        values.append(part)
+    return values
+
+
+def make_number_document(
+    network: Network, n_columns: int | None, *, name: str, description: str
+) -> onnx.ModelProto:
+    """Return a network that predicts numbers as an ONNX model.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The input ``x`` has shape (rows, n_features) and the network's dtype. The output ``value``
+        has shape (rows,) or (rows, n_columns). With quantiles there is the output ``quantiles``,
+        with one more axis.
+
+    Raises
+    ------
+    Unsupported
+        If a kind of layer has no row in `LAYER_OPERATORS`.
+    """
+    graph = Graph(network.parameters.flat.dtype)
+    values = add_numbers(graph, network, n_columns, "x")
+    columns = () if n_columns is None else (n_columns,)
+    outputs: list[tuple[str, Any, Sequence[str | int]]] = [
+        ("value", graph.dtype, ("rows", *columns))
+    ]
+    if len(values) > 1:
+        last = graph.keep_integers(0, *columns, 1)
+        parts = [graph.add("Reshape", each, last) for each in values]
+        graph.add("Concat", *parts, axis=len(columns) + 1, output="quantiles")
+        outputs.append(("quantiles", graph.dtype, ("rows", *columns, len(values))))
+    return _make_document(graph, network, outputs, name=name, description=description, metadata={})
+
+
 def make_document(
     network: Network,
     classes: NDArray[Any],
@@ -119,19 +192,38 @@ def make_document(
     """
     graph = Graph(network.parameters.flat.dtype)
     add_answers(graph, network, classes, "x")
-    floating = onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
-    value = onnx.helper.make_tensor_value_info
-    label = (
-        value("label", onnx.TensorProto.INT64, ["rows", len(classes)])
-        if network.loss.multilabel
-        else value("label", onnx.helper.np_dtype_to_tensor_dtype(classes.dtype), ["rows"])
+    labels: tuple[str, Any, list[str | int]] = ("label", classes.dtype, ["rows"])
+    if network.loss.multilabel:
+        labels = ("label", np.dtype(np.int64), ["rows", len(classes)])
+    return _make_document(
+        graph,
+        network,
+        [("probabilities", graph.dtype, ["rows", len(classes)]), labels],
+        name=name,
+        description=description,
+        metadata=metadata,
     )
+
+
+def _make_document(
+    graph: Graph,
+    network: Network,
+    outputs: Sequence[tuple[str, Any, Sequence[str | int]]],
+    *,
+    name: str,
+    description: str,
+    metadata: Mapping[str, str],
+) -> onnx.ModelProto:
+    def value(name: str, dtype: Any, shape: Sequence[str | int]) -> onnx.ValueInfoProto:
+        kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+        return onnx.helper.make_tensor_value_info(name, kind, shape)
+
     document = onnx.helper.make_model(
         onnx.helper.make_graph(
             graph.nodes,
             name,
-            [value("x", floating, ["rows", network.n_features])],
-            [value("probabilities", floating, ["rows", len(classes)]), label],
+            [value("x", graph.dtype, ["rows", network.n_features])],
+            [value(*output) for output in outputs],
             initializer=graph.initializers,
         ),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],

@@ -1,4 +1,4 @@
-"""What skl2onnx needs to convert a pipeline that ends in one of our classifiers."""
+"""What skl2onnx needs to convert a pipeline that ends in one of our estimators."""
 
 from typing import Any
 
@@ -6,54 +6,74 @@ import numpy as np
 import onnx
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import guess_numpy_type
-from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
 
 from quadnet.errors import Unsupported
-from quadnet.onnx_export.document import OPSET, add_answers, as_labels
+from quadnet.onnx_export.document import OPSET, add_answers, add_numbers, as_labels
 from quadnet.onnx_export.layer_operators import Graph
 
 
-def register(estimator: type) -> None:
-    """Teach skl2onnx to convert this class of classifiers.
+def register(classifier: type, regressor: type) -> None:
+    """Teach skl2onnx to convert these classes of estimators.
 
-    Labels, probabilities and the option ``zipmap`` are those that skl2onnx has for scikit-learn's
-    classifiers.
+    Outputs and the option ``zipmap`` are those that skl2onnx has for scikit-learn's estimators.
     """
     update_registered_converter(
-        estimator,
-        f"Quadnet{estimator.__name__}",
+        classifier,
+        f"Quadnet{classifier.__name__}",
         calculate_linear_classifier_output_shapes,
-        _convert,
+        _convert_classifier,
         options={"zipmap": [True, False, "columns"], "nocl": [True, False]},
+    )
+    update_registered_converter(
+        regressor,
+        f"Quadnet{regressor.__name__}",
+        calculate_linear_regressor_output_shapes,
+        _convert_regressor,
     )
 
 
-def _convert(scope: Any, operator: Any, container: Any) -> None:
+def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     predictor = operator.raw_operator.freeze()
     if predictor.network.loss.multilabel:
         raise Unsupported(
             "A classifier with several labels for each row cannot be converted by skl2onnx. Use "
             "its method to_onnx()."
         )
-    (given,), (label, probabilities) = operator.inputs, operator.outputs
+    graph, x = _begin(operator)
+    label, probabilities = (output.full_name for output in operator.outputs)
+    classes = as_labels(predictor.classes)
+    add_answers(graph, predictor.network, classes, x, label=label, probabilities=probabilities)
+    _insert(graph, scope, operator, container)
+
+
+def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
+    predictor = operator.raw_operator.freeze()
+    graph, x = _begin(operator)
+    (value,) = (output.full_name for output in operator.outputs)
+    # As scikit-learn's regressors there: one column for a single number.
+    add_numbers(graph, predictor.network, predictor.n_columns or 1, x, value=value)
+    _insert(graph, scope, operator, container)
+
+
+def _begin(operator: Any) -> tuple[Graph, str]:
+    """Return an empty graph, and the name of its input as floating-point numbers."""
+    (given,) = operator.inputs
     dtype = np.dtype(guess_numpy_type(given.type))
     graph = Graph(dtype if dtype in {np.dtype("f4"), np.dtype("f8")} else np.dtype("f4"))
-    x = given.full_name
-    if graph.dtype != dtype:
-        x = graph.add("Cast", x, to=onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))
-    classes = as_labels(predictor.classes)
-    add_answers(
-        graph,
-        predictor.network,
-        classes,
-        x,
-        label=label.full_name,
-        probabilities=probabilities.full_name,
-    )
-    # The names inside of a graph are unique in the whole pipeline.
-    names: dict[str, str] = {
-        name: name for name in (given.full_name, label.full_name, probabilities.full_name)
-    }
+    if graph.dtype == dtype:
+        return graph, given.full_name
+    kind = onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
+    return graph, graph.add("Cast", given.full_name, to=kind)
+
+
+def _insert(graph: Graph, scope: Any, operator: Any, container: Any) -> None:
+    """Add the graph to that of the pipeline, in which every name is unique."""
+    ends = [each.full_name for each in (*operator.inputs, *operator.outputs)]
+    names: dict[str, str] = {name: name for name in ends}
 
     def rename(name: str) -> str:
         if name not in names:

@@ -219,6 +219,7 @@ def test_the_public_names_are_these():
         "NeuralNetworkClassifier",
         "NeuralNetworkRegressor",
         "Predictor",
+        "RegressionPredictor",
         "__version__",
         "register_onnx_converter",
     ]

@@ -103,6 +103,7 @@ def test_the_documented_public_methods_are_these():
         "activations",
         "check_gradients",
         "fit",
+        "freeze",
         "from_arrays",
         "partial_fit",
         "predict",
@@ -110,4 +111,5 @@ def test_the_documented_public_methods_are_these():
         "predict_quantiles",
         "summary",
         "to_arrays",
+        "to_onnx",
     ]

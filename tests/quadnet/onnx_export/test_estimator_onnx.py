@@ -12,11 +12,14 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from quadnet import NeuralNetworkClassifier, register_onnx_converter
+from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor, register_onnx_converter
 from quadnet.errors import Unsupported
 from quadnet.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, Residual
 
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Stochastic Optimizer"),
+    pytest.mark.filterwarnings("ignore:The training loss"),  # few updates, and large numbers
+]
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4)) * [1, 10, 0.1, 5] + 3
@@ -71,6 +74,62 @@ def test_a_stack_of_layers_answers_the_same():
     label, probabilities = answers(net.fit(pictures, y).to_onnx(), pictures)
     np.testing.assert_array_equal(label.astype(bool), net.predict(pictures))
     np.testing.assert_allclose(probabilities, net.predict_proba(pictures), atol=1e-5)
+
+
+COLUMNS = {"one number": X[:, 0] * 2 + 5, "two columns": np.c_[X[:, 1], X[:, 0] + 100.0]}
+REGRESSORS = {
+    "squared error": {},
+    "scaled": {"scale": True, "scale_target": True},
+    "poisson": {"loss": "poisson"},
+    "one quantile": {"loss": "quantile", "quantiles": [0.3]},
+    "quantiles": {"loss": "quantile", "quantiles": [0.1, 0.4, 0.9], "scale_target": True},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("parameters", REGRESSORS.values(), ids=REGRESSORS)
+@pytest.mark.parametrize("y", COLUMNS.values(), ids=COLUMNS)
+def test_a_regressor_answers_the_same_as_onnx(y, parameters, dtype):
+    rows = X.astype(dtype)
+    y = np.abs(y)
+    net = NeuralNetworkRegressor(
+        hidden_layer_sizes=(6,), max_iter=30, random_state=0, **parameters
+    ).fit(rows, y)
+    content = net.to_onnx()
+    onnx.checker.check_model(content, full_check=True)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    answered = dict(
+        zip(
+            [each.name for each in session.get_outputs()],
+            session.run(None, {"x": rows}),
+            strict=True,
+        )
+    )
+    tolerance = {"rtol": 1e-10 if dtype == np.float64 else 1e-4, "atol": 1e-4}
+    expected = net.predict(rows)
+    assert answered["value"].shape == expected.shape == y.shape
+    np.testing.assert_allclose(answered["value"], expected, **tolerance)
+    if len(parameters.get("quantiles", ())) > 1:
+        quantiles = net.predict_quantiles(rows)
+        assert answered["quantiles"].shape == quantiles.shape
+        np.testing.assert_allclose(answered["quantiles"], quantiles, **tolerance)
+    else:
+        assert list(answered) == ["value"]
+
+
+@pytest.mark.parametrize("y", COLUMNS.values(), ids=COLUMNS)
+def test_a_pipeline_with_a_regressor_converts(y):
+    register_onnx_converter()
+    net = NeuralNetworkRegressor(
+        hidden_layer_sizes=(6,), max_iter=50, scale_target=True, random_state=0
+    )
+    pipeline = make_pipeline(StandardScaler(), net).fit(X, y)
+    document = skl2onnx.to_onnx(pipeline, X[:1].astype(np.float32))
+    session = onnxruntime.InferenceSession(
+        document.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (value,) = session.run(None, {"X": X.astype(np.float32)})
+    np.testing.assert_allclose(value, pipeline.predict(X).reshape(len(X), -1), atol=1e-2)
 
 
 def test_exports_have_the_same_bytes_and_name_the_classes():

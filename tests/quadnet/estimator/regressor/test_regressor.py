@@ -335,3 +335,26 @@ def test_callbacks_see_each_epoch():
     net = make(solver="adam", max_iter=3, scale_target=True)
     fit(net, X, Y, on_epoch=lambda history: seen.append(history.loss_curve[-1]))
     assert seen == net.loss_curve_
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs: Maximum", "ignore:The training loss")
+@pytest.mark.parametrize("n_columns", [None, 2])
+@pytest.mark.parametrize("loss", REGRESSION_LOSSES)
+def test_a_frozen_regressor_answers_the_same(loss, n_columns):
+    options = {"quantiles": [0.1, 0.5, 0.9]} if loss == "quantile" else {}
+    scale = loss != "poisson"
+    net = make(loss, max_iter=50, scale=True, scale_target=scale, **options)
+    frozen = net.fit(X, target(loss, n_columns)).freeze()
+    assert frozen.n_features == X.shape[1]
+    for copied in (frozen, pickle.loads(pickle.dumps(frozen)), copy.deepcopy(frozen)):
+        np.testing.assert_allclose(copied.predict(X), net.predict(X), rtol=1e-9)
+        if loss == "quantile":
+            quantiles = copied.predict_quantiles(X)
+            np.testing.assert_allclose(quantiles, net.predict_quantiles(X), rtol=1e-9)
+        else:
+            with pytest.raises(ValueError, match="needs a network that was trained with loss="):
+                copied.predict_quantiles(X)
+    with pytest.raises(ValueError, match="read-only"):
+        frozen.network.parameters.flat[0] = 1.0
+    net.fit(X[:50], target(loss, n_columns)[:50])
+    assert not np.array_equal(frozen.predict(X), net.predict(X))
