@@ -337,7 +337,7 @@ def test_callbacks_see_each_epoch():
     assert seen == net.loss_curve_
 
 
-@pytest.mark.filterwarnings("ignore:lbfgs: Maximum", "ignore:The training loss")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("n_columns", [None, 2])
 @pytest.mark.parametrize("loss", REGRESSION_LOSSES)
 def test_a_frozen_regressor_answers_the_same(loss, n_columns):
