@@ -211,13 +211,30 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
         y: Any,
         sample_weight: Any,
         find_encoding: Callable[[Any], TargetEncoding],
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
     ) -> Self:
         starting = find_starting_weights(self)
         with columns_restored_on_error(self):
             rows = validate_training_rows(
                 self, config, X, y, sample_weight, starting=starting, find_encoding=find_encoding
             )
+            held_out = validate_validation_rows(
+                self,
+                config,
+                rows.encoding,
+                X=X_val,
+                y=y_val,
+                sample_weight=sample_weight_val,
+                scaler=rows.scaler,
+            )
             rows = rows.measured()
+            if held_out is not None:
+                held_out = replace(held_out, encoding=rows.encoding)
+            make_fitted = partial(self._copy_with, encoding=rows.encoding)
+            validation = make_validation(config, held_out, self, make_fitted)
             rng = None if starting is None else getattr(self, "_random_state", None)
             rng = check_random_state(self.random_state) if rng is None else rng
             history = getattr(self, "_history", None) or History()
@@ -229,7 +246,11 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 config,
                 network,
                 rows,
-                history=history.copy_for_fit(early_stopping=False),
+                history=history.copy_for_fit(
+                    early_stopping=validation is not None,
+                    continues=validation is not None and history.best_theta is not None,
+                ),
+                validation=validation,
                 rng=rng,
                 optimizer=optimizer.successor() if optimizer else None,
                 penalty_buffers=getattr(self, "_penalty_buffers", None),

@@ -1,5 +1,6 @@
 """The classifier: its parameters, its attributes, and the methods that concern classes."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from quadnet.estimator.fitted_state import (
     network_attributes,
 )
 from quadnet.estimator.fitting.callbacks import EpochTasks, with_callbacks
+from quadnet.estimator.fitting.class_extension import extend_classes
 from quadnet.estimator.fitting.ensemble import join_networks
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS
@@ -464,6 +466,10 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         y: Any,
         sample_weight: Any = None,
         classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
     ) -> Self:
         """Make one pass over X and y; the first call makes a new network.
 
@@ -477,7 +483,17 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
         sample_weight : array-like of shape (n_samples,), default=None
         classes : array-like of shape (n_classes,), default=None
-            All labels of the problem, required in the first call; y may lack some.
+            All labels of the problem, required in the first call; y may lack some. A later call may
+            have more: outputs for them are added, with drawn weights. Known classes keep their
+            weights and the optimizer's moments.
+        X_val, y_val : as X and y, default=None
+            Rows to score after the pass, by `scoring`, which stops training early: the weights of
+            the best call are kept. When more than `n_iter_no_change` calls in a row have not
+            improved the score by `tol`, they are restored, and `stop_reason_` is 'no_improvement'
+            and no longer 'partial_fit'. Pass the same rows in every call; a call without them
+            forgets the best weights. `early_stopping` stays False, as it is for `fit`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of those rows.
 
         Returns
         -------
@@ -487,7 +503,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         ------
         ValueError
             If a parameter or an argument is not as described, y has labels that are not in
-            `classes_`, or training diverges.
+            `classes_`, `classes` lacks known ones, or training diverges.
 
         Examples
         --------
@@ -500,8 +516,26 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         """
         config = self._make_config()
         classes = check_classes(self, classes)
-        find_encoding = partial(find_labels_of_partial_fit, self, classes=classes)
-        return self._partial_fit(config, X, y, sample_weight, find_encoding)
+        known = getattr(self, "classes_", None)
+        target = self
+        if classes is not None and known is not None and len(classes) > len(known):
+            target = copy.copy(self)
+            network = self._current_network()
+            added = extend_classes(self, network, classes, config.initializer, config.loss)
+            target.__dict__.update(added)
+        find_encoding = partial(find_labels_of_partial_fit, target, classes=classes)
+        target._partial_fit(  # noqa: SLF001
+            config,
+            X,
+            y,
+            sample_weight,
+            find_encoding,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+        )
+        self.__dict__ = target.__dict__
+        return self
 
     @underflow_is_zero
     def predict(self, X: ArrayLike) -> NDArray[np.generic]:

@@ -17,6 +17,7 @@ from quadnet.estimator.targets import (
     Labels,
     TargetEncoding,
     TargetRows,
+    are_more_classes,
     are_plain_labels,
     are_same_classes,
     as_numbers,
@@ -336,7 +337,7 @@ def check_classes(estimator: Any, classes: Any) -> NDArray[np.generic] | None:
     Raises
     ------
     ValueError
-        If they are not labels, are missing in the first call, or differ from those before.
+        If they are not labels, are missing in the first call, or lack some of those before.
     """
     known = getattr(estimator, "classes_", None)
     if classes is None:
@@ -344,7 +345,10 @@ def check_classes(estimator: Any, classes: Any) -> NDArray[np.generic] | None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return None
     found = sort_classes(classes)
-    if known is not None and not are_same_classes(found, known):
+    if known is None or are_same_classes(found, known):
+        return found
+    labels: Labels | None = getattr(estimator, "_labels", None)
+    if labels is None or labels.multilabel or not are_more_classes(found, known):
         # scikit-learn's own words, which its tests expect.
         raise ValueError(
             f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"

@@ -568,6 +568,12 @@ def are_same_classes(a: NDArray[Any], b: NDArray[Any]) -> bool:
         return False
 
 
+def are_more_classes(found: NDArray[Any], known: NDArray[Any]) -> bool:
+    """Whether sorted classes of the same kind have all that are known, and others."""
+    same_kind = found.dtype.kind == known.dtype.kind
+    return same_kind and len(found) > len(known) and _is_subset(known, found)
+
+
 def sort_classes(classes: Any) -> NDArray[np.generic]:
     """Return the sorted, distinct classes of a caller's list.
 

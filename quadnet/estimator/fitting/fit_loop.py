@@ -104,6 +104,7 @@ class TrainingRun:
         *,
         tasks: EpochTasks | None = None,
         fitted: FittedAttributes = dict,
+        by_part: bool = False,
     ) -> None:
         """Train for at most this many epochs, or iterations of L-BFGS.
 
@@ -114,6 +115,9 @@ class TrainingRun:
             Reports each epoch to scikit-learn's callbacks.
         fitted : callable
             Returns the attributes of the fitted estimator, for the callbacks.
+        by_part : bool, default=False
+            Whether other calls may continue this one. The best weights are then restored only when
+            the score no longer improves.
 
         Raises
         ------
@@ -132,8 +136,10 @@ class TrainingRun:
                 "scoring must distinguish epochs, but no epoch had a score above -inf. Got the "
                 f"scores {self.history.scores[-self.n_iter :][:5]} in the first epochs."
             )
-        if self.history.best_theta is not None:
+        ended = not by_part or self.stop_reason == "no_improvement"
+        if ended and self.history.best_theta is not None:
             self.network.parameters.flat[:] = self.history.best_theta
+            self.history.best_theta = None
         elif not _all_finite(self.network.parameters.flat):
             raise self._divergence(f"weights that are not finite after epoch {self.n_iter}")
 
@@ -145,8 +151,9 @@ class TrainingRun:
         ValueError
             If the loss or the weights are no longer finite.
         """
-        self.train(1)
-        if self.stop_reason != "interrupted":
+        self.train(1, by_part=True)
+        stopped = self.stop_reason == "no_improvement" and self.history.early_stopping
+        if self.stop_reason != "interrupted" and not stopped:
             self.stop_reason = "partial_fit"
         self.history.shorten_curves(MAX_CURVE_LENGTH)
 

@@ -1,5 +1,6 @@
 """The record of training, which decides when the network no longer improves."""
 
+import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -19,7 +20,8 @@ class History:
     """The losses and scores of each epoch, and the number of epochs without improvement.
 
     With early stopping an epoch is better if its score on the held-out rows is higher, and the
-    parameters of the best epoch are kept. Otherwise it is better if its training loss is lower.
+    parameters of the best epoch are kept until they are restored. Otherwise it is better if its
+    training loss is lower.
     """
 
     early_stopping: bool = False
@@ -38,22 +40,22 @@ class History:
     base_rate: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return numbers and lists only; without the best parameters, which the network has."""
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"best_theta": None}
+        """Return numbers, lists and an array only."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "History":
         """Return the record that `to_dict` was called on, with copies of its lists."""
         copied: dict[str, Any] = {
-            _RENAMED.get(name, name): [*value] if isinstance(value, list) else value
-            for name, value in values.items()
+            _RENAMED.get(name, name): copy.copy(value) for name, value in values.items()
         }
         return cls(**copied)
 
-    def copy_for_fit(self, *, early_stopping: bool) -> "History":
+    def copy_for_fit(self, *, early_stopping: bool, continues: bool = False) -> "History":
         """Return a copy that another fit continues.
 
-        With early stopping the copy has no best epoch, because earlier scores are of other rows.
+        With early stopping the copy has no best epoch, because earlier scores are of other rows;
+        unless the fit `continues` one whose best weights have not been restored yet.
         """
         # A fit appends to the lists, and replaces the array of the best parameters.
         copied = replace(
@@ -63,7 +65,7 @@ class History:
             validation_losses=[*self.validation_losses],
             scores=[*self.scores],
         )
-        if early_stopping or self.early_stopping:
+        if (early_stopping or self.early_stopping) and not continues:
             copied.early_stopping = early_stopping
             copied.best_score, copied.best_theta, copied.best_loss = -np.inf, None, np.inf
             copied.epochs_without_improvement = 0
