@@ -254,7 +254,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     -----
     The gradient is that of Rumelhart, Hinton and Williams, 1986; each optimizer, activation and
     initializer names its source where it is defined. scikit-learn's callbacks (`set_callbacks`,
-    from scikit-learn 1.9 on) are called for each epoch.
+    from scikit-learn 1.9 on) are called for each epoch, or with `n_ensemble` for each network.
 
     Examples
     --------
@@ -416,7 +416,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     def _fit_ensemble(
         self, n: int, X: Any, y: Any, sample_weight: Any, arguments: Mapping[str, Any]
     ) -> Self:
-        tasks = EpochTasks(self, n, X=X, y=y, sample_weight=sample_weight)
+        tasks = EpochTasks(self, n, X=X, y=y, sample_weight=sample_weight, task_name="network")
         members: list[NeuralNetworkClassifier] = []
 
         def fitted() -> dict[str, Any]:

@@ -33,12 +33,21 @@ class EpochTasks:
     max_epochs : int
     X, y, sample_weight
         The arguments of `fit`, for callbacks that read them.
+    task_name : str, default="epoch"
+        What a task is: with `n_ensemble` the training of a network.
     """
 
     def __init__(
-        self, estimator: Any, max_epochs: int, *, X: Any, y: Any, sample_weight: Any
+        self,
+        estimator: Any,
+        max_epochs: int,
+        *,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        task_name: str = "epoch",
     ) -> None:
-        self._estimator = estimator
+        self._estimator, self._task_name = estimator, task_name
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"X": X, "y": y, "metadata": metadata}
         self._fit: Any = None
@@ -52,7 +61,7 @@ class EpochTasks:
     def begin_epoch(self) -> None:
         """Report the begin of an epoch."""
         if self._watched:
-            self._epoch = self._fit.subcontext(task_name="epoch")
+            self._epoch = self._fit.subcontext(task_name=self._task_name)
             self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def end_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:

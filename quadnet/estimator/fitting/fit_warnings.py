@@ -240,7 +240,6 @@ def _signs_of_scale(
         f"The training loss, {final_loss:.3g}, is {final_loss / baseline:.0%} of the loss of "
         f"always predicting the class frequencies, {baseline:.3g}"
     )
-    smallest, largest = _extreme_columns(X)
     advice = (
         "Scale X to zero mean and unit variance: make it dense, or subtract the means."
         if is_scaled
@@ -252,7 +251,9 @@ def _signs_of_scale(
             f"{compared}, and X is not scaled: the largest root mean square of a column is "
             f"{scale:.3g}. {advice}"
         )
-    elif largest > _DIFFERENT * smallest and not is_scaled:
+        return
+    smallest, largest = _extreme_columns(X)
+    if largest > _DIFFERENT * smallest and not is_scaled:
         yield (
             f"{compared}, and the columns of X differ by orders of magnitude: the largest value of "
             f"a column is between {smallest:.3g} and {largest:.3g}. {advice}"

@@ -914,6 +914,11 @@ def test_the_pages_five_settings_are_adjustable():
     ("change", "kind", "message"),
     [
         ("network.foo=3", ConfigurationError, "There is no key network.foo. The keys there are: "),
+        (
+            "network.scale=true",
+            ConfigurationError,
+            "no key network.scale. Set the key scale, which",
+        ),
         ("network.alpha=-3", ConfigurationError, "The 'alpha' parameter of NeuralNetworkClass"),
         ("network.hidden_layer_sizes=six", ConfigurationError, "The 'hidden_layer_sizes' param"),
         ("network.learning_rate_init=0", ConfigurationError, "The 'learning_rate_init' param"),

@@ -58,6 +58,32 @@ def test_every_epoch_is_a_task_with_a_fitted_estimator(solver):
 
 
 @needs_callbacks
+def test_every_network_of_an_ensemble_is_a_task():
+    recorder = Recorder()
+    net = NeuralNetworkClassifier(
+        (5,), n_ensemble=3, scale=True, max_iter=4, random_state=0, learning_rate_init=0.05
+    )
+    net.set_callbacks(recorder).fit(100 * X, Y)
+    networks = [(kind, "network", i) for i in range(3) for kind in ("begin", "end")]
+    assert [event[:3] for event in recorder.events] == [
+        ("setup", "fit", 3), ("begin", "fit", 0), *networks, ("end", "fit", 0), ("teardown", "fit")
+    ]  # fmt: skip
+    # The estimator that is shown takes raw rows, and has the networks so far.
+    assert recorder.events[3][3] == net.estimators_[0].score(100 * X, Y)
+    assert recorder.events[-2][3] == net.score(100 * X, Y) > 0.5
+
+
+@needs_callbacks
+def test_the_estimator_shown_scales_its_rows():
+    recorder = Recorder()
+    net = NeuralNetworkClassifier(
+        (5,), scale=True, max_iter=4, random_state=0, learning_rate_init=0.05
+    )
+    net.set_callbacks(recorder).fit(100 * X, Y)
+    assert recorder.events[-2][3] == recorder.events[-3][3] == net.score(100 * X, Y) > 0.5
+
+
+@needs_callbacks
 def test_the_estimator_shown_is_a_copy_that_training_does_not_touch():
     kept = []
 
