@@ -433,7 +433,16 @@ default='squared_error'
 
     @unless(_why_no_partial_fit)
     @underflow_is_zero
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Make one pass over X and y; the first call makes a new network.
 
         Each call continues the optimizer's moments, the learning-rate schedule and the random state
@@ -446,6 +455,14 @@ default='squared_error'
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_columns)
         sample_weight : array-like of shape (n_samples,), default=None
+        X_val, y_val : as X and y, default=None
+            Rows to score after the pass, by `scoring`, which stops training early: the weights of
+            the best call are kept. When more than `n_iter_no_change` calls in a row have not
+            improved the score by `tol`, they are restored, and `stop_reason_` is 'no_improvement'
+            and no longer 'partial_fit'. Pass the same rows in every call; a call without them
+            forgets the best weights. `early_stopping` stays False, as it is for `fit`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of those rows.
 
         Returns
         -------
@@ -467,7 +484,16 @@ default='squared_error'
         3
         """
         find_numbers = partial(self._find_numbers, before=getattr(self, "_numbers", None))
-        self._partial_fit(self._make_config(), X, y, sample_weight, find_numbers)
+        self._partial_fit(
+            self._make_config(),
+            X,
+            y,
+            sample_weight,
+            find_numbers,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+        )
         self.__dict__.pop("_calibration", None)
         return self
 
