@@ -179,7 +179,8 @@ class RegressionPredictor:
         """
         if not self.quantiles:
             raise ValueError(
-                "The network was not trained with loss='quantile': it has no quantiles."
+                "predict_quantiles needs a network that was trained with loss='quantile'. Got "
+                f"loss={self.network.loss_name!r}."
             )
         return self._predict_all(X)
 

@@ -133,7 +133,13 @@ def read_states(network: Network) -> list[LayerState]:
 def make_network(states: Sequence[LayerState], like: Network, dtype: DTypeLike) -> Network:
     """Return a network of these layers with the input and the loss of another one."""
     layers = [state.layer for state in states]
-    network = Network(layers, like.input_shape, loss=like.loss_name, dtype=dtype)
+    network = Network(
+        layers,
+        like.input_shape,
+        loss=like.loss_name,
+        loss_settings=like.loss_settings,
+        dtype=dtype,
+    )
     for arrays, state in zip(network.parameters.arrays, states, strict=True):
         for name, array in arrays.items():
             array[...] = state.arrays[name]
