@@ -427,7 +427,7 @@ def test_a_real_sigint_keeps_the_network():
         *_, last = process.communicate(timeout=60)[0].splitlines()
     finally:
         process.kill()
-    assert last == "interrupted True (2000,)"
+    assert last.endswith("interrupted True (2000,)")  # the interrupt may cut a printed line short
     assert process.returncode == 0
 
 

@@ -431,7 +431,8 @@ def test_an_interrupt_ends_a_fit_that_is_replayed():
             assert process.stdout.readline().startswith("Iteration")
         process.send_signal(signal.SIGINT)
         last = process.communicate(timeout=120)[0].splitlines()[-1]
-        assert last == "interrupted True (20000,)"
+        # The interrupt may have cut the line before short.
+        assert last.endswith("interrupted True (20000,)")
     finally:
         process.kill()
         process.wait()
