@@ -25,23 +25,16 @@ __version__ = version("quadnet")
 def register_onnx_converter() -> None:
     """Teach skl2onnx to convert Quadnet's estimators, alone and at the end of a pipeline.
 
-    Needs the package skl2onnx, which is in no extra. Call it once, before
-    ``skl2onnx.to_onnx(pipeline, X)``.
+    Needs the extra ``onnx``. Call it once, before ``skl2onnx.to_onnx(pipeline, X)``.
 
     Raises
     ------
-    ImportError
+    MissingExtra
         If skl2onnx is not installed.
     """
     from quadnet.estimator import NeuralNetworkClassifier, NeuralNetworkRegressor
+    from quadnet.onnx_export.skl2onnx_converter import register
 
-    try:
-        from quadnet.onnx_export.skl2onnx_converter import register
-    except ImportError as error:
-        raise ImportError(
-            "register_onnx_converter() needs the package skl2onnx. "
-            "Install it: pip install skl2onnx."
-        ) from error
     register(NeuralNetworkClassifier, NeuralNetworkRegressor)
 
 

@@ -3,17 +3,25 @@
 from typing import Any
 
 import numpy as np
+
+from quadnet.errors import Unsupported
+from quadnet.extras import missing_extra
+from quadnet.onnx_export.document import OPSET, add_answers, add_numbers, as_labels
+from quadnet.onnx_export.layer_operators import Graph
+
+try:
+    import skl2onnx
+except ImportError as error:
+    raise missing_extra("Converting a pipeline to ONNX", "onnx", cause=error) from error
+
+# isort: split
+# After the report of a missing skl2onnx.
 import onnx
-from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import guess_numpy_type
 from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
 )
-
-from quadnet.errors import Unsupported
-from quadnet.onnx_export.document import OPSET, add_answers, add_numbers, as_labels
-from quadnet.onnx_export.layer_operators import Graph
 
 
 def register(classifier: type, regressor: type) -> None:
@@ -21,14 +29,14 @@ def register(classifier: type, regressor: type) -> None:
 
     Outputs and the option ``zipmap`` are those that skl2onnx has for scikit-learn's estimators.
     """
-    update_registered_converter(
+    skl2onnx.update_registered_converter(
         classifier,
         f"Quadnet{classifier.__name__}",
         calculate_linear_classifier_output_shapes,
         _convert_classifier,
         options={"zipmap": [True, False, "columns"], "nocl": [True, False]},
     )
-    update_registered_converter(
+    skl2onnx.update_registered_converter(
         regressor,
         f"Quadnet{regressor.__name__}",
         calculate_linear_regressor_output_shapes,

@@ -84,7 +84,7 @@ class Dense(Layer):
         Z: FloatArray = X.dot(arrays["weights"])
         if self.bias:
             # Two vectors are added in half the time of a matrix and a vector.
-            target = Z if len(Z) > 1 else Z.reshape(-1)
+            target = Z.reshape(-1) if len(Z) == 1 else Z
             target += arrays["biases"]
         return Z
 
