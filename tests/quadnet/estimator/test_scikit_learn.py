@@ -333,6 +333,8 @@ def test_early_stopping_holds_out_scikit_learns_rows(table, row_weights):
     weights = ROW_WEIGHTS[row_weights](X.shape[0], np.random.default_rng(1))
     if weights is not None and not MLP_TAKES_WEIGHTS:
         pytest.skip("this scikit-learn's MLP takes no weights")
+    if y.dtype.kind in "UO" and not MLP_TAKES_WEIGHTS:
+        pytest.skip("scikit-learn 1.6's MLP cannot stop early where labels are texts")
     options = {} if weights is None else {"sample_weight": weights}
     ours, theirs = assert_same_training(
         {"early_stopping": True, "max_iter": 8, "random_state": 3},
