@@ -54,7 +54,10 @@ class Chunk:
         self._loss_divisor = network.loss_divisor
         self._sparse = not isinstance(X, np.ndarray)
         self._X: Any = [None] if self._sparse else np.empty((n_batches, n_rows, X.shape[1]), dtype)
-        self._gathered = np.empty((n_batches * n_rows, n_outputs), targets)
+        # Rows of targets, and the same as numbers.
+        self._gathered = self._numbers = np.empty((n_batches * n_rows, n_outputs), targets)
+        if targets != dtype:
+            self._numbers = np.empty(self._gathered.shape, dtype)
         self._Y = np.empty((n_batches, n_outputs, n_rows), dtype)
         self._P = np.zeros_like(self._Y)
         self._weights = np.ones((n_batches, n_rows), dtype) if is_weighted else None
@@ -89,7 +92,12 @@ class Chunk:
         self._filled = filled = slice(0, len(rows) // n_rows)
         # mode="clip" writes straight into `out`; the default would buffer it first.
         targets = Y.take(rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
-        self._Y[filled] = targets.reshape(-1, n_rows, n_outputs).transpose(0, 2, 1)
+        numbers = self._numbers[: len(rows)]
+        if numbers.dtype != targets.dtype:
+            # Truth values become numbers in the order of memory: while they are transposed, every
+            # one that differs from the one before costs nanoseconds.
+            np.copyto(numbers, targets, casting="unsafe")
+        self._Y[filled] = numbers.reshape(-1, n_rows, n_outputs).transpose(0, 2, 1)
         if self._sparse:
             self._X[0] = X[rows]  # the list is what the loop has
         else:
