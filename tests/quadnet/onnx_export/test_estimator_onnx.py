@@ -64,7 +64,7 @@ def test_a_classifier_answers_the_same_as_onnx(y, loss, dtype):
 
 
 def test_a_stack_of_layers_answers_the_same():
-    pictures = RNG.normal(size=(200, 36)).astype(np.float32)
+    pictures = np.random.default_rng(0).normal(size=(200, 36)).astype(np.float32)
     y = pictures[:, :18].sum(axis=1) > 0
     stack = [
         Conv2D(4, 3, padding="same"), BatchNorm(), "relu", Residual([Conv2D(4, 1), "tanh"]),
@@ -185,7 +185,7 @@ def test_a_pipeline_of_two_networks_has_no_name_twice():
 
 def test_whole_numbers_as_input():
     register_onnx_converter()
-    whole = RNG.integers(0, 5, size=(100, 3))
+    whole = np.random.default_rng(0).integers(0, 5, size=(100, 3))
     net = NeuralNetworkClassifier((4,), max_iter=20, random_state=0).fit(whole, whole[:, 0] > 2)
     document = skl2onnx.to_onnx(net, whole[:1], options={"zipmap": False})
     session = onnxruntime.InferenceSession(

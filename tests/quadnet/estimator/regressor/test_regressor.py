@@ -60,7 +60,7 @@ def test_each_loss_learns(loss, n_columns):
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adamw"])
 def test_updates_are_replayed_from_c_with_the_same_bits(monkeypatch, solver, loss, dtype, weighted):
     y = np.log1p(target(loss, 2))
-    weights = RNG.uniform(0, 2, 200) if weighted else None
+    weights = np.random.default_rng(0).uniform(0, 2, 200) if weighted else None
     nets = []
     for replay in "01":
         monkeypatch.setenv("QUADNET_REPLAY", replay)
@@ -81,8 +81,8 @@ def test_updates_are_replayed_from_c_with_the_same_bits(monkeypatch, solver, los
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_linear_network_of_counts_is_a_poisson_regression(weighted):
-    weights = RNG.uniform(0.5, 2, 200) if weighted else None
-    y = RNG.poisson(np.exp(X[:, 2] / 3))
+    weights = np.random.default_rng(0).uniform(0.5, 2, 200) if weighted else None
+    y = np.random.default_rng(1).poisson(np.exp(X[:, 2] / 3))
     ours = make("poisson", (), alpha=0.0, tol=1e-9, max_iter=5000)
     theirs = PoissonRegressor(alpha=0, tol=1e-10, max_iter=5000).fit(X, y, weights)
     fit(ours, X, y, sample_weight=weights)
@@ -101,7 +101,7 @@ def test_a_linear_network_of_one_quantile_is_a_quantile_regression():
 
 @pytest.mark.parametrize("delta", [0.3, 5.0])
 def test_a_constant_by_huber_is_that_of_its_formula(delta):
-    y = np.r_[RNG.normal(size=100), 60.0, 80.0]
+    y = np.r_[np.random.default_rng(0).normal(size=100), 60.0, 80.0]
     net = make("huber", (), huber_delta=delta, alpha=0.0, tol=1e-10, max_iter=1000)
     predicted = fit(net, np.zeros((102, 1)), y).predict([[0.0]])
 
@@ -159,7 +159,7 @@ def test_quantiles_by_default_are_three_and_predict_is_the_median():
 @pytest.mark.parametrize("loss", [name for name in REGRESSION_LOSSES if name != "poisson"])
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])
 def test_a_scaled_target_trains_as_if_the_caller_had_scaled_it(loss, solver):
-    weights = RNG.uniform(0.5, 2, 200)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 200)
     y = np.c_[1e6 + 1e3 * Y, -Y]
     mean = np.average(y, axis=0, weights=weights)
     deviation = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))

@@ -268,7 +268,7 @@ def test_divergence_is_the_same_error(monkeypatch):
 @pytest.mark.parametrize("hidden", [1, 3])
 def test_values_that_overflow_late_are_the_same_error(monkeypatch, hidden):
     # The inputs of the hidden units are infinite, and the gradient of the output is exactly 0.
-    X = RNG.normal(size=(400, 1))
+    X = np.random.default_rng(0).normal(size=(400, 1))
     y = X[:, 0] > 0
     X[300:], y[300:] = 1e307 * np.abs(X[300:]), True
     texts = []
@@ -285,7 +285,7 @@ def test_values_that_overflow_late_are_the_same_error(monkeypatch, hidden):
 
 def test_running_means_that_overflow_are_the_same_error(monkeypatch):
     # In the update that is recorded, the ninth.
-    X = RNG.normal(size=(400, 3)).astype(np.float32)
+    X = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
     X[320:360] *= np.float32(1e30)
     texts = []
     for switch in "01":
