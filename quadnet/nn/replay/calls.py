@@ -35,6 +35,9 @@ class CallList:
 
     def __init__(self, library: ctypes.CDLL, moving: Sequence[NDArray[Any]], batch: int) -> None:
         self._library, self._batch = library, batch
+        self._replay = library.quadnet_replay
+        self._replay.argtypes = (ctypes.c_void_p, *(ctypes.c_ssize_t,) * 3)
+        self._replay.restype = None
         self._moving = [(address_of(each), each.nbytes, each.strides[0]) for each in moving]
         # The structures `call` of replay.c, whose fields all have the size of an address.
         self._calls: list[list[int]] = []
@@ -146,6 +149,7 @@ class CallList:
         for i, _ in self._draws:
             self._calls[i][_MOVES] = row
         self._finished = np.array(self._calls, np.intp)
+        self._place = address_of(self._finished)
         most = min(most, max(1, _DRAWN_BYTES // row)) if row else most
         self._drawn = np.empty((most, self._n_drawn), dtype)
         return most
@@ -160,12 +164,7 @@ class CallList:
             start = address_of(drawn) - first * drawn.strides[0]
             for i, number in self._draws:
                 calls[i, 2] = start + number * drawn.itemsize
-        self._library.quadnet_replay(
-            ctypes.c_void_p(address_of(calls)),
-            ctypes.c_ssize_t(len(calls)),
-            ctypes.c_ssize_t(first),
-            ctypes.c_ssize_t(stop),
-        )
+        self._replay(self._place, len(calls), first, stop)
 
 
 def address_of(array: NDArray[Any]) -> int:
