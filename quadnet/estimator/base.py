@@ -1,6 +1,7 @@
 """What the classifier and the regressor share: the steps of a fit, their state, their summary."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -70,7 +71,7 @@ _NO_SHAPE = (
 )
 
 
-class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
+class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     """A network whose parameters, fits and stored state do not depend on what y holds.
 
     A subclass has the constructor, the public methods whose arguments depend on y, and
@@ -99,10 +100,11 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
     _network: Network
 
     @property
+    @abstractmethod
     def _encoding(self) -> TargetEncoding:
         """How the outputs of the fitted network encode y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _encode_fit(self, y: Any, *, continues: bool) -> TargetEncoding:
         """Return how the outputs encode y, an array that `fit` trains on.
 
@@ -112,7 +114,6 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator):
             If y is not of the kind that the estimator predicts, or, if the fit continues an
             earlier one, does not fit it.
         """
-        raise NotImplementedError
 
     def _fit(
         self,
