@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.estimator.targets import Labels, Numbers, TargetEncoding
+from quadnet.estimator.targets.encoding import TargetEncoding
+from quadnet.estimator.targets.labels import Labels
+from quadnet.estimator.targets.numbers import Numbers
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec

@@ -58,7 +58,8 @@ from quadnet.estimator.summary import (
     format_summary_html,
     summarize_layers,
 )
-from quadnet.estimator.targets import TargetEncoding, TargetRows
+from quadnet.estimator.targets.encoding import TargetEncoding
+from quadnet.estimator.targets.target_rows import TargetRows
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network

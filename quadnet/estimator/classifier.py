@@ -31,7 +31,7 @@ from quadnet.estimator.input_validation import (
     find_labels_of_partial_fit,
     validate_rows,
 )
-from quadnet.estimator.targets import Labels
+from quadnet.estimator.targets.labels import Labels
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.predictor import Predictor, underflow_is_zero

@@ -11,7 +11,9 @@ from typing import Any
 
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.targets import Labels, Numbers, TargetEncoding
+from quadnet.estimator.targets.encoding import TargetEncoding
+from quadnet.estimator.targets.labels import Labels
+from quadnet.estimator.targets.numbers import Numbers
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.layers.stack import find_blocks

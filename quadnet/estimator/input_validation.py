@@ -13,17 +13,17 @@ from quadnet.estimator.column_scaling import ColumnScaler, choose_scaler, find_s
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.network_builder import StartingWeights
 from quadnet.estimator.sample_weights import make_row_weights, validate_sample_weight
-from quadnet.estimator.targets import (
+from quadnet.estimator.targets.encoding import TargetEncoding
+from quadnet.estimator.targets.labels import (
     Labels,
-    TargetEncoding,
-    TargetRows,
     are_more_classes,
     are_plain_labels,
     are_same_classes,
-    as_numbers,
     sort_classes,
     warn_if_one_hot,
 )
+from quadnet.estimator.targets.numbers import as_numbers
+from quadnet.estimator.targets.target_rows import TargetRows
 
 _COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 _FLOAT_TYPES = (np.float64, np.float32)

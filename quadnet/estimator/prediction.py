@@ -6,7 +6,8 @@ import numpy as np
 from scipy.optimize import approx_fprime
 
 from quadnet.estimator.sample_weights import validate_sample_weight
-from quadnet.estimator.targets import Labels, TargetRows
+from quadnet.estimator.targets.labels import Labels
+from quadnet.estimator.targets.target_rows import TargetRows
 from quadnet.nn.layers.layer import Arrays
 from quadnet.nn.lbfgs import Objective
 from quadnet.nn.network import Network

@@ -26,7 +26,8 @@ from quadnet.estimator.hyperparameters import (
     check_regressor_parameters,
 )
 from quadnet.estimator.input_validation import validate_rows, validate_validation_rows
-from quadnet.estimator.targets import Numbers, TargetRows, as_numbers
+from quadnet.estimator.targets.numbers import Numbers, as_numbers
+from quadnet.estimator.targets.target_rows import TargetRows
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.predictor import RegressionPredictor, underflow_is_zero

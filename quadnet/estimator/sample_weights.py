@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
-from quadnet.estimator.targets import Labels
+from quadnet.estimator.targets.labels import Labels
 from quadnet.types import FloatArray
 
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from quadnet.estimator.sample_weights import check_any_weight
-from quadnet.estimator.targets import Numbers, TargetRows
+from quadnet.estimator.targets.numbers import Numbers
+from quadnet.estimator.targets.target_rows import TargetRows
 from quadnet.types import FloatArray
 
 

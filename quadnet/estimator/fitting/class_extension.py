@@ -8,7 +8,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from quadnet.estimator.fitted_state import array_attributes, network_attributes
-from quadnet.estimator.targets import Labels
+from quadnet.estimator.targets.labels import Labels
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.network import Network

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from quadnet.estimator.fitting.fit_loop import TrainingRun
-from quadnet.estimator.targets import Numbers
+from quadnet.estimator.targets.numbers import Numbers
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.losses import Loss, find_values
 from quadnet.nn.network import Network

@@ -23,7 +23,10 @@ from quadnet.estimator.fitting.early_stopping import (
     compute_r2,
 )
 from quadnet.estimator.hyperparameters import TrainingConfig
-from quadnet.estimator.targets import Labels, Numbers, TargetEncoding, TargetRows
+from quadnet.estimator.targets.encoding import TargetEncoding
+from quadnet.estimator.targets.labels import Labels
+from quadnet.estimator.targets.numbers import Numbers
+from quadnet.estimator.targets.target_rows import TargetRows
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
