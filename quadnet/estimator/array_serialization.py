@@ -16,7 +16,8 @@ from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_shapes
-from quadnet.nn.losses import LOSSES, REGRESSION_LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
 from quadnet.nn.network import Network
 
 _FORMAT = 2

@@ -21,7 +21,8 @@ from quadnet.nn.initializers import (
 from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_shapes, make_hidden_layers, make_layers, with_channels
-from quadnet.nn.losses import LOSS_PARAMETERS, REGRESSION_LOSSES, is_increasing
+from quadnet.nn.losses.of_classes import LOSS_PARAMETERS
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES, is_increasing
 from quadnet.nn.optimizers import Optimizer, OptimizerSettings
 from quadnet.nn.parameters import Parameters
 from quadnet.nn.schedules import SCHEDULES, Schedule

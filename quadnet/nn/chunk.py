@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from quadnet.nn.losses import find_values
+from quadnet.nn.losses.of_classes import find_values
 from quadnet.nn.optimizers import Optimizer
 from quadnet.nn.replay.update_loop import UpdateCounts, UpdateLoop
 from quadnet.nn.update import Update

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from quadnet.nn.backpropagation import Workspace
-from quadnet.nn.losses import find_values
+from quadnet.nn.losses.of_classes import find_values
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 

@@ -20,7 +20,7 @@ from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_blocks, find_shapes, make_dense_layers
-from quadnet.nn.losses import make_loss
+from quadnet.nn.losses.table import make_loss
 from quadnet.nn.parameters import Parameters
 from quadnet.types import FloatArray
 

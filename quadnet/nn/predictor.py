@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 

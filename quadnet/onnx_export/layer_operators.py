@@ -20,7 +20,7 @@ from quadnet.nn.activations import LEAK
 from quadnet.nn.layers.layer import Arrays, Shape
 from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.layers.windows import Windows
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 

@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from quadnet.model_names import ModelName
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 from quadnet.registry import manifest_1
 from quadnet.registry.layer_specs import ManifestLayers
 

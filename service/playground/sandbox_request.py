@@ -13,7 +13,7 @@ from quadnet import quadrants
 from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS, find_initializer
-from quadnet.nn.losses import LOSS_PARAMETERS
+from quadnet.nn.losses.of_classes import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 from quadnet.nn.solvers import SOLVERS, Solver
 from quadnet.types import BoolArray, FloatArray

@@ -15,7 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.targets.numbers import Numbers
 from quadnet.estimator.user_warnings import warn_user
-from quadnet.nn.losses import Loss, find_values
+from quadnet.nn.losses.loss import Loss
+from quadnet.nn.losses.of_classes import find_values
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 

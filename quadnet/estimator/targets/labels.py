@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from quadnet.estimator.user_warnings import warn_user
-from quadnet.nn.losses import LOSS_PARAMETERS
+from quadnet.nn.losses.of_classes import LOSS_PARAMETERS
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import choose_labels
 from quadnet.types import BoolArray, FloatArray, IntArray

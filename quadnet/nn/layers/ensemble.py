@@ -17,7 +17,7 @@ from quadnet.nn.layers.layer import (
 )
 from quadnet.nn.layers.settings import check_count
 from quadnet.nn.layers.stack import find_shapes, make_layers, name_layer
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 from quadnet.types import FloatArray
 
 

@@ -10,7 +10,8 @@ from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.layers.kinds import LAYER_KINDS
-from quadnet.nn.losses import LOSS_PARAMETERS, REGRESSION_LOSSES
+from quadnet.nn.losses.of_classes import LOSS_PARAMETERS
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
 
 ESTIMATORS = {
     NeuralNetworkClassifier: LOSS_PARAMETERS,

@@ -11,7 +11,7 @@ from sklearn.preprocessing import scale
 
 from quadnet import NeuralNetworkClassifier
 from quadnet.estimator.fitting.fit_warnings import loss_of_class_frequencies
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 from tests.support.oracle import fit
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import log_loss
 
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 
 Z = np.random.default_rng(0).normal(0, 3, (4, 7))
 Y = np.eye(4)[[0, 1, 2, 3, 0, 2, 1]].T

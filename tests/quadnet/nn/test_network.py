@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.backpropagation import Workspace
 from quadnet.nn.initializers import INITIALIZERS
-from quadnet.nn.losses import LOSSES
+from quadnet.nn.losses.of_classes import LOSSES
 from quadnet.nn.network import Network
 
 

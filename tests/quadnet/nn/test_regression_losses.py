@@ -8,7 +8,9 @@ import pytest
 from scipy.special import huber
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss, mean_poisson_deviance
 
-from quadnet.nn.losses import LOSSES, REGRESSION_LOSSES, make_loss
+from quadnet.nn.losses.of_classes import LOSSES
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
+from quadnet.nn.losses.table import make_loss
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(0, 2, (6, 7))

@@ -11,7 +11,7 @@ from quadnet import NeuralNetworkClassifier
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
 from quadnet.nn.layers.dense import Dense
-from quadnet.nn.losses import LOSS_PARAMETERS
+from quadnet.nn.losses.of_classes import LOSS_PARAMETERS
 from quadnet.nn.optimizers import OptimizerSettings
 from quadnet.nn.parameters import Parameters
 from quadnet.nn.schedules import SCHEDULES

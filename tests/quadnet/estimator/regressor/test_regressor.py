@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from quadnet import NeuralNetworkRegressor
 from quadnet.layers import Conv2D, Flatten
-from quadnet.nn.losses import REGRESSION_LOSSES
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
 from tests.support.oracle import fit
 
 X, Y = load_diabetes(return_X_y=True)

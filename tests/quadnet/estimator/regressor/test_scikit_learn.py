@@ -25,7 +25,7 @@ from quadnet import NeuralNetworkRegressor
 from quadnet.estimator.hyperparameters import REGRESSOR_CONSTRAINTS
 from quadnet.nn.activations import ACTIVATIONS
 from quadnet.nn.initializers import INITIALIZERS
-from quadnet.nn.losses import REGRESSION_LOSSES
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
 from tests.support.oracle import MLP_TAKES_WEIGHTS, fit
 from tests.support.serving import ROOT
 
