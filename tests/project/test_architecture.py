@@ -20,6 +20,7 @@ CORE = {
     "quadnet.model_names",
     "quadnet.quadrants",
     "quadnet.nn",
+    "quadnet.tables",
     "quadnet.registry",
 }
 LIBRARY = CORE | {"quadnet.estimator", "quadnet.onnx_export"}
@@ -35,6 +36,7 @@ ARROWS = {
     "quadnet.model_names": set(),
     "quadnet.quadrants": {"quadnet.types"},
     "quadnet.nn": {"quadnet.types"},
+    "quadnet.tables": {"quadnet.types", "quadnet.errors"},
     "quadnet.onnx_export": {"quadnet.errors", "quadnet.extras", "quadnet.types", "quadnet.nn"},
     "quadnet.estimator": {"quadnet.types", "quadnet.nn", "quadnet.onnx_export"},
     "quadnet": {"quadnet.estimator", "quadnet.nn", "quadnet.onnx_export"},
