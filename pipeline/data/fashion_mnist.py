@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import FashionData
-from pipeline.data.chunks import Fault, make_file_error, make_rows_error, open_regular
 from pipeline.data.datasets import Dataset
+from pipeline.data.files.chunks import Fault, make_file_error, make_rows_error, open_regular
 from quadnet.errors import FileUnusable, InvalidInput
 
 _NAMES = (

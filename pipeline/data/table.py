@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.chunks import Chunk, Fault, find_columns, make_file_error, make_rows_error
-from pipeline.data.source import Kind, Source, open_source
+from pipeline.data.files.chunks import Chunk, Fault, find_columns, make_file_error, make_rows_error
+from pipeline.data.files.source import Kind, Source, open_source
 from pipeline.wording import Sentence, UserText
 from quadnet.errors import InvalidInput, listing, shorten
 from quadnet.registry.manifest import MAX_VALUES

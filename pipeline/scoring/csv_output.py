@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.csv_file import CsvFile
+from pipeline.data.files.csv_file import CsvFile
 from pipeline.scoring.output import AddedColumns
 from quadnet.types import FloatArray, IntArray
 

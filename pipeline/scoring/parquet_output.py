@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipeline.data.arrow_arrays import to_array
-from pipeline.data.parquet import ParquetSource
+from pipeline.data.files.arrow_arrays import to_array
+from pipeline.data.files.parquet import ParquetSource
 from pipeline.scoring.output import AddedColumns
 from pipeline.scoring.parquet_footer import find_footer, join_footers
 from quadnet.types import FloatArray, IntArray

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.data.chunks import Chunk, Fault, Position, make_file_error, make_rows_error
-from pipeline.data.source import Kind, Source, open_source
+from pipeline.data.files.chunks import Chunk, Fault, Position, make_file_error, make_rows_error
+from pipeline.data.files.source import Kind, Source, open_source
 from pipeline.scoring.csv_output import CsvOutput, encode_cell, quote_cell
 from pipeline.scoring.output import AddedColumns, Output
 from pipeline.scoring.partial_output import PartialOutput, make_rejected_path

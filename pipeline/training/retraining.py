@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.config.run_config import FashionData, FileData, RunConfig
-from pipeline.data.chunks import open_regular
 from pipeline.data.datasets import Dataset
 from pipeline.data.fashion_mnist import check_files
+from pipeline.data.files.chunks import open_regular
 from pipeline.data.splits import DataSplits, make_splits
 from pipeline.training.candidate_training import Candidate, resolve_config, train_candidate
 from quadnet.errors import (
@@ -109,7 +109,7 @@ def _check_reachable(config: RunConfig) -> None:
     if not isinstance(data, FileData):
         return
     if data.kind == "parquet":
-        from pipeline.data import parquet  # noqa: F401 - raises the error that names the missing package
+        from pipeline.data.files import parquet  # noqa: F401 - raises the error that names the missing package
     open_regular(data.file).close()
 
 

@@ -17,8 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from pipeline.data.cells import parse_numbers
-from pipeline.data.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
+from pipeline.data.files.cells import parse_numbers
+from pipeline.data.files.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
 from pipeline.data.table import read_table
 from pipeline.wording import to_plain_text
 from quadnet.errors import FileUnusable, InvalidInput
@@ -557,7 +557,7 @@ def test_a_file_that_is_not_parquet_or_truncated_is_reported(tmp_path):
 def test_without_pyarrow_the_extra_is_named(tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ImportError('broken')")
     done = subprocess.run(
-        [sys.executable, "-c", "from pipeline.data import parquet"],
+        [sys.executable, "-c", "from pipeline.data.files import parquet"],
         capture_output=True,
         text=True,
         check=False,

@@ -71,7 +71,7 @@ def parse_with_pyarrow(text: bytes, wanted: Sequence[int]) -> FloatArray | None:
     import pyarrow as pa
     from pyarrow import csv
 
-    from pipeline.data.arrow_arrays import to_floats
+    from pipeline.data.files.arrow_arrays import to_floats
 
     # pyarrow would drop a byte-order mark here, as if the text were a whole file.
     if text.startswith(b"\xef\xbb\xbf"):

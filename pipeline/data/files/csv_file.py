@@ -14,11 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data import cells, csv_records
-from pipeline.data.cells import parse_label, parse_numbers
-from pipeline.data.chunks import Chunk, Fault, Position, find_columns, make_rows_error, open_regular
-from pipeline.data.csv_columns import Parser, choose_parser, cut_rows
-from pipeline.data.csv_records import find_open_quote, find_problem, read_records
+from pipeline.data.files import cells, csv_records
+from pipeline.data.files.cells import parse_label, parse_numbers
+from pipeline.data.files.chunks import (
+    Chunk,
+    Fault,
+    Position,
+    find_columns,
+    make_rows_error,
+    open_regular,
+)
+from pipeline.data.files.csv_columns import Parser, choose_parser, cut_rows
+from pipeline.data.files.csv_records import find_open_quote, find_problem, read_records
 from quadnet.errors import FileUnusable
 from quadnet.types import FloatArray
 

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data import cells
-from pipeline.data.cells import describe_non_number, parse_label
-from pipeline.data.chunks import Chunk, Fault, Position, find_columns, make_file_error, open_regular
+from pipeline.data.files import cells
+from pipeline.data.files.cells import describe_non_number, parse_label
+from pipeline.data.files.chunks import (
+    Chunk,
+    Fault,
+    Position,
+    find_columns,
+    make_file_error,
+    open_regular,
+)
 from quadnet.errors import listing, shorten
 from quadnet.extras import missing_extra
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -18,7 +25,7 @@ try:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from pipeline.data.arrow_arrays import to_array, to_floats
+    from pipeline.data.files.arrow_arrays import to_array, to_floats
 except ImportError as error:
     raise missing_extra("Reading or writing a Parquet file", "parquet", cause=error) from error
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pipeline.data.chunks import Chunk, Position
+from pipeline.data.files.chunks import Chunk, Position
 
 Kind = Literal["csv", "parquet"]
 
@@ -43,9 +43,9 @@ def open_source(path: Path, kind: Kind, *, chunk_bytes: int) -> Source:
         If it is a Parquet file and pyarrow is not installed.
     """
     if kind == "parquet":
-        from pipeline.data.parquet import ParquetSource
+        from pipeline.data.files.parquet import ParquetSource
 
         return ParquetSource(path, chunk_bytes=chunk_bytes)
-    from pipeline.data.csv_file import CsvFile
+    from pipeline.data.files.csv_file import CsvFile
 
     return CsvFile(path, chunk_bytes=chunk_bytes)
