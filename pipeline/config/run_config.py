@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,7 +12,9 @@ from pydantic import (
     Discriminator,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     Tag,
+    model_serializer,
     model_validator,
 )
 
@@ -22,6 +24,8 @@ from quadnet.model_names import ModelName
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Error = Annotated[float, Field(ge=0)]
+Task = Literal["classification", "regression", "multilabel"]
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian package dataset-fashion-mnist installs its files."""
@@ -35,6 +39,18 @@ def _without_nul(path: str) -> str:
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    _newer: ClassVar[frozenset[str]] = frozenset()
+    """Keys that are left out at their default, so that the digests of older runs stay the same."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_newer(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = write(self)
+        fields = type(self).model_fields
+        for name in self._newer & tree.keys():
+            if getattr(self, name) == fields[name].default:
+                del tree[name]
+        return tree
 
 
 class QuadrantsData(_Section):
@@ -79,14 +95,16 @@ class FashionData(_Section):
 
 
 class FileData(_Section):
-    """A user's file: one example per row, columns of numeric features and a column of labels."""
+    """A user's file: one example per row, columns of numeric features and what to predict."""
 
     kind: Literal["csv", "parquet"]
     path: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
     """Relative to the current directory; ``~`` is the home directory."""
-    label: str
+    label: str | list[str]
+    """The column to predict: classes, or with `task = "regression"` numbers. With `task =
+    "multilabel"` a list of columns of 0 and 1."""
     features: Annotated[list[str], Field(min_length=1)] | None = None
-    """Unset: every column that has a name, except the label."""
+    """Unset: every column that has a name, except the labels."""
     strip_labels: bool = True
     """Whether spaces around a label are removed."""
 
@@ -94,6 +112,11 @@ class FileData(_Section):
     def file(self) -> Path:
         """The file's path, with ``~`` expanded."""
         return expand_user(Path(self.path))
+
+    @property
+    def labels(self) -> list[str]:
+        """The columns to predict."""
+        return [self.label] if isinstance(self.label, str) else self.label
 
 
 class TestPart(_Section):
@@ -124,24 +147,61 @@ def _test_size(kind: object) -> str | None:
 class Gate(_Section):
     """The limits that a model must meet on the test part before it is published."""
 
-    accuracy: Share
-    """Smallest accuracy."""
-    log_loss: Annotated[float, Field(ge=0)] | None = None
-    """Largest log loss."""
+    _newer: ClassVar[frozenset[str]] = frozenset(
+        {"rmse", "mae", "r2", "pinball", "coverage", "f1_micro", "f1_macro", "better_than_constant"}
+    )
+
+    accuracy: Share | None = None
+    """Smallest accuracy; required for classes. Of several labels, the share of rows on which all
+    are right."""
+    log_loss: Error | None = None
+    """Largest log loss. Of several labels, the mean of their log losses."""
     calibration_error: Share | None = None
-    """Largest expected calibration error."""
+    """Largest expected calibration error of classes."""
     recall: Share | None = None
-    """Smallest recall of every class: the share of its rows that are predicted as it."""
+    """Smallest recall of every class or label: the share of its rows that are predicted as it."""
     precision: Share | None = None
-    """Smallest precision of every class: the share of its predictions that are right."""
+    """Smallest precision of every class or label: the share of its predictions that are right."""
+    f1_micro: Share | None = None
+    """Smallest F1 score of several labels, over all labels together."""
+    f1_macro: Share | None = None
+    """Smallest mean of the F1 scores of several labels."""
+    rmse: Error | None = None
+    """Largest root mean squared error of numbers."""
+    mae: Error | None = None
+    """Largest mean absolute error of numbers."""
+    r2: Annotated[float, Field(le=1)] | None = None
+    """Smallest coefficient of determination of numbers."""
+    pinball: Error | None = None
+    """Largest mean pinball loss of quantiles."""
+    coverage: Share | None = None
+    """Largest distance of the coverage of the widest interval from what its quantiles promise."""
     champion: bool = True
-    """Whether the model must be at least as good as the champion on the same rows, in accuracy and
-    in the recall of every class."""
+    """Whether the model must be at least as good as the champion on the same rows: in accuracy and
+    in the recall of every class or label; of numbers, in the error that the network minimises."""
     tolerance: Share = 0.0
-    """How far a value may be below the champion's and still pass."""
+    """How far a value may be below the champion's and still pass. Of numbers, by which share an
+    error may be above the champion's."""
     better_than_majority: bool = True
     """Whether the model must beat the prediction of the most frequent class: in accuracy, or in log
-    loss against the classes' shares as probabilities."""
+    loss against the classes' shares as probabilities. Of several labels, the most frequent row of
+    labels."""
+    better_than_constant: bool = True
+    """Whether a model of numbers must beat the best constant: the mean, the median or the
+    quantiles of the test part, in the error that the network minimises."""
+
+    def set_limits(self) -> list[str]:
+        """Return the keys of the absolute limits that are set."""
+        limits = [name for names in _LIMITS.values() for name in names]
+        return [name for name in dict.fromkeys(limits) if getattr(self, name) is not None]
+
+
+_LIMITS: dict[Task, tuple[str, ...]] = {
+    "classification": ("accuracy", "log_loss", "calibration_error", "recall", "precision"),
+    "regression": ("rmse", "mae", "r2", "pinball", "coverage"),
+    "multilabel": ("accuracy", "log_loss", "recall", "precision", "f1_micro", "f1_macro"),
+}
+"""The absolute limits of the gate that each task can have."""
 
 
 class Range(_Section):
@@ -184,7 +244,12 @@ class Search(_Section):
 class RunConfig(_Section):
     """One run: the name to publish under, the data, the network, the test part and the gate."""
 
+    _newer: ClassVar[frozenset[str]] = frozenset({"task"})
+
     name: ModelName
+    task: Task = "classification"
+    """What is predicted: one of several classes, a number, or several labels that a row has or has
+    not."""
     data: Annotated[
         QuadrantsData | DigitsData | FashionData | FileData, Field(discriminator="kind")
     ]
@@ -199,8 +264,9 @@ class RunConfig(_Section):
     calibrate: bool = False
     """Whether to calibrate the certainties by a temperature. It becomes part of the last layer."""
     network: dict[str, JsonValue] = {}
-    """Parameters of `quadnet.NeuralNetworkClassifier`, which validates them. In `layers`, a layer
-    is an object with its kind and its settings, or the name of an activation."""
+    """Parameters of `quadnet.NeuralNetworkClassifier`, or with `task = "regression"` of
+    `quadnet.NeuralNetworkRegressor`, which validate them. In `layers`, a layer is an object with
+    its kind and its settings, or the name of an activation."""
     test: TestPart = TestPart()
     gate: Gate
     search: Search | None = None
@@ -238,6 +304,54 @@ class RunConfig(_Section):
                 "calibrate: it needs held-out rows to calibrate on; set validation = 0.1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        """Refuse keys that do not fit the task."""
+        self._check_labels()
+        for name in self.gate.set_limits():
+            if name not in _LIMITS[self.task]:
+                raise ValueError(
+                    f"gate.{name}: task = {self.task!r} has the limits "
+                    f"{', '.join(_LIMITS[self.task])}; remove gate.{name}"
+                )
+        if self.task == "classification":
+            if self.gate.accuracy is None:
+                raise ValueError("the key gate.accuracy is missing")
+            return self
+        if self.calibrate:
+            raise ValueError(
+                f"calibrate: expected false, because task = {self.task!r} has no certainties of "
+                "classes to calibrate, got true"
+            )
+        if self.test.stratify:
+            raise ValueError(
+                f"test.stratify: expected false, because task = {self.task!r} has no classes to "
+                "stratify by, got true"
+            )
+        return self
+
+    def _check_labels(self) -> None:
+        if not isinstance(self.data, FileData):
+            if self.task != "classification":
+                raise ValueError(
+                    f"task: expected 'classification', because the data of kind {self.data.kind!r} "
+                    f"has classes, got {self.task!r}"
+                )
+            return
+        label = self.data.label
+        if self.task != "multilabel" and not isinstance(label, str):
+            raise ValueError(
+                f"data.label: expected the name of one column, because task = {self.task!r}, got a "
+                f'list. To predict several columns of 0 and 1, set task = "multilabel"'
+            )
+        if self.task == "multilabel" and (isinstance(label, str) or len({*label}) < 2):
+            raise ValueError(
+                "data.label: expected a list of at least 2 columns of 0 and 1, because task = "
+                f"'multilabel', got {label!r}"
+            )
+        if len({*self.data.labels}) < len(self.data.labels):
+            raise ValueError(f"data.label: expected each column once, got {label!r}")
 
     def sha256(self) -> str:
         """Return the digest of the resolved configuration, defaults included."""

@@ -12,7 +12,7 @@ from pipeline.config.run_config import KINDS, RunConfig
 from quadnet.cli.settings import validation_message
 from quadnet.errors import ConfigurationError, ErrorKind, FileUnusable, shorten
 
-_ALTERNATIVES = {*KINDS, "list", "range", "float"}
+_ALTERNATIVES = {*KINDS, "list", "range", "float", "str", "list[str]"}
 
 
 def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:

@@ -1,30 +1,30 @@
-"""Datasets: rows and labels from a generator, from scikit-learn, or from a user's file."""
+"""Datasets: rows and targets from a generator, from scikit-learn, or from a user's file."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.run_config import DigitsData, FileData, QuadrantsData
+from pipeline.config.run_config import DigitsData, FileData, QuadrantsData, Task
 from pipeline.data.table import read_table
+from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 from pipeline.wording import Sentence
 from quadnet import quadrants
 from quadnet.types import FloatArray, IntArray
 
 
 class Dataset:
-    """Rows X of shape (n_rows, n_features), and the class of each.
-
-    Labels are stored as indices: an array of text takes the longest label's memory in every row.
+    """Rows X of shape (n_rows, n_features), and the target of each.
 
     Parameters
     ----------
     features : tuple of str
     X : ndarray of shape (n_rows, n_features)
-    labels : ndarray of str, shape (n_rows,)
-        With `classes`, indices into `classes` instead.
-    classes : ndarray of str, optional
-        Sorted and distinct; a class may have no row here.
+    target : Target
+        The class, the number or the labels of each row.
+    weights : ndarray of shape (n_rows,), optional
+        How much each row counts in training. Metrics count every row once.
     notices : tuple of sentences
         Warnings about the data.
     places : ndarray of int, shape (n_rows,), optional
@@ -32,55 +32,61 @@ class Dataset:
         used.
     unit : str
         The unit of `places`: "line" or "row".
-
-    Attributes
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        Each row's class, as an index into `classes`.
     """
 
     def __init__(
         self,
         features: tuple[str, ...],
         X: FloatArray,
-        labels: NDArray[np.str_] | IntArray,
-        classes: NDArray[np.str_] | None = None,
+        target: Target,
         *,
+        weights: FloatArray | None = None,
         notices: tuple[Sentence, ...] = (),
         places: IntArray | None = None,
         unit: str = "row",
     ) -> None:
-        self.features, self.X, self.notices = features, X, notices
-        self.places, self.unit = places, unit
-        if classes is None:
-            classes, labels = np.unique(labels.astype(str), return_inverse=True)
-        self.classes: NDArray[np.str_] = classes
-        self.codes: IntArray = labels.astype(np.intp, copy=False)
+        self.features, self.X, self.target, self.weights = features, X, target, weights
+        self.notices, self.places, self.unit = notices, places, unit
 
     def __len__(self) -> int:
         return len(self.X)
 
     @property
-    def y(self) -> NDArray[np.str_]:
-        """The label of each row, as text."""
-        return self.classes[self.codes]
+    def y(self) -> NDArray[Any]:
+        """The target of each row: its label as text, its number, or its row of 0 and 1."""
+        return self.target.y
 
     @property
     def class_rows(self) -> dict[str, int]:
-        """The number of rows of each class that has any."""
-        counts = np.bincount(self.codes, minlength=len(self.classes)).tolist()
-        return {str(name): n for name, n in zip(self.classes, counts, strict=True) if n}
+        """The number of rows of each class or label that has any; empty for numbers."""
+        return self.target.class_rows
 
-    def indices(self, names: NDArray[np.generic]) -> IntArray:
-        """Return each row's class as an index into `names`, which are sorted and include all."""
-        return np.searchsorted(names.astype(str), self.classes)[self.codes]
+    @property
+    def class_target(self) -> ClassTarget:
+        """The target of a run that predicts classes."""
+        assert isinstance(self.target, ClassTarget)
+        return self.target
+
+    @property
+    def number_target(self) -> NumberTarget:
+        """The target of a run that predicts numbers."""
+        assert isinstance(self.target, NumberTarget)
+        return self.target
+
+    @property
+    def labels_target(self) -> LabelsTarget:
+        """The target of a run that predicts several labels."""
+        assert isinstance(self.target, LabelsTarget)
+        return self.target
 
     def sha256(self) -> str:
         """Return the digest of the content, independent of the machine's byte order."""
         digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
         digest.update(np.ascontiguousarray(self.X, "<f8").data)
-        names = self.classes.tolist()
-        digest.update("\n".join(names[code] for code in self.codes.tolist()).encode())
+        for block in self.target.content():
+            digest.update(block)
+        if self.weights is not None:
+            digest.update(self.weights.astype("<f8").tobytes())
         return digest.hexdigest()
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
@@ -88,8 +94,8 @@ class Dataset:
         return Dataset(
             self.features,
             self.X[chosen],
-            self.codes[chosen],
-            self.classes,
+            self.target.take(chosen),
+            weights=None if self.weights is None else self.weights[chosen],
             places=None if self.places is None else self.places[chosen],
             unit=self.unit,
         )
@@ -99,8 +105,8 @@ class Dataset:
         return row if self.places is None else int(self.places[row])
 
 
-def load_dataset(data: DigitsData | FileData) -> Dataset:
-    """Return all rows of a stored dataset.
+def load_dataset(data: DigitsData | FileData, task: Task = "classification") -> Dataset:
+    """Return all rows of a stored dataset, with the target that the task predicts.
 
     Raises
     ------
@@ -113,14 +119,14 @@ def load_dataset(data: DigitsData | FileData) -> Dataset:
         data.file,
         data.kind,
         label=data.label,
+        task=task,
         features=data.features,
         strip_labels=data.strip_labels,
     )
     return Dataset(
         table.features,
         table.X,
-        table.codes,
-        table.classes,
+        table.target,
         notices=table.notices,
         places=table.places,
         unit=table.unit,
@@ -131,7 +137,7 @@ def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
     scans = load_digits()
-    return Dataset(tuple(scans.feature_names), scans.data, scans.target.astype(str))
+    return Dataset(tuple(scans.feature_names), scans.data, ClassTarget.from_labels(scans.target))
 
 
 def make_training_points(data: QuadrantsData) -> Dataset:
@@ -148,7 +154,7 @@ def make_training_points(data: QuadrantsData) -> Dataset:
     if data.draws is not None:
         drawn = rng.integers(len(X), size=data.draws)
         X, y = X[drawn], y[drawn]
-    return Dataset(quadrants.FEATURES, X, y)
+    return Dataset(quadrants.FEATURES, X, ClassTarget.from_labels(y))
 
 
 def make_test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
@@ -157,7 +163,7 @@ def make_test_points(data: QuadrantsData, n: int, seed: int) -> Dataset:
     The stream depends on both seeds, so no choice of seeds makes the test and training parts equal.
     """
     X = _uniform_points(np.random.default_rng([seed, data.seed, 1]), n)
-    return Dataset(quadrants.FEATURES, X, quadrants.label_quadrants(X))
+    return Dataset(quadrants.FEATURES, X, ClassTarget.from_labels(quadrants.label_quadrants(X)))
 
 
 def _uniform_points(rng: np.random.Generator, n: int) -> FloatArray:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.config.run_config import FashionData
 from pipeline.data.datasets import Dataset
 from pipeline.data.files.chunks import Fault, make_file_error, make_rows_error, open_regular
+from pipeline.data.targets import ClassTarget
 from quadnet.errors import FileUnusable, InvalidInput
 
 _NAMES = (
@@ -92,8 +93,7 @@ def _load_part(folder: Path, part: str) -> Dataset:
         tuple(f"pixel_{row}_{column}" for row in range(_SIZE) for column in range(_SIZE)),
         # From 0 to 1, as networks take them best; the bytes need no scaler then.
         pictures.reshape(len(pictures), -1) / 255.0,
-        code_of[labels],
-        classes,
+        ClassTarget(code_of[labels], classes),
     )
 
 

@@ -103,7 +103,7 @@ def make_splits(config: RunConfig) -> DataSplits:
         n_rows, share = len(rest) + len(test), None
         places = hash_rows(rest.X, seed)
     else:
-        everything = load_dataset(data)
+        everything = load_dataset(data, config.task)
         notices = everything.notices
         n_rows, share = len(everything), config.test.share
         assert share is not None
@@ -152,11 +152,12 @@ def count_distinct_rows(X: FloatArray) -> int:
 
 def count_distinct_rows_by_class(part: Dataset) -> dict[str, int]:
     """Return the number of distinct rows of each class that has any."""
-    n_classes = len(part.classes)
+    target = part.class_target
+    n_classes = len(target.classes)
     _, group_of = np.unique(hash_rows(part.X, 0), return_inverse=True)
-    pairs = np.unique(group_of * n_classes + part.codes)
+    pairs = np.unique(group_of * n_classes + target.codes)
     counts = np.bincount(pairs % n_classes, minlength=n_classes).tolist()
-    return {str(name): n for name, n in zip(part.classes, counts, strict=True) if n}
+    return {str(name): n for name, n in zip(target.classes, counts, strict=True) if n}
 
 
 def choose_stratified_rows(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
@@ -192,14 +193,15 @@ class _Groups:
     """Groups of equal rows, and which of them are chosen for a part."""
 
     def __init__(self, part: Dataset, group_of: IntArray, share: float) -> None:
-        n_classes = len(part.classes)
-        pairs, counts = np.unique(group_of * n_classes + part.codes, return_counts=True)
+        target = part.class_target
+        n_classes = len(target.classes)
+        pairs, counts = np.unique(group_of * n_classes + target.codes, return_counts=True)
         groups, classes = np.divmod(pairs, n_classes)
         self._rows_of: list[list[tuple[int, int]]] = [[] for _ in range(groups[-1] + 1)]
         for group, code, n in zip(groups.tolist(), classes.tolist(), counts.tolist(), strict=True):
             self._rows_of[group].append((code, n))
         self.chosen = np.zeros(len(self._rows_of), np.bool_)
-        totals = np.bincount(part.codes, minlength=n_classes)
+        totals = np.bincount(target.codes, minlength=n_classes)
         self._totals: list[int] = totals.tolist()
         self._lacking: list[float] = (share * totals).tolist()
         # For each class, the number of groups with it that are not chosen.

@@ -5,15 +5,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.run_config import Task
 from pipeline.data.files.chunks import Chunk, Fault, find_columns, make_file_error, make_rows_error
 from pipeline.data.files.source import Kind, Source, open_source
+from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 from pipeline.wording import Sentence, UserText
 from quadnet.errors import InvalidInput, listing, shorten
 from quadnet.registry.manifest import MAX_VALUES
@@ -32,33 +34,32 @@ _ONLY_NUMBERS = (
 
 @dataclass(frozen=True)
 class DataTable:
-    """Rows X of shape (n_rows, n_features), in float64, and the class of each.
+    """Rows X of shape (n_rows, n_features), in float64, and the target of each.
 
-    `classes` are the sorted labels, and `codes`, of shape (n_rows,), are indices into them.
     `places` are the rows' positions in the file, starting at 1; `unit` is "line" or "row".
     `notices` are warnings about the data, for the user.
     """
 
     features: tuple[str, ...]
     X: FloatArray
-    codes: IntArray
-    classes: NDArray[np.str_]
+    target: Target
     places: IntArray
     unit: str
     notices: tuple[Sentence, ...] = ()
 
     @property
-    def y(self) -> NDArray[np.str_]:
-        """The label of each row, as text."""
-        return self.classes[self.codes]
+    def y(self) -> NDArray[Any]:
+        """The target of each row: its label as text, its number, or its row of 0 and 1."""
+        return self.target.y
 
 
 def read_table(
     path: Path,
     kind: Kind,
     *,
-    label: str,
+    label: str | Sequence[str],
     features: Sequence[str] | None,
+    task: Task = "classification",
     strip_labels: bool = True,
 ) -> DataTable:
     """Read a file of rows.
@@ -68,11 +69,13 @@ def read_table(
     path : path
     kind : "csv" or "parquet"
         A CSV file is UTF-8, has a header, and separates cells by commas.
-    label : str
-        The column of labels. In a Parquet file they are text, integers or booleans.
+    label : str or sequence of str
+        The column of labels, which in a Parquet file are text, integers or booleans. With the task
+        "regression" the column of numbers to predict, with "multilabel" several columns of 0 and 1.
     features : sequence of str, optional
         The columns of numbers. By default every other column that has a name, in the file's order,
         except the row labels that pandas stores in Parquet.
+    task : "classification", "regression" or "multilabel"
     strip_labels : bool
         Whether spaces around a label are removed.
 
@@ -89,17 +92,32 @@ def read_table(
     Unsupported
         If it is a Parquet file and pyarrow is not installed.
     """
+    labels = (label,) if isinstance(label, str) else tuple(label)
     with closing(open_source(path, kind, chunk_bytes=_CHUNK_BYTES)) as file:
-        unnamed = [] if features else _describe_unnamed_columns(file.columns, label)
-        names = _choose_features(file, label=label, features=features)
-        chunks = file.chunks(names, label=label)
-        table = _collect_chunks(path, file.unit, label, names, chunks, strip_labels=strip_labels)
-        return replace(table, notices=(*unnamed, *table.notices))
+        unnamed = [] if features else _describe_unnamed_columns(file.columns, labels)
+        names = _choose_features(file, labels=labels, features=features)
+        target: Target
+        notices: tuple[Sentence, ...] = ()
+        if task == "classification":
+            chunks = file.chunks(names, label=labels[0])
+            rows = _collect_chunks(path, file.unit, chunks, label=labels[0])
+            X, target, notices = rows.X, *_make_classes(path, labels[0], rows, strip=strip_labels)
+        else:
+            rows = _collect_chunks(
+                path, file.unit, file.chunks((*names, *labels), with_places=True)
+            )
+            X, Y = (np.ascontiguousarray(part) for part in np.hsplit(rows.X, [len(names)]))
+            if task == "regression":
+                target = _make_numbers(path, labels[0], Y[:, 0])
+            else:
+                target = _make_labels(path, file.unit, labels, Y, rows.places)
+        notices = (*unnamed, *_describe_counters(names, X), *notices)
+        return DataTable(names, X, target, rows.places, file.unit, notices)
 
 
-def _describe_unnamed_columns(columns: Sequence[str], label: str) -> list[Sentence]:
+def _describe_unnamed_columns(columns: Sequence[str], labels: Sequence[str]) -> list[Sentence]:
     """Return a warning about columns without a name, which are not used as features."""
-    places = [str(i) for i, name in enumerate(columns, 1) if not name and name != label]
+    places = [str(i) for i, name in enumerate(columns, 1) if not name and name not in labels]
     if not places:
         return []
     which = f"Column {places[0]} has" if len(places) == 1 else f"Columns {listing(places)} have"
@@ -107,44 +125,51 @@ def _describe_unnamed_columns(columns: Sequence[str], label: str) -> list[Senten
 
 
 def _choose_features(
-    file: Source, *, label: str, features: Sequence[str] | None
+    file: Source, *, labels: Sequence[str], features: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the names of the feature columns; raise InvalidInput if they cannot be used."""
     path, columns = file.path, file.columns
     if features is None:
         # pandas writes a data frame's index without a name: it only numbers the rows.
-        features = [name for name in columns if name and name not in {label, *file.index}]
-    find_columns(path, columns, [label, *features])
-    if label in features:
-        raise make_file_error(
-            path, label, "expected a label or a feature, got a column that is both"
-        )
+        features = [name for name in columns if name and name not in {*labels, *file.index}]
+    find_columns(path, columns, [*labels, *features])
+    for label in labels:
+        if label in features:
+            raise make_file_error(
+                path, label, "expected a label or a feature, got a column that is both"
+            )
     for name, n in Counter(features).items():
         if n > 1:
             raise make_file_error(path, name, "expected each feature once, got this one twice")
     if not features:
         raise make_file_error(
-            path, None, f"expected at least one feature column besides {label}, got 0"
+            path, None, f"expected at least one feature column besides {listing(labels)}, got 0"
         )
     return tuple(features)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a file: their numbers X, each one's label as an index into `texts`, and places.
+
+    Without a column of labels, `codes` and `texts` are empty.
+    """
+
+    X: FloatArray
+    codes: IntArray
+    texts: list[str]
+    places: IntArray
+
+
 def _collect_chunks(
-    path: Path,
-    unit: str,
-    label: str,
-    features: Sequence[str],
-    chunks: Iterable[Chunk[Any]],
-    *,
-    strip_labels: bool,
-) -> DataTable:
-    """Join the chunks into a table, with the labels as indices.
+    path: Path, unit: str, chunks: Iterable[Chunk[Any]], *, label: str | None = None
+) -> _Rows:
+    """Join the chunks, with the labels as indices.
 
     Raises
     ------
     InvalidInput
-        If a row is bad, there are no rows, all rows are of one class, or there are too many
-        classes.
+        If a row is bad, there are no rows, or there are too many classes.
     """
     X: list[FloatArray] = []
     parts: list[IntArray] = []
@@ -162,7 +187,7 @@ def _collect_chunks(
                 path,
                 label,
                 f"expected at most {MAX_VALUES:,} different labels, got more: is it a column of "
-                "numbers or of unique names?",
+                'numbers or of unique names? To predict numbers, set task = "regression"',
             )
         if chunk.places is not None:
             places.append(chunk.places)
@@ -170,28 +195,58 @@ def _collect_chunks(
         faults += chunk.faults[: InvalidInput.MAX_VIOLATIONS - len(faults)]
     if faults:
         raise make_rows_error(path, unit, faults, n_faults)
-    if not code_of:
+    if not any(map(len, X)):
         raise make_file_error(path, None, "expected rows, got 0")
-    texts = [text.strip() for text in code_of] if strip_labels else list(code_of)
+    return _Rows(np.concatenate(X), np.concatenate(parts), list(code_of), np.concatenate(places))
+
+
+def _make_classes(
+    path: Path, label: str, rows: _Rows, *, strip: bool
+) -> tuple[ClassTarget, tuple[Sentence, ...]]:
+    """Return the classes of the rows, and warnings; raise InvalidInput if all rows have one."""
+    texts = [text.strip() for text in rows.texts] if strip else rows.texts
     classes, new_codes = np.unique(np.array(texts), return_inverse=True)
     if len(classes) == 1:
         raise make_file_error(
             path, label, f"expected several classes, got only {shorten(str(classes[0]))}"
         )
-    together = np.concatenate(X)
-    notices = (
-        *_describe_counters(features, together),
-        *_describe_spellings(label, classes.tolist()),
-    )
-    return DataTable(
-        tuple(features),
-        together,
-        new_codes[np.concatenate(parts)],
-        classes,
-        np.concatenate(places),
-        unit,
-        notices,
-    )
+    notices = tuple(_describe_spellings(label, classes.tolist()))
+    return ClassTarget(new_codes[rows.codes], classes), notices
+
+
+def _make_numbers(path: Path, label: str, values: FloatArray) -> NumberTarget:
+    """Return the numbers to predict; raise InvalidInput if all are equal."""
+    if (values == values[0]).all():
+        raise make_file_error(path, label, f"expected several numbers, got only {values[0]:g}")
+    return NumberTarget(values)
+
+
+def _make_labels(
+    path: Path, unit: str, labels: Sequence[str], Y: FloatArray, places: IntArray
+) -> LabelsTarget:
+    """Return the labels of the rows.
+
+    Raises
+    ------
+    InvalidInput
+        If a value is neither 0 nor 1, or all values of a label are equal.
+    """
+    wrong = (Y != 0) & (Y != 1)
+    rows = np.flatnonzero(wrong.any(axis=1))
+    if len(rows):
+        first = rows[: InvalidInput.MAX_VIOLATIONS].tolist()
+        columns = wrong[first].argmax(axis=1).tolist()
+        faults = [
+            Fault(int(places[row]), labels[j], f"expected 0 or 1, got {Y[row, j]:g}")
+            for row, j in zip(first, columns, strict=True)
+        ]
+        raise make_rows_error(path, unit, faults, len(rows))
+    for name, column in zip(labels, Y.T, strict=True):
+        if (column == column[0]).all():
+            raise make_file_error(
+                path, name, f"expected rows of 0 and of 1, got only {column[0]:g}"
+            )
+    return LabelsTarget(Y.astype(np.int8), tuple(labels))
 
 
 def _describe_counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:

@@ -287,7 +287,7 @@ def _measure_baseline(champion: Model, candidate: Candidate, test: Dataset) -> B
     _check_comparable(champion, ours, signature.classes)
     place = {name: i for i, name in enumerate(ours)}
     places = [place[feature.name] for feature in champion.manifest.signature.features]
-    ordered = Dataset(test.features, test.X[:, places], test.codes, test.classes)
+    ordered = Dataset(test.features, test.X[:, places], test.target)
     return Baseline(
         version=champion.manifest.version,
         manifest_sha256=champion.digest,

@@ -65,7 +65,8 @@ def format_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _judge_limits(gate: Gate, metrics: Metrics) -> Iterator[Verdict]:
-    yield _judge_at_least("accuracy", gate.accuracy, metrics.accuracy)
+    if gate.accuracy is not None:
+        yield _judge_at_least("accuracy", gate.accuracy, metrics.accuracy)
     if gate.log_loss is not None:
         yield _judge_at_most("log loss", gate.log_loss, metrics.log_loss)
     if gate.calibration_error is not None:

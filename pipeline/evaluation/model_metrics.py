@@ -62,7 +62,7 @@ def measure_model(predictor: Predictor, part: Dataset) -> PartEvaluation:
     unanswered: BoolArray = np.isnan(P.sum(axis=1))
     P[unanswered], answers[unanswered] = 1.0, -1
     P /= P.sum(axis=1, keepdims=True)  # probabilities in float32 sum to 1 only in float32
-    truth = part.indices(predictor.classes)
+    truth = part.class_target.indices(predictor.classes)
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
     confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))

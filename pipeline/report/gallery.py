@@ -82,7 +82,7 @@ def _find_typical_rows(
     predictor, test = evaluation.candidate.predictor, evaluation.test
     P = predictor.probabilities(test.X)
     answers = predictor.predict(test.X).astype(str)
-    truth = test.indices(predictor.classes)
+    truth = test.class_target.indices(predictor.classes)
     found = []
     for i, name in enumerate(predictor.classes[:_MOST_TYPICAL]):
         rows = np.flatnonzero(truth == i)

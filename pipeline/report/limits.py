@@ -82,7 +82,7 @@ def _describe_origin(config: RunConfig) -> Sentence:
         "It was trained on rows of the file ",
         UserText(data.path),
         ", whose column ",
-        UserText(data.label),
+        *join_names([UserText(name) for name in data.labels]),
         " is the label. The file does not tell what the rows stand for.",
     )
 
@@ -97,8 +97,9 @@ def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
         return
     # Equal rows have equal hashes, and a table of rows would be too large to sort.
     places, numbers = np.unique(hash_rows(train.X, 0), return_inverse=True)
-    labels = train.codes
-    lowest = np.full(len(places), len(train.classes))
+    target = train.class_target
+    labels = target.codes
+    lowest = np.full(len(places), len(target.classes))
     highest = np.full(len(places), -1)
     np.minimum.at(lowest, numbers, labels)
     np.maximum.at(highest, numbers, labels)

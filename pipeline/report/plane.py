@@ -161,7 +161,7 @@ def _darken(colour: str, by: float) -> str:
 
 def _sample_test_rows(evaluation: CandidateEvaluation) -> Sample:
     predictor, test = evaluation.candidate.predictor, evaluation.test
-    X, y = test.X[:_ROWS_ASKED], test.indices(predictor.classes)[:_ROWS_ASKED]
+    X, y = test.X[:_ROWS_ASKED], test.class_target.indices(predictor.classes)[:_ROWS_ASKED]
     right = np.searchsorted(predictor.classes, predictor.predict(X)) == y
     misses = np.flatnonzero(~right)
     return Sample(

@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
+from pipeline.data.targets import concatenate_targets
 from quadnet.errors import UnsuitableData
 from quadnet.types import BoolArray, IntArray
 
@@ -49,17 +50,16 @@ def make_folds(
         rows = Dataset(
             rows.features,
             np.concatenate([rows.X, splits.validation.X]),
-            np.concatenate([rows.codes, splits.validation.codes]),
-            rows.classes,
+            concatenate_targets(rows.target, splits.validation.target),
         )
         held_out = np.arange(len(rows)) >= len(splits.train)
-    fold_of = _assign_folds(rows, n_folds, seed)
+    fold_of, target = _assign_folds(rows, n_folds, seed), rows.class_target
     for fold in range(n_folds):
         rest = fold_of != fold
         for others in (fold_of == fold, rest & held_out):
-            unseen = np.setdiff1d(rows.codes[others], rows.codes[rest & ~held_out])
+            unseen = np.setdiff1d(target.codes[others], target.codes[rest & ~held_out])
             if len(unseen):
-                name = str(rows.classes[unseen[0]])
+                name = str(target.classes[unseen[0]])
                 raise UnsuitableData(
                     f"Fold {fold + 1} has rows of class {name!r}, but the other folds have 0 "
                     "training rows of it. Use more data, or fewer folds in search.folds."
@@ -72,7 +72,7 @@ def _assign_folds(rows: Dataset, n_folds: int, seed: int) -> IntArray:
     _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
     # The distinct rows, in the order of their first occurrence.
     order = np.argsort(first)
-    labels = rows.codes[first[order]]
+    labels = rows.class_target.codes[first[order]]
     smallest = min(np.unique(labels, return_counts=True)[1])
     if smallest < n_folds:
         raise UnsuitableData(

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.layer_stacks import parse_layers
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
+from pipeline.data.targets import ClassTarget
 from pipeline.evaluation.model_metrics import measure_model
 from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
 from pipeline.search.space import to_json_value, to_nested_name
@@ -80,7 +81,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.line_ = Ledger(self.ledger).find_line(self._key())
         self.start_ = time.perf_counter()
         if self.line_ is None:
-            rows = Dataset((), X, y, self.classes)
+            rows = Dataset((), X, ClassTarget(y, self.classes))
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
             network = clone(self.network)
@@ -101,7 +102,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             try:
                 with threadpool_limits(1):
                     metrics = measure_model(
-                        self.predictor_, Dataset((), X, y, self.classes)
+                        self.predictor_, Dataset((), X, ClassTarget(y, self.classes))
                     ).metrics
             except ValueError as error:  # logits that are not finite
                 return self._record(failed=str(error))

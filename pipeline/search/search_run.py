@@ -108,9 +108,8 @@ def run_search(
         # scikit-learn warns about failed candidates, which the leaderboard shows.
         warnings.simplefilter("ignore")
         try:
-            search.fit(
-                folds.rows.X, folds.rows.codes, held_out=folds.held_out, fold_of=folds.fold_of
-            )
+            target = folds.rows.class_target
+            search.fit(folds.rows.X, target.codes, held_out=folds.held_out, fold_of=folds.fold_of)
         except BrokenProcessPool as error:
             raise TrainingFailed(
                 "A process of the search was killed, perhaps because memory ran out. The finished "
@@ -139,7 +138,7 @@ def _make_search(
         searched=tuple(sorted(search.space)),
         header=made_for,
         ledger=ledger.path,
-        classes=folds.rows.classes,
+        classes=folds.rows.class_target.classes,
     )
     options: dict[str, Any] = {
         "scoring": score_fit,

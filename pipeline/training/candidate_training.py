@@ -184,16 +184,23 @@ def fit_network(
 
         # Labels are indices, unless a parameter names a class: an array of text takes the longest
         # label's memory in every row. Indices in the order of the names train the same network.
-        classes = train.classes[np.unique(train.codes)]
+        target = train.class_target
+        classes = target.classes[np.unique(target.codes)]
         by_name = isinstance(network.class_weight, dict) or network.scoring not in _SCORES
 
         def labels(part: Dataset) -> NDArray[np.generic]:
-            return part.y if by_name else part.indices(classes)
+            return part.y if by_name else part.class_target.indices(classes)
 
         held_out: dict[str, Any] = {}
         if validation is not None:
             held_out = {"X_val": rows(validation), "y_val": labels(validation)}
-        network.fit(rows(train), labels(train), **held_out, on_epoch=on_epoch)
+        network.fit(
+            rows(train),
+            labels(train),
+            sample_weight=train.weights,
+            **held_out,
+            on_epoch=on_epoch,
+        )
         if network.stop_reason_ == "interrupted":
             # An interrupted run could not be reproduced, so it must not be published.
             raise KeyboardInterrupt

@@ -161,7 +161,7 @@ def fit_temperature(predictor: Predictor, part: Dataset) -> float:
         Z = network.logits(part.X.astype(predictor.dtype)).astype(np.float64)
     # A row whose values overflow in the network has no log loss at any temperature.
     finite = np.isfinite(Z).all(axis=1)
-    Z, codes = Z[finite], part.indices(predictor.classes)[finite]
+    Z, codes = Z[finite], part.class_target.indices(predictor.classes)[finite]
     if not len(Z):
         return 1.0
     n_rows, n_classes = len(Z), len(predictor.classes)

@@ -81,7 +81,12 @@ class CsvFile:
         self._file.close()
 
     def chunks(
-        self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
+        self,
+        features: Sequence[str],
+        at: Position | None = None,
+        *,
+        label: str | None = None,
+        with_places: bool = False,
     ) -> Iterator[Chunk[list[bytes]]]:
         """Yield the rows from this position on, in the file's order, without their line ends.
 
@@ -97,18 +102,21 @@ class CsvFile:
         """
         wanted = find_columns(self.path, self.columns, features)
         label_at = None if label is None else self.columns.index(label)
+        with_places = with_places or label is not None
         position = at or self.start
         offset, line = position["offset"], position["line"]
         while data := self._read(offset):
             final = offset + len(data) >= self._size
-            part = _ChunkBuilder(self.columns, wanted, label_at, line, self._parse)
+            part = _ChunkBuilder(
+                self.columns, wanted, label_at, line, self._parse, with_places=with_places
+            )
             part.read(data if final else _whole_lines(data), final=final)
             if not part.n_bytes:
                 self._refuse_endless(part, data, offset)
             offset, line = offset + part.n_bytes, part.line
             X = np.concatenate(part.X) if part.X else np.empty((0, len(wanted)))
             end = {"offset": offset, "line": line}
-            places = None if label is None else np.array(part.places, np.intp)
+            places = np.array(part.places, np.intp) if with_places else None
             yield Chunk(part.rows, X, part.labels, part.faults, end, offset, places)
 
     def _read(self, offset: int) -> bytes:
@@ -167,8 +175,11 @@ class _ChunkBuilder:
         label: int | None,
         line: int,
         parse: Parser,
+        *,
+        with_places: bool,
     ) -> None:
         self._columns, self._wanted, self._label, self._parse = columns, wanted, label, parse
+        self._with_places = with_places
         self.rows: list[bytes] = []
         self.labels: list[str] = []
         self.places: list[int] = []
@@ -216,15 +227,18 @@ class _ChunkBuilder:
         X = self._parse(text, self._wanted)
         if X is None or len(X) != len(rows):
             return False
-        if self._label is not None:
+        if self._with_places:
             if b'"' in text:
                 return False
+            # Without quotes and blank lines, a row is a line.
+            places = range(self.line, self.line + len(rows))
+        if self._label is not None:
             labels = [row.split(b",")[self._label].decode() for row in rows]
             if not all(0 < len(name) <= cells.LONGEST_LABEL and name.strip() for name in labels):
                 return False
             self.labels += labels
-            # Without quotes and blank lines, a row is a line.
-            self.places += range(self.line, self.line + len(rows))
+        if self._with_places:
+            self.places += places
         self.X.append(X)
         self.rows += rows
         self.advance(len(data), data.count(b"\n"))
@@ -255,13 +269,14 @@ class _ChunkBuilder:
             if self._label is not None:
                 at = [self._label]
                 self.labels.append(parse_label(record[self._label]))
-                self.places.append(self.line)
         except cells.BadCell as error:
             i = at[error.index]
             lines_before = sum(cell.count("\n") for cell in record[:i])
             self.refuse(raw, self._columns[i], str(error), lines_before=lines_before)
             return
         values += row
+        if self._with_places:
+            self.places.append(self.line)
         self.rows.append(raw.rstrip(b"\r\n"))
 
 

@@ -99,7 +99,12 @@ class ParquetSource:
         self._file.close()
 
     def chunks(
-        self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
+        self,
+        features: Sequence[str],
+        at: Position | None = None,
+        *,
+        label: str | None = None,
+        with_places: bool = False,
     ) -> Iterator[Chunk[pa.Table]]:
         """Yield the rows from this position on, in the file's order.
 
@@ -133,7 +138,7 @@ class ParquetSource:
                 labels = [] if label is None else chunk.labels(label)
                 row += len(table)
                 rows, X, faults = chunk.sorted_out()
-                places = None if label is None else chunk.places()
+                places = chunk.places() if with_places or label is not None else None
                 bytes_done = self._size * (before + row) // metadata.num_rows
                 end = {"group": group, "row": row}
                 yield Chunk(rows, X, labels, faults, end, bytes_done, places)

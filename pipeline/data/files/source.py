@@ -22,9 +22,17 @@ class Source(Protocol):
     """The part of the file that describes its columns."""
 
     def chunks(
-        self, features: Sequence[str], at: Position | None = None, *, label: str | None = None
+        self,
+        features: Sequence[str],
+        at: Position | None = None,
+        *,
+        label: str | None = None,
+        with_places: bool = False,
     ) -> Iterator[Chunk[Any]]:
-        """Yield the rows from this position on, with their labels if `label` names a column."""
+        """Yield the rows from this position on.
+
+        They have labels if `label` names a column, and places if it does or `with_places` is true.
+        """
 
     def close(self) -> None:
         """Close the file."""

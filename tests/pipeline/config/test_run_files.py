@@ -59,7 +59,7 @@ def test_set_changes_one_key(tmp_path, change, read, value):
     ("change", "message"),
     [
         ("data.pints=3", "there is no key data.pints. The keys there are: kind, placement, points"),
-        ("dada.points=3", "there is no key dada. The keys there are: name, data, dtype"),
+        ("dada.points=3", "there is no key dada. The keys there are: name, task, data, dtype"),
         ("data.points=3", "data.points: input should be greater than or equal to 4, got 3"),
         ("data.points=4.5", "data.points: input should be a valid integer, got 4.5"),
         ("data.points=many", "data.points: input should be a valid integer, got 'many'"),

@@ -39,7 +39,7 @@ def test_the_files_become_named_rows_from_0_to_1(tmp_path):
         assert rows.X[7, rows.features.index("pixel_5_26")] == images[7, 5, 26] / 255
         np.testing.assert_array_equal(rows.X, images.reshape(-1, 784) / 255)
         assert rows.y.tolist() == [NAMES[label] for label in arrays[part, "labels"]]
-        assert rows.classes.tolist() == sorted(NAMES)
+        assert rows.target.classes.tolist() == sorted(NAMES)
 
 
 @pytest.mark.parametrize("stratify", [False, True])

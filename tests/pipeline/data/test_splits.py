@@ -17,6 +17,7 @@ from pipeline.data.splits import (
     make_splits,
     measure_size,
 )
+from pipeline.data.targets import ClassTarget
 from quadnet import quadrants
 from quadnet.errors import UnsuitableData
 
@@ -112,7 +113,7 @@ def make_table_with_copies(seed, rows=2000, kinds=6, rare=0.05):
     X = rng.integers(0, kinds, (rows, 3)).astype(float)
     y = np.where(rng.random(rows) < 0.2 + 0.1 * X[:, 0], "yes", "no")
     y[rng.random(rows) < rare] = "rare"
-    return Dataset(("a", "b", "c"), X, y)
+    return Dataset(("a", "b", "c"), X, ClassTarget.from_labels(y))
 
 
 def as_rows(part):
@@ -131,7 +132,9 @@ def test_a_stratified_part_has_its_share_of_each_class_and_whole_groups(seed, sh
         assert one.class_rows[name] / n == pytest.approx(share, abs=0.08)
     # The split depends only on the rows' values, not on their order or the labels' names.
     order = np.random.default_rng(9).permutation(len(data))
-    again = Dataset(data.features, data.X[order], np.char.add("k-", data.y[order]))
+    again = Dataset(
+        data.features, data.X[order], ClassTarget.from_labels(np.char.add("k-", data.y[order]))
+    )
     found = choose_stratified_rows(again, hash_rows(again.X, seed), share)
     np.testing.assert_array_equal(found, chosen[order])
 
@@ -141,7 +144,7 @@ def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 2))
     y = np.array(["a"] * 100 + ["b"] * 17 + ["c"] * 2 + ["d"])
-    data = Dataset(("x", "y"), X, y)
+    data = Dataset(("x", "y"), X, ClassTarget.from_labels(y))
     chosen = choose_stratified_rows(data, hash_rows(X, 0), share)
     assert {"a", "b", "c"} <= set(y[chosen])
     assert {"a", "b", "c", "d"} == set(y[~chosen])
@@ -150,14 +153,16 @@ def test_every_class_of_two_distinct_rows_is_in_both_stratified_parts(share):
 def test_distinct_rows_are_as_evenly_split_as_scikit_learn_splits_them():
     X = np.random.default_rng(0).normal(size=(1000, 3))
     y = np.repeat(["a", "b", "c"], [700, 280, 20])
-    chosen = choose_stratified_rows(Dataset(tuple("xyz"), X, y), hash_rows(X, 0), 0.2)
+    chosen = choose_stratified_rows(
+        Dataset(tuple("xyz"), X, ClassTarget.from_labels(y)), hash_rows(X, 0), 0.2
+    )
     _, test = train_test_split(y, test_size=0.2, stratify=y, random_state=0)
     assert Counter(y[chosen].tolist()) == Counter(test.tolist())
 
 
 def test_a_huge_group_of_equal_rows_stays_on_the_larger_side():
     X = np.r_[np.zeros(600), np.arange(1.0, 401)][:, np.newaxis]
-    data = Dataset(("x",), X, np.tile(["a", "b"], 500))
+    data = Dataset(("x",), X, ClassTarget.from_labels(np.tile(["a", "b"], 500)))
     for seed in range(10):
         chosen = choose_stratified_rows(data, hash_rows(X, seed), 0.1)
         assert not chosen[:600].any()
@@ -165,7 +170,11 @@ def test_a_huge_group_of_equal_rows_stays_on_the_larger_side():
 
 
 def test_a_parts_size_counts_distinct_rows_and_missing_classes():
-    part = Dataset(("x",), np.array([[1.0], [1.0], [-0.0], [0.0]]), np.array(["a", "b", "a", "a"]))
+    part = Dataset(
+        ("x",),
+        np.array([[1.0], [1.0], [-0.0], [0.0]]),
+        ClassTarget.from_labels(["a", "b", "a", "a"]),
+    )
     size = measure_size(part, ["a", "b", "c"], 0.01, 0.2)
     assert (size.rows, size.distinct_rows, size.missing_classes) == (4, 2, ("c",))
     assert (size.is_small, size.is_far_off) == (True, True)
@@ -208,8 +217,10 @@ def test_too_few_rows_are_reported(changes, message):
 
 
 def test_rows_in_common_are_refused():
-    part = Dataset(("x",), np.array([[1.0], [2.0], [-0.0]]), np.array(["a", "b", "a"]))
-    other = Dataset(("x",), np.array([[3.0], [0.0]]), np.array(["a", "a"]))
+    part = Dataset(
+        ("x",), np.array([[1.0], [2.0], [-0.0]]), ClassTarget.from_labels(["a", "b", "a"])
+    )
+    other = Dataset(("x",), np.array([[3.0], [0.0]]), ClassTarget.from_labels(["a", "a"]))
     with pytest.raises(
         UnsuitableData, match="1 rows of the test part are also in the training part"
     ):
@@ -221,7 +232,10 @@ def test_the_digest_of_a_dataset_follows_its_content():
     assert part.sha256() == make_preset_splits("quadrants", "data.points=100").train.sha256()
     moved = part.X.copy()
     moved[3, 1] = np.nextafter(moved[3, 1], 2)
-    assert datasets.Dataset(part.features, moved, part.y).sha256() != part.sha256()
+    assert datasets.Dataset(part.features, moved, part.target).sha256() != part.sha256()
     swapped = part.y.copy()
     swapped[0] = "I" if swapped[0] != "I" else "II"
-    assert datasets.Dataset(part.features, part.X, swapped).sha256() != part.sha256()
+    assert (
+        datasets.Dataset(part.features, part.X, ClassTarget.from_labels(swapped)).sha256()
+        != part.sha256()
+    )

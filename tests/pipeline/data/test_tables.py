@@ -237,7 +237,7 @@ def test_memory_does_not_grow_with_rows_times_the_longest_label(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert table.classes.tolist() == ["k0", "k1", "x" * 256]
+    assert table.target.classes.tolist() == ["k0", "k1", "x" * 256]
     # As text the labels alone would take 100 MB.
     assert peak < 40e6
 
@@ -267,7 +267,7 @@ def test_spaces_around_labels_are_dropped_unless_they_are_to_be_kept(tmp_path):
 def test_labels_that_differ_only_in_spelling_are_reported(tmp_path, one, other):
     first, second = sorted([one, other])
     table = read_csv(tmp_path, f"a,species\n1,{one}\n2,{other}\n3,q\n".encode())
-    assert len(table.classes) == 3
+    assert len(table.target.classes) == 3
     (said,) = notices_of(table)
     assert said == (
         f"In column 'species', the labels {first!r} and {second!r} are two classes, although they "

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import Gate
 from pipeline.data.datasets import Dataset
+from pipeline.data.targets import ClassTarget
 from pipeline.evaluation.gate import format_verdicts, judge_candidate
 from pipeline.evaluation.model_metrics import measure_model
 from pipeline.training import weight_folding
@@ -21,7 +22,11 @@ from quadnet.registry.manifest import Baseline
 @pytest.fixture(scope="module")
 def iris():
     X, y = load_iris(return_X_y=True)
-    return Dataset(("a", "b", "c", "d"), X, np.array(["setosa", "versicolor", "virginica"])[y])
+    return Dataset(
+        ("a", "b", "c", "d"),
+        X,
+        ClassTarget.from_labels(np.array(["setosa", "versicolor", "virginica"])[y]),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def constant(probabilities, classes):
 
 def test_the_calibration_error_by_hand():
     P = np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.1, 0.62, 0.28], [0.2, 0.18, 0.62]])
-    part = Dataset(tuple("wxyz"), np.eye(4), np.array(["a", "b", "b", "a"]))
+    part = Dataset(tuple("wxyz"), np.eye(4), ClassTarget.from_labels(["a", "b", "b", "a"]))
     measured = measure_model(constant(P, ["a", "b", "c"]), part)
     # Two predictions with certainty 0.9, one right; two with 0.62, one right.
     assert measured.metrics.calibration_error == pytest.approx((2 * 0.4 + 2 * 0.12) / 4)
@@ -81,7 +86,7 @@ def test_rows_that_overflow_in_the_network_are_wrong_and_every_class_as_probable
     network.parameters.weights[1][:] = [[1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]]
     predictor = Predictor(network, ["a", "b", "c"])
     X = np.array([[1.0], [1e308], [-1.0], [-1e308]])
-    part = Dataset(("x",), X, np.array(["a", "a", "c", "b"]))
+    part = Dataset(("x",), X, ClassTarget.from_labels(["a", "a", "c", "b"]))
     measured = measure_model(predictor, part)
     assert measured.metrics.accuracy == 0.5
     assert measured.metrics.log_loss == pytest.approx(np.log(3) / 2, rel=0.4)
@@ -97,7 +102,7 @@ def test_rows_that_overflow_in_the_network_are_wrong_and_every_class_as_probable
 def test_every_limit_of_the_gate():
     P = np.array([[0.9, 0.1, 0.0001], [0.9, 0.1, 0.0001], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
     P /= P.sum(axis=1, keepdims=True)
-    part = Dataset(tuple("wxyz"), np.eye(4), np.array(["a", "b", "b", "c"]))
+    part = Dataset(tuple("wxyz"), np.eye(4), ClassTarget.from_labels(["a", "b", "b", "c"]))
     measured = measure_model(constant(P, ["a", "b", "c"]), part).metrics
     limits = Gate(accuracy=0.75, log_loss=0.5, calibration_error=0.9, recall=0.6, precision=0.5)
     verdicts = {v.metric: v.passed for v in judge_candidate(limits, measured, None)}
@@ -135,7 +140,7 @@ def test_the_champion_sets_limits_that_a_tolerance_moves(iris, predictor):
 def test_a_class_that_is_never_answered_meets_no_limit():
     P = np.array([[0.9, 0.1], [0.8, 0.2]])
     network = constant(np.column_stack([P, [1e-9, 1e-9]]), ["a", "b", "c"])
-    part = Dataset(("x", "y"), np.eye(2), np.array(["a", "b"]))
+    part = Dataset(("x", "y"), np.eye(2), ClassTarget.from_labels(["a", "b"]))
     measured = measure_model(network, part).metrics
     verdicts = judge_candidate(Gate(accuracy=0, precision=0.1), measured, None)
     (of_b,) = [v for v in verdicts if v.metric == "precision of b"]
@@ -190,7 +195,7 @@ def test_the_temperature_is_the_one_that_overconfidence_was_made_with():
     network = Network.dense([3, 3], activations=[], loss="softmax_cross_entropy")
     network.parameters.weights[0][:] = 3.0 * np.eye(3)
     sure = Predictor(network, list("abc"))
-    part = Dataset(("x", "y", "z"), X, y)
+    part = Dataset(("x", "y", "z"), X, ClassTarget.from_labels(y))
     temperature = weight_folding.fit_temperature(sure, part)
     assert temperature == pytest.approx(3.0, rel=0.05)
     cooled = weight_folding.fold_temperature(sure, temperature)

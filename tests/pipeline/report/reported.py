@@ -5,6 +5,7 @@ import numpy as np
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, SealedTestPart
+from pipeline.data.targets import ClassTarget
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
 from pipeline.training.candidate_training import Candidate, resolve_config
 from pipeline.training.provenance import collect_lineage
@@ -59,7 +60,9 @@ def make_evaluation(
     if mistakes:
         y[::7] = rng.choice(classes, len(y[::7]))
         y[: len(classes)] = classes
-    train, test = (Dataset(tuple(features), X[i::2], y[i::2].astype(str)) for i in (0, 1))
+    train, test = (
+        Dataset(tuple(features), X[i::2], ClassTarget.from_labels(y[i::2])) for i in (0, 1)
+    )
     config = {
         "name": "strange",
         "data": {"kind": "csv", "path": "<b>|*a*|</b>.csv", "label": "$y$"},

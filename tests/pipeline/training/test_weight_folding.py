@@ -8,6 +8,7 @@ from numpy.random import RandomState
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
+from pipeline.data.targets import ClassTarget
 from pipeline.training import weight_folding
 from pipeline.training.candidate_training import fit_network
 from quadnet import NeuralNetworkClassifier
@@ -239,7 +240,7 @@ def test_a_published_version_answers_as_the_estimator_that_was_trained(registry,
     pictures[y == 1, :, 2] += 4
     train = Dataset(
         tuple(f"p{i}" for i in range(30)), 50 + 20 * pictures.reshape(300, 30),
-        np.array(["across", "down"])[y],
+        ClassTarget.from_labels(np.array(["across", "down"])[y]),
     )  # fmt: skip
     layers = [Conv2D(4, 3, padding=padding), BatchNorm(), "relu", MaxPool2D(2), Flatten(),
               Dense(6), BatchNorm(), "relu"]  # fmt: skip
@@ -285,7 +286,9 @@ def test_an_ensemble_is_published_as_one_version(registry):
     rng = RandomState(0)
     X = 50 + 20 * rng.normal(size=(200, 3))
     codes = (X[:, 0] > 50).astype(int) + (X[:, 1] > 60)
-    train = Dataset(("a", "b", "c"), X, np.array(["low", "middle", "top"])[codes])
+    train = Dataset(
+        ("a", "b", "c"), X, ClassTarget.from_labels(np.array(["low", "middle", "top"])[codes])
+    )
     estimator = NeuralNetworkClassifier(
         (5,), n_ensemble=3, label_smoothing=0.1, max_iter=20, random_state=0, dropout=0.1
     )
