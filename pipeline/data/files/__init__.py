@@ -1,4 +1,5 @@
-"""Files: readers of CSV and Parquet, whose rows stay unchanged until scoring writes them again.
+"""Files: readers of tables in any form that users have, whole or in chunks of unchanged rows.
 
-Start at `source`, the interface of an open file.
+Start at `raw_table`, which reads a whole file into raw columns, and at `raw_source`, which reads
+one in chunks. `source` is the faster reader of files that have numbers only.
 """

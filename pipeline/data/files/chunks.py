@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
 from quadnet.errors import FileUnusable, InvalidInput, Violation, listing
+from quadnet.tables.columns import Column
 from quadnet.types import FloatArray, IntArray
 
 Rows = TypeVar("Rows")
+AnyColumn = TypeVar("AnyColumn", bound=Column)
 
 Position = Mapping[str, int]
 """The position in the file at which a chunk begins or ends, as numbers that JSON can hold."""
@@ -46,6 +48,22 @@ class Chunk(Generic[Rows]):
     end: Position
     bytes_done: int
     places: IntArray | None = None
+
+
+@dataclass(frozen=True)
+class ColumnChunk(Generic[Rows, AnyColumn]):
+    """Some consecutive rows of a file, with columns of any kind.
+
+    `rows` are the good rows, unchanged. `columns` are their values by column name, and `places`, of
+    shape (n_good_rows,), their lines or rows in the file. The rest is as in `Chunk`.
+    """
+
+    rows: Rows
+    columns: dict[str, AnyColumn]
+    places: IntArray
+    faults: list[Fault]
+    end: Position
+    bytes_done: int
 
 
 def make_rows_error(path: Path, unit: str, faults: Sequence[Fault], total: int = 0) -> InvalidInput:

@@ -9,8 +9,10 @@ at a time, so a row that is longer than a chunk is a bad row.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,21 +20,32 @@ from pipeline.data.files import cells, csv_records
 from pipeline.data.files.cells import parse_label, parse_numbers
 from pipeline.data.files.chunks import (
     Chunk,
+    ColumnChunk,
     Fault,
     Position,
     find_columns,
     make_rows_error,
     open_regular,
 )
-from pipeline.data.files.csv_columns import Parser, choose_parser, cut_rows
+from pipeline.data.files.column_joiner import TextsJoiner
+from pipeline.data.files.csv_columns import (
+    Parser,
+    TextParser,
+    choose_parser,
+    choose_text_parser,
+    cut_rows,
+)
 from pipeline.data.files.csv_records import find_open_quote, find_problem, read_records
 from quadnet.errors import FileUnusable
+from quadnet.tables.columns import Texts
 from quadnet.types import FloatArray
 
 _MARK = b"\xef\xbb\xbf"
 
 # Below this many lines the csv module is as fast as finding out which of them is suspicious.
 _FEW_LINES = 128
+
+_AnyCells = TypeVar("_AnyCells", bound="_Cells")
 
 
 class CsvFile:
@@ -43,16 +56,25 @@ class CsvFile:
     path : path
     chunk_bytes : int
         The size of a chunk in memory, which is also the longest row.
+    delimiter : str
+        The character between two cells.
+    header : bool
+        Whether the first row has the names of the columns.
+    file : binary file, optional
+        The content, as UTF-8, if it is not that of the file at this path.
 
     Attributes
     ----------
     schema : bytes
         The header: the first row, unchanged, with its byte-order mark if it has one.
     columns : tuple of str
+        Without a header, ``column_1``, ``column_2`` and so on.
     index : tuple of str
         Always empty: a CSV file cannot mark columns as row labels.
     start : Position
         The position of the first row.
+    n_bytes : int
+        The size of the content.
 
     Raises
     ------
@@ -65,13 +87,21 @@ class CsvFile:
     unit: str = "line"
     index: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, *, chunk_bytes: int) -> None:
-        self.path, self._chunk_bytes = path, chunk_bytes
-        self._file = open_regular(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        chunk_bytes: int,
+        delimiter: str = ",",
+        header: bool = True,
+        file: BinaryIO | None = None,
+    ) -> None:
+        self.path, self._chunk_bytes, self.delimiter = path, chunk_bytes, delimiter
+        self._file = open_regular(path) if file is None else file
         try:
-            self._size = os.fstat(self._file.fileno()).st_size
-            self._parse = choose_parser(self._size)
-            self.schema, self.columns, self.start = self._read_header()
+            self.n_bytes = os.fstat(self._file.fileno()).st_size
+            self._parse = choose_parser(self.n_bytes)
+            self.schema, self.columns, self.start = self._read_header(is_named=header)
         except BaseException:
             self.close()
             raise
@@ -102,49 +132,83 @@ class CsvFile:
         """
         wanted = find_columns(self.path, self.columns, features)
         label_at = None if label is None else self.columns.index(label)
+
+        def make_cells() -> _NumericCells:
+            return _NumericCells(wanted, label_at, self._parse)
+
         with_places = with_places or label is not None
+        for part, kept, end in self._parts(at, make_cells, places=with_places):
+            places = np.array(part.places, np.intp) if with_places else None
+            yield Chunk(
+                part.rows, kept.join(), kept.labels, part.faults, end, end["offset"], places
+            )
+
+    def text_chunks(
+        self, names: Sequence[str], at: Position | None = None
+    ) -> Iterator[ColumnChunk[list[bytes], Texts]]:
+        """Yield the rows as `chunks` does, with the texts of the named columns.
+
+        Any text is accepted, so a row is bad only if it is not CSV with the right number of cells.
+        """
+        wanted = find_columns(self.path, self.columns, names)
+        parse = choose_text_parser(self.n_bytes)
+
+        def make_cells() -> _TextCells:
+            return _TextCells(wanted, self.delimiter, parse)
+
+        for part, kept, end in self._parts(at, make_cells, places=True):
+            columns = dict(zip(names, kept.join(), strict=True))
+            places = np.array(part.places, np.intp)
+            yield ColumnChunk(part.rows, columns, places, part.faults, end, end["offset"])
+
+    def _parts(
+        self, at: Position | None, make_cells: Callable[[], _AnyCells], *, places: bool
+    ) -> Iterator[tuple["_ChunkBuilder", _AnyCells, Position]]:
+        """Yield the rows of each chunk, what became of their cells, and the chunk's end."""
         position = at or self.start
         offset, line = position["offset"], position["line"]
         while data := self._read(offset):
-            final = offset + len(data) >= self._size
-            part = _ChunkBuilder(
-                self.columns, wanted, label_at, line, self._parse, with_places=with_places
-            )
+            final = offset + len(data) >= self.n_bytes
+            kept = make_cells()
+            part = _ChunkBuilder(self.columns, self.delimiter, line, kept, places=places)
             part.read(data if final else _whole_lines(data), final=final)
             if not part.n_bytes:
                 self._refuse_endless(part, data, offset)
             offset, line = offset + part.n_bytes, part.line
-            X = np.concatenate(part.X) if part.X else np.empty((0, len(wanted)))
-            end = {"offset": offset, "line": line}
-            places = np.array(part.places, np.intp) if with_places else None
-            yield Chunk(part.rows, X, part.labels, part.faults, end, offset, places)
+            yield part, kept, {"offset": offset, "line": line}
 
     def _read(self, offset: int) -> bytes:
         try:
             self._file.seek(offset)
             # Not beyond the size at opening: a growing file would never end.
-            return self._file.read(min(self._chunk_bytes, self._size - offset))
+            return self._file.read(min(self._chunk_bytes, self.n_bytes - offset))
         except OSError as error:
             raise FileUnusable(f"{self.path} cannot be read: {error.strerror}.") from error
 
-    def _read_header(self) -> tuple[bytes, tuple[str, ...], Position]:
+    def _read_header(self, *, is_named: bool) -> tuple[bytes, tuple[str, ...], Position]:
         data = self._read(0)
         mark = _MARK if data.startswith(_MARK) else b""
-        final = len(data) >= self._size
+        final = len(data) >= self.n_bytes
         offset, line = len(mark), 1
         text = data if final else _whole_lines(data)
-        for raw, record in read_records(text[len(mark) :], final=final):
-            offset, end = offset + len(raw), line + raw.count(b"\n")
+        records = read_records(text[len(mark) :], final=final, delimiter=self.delimiter)
+        for raw, record in records:
+            end = {"offset": offset + len(raw), "line": line + raw.count(b"\n")}
             if problem := find_problem(raw, record):
                 break
-            if record:
+            if record and is_named:
                 names = tuple(name.strip() for name in record)
-                return mark + raw.rstrip(b"\r\n"), names, {"offset": offset, "line": end}
-            line = end
+                return mark + raw.rstrip(b"\r\n"), names, end
+            if record:
+                names = tuple(f"column_{i}" for i in range(1, len(record) + 1))
+                schema = self.delimiter.join(names).encode()
+                return schema, names, {"offset": offset, "line": line}
+            offset, line = end["offset"], end["line"]
         else:
-            line, problem = 1, "expected a header, got nothing"
+            expected = "a header" if is_named else "a row"
+            line, problem = 1, f"expected {expected}, got nothing"
             if not final:
-                problem = f"expected a header of at most {self._chunk_bytes:,} bytes, got more"
+                problem = f"expected {expected} of at most {self._chunk_bytes:,} bytes, got more"
         raise make_rows_error(self.path, self.unit, [Fault(line, None, problem)])
 
     def _refuse_endless(self, part: "_ChunkBuilder", data: bytes, offset: int) -> None:
@@ -165,25 +229,108 @@ class CsvFile:
         part.advance(length, n_lines)
 
 
+class _Cells(Protocol):
+    """What becomes of the cells of good rows, in the file's order."""
+
+    def read_regular(self, text: bytes, rows: Sequence[bytes]) -> bool:
+        """Add all rows of regular text; return whether all of them are good."""
+
+    def read_record(self, record: Sequence[str]) -> None:
+        """Add one row; raise BadCell, with the index of the column, if it is not good."""
+
+    def end_records(self) -> None:
+        """End a sequence of calls of `read_record`."""
+
+
+class _NumericCells:
+    """Numbers of the wanted columns, and labels if there is a column of labels."""
+
+    def __init__(self, wanted: Sequence[int], label: int | None, parse: Parser) -> None:
+        self._wanted, self._label, self._parse = wanted, label, parse
+        self.labels: list[str] = []
+        self._pieces: list[FloatArray] = []
+        self._values: list[float] = []
+
+    def read_regular(self, text: bytes, rows: Sequence[bytes]) -> bool:
+        """Add all rows of regular text; return whether all of them are good."""
+        X = self._parse(text, self._wanted)
+        if X is None or len(X) != len(rows):
+            return False
+        if self._label is not None:
+            if b'"' in text:
+                return False
+            labels = [row.split(b",")[self._label].decode() for row in rows]
+            if not all(0 < len(name) <= cells.LONGEST_LABEL and name.strip() for name in labels):
+                return False
+            self.labels += labels
+        self._pieces.append(X)
+        return True
+
+    def read_record(self, record: Sequence[str]) -> None:
+        """Add one row; raise BadCell, with the index of the column, if it is not good."""
+        at = self._wanted
+        try:
+            row = parse_numbers([record[i] for i in at])
+            if self._label is not None:
+                at = [self._label]
+                self.labels.append(parse_label(record[self._label]))
+        except cells.BadCell as error:
+            error.index = at[error.index]
+            raise
+        self._values += row
+
+    def end_records(self) -> None:
+        """End a sequence of calls of `read_record`."""
+        self._pieces.append(np.array(self._values).reshape(-1, len(self._wanted)))
+        self._values = []
+
+    def join(self) -> FloatArray:
+        """Return the numbers of all rows."""
+        return np.concatenate(self._pieces) if self._pieces else np.empty((0, len(self._wanted)))
+
+
+class _TextCells:
+    """Texts of the wanted columns."""
+
+    def __init__(self, wanted: Sequence[int], delimiter: str, parse: TextParser) -> None:
+        self._wanted, self._delimiter, self._parse = wanted, delimiter, parse
+        self._joiners = [TextsJoiner() for _ in wanted]
+        self._records: list[list[str]] = []
+
+    def read_regular(self, text: bytes, rows: Sequence[bytes]) -> bool:
+        """Add all rows of regular text; return whether all of them are good."""
+        columns = self._parse(text, self._wanted, self._delimiter)
+        if columns is None or any(len(column) != len(rows) for column in columns):
+            return False
+        for joiner, column in zip(self._joiners, columns, strict=True):
+            joiner.add(column)
+        return True
+
+    def read_record(self, record: Sequence[str]) -> None:
+        """Add one row."""
+        self._records.append([record[i] for i in self._wanted])
+
+    def end_records(self) -> None:
+        """End a sequence of calls of `read_record`."""
+        for joiner, column in zip(self._joiners, zip(*self._records, strict=True), strict=False):
+            joiner.add(Texts.from_values(column))
+        self._records = []
+
+    def join(self) -> list[Texts]:
+        """Return each wanted column."""
+        return [joiner.join() for joiner in self._joiners]
+
+
 class _ChunkBuilder:
     """The good rows of some consecutive lines, and the faults of the bad ones."""
 
     def __init__(
-        self,
-        columns: Sequence[str],
-        wanted: Sequence[int],
-        label: int | None,
-        line: int,
-        parse: Parser,
-        *,
-        with_places: bool,
+        self, columns: Sequence[str], delimiter: str, line: int, kept: _Cells, *, places: bool
     ) -> None:
-        self._columns, self._wanted, self._label, self._parse = columns, wanted, label, parse
-        self._with_places = with_places
+        self._columns, self._delimiter, self._cells = columns, delimiter, kept
+        self._with_places = places
         self.rows: list[bytes] = []
-        self.labels: list[str] = []
         self.places: list[int] = []
-        self.X: list[FloatArray] = []
         self.faults: list[Fault] = []
         self.n_bytes, self.line = 0, line
 
@@ -221,41 +368,30 @@ class _ChunkBuilder:
         is_as_read = text is data
         if not text.endswith(b"\n"):
             text += b"\n"
-        rows = cut_rows(text, len(self._columns))
+        rows = cut_rows(text, len(self._columns), self._delimiter.encode())
         if rows is None or not (is_as_read or len(rows) == text.count(b"\n")):
             return False
-        X = self._parse(text, self._wanted)
-        if X is None or len(X) != len(rows):
+        if not self._cells.read_regular(text, rows):
             return False
         if self._with_places:
-            if b'"' in text:
-                return False
-            # Without quotes and blank lines, a row is a line.
-            places = range(self.line, self.line + len(rows))
-        if self._label is not None:
-            labels = [row.split(b",")[self._label].decode() for row in rows]
-            if not all(0 < len(name) <= cells.LONGEST_LABEL and name.strip() for name in labels):
-                return False
-            self.labels += labels
-        if self._with_places:
-            self.places += places
-        self.X.append(X)
+            # Regular text has no blank lines, but a row may have several lines.
+            lines = [1 + row.count(b"\n") for row in rows] if b'"' in text else [1] * len(rows)
+            self.places += accumulate(lines[:-1], initial=self.line)
         self.rows += rows
         self.advance(len(data), data.count(b"\n"))
         return True
 
     def _read_one_by_one(self, data: bytes, *, final: bool) -> None:
-        values: list[float] = []
-        for raw, record in read_records(data, final=final):
+        for raw, record in read_records(data, final=final, delimiter=self._delimiter):
             if problem := find_problem(raw, record):
                 inside = raw.rstrip(b"\r\n").count(b"\n") if problem == csv_records.UNCLOSED else 0
                 self.refuse(raw, None, problem, lines_before=inside)
             elif record:
-                self._read_row(raw, record, values)
+                self._read_row(raw, record)
             self.advance(len(raw), raw.count(b"\n"))
-        self.X.append(np.array(values).reshape(-1, len(self._wanted)))
+        self._cells.end_records()
 
-    def _read_row(self, raw: bytes, record: Sequence[str], values: list[float]) -> None:
+    def _read_row(self, raw: bytes, record: Sequence[str]) -> None:
         n_columns = len(self._columns)
         if len(record) != n_columns:
             noun = "cell" if n_columns == 1 else "cells"
@@ -263,18 +399,13 @@ class _ChunkBuilder:
             hint = f" over {lines:,} lines: is a closing quote missing?" if lines > 1 else ""
             self.refuse(raw, None, f"expected {n_columns} {noun}, got {len(record)}{hint}")
             return
-        at = self._wanted
         try:
-            row = parse_numbers([record[i] for i in at])
-            if self._label is not None:
-                at = [self._label]
-                self.labels.append(parse_label(record[self._label]))
+            self._cells.read_record(record)
         except cells.BadCell as error:
-            i = at[error.index]
+            i = error.index
             lines_before = sum(cell.count("\n") for cell in record[:i])
             self.refuse(raw, self._columns[i], str(error), lines_before=lines_before)
             return
-        values += row
         if self._with_places:
             self.places.append(self.line)
         self.rows.append(raw.rstrip(b"\r\n"))

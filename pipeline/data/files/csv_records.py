@@ -4,16 +4,20 @@ import csv
 import io
 from collections.abc import Iterator
 
+from pipeline.data.files.read_settings import DELIMITERS
+
 UNCLOSED = "expected every quote to be closed, got one that is not"
 
 _COMPLAINTS = {
-    "',' expected": "expected a comma after a closing quote, got something else",
-    "new-line": "expected a line feed at the end of a row, got a carriage return alone",
-}
+    f"'{delimiter}' expected": f"expected a {name} after a closing quote, got something else"
+    for delimiter, name in DELIMITERS.items()
+} | {"new-line": "expected a line feed at the end of a row, got a carriage return alone"}
 """The beginnings of the csv module's errors, and their meanings."""
 
 
-def read_records(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str] | str]]:
+def read_records(
+    data: bytes, *, final: bool, delimiter: str = ","
+) -> Iterator[tuple[bytes, list[str] | str]]:
     """Yield each row, unchanged, with its cells or with its fault.
 
     A last row that is not complete is left out, unless the data is the file's end.
@@ -32,7 +36,7 @@ def read_records(data: bytes, *, final: bool) -> Iterator[tuple[bytes, list[str]
                 yield line.decode("utf-8", "surrogateescape")
             at_end = True
 
-        reader = csv.reader(text(), strict=True)
+        reader = csv.reader(text(), delimiter=delimiter, strict=True)
         while begin < len(data):
             record: list[str] | str
             try:

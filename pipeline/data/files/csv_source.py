@@ -1,0 +1,93 @@
+"""Raw columns of a CSV file in any dialect, encoding and compression."""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.data.files.chunks import ColumnChunk, Position
+from pipeline.data.files.column_joiner import clean_texts
+from pipeline.data.files.csv_dialect import detect_dialect
+from pipeline.data.files.csv_file import CsvFile
+from pipeline.data.files.input_file import InputFile, read_sample, to_utf8
+from pipeline.data.files.read_settings import DELIMITERS, ReadSettings
+from pipeline.wording import Sentence
+from quadnet.errors import listing
+from quadnet.tables.columns import Column
+
+
+class CsvSource:
+    """A CSV file that is open to be read; see `RawSource`.
+
+    Each column is a column of texts: the cells, with the words for missing values as missing.
+
+    Attributes
+    ----------
+    dialect : CsvDialect
+    """
+
+    def __init__(self, source: InputFile, settings: ReadSettings, *, chunk_bytes: int) -> None:
+        text = to_utf8(source, settings.encoding)
+        try:
+            sample, final = read_sample(text.file)
+            words = frozenset(word.strip() for word in settings.missing)
+            self.dialect = detect_dialect(
+                sample,
+                final=final,
+                missing=words,
+                delimiter=settings.delimiter,
+                decimal=settings.decimal,
+            )
+            self._file = CsvFile(
+                source.name,
+                chunk_bytes=chunk_bytes,
+                delimiter=self.dialect.delimiter,
+                header=settings.header,
+                file=text.file,
+            )
+        except BaseException:
+            text.file.close()
+            raise
+        self._missing, self._strip = words, settings.strip
+        self.path, self.unit = self._file.path, self._file.unit
+        self.columns = tuple(name for name in self._file.columns if name)
+        self.index = self._file.index
+        self.unusable: dict[str, str] = {}
+        self.decimal: str = self.dialect.decimal
+        self.schema, self.n_bytes = self._file.schema, self._file.n_bytes
+        facts = ["CSV", DELIMITERS[self.dialect.delimiter]]
+        if self.decimal == ",":
+            facts.append("decimal comma")
+        facts.append(text.encoding)
+        if source.compression != "none":
+            facts.append(source.compression)
+        self.description = ", ".join(facts)
+        self.notices = (*text.notices, *self._describe_doubts())
+
+    @property
+    def delimiter(self) -> str:
+        """The character between two cells."""
+        return self.dialect.delimiter
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(
+        self, names: Sequence[str], at: Position | None = None
+    ) -> Iterator[ColumnChunk[list[bytes], Column]]:
+        """Yield the rows from this position on, with the named columns; see `RawSource`."""
+        for chunk in self._file.text_chunks(names, at):
+            columns: dict[str, Column] = {
+                name: clean_texts(texts, self._missing, strip=self._strip)
+                for name, texts in chunk.columns.items()
+            }
+            yield ColumnChunk(
+                chunk.rows, columns, chunk.places, chunk.faults, chunk.end, chunk.bytes_done
+            )
+
+    def _describe_doubts(self) -> Iterator[Sentence]:
+        unnamed = [str(i) for i, name in enumerate(self._file.columns, 1) if not name]
+        if len(unnamed) == 1:
+            yield (f"Column {unnamed[0]} has no name in the header and was not read.",)
+        elif unnamed:
+            yield (f"Columns {listing(unnamed)} have no name in the header and were not read.",)
+        if self.dialect.is_uncertain:
+            yield ("Commas in numbers were read as decimal commas, not between thousands.",)

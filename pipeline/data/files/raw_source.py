@@ -1,0 +1,82 @@
+"""The interface of an open file of raw columns: texts, numbers and dates as the file has them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.data.files.chunks import ColumnChunk, Position
+from pipeline.data.files.csv_source import CsvSource
+from pipeline.data.files.input_file import open_input
+from pipeline.data.files.read_settings import ReadSettings
+from pipeline.wording import Sentence
+from quadnet.tables.columns import Column
+
+
+class RawSource(Protocol):
+    """A file of rows that is open for reading, in any supported format.
+
+    Attributes
+    ----------
+    path : path
+    unit : str
+        The unit of a row's place: "line" or "row".
+    columns : tuple of str
+        The columns that can be read, in the file's order.
+    index : tuple of str
+        Those of the columns that only label the rows.
+    unusable : dict of str to str
+        For each other column that has a name, the type that cannot be read.
+    decimal : str
+        The decimal separator of numbers in columns of texts: "." or ",".
+    schema : bytes
+        The part of the file that describes its columns.
+    n_bytes : int
+        The size of the content, of which `bytes_done` of a chunk is a part.
+    description : str
+        The format that was found, for the user.
+    notices : tuple of sentences
+        Warnings about the file.
+    """
+
+    path: Path
+    unit: str
+    columns: tuple[str, ...]
+    index: tuple[str, ...]
+    unusable: dict[str, str]
+    decimal: str
+    schema: bytes
+    n_bytes: int
+    description: str
+    notices: tuple[Sentence, ...]
+
+    def chunks(
+        self, names: Sequence[str], at: Position | None = None
+    ) -> Iterator[ColumnChunk[Any, Column]]:
+        """Yield the rows from this position on, with the named columns.
+
+        Raises
+        ------
+        InvalidInput
+            If a column is missing or cannot be read, or the file is damaged.
+        """
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def open_rows(path: Path, settings: ReadSettings, *, chunk_bytes: int) -> RawSource:
+    """Open a file of any supported format, to be read in chunks of about `chunk_bytes`.
+
+    Raises
+    ------
+    FileUnusable
+        If the file cannot be read, or its format is not supported.
+    InvalidInput
+        If its content is damaged.
+    ConfigurationError
+        If there is no such encoding.
+    MissingExtra
+        If reading it needs a package that is not installed.
+    """
+    source = open_input(path, settings)
+    return CsvSource(source, settings, chunk_bytes=chunk_bytes)
