@@ -1,0 +1,113 @@
+"""Parse columns of dates, in a format that all of their texts have."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+
+from pipeline.data.files.cells import BadCell
+from pipeline.data.parsing.parsed_column import ParsedColumn, parse_distinct
+from quadnet.errors import ConfigurationError, shorten
+from quadnet.tables.columns import DateArray, Texts
+
+ISO_8601 = "ISO 8601"
+"""The format 2024-01-31, with or without a time and a time zone."""
+
+_TIME = r"\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
+_ZONE = r" ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)"
+_ISO = re.compile(rf"\d{{4}}-\d\d-\d\d(?:[T ]{_TIME}(?:{_ZONE})?)?", re.ASCII)
+_YEAR = re.compile("%[YyGcx]")
+
+_DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_FORMATS = (ISO_8601, *(day + time for day in _DAYS for time in _TIMES))
+
+
+def find_date_formats(texts: Texts) -> tuple[str, ...]:
+    """Return the formats in which all texts are dates, as `parse_dates` takes them.
+
+    Returns
+    -------
+    tuple of str
+        Empty if the texts are not dates, or there are no texts. Two formats if no day is above 12,
+        so that day and month cannot be told apart.
+    """
+    used = [text for text, n in zip(texts.values, texts.count(), strict=True) if n]
+    return tuple(name for name in _FORMATS if used and _fits(used, _make_parser(name)))
+
+
+def parse_dates(column: Texts | DateArray, format_: str = ISO_8601) -> ParsedColumn[np.datetime64]:
+    """Return the dates of a column.
+
+    Parameters
+    ----------
+    column : Texts or ndarray of datetime64
+        Dates of a file are returned as they are.
+    format_ : str
+        `ISO_8601`, or codes of `datetime.strptime`, such as "%d.%m.%Y".
+
+    Returns
+    -------
+    ParsedColumn
+        Values in ``datetime64[us]``, in UTC if a text has a time zone.
+
+    Raises
+    ------
+    ConfigurationError
+        If the format is wrong.
+    """
+    if not isinstance(column, Texts):
+        return ParsedColumn(column, np.empty(0, np.intp), str)
+    if format_ != ISO_8601:
+        _check_format(format_)
+    parse = _make_parser(format_)
+    return parse_distinct(column, parse, missing=np.datetime64("NaT"), dtype="M8[us]")
+
+
+def _fits(texts: list[str], parse: Callable[[str], datetime]) -> bool:
+    try:
+        for text in texts:
+            parse(text)
+    except BadCell:
+        return False
+    return True
+
+
+def _check_format(format_: str) -> None:
+    reason = "it has no year"
+    if _YEAR.search(format_):
+        try:
+            datetime.strptime("", format_)
+        except (ValueError, re.error) as error:
+            # A valid format does not match the empty text.
+            if str(error).startswith("time data "):
+                return
+            reason = str(error)
+    raise ConfigurationError(
+        f"Expected a date format such as %d.%m.%Y, got {shorten(format_)} ({reason})."
+    )
+
+
+def _make_parser(format_: str) -> Callable[[str], datetime]:
+    def parse(text: str) -> datetime:
+        text = text.strip()
+        try:
+            return _to_utc(read(text))
+        except (ValueError, OverflowError):
+            raise BadCell(f"expected a date in the format {format_}, got {shorten(text)}") from None
+
+    def read(text: str) -> datetime:
+        if format_ != ISO_8601:
+            return datetime.strptime(text, format_)
+        if not _ISO.fullmatch(text):
+            raise ValueError
+        return datetime.fromisoformat(text.replace("UTC", "Z").replace(" Z", "Z"))
+
+    return parse
+
+
+def _to_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment
+    return moment.astimezone(UTC).replace(tzinfo=None)
