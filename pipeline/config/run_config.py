@@ -2,23 +2,22 @@
 
 import hashlib
 import json
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
-    SerializerFunctionWrapHandler,
     Tag,
-    model_serializer,
     model_validator,
 )
 
 from pipeline.config.layer_stacks import check_network
+from pipeline.config.section import FilePath, Section
+from pipeline.config.table_data import TableData
 from quadnet.cli.settings import expand_user
 from quadnet.model_names import ModelName
 
@@ -31,29 +30,7 @@ FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian package dataset-fashion-mnist installs its files."""
 
 
-def _without_nul(path: str) -> str:
-    if "\0" in path:
-        raise ValueError("expected a path without NUL characters")
-    return path
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    _newer: ClassVar[frozenset[str]] = frozenset()
-    """Keys that are left out at their default, so that the digests of older runs stay the same."""
-
-    @model_serializer(mode="wrap")
-    def _leave_out_newer(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        tree: dict[str, Any] = write(self)
-        fields = type(self).model_fields
-        for name in self._newer & tree.keys():
-            if getattr(self, name) == fields[name].default:
-                del tree[name]
-        return tree
-
-
-class QuadrantsData(_Section):
+class QuadrantsData(Section):
     """Generated points in [-1, 1) x [-1, 1), labelled with their quadrant."""
 
     kind: Literal["quadrants"]
@@ -71,20 +48,20 @@ class QuadrantsData(_Section):
     seed: Seed = 0
 
 
-class DigitsData(_Section):
+class DigitsData(Section):
     """scikit-learn's 1,797 scans of handwritten digits: 8 x 8 pixels, each from 0 to 16."""
 
     kind: Literal["digits"]
 
 
-class FashionData(_Section):
+class FashionData(Section):
     """Fashion-MNIST: 60,000 training rows and the official test part of 10,000 rows.
 
     Each row is a picture of 28 x 28 pixels, from 0 to 1.
     """
 
     kind: Literal["fashion"]
-    folder: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)] | None = None
+    folder: FilePath | None = None
     """Folder of the four files, relative to the current directory; ``~`` is the home directory.
     Unset: the folder of the Debian package dataset-fashion-mnist."""
 
@@ -94,11 +71,11 @@ class FashionData(_Section):
         return FASHION_FOLDER if self.folder is None else expand_user(Path(self.folder))
 
 
-class FileData(_Section):
+class FileData(Section):
     """A user's file: one example per row, columns of numeric features and what to predict."""
 
     kind: Literal["csv", "parquet"]
-    path: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+    path: FilePath
     """Relative to the current directory; ``~`` is the home directory."""
     label: str | list[str]
     """The column to predict: classes, or with `task = "regression"` numbers. With `task =
@@ -119,13 +96,15 @@ class FileData(_Section):
         return [self.label] if isinstance(self.label, str) else self.label
 
 
-class TestPart(_Section):
+class TestPart(Section):
     """The data that the model is evaluated on and never trained on.
 
     For generated data it is newly generated points. For stored data it is a share of the rows,
     chosen by each row's hash: equal rows stay together, and a row stays in its part when other
     rows are added.
     """
+
+    _newer = frozenset({"by", "time", "after", "path"})
 
     points: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -137,14 +116,66 @@ class TestPart(_Section):
     part when others are added."""
     allow_small: bool = False
     """Whether to accept a test part that lacks a class or has fewer than 30 distinct rows."""
+    by: str | None = None
+    """Table: column of groups, such as customers. All rows of a group are in one part."""
+    time: str | None = None
+    """Table: column of dates or numbers. The test part is the latest rows: the share, or those from
+    `after` on. Unset, with `after`: the table's only column of dates."""
+    after: str | float | int | None = None
+    """Table: the first date or number of the test part, such as "2026-01-01"; or the name of a
+    column, as in `time`."""
+    path: FilePath | None = None
+    """Table: a file with the test rows, which has the same columns."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_column(cls, tree: Any) -> Any:
+        """Move the name of a column from `after` to `time`."""
+        after = tree.get("after") if isinstance(tree, dict) else None
+        if isinstance(after, date):  # TOML has dates
+            return {**tree, "after": after.isoformat()}
+        if isinstance(after, str) and not _is_date(after) and tree.get("time") is None:
+            return {**tree, "time": after, "after": None}
+        return tree
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        kinds = {
+            "by": self.by is not None,
+            "time": self.time is not None or self.after is not None,
+            "path": self.path is not None,
+        }
+        used = [name for name, is_used in kinds.items() if is_used]
+        if len(used) > 1:
+            raise ValueError(
+                f"test: expected one kind of test part, got two: test.{used[0]} and test.{used[1]}"
+            )
+        if self.stratify and used and used != ["by"]:
+            raise ValueError(f"test.stratify: it has no meaning with test.{used[0]}; remove it")
+        if self.share is not None and (self.path is not None or self.after is not None):
+            key = "path" if self.path is not None else "after"
+            raise ValueError(f"test.share: test.{key} decides on the test rows; remove test.share")
+        return self
 
 
-def _test_size(kind: object) -> str | None:
-    """Return the key of `TestPart` that sets the size, or None for an official test part."""
-    return {"quadrants": "points", "fashion": None}.get(str(kind), "share")
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
-class Gate(_Section):
+def _test_size(data: Any, test: Any) -> str | None:
+    """Return the key of `TestPart` that sets the size; None if something else decides on it."""
+    if data.get("kind") == "table" and (test.get("path") or test.get("after") is not None):
+        after = test.get("after")
+        is_column = isinstance(after, str) and not _is_date(after)
+        return "share" if is_column and test.get("path") is None else None
+    return {"quadrants": "points", "fashion": None}.get(str(data.get("kind")), "share")
+
+
+class Gate(Section):
     """The limits that a model must meet on the test part before it is published."""
 
     _newer: ClassVar[frozenset[str]] = frozenset(
@@ -204,7 +235,7 @@ _LIMITS: dict[Task, tuple[str, ...]] = {
 """The absolute limits of the gate that each task can have."""
 
 
-class Range(_Section):
+class Range(Section):
     """Numbers from low to high; integers if both bounds are integers."""
 
     low: float | int
@@ -223,7 +254,7 @@ Choices = Annotated[
 ]
 
 
-class Search(_Section):
+class Search(Section):
     """The parameters of the network to search, and the search method."""
 
     method: Literal["grid", "random", "halving"] = "grid"
@@ -241,7 +272,7 @@ class Search(_Section):
     seed: Seed = 0
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """One run: the name to publish under, the data, the network, the test part and the gate."""
 
     _newer: ClassVar[frozenset[str]] = frozenset({"task"})
@@ -251,7 +282,8 @@ class RunConfig(_Section):
     """What is predicted: one of several classes, a number, or several labels that a row has or has
     not."""
     data: Annotated[
-        QuadrantsData | DigitsData | FashionData | FileData, Field(discriminator="kind")
+        QuadrantsData | DigitsData | FashionData | FileData | TableData,
+        Field(discriminator="kind"),
     ]
     dtype: Literal["float64", "float32"] = "float64"
     """Floating-point type of the network."""
@@ -263,7 +295,7 @@ class RunConfig(_Section):
     for `network.early_stopping`, and the temperature is fitted on them."""
     calibrate: bool = False
     """Whether to calibrate the certainties by a temperature. It becomes part of the last layer."""
-    network: dict[str, JsonValue] = {}
+    network: dict[str, JsonValue] = Field(default_factory=dict)
     """Parameters of `quadnet.NeuralNetworkClassifier`, or with `task = "regression"` of
     `quadnet.NeuralNetworkRegressor`, which validate them. In `layers`, a layer is an object with
     its kind and its settings, or the name of an activation."""
@@ -278,14 +310,17 @@ class RunConfig(_Section):
         data, test = tree.get("data"), tree.get("test", {})
         if not (isinstance(data, dict) and isinstance(test, dict)):
             return tree
-        size = _test_size(data.get("kind"))
+        size = _test_size(data, test)
         if size is not None and all(test.get(key) is None for key in ("points", "share")):
             test = {**test, size: 10_000 if size == "points" else 0.2}
         return {**tree, "test": test}
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
-        right = _test_size(self.data.kind)
+        right = _test_size({"kind": self.data.kind}, self.test.model_dump())
+        for key in ("by", "time", "after", "path"):
+            if getattr(self.test, key) is not None and not isinstance(self.data, TableData):
+                raise ValueError(f"test.{key}: it needs data of the kind table")
         for wrong in ("points", "share"):
             if wrong == right or getattr(self.test, wrong) is None:
                 continue
@@ -332,7 +367,7 @@ class RunConfig(_Section):
         return self
 
     def _check_labels(self) -> None:
-        if not isinstance(self.data, FileData):
+        if not isinstance(self.data, FileData | TableData):
             if self.task != "classification":
                 raise ValueError(
                     f"task: expected 'classification', because the data of kind {self.data.kind!r} "
@@ -365,4 +400,5 @@ KINDS: dict[str, type[BaseModel]] = {
     "fashion": FashionData,
     "csv": FileData,
     "parquet": FileData,
+    "table": TableData,
 }

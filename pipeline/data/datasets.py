@@ -7,20 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import DigitsData, FileData, QuadrantsData, Task
+from pipeline.data.row_hashes import hash_rows, hash_table
 from pipeline.data.table import read_table
 from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 from pipeline.wording import Sentence
 from quadnet import quadrants
+from quadnet.tables.columns import Column, Table, Texts, take_rows, take_table_rows
+from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray, IntArray
 
 
 class Dataset:
     """Rows X of shape (n_rows, n_features), and the target of each.
 
+    Rows of a table have columns of texts, gaps and dates. They get their X, the inputs of a
+    network, by `encode`, which needs an encoder that has been fitted to the training part.
+
     Parameters
     ----------
     features : tuple of str
+        The columns of X; before `encode`, those of the table.
     X : ndarray of shape (n_rows, n_features)
+        Of shape (n_rows, 0) for a table before `encode`.
     target : Target
         The class, the number or the labels of each row.
     weights : ndarray of shape (n_rows,), optional
@@ -32,6 +40,12 @@ class Dataset:
         used.
     unit : str
         The unit of `places`: "line" or "row".
+    table : Table, optional
+        The features as the user has them.
+    groups : Column, optional
+        The group of each row, such as its customer. All rows of a group belong into one part.
+    times : ndarray of shape (n_rows,), optional
+        When each row was made. Later rows are predicted from earlier ones.
     """
 
     def __init__(
@@ -44,12 +58,16 @@ class Dataset:
         notices: tuple[Sentence, ...] = (),
         places: IntArray | None = None,
         unit: str = "row",
+        table: Table | None = None,
+        groups: Column | None = None,
+        times: FloatArray | None = None,
     ) -> None:
         self.features, self.X, self.target, self.weights = features, X, target, weights
-        self.notices, self.places, self.unit = notices, places, unit
+        self.notices, self.places, self.unit, self.table = notices, places, unit, table
+        self.groups, self.times = groups, times
 
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self.target)
 
     @property
     def y(self) -> NDArray[Any]:
@@ -81,8 +99,13 @@ class Dataset:
 
     def sha256(self) -> str:
         """Return the digest of the content, independent of the machine's byte order."""
-        digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
-        digest.update(np.ascontiguousarray(self.X, "<f8").data)
+        if self.table is None:
+            digest = hashlib.sha256(repr((self.features, self.X.shape)).encode())
+            digest.update(np.ascontiguousarray(self.X, "<f8").data)
+        else:
+            digest = hashlib.sha256(repr((tuple(self.table), len(self))).encode())
+            for column in self.table.values():
+                digest.update(_column_bytes(column))
         for block in self.target.content():
             digest.update(block)
         if self.weights is not None:
@@ -98,11 +121,57 @@ class Dataset:
             weights=None if self.weights is None else self.weights[chosen],
             places=None if self.places is None else self.places[chosen],
             unit=self.unit,
+            table=None if self.table is None else take_table_rows(self.table, chosen),
+            groups=None if self.groups is None else take_rows(self.groups, chosen),
+            times=None if self.times is None else self.times[chosen],
         )
+
+    def encode(self, encoder: TableEncoder | None) -> "Dataset":
+        """Return the rows with the X that the encoder makes of their table.
+
+        Without a table, the rows have their X already.
+        """
+        if encoder is None or self.table is None:
+            return self
+        return Dataset(
+            encoder.output_names,
+            encoder.transform(self.table),
+            self.target,
+            weights=self.weights,
+            notices=self.notices,
+            places=self.places,
+            unit=self.unit,
+            table=self.table,
+            groups=self.groups,
+            times=self.times,
+        )
+
+    def row_hashes(self, seed: int) -> FloatArray:
+        """Return a number in [0, 1) for each row, by its features alone."""
+        return hash_rows(self.X, seed) if self.table is None else hash_table(self.table, seed)
+
+    def split_places(self, seed: int) -> FloatArray:
+        """Return a number in [0, 1) for each row: those below a share are that share's part.
+
+        By the row's features, or by its group. By time, it is the share of the rows that are later.
+        """
+        if self.times is not None:
+            later = len(self) - np.searchsorted(np.sort(self.times), self.times, side="right")
+            return later / len(self)
+        return self.row_hashes(seed) if self.groups is None else hash_table({"": self.groups}, seed)
 
     def place(self, row: int) -> int:
         """Return the row's line or row in its file, or its index if there is no file."""
         return row if self.places is None else int(self.places[row])
+
+
+def _column_bytes(column: Column) -> bytes:
+    """Return the content of a column, equal on every machine."""
+    if isinstance(column, Texts):
+        return "\0".join("\1" if text is None else text for text in column.to_array()).encode()
+    if column.dtype.kind == "M":
+        return column.astype("<M8[us]").tobytes()
+    return column.astype("<f8").tobytes()
 
 
 def load_dataset(data: DigitsData | FileData, task: Task = "classification") -> Dataset:

@@ -1,22 +1,29 @@
 """The splits of a run's data: the training part, the validation part and the sealed test part."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.config.run_config import FashionData, QuadrantsData, RunConfig
+from pipeline.config.run_config import FashionData, QuadrantsData, RunConfig, TestPart
+from pipeline.config.table_data import TableData
+from pipeline.data.columns.leakage import find_copies, find_leaks
+from pipeline.data.columns.table_loading import (
+    LoadedTable,
+    find_later_rows,
+    load_table,
+    load_test_table,
+)
 from pipeline.data.datasets import Dataset, load_dataset, make_test_points, make_training_points
 from pipeline.data.fashion_mnist import load_fashion
+from pipeline.data.stratification import choose_stratified_rows
 from pipeline.wording import Sentence, UserText, format_count, join_names
 from quadnet.errors import UnsuitableData, shorten
-from quadnet.types import FloatArray, IntArray
+from quadnet.tables.encoder import TableEncoder
+from quadnet.types import FloatArray
 
 FEWEST_DISTINCT_ROWS = 30
 """Fewer distinct rows are too few to evaluate a model on."""
-
-_ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -76,10 +83,43 @@ class DataSplits:
     validation: Dataset | None
     test: SealedTestPart
     notices: tuple[Sentence, ...] = ()
+    data: TableData | None = None
+    """The section `data` of a table, with all that was found out about the file."""
+
+    def encode(self, encoder: TableEncoder | None) -> "DataSplits":
+        """Return the splits with the inputs that the encoder makes of a table's rows.
+
+        The test part stays as it is: the evaluation encodes it after opening it.
+        """
+        validation = self.validation
+        return replace(
+            self,
+            train=self.train.encode(encoder),
+            validation=None if validation is None else validation.encode(encoder),
+        )
 
 
-def make_splits(config: RunConfig) -> DataSplits:
+@dataclass(frozen=True)
+class _Parts:
+    """The test rows and the rest, with the places that decide on the validation rows."""
+
+    rest: Dataset
+    test: Dataset
+    places: FloatArray
+    share: float | None = None
+    """The configured share of the test rows, if there is one."""
+    notices: tuple[Sentence, ...] = ()
+    data: TableData | None = None
+
+
+def make_splits(config: RunConfig, *, table: LoadedTable | None = None) -> DataSplits:
     """Make or read the data, and split it.
+
+    Parameters
+    ----------
+    config : RunConfig
+    table : LoadedTable, optional
+        The configuration's table, if it has already been read.
 
     Raises
     ------
@@ -90,45 +130,73 @@ def make_splits(config: RunConfig) -> DataSplits:
     InvalidInput
         If a file is malformed.
     """
-    data, seed, stratify = config.data, config.test.seed, config.test.stratify
-    notices: tuple[Sentence, ...] = ()
-    if isinstance(data, QuadrantsData):
-        rest = make_training_points(data)
-        assert config.test.points is not None
-        test = make_test_points(data, config.test.points, seed)
-        n_rows, share = len(test), None
-        places = hash_rows(rest.X, seed)
-    elif isinstance(data, FashionData):
-        rest, test = load_fashion(data)
-        n_rows, share = len(rest) + len(test), None
-        places = hash_rows(rest.X, seed)
-    else:
-        everything = load_dataset(data, config.task)
-        notices = everything.notices
-        n_rows, share = len(everything), config.test.share
-        assert share is not None
-        places = hash_rows(everything.X, seed)
-        chosen = choose_stratified_rows(everything, places, share) if stratify else places < share
-        test, rest = everything.rows(chosen), everything.rows(~chosen)
-        places = places[~chosen]
-        if not stratify:
-            # Stretch the rest of the unit interval to the whole of it, for the validation split.
-            places = (places - share) / (1.0 - share)
+    parts = _read_parts(config, table)
+    rest, test, notices = parts.rest, parts.test, parts.notices
     chosen = np.zeros(len(rest), np.bool_)
-    if config.validation:
-        held = choose_stratified_rows(rest, places, config.validation) if stratify else None
-        chosen = places < config.validation if held is None else held
+    if config.validation and config.test.stratify:
+        chosen = choose_stratified_rows(rest, parts.places, config.validation)
+    elif config.validation:
+        chosen = parts.places < config.validation
     train = rest.rows(~chosen)
     validation = rest.rows(chosen) if config.validation else None
-    _check_splits(train, validation, test)
-    size = measure_size(test, train.class_rows, len(test) / n_rows, share)
+    notices += tuple(_check_splits(train, validation, test))
+    if train.table is not None:
+        notices += (*find_leaks(train), *find_copies(train))
+    size = measure_size(test, train.class_rows, len(test) / (len(rest) + len(test)), parts.share)
     notices += tuple(_describe_size("test", size))
     if validation is not None:
         held_out = measure_size(
             validation, train.class_rows, len(validation) / len(rest), config.validation
         )
         notices += tuple(_describe_size("validation", held_out))
-    return DataSplits(train, validation, SealedTestPart(test, size), notices)
+    return DataSplits(train, validation, SealedTestPart(test, size), notices, parts.data)
+
+
+def _read_parts(config: RunConfig, table: LoadedTable | None) -> _Parts:
+    """Make or read the data, and choose the test rows."""
+    data, test, seed = config.data, config.test, config.test.seed
+    if isinstance(data, QuadrantsData):
+        points = make_training_points(data)
+        assert test.points is not None
+        test_points = make_test_points(data, test.points, seed)
+        return _Parts(points, test_points, points.split_places(seed))
+    if isinstance(data, FashionData):
+        rest, official = load_fashion(data)
+        return _Parts(rest, official, rest.split_places(seed))
+    if not isinstance(data, TableData):
+        rows = load_dataset(data, config.task)
+        return _choose_share(rows, test, rows.notices)
+    table = table or load_table(data, config.task, test)
+    rows, notices, settled = table.rows, table.notices, table.data
+    if test.path is not None:
+        others = load_test_table(table, test.path, config.task)
+        return _Parts(
+            rows, others.rows, rows.split_places(seed), None, notices + others.notices, settled
+        )
+    if test.after is not None:
+        later = find_later_rows(rows, test.after)
+        rest = rows.rows(~later)
+        return _Parts(rest, rows.rows(later), rest.split_places(seed), None, notices, settled)
+    return _choose_share(rows, test, notices, settled)
+
+
+def _choose_share(
+    rows: Dataset, test: TestPart, notices: tuple[Sentence, ...], data: TableData | None = None
+) -> _Parts:
+    """Choose the configured share of the rows."""
+    assert test.share is not None
+    places = rows.split_places(test.seed)
+    if test.stratify:
+        chosen = choose_stratified_rows(rows, places, test.share)
+        left = places[~chosen]
+    else:
+        chosen = places < test.share
+        # Stretch the rest of the unit interval to the whole of it, for the validation split.
+        left = (places[~chosen] - test.share) / (1.0 - test.share)
+    rest = rows.rows(~chosen)
+    if rest.times is not None:
+        left = rest.split_places(test.seed)
+    return _Parts(rest, rows.rows(chosen), left, test.share, notices, data)
 
 
 def measure_size(
@@ -141,98 +209,18 @@ def measure_size(
     names, rows = list(classes), part.class_rows
     missing = tuple(name for name in names if name not in rows)
     return PartSize(
-        len(part), count_distinct_rows(part.X), len(names), missing, share, wanted_share
+        len(part), len(np.unique(part.row_hashes(0))), len(names), missing, share, wanted_share
     )
-
-
-def count_distinct_rows(X: FloatArray) -> int:
-    """Return the number of distinct rows of X, of shape (n_rows, n_features)."""
-    return len(np.unique(hash_rows(X, 0)))
 
 
 def count_distinct_rows_by_class(part: Dataset) -> dict[str, int]:
     """Return the number of distinct rows of each class that has any."""
     target = part.class_target
     n_classes = len(target.classes)
-    _, group_of = np.unique(hash_rows(part.X, 0), return_inverse=True)
+    _, group_of = np.unique(part.row_hashes(0), return_inverse=True)
     pairs = np.unique(group_of * n_classes + target.codes)
     counts = np.bincount(pairs % n_classes, minlength=n_classes).tolist()
     return {str(name): n for name, n in zip(target.classes, counts, strict=True) if n}
-
-
-def choose_stratified_rows(part: Dataset, places: FloatArray, share: float) -> NDArray[np.bool_]:
-    """Choose the share of each class's rows, as nearly as possible while equal rows stay together.
-
-    Groups of equal rows are visited in the order of their hashes. A group is chosen as a whole if
-    the classes then come nearer to their shares, by the sum of squared distances over expected
-    counts. So the labels decide how many rows of each class are chosen, but never between two
-    equal rows. At least one group of each class is not chosen, and at least one is chosen if the
-    class has two.
-
-    Parameters
-    ----------
-    part : Dataset
-    places : ndarray of shape (n_rows,)
-        Each row's hash, from `hash_rows`.
-    share : float
-
-    Returns
-    -------
-    ndarray of bool, shape (n_rows,)
-    """
-    _, group_of = np.unique(places, return_inverse=True)
-    groups = _Groups(part, group_of, share)
-    for group in range(len(groups.chosen)):
-        if groups.gain(group) > 0:
-            groups.choose(group)
-    groups.choose_of_absent_classes()
-    return groups.chosen[group_of]
-
-
-class _Groups:
-    """Groups of equal rows, and which of them are chosen for a part."""
-
-    def __init__(self, part: Dataset, group_of: IntArray, share: float) -> None:
-        target = part.class_target
-        n_classes = len(target.classes)
-        pairs, counts = np.unique(group_of * n_classes + target.codes, return_counts=True)
-        groups, classes = np.divmod(pairs, n_classes)
-        self._rows_of: list[list[tuple[int, int]]] = [[] for _ in range(groups[-1] + 1)]
-        for group, code, n in zip(groups.tolist(), classes.tolist(), counts.tolist(), strict=True):
-            self._rows_of[group].append((code, n))
-        self.chosen = np.zeros(len(self._rows_of), np.bool_)
-        totals = np.bincount(target.codes, minlength=n_classes)
-        self._totals: list[int] = totals.tolist()
-        self._lacking: list[float] = (share * totals).tolist()
-        # For each class, the number of groups with it that are not chosen.
-        self._left: list[int] = np.bincount(classes, minlength=n_classes).tolist()
-        self._absent = {code for code, total in enumerate(self._totals) if total}
-        self._with_class = groups, classes
-
-    def gain(self, group: int) -> float:
-        """Return how much nearer the part would come to its shares with this group."""
-        return sum(
-            n * (2.0 * self._lacking[code] - n) / self._totals[code]
-            for code, n in self._rows_of[group]
-        )
-
-    def choose(self, group: int) -> None:
-        """Choose the group, unless it is the last with one of its classes."""
-        if any(self._left[code] < 2 for code, _ in self._rows_of[group]):
-            return
-        self.chosen[group] = True
-        for code, n in self._rows_of[group]:
-            self._lacking[code] -= n
-            self._left[code] -= 1
-            self._absent.discard(code)
-
-    def choose_of_absent_classes(self) -> None:
-        """Choose one group of each class that has no group yet: the one with the largest gain."""
-        groups, classes = self._with_class
-        for code in sorted(self._absent):
-            for group in sorted(groups[classes == code].tolist(), key=self.gain, reverse=True):
-                if code in self._absent:
-                    self.choose(group)
 
 
 def _describe_size(name: str, size: PartSize) -> Iterator[Sentence]:
@@ -249,33 +237,8 @@ def _describe_size(name: str, size: PartSize) -> Iterator[Sentence]:
         yield (f"The {name} part has no row of ", *join_names(names), ".")
 
 
-def hash_rows(X: FloatArray, seed: int) -> FloatArray:
-    """Return a number in [0, 1) for each row of X (n_rows, n_features), by its values alone.
-
-    Equal rows therefore stay in one part, and a row's part does not depend on other rows. Each
-    value's bits go through the mixing function of SplitMix64 (Steele, Lea and Flood, 2014).
-    """
-    hashes = np.empty(len(X))
-    # A few rows at a time: for many columns, copies of the whole table would be large, and values
-    # that stay in the cache are mixed several times faster.
-    for start in range(0, len(X), _ROWS_AT_A_TIME):
-        block = X[start : start + _ROWS_AT_A_TIME]
-        state = _mix_bits(np.full(len(block), seed, np.uint64))
-        # Adding 0 gives -0.0 the same bits as 0.0, because the two are equal.
-        for column in np.ascontiguousarray((block.astype("<f8") + 0.0).T):
-            state = _mix_bits(state ^ column.view(np.uint64))
-        hashes[start : start + _ROWS_AT_A_TIME] = state / 2.0**64
-    return hashes
-
-
-def _mix_bits(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> None:
+def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> Iterator[Sentence]:
+    """Yield warnings about rows that two parts share; raise UnsuitableData for unusable parts."""
     named = {"train": train, "validation": validation, "test": test}
     parts = {name: part for name, part in named.items() if part is not None}
     for name, part in parts.items():
@@ -283,8 +246,8 @@ def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> 
             sizes = ", ".join(f"{len(other):,} {what}" for what, other in parts.items())
             raise UnsuitableData(
                 f"There are too few rows: the {name} part has 0 rows ({sizes}). Use more data, "
-                "or change `validation` and `test.share`. If the data has many copies of few rows, "
-                "set test.stratify = true."
+                "or change `validation` and the section [test]. If the data has many copies of "
+                "few rows, set test.stratify = true."
             )
         unseen = sorted(part.class_rows.keys() - train.class_rows.keys())
         if unseen:
@@ -295,18 +258,24 @@ def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> 
             )
     for name in ("validation", "test"):
         common = _count_common_rows(train, parts[name]) if name in parts else 0
-        if common:
+        if common and test.table is None:
             raise UnsuitableData(
                 f"{common:,} rows of the {name} part are also in the training part, so the model "
                 "cannot be evaluated on them. Remove the copies, or use other data."
             )
+        if common:
+            # Different customers may have equal rows, and so may different days.
+            text = f"{format_count(common, 'row')} of the {len(parts[name]):,} of the {name} part"
+            yield (f"{text} also occur in the training part.",)
 
 
 def _count_common_rows(one: Dataset, other: Dataset) -> int:
     """Return the number of rows of `other` whose features also occur in `one`."""
     # Comparing all rows themselves takes ten times as long where there are hundreds of columns.
-    known, candidates = hash_rows(one.X, 0), hash_rows(other.X, 0)
+    known, candidates = one.row_hashes(0), other.row_hashes(0)
     shared = np.isin(candidates, known)
+    if one.table is not None:
+        return int(np.count_nonzero(shared))
     # Among billions of pairs, two different rows may have one hash: only equal rows count.
     rows = {row.tobytes() for row in one.X[np.isin(known, candidates[shared])] + 0.0}
     return sum(row.tobytes() in rows for row in other.X[shared] + 0.0)

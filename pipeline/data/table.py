@@ -1,9 +1,7 @@
 """Read a user's file into a table to train on, and check its columns and labels."""
 
-import math
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +13,15 @@ from numpy.typing import NDArray
 from pipeline.config.run_config import Task
 from pipeline.data.files.chunks import Chunk, Fault, find_columns, make_file_error, make_rows_error
 from pipeline.data.files.source import Kind, Source, open_source
-from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Target
-from pipeline.wording import Sentence, UserText
-from quadnet.errors import InvalidInput, listing, shorten
+from pipeline.data.row_counters import describe_counters
+from pipeline.data.target_columns import make_classes, make_labels, make_numbers
+from pipeline.data.targets import Target
+from pipeline.wording import Sentence
+from quadnet.errors import InvalidInput, listing
 from quadnet.registry.manifest import MAX_VALUES
 from quadnet.types import FloatArray, IntArray
 
 _CHUNK_BYTES = 2**20
-
-_FEWEST_COUNTED = 10
-"""In a table of fewer rows, a column may look like row numbers by chance."""
-
-_ONLY_NUMBERS = (
-    " only numbers the rows, so what the network learns from it does not hold for other rows. "
-    "Remove it from data.features, unless it is a measurement."
-)
 
 
 @dataclass(frozen=True)
@@ -101,17 +93,20 @@ def read_table(
         if task == "classification":
             chunks = file.chunks(names, label=labels[0])
             rows = _collect_chunks(path, file.unit, chunks, label=labels[0])
-            X, target, notices = rows.X, *_make_classes(path, labels[0], rows, strip=strip_labels)
+            X, target, notices = (
+                rows.X,
+                *make_classes(path, labels[0], rows.texts, rows.codes, strip=strip_labels),
+            )
         else:
             rows = _collect_chunks(
                 path, file.unit, file.chunks((*names, *labels), with_places=True)
             )
             X, Y = (np.ascontiguousarray(part) for part in np.hsplit(rows.X, [len(names)]))
             if task == "regression":
-                target = _make_numbers(path, labels[0], Y[:, 0])
+                target = make_numbers(path, labels[0], Y[:, 0])
             else:
-                target = _make_labels(path, file.unit, labels, Y, rows.places)
-        notices = (*unnamed, *_describe_counters(names, X), *notices)
+                target = make_labels(path, file.unit, labels, Y, rows.places)
+        notices = (*unnamed, *describe_counters(names, X), *notices)
         return DataTable(names, X, target, rows.places, file.unit, notices)
 
 
@@ -198,104 +193,3 @@ def _collect_chunks(
     if not any(map(len, X)):
         raise make_file_error(path, None, "expected rows, got 0")
     return _Rows(np.concatenate(X), np.concatenate(parts), list(code_of), np.concatenate(places))
-
-
-def _make_classes(
-    path: Path, label: str, rows: _Rows, *, strip: bool
-) -> tuple[ClassTarget, tuple[Sentence, ...]]:
-    """Return the classes of the rows, and warnings; raise InvalidInput if all rows have one."""
-    texts = [text.strip() for text in rows.texts] if strip else rows.texts
-    classes, new_codes = np.unique(np.array(texts), return_inverse=True)
-    if len(classes) == 1:
-        raise make_file_error(
-            path, label, f"expected several classes, got only {shorten(str(classes[0]))}"
-        )
-    notices = tuple(_describe_spellings(label, classes.tolist()))
-    return ClassTarget(new_codes[rows.codes], classes), notices
-
-
-def _make_numbers(path: Path, label: str, values: FloatArray) -> NumberTarget:
-    """Return the numbers to predict; raise InvalidInput if all are equal."""
-    if (values == values[0]).all():
-        raise make_file_error(path, label, f"expected several numbers, got only {values[0]:g}")
-    return NumberTarget(values)
-
-
-def _make_labels(
-    path: Path, unit: str, labels: Sequence[str], Y: FloatArray, places: IntArray
-) -> LabelsTarget:
-    """Return the labels of the rows.
-
-    Raises
-    ------
-    InvalidInput
-        If a value is neither 0 nor 1, or all values of a label are equal.
-    """
-    wrong = (Y != 0) & (Y != 1)
-    rows = np.flatnonzero(wrong.any(axis=1))
-    if len(rows):
-        first = rows[: InvalidInput.MAX_VIOLATIONS].tolist()
-        columns = wrong[first].argmax(axis=1).tolist()
-        faults = [
-            Fault(int(places[row]), labels[j], f"expected 0 or 1, got {Y[row, j]:g}")
-            for row, j in zip(first, columns, strict=True)
-        ]
-        raise make_rows_error(path, unit, faults, len(rows))
-    for name, column in zip(labels, Y.T, strict=True):
-        if (column == column[0]).all():
-            raise make_file_error(
-                path, name, f"expected rows of 0 and of 1, got only {column[0]:g}"
-            )
-    return LabelsTarget(Y.astype(np.int8), tuple(labels))
-
-
-def _describe_counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
-    """Yield a warning about each column that only numbers the rows.
-
-    If the rows are sorted by label, such a column alone predicts the label.
-    """
-    if len(X) < _FEWEST_COUNTED:
-        return
-    for name, column in zip(features, X.T, strict=True):
-        if _is_counter(column):
-            yield "Column ", UserText(name), _ONLY_NUMBERS
-
-
-def _is_counter(column: FloatArray) -> bool:
-    """Return whether a column numbers the rows: integers in order, or without a gap."""
-    with np.errstate(over="ignore"):  # differences of values near the largest float
-        # The first values exclude most columns.
-        if not (column[:100] == np.rint(column[:100])).all() or len(column) - 1 > np.ptp(column):
-            return False
-        if not (column == np.rint(column)).all():
-            return False
-        steps = np.diff(column)
-        in_order = bool((steps > 0).all() or (steps < 0).all())
-        return in_order or np.ptp(column) == len(column) - 1 == len(np.unique(column)) - 1
-
-
-def _describe_spellings(label: str, classes: Sequence[str]) -> Iterator[Sentence]:
-    """Yield a warning about labels that differ only in spelling."""
-    alike: dict[object, list[str]] = {}
-    for name in classes:
-        alike.setdefault(_fold_label(name), []).append(name)
-    for first, second, *_ in (names for names in alike.values() if len(names) > 1):
-        yield (
-            "In column ",
-            UserText(label),
-            ", the labels ",
-            UserText(first),
-            " and ",
-            UserText(second),
-            " are two classes, although they differ only in spelling.",
-        )
-
-
-def _fold_label(text: str) -> object:
-    """Return an equal key for two labels that a reader would read as the same."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    try:
-        number = float(folded)
-    except ValueError:
-        return folded
-    return folded if math.isnan(number) else number

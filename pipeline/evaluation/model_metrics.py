@@ -4,7 +4,6 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import hash_rows
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.manifest import ClassMetrics, Frozen, Metrics
 from quadnet.types import BoolArray, FloatArray, IntArray
@@ -66,7 +65,7 @@ def measure_model(predictor: Predictor, part: Dataset) -> PartEvaluation:
     certainty = P[np.arange(len(P)), answers]
     right = answers == truth
     confusion = confusion_matrix(truth, answers, labels=np.arange(len(classes)))
-    hashes = hash_rows(part.X, 0)
+    hashes = part.row_hashes(0)
     bins = _measure_reliability(certainty, right, hashes)
     metrics = Metrics(
         accuracy=float(right.mean()),

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.config.run_config import DigitsData, FashionData, QuadrantsData, RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.splits import count_distinct_rows_by_class, hash_rows
+from pipeline.data.splits import count_distinct_rows_by_class
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import compute_class_entropy
 from pipeline.training.weight_folding import describe_lost_digits
@@ -96,7 +96,7 @@ def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
         )
         return
     # Equal rows have equal hashes, and a table of rows would be too large to sort.
-    places, numbers = np.unique(hash_rows(train.X, 0), return_inverse=True)
+    places, numbers = np.unique(train.row_hashes(0), return_inverse=True)
     target = train.class_target
     labels = target.codes
     lowest = np.full(len(places), len(target.classes))

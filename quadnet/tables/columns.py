@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,16 @@ def column_kind(column: Column) -> str:
     if isinstance(column, Texts):
         return "category"
     return "date" if column.dtype.kind == "M" else "number"
+
+
+def is_numbers(column: Column) -> TypeGuard[FloatArray]:
+    """Return whether it is a column of numbers."""
+    return column_kind(column) == "number"
+
+
+def is_dates(column: Column) -> TypeGuard[DateArray]:
+    """Return whether it is a column of dates."""
+    return column_kind(column) == "date"
 
 
 def find_missing(column: Column) -> BoolArray:

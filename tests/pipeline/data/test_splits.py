@@ -9,14 +9,14 @@ from sklearn.model_selection import train_test_split
 from pipeline.config.presets import load_preset
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
+from pipeline.data.row_hashes import hash_rows
 from pipeline.data.splits import (
     _check_splits,
-    choose_stratified_rows,
     count_distinct_rows_by_class,
-    hash_rows,
     make_splits,
     measure_size,
 )
+from pipeline.data.stratification import choose_stratified_rows
 from pipeline.data.targets import ClassTarget
 from quadnet import quadrants
 from quadnet.errors import UnsuitableData
@@ -224,7 +224,7 @@ def test_rows_in_common_are_refused():
     with pytest.raises(
         UnsuitableData, match="1 rows of the test part are also in the training part"
     ):
-        _check_splits(part, None, other)
+        list(_check_splits(part, None, other))
 
 
 def test_the_digest_of_a_dataset_follows_its_content():

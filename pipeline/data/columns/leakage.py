@@ -1,0 +1,136 @@
+"""Find columns that give the target away, and rows that occur more than once.
+
+A column that alone predicts the target is usually made from it: a copy, a code of it, or something
+that is known only afterwards. A model with such a column looks better than it will be.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from pipeline.data.datasets import Dataset
+from pipeline.data.targets import ClassTarget, LabelsTarget
+from pipeline.wording import Sentence, UserText, format_count, format_percent
+from quadnet.tables.columns import Column, Texts, find_missing, is_numbers, take_table_rows
+from quadnet.types import FloatArray, IntArray
+
+SUSPICIOUS = 0.999
+"""A column that alone predicts this share of the target is reported."""
+
+_NOTEWORTHY = 0.01
+"""Copies are reported from this share of the rows on."""
+
+_MOST_ROWS = 20_000
+_FEWEST_ROWS = 50
+_LEAVES = 64
+
+_ADVICE = (
+    ". Is it made from the target, or known only after it? Then remove it with data.drop, because "
+    "the model will be worse than measured here."
+)
+
+
+def find_leaks(train: Dataset) -> Iterator[Sentence]:
+    """Yield a warning about each column of a table that alone predicts the target."""
+    target, table = train.target, train.table
+    assert table is not None
+    if isinstance(target, LabelsTarget) or len(target) < _FEWEST_ROWS:
+        return
+    is_class = isinstance(target, ClassTarget)
+    values: NDArray[Any] = target.codes if isinstance(target, ClassTarget) else target.values
+    if len(values) > _MOST_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(len(values), _MOST_ROWS, replace=False))
+        table, values = take_table_rows(table, rows), values[rows]
+    if np.ptp(values) == 0 or (is_class and np.bincount(values).max() > 0.99 * len(values)):
+        return  # Any column predicts the most frequent class well.
+    for name, column in table.items():
+        share = _class_accuracy(column, values) if is_class else _explained(column, values)
+        if share >= SUSPICIOUS:
+            what, of = ("is right on", "rows") if is_class else ("explains", "variance")
+            measured = f" alone predicts the target: it {what} {format_percent(share)} of the {of}"
+            yield "Column ", UserText(name), measured, _ADVICE
+
+
+def find_copies(train: Dataset) -> Iterator[Sentence]:
+    """Yield warnings about rows that occur more than once, and about those with two targets."""
+    _, group_of = np.unique(train.row_hashes(0), return_inverse=True)
+    n_rows, n_distinct = len(train), int(group_of.max()) + 1
+    copies = n_rows - n_distinct
+    if copies > _NOTEWORTHY * n_rows:
+        text = f"{format_count(copies, 'row')} of {n_rows:,} repeat the features of another row."
+        yield (f"{text} Equal rows stay in one part of the data.",)
+    if not isinstance(train.target, ClassTarget):
+        return
+    n_classes = len(train.target.classes)
+    pairs = np.unique(group_of * n_classes + train.target.codes)
+    n_targets = np.bincount(pairs // n_classes)
+    unlike = int(np.count_nonzero(n_targets[group_of] > 1))
+    if unlike > _NOTEWORTHY * n_rows:
+        text = f"{format_count(unlike, 'row')} of {n_rows:,} have the features of a row with"
+        yield (f"{text} another target, so no model can be right on all of them.",)
+
+
+def _class_accuracy(column: Column, codes: IntArray) -> float:
+    """Return the accuracy of predicting the class from this column alone."""
+    if not isinstance(column, Texts):
+        rare = np.bincount(codes)[codes] < 2
+        tree = DecisionTreeClassifier(max_leaf_nodes=_LEAVES, random_state=0)
+        folds = StratifiedKFold(2, shuffle=True, random_state=0)
+        kept = ~rare
+        predicted = cross_val_predict(tree, _rank(column)[kept], codes[kept], cv=folds)
+        return float((predicted == codes[kept]).sum() / len(codes))
+    # Each row is predicted by the most frequent class of the other rows with its text.
+    n_classes = int(codes.max()) + 1
+    pairs, pair_of, counts = np.unique(
+        (column.codes + 1) * n_classes + codes, return_inverse=True, return_counts=True
+    )
+    texts = pairs // n_classes
+    best = np.zeros(texts.max() + 1, np.intp)
+    second = best.copy()
+    for text, n in zip(texts.tolist(), counts.tolist(), strict=True):
+        if n >= best[text]:
+            best[text], second[text] = n, best[text]
+        elif n > second[text]:
+            second[text] = n
+    others = np.where(counts == best[texts], second[texts], best[texts])
+    right = counts - 1 > others
+    right |= (counts >= 2) & (counts - 1 == others)
+    return float(right[pair_of].mean())
+
+
+def _explained(column: Column, values: FloatArray) -> float:
+    """Return the share of the target's variance that this column alone explains."""
+    total = float(((values - values.mean()) ** 2).sum())
+    if isinstance(column, Texts):
+        # Each row is predicted by the mean of the other rows with its text.
+        of, n = column.codes + 1, np.bincount(column.codes + 1)
+        sums = np.bincount(of, weights=values)
+        others = np.maximum(n[of] - 1, 1)
+        predicted = np.where(n[of] > 1, (sums[of] - values) / others, values.mean())
+        return 1.0 - float(((values - predicted) ** 2).sum()) / total
+    # A tree also finds a column that is a curved function of the target.
+    tree = DecisionTreeRegressor(max_leaf_nodes=_LEAVES, random_state=0)
+    folds = KFold(2, shuffle=True, random_state=0)
+    predicted = cross_val_predict(tree, _rank(column), values, cv=folds)
+    curved = 1.0 - float(((values - predicted) ** 2).sum()) / total
+    if not is_numbers(column) or np.isnan(column).any():
+        return curved
+    with np.errstate(all="ignore"):  # differences of values near the largest float
+        linear = float(np.corrcoef(column, values)[0, 1]) ** 2
+    return max(linear, curved) if np.isfinite(linear) else curved
+
+
+def _rank(column: Column) -> FloatArray:
+    """Return the rank of each value as a matrix of one column; NaN is missing.
+
+    A tree finds the same splits in ranks as in values, and ranks fit into its float32.
+    """
+    assert not isinstance(column, Texts)
+    missing = find_missing(column)
+    ranks = np.full(len(column), np.nan)
+    ranks[~missing] = np.unique(column[~missing], return_inverse=True)[1]
+    return ranks[:, None]

@@ -1,0 +1,41 @@
+"""Columns that only number the rows."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline.wording import Sentence, UserText
+from quadnet.types import FloatArray
+
+_FEWEST_COUNTED = 10
+"""In a table of fewer rows, a column may look like row numbers by chance."""
+
+_ONLY_NUMBERS = (
+    " only numbers the rows, so what the network learns from it does not hold for other rows. "
+    "Remove it from data.features, unless it is a measurement."
+)
+
+
+def describe_counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
+    """Yield a warning about each column that only numbers the rows.
+
+    If the rows are sorted by label, such a column alone predicts the label.
+    """
+    if len(X) < _FEWEST_COUNTED:
+        return
+    for name, column in zip(features, X.T, strict=True):
+        if is_counter(column):
+            yield "Column ", UserText(name), _ONLY_NUMBERS
+
+
+def is_counter(column: FloatArray) -> bool:
+    """Return whether a column numbers the rows: integers in order, or without a gap."""
+    with np.errstate(over="ignore"):  # differences of values near the largest float
+        # The first values exclude most columns.
+        if not (column[:100] == np.rint(column[:100])).all() or len(column) - 1 > np.ptp(column):
+            return False
+        if not (column == np.rint(column)).all():
+            return False
+        steps = np.diff(column)
+        in_order = bool((steps > 0).all() or (steps < 0).all())
+        return in_order or np.ptp(column) == len(column) - 1 == len(np.unique(column)) - 1
