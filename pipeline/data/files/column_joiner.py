@@ -1,11 +1,12 @@
 """Join the pieces of a column, and find the missing values among its texts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 
+from pipeline.data.files.chunks import AnyColumn
 from quadnet.tables.columns import Column, DateArray, Texts
 from quadnet.types import FloatArray, IntArray
 
@@ -16,6 +17,11 @@ class ColumnJoiner:
     def __init__(self) -> None:
         self._texts = TextsJoiner()
         self._arrays: list[FloatArray | DateArray] = []
+
+    @property
+    def n_texts(self) -> int:
+        """The number of distinct texts so far; 0 for numbers and dates."""
+        return self._texts.n_values
 
     def add(self, column: Column) -> None:
         """Add the next piece."""
@@ -53,6 +59,16 @@ class TextsJoiner:
         """Return the whole column."""
         codes = np.concatenate(self._pieces) if self._pieces else np.empty(0, np.intp)
         return Texts(codes, tuple(self._places))
+
+
+def join_columns(pieces: Sequence[AnyColumn]) -> AnyColumn:
+    """Return consecutive pieces of a column, at least one and all of one kind, as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+    joiner = ColumnJoiner()
+    for piece in pieces:
+        joiner.add(piece)
+    return cast("AnyColumn", joiner.join())
 
 
 def clean_texts(texts: Texts, missing: Collection[str], *, strip: bool) -> Texts:

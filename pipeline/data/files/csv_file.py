@@ -9,7 +9,8 @@ at a time, so a row that is longer than a chunk is a bad row.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -27,8 +28,9 @@ from pipeline.data.files.chunks import (
     make_rows_error,
     open_regular,
 )
-from pipeline.data.files.column_joiner import TextsJoiner
+from pipeline.data.files.column_joiner import join_columns
 from pipeline.data.files.csv_columns import (
+    NumberFormat,
     Parser,
     TextParser,
     choose_parser,
@@ -143,23 +145,52 @@ class CsvFile:
                 part.rows, kept.join(), kept.labels, part.faults, end, end["offset"], places
             )
 
-    def text_chunks(
-        self, names: Sequence[str], at: Position | None = None
-    ) -> Iterator[ColumnChunk[list[bytes], Texts]]:
+    def column_chunks(
+        self,
+        names: Sequence[str],
+        at: Position | None = None,
+        *,
+        numbers: Collection[str] = (),
+        decimal: str = ".",
+        missing: Collection[str] = (),
+    ) -> Iterator[ColumnChunk[list[bytes], Texts | FloatArray]]:
         """Yield the rows as `chunks` does, with the texts of the named columns.
 
         Any text is accepted, so a row is bad only if it is not CSV with the right number of cells.
+
+        Parameters
+        ----------
+        names : sequence of str
+        at : Position, optional
+        numbers : collection of str
+            Columns that are read as numbers, which is faster, where all cells of a chunk are
+            numbers or words for missing values. Names may be added between two chunks.
+        decimal : "." or ","
+            The decimal separator of these numbers.
+        missing : collection of str
+            Words for missing values.
         """
         wanted = find_columns(self.path, self.columns, names)
         parse = choose_text_parser(self.n_bytes)
 
-        def make_cells() -> _TextCells:
-            return _TextCells(wanted, self.delimiter, parse)
+        def make_cells(names: Collection[str] = numbers) -> _TextCells:
+            columns = frozenset(i for i in wanted if self.columns[i] in names)
+            return _TextCells(
+                wanted, self.delimiter, NumberFormat(columns, decimal, missing), parse
+            )
 
-        for part, kept, end in self._parts(at, make_cells, places=True):
-            columns = dict(zip(names, kept.join(), strict=True))
+        begin = at or self.start
+        for part, kept, end in self._parts(begin, make_cells, places=True):
+            joined = kept.join()
+            if joined is None:
+                texts = partial(make_cells, ())
+                part, kept, _ = next(self._parts(begin, texts, places=True))  # noqa: PLW2901
+                joined = kept.join()
+                assert joined is not None
             places = np.array(part.places, np.intp)
+            columns = dict(zip(names, joined, strict=True))
             yield ColumnChunk(part.rows, columns, places, part.faults, end, end["offset"])
+            begin = end
 
     def _parts(
         self, at: Position | None, make_cells: Callable[[], _AnyCells], *, places: bool
@@ -290,20 +321,22 @@ class _NumericCells:
 
 
 class _TextCells:
-    """Texts of the wanted columns."""
+    """Texts or numbers of the wanted columns."""
 
-    def __init__(self, wanted: Sequence[int], delimiter: str, parse: TextParser) -> None:
-        self._wanted, self._delimiter, self._parse = wanted, delimiter, parse
-        self._joiners = [TextsJoiner() for _ in wanted]
+    def __init__(
+        self, wanted: Sequence[int], delimiter: str, numbers: NumberFormat, parse: TextParser
+    ) -> None:
+        self._wanted, self._delimiter = wanted, delimiter
+        self._numbers, self._parse = numbers, parse
+        self._pieces: list[list[Texts | FloatArray]] = []
         self._records: list[list[str]] = []
 
     def read_regular(self, text: bytes, rows: Sequence[bytes]) -> bool:
         """Add all rows of regular text; return whether all of them are good."""
-        columns = self._parse(text, self._wanted, self._delimiter)
-        if columns is None or any(len(column) != len(rows) for column in columns):
+        columns = self._parse(text, self._wanted, self._delimiter, self._numbers)
+        if any(len(column) != len(rows) for column in columns):
             return False
-        for joiner, column in zip(self._joiners, columns, strict=True):
-            joiner.add(column)
+        self._pieces.append(columns)
         return True
 
     def read_record(self, record: Sequence[str]) -> None:
@@ -312,13 +345,19 @@ class _TextCells:
 
     def end_records(self) -> None:
         """End a sequence of calls of `read_record`."""
-        for joiner, column in zip(self._joiners, zip(*self._records, strict=True), strict=False):
-            joiner.add(Texts.from_values(column))
-        self._records = []
+        if self._records:
+            columns = zip(*self._records, strict=True)
+            self._pieces.append([Texts.from_values(column) for column in columns])
+            self._records = []
 
-    def join(self) -> list[Texts]:
-        """Return each wanted column."""
-        return [joiner.join() for joiner in self._joiners]
+    def join(self) -> list[Texts | FloatArray] | None:
+        """Return each wanted column; None if one has texts in some rows and numbers in others."""
+        if not self._pieces:
+            return [Texts.from_values([]) for _ in self._wanted]
+        pieces = list(zip(*self._pieces, strict=True))
+        if any(len({isinstance(piece, Texts) for piece in column}) > 1 for column in pieces):
+            return None
+        return [join_columns(column) for column in pieces]
 
 
 class _ChunkBuilder:

@@ -1,6 +1,6 @@
 """Raw columns of a CSV file in any dialect, encoding and compression."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pipeline.data.files.chunks import ColumnChunk, Position
 from pipeline.data.files.column_joiner import clean_texts
@@ -10,7 +10,7 @@ from pipeline.data.files.input_file import InputFile, read_sample, to_utf8
 from pipeline.data.files.read_settings import DELIMITERS, ReadSettings
 from pipeline.wording import Sentence
 from quadnet.errors import listing
-from quadnet.tables.columns import Column
+from quadnet.tables.columns import Column, Texts
 
 
 class CsvSource:
@@ -71,13 +71,17 @@ class CsvSource:
         self._file.close()
 
     def chunks(
-        self, names: Sequence[str], at: Position | None = None
+        self, names: Sequence[str], at: Position | None = None, *, numbers: Collection[str] = ()
     ) -> Iterator[ColumnChunk[list[bytes], Column]]:
         """Yield the rows from this position on, with the named columns; see `RawSource`."""
-        for chunk in self._file.text_chunks(names, at):
+        for chunk in self._file.column_chunks(
+            names, at, numbers=numbers, decimal=self.decimal, missing=self._missing
+        ):
             columns: dict[str, Column] = {
-                name: clean_texts(texts, self._missing, strip=self._strip)
-                for name, texts in chunk.columns.items()
+                name: clean_texts(column, self._missing, strip=self._strip)
+                if isinstance(column, Texts)
+                else column
+                for name, column in chunk.columns.items()
             }
             yield ColumnChunk(
                 chunk.rows, columns, chunk.places, chunk.faults, chunk.end, chunk.bytes_done

@@ -1,6 +1,6 @@
 """The interface of an open file of raw columns: texts, numbers and dates as the file has them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,9 +50,13 @@ class RawSource(Protocol):
     notices: tuple[Sentence, ...]
 
     def chunks(
-        self, names: Sequence[str], at: Position | None = None
+        self, names: Sequence[str], at: Position | None = None, *, numbers: Collection[str] = ()
     ) -> Iterator[ColumnChunk[Any, Column]]:
         """Yield the rows from this position on, with the named columns.
+
+        `numbers` are columns of texts that are read faster if they are expected to be numbers: in
+        a chunk where all of them are, `parse_numbers` has nothing left to do. Names may be added
+        between two chunks.
 
         Raises
         ------

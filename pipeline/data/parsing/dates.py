@@ -31,7 +31,7 @@ def find_date_formats(texts: Texts) -> tuple[str, ...]:
     -------
     tuple of str
         Empty if the texts are not dates, or there are no texts. Two formats if no day is above 12,
-        so that day and month cannot be distinguished.
+        so that day and month may be exchanged.
     """
     used = [text for text, n in zip(texts.values, texts.count(), strict=True) if n]
     return tuple(name for name in _FORMATS if used and _fits(used, _make_parser(name)))

@@ -3,9 +3,13 @@
 import csv
 import gzip
 import io
+import os
+import subprocess
+import sys
 from contextlib import closing
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -13,12 +17,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.files.csv_columns import cut_rows, split_with_csv, split_with_pyarrow
+from pipeline.data.files.column_joiner import clean_texts
+from pipeline.data.files.csv_columns import (
+    NumberFormat,
+    cut_rows,
+    split_with_csv,
+    split_with_pyarrow,
+)
 from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.raw_table import read_raw_table
 from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
+from pipeline.data.parsing.numbers import parse_numbers
 from pipeline.wording import to_plain_text
 from quadnet.errors import ConfigurationError, FileUnusable, InvalidInput
+from quadnet.tables.columns import Texts
+from tests.support.hidden_packages import hide_packages
+from tests.support.serving import ROOT
 
 GERMAN = "Größe;Ort;Datum\n1,5;Köln;2024-01-31\n-2;NA;\n0,25;Bern;2024-02-29\n"
 GERMAN_COLUMNS = {
@@ -340,8 +354,9 @@ def test_both_fast_parsers_give_the_same_texts(folder, frame, delimiter):
     content = path.read_bytes()
     assert cut_rows(content, len(frame), delimiter.encode())
     wanted = range(len(frame))[::-1]
-    by_arrow = split_with_pyarrow(content, wanted, delimiter)
-    by_csv = split_with_csv(content, wanted, delimiter)
+    texts_only = NumberFormat(frozenset(), ".", MISSING_WORDS)
+    by_arrow = split_with_pyarrow(content, wanted, delimiter, texts_only)
+    by_csv = split_with_csv(content, wanted, delimiter, texts_only)
     assert [column.to_array().tolist() for column in by_arrow] == [
         column.to_array().tolist() for column in by_csv
     ]
@@ -364,3 +379,135 @@ def test_decimal_commas_of_pandas_and_polars_are_found(folder, values, delimiter
     assert table.decimal == ","
     found = [float(text.replace(",", ".")) for text in table.columns["b"].to_array()]
     assert found == frame["b"]
+
+
+CELLS = st.sampled_from(
+    ["1", "-2.5", "1e3", "+1", " 7 ", ".5", "1.", "0x1F", "inf", "nan", "NA", " NA ", "", "1e999"]
+    + ["1_0", "\u0661", "1,5", "0.1 ", "-0", "\x0b3", "12345678901234567890", "NaN", "-", "x"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    cells=st.lists(CELLS, min_size=1, max_size=4),
+    decimal=st.sampled_from(".,"),
+    missing=st.sampled_from([MISSING_WORDS, ("",), ()]),
+)
+def test_numbers_of_the_fast_parser_are_those_of_the_texts(cells, decimal, missing):
+    content = "".join(f"{cell};a\n" for cell in cells).encode()
+    numbers = NumberFormat(frozenset([0]), decimal, missing)
+    (column,) = split_with_pyarrow(content, [0], ";", numbers)
+    if isinstance(column, Texts):
+        assert column.to_array().tolist() == cells
+    else:
+        cleaned = clean_texts(Texts.from_values(cells), missing, strip=True)
+        parsed = parse_numbers(cleaned, decimal)
+        assert not len(parsed.bad)
+        np.testing.assert_array_equal(column.view("i8"), parsed.values.view("i8"))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_columns_of_many_numbers_have_numbers(tmp_path, delimiter):
+    n = 30_000
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "number": draw.normal(size=n),
+            "gaps": np.where(draw.random(n) < 0.1, np.nan, draw.normal(size=n)),
+            "few": draw.integers(0, 99, n),
+            "late text": [*map(str, range(n - 1)), "x"],
+            "identifier": [f"{i:08}" for i in range(n)],
+            "quoted": [f"{i}.5" if i != 25_000 else "+7" for i in range(n)],
+            "name": [f"name {i}" for i in range(n)],
+        }
+    )
+    path = tmp_path / "many.csv"
+    decimal = "," if delimiter == ";" else "."
+    frame.to_csv(path, index=False, sep=delimiter, na_rep="NA", decimal=decimal)
+    if decimal == ",":
+        frame["quoted"] = ""  # pandas writes texts with a point
+        frame.to_csv(path, index=False, sep=delimiter, na_rep="NA", decimal=decimal)
+    table = read_raw_table(path)
+    numbers = {name for name, column in table.columns.items() if not isinstance(column, Texts)}
+    assert numbers == {"number", "gaps"} | ({"quoted"} if decimal == "." else set())
+    for name in numbers:
+        np.testing.assert_array_equal(table.columns[name], frame[name].astype(float))
+    for name in ("late text", "identifier", "name"):
+        assert table.columns[name].to_array().tolist() == frame[name].tolist()
+    few = parse_numbers(table.columns["few"]).values
+    np.testing.assert_array_equal(few, frame["few"])
+    assert table.places.tolist() == list(range(2, n + 2))
+
+
+def test_chunks_have_the_same_numbers_whatever_their_cells_are(tmp_path):
+    """Some rows of a chunk are read fast and others one by one."""
+    n = 70_000
+    path = tmp_path / "mixed.csv"
+    lines = [f"{i}.25,{i}" for i in range(n)]
+    lines[500], lines[2000], lines[60_000] = "x,1", "1,2,3", '"NA",+4'
+    path.write_text("\n".join(["a,b", *lines, ""]))
+    pieces, faults = [], []
+    with closing(open_rows(path, ReadSettings(), chunk_bytes=2**17)) as source:
+        for chunk in source.chunks(["b", "a"], numbers=["a", "b"]):
+            assert list(chunk.columns) == ["b", "a"]
+            pieces.append([parse_numbers(column) for column in chunk.columns.values()])
+            faults += chunk.faults
+            bad = [chunk.places[row] for row in pieces[-1][1].bad]
+            assert bad == ([502] if len(pieces) == 1 else [])
+    assert [(fault.place, fault.description) for fault in faults] == [
+        (2002, "expected 2 cells, got 3")
+    ]
+    b, a = (np.concatenate([piece[i].values for piece in pieces]) for i in (0, 1))
+    expected = np.delete(np.arange(n, dtype=float), 2000)
+    whole, half = expected.copy(), expected + 0.25
+    whole[500], whole[59_999], half[500], half[59_999] = 1, 4, np.nan, np.nan
+    np.testing.assert_array_equal(b, whole)
+    np.testing.assert_array_equal(a, half)
+
+
+def test_the_base_installation_reads_the_same(tmp_path):
+    n = 80_000
+    path = tmp_path / "table.csv.gz"
+    lines = [f"{i}.5;{'NA' if i % 7 == 0 else i};'{i % 10}" for i in range(n)]
+    path.write_bytes(gzip.compress("\n".join(["a;b;c", *lines]).encode()))
+    code = (
+        "import sys; from pathlib import Path; from pipeline.data.files.raw_table import *\n"
+        "table = read_raw_table(Path(sys.argv[1]))\n"
+        "a, b, c = table.columns.values()\n"
+        "print(table.description, a.sum(), b[~(b != b)].sum(), c.count().tolist())\n"
+        "print('pyarrow' in sys.modules)"
+    )
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([hidden, str(ROOT)])},
+        ).stdout.splitlines()
+        for hidden in ("", hide_packages(tmp_path, "pyarrow")["PYTHONPATH"])
+    ]
+    assert [lines[1] for lines in printed] == ["True", "False"]
+    assert printed[0][0] == printed[1][0]
+
+
+def test_reading_zstd_without_pyarrow_names_the_extra(tmp_path):
+    path = tmp_path / "table.csv.zst"
+    path.write_bytes(pa.compress(b"a,b\n1,2\n", "zstd", asbytes=True))
+    code = (
+        "import sys; from pathlib import Path; from pipeline.data.files.raw_table import *\n"
+        "from quadnet.errors import MissingExtra\n"
+        "try: read_raw_table(Path(sys.argv[1]))\n"
+        "except MissingExtra as error: print(error)"
+    )
+    hidden = hide_packages(tmp_path, "pyarrow")["PYTHONPATH"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([hidden, str(ROOT)])},
+    )
+    assert "pip install 'quadnet[parquet]'" in done.stdout
