@@ -333,6 +333,10 @@ class RunConfig(Section):
             raise ValueError(
                 f"test.{wrong}: the test part of this data is {what}; set test.{right} instead"
             )
+        if self.scale and isinstance(self.data, TableData):
+            raise ValueError(
+                "scale: the columns of a table are scaled by data.columns; remove scale"
+            )
         check_network(self.network, self.search.space if self.search else {})
         if self.calibrate and not self.validation:
             raise ValueError(

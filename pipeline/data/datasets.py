@@ -126,13 +126,9 @@ class Dataset:
             times=None if self.times is None else self.times[chosen],
         )
 
-    def encode(self, encoder: TableEncoder | None) -> "Dataset":
-        """Return the rows with the X that the encoder makes of their table.
-
-        Without a table, the rows have their X already.
-        """
-        if encoder is None or self.table is None:
-            return self
+    def encode(self, encoder: TableEncoder) -> "Dataset":
+        """Return the rows with the X that the encoder makes of their table."""
+        assert self.table is not None
         return Dataset(
             encoder.output_names,
             encoder.transform(self.table),

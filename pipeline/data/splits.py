@@ -1,12 +1,13 @@
 """The splits of a run's data: the training part, the validation part and the sealed test part."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.config.run_config import FashionData, QuadrantsData, RunConfig, TestPart
 from pipeline.config.table_data import TableData
+from pipeline.data.columns.encoding_settings import make_settings
 from pipeline.data.columns.leakage import find_copies, find_leaks
 from pipeline.data.columns.table_loading import (
     LoadedTable,
@@ -19,7 +20,7 @@ from pipeline.data.fashion_mnist import load_fashion
 from pipeline.data.stratification import choose_stratified_rows
 from pipeline.wording import Sentence, UserText, format_count, join_names
 from quadnet.errors import UnsuitableData, shorten
-from quadnet.tables.encoder import TableEncoder
+from quadnet.tables.encoder import TableEncoder, fit_encoder
 from quadnet.types import FloatArray
 
 FEWEST_DISTINCT_ROWS = 30
@@ -85,18 +86,8 @@ class DataSplits:
     notices: tuple[Sentence, ...] = ()
     data: TableData | None = None
     """The section `data` of a table, with all that was found out about the file."""
-
-    def encode(self, encoder: TableEncoder | None) -> "DataSplits":
-        """Return the splits with the inputs that the encoder makes of a table's rows.
-
-        The test part stays as it is: the evaluation encodes it after opening it.
-        """
-        validation = self.validation
-        return replace(
-            self,
-            train=self.train.encode(encoder),
-            validation=None if validation is None else validation.encode(encoder),
-        )
+    encoder: TableEncoder | None = None
+    """Made X of a table's columns, by the statistics of the training part alone."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +131,12 @@ def make_splits(config: RunConfig, *, table: LoadedTable | None = None) -> DataS
     train = rest.rows(~chosen)
     validation = rest.rows(chosen) if config.validation else None
     notices += tuple(_check_splits(train, validation, test))
-    if train.table is not None:
+    encoder = None
+    if parts.data is not None and train.table is not None:
         notices += (*find_leaks(train), *find_copies(train))
+        encoder = fit_encoder(train.table, make_settings(parts.data))
+        train, test = train.encode(encoder), test.encode(encoder)
+        validation = None if validation is None else validation.encode(encoder)
     size = measure_size(test, train.class_rows, len(test) / (len(rest) + len(test)), parts.share)
     notices += tuple(_describe_size("test", size))
     if validation is not None:
@@ -149,7 +144,7 @@ def make_splits(config: RunConfig, *, table: LoadedTable | None = None) -> DataS
             validation, train.class_rows, len(validation) / len(rest), config.validation
         )
         notices += tuple(_describe_size("validation", held_out))
-    return DataSplits(train, validation, SealedTestPart(test, size), notices, parts.data)
+    return DataSplits(train, validation, SealedTestPart(test, size), notices, parts.data, encoder)
 
 
 def _read_parts(config: RunConfig, table: LoadedTable | None) -> _Parts:

@@ -28,6 +28,7 @@ from quadnet.nn.layers.affine_folding import find_coarse_features
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Feature, Folded, Lineage, Signature, Training
+from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray
 
 OnEpoch = Callable[[History], object]
@@ -53,6 +54,8 @@ class Candidate:
     lineage: Lineage
     scaler: Mapping[str, FloatArray] = field(default_factory=dict)
     """The arrays folded into the first layer, by their names in the weights file; may be empty."""
+    encoder: TableEncoder | None = None
+    """Makes the network's inputs of the user's columns."""
 
     @property
     def signature(self) -> Signature:
@@ -98,6 +101,9 @@ def train_candidate(
     """
     config = resolve_config(config)
     own = make_splits(config) if data is None else data
+    if own.data is not None:
+        # With what was found out about the file, so that a repeated run reads it alike.
+        config = config.model_copy(update={"data": own.data})
     network = make_estimator(config.network)
     start = time.perf_counter()
     try:
@@ -128,6 +134,7 @@ def train_candidate(
         epochs=_list_epochs(network),
         lineage=collect_lineage(),
         scaler=found.scaler,
+        encoder=own.encoder,
     )
 
 
