@@ -21,7 +21,7 @@ _SHOWN = 10
 
 def search(settings: SearchSettings) -> int:
     """Search, then train and publish the best candidate; or only print the leaderboard."""
-    configuration = load_configuration(settings)
+    configuration = load_configuration(settings.run, settings.set)
     path = settings.ledger or Path(f"{configuration.name}.search.jsonl")
     if settings.report:
         _report(configuration, path)

@@ -5,18 +5,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from quadnet.cli.settings import POSITIONAL, RegistrySettings, variable
+from quadnet.cli.settings import POSITIONAL, RegistrySettings, Settings, variable
 from quadnet.model_names import CHAMPION, AliasName
 
 
-class TrainSettings(RegistrySettings):
-    """Train a model, evaluate it on held-out data, and publish it if it passes its gate."""
+class _RunSettings(RegistrySettings):
+    """Settings of every command that executes a run."""
 
-    run: str = Field(
-        "quadrants",
-        description="Name of a preset, or path of a run file that ends in .toml.",
-        json_schema_extra=POSITIONAL,
-    )
     set: list[str] = Field(
         [],
         description="Change of one key of the run file, such as data.points=1000. Repeatable.",
@@ -44,6 +39,60 @@ class TrainSettings(RegistrySettings):
                 raise ValueError(f"--set: expected KEY=VALUE, got {change!r}")
         if self.force != bool(self.reason.strip()):
             raise ValueError("--force: expected it and --reason TEXT together, or neither")
+        return self
+
+
+class _TableSettings(Settings):
+    """Settings of a run that is made from a table."""
+
+    label: list[str] = Field(
+        [],
+        description="Column of the table to predict. Repeatable, for several columns of 0 and 1.",
+    )
+    task: Literal["classification", "regression", "multilabel"] | None = Field(
+        None, description="What to predict. By default, it follows from the label's values."
+    )
+    name: str = Field(
+        "",
+        description="The model's name. By default, it is the file's.",
+        json_schema_extra=variable("MODEL_NAME"),
+    )
+
+
+class TrainSettings(_RunSettings, _TableSettings):
+    """Train a model, evaluate it on held-out data, and publish it if it passes its gate.
+
+    A table (CSV, Parquet or Arrow) needs --label, the column to predict. The rest is found out from
+    the table; --dry-run shows it, and `quadnet init` writes it to a run file.
+    """
+
+    run: str = Field(
+        "quadrants",
+        description="A table, a run file that ends in .toml, or the name of a preset.",
+        json_schema_extra=POSITIONAL,
+    )
+    dry_run: bool = Field(
+        False, description="Show how the data is understood and split, and train nothing."
+    )
+
+
+class InitSettings(_TableSettings):
+    """Print a run file that trains on a table, with what was found out about each column.
+
+    Its lines that begin with # are what was found out. Change one to decide yourself.
+    """
+
+    run: str = Field(
+        "",
+        description="The table: a file, a pattern of files in quotes, a directory of Parquet "
+        "files, or - for standard input.",
+        json_schema_extra=POSITIONAL,
+    )
+
+    @model_validator(mode="after")
+    def _check_table(self) -> Self:
+        if not self.run or not self.label:
+            raise ValueError("expected a table and --label, as in penguins.csv --label species")
         return self
 
 
@@ -96,7 +145,7 @@ class ScoreSettings(RegistrySettings):
         return self
 
 
-class SearchSettings(TrainSettings):
+class SearchSettings(_RunSettings):
     """Search for the best parameters by cross-validation, then train and publish with them.
 
     The run file's section [search] lists the parameters to try. Each finished fit is kept in a

@@ -1,6 +1,8 @@
 """The command `train`: train, evaluate and publish a model, with a report on standard output."""
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,28 +11,55 @@ from pipeline.config.presets import load_preset
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from quadnet.cli.settings import expand_user
-from quadnet.errors import MissingExtra
+from quadnet.errors import ConfigurationError, MissingExtra
 from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 
+PRESET_NAME = re.compile(r"[\w-]*")
+
 if TYPE_CHECKING:
+    from pipeline.data.files.raw_table import RawTable
     from pipeline.data.splits import DataSplits
     from quadnet.registry.version_files import Model
 
 
 def train(settings: TrainSettings) -> int:
-    """Execute a preset or a run file and print the result."""
+    """Execute a preset, a run file or the run of a table, and print the result."""
     forced = settings.reason if settings.force else None
     registry = Registry(settings.registry)
-    execute_run(load_configuration(settings), registry, alias=settings.alias, forced=forced)
+    table = None
+    if settings.label:
+        from pipeline.commands.table_run import make_table_run
+
+        made = make_table_run(
+            settings.run, settings.label, task=settings.task, name=settings.name or None
+        )
+        config, table = made.parse(settings.set), made.raw
+    else:
+        config = load_configuration(settings.run, settings.set)
+    if settings.dry_run:
+        from pipeline.commands.dry_run import show_data
+
+        show_data(config, table)
+        return 0
+    execute_run(config, registry, alias=settings.alias, forced=forced, table=table)
     return 0
 
 
-def load_configuration(settings: TrainSettings) -> RunConfig:
+def load_configuration(run: str, changes: Sequence[str]) -> RunConfig:
     """Return the configuration of the preset or run file, with the changes of ``--set``."""
-    if settings.run.endswith(".toml"):
-        return load_run_file(expand_user(Path(settings.run)), settings.set)
-    return load_preset(settings.run, settings.set)
+    if run.endswith(".toml"):
+        return load_run_file(expand_user(Path(run)), changes)
+    if is_table(run):
+        raise ConfigurationError(
+            f"{run} is a table: name the column to predict with --label.",
+        )
+    return load_preset(run, changes)
+
+
+def is_table(run: str) -> bool:
+    """Return whether the argument names a table, and no preset."""
+    return run == "-" or not PRESET_NAME.fullmatch(run) or Path(run).exists()
 
 
 def execute_run(
@@ -40,11 +69,12 @@ def execute_run(
     alias: str = CHAMPION,
     forced: str | None = None,
     data: "DataSplits | None" = None,
+    table: "RawTable | None" = None,
 ) -> None:
     """Train, evaluate and publish, and print the result of each step.
 
     With a reason in `forced`, the version is published even if it fails its gate. `data` is the
-    result of `read_data`, if that was called before.
+    result of `read_data`, if that was called before. `table` is the run's file, if it was read.
     """
     registry.prepare(config.name)
     # Imported here, because scikit-learn takes seconds to load: a wrong setting is reported first.
@@ -54,7 +84,7 @@ def execute_run(
     from pipeline.training.progress import show_epochs, show_progress
 
     resolved = resolve_config(config)
-    data = data or read_data(resolved, registry, forced)
+    data = data or read_data(resolved, registry, forced, table)
     network = resolved.network
     with show_progress("Training", float(str(network["max_iter"]))) as show:
         on_epoch = show_epochs(show, scoring=str(network["scoring"]))
@@ -75,7 +105,9 @@ def execute_run(
         print(f"It has no report page. {error}", flush=True)
 
 
-def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "DataSplits":
+def read_data(
+    config: RunConfig, registry: Registry, forced: str | None, table: "RawTable | None" = None
+) -> "DataSplits":
     """Make or read the run's data, and refuse data whose model could not be published.
 
     The configuration must be resolved. With a reason in `forced`, the version will be published
@@ -85,7 +117,7 @@ def read_data(config: RunConfig, registry: Registry, forced: str | None) -> "Dat
     from pipeline.evaluation.candidate_evaluation import check_before_training
     from pipeline.wording import to_plain_text
 
-    data = make_splits(config)
+    data = make_splits(config, table=table)
     champion = _champion(registry, config.name, forced)
     for notice in check_before_training(config, data, champion, forced=forced is not None):
         print(f"Warning: {to_plain_text(notice)}", file=sys.stderr, flush=True)

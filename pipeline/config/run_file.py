@@ -27,10 +27,25 @@ def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
     """
     try:
         # Some editors put a byte-order mark in front.
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise FileUnusable(f"The run file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # not UTF-8, or not TOML
+    except ValueError as error:  # not UTF-8
+        raise ConfigurationError(f"The run file {path} is not valid TOML: {error}.") from error
+    return parse_run_file(text, path, changes)
+
+
+def parse_run_file(text: str, path: Path, changes: Sequence[str] = ()) -> RunConfig:
+    """Parse the text of a run file, apply changes, and validate the result.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not TOML, or a key, a value or a change is wrong. The message names the path.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except ValueError as error:
         raise ConfigurationError(f"The run file {path} is not valid TOML: {error}.") from error
     except RecursionError:
         raise ConfigurationError(f"The run file {path} is nested too deeply.") from None

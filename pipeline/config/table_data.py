@@ -12,7 +12,8 @@ Delimiter = Literal[",", ";", "\t", "|"]
 DatePart = Literal["year", "month", "weekday", "hour", "elapsed"]
 
 _Words = Annotated[list[str], Field(max_length=1000)]
-_Count = Annotated[int, Field(ge=1, le=10_000)]
+_Rows = Annotated[int, Field(ge=1, le=2**31)]
+_Categories = Annotated[int, Field(ge=2, le=10_000)]
 
 
 class NumberColumn(Section):
@@ -30,9 +31,9 @@ class CategoryColumn(Section):
     """A column of categories, each with an input of its own; text, booleans, or few integers."""
 
     kind: Literal["category"]
-    max_categories: _Count = 100
+    max_categories: _Categories = 100
     """The most frequent categories are kept; the others are rare."""
-    min_rows: _Count = 5
+    min_rows: _Rows = 5
     """A category with fewer rows is rare. All rare ones share an input."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.config.run_config import FashionData, QuadrantsData, RunConfig, TestPart
 from pipeline.config.table_data import TableData
 from pipeline.data.columns.encoding_settings import make_settings
+from pipeline.data.columns.kinds import ColumnDecision
 from pipeline.data.columns.leakage import find_copies, find_leaks
 from pipeline.data.columns.table_loading import (
     LoadedTable,
@@ -17,6 +18,7 @@ from pipeline.data.columns.table_loading import (
 )
 from pipeline.data.datasets import Dataset, load_dataset, make_test_points, make_training_points
 from pipeline.data.fashion_mnist import load_fashion
+from pipeline.data.files.raw_table import RawTable
 from pipeline.data.stratification import choose_stratified_rows
 from pipeline.wording import Sentence, UserText, format_count, join_names
 from quadnet.errors import UnsuitableData, shorten
@@ -86,6 +88,8 @@ class DataSplits:
     notices: tuple[Sentence, ...] = ()
     data: TableData | None = None
     """The section `data` of a table, with all that was found out about the file."""
+    decisions: tuple[ColumnDecision, ...] = ()
+    """What each column of a table is, and why."""
     encoder: TableEncoder | None = None
     """Made X of a table's columns, by the statistics of the training part alone."""
 
@@ -100,17 +104,17 @@ class _Parts:
     share: float | None = None
     """The configured share of the test rows, if there is one."""
     notices: tuple[Sentence, ...] = ()
-    data: TableData | None = None
+    table: LoadedTable | None = None
 
 
-def make_splits(config: RunConfig, *, table: LoadedTable | None = None) -> DataSplits:
+def make_splits(config: RunConfig, *, table: RawTable | None = None) -> DataSplits:
     """Make or read the data, and split it.
 
     Parameters
     ----------
     config : RunConfig
-    table : LoadedTable, optional
-        The configuration's table, if it has already been read.
+    table : RawTable, optional
+        The file of the configuration's table, if it has already been read.
 
     Raises
     ------
@@ -132,9 +136,9 @@ def make_splits(config: RunConfig, *, table: LoadedTable | None = None) -> DataS
     validation = rest.rows(chosen) if config.validation else None
     notices += tuple(_check_splits(train, validation, test))
     encoder = None
-    if parts.data is not None and train.table is not None:
+    if parts.table is not None and train.table is not None:
         notices += (*find_leaks(train), *find_copies(train))
-        encoder = fit_encoder(train.table, make_settings(parts.data))
+        encoder = fit_encoder(train.table, make_settings(parts.table.data))
         train, test = train.encode(encoder), test.encode(encoder)
         validation = None if validation is None else validation.encode(encoder)
     size = measure_size(test, train.class_rows, len(test) / (len(rest) + len(test)), parts.share)
@@ -144,10 +148,14 @@ def make_splits(config: RunConfig, *, table: LoadedTable | None = None) -> DataS
             validation, train.class_rows, len(validation) / len(rest), config.validation
         )
         notices += tuple(_describe_size("validation", held_out))
-    return DataSplits(train, validation, SealedTestPart(test, size), notices, parts.data, encoder)
+    sealed = SealedTestPart(test, size)
+    if parts.table is None:
+        return DataSplits(train, validation, sealed, notices)
+    data, decisions = parts.table.data, parts.table.decisions
+    return DataSplits(train, validation, sealed, notices, data, decisions, encoder)
 
 
-def _read_parts(config: RunConfig, table: LoadedTable | None) -> _Parts:
+def _read_parts(config: RunConfig, raw: RawTable | None) -> _Parts:
     """Make or read the data, and choose the test rows."""
     data, test, seed = config.data, config.test, config.test.seed
     if isinstance(data, QuadrantsData):
@@ -161,22 +169,22 @@ def _read_parts(config: RunConfig, table: LoadedTable | None) -> _Parts:
     if not isinstance(data, TableData):
         rows = load_dataset(data, config.task)
         return _choose_share(rows, test, rows.notices)
-    table = table or load_table(data, config.task, test)
-    rows, notices, settled = table.rows, table.notices, table.data
+    table = load_table(data, config.task, test, raw=raw)
+    rows, notices = table.rows, table.notices
     if test.path is not None:
         others = load_test_table(table, test.path, config.task)
         return _Parts(
-            rows, others.rows, rows.split_places(seed), None, notices + others.notices, settled
+            rows, others.rows, rows.split_places(seed), None, notices + others.notices, table
         )
     if test.after is not None:
         later = find_later_rows(rows, test.after)
         rest = rows.rows(~later)
-        return _Parts(rest, rows.rows(later), rest.split_places(seed), None, notices, settled)
-    return _choose_share(rows, test, notices, settled)
+        return _Parts(rest, rows.rows(later), rest.split_places(seed), None, notices, table)
+    return _choose_share(rows, test, notices, table)
 
 
 def _choose_share(
-    rows: Dataset, test: TestPart, notices: tuple[Sentence, ...], data: TableData | None = None
+    rows: Dataset, test: TestPart, notices: tuple[Sentence, ...], table: LoadedTable | None = None
 ) -> _Parts:
     """Choose the configured share of the rows."""
     assert test.share is not None
@@ -191,7 +199,7 @@ def _choose_share(
     rest = rows.rows(~chosen)
     if rest.times is not None:
         left = rest.split_places(test.seed)
-    return _Parts(rest, rows.rows(chosen), left, test.share, notices, data)
+    return _Parts(rest, rows.rows(chosen), left, test.share, notices, table)
 
 
 def measure_size(

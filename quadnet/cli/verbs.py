@@ -43,11 +43,17 @@ VERBS = {
         posix=True,
     ),
     "train": Verb(
-        "load data, fit, evaluate, pass the gate, publish",
+        "train on a table or by a run file, evaluate, pass the gate, publish",
         "pipeline.commands.settings:TrainSettings",
         "pipeline.commands.train:train",
         ("pipeline",),
         outlives_reader=True,
+    ),
+    "init": Verb(
+        "print a run file for a table, with what was found out about it",
+        "pipeline.commands.settings:InitSettings",
+        "pipeline.commands.init:init",
+        ("pipeline",),
     ),
     "search": Verb(
         "search the network's parameters, then train with the best",

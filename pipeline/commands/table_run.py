@@ -1,0 +1,121 @@
+"""Make the run of a table from the table itself: its run file, and what was understood of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from pipeline.config.run_config import RunConfig, Task
+from pipeline.config.run_file import parse_run_file
+from pipeline.config.run_file_writer import Line, format_run_file, make_model_name
+from pipeline.config.table_data import TableData
+from pipeline.config.tabular import tabular_network
+from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
+from pipeline.data.columns.table_loading import read_table_file
+from pipeline.data.columns.task import find_task
+from pipeline.data.files.chunks import find_columns
+from pipeline.data.files.raw_table import RawTable
+from quadnet.errors import ConfigurationError
+
+VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """The run of a table: the text of its run file, and the table as it was read."""
+
+    text: str
+    path: Path
+    raw: RawTable
+
+    def parse(self, changes: list[str]) -> RunConfig:
+        """Return the configuration, with these changes."""
+        return parse_run_file(self.text, self.path, changes)
+
+
+def make_table_run(
+    path: str, labels: list[str], *, task: Task | None = None, name: str | None = None
+) -> TableRun:
+    """Read a table, and write the run file that trains on it.
+
+    Parameters
+    ----------
+    path : str
+        As in `TableData.path`.
+    labels : list of str
+        The column to predict, or several of 0 and 1.
+    task : str, optional
+        Unset: classes or numbers, by the label's values.
+    name : str, optional
+        The model's name. Unset: the file's name.
+
+    Raises
+    ------
+    FileUnusable, InvalidInput
+        If the file cannot be read.
+    ConfigurationError
+        If the label does not fit the task.
+    """
+    label: JsonValue = labels[0] if len(labels) == 1 else list(labels)
+    data = TableData(kind="table", path=path, label=labels[0] if len(labels) == 1 else labels)
+    raw = read_table_file(data)
+    find_columns(Path(path), [*raw.columns, *raw.unusable], labels)
+    unreadable = [each for each in labels if each not in raw.columns]
+    if unreadable:
+        raise ConfigurationError(
+            f"The label {unreadable[0]!r} has values of type {raw.unusable[unreadable[0]]}: "
+            "expected text or numbers."
+        )
+    found, reason = find_task([raw.columns[each] for each in labels], raw.decimal)
+    if task is not None:
+        found, reason = task, "set by the user"
+    decisions = decide_kinds(raw, data, dict.fromkeys(labels, "label"))
+    n_rows = len(raw.places)
+    is_class = found == "classification"
+    network = tabular_network(found, round(n_rows * (1 - TEST_SHARE) * (1 - VALIDATION_SHARE)))
+    text = format_run_file(
+        [f"{path}: {raw.description}.", "A line that begins with # is what was found out."],
+        {
+            "": [
+                Line("name", name or make_model_name(path)),
+                Line("task", found, reason),
+                Line("validation", VALIDATION_SHARE, "share of the training rows to stop early by"),
+                *([Line("calibrate", True, "certainties")] if is_class else []),
+            ],
+            "data": [
+                Line("kind", "table"),
+                Line("path", path),
+                Line("label", label),
+                Line("weight", "COLUMN", "row weights", is_default=True),
+                Line("drop", ["COLUMN"], "columns that are not used", is_default=True),
+            ],
+            "data.read": [
+                Line("delimiter", ",", raw.description, is_default=True),
+                Line("decimal", raw.decimal, "decimal separator", is_default=True),
+                Line("missing", ["", "NA", "?"], "cells without a value", is_default=True),
+            ],
+            "data.columns": [_describe_decision(each) for each in decisions],
+            "network": [Line(key, value) for key, value in network.items()],
+            "test": [
+                Line("share", TEST_SHARE, "share of the rows that the model is judged on"),
+                *([Line("stratify", True, "by class")] if is_class else []),
+                Line("by", "COLUMN", "all rows of a group in one part", is_default=True),
+                Line("time", "COLUMN", "judge on the latest rows", is_default=True),
+                Line("path", "test.csv", "a file of test rows, instead of share", is_default=True),
+            ],
+            "gate": _make_gate(found),
+        },
+    )
+    return TableRun(text, Path(path), raw)
+
+
+def _describe_decision(decision: ColumnDecision) -> Line:
+    settings = decision.options.model_dump(mode="json", exclude_defaults=True)
+    value: JsonValue = decision.kind if len(settings) == 1 else settings
+    return Line(decision.name, value, decision.reason, is_default=True)
+
+
+def _make_gate(task: Task) -> list[Line]:
+    if task == "regression":
+        return [Line("r2", 0.0, "better than the mean of the test rows")]
+    return [Line("accuracy", 0.0, "it must also beat the most frequent class, and the champion")]

@@ -1,0 +1,44 @@
+"""Find out whether label columns have classes, numbers or several labels to predict."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.config.run_config import Task
+from pipeline.data.parsing.numbers import parse_numbers
+from quadnet.errors import ConfigurationError
+from quadnet.tables.columns import Column, Texts, is_dates
+
+_MOST_CODES = 20
+"""Whole numbers with at most this many values are classes, such as ratings."""
+
+
+def find_task(columns: Sequence[Column], decimal: str) -> tuple[Task, str]:
+    """Return the task for these label columns, and why.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        As they were read. Several are several labels.
+    decimal : str
+        The decimal separator of numbers in texts.
+
+    Raises
+    ------
+    ConfigurationError
+        If the column has dates.
+    """
+    if len(columns) > 1:
+        return "multilabel", f"{len(columns)} columns of 0 and 1"
+    (column,) = columns
+    if is_dates(column):
+        raise ConfigurationError("The label is a column of dates: expected classes or numbers.")
+    numbers = parse_numbers(column, decimal)  # type: ignore[arg-type]  # no dates any more
+    values = np.unique(numbers.values[~np.isnan(numbers.values)])
+    if len(numbers.bad) and isinstance(column, Texts):
+        return "classification", f"{np.count_nonzero(column.count()):,} classes"
+    if (values != np.rint(values)).any():
+        return "regression", f"{len(values):,} different numbers"
+    if len(values) <= _MOST_CODES:
+        return "classification", f"{len(values):,} classes, which are whole numbers"
+    return "regression", f"{len(values):,} different whole numbers"
