@@ -36,9 +36,10 @@ ARROWS = {
     "quadnet.model_names": set(),
     "quadnet.quadrants": {"quadnet.types"},
     "quadnet.nn": {"quadnet.types"},
-    "quadnet.tables": {"quadnet.types", "quadnet.errors"},
+    "quadnet.tables": {"quadnet.types", "quadnet.errors", "quadnet.extras"},
     "quadnet.onnx_export": {"quadnet.errors", "quadnet.extras", "quadnet.types", "quadnet.nn"},
-    "quadnet.estimator": {"quadnet.types", "quadnet.nn", "quadnet.onnx_export"},
+    "quadnet.estimator": {"quadnet.types", "quadnet.errors", "quadnet.nn"}
+    | {"quadnet.tables", "quadnet.onnx_export"},
     "quadnet": {"quadnet.estimator", "quadnet.nn", "quadnet.onnx_export"},
     "quadnet.registry": CORE - {"quadnet.registry"},
     "quadnet.cli": {"quadnet", "quadnet.errors", "quadnet.extras"},

@@ -33,8 +33,8 @@ def installed_packages(programs):
 def packages_of(extra):
     """Return the packages that an extra adds to the base."""
     found = (re.match(rf"([\w.-]+).*extra == '{extra}'", line) for line in requires("quadnet"))
-    # These two are already installed for scikit-learn.
-    return {match[1] for match in found if match} - {"joblib", "threadpoolctl"}
+    # These are already installed for scikit-learn.
+    return {match[1] for match in found if match} - {"joblib", "narwhals", "threadpoolctl"}
 
 
 def installation(*extras):

@@ -1,0 +1,108 @@
+"""Data frames of pandas, polars and pyarrow, read through narwhals.
+
+narwhals is imported inside functions: it is an extra, which scikit-learn needs from 1.9 on, and a
+process that passes arrays does not wait for its import.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quadnet.extras import missing_extra
+from quadnet.tables.columns import DateArray, Texts
+from quadnet.tables.raw_columns import RawColumn, numbers_of_objects, texts_of_objects
+from quadnet.types import FloatArray
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a data frame that `open_frame` reads.
+
+    Raises
+    ------
+    MissingExtra
+        If it looks like one, and narwhals is not installed.
+    """
+    if isinstance(X, (np.ndarray, list, tuple)) or not hasattr(X, "columns"):
+        return False
+    try:
+        from narwhals.stable.v2 import dependencies
+    except ImportError as error:
+        raise missing_extra("A data frame as X", "frames", cause=error) from None
+    return bool(dependencies.is_into_dataframe(X))
+
+
+def open_frame(frame: Any) -> "list[FrameColumn]":
+    """Return the columns of a data frame, in its order.
+
+    Raises
+    ------
+    ValueError
+        If two columns have the same name.
+    """
+    import narwhals.stable.v2 as nw
+    from narwhals.exceptions import DuplicateError
+
+    try:
+        return [FrameColumn(series) for series in nw.from_native(frame).iter_columns()]
+    except DuplicateError as error:
+        raise ValueError(f"The columns of X must have distinct names: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class FrameColumn(RawColumn):
+    """A column of a data frame.
+
+    Parameters
+    ----------
+    series : narwhals.Series
+    """
+
+    series: Any
+
+    @property
+    def kind(self) -> str:
+        import narwhals.stable.v2 as nw
+
+        dtype = self.series.dtype
+        if isinstance(dtype, (nw.Categorical, nw.Enum)) or dtype == nw.String:
+            return "category"
+        if isinstance(dtype, (nw.Datetime, nw.Date)):
+            return "date"
+        # Objects are what pandas makes of numbers with gaps, too.
+        if dtype.is_numeric() or dtype in (nw.Boolean, nw.Object, nw.Unknown):
+            return "number"
+        raise ValueError(
+            f"columns of the type {dtype} have no encoding. Make it numbers, texts or dates, or "
+            "leave it out"
+        )
+
+    @property
+    def is_text(self) -> bool:  # type: ignore[override]
+        import narwhals.stable.v2 as nw
+
+        return bool(self.series.dtype == nw.String)
+
+    def read_numbers(self) -> FloatArray:
+        import narwhals.stable.v2 as nw
+
+        dtype = self.series.dtype
+        if dtype.is_numeric() or dtype == nw.Boolean:
+            return np.asarray(self.series.cast(nw.Float64).to_numpy(), np.float64)
+        values = np.empty(len(self.series), object)
+        values[:] = self.series.to_list()
+        return numbers_of_objects(values)
+
+    def read_texts(self) -> Texts:
+        return texts_of_objects(self.series.to_list())
+
+    def read_dates(self) -> DateArray:
+        import narwhals.stable.v2 as nw
+
+        series, dtype = self.series, self.series.dtype
+        if not isinstance(dtype, (nw.Datetime, nw.Date)):
+            raise ValueError(f"expected dates, got the type {dtype}")  # noqa: TRY004
+        if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        dates: DateArray = series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
+        return dates
