@@ -248,7 +248,9 @@ def resolve_config(config: RunConfig) -> RunConfig:
             "There is no key network.scale. Set the key scale, which is outside of network."
         )
     known = NeuralNetworkClassifier().get_params()
-    del known["scale"]
+    # A run's columns are encoded before the network.
+    for name in ("scale", "categorical_features", "missing"):
+        del known[name]
     unknown = sorted(config.network.keys() - known.keys())
     if unknown:
         raise ConfigurationError(

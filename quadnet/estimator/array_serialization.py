@@ -19,6 +19,7 @@ from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.losses.of_classes import LOSSES
 from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
 from quadnet.nn.network import Network
+from quadnet.tables.encoder import TableEncoder
 
 _FORMAT = 2
 
@@ -33,6 +34,8 @@ class SerializedEstimator:
     parameters: dict[str, Any]
     calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """A regressor's held-out rows: the arrays of its intervals, by their names in a file."""
+    encoder: TableEncoder | None = None
+    """What makes the network's inputs of the caller's columns."""
 
 
 def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
@@ -57,6 +60,8 @@ def serialize_arrays(estimator: SerializedEstimator) -> dict[str, NDArray[Any]]:
         description["loss_settings"] = network.loss_settings
     if isinstance(encoding, Numbers):
         description["numbers"] = encoding.to_dict()
+    if estimator.encoder is not None:
+        description["encoder"] = estimator.encoder.to_specs()
     arrays: dict[str, NDArray[Any]] = {"estimator": np.array(json.dumps(description))}
     arrays |= {name: array.copy() for name, array in network.parameters.named()}
     if isinstance(encoding, Labels):
@@ -130,7 +135,15 @@ def _parse_arrays(
     else:
         encoding = _parse_numbers(description["numbers"], network)
     names = np.asarray(arrays["feature_names"]) if "feature_names" in arrays else None
-    n_features = network.n_features
+    encoder, n_features = None, network.n_features
+    if "encoder" in description:
+        encoder = TableEncoder.from_specs(description["encoder"])
+        if encoder.n_outputs != n_features:
+            raise ValueError(
+                f"the encoder has {encoder.n_outputs} outputs, but the network has {n_features} "
+                "inputs"
+            )
+        n_features = len(encoder.columns)
     if names is not None and names.shape != (n_features,):
         raise ValueError(f"feature_names of shape {names.shape} for {n_features} features")
     return SerializedEstimator(
@@ -139,6 +152,7 @@ def _parse_arrays(
         names,
         {name: _from_json(value) for name, value in parameters.items()},
         _parse_calibration(arrays, encoding),
+        encoder,
     )
 
 

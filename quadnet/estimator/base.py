@@ -14,12 +14,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from quadnet.errors import Unsupported
 from quadnet.estimator import prediction
 from quadnet.estimator.array_serialization import (
     SerializedEstimator,
     deserialize_arrays,
     serialize_arrays,
 )
+from quadnet.estimator.column_encoding import find_encoder, needs_encoder
 from quadnet.estimator.column_scaling import find_scaler
 from quadnet.estimator.constraints import Constraint
 from quadnet.estimator.fitted_state import (
@@ -93,6 +95,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     layers: Sequence[Layer | str] | None
     input_shape: int | Sequence[int] | None
     scale: bool
+    categorical_features: str | Sequence[Any] | NDArray[Any] | None
+    missing: str
 
     n_features_in_: int
     coefs_: list[FloatArray]
@@ -152,6 +156,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 y=y_val,
                 sample_weight=sample_weight_val,
                 scaler=rows.scaler,
+                encoder=rows.encoder,
             )
             numbers = number_groups(
                 config, groups, rows.n_rows, has_validation_rows=held_out is not None
@@ -184,7 +189,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
             def fitted() -> dict[str, Any]:
                 in_units = rows.encoding.to_units(copy.deepcopy(network))
-                shown = network_attributes(in_units, rows.encoding)
+                shown = network_attributes(in_units, rows.encoding, rows.encoder)
                 return shown | record_attributes(run)
 
             run.train(config.max_iter, tasks=tasks, fitted=fitted)
@@ -231,6 +236,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 y=y_val,
                 sample_weight=sample_weight_val,
                 scaler=rows.scaler,
+                encoder=rows.encoder,
             )
             rows = rows.measured()
             if held_out is not None:
@@ -337,7 +343,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             ``weights.<i>`` and ``biases.<i>`` of each layer, ``classes``, ``feature_names`` if
             there are any, and ``estimator``, a JSON text with the constructor's parameters, except
             those that JSON cannot hold: callables and `RandomState` instances. With `scale` the
-            network is that of `freeze`, which takes the columns as they are.
+            network is that of `freeze`, which takes the columns as they are. The encoder of
+            `categorical_features` and `missing` is in the JSON text.
 
         Raises
         ------
@@ -357,7 +364,12 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         parameters = self.get_params(deep=False)
         return serialize_arrays(
             SerializedEstimator(
-                network, self._encoding, names, parameters, getattr(self, "_calibration", {})
+                network,
+                self._encoding,
+                names,
+                parameters,
+                getattr(self, "_calibration", {}),
+                find_encoder(self),
             )
         )
 
@@ -391,7 +403,9 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         stored = deserialize_arrays(arrays, known_parameters=list(cls().get_params()))
         estimator = cls(**stored.parameters)
-        estimator.__dict__.update(network_attributes(stored.network, stored.encoding))
+        estimator.__dict__.update(
+            network_attributes(stored.network, stored.encoding, stored.encoder)
+        )
         if stored.calibration:
             estimator.__dict__["_calibration"] = stored.calibration
         if stored.feature_names is not None:
@@ -404,8 +418,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return make_training_config(type(self).__name__, self._constraints, parameters)
 
     def _adopt(self, run: TrainingRun) -> None:
-        encoding = run.rows.encoding
-        attributes = network_attributes(encoding.to_units(run.network), encoding)
+        encoding, encoder = run.rows.encoding, run.rows.encoder
+        attributes = network_attributes(encoding.to_units(run.network), encoding, encoder)
         for name in (*ARRAY_ATTRIBUTES, *ENSEMBLE_ATTRIBUTES):
             self.__dict__.pop(name, None)
         self.__dict__.update(attributes | record_attributes(run) | resume_attributes(run))
@@ -413,9 +427,9 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _copy_with(self, network: Network, encoding: TargetEncoding) -> Self:
         """Return an estimator with the same parameters that is fitted with this network."""
         # Without the constructor, because a subclass may have another; and without column names,
-        # because held-out rows are arrays.
+        # because held-out rows are arrays, and encoded.
         copied = self._copy_parameters()
-        copied.__dict__.update(network_attributes(encoding.to_units(network), encoding))
+        copied.__dict__.update(network_attributes(encoding.to_units(network), encoding, None))
         return copied
 
     def _copy_parameters(self) -> Self:
@@ -433,6 +447,22 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._network = network
         return network
 
+    def _frozen_network(self, method: str) -> Network:
+        """Return the network for rows of numbers as the caller has them.
+
+        Raises
+        ------
+        Unsupported
+            If the caller's columns are not the numbers that the network takes.
+        """
+        if find_encoder(self) is not None:
+            raise Unsupported(
+                f"{method} gives a network alone, without the encoder of categorical_features and "
+                "missing, which this one needs. Encode the columns before the estimator, for "
+                "instance with scikit-learn's ColumnTransformer, or store it with to_arrays()."
+            )
+        return self._network_of_raw_columns()
+
     def _network_of_raw_columns(self) -> Network:
         """Return the network, with the scaler of the columns folded into its first layer."""
         network, scaler = self._current_network(), find_scaler(self)
@@ -443,7 +473,8 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = not needs_encoder(self)
+        tags.input_tags.allow_nan = self.missing != "error"
         tags.input_tags.three_d_array = self.input_shape is not None
         return tags
 

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from quadnet.estimator import prediction
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
+from quadnet.estimator.column_encoding import find_encoder
 from quadnet.estimator.fitted_state import (
     ARRAY_ATTRIBUTES,
     RESUME_ATTRIBUTES,
@@ -184,6 +185,18 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         `estimators_` has a fitted classifier for each network; the attributes that describe the
         training are those of the first. `freeze` gives one predictor, which can be published as one
         version. `partial_fit`, `warm_start` and `check_gradients` need a single network.
+    categorical_features : 'from_dtype', sequence of str, int or bool, or None, default=None
+        The columns of X that hold categories: their names, their indices or a mask of all columns.
+        'from_dtype' chooses the columns of a data frame (pandas, polars, pyarrow) that are
+        categorical, enumerations or texts. Each category becomes an input that is 1 or 0, and those
+        with one row share an input, as do all beyond the 100 most frequent ones. A category that
+        the fit did not have is treated as missing. Dates of a data frame become year, month,
+        weekday, hour and elapsed days, standardised. With None, X holds numbers.
+    missing : {'error', 'indicator'}, default='error'
+        Whether X may have gaps. With 'indicator' a missing number becomes the mean of its column,
+        and one more input is 1 where it was missing, for each column with gaps in `fit`. Missing
+        categories have an input of their own. The means, like the categories, are those of all rows
+        of X in `fit`, or in the first `partial_fit`; `scale` applies to columns of numbers alone.
 
     Attributes
     ----------
@@ -201,8 +214,11 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
     parameters_ : list of dict of str to ndarray
         With `layers` that are not all dense, in place of `coefs_` and `intercepts_`: each layer's
         arrays by name.
+    encoder_ : TableEncoder or None
+        With `categorical_features` or `missing`, what makes the network's inputs of X. Its
+        `output_names` are the names of the inputs, and of the rows of ``coefs_[0]``.
     column_means_ : ndarray of shape (n_features_in_,) or None
-        With `scale`, what is subtracted from each column.
+        With `scale`, what is subtracted from each column, or from each output of `encoder_`.
     column_deviations_ : ndarray of shape (n_features_in_,) or None
         With `scale`, what each column is then divided by.
     estimators_ : list of NeuralNetworkClassifier
@@ -317,6 +333,8 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         scale: bool = False,
         label_smoothing: float = 0.0,
         n_ensemble: int = 1,
+        categorical_features: str | Sequence[Any] | NDArray[Any] | None = None,
+        missing: str = "error",
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
         self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
@@ -334,6 +352,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         self.warm_start, self.verbose = warm_start, verbose
         self.layers, self.input_shape, self.scale = layers, input_shape, scale
         self.label_smoothing, self.n_ensemble = label_smoothing, n_ensemble
+        self.categorical_features, self.missing = categorical_features, missing
 
     @with_callbacks
     @underflow_is_zero
@@ -428,7 +447,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
                 if name[-1] == "_" and name not in ARRAY_ATTRIBUTES
             }
             labels = members[0]._labels  # noqa: SLF001
-            joined = network_attributes(network, labels)
+            joined = network_attributes(network, labels, find_encoder(members[0]))
             del joined["n_layers_"], joined["n_parameters_"]
             return of_first | joined | {"estimators_": [*members]}
 
@@ -662,6 +681,11 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         Predictor
             With `probabilities(X)` and `predict(X)`; it does not validate X.
 
+        Raises
+        ------
+        Unsupported
+            With `categorical_features` or `missing`: the predictor takes numbers alone.
+
         Examples
         --------
         >>> from quadnet import NeuralNetworkClassifier
@@ -669,7 +693,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         >>> net.fit([[-1.0], [1.0]], ["left", "right"]).freeze()
         Predictor(1-3-1, classes=['left', 'right'])
         """
-        return Predictor(self._network_of_raw_columns(), self.classes_)
+        return Predictor(self._frozen_network("freeze()"), self.classes_)
 
     def to_onnx(self) -> bytes:
         """Return the network as an ONNX model, for other runtimes.
@@ -688,7 +712,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         MissingExtra
             If the package onnx is not installed.
         Unsupported
-            If a layer has no ONNX operators.
+            If a layer has no ONNX operators, or with `categorical_features` or `missing`.
 
         Examples
         --------

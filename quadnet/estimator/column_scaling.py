@@ -10,7 +10,8 @@ from sklearn.preprocessing import StandardScaler
 from quadnet.nn.layers.affine_folding import find_coarse_features, fold_scaler
 from quadnet.nn.layers.layer import Shape
 from quadnet.nn.network import Network
-from quadnet.types import FloatArray
+from quadnet.tables.encoder import TableEncoder
+from quadnet.types import FloatArray, IntArray
 
 _ROWS_AT_A_TIME = 4096
 
@@ -88,6 +89,12 @@ class ColumnScaler:
                 scaled[rows] = (X[rows] - self.means) / self.deviations
         return scaled
 
+    def only_for(self, columns: IntArray) -> "ColumnScaler":
+        """Return the scaler of these columns, which leaves all others as they are."""
+        means, deviations = np.zeros_like(self.means), np.ones_like(self.deviations)
+        means[columns], deviations[columns] = self.means[columns], self.deviations[columns]
+        return ColumnScaler(means, deviations)
+
     def fold(self, network: Network) -> Network:
         """Return a network that for raw rows computes what this one computes for scaled rows.
 
@@ -115,6 +122,7 @@ def choose_scaler(
     weights: FloatArray | None,
     input_shape: Shape | None,
     *,
+    encoder: TableEncoder | None,
     continues: bool,
 ) -> ColumnScaler | None:
     """Return the scaler of a fit's rows: that of the fit which it continues, or a new one.
@@ -126,6 +134,8 @@ def choose_scaler(
     X : ndarray or SciPy CSR matrix of shape (n_rows, n_features)
     weights : ndarray of shape (n_rows,) or None
     input_shape : tuple of int or None
+    encoder : TableEncoder or None
+        What made X of the caller's columns. Its outputs for categories, gaps and dates stay.
     continues : bool
         Whether training continues from the weights of the estimator's last fit.
 
@@ -135,7 +145,10 @@ def choose_scaler(
         If those weights are for scaled columns and `scale` is False, or the other way round.
     """
     if not continues:
-        return ColumnScaler.fit(X, weights, input_shape) if estimator.scale else None
+        if not estimator.scale:
+            return None
+        fitted = ColumnScaler.fit(X, weights, input_shape)
+        return fitted if encoder is None else fitted.only_for(encoder.number_outputs)
     scaler = find_scaler(estimator)
     if (scaler is not None) != estimator.scale:
         trained = "columns as they are" if scaler is None else "scaled columns"

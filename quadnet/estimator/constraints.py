@@ -148,6 +148,20 @@ def random_state() -> Constraint:
     return seed | state | module | nothing()
 
 
+def column_selection() -> Constraint:
+    """Accept names or indices of columns, or a mask of all columns."""
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, (list, tuple, np.ndarray)):
+            return False
+        # True is an Integral, too.
+        kinds = ((bool, np.bool_), Integral, str)
+        found = [next((k for k in kinds if isinstance(each, k)), None) for each in value]
+        return len(set(found)) <= 1 and None not in found
+
+    return Constraint(accepts, "a sequence of names, of indices, or of truth values")
+
+
 def sequence() -> Constraint:
     """Accept a list or a tuple, whose entries are checked elsewhere."""
     return Constraint(lambda value: isinstance(value, (list, tuple)), "a list of layers")

@@ -19,13 +19,17 @@ from quadnet.nn.layers.layer import Layer
 from quadnet.nn.layers.stack import find_blocks
 from quadnet.nn.network import Network
 from quadnet.nn.optimizers import optimizer_from_dict, optimizer_to_dict
+from quadnet.tables.encoder import TableEncoder
 
 
-def network_attributes(network: Network, encoding: TargetEncoding) -> dict[str, Any]:
+def network_attributes(
+    network: Network, encoding: TargetEncoding, encoder: TableEncoder | None
+) -> dict[str, Any]:
     """Return the attributes that predicting needs."""
     return {
         "_network": network,
-        "n_features_in_": network.n_features,
+        "encoder_": encoder,
+        "n_features_in_": network.n_features if encoder is None else len(encoder.columns),
         "n_layers_": 1 + len(find_blocks(network.layers)),
         "n_outputs_": network.n_outputs,
         "n_parameters_": network.parameters.n_trained,
@@ -107,6 +111,8 @@ def pack_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         # They hold the network's own arrays.
         for name in ARRAY_ATTRIBUTES:
             state.pop(name, None)
+    if state.get("encoder_") is not None:
+        state["encoder_"] = state["encoder_"].to_specs()
     if state.get("_history") is not None:
         state["_history"] = state["_history"].to_dict()
     if state.get("_optimizer") is not None:
@@ -121,8 +127,18 @@ def unpack_state(state: Mapping[str, Any]) -> dict[str, Any]:
     must not train the network of the original.
     """
     # Releases before 0.3 had no layers but dense ones, and no parameters that help with data.
-    newer = {"layers": None, "input_shape": None, "scale": False, "label_smoothing": 0.0}
-    attributes = newer | {"n_ensemble": 1} | dict(state)
+    newer: dict[str, Any] = {
+        "layers": None,
+        "input_shape": None,
+        "scale": False,
+        "label_smoothing": 0.0,
+        "n_ensemble": 1,
+        "categorical_features": None,
+        "missing": "error",
+    }
+    attributes = newer | dict(state)
+    if attributes.get("encoder_") is not None:
+        attributes["encoder_"] = TableEncoder.from_specs(attributes["encoder_"], name="encoder_")
     if isinstance(attributes["layers"], (list, tuple)):
         made = (layer_from_spec(x) if isinstance(x, Mapping) else x for x in attributes["layers"])
         attributes["layers"] = type(attributes["layers"])(made)

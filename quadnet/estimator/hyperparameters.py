@@ -68,6 +68,10 @@ CONSTRAINTS = {
     "layers": constraints.sequence() | constraints.nothing(),
     "input_shape": constraints.layer_sizes() | constraints.nothing(),
     "scale": constraints.boolean(),
+    "categorical_features": constraints.one_of("from_dtype")
+    | constraints.column_selection()
+    | constraints.nothing(),
+    "missing": constraints.one_of("error", "indicator"),
     "label_smoothing": constraints.real(0.0, 1.0),
     "n_ensemble": constraints.integer(1),
 }
@@ -306,6 +310,14 @@ def check_hyperparameters(
     if np.size(parameters["input_shape"]) == 0:
         raise constraints.invalid_parameter(
             owner, "input_shape", parameters["input_shape"], "of at least one number"
+        )
+    encodes = parameters["categorical_features"] is not None or parameters["missing"] != "error"
+    if encodes and parameters["input_shape"] is not None:
+        raise constraints.invalid_parameter(
+            owner,
+            "input_shape",
+            parameters["input_shape"],
+            "None with categorical_features or missing='indicator', which choose the inputs",
         )
     by_layer = parameters["layers"] is None and not isinstance(activation, str)
     if by_layer and len(activation) != n_hidden:

@@ -2,13 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_X_y,
+    column_or_1d,
+    validate_data,
+)
 
+from quadnet.estimator.column_encoding import (
+    encode_rows,
+    encode_training_rows,
+    find_encoder,
+    needs_encoder,
+)
 from quadnet.estimator.column_scaling import ColumnScaler, choose_scaler, find_scaler
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.network_builder import StartingWeights
@@ -24,6 +36,8 @@ from quadnet.estimator.targets.labels import (
 )
 from quadnet.estimator.targets.numbers import as_numbers
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.tables.encoder import TableEncoder
+from quadnet.types import FloatArray
 
 _COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 _FLOAT_TYPES = (np.float64, np.float32)
@@ -111,7 +125,11 @@ def validate_training_rows(
     """
     # Weights that were set before the first fit have no column names yet.
     reset = starting is None or not estimator.__sklearn_is_fitted__()
-    if (
+    encoder = None
+    if needs_encoder(estimator) or (not reset and find_encoder(estimator) is not None):
+        rows, encoder = encode_training_rows(estimator, X, continues=not reset)
+        rows, y = _check_with_target(estimator, rows, y)
+    elif (
         not reset
         and _are_plain_rows(estimator, X)
         and X.flags.c_contiguous
@@ -137,14 +155,25 @@ def validate_training_rows(
     encoding = find_encoding(y)
     # The scaler's weights are without those of the classes, as in a pipeline.
     weights = validate_sample_weight(sample_weight, rows, "sample_weight") if config.scale else None
-    scaler = choose_scaler(estimator, rows, weights, config.input_shape, continues=not reset)
+    scaler = choose_scaler(
+        estimator, rows, weights, config.input_shape, encoder=encoder, continues=not reset
+    )
     if scaler is not None:
         rows = scaler.transform(rows)
     if starting is not None:
         rows = rows.astype(starting.dtype, copy=False)
-    return _weigh_rows(
+    weighed = _weigh_rows(
         config, rows, y, encoding, sample_weight, scaler=scaler, name="sample_weight"
     )
+    return weighed if encoder is None else replace(weighed, encoder=encoder)
+
+
+def _check_with_target(estimator: Any, rows: FloatArray, y: Any) -> tuple[Any, Any]:
+    """Return encoded rows and y, checked as scikit-learn checks rows that need no encoder."""
+    checked: tuple[Any, Any] = check_X_y(
+        rows, y, multi_output=True, dtype=_FLOAT_TYPES, order="C", estimator=estimator
+    )
+    return checked
 
 
 def _weigh_rows(
@@ -177,6 +206,7 @@ def validate_validation_rows(
     sample_weight: Any,
     suffix: str = "val",
     scaler: ColumnScaler | None,
+    encoder: TableEncoder | None,
 ) -> TargetRows | None:
     """Return the rows of `X_val`, `y_val` and `sample_weight_val`; None without them.
 
@@ -197,7 +227,10 @@ def validate_validation_rows(
         given, missing = ("y", "X") if X is None else ("X", "y")
         raise ValueError(f"{given}_{suffix} is provided, but {missing}_{suffix} was not provided.")
     check_consistent_length(X, y)
-    rows = _validate_data(estimator, X, accept_sparse="csr", dtype=_FLOAT_TYPES, reset=False)
+    if encoder is None:
+        rows = _validate_data(estimator, X, accept_sparse="csr", dtype=_FLOAT_TYPES, reset=False)
+    else:
+        rows = encode_rows(estimator, encoder, X)
     try:
         y = encoding.conform(y)
     except ValueError as error:
@@ -270,9 +303,13 @@ def validate_target_rows(
     ValueError
         If X does not have the columns of the fit, or y is of another kind.
     """
-    rows, y = _validate_data(
-        estimator, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOAT_TYPES, reset=False
-    )
+    encoder = find_encoder(estimator)
+    if encoder is not None:
+        rows, y = _check_with_target(estimator, encode_rows(estimator, encoder, X), y)
+    else:
+        rows, y = _validate_data(
+            estimator, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOAT_TYPES, reset=False
+        )
     scaler = find_scaler(estimator)
     return rows if scaler is None else scaler.transform(rows), encoding.conform(y)
 
@@ -372,7 +409,10 @@ def validate_rows(estimator: Any, X: Any) -> Any:
     """
     # scikit-learn's validation would return plain rows themselves, and takes ten times as long as
     # a small network for one row.
-    if not _are_plain_rows(estimator, X):
+    encoder = find_encoder(estimator)
+    if encoder is not None:
+        X = encode_rows(estimator, encoder, X)
+    elif not _are_plain_rows(estimator, X):
         X = _validate_data(
             estimator, X, accept_sparse=("csr", "csc"), dtype=_FLOAT_TYPES, reset=False
         )

@@ -175,6 +175,18 @@ default='squared_error'
     calibration_fraction : float, default=0.0
         The share of rows that `fit` sets aside for `predict_interval`, if it gets no `X_cal`. They
         are neither trained on nor used for early stopping, which would make intervals too narrow.
+    categorical_features : 'from_dtype', sequence of str, int or bool, or None, default=None
+        The columns of X that hold categories: their names, their indices or a mask of all columns.
+        'from_dtype' chooses the columns of a data frame (pandas, polars, pyarrow) that are
+        categorical, enumerations or texts. Each category becomes an input that is 1 or 0, and those
+        with one row share an input, as do all beyond the 100 most frequent ones. A category that
+        the fit did not have is treated as missing. Dates of a data frame become year, month,
+        weekday, hour and elapsed days, standardised. With None, X holds numbers.
+    missing : {'error', 'indicator'}, default='error'
+        Whether X may have gaps. With 'indicator' a missing number becomes the mean of its column,
+        and one more input is 1 where it was missing, for each column with gaps in `fit`. Missing
+        categories have an input of their own. The means, like the categories, are those of all rows
+        of X in `fit`, or in the first `partial_fit`; `scale` applies to columns of numbers alone.
 
     Attributes
     ----------
@@ -189,8 +201,11 @@ default='squared_error'
     parameters_ : list of dict of str to ndarray
         With `layers` that are not all dense, in place of `coefs_` and `intercepts_`: each layer's
         arrays by name.
+    encoder_ : TableEncoder or None
+        With `categorical_features` or `missing`, what makes the network's inputs of X. Its
+        `output_names` are the names of the inputs, and of the rows of ``coefs_[0]``.
     column_means_ : ndarray of shape (n_features_in_,) or None
-        With `scale`, what is subtracted from each column.
+        With `scale`, what is subtracted from each column, or from each output of `encoder_`.
     column_deviations_ : ndarray of shape (n_features_in_,) or None
         With `scale`, what each column is then divided by.
     loss_ : float
@@ -306,6 +321,8 @@ default='squared_error'
         quantiles: Sequence[float] | None = None,
         scale_target: bool = False,
         calibration_fraction: float = 0.0,
+        categorical_features: str | Sequence[Any] | NDArray[Any] | None = None,
+        missing: str = "error",
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.loss = hidden_layer_sizes, activation, loss
         self.init, self.fit_intercept, self.random_state = init, fit_intercept, random_state
@@ -324,6 +341,7 @@ default='squared_error'
         self.layers, self.input_shape, self.scale = layers, input_shape, scale
         self.huber_delta, self.quantiles = huber_delta, quantiles
         self.scale_target, self.calibration_fraction = scale_target, calibration_fraction
+        self.categorical_features, self.missing = categorical_features, missing
 
     @with_callbacks
     @underflow_is_zero
@@ -406,6 +424,7 @@ default='squared_error'
                 sample_weight=sample_weight_cal,
                 suffix="cal",
                 scaler=rows.scaler,
+                encoder=rows.encoder,
             )
             if calibration is None and self.calibration_fraction:
                 fraction = float(self.calibration_fraction)
@@ -536,6 +555,11 @@ default='squared_error'
         RegressionPredictor
             With `predict(X)` and `predict_quantiles(X)`; it does not validate X.
 
+        Raises
+        ------
+        Unsupported
+            With `categorical_features` or `missing`: the predictor takes numbers alone.
+
         Examples
         --------
         >>> from quadnet import NeuralNetworkRegressor
@@ -543,7 +567,7 @@ default='squared_error'
         >>> net.fit([[-1.0], [1.0]], [3.0, 5.0]).freeze()
         RegressionPredictor(1-1, n_columns=None)
         """
-        return RegressionPredictor(self._network_of_raw_columns(), self._numbers.n_columns)
+        return RegressionPredictor(self._frozen_network("freeze()"), self._numbers.n_columns)
 
     def to_onnx(self) -> bytes:
         """Return the network as an ONNX model, for other runtimes.
@@ -562,7 +586,7 @@ default='squared_error'
         MissingExtra
             If the package onnx is not installed.
         Unsupported
-            If a layer has no ONNX operators.
+            If a layer has no ONNX operators, or with `categorical_features` or `missing`.
 
         Examples
         --------

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from quadnet.estimator.column_encoding import find_encoder
 from quadnet.estimator.fitted_state import array_attributes, network_attributes
 from quadnet.estimator.targets.labels import Labels
 from quadnet.nn.initializers import Initializer
@@ -57,7 +58,7 @@ def extend_classes(
     columns, factors = _map_outputs(before, labels, is_softmax=extended.loss.link_name == "softmax")
     _copy_outputs(network.parameters.arrays, extended.parameters.arrays, columns, factors)
     attributes = {
-        **network_attributes(extended, labels),
+        **network_attributes(extended, labels, find_encoder(estimator)),
         **array_attributes(extended),
         "_random_state": rng,
         "_penalty_buffers": None,

@@ -7,6 +7,7 @@ from typing import Any
 from quadnet.estimator.column_scaling import ColumnScaler
 from quadnet.estimator.targets.encoding import TargetEncoding
 from quadnet.estimator.targets.labels import Labels
+from quadnet.tables.encoder import TableEncoder
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 
@@ -28,6 +29,8 @@ class TargetRows:
         The classifier's `label_smoothing`.
     groups : ndarray of int, shape (n_rows,), or None
         The number of each row's group; rows of a group are held out together.
+    encoder : TableEncoder or None
+        The encoder that made numbers of the caller's columns, before the scaler.
     """
 
     X: Any
@@ -37,6 +40,7 @@ class TargetRows:
     scaler: ColumnScaler | None = None
     smoothing: float = 0.0
     groups: IntArray | None = None
+    encoder: TableEncoder | None = None
 
     @property
     def n_rows(self) -> int:

@@ -61,6 +61,7 @@ CHECKED = [
     ),
     NeuralNetworkClassifier(scale=True, label_smoothing=0.1, max_iter=100),
     NeuralNetworkClassifier(n_ensemble=2, max_iter=100),
+    NeuralNetworkClassifier(categorical_features="from_dtype", missing="indicator", max_iter=100),
 ]
 
 
@@ -114,6 +115,8 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "scale": ["boolean"],
         "label_smoothing": [fraction],
         "n_ensemble": [Interval(Integral, 1, None, closed="left")],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "missing": [StrOptions({"error", "indicator"})],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "step"})],

@@ -57,6 +57,7 @@ CHECKED = [
         init="he_normal",
         max_iter=100,
     ),
+    NeuralNetworkRegressor(missing="indicator", scale=True, max_iter=100),
 ]  # fmt: skip
 
 
@@ -100,6 +101,8 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantiles": ["array-like", None],
         "scale": ["boolean"],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "missing": [StrOptions({"error", "indicator"})],
         "scale_target": ["boolean"],
         "calibration_fraction": [fraction],
     }
