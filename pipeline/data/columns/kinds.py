@@ -37,9 +37,9 @@ _LONG_TEXT, _MANY_TEXTS = 50, 20
 """More texts than this of more characters on average are free text."""
 
 _ID_NAME = re.compile(
-    r"(?:.*[_\W])?(?:id|uuid|guid|key|index|row|rownames?|row_?(?:num|number|id)|unnamed.*)"
-    r"|.*[a-z]Id|.*ID|rowid",
-    re.IGNORECASE | re.ASCII,
+    r"(?i:(?:.*[_\W])?(?:id|uuid|guid|key|index|row|rownames?|row_?(?:num|number|id)|unnamed.*))"
+    r"|.*[a-z](?:Id|ID)",
+    re.ASCII,
 )
 
 

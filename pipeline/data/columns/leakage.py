@@ -15,7 +15,14 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from pipeline.data.datasets import Dataset
 from pipeline.data.targets import ClassTarget, LabelsTarget
 from pipeline.wording import Sentence, UserText, format_count, format_percent
-from quadnet.tables.columns import Column, Texts, find_missing, is_numbers, take_table_rows
+from quadnet.tables.columns import (
+    Column,
+    Texts,
+    find_missing,
+    is_dates,
+    is_numbers,
+    take_table_rows,
+)
 from quadnet.types import FloatArray, IntArray
 
 SUSPICIOUS = 0.999
@@ -81,7 +88,7 @@ def _class_accuracy(column: Column, codes: IntArray) -> float:
         tree = DecisionTreeClassifier(max_leaf_nodes=_LEAVES, random_state=0)
         folds = StratifiedKFold(2, shuffle=True, random_state=0)
         kept = ~rare
-        predicted = cross_val_predict(tree, _rank(column)[kept], codes[kept], cv=folds)
+        predicted = cross_val_predict(tree, _to_matrix(column)[kept], codes[kept], cv=folds)
         return float((predicted == codes[kept]).sum() / len(codes))
     # Each row is predicted by the most frequent class of the other rows with its text.
     n_classes = int(codes.max()) + 1
@@ -115,7 +122,7 @@ def _explained(column: Column, values: FloatArray) -> float:
     # A tree also finds a column that is a curved function of the target.
     tree = DecisionTreeRegressor(max_leaf_nodes=_LEAVES, random_state=0)
     folds = KFold(2, shuffle=True, random_state=0)
-    predicted = cross_val_predict(tree, _rank(column), values, cv=folds)
+    predicted = cross_val_predict(tree, _to_matrix(column), values, cv=folds)
     curved = 1.0 - float(((values - predicted) ** 2).sum()) / total
     if not is_numbers(column) or np.isnan(column).any():
         return curved
@@ -124,13 +131,17 @@ def _explained(column: Column, values: FloatArray) -> float:
     return max(linear, curved) if np.isfinite(linear) else curved
 
 
-def _rank(column: Column) -> FloatArray:
-    """Return the rank of each value as a matrix of one column; NaN is missing.
+def _to_matrix(column: Column) -> FloatArray:
+    """Return the values as a matrix of one column; NaN is missing.
 
-    A tree finds the same splits in ranks as in values, and ranks fit into its float32.
+    A tree computes in float32, so the values are centred, and the largest is 1.
     """
     assert not isinstance(column, Texts)
     missing = find_missing(column)
-    ranks = np.full(len(column), np.nan)
-    ranks[~missing] = np.unique(column[~missing], return_inverse=True)[1]
-    return ranks[:, None]
+    numbers = np.where(missing, 0, column.astype(np.int64)) if is_dates(column) else column
+    values = numbers.astype(np.float64)
+    values[missing] = np.nan
+    if not missing.all():
+        values = values / 2.0 - np.nanmedian(values) / 2.0  # halves, whose difference is finite
+        values /= max(np.nanmax(np.abs(values)), np.finfo(np.float64).tiny)
+    return values[:, None]
