@@ -1,0 +1,129 @@
+"""Tables through the command line: init, train, and what a new user meets."""
+
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+from pipeline.commands.table_run import make_table_run
+from pipeline.config.run_file import parse_run_file
+from pipeline.config.run_file_writer import make_model_name
+from tests.support.serving import QUADNET, quadnet
+from tests.support.tables import write_table
+
+N = 300
+RNG = np.random.default_rng(0)
+AGE = np.round(RNG.normal(40, 12, N), 1)
+CITY = RNG.choice(["Oslo", "Rome", "Bern"], N)
+BOUGHT = np.where(AGE + 12 * (CITY == "Rome") + RNG.normal(0, 6, N) > 44, "yes", "no")
+TABLE = {
+    "id": list(range(N)),
+    "age": ["" if i % 17 == 0 else float(a) for i, a in enumerate(AGE)],
+    "city": CITY.tolist(),
+    "bought": BOUGHT.tolist(),
+}
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_table(tmp_path, TABLE, "shop.csv")
+
+
+def test_dry_run_shows_what_was_understood_and_writes_nothing(tmp_path, table):
+    done = quadnet(
+        "train", str(table), "--label", "bought", "--dry-run", "--registry", str(tmp_path / "reg")
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{table}: CSV, comma, UTF-8, 300 rows."
+    assert lines[1] == "Task: classification."
+    assert [line.split() for line in lines[2:6]] == [
+        ["bought", "label"],
+        ["id", "ignored", "it", "identifies", "the", "rows"],
+        ["age", "number", f"{len(set(TABLE['age'])) - 1}", "different", "numbers,", "18", "gaps"],
+        ["city", "category", "3", "categories"],
+    ]
+    assert lines[-1].endswith("The network gets 5 inputs. Nothing was trained.")
+    assert list(tmp_path.iterdir()) == [table]
+
+
+def test_init_prints_the_run_file_that_train_would_use(tmp_path, table):
+    text = quadnet("init", str(table), "--label", "bought").stdout
+    assert re.search('^# city = "category" +# 3 categories$', text, re.MULTILINE)
+    config = parse_run_file(text, tmp_path / "run.toml")
+    assert (config.name, config.task, config.data.columns) == ("shop", "classification", {})
+    # A line that is no comment any more decides.
+    decided = text.replace('# id = "ignored"', 'id = "number"')
+    (tmp_path / "run.toml").write_text(decided)
+    done = quadnet("train", str(tmp_path / "run.toml"), "--dry-run")
+    assert "  id      number    set in data.columns\n" in done.stdout
+
+
+def test_every_commented_line_of_init_is_valid(tmp_path, table):
+    """Uncommented, each decision says the same as the table."""
+    text = quadnet("init", str(table), "--label", "bought").stdout
+    head, columns = text.split("[data.columns]\n")
+    columns, rest = columns.split("\n\n", 1)
+    uncommented = "\n".join(line.removeprefix("# ") for line in columns.splitlines())
+    config = parse_run_file(f"{head}[data.columns]\n{uncommented}\n\n{rest}", tmp_path / "run.toml")
+    kinds = {name: options.kind for name, options in config.data.columns.items()}
+    assert kinds == {"id": "ignored", "age": "number", "city": "category"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", 'quo"te', "back\\slash", "dotted.name", "tab\tname", "ümlaut", "中文", "#x", "="],
+)
+def test_any_name_of_a_column_survives_the_run_file(tmp_path, name):
+    path = write_table(tmp_path, {name: TABLE["age"], "y": TABLE["bought"]}, "t.csv")
+    text = make_table_run(str(path), ["y"]).text
+    columns = text.split("[data.columns]\n")[1].split("\n\n")[0]
+    config = parse_run_file(
+        text.replace(columns, columns.removeprefix("# ")), tmp_path / "run.toml"
+    )
+    assert list(config.data.columns) == [name]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("shop.csv", "shop"), ("My Data (2).csv.gz", "my-data-2"), ("Ü.csv", "table"), ("-", "table")],
+)
+def test_name_of_the_model_follows_from_the_file(file, name):
+    assert make_model_name(file) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{table}"], "is a table: name the column to predict with --label."),
+        (["{table}", "--label", "nothing"], "column nothing: expected such a column, found only:"),
+        (["{table}x", "--label", "bought"], "cannot be read: No such file or directory."),
+        (["{table}", "--label", "bought", "--task", "regression"], "expected a number, got '"),
+        (["{table}", "--label", "bought", "--set", "data.drop=[1]"], "data.drop"),
+    ],
+)
+def test_wrong_commands_are_explained(table, words, message):
+    done = subprocess.run(
+        [*QUADNET, "train", *(word.format(table=table) for word in words), "--dry-run"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_task_follows_from_the_values_of_the_label(tmp_path):
+    numbers = {"x": TABLE["age"], "city": TABLE["city"]}
+    for values, task in (
+        (RNG.normal(size=N).round(3).tolist(), "regression"),
+        (RNG.integers(0, 3, N).tolist(), "classification"),
+        (RNG.integers(0, 1000, N).tolist(), "regression"),
+        (RNG.choice(["1", "2", "x"], N).tolist(), "classification"),
+    ):
+        path = write_table(tmp_path, numbers | {"y": values})
+        assert f'task = "{task}"' in make_table_run(str(path), ["y"]).text
+    path = write_table(tmp_path, numbers | {"a": [0, 1] * (N // 2), "b": [1, 0] * (N // 2)})
+    text = make_table_run(str(path), ["a", "b"]).text
+    assert 'task = "multilabel"' in text
+    assert 'label = ["a", "b"]' in text
