@@ -1,7 +1,6 @@
 """Tables through the command line: init, train, and what a new user meets."""
 
 import re
-import subprocess
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from pipeline.commands.table_run import make_table_run
 from pipeline.config.run_file import parse_run_file
 from pipeline.config.run_file_writer import make_model_name
-from tests.support.serving import QUADNET, quadnet
+from tests.support.serving import quadnet
 from tests.support.tables import write_table
 
 N = 300
@@ -103,11 +102,7 @@ def test_name_of_the_model_follows_from_the_file(file, name):
     ],
 )
 def test_wrong_commands_are_explained(table, words, message):
-    done = subprocess.run(
-        [*QUADNET, "train", *(word.format(table=table) for word in words), "--dry-run"],
-        capture_output=True,
-        text=True,
-    )
+    done = quadnet("train", *(word.format(table=table) for word in words), "--dry-run")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
