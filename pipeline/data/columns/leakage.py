@@ -63,22 +63,12 @@ def find_leaks(train: Dataset) -> Iterator[Sentence]:
 
 
 def find_copies(train: Dataset) -> Iterator[Sentence]:
-    """Yield warnings about rows that occur more than once, and about those with two targets."""
-    _, group_of = np.unique(train.row_hashes(0), return_inverse=True)
-    n_rows, n_distinct = len(train), int(group_of.max()) + 1
-    copies = n_rows - n_distinct
-    if copies > _NOTEWORTHY * n_rows:
-        text = f"{format_count(copies, 'row')} of {n_rows:,} repeat the features of another row."
+    """Yield a warning about rows that repeat others."""
+    n_rows, n_distinct = len(train), len(np.unique(train.row_hashes(0)))
+    if n_rows - n_distinct > _NOTEWORTHY * n_rows:
+        copies = format_count(n_rows - n_distinct, "row")
+        text = f"{copies} of the {n_rows:,} to train on repeat the features of another row."
         yield (f"{text} Equal rows stay in one part of the data.",)
-    if not isinstance(train.target, ClassTarget):
-        return
-    n_classes = len(train.target.classes)
-    pairs = np.unique(group_of * n_classes + train.target.codes)
-    n_targets = np.bincount(pairs // n_classes)
-    unlike = int(np.count_nonzero(n_targets[group_of] > 1))
-    if unlike > _NOTEWORTHY * n_rows:
-        text = f"{format_count(unlike, 'row')} of {n_rows:,} have the features of a row with"
-        yield (f"{text} another target, so no model can be right on all of them.",)
 
 
 def _class_accuracy(column: Column, codes: IntArray) -> float:
