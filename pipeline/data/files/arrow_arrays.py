@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from quadnet.tables.columns import Texts
 from quadnet.types import BoolArray, FloatArray
 
 
@@ -32,15 +31,3 @@ def to_floats(column: pa.ChunkedArray) -> FloatArray:
         return values
     is_valid = np.from_dlpack(array.is_valid().cast(pa.uint8()))
     return np.where(is_valid, values, np.nan)
-
-
-def to_texts(column: pa.ChunkedArray) -> Texts:
-    """Return a dictionary-encoded column of strings; nulls are missing."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    indices = array.indices.cast(pa.int64())
-    codes = np.frombuffer(indices.buffers()[1], np.int64, len(indices), indices.offset * 8)
-    if indices.null_count:
-        codes = np.where(np.from_dlpack(indices.is_valid().cast(pa.uint8())), codes, -1)
-    return Texts(codes.astype(np.intp, copy=False), tuple(array.dictionary.to_pylist()))

@@ -166,7 +166,8 @@ def _read_with_pyarrow(
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    from pipeline.data.files.arrow_arrays import to_floats, to_texts
+    from pipeline.data.files.arrow.columns import to_texts
+    from pipeline.data.files.arrow_arrays import to_floats
 
     types = {
         f"f{i}": pa.float64() if i in numbers.columns else pa.dictionary(pa.int32(), pa.string())
@@ -188,7 +189,7 @@ def _read_with_pyarrow(
     columns: list[Texts | FloatArray] = []
     for column in table.columns:
         if column.type != pa.float64():
-            columns.append(to_texts(column))
+            columns.append(to_texts(column)[0])
             continue
         values = to_floats(column)
         if np.count_nonzero(np.isfinite(values)) + column.null_count < len(values):

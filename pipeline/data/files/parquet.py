@@ -1,9 +1,11 @@
-"""Read a Parquet file in chunks of rows. The only module of `data` that fails without pyarrow."""
+"""Read a Parquet file in chunks of rows; raises MissingExtra without pyarrow."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -25,6 +27,7 @@ try:
     import pyarrow as pa
     from pyarrow import parquet
 
+    from pipeline.data.files.arrow.columns import find_row_labels, is_text
     from pipeline.data.files.arrow_arrays import to_array, to_floats
 except ImportError as error:
     raise missing_extra("Reading or writing a Parquet file", "parquet", cause=error) from error
@@ -38,6 +41,10 @@ _CHUNKS_TOGETHER = 8
 _LEAST_BUFFER = 2**15
 
 
+Piece = tuple[pa.Table, int, Position, int]
+"""Rows, the number of the first one, the position after the last one, and the bytes before it."""
+
+
 class ParquetSource:
     """A Parquet file that is open to be read.
 
@@ -46,9 +53,13 @@ class ParquetSource:
     path : path
     chunk_bytes : int
         A sixteenth of the memory that is used at a time.
+    content : binary file, optional
+        The content, if it is not that of the file at this path.
 
     Attributes
     ----------
+    n_bytes : int
+        The size of the content.
     schema : bytes
         The columns' names and types, and the number of rows of each row group.
     columns : tuple of str
@@ -68,16 +79,24 @@ class ParquetSource:
 
     unit: str = "row"
 
-    def __init__(self, path: Path, *, chunk_bytes: int) -> None:
+    def __init__(self, path: Path, *, chunk_bytes: int, content: BinaryIO | None = None) -> None:
         self.path, self._most_bytes = path, _CHUNKS_TOGETHER * chunk_bytes
-        with open_regular(path), self._reading():
-            self._size = path.stat().st_size
-            metadata = parquet.read_metadata(path)
-            # All columns are read at the same time, each through its own buffer.
-            buffer_bytes = max(_LEAST_BUFFER, self._most_bytes // max(1, metadata.num_columns))
-            self._file = parquet.ParquetFile(
-                path, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False
-            )
+        with open_regular(path) if content is None else nullcontext(content) as file:
+            self.n_bytes = os.fstat(file.fileno()).st_size
+            # By its path, pyarrow reads a file faster than through an object of Python.
+            where = path if content is None else content
+            with self._reading():
+                metadata = parquet.read_metadata(where)
+                # All columns are read at the same time, each through its own buffer.
+                buffer_bytes = max(_LEAST_BUFFER, self._most_bytes // max(1, metadata.num_columns))
+                self._file = parquet.ParquetFile(
+                    where,
+                    metadata=metadata,
+                    buffer_size=buffer_bytes,
+                    pre_buffer=False,
+                    # In nanoseconds, years after 2262 would become others.
+                    coerce_int96_timestamp_unit="us",
+                )
             self.types = self._file.schema_arrow
         self.columns = tuple(self.types.names)
         # The row groups are part of the schema: a position is a row group and a row in it.
@@ -87,12 +106,7 @@ class ParquetSource:
         self.in_dictionary = [
             leaf.path for leaf in leaves if leaf.physical_type not in {"DOUBLE", "FLOAT"}
         ]
-
-        pandas = json.loads((self.types.metadata or {}).get(b"pandas", b"{}"))
-        # A range index has no column; its entry is a mapping.
-        self.index = tuple(
-            name for name in pandas.get("index_columns", []) if isinstance(name, str)
-        )
+        self.index = find_row_labels(self.types)
 
     def close(self) -> None:
         """Close the file."""
@@ -118,6 +132,23 @@ class ParquetSource:
         """
         wanted = find_columns(self.path, self.columns, features)
         self._check_types(features, label)
+        for table, place, end, bytes_done in self.pieces(at):
+            chunk = _Columns(table, features, wanted, place)
+            labels = [] if label is None else chunk.labels(label)
+            rows, X, faults = chunk.sorted_out()
+            places = chunk.places() if with_places or label is not None else None
+            yield Chunk(rows, X, labels, faults, end, bytes_done, places)
+
+    def pieces(self, at: Position | None = None) -> Iterator[Piece]:
+        """Yield all rows from this position on, in the file's order.
+
+        The end of a piece depends only on the file and on the piece's start.
+
+        Raises
+        ------
+        InvalidInput
+            If the file is damaged.
+        """
         metadata = self._file.metadata
         lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         begin = at or {"group": 0, "row": 0}
@@ -134,14 +165,10 @@ class ParquetSource:
             before = sum(lengths[:group])
             row = begin["row"] if group == begin["group"] else 0
             for table in self._tables(group, row):
-                chunk = _Columns(table, features, wanted, before + row + 1)
-                labels = [] if label is None else chunk.labels(label)
+                place = before + row + 1
                 row += len(table)
-                rows, X, faults = chunk.sorted_out()
-                places = chunk.places() if with_places or label is not None else None
-                bytes_done = self._size * (before + row) // metadata.num_rows
-                end = {"group": group, "row": row}
-                yield Chunk(rows, X, labels, faults, end, bytes_done, places)
+                bytes_done = self.n_bytes * (before + row) // metadata.num_rows
+                yield table, place, {"group": group, "row": row}, bytes_done
             if row != lengths[group]:
                 raise make_file_error(
                     self.path,
@@ -189,7 +216,7 @@ class ParquetSource:
         if label is not None:
             kind = self.types.field(label).type
             values = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not (_is_whole(values) or _is_text(values)):
+            if not (_is_whole(values) or is_text(values)):
                 raise make_file_error(
                     self.path, label, f"expected text or integers, got values of type {kind}"
                 )
@@ -239,37 +266,36 @@ class _Columns:
 
     def sorted_out(self) -> tuple[pa.Table, FloatArray, list[Fault]]:
         """Return the good rows, their features, and the faults of the others."""
-        if not self._faults:
-            return self._table, self._X, []
-        faults = []
-        good = np.ones(len(self._X), np.bool_)
-        for row, (column, description) in sorted(self._faults.items()):
-            good[row] = False
-            values = self._table.slice(row, 1).to_pylist()[0]
-            text = json.dumps(values, default=str, ensure_ascii=False).encode()
-            faults.append(Fault(self._place + row, column, description, text))
-        return _take_rows(self._table, good), self._X[good], faults
+        rows, good, faults = sort_out(self._table, self._faults, self._place)
+        return rows, self._X[good] if faults else self._X, faults
+
+
+def sort_out(
+    table: pa.Table, problems: Mapping[int, tuple[str, str]], place: int
+) -> tuple[pa.Table, BoolArray, list[Fault]]:
+    """Return the good rows, their mask, and the faults of the others.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    problems : mapping
+        The column and the description of what is wrong with a row, by its index.
+    place : int
+        The number of the first row.
+    """
+    good = np.ones(len(table), np.bool_)
+    faults = []
+    for row, (column, description) in sorted(problems.items()):
+        good[row] = False
+        values = table.slice(row, 1).to_pylist()[0]
+        text = json.dumps(values, default=str, ensure_ascii=False).encode()
+        faults.append(Fault(place + row, column, description, text))
+    return _take_rows(table, good) if faults else table, good, faults
 
 
 def _is_whole(kind: pa.DataType) -> bool:
     whole: bool = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     return whole
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    """Return whether values are text, or bytes, in which older writers store text."""
-    return any(
-        is_such(kind)
-        for is_such in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_binary_view,
-            pa.types.is_fixed_size_binary,
-        )
-    )
 
 
 def _decode_label(value: object) -> object:

@@ -9,6 +9,7 @@ from pipeline.data.files.csv_source import CsvSource
 from pipeline.data.files.input_file import open_input
 from pipeline.data.files.read_settings import ReadSettings
 from pipeline.wording import Sentence
+from quadnet.extras import missing_extra
 from quadnet.tables.columns import Column
 
 
@@ -83,4 +84,12 @@ def open_rows(path: Path, settings: ReadSettings, *, chunk_bytes: int) -> RawSou
         If reading it needs a package that is not installed.
     """
     source = open_input(path, settings)
-    return CsvSource(source, settings, chunk_bytes=chunk_bytes)
+    if source.format == "csv":
+        return CsvSource(source, settings, chunk_bytes=chunk_bytes)
+    try:
+        from pipeline.data.files.arrow.arrow_source import ArrowSource
+    except ImportError as error:
+        source.file.close()
+        subject = "Reading a Parquet or Arrow file"
+        raise missing_extra(subject, "parquet", cause=error) from error
+    return ArrowSource(source, settings, chunk_bytes=chunk_bytes)
