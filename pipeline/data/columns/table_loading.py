@@ -57,16 +57,22 @@ class LoadedTable:
 
 def read_table_file(data: TableData) -> RawTable:
     """Read the file of a run's section `data`."""
-    read = data.read
-    settings = ReadSettings(
+    read, settings = data.read, make_read_settings(data)
+    settings = replace(
+        settings,
         format=read.format,
         delimiter=read.delimiter,
         decimal=read.decimal,
         encoding=read.encoding,
         compression=read.compression,
-        missing=MISSING_WORDS if read.missing is None else tuple(read.missing),
     )
     return read_raw_table(Path(data.location), settings)
+
+
+def make_read_settings(data: TableData | None) -> ReadSettings:
+    """Return the settings for other files with the columns of a table: what is missing in them."""
+    missing = None if data is None else data.read.missing
+    return ReadSettings(missing=MISSING_WORDS if missing is None else tuple(missing))
 
 
 def load_table(

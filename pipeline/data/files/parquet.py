@@ -266,12 +266,13 @@ class _Columns:
 
     def sorted_out(self) -> tuple[pa.Table, FloatArray, list[Fault]]:
         """Return the good rows, their features, and the faults of the others."""
-        rows, good, faults = sort_out(self._table, self._faults, self._place)
+        numbers = np.arange(self._place, self._place + len(self._X))
+        rows, good, faults = sort_out(self._table, self._faults, numbers)
         return rows, self._X[good] if faults else self._X, faults
 
 
 def sort_out(
-    table: pa.Table, problems: Mapping[int, tuple[str, str]], place: int
+    table: pa.Table, problems: Mapping[int, tuple[str, str]], places: IntArray
 ) -> tuple[pa.Table, BoolArray, list[Fault]]:
     """Return the good rows, their mask, and the faults of the others.
 
@@ -280,8 +281,8 @@ def sort_out(
     table : pyarrow.Table
     problems : mapping
         The column and the description of what is wrong with a row, by its index.
-    place : int
-        The number of the first row.
+    places : ndarray of int, shape (n_rows,)
+        The number of each row in the file.
     """
     good = np.ones(len(table), np.bool_)
     faults = []
@@ -289,7 +290,7 @@ def sort_out(
         good[row] = False
         values = table.slice(row, 1).to_pylist()[0]
         text = json.dumps(values, default=str, ensure_ascii=False).encode()
-        faults.append(Fault(place + row, column, description, text))
+        faults.append(Fault(int(places[row]), column, description, text))
     return _take_rows(table, good) if faults else table, good, faults
 
 

@@ -89,8 +89,8 @@ class ArrowSource:
                 columns[name] = column
                 for row in bad.tolist():
                     problems.setdefault(row, (name, "expected text in UTF-8, got other bytes"))
-            rows, good, faults = sort_out(table, problems, place)
             places = np.arange(place, place + len(table), dtype=np.intp)
+            rows, good, faults = sort_out(table, problems, places)
             if faults:
                 places = places[good]
                 columns = {name: take_rows(column, good) for name, column in columns.items()}
