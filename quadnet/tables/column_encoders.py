@@ -74,7 +74,7 @@ class ColumnEncoder(ABC):
 
 @dataclass(frozen=True)
 class NumberEncoder(ColumnEncoder):
-    """Numbers: ``(x - centre) / scale``, and whether the number is missing.
+    """Numbers: ``(x - centre) / scale``, within `LIMIT`, and whether the number is missing.
 
     Parameters
     ----------

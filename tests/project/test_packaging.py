@@ -400,7 +400,7 @@ def test_the_extra_all_is_every_extra():
 
 
 MAY_IMPORT = {
-    "quadnet": extra("registry") + extra("onnx"),
+    "quadnet": extra("registry") + extra("frames") + extra("onnx"),
     "pipeline": extra("pipeline") + extra("report") + extra("parquet") + extra("onnx"),
     "service": extra("playground"),
 }
