@@ -223,15 +223,19 @@ def test_the_default_port_is_the_one_the_pages_name():
 
 def test_the_tables_of_run_file_keys_are_those_of_the_code():
     from pipeline.config.run_config import KINDS, Gate, RunConfig, Search, TestPart
+    from pipeline.config.table_data import TableReading
 
     sections = {"data": KINDS.values(), "test": [TestPart], "gate": [Gate], "search": [Search]}
     declared = {k: v for k, v in RunConfig.model_fields.items() if k not in sections}
     for name, models in sections.items():
         for model in models:
             declared |= {f"{name}.{key}": each for key, each in model.model_fields.items()}
+    del declared["data.read"]
+    declared |= {f"data.read.{key}": each for key, each in TableReading.model_fields.items()}
 
     text = read("docs/pipeline.md")
     section = text[text.index("## Run files") : text.index("## When the gate fails")]
+    section += read("docs/tables.md").partition("Settings of a column:")[0]
     documented = dict(re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", section, re.M))
     assert documented.keys() == declared.keys()
     for key, default in documented.items():
