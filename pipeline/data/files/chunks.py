@@ -54,10 +54,12 @@ class Chunk(Generic[Rows]):
 class ColumnChunk(Generic[Rows, AnyColumn]):
     """Some consecutive rows of a file, with columns of any kind.
 
-    `rows` are the good rows, unchanged. `columns` are their values by column name, and `places`, of
-    shape (n_good_rows,), their lines or rows in the file. The rest is as in `Chunk`.
+    `rows` are the good rows of the file `path`, unchanged. `columns` are their values by column
+    name, and `places`, of shape (n_good_rows,), their lines or rows in the file. The rest is as in
+    `Chunk`.
     """
 
+    path: Path
     rows: Rows
     columns: dict[str, AnyColumn]
     places: IntArray

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 
 from pipeline.data.files.chunks import AnyColumn
-from quadnet.tables.columns import Column, DateArray, Texts
+from quadnet.tables.columns import Column, DateArray, Texts, column_kind
 from quadnet.types import FloatArray, IntArray
 
 
@@ -17,6 +17,13 @@ class ColumnJoiner:
     def __init__(self) -> None:
         self._texts = TextsJoiner()
         self._arrays: list[FloatArray | DateArray] = []
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the column; None before its first piece."""
+        if self._arrays:
+            return column_kind(self._arrays[0])
+        return "category" if self._texts.n_pieces else None
 
     @property
     def n_texts(self) -> int:
@@ -49,6 +56,11 @@ class TextsJoiner:
         """The number of distinct texts so far."""
         return len(self._places)
 
+    @property
+    def n_pieces(self) -> int:
+        """The number of pieces so far."""
+        return len(self._pieces)
+
     def add(self, texts: Texts) -> None:
         """Add the next piece."""
         places = self._places
@@ -69,6 +81,13 @@ def join_columns(pieces: Sequence[AnyColumn]) -> AnyColumn:
     for piece in pieces:
         joiner.add(piece)
     return cast("AnyColumn", joiner.join())
+
+
+def make_missing(kind: str, n_rows: int) -> Column:
+    """Return a column of a kind that has no values."""
+    if kind == "category":
+        return Texts(np.full(n_rows, -1, np.intp), ())
+    return np.full(n_rows, np.nan) if kind == "number" else np.full(n_rows, "NaT", "M8[us]")
 
 
 def clean_texts(texts: Texts, missing: Collection[str], *, strip: bool) -> Texts:

@@ -81,12 +81,6 @@ class _Candidate:
         self.matching = [record for record in self.body if len(record) == self.n_columns]
         self.share = len(self.matching) / max(1, len(self.body))
 
-    def is_plausible(self) -> bool:
-        """Return whether the header has several cells, and so has a row if there are any."""
-        return self.n_columns > 1 and (
-            not self.body or self.share > 0 or any(len(record) != 1 for record in self.body)
-        )
-
     def cuts_every_row(self) -> bool:
         """Return whether at least two rows have the same number of cells, which is not 1."""
         lengths = {len(record) for record in self.body}
@@ -114,7 +108,7 @@ def _read_records(sample: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _choose_candidate(candidates: Sequence[_Candidate], words: frozenset[str]) -> _Candidate:
-    several = [candidate for candidate in candidates if candidate.is_plausible()]
+    several = [candidate for candidate in candidates if candidate.n_columns > 1]
     if several:
         return max(
             several,

@@ -189,7 +189,9 @@ class CsvFile:
                 assert joined is not None
             places = np.array(part.places, np.intp)
             columns = dict(zip(names, joined, strict=True))
-            yield ColumnChunk(part.rows, columns, places, part.faults, end, end["offset"])
+            yield ColumnChunk(
+                self.path, part.rows, columns, places, part.faults, end, end["offset"]
+            )
             begin = end
 
     def _parts(

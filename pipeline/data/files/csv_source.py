@@ -1,6 +1,7 @@
 """Raw columns of a CSV file in any dialect, encoding and compression."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from pipeline.data.files.chunks import ColumnChunk, Position
 from pipeline.data.files.column_joiner import clean_texts
@@ -46,6 +47,13 @@ class CsvSource:
             text.file.close()
             raise
         self._missing, self._strip = words, settings.strip
+        self.settings = replace(
+            settings,
+            format="csv",
+            delimiter=self.dialect.delimiter,
+            decimal=self.dialect.decimal,
+        )
+        self.layout = repr((self.dialect.delimiter, self._file.columns))
         self.path, self.unit = self._file.path, self._file.unit
         self.columns = tuple(name for name in self._file.columns if name)
         self.index = self._file.index
@@ -84,7 +92,13 @@ class CsvSource:
                 for name, column in chunk.columns.items()
             }
             yield ColumnChunk(
-                chunk.rows, columns, chunk.places, chunk.faults, chunk.end, chunk.bytes_done
+                self.path,
+                chunk.rows,
+                columns,
+                chunk.places,
+                chunk.faults,
+                chunk.end,
+                chunk.bytes_done,
             )
 
     def _describe_doubts(self) -> Iterator[Sentence]:

@@ -8,6 +8,7 @@ import codecs
 import gzip
 import re
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from pipeline.data.files.read_settings import Compression, FileFormat, ReadSetti
 from pipeline.wording import Sentence
 from quadnet.errors import ConfigurationError, FileUnusable, InvalidInput, shorten
 from quadnet.extras import missing_extra
+
+STANDARD_INPUT = Path("-")
 
 HEAD_BYTES = 2**20
 """The number of bytes from which formats are detected."""
@@ -112,16 +115,20 @@ def open_input(path: Path, settings: ReadSettings) -> InputFile:
     MissingExtra
         If unpacking it needs a package that is not installed.
     """
-    return prepare_input(path, open_regular(path), settings)
+    return _prepare_input(path, open_regular(path), settings, is_copy=False)
 
 
-def copy_stream(name: Path, stream: BinaryIO) -> BinaryIO:
-    """Return a temporary copy of a stream, which can be read from any position."""
-    return _spool(name, _read_blocks(name, stream))
+def open_standard_input(settings: ReadSettings) -> InputFile:
+    """Copy the standard input to a temporary file, and open that; see `open_input`."""
+    name = Path("standard input")
+    if sys.stdin is None:
+        raise FileUnusable(f"The {name} is closed.")
+    copy = _spool(name, _read_blocks(name, sys.stdin.buffer))
+    return _prepare_input(name, copy, settings, is_copy=True)
 
 
-def prepare_input(
-    path: Path, file: BinaryIO, settings: ReadSettings, *, is_copy: bool = False
+def _prepare_input(
+    path: Path, file: BinaryIO, settings: ReadSettings, *, is_copy: bool
 ) -> InputFile:
     """Unpack an open file, and find its format; see `open_input`."""
     try:
@@ -170,7 +177,7 @@ def to_utf8(source: InputFile, encoding: str | None) -> TextFile:
             # Carriage returns alone end lines in files of old Macintosh programs.
             label += ", lines that end with a carriage return"
             with file:
-                blocks = (block.replace(b"\r", b"\n") for block in _read_blocks(path, file))
+                blocks = (block.replace(b"\r", b"\n") for block in _reread(path, file))
                 file = _spool(path, blocks)
     except BaseException:
         file.close()
@@ -221,14 +228,18 @@ def _read_head(path: Path, file: BinaryIO) -> bytes:
 
 
 def _read_blocks(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Yield the content in blocks, from the beginning if the file has one."""
+    """Yield the content in blocks."""
     try:
-        if file.seekable():
-            file.seek(0)
         while block := file.read(HEAD_BYTES):
             yield block
     except OSError as error:
         raise FileUnusable(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _reread(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content in blocks, from the beginning."""
+    file.seek(0)
+    return _read_blocks(path, file)
 
 
 def _spool(path: Path, blocks: Iterable[bytes]) -> BinaryIO:
@@ -311,7 +322,7 @@ def _detect_encoding(path: Path, file: BinaryIO, head: bytes) -> str:
         )
     for name in _FALLBACKS[:-1]:
         with suppress(UnicodeDecodeError):
-            for block in _read_blocks(path, file):
+            for block in _reread(path, file):
                 block.decode(name)
             return name
     return _FALLBACKS[-1]
@@ -336,7 +347,7 @@ def _find_byte_outside_utf8(path: Path, file: BinaryIO) -> int | None:
     """Return the offset of the first byte that is not UTF-8; None if all are."""
     rest = b""
     offset = 0
-    for block in _read_blocks(path, file):
+    for block in _reread(path, file):
         if rest or not block.isascii():
             text = rest + block
             try:
@@ -351,7 +362,7 @@ def _find_byte_outside_utf8(path: Path, file: BinaryIO) -> int | None:
 def _transcode(path: Path, file: BinaryIO, encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)()
     n_lines = 0
-    for block, final in _mark_last(_read_blocks(path, file)):
+    for block, final in _mark_last(_reread(path, file)):
         try:
             text = decoder.decode(block, final)
             yield text.encode()

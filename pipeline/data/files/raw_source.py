@@ -6,7 +6,12 @@ from typing import Any, Protocol
 
 from pipeline.data.files.chunks import ColumnChunk, Position
 from pipeline.data.files.csv_source import CsvSource
-from pipeline.data.files.input_file import open_input
+from pipeline.data.files.input_file import (
+    STANDARD_INPUT,
+    InputFile,
+    open_input,
+    open_standard_input,
+)
 from pipeline.data.files.read_settings import ReadSettings
 from pipeline.wording import Sentence
 from quadnet.extras import missing_extra
@@ -19,6 +24,10 @@ class RawSource(Protocol):
     Attributes
     ----------
     path : path
+    settings : ReadSettings
+        Settings for other files of the same table, with the format that was found.
+    layout : str
+        Equal for files whose unchanged rows can be joined.
     unit : str
         The unit of a row's place: "line" or "row".
     columns : tuple of str
@@ -40,6 +49,8 @@ class RawSource(Protocol):
     """
 
     path: Path
+    settings: ReadSettings
+    layout: str
     unit: str
     columns: tuple[str, ...]
     index: tuple[str, ...]
@@ -69,13 +80,26 @@ class RawSource(Protocol):
         """Close the file."""
 
 
-def open_rows(path: Path, settings: ReadSettings, *, chunk_bytes: int) -> RawSource:
-    """Open a file of any supported format, to be read in chunks of about `chunk_bytes`.
+def open_rows(
+    path: Path, settings: ReadSettings, *, chunk_bytes: int, same_rows: bool = True
+) -> RawSource:
+    """Open a table of any supported format, to be read in chunks of about `chunk_bytes`.
+
+    Parameters
+    ----------
+    path : path
+        A file; ``-`` for the standard input; a pattern of names, such as ``*.csv``; or a directory.
+        Several files must have the same columns.
+    settings : ReadSettings
+    chunk_bytes : int
+    same_rows : bool
+        Whether unchanged rows of several files must have the same columns in the same order, so
+        that they can be written to one file.
 
     Raises
     ------
     FileUnusable
-        If the file cannot be read, or its format is not supported.
+        If a file cannot be read, or its format is not supported, or there are no files.
     InvalidInput
         If its content is damaged.
     ConfigurationError
@@ -83,7 +107,21 @@ def open_rows(path: Path, settings: ReadSettings, *, chunk_bytes: int) -> RawSou
     MissingExtra
         If reading it needs a package that is not installed.
     """
-    source = open_input(path, settings)
+
+    def open_part(part: Path, settings: ReadSettings) -> RawSource:
+        return _open_file(open_input(part, settings), settings, chunk_bytes)
+
+    if path == STANDARD_INPUT:
+        return _open_file(open_standard_input(settings), settings, chunk_bytes)
+    from pipeline.data.files.parts import PartsSource, find_parts
+
+    parts = find_parts(path)
+    if parts is None:
+        return open_part(path, settings)
+    return PartsSource(path, parts, settings, open_part, same_rows=same_rows)
+
+
+def _open_file(source: InputFile, settings: ReadSettings, chunk_bytes: int) -> RawSource:
     if source.format == "csv":
         return CsvSource(source, settings, chunk_bytes=chunk_bytes)
     try:

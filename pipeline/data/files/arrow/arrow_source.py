@@ -1,6 +1,7 @@
 """Raw columns of Parquet and Arrow files; fails without pyarrow."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,10 @@ class ArrowSource:
             raise
         self._missing = frozenset(word.strip() for word in settings.missing)
         self._strip = settings.strip
+        self.settings = replace(settings, format=source.format)
         self.path, self.unit, self.decimal = source.name, "row", "."
         self.types = self._file.types
+        self.layout = self.types.remove_metadata().to_string()
         kinds = [find_kind(field.type) for field in self.types]
         fields = list(zip(self.types, kinds, strict=True))
         self.columns = tuple(field.name for field, kind in fields if kind is not None)
@@ -94,4 +97,4 @@ class ArrowSource:
             if faults:
                 places = places[good]
                 columns = {name: take_rows(column, good) for name, column in columns.items()}
-            yield ColumnChunk(rows, columns, places, faults, end, bytes_done)
+            yield ColumnChunk(self.path, rows, columns, places, faults, end, bytes_done)
