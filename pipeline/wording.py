@@ -27,6 +27,11 @@ class UserText(str):
 Sentence = tuple[str, ...]
 
 
+def make_sentence(*parts: str) -> Sentence:
+    """Return the sentence of these parts."""
+    return parts
+
+
 @dataclass(frozen=True)
 class TextTable:
     """Rows of text under a caption; the first column names the row."""

@@ -13,12 +13,12 @@ from pipeline.commands.model_settings import (
     ShowSettings,
     VerifySettings,
 )
-from quadnet.errors import CorruptVersion, NotFound, listing
+from quadnet.errors import CorruptVersion, NotFound, Unsupported, listing
 from quadnet.extras import require_extras
 from quadnet.registry import Registry, alias_changes, garbage_collection, integrity_check
 from quadnet.registry.alias_log import AliasMap
 from quadnet.registry.integrity_check import VerificationResult
-from quadnet.registry.manifest import Metrics
+from quadnet.registry.metric_records import AnyMetrics, LabelsMetrics, NumberMetrics
 from quadnet.registry.version_files import MANIFEST, Model
 
 
@@ -30,7 +30,7 @@ def list_versions(settings: ListSettings) -> int:
         print(f"There is no model in {registry.root} yet. `quadnet train` publishes one.")
         return 0
     rows: list[tuple[str, ...]] = [
-        ("model", "version", "created", "accuracy", "weights", "aliases")
+        ("model", "version", "created", "measured", "weights", "aliases")
     ]
     for name in models:
         _check_known(registry, name)
@@ -64,17 +64,48 @@ def show(settings: ShowSettings) -> int:
 
 def diff(settings: DiffSettings) -> int:
     """Print how two versions and their predictions differ."""
-    from pipeline.evaluation.version_diff import (
-        compare_metrics,
-        compare_predictions,
-        compare_settings,
-        sketch_changes,
-    )
-
     registry = Registry(settings.registry)
     a, b = _load(registry, settings.a), _load(registry, settings.b)
-    found = compare_predictions(a, b)
     names = [f"{model.manifest.model}:{model.manifest.version}" for model in (a, b)]
+    if a.manifest.task == b.manifest.task == "regression":
+        _diff_numbers(a, b, names, settings)
+    else:
+        _diff_answers(a, b, names, settings)
+    return 0
+
+
+def _diff_numbers(a: Model, b: Model, names: Sequence[str], settings: DiffSettings) -> None:
+    from pipeline.evaluation.version_diff import compare_numbers
+
+    if settings.picture is not None:
+        raise Unsupported("A picture of changes needs versions that predict classes.")
+    found = compare_numbers(a, b)
+    _diff_manifests(a, b, names)
+    print(found.describe())
+
+
+def _diff_answers(a: Model, b: Model, names: Sequence[str], settings: DiffSettings) -> None:
+    from pipeline.evaluation.version_diff import compare_predictions, sketch_changes
+
+    found = compare_predictions(a, b)
+    _diff_manifests(a, b, names)
+    print(f"{found.changed.mean():.3%} of answers change, of {found.where}.")
+    for before, after, share in found.moves()[:20]:
+        print(f"  {before} -> {after}: {share:.3%}")
+    print(f"Certainty changes by {found.certainty:+.4f} on the average.")
+    if found.x_range is not None:
+        print(sketch_changes(found))
+    if settings.picture is not None:
+        from pipeline.report import figures
+
+        figures.draw_changes(found, names, settings.picture)
+        print(f"Drawn into {settings.picture}.")
+
+
+def _diff_manifests(a: Model, b: Model, names: Sequence[str]) -> None:
+    """Print how the metrics, the settings, the lineage and the weights differ."""
+    from pipeline.evaluation.version_diff import compare_metrics, compare_settings
+
     rows = [("", *names, "change")]
     for metric, one, other in compare_metrics(_judged(a), _judged(b)):
         change = "" if one is None or other is None else f"{other - one:+.6f}"
@@ -90,18 +121,6 @@ def diff(settings: DiffSettings) -> int:
         print(f"{path}: {before} -> {after}")
     same = "The weights are the same, bit for bit."
     print(same if a.manifest.tensor_digest == b.manifest.tensor_digest else "The weights differ.")
-    print(f"{found.changed.mean():.3%} of answers change, of {found.where}.")
-    for before, after, share in found.moves()[:20]:
-        print(f"  {before} -> {after}: {share:.3%}")
-    print(f"Certainty changes by {found.certainty:+.4f} on the average.")
-    if found.x_range is not None:
-        print(sketch_changes(found))
-    if settings.picture is not None:
-        from pipeline.report import figures
-
-        figures.draw_changes(found, names, settings.picture)
-        print(f"Drawn into {settings.picture}.")
-    return 0
 
 
 def alias(settings: AliasSettings) -> int:
@@ -220,7 +239,7 @@ def _checked(registry: Registry, reference: str) -> Iterator[VerificationResult]
     return integrity_check.verify_registry(registry, reference or None)
 
 
-def _judged(model: Model) -> Metrics:
+def _judged(model: Model) -> AnyMetrics:
     return model.manifest.metrics["test"]
 
 
@@ -234,10 +253,19 @@ def _row(registry: Registry, name: str, version: int, aliases: str) -> tuple[str
         name,
         str(version),
         f"{manifest.created:%Y-%m-%d %H:%M}",
-        f"{_judged(model).accuracy:.2%}" + (" (forced)" if manifest.forced else ""),
+        _format_score(_judged(model)) + (" (forced)" if manifest.forced else ""),
         manifest.tensor_digest[:8],
         aliases,
     )
+
+
+def _format_score(metrics: AnyMetrics) -> str:
+    """Return the main metric on the test part."""
+    if isinstance(metrics, NumberMetrics):
+        return f"RMSE {metrics.rmse:.4g}"
+    if isinstance(metrics, LabelsMetrics):
+        return f"F1 {metrics.f1_micro:.2%}"
+    return f"{metrics.accuracy:.2%}"
 
 
 def _generation(generation: AliasMap) -> str:

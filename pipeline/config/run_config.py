@@ -264,7 +264,9 @@ class Search(Section):
     candidates: Annotated[int, Field(ge=1, le=100_000)] = 20
     """Number of combinations to draw; a grid ignores it."""
     folds: Annotated[int, Field(ge=2, le=100)] = 3
-    metric: Literal["accuracy", "log_loss"] = "accuracy"
+    metric: Annotated[str, Field(min_length=1)] = "accuracy"
+    """`accuracy`, `log_loss`, or the name of a scikit-learn scorer. Unset, it is
+    `neg_root_mean_squared_error` for numbers."""
     factor: Annotated[int, Field(ge=2, le=100)] = 3
     """Halving: one in `factor` candidates is kept and trained for `factor` times as many epochs."""
     min_epochs: Annotated[int, Field(ge=1)] = 5
@@ -306,7 +308,10 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_test_part(cls, tree: Any) -> Any:
-        """Fill in the default of the test part, which depends on the data."""
+        """Fill in the defaults of the test part and of the search, which depend on other keys."""
+        search = tree.get("search")
+        if tree.get("task") == "regression" and isinstance(search, dict):
+            tree = {**tree, "search": {"metric": "neg_root_mean_squared_error", **search}}
         data, test = tree.get("data"), tree.get("test", {})
         if not (isinstance(data, dict) and isinstance(test, dict)):
             return tree

@@ -1,6 +1,6 @@
 """Targets: what is predicted for each row, which is a class, a number, or several labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -46,6 +46,11 @@ class ClassTarget:
         """The number of rows of each class that has any."""
         counts = np.bincount(self.codes, minlength=len(self.classes)).tolist()
         return {str(name): n for name, n in zip(self.classes, counts, strict=True) if n}
+
+    @property
+    def present_classes(self) -> NDArray[np.str_]:
+        """The classes that any row has, sorted."""
+        return self.classes[np.unique(self.codes)]
 
     def indices(self, names: NDArray[np.generic]) -> IntArray:
         """Return each row's class as an index into `names`, which are sorted and include all."""
@@ -128,6 +133,10 @@ class LabelsTarget:
         """Return the target of the chosen rows, with the same labels."""
         return LabelsTarget(self.Y[chosen], self.names)
 
+    def reorder(self, names: Sequence[str]) -> "LabelsTarget":
+        """Return the target with the same labels in another order."""
+        return LabelsTarget(self.Y[:, [self.names.index(name) for name in names]], tuple(names))
+
     def content(self) -> Iterator[bytes]:
         """Yield the bytes that a digest of the target covers, equal on every machine."""
         yield repr(self.names).encode()
@@ -135,6 +144,27 @@ class LabelsTarget:
 
 
 Target = ClassTarget | NumberTarget | LabelsTarget
+
+
+def replace_values(target: Target, values: NDArray[Any]) -> Target:
+    """Return a target like this one for other rows.
+
+    Parameters
+    ----------
+    target : Target
+    values : ndarray of shape (n_rows,) or (n_rows, n_labels)
+        As `encoded_values` returns them.
+    """
+    if isinstance(target, ClassTarget):
+        return ClassTarget(values, target.classes)
+    if isinstance(target, NumberTarget):
+        return NumberTarget(values)
+    return LabelsTarget(values, target.names)
+
+
+def encoded_values(target: Target) -> NDArray[Any]:
+    """Return the rows of a target as numbers: indices of classes, numbers, or rows of 0 and 1."""
+    return target.codes if isinstance(target, ClassTarget) else target.y
 
 
 def concatenate_targets(one: Target, other: Target) -> Target:

@@ -3,33 +3,47 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pipeline.config.layer_stacks import make_hidden_stack
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, DataSplits, PartSize
+from pipeline.data.targets import LabelsTarget
 from pipeline.evaluation import gate
 from pipeline.evaluation.gate import format_verdicts, judge_candidate
-from pipeline.evaluation.model_metrics import PartEvaluation, measure_model
-from pipeline.training.candidate_training import Candidate
+from pipeline.evaluation.label_metrics import LabelsEvaluation
+from pipeline.evaluation.model_metrics import PartEvaluation
+from pipeline.evaluation.number_metrics import NumberEvaluation
+from pipeline.evaluation.part_evaluation import AnyEvaluation, measure_part
+from pipeline.evaluation.summary import summarize_part
+from pipeline.training.candidate_training import Candidate, count_quantiles, target_name
 from pipeline.training.weight_folding import describe_lost_digits
-from pipeline.wording import Sentence, confidence_interval, format_count, format_percent
+from pipeline.wording import Sentence, format_count
 from quadnet.errors import ConfigurationError, GateFailed, NotComparable, listing, shorten
 from quadnet.nn.layers.dense import Dense
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
 from quadnet.registry.manifest import (
     Baseline,
-    ClassMetrics,
     Data,
     Feature,
     Folded,
     Lineage,
-    Metrics,
     Part,
     Record,
     Signature,
     Training,
     Verdict,
+)
+from quadnet.registry.metric_records import (
+    AnyMetrics,
+    ClassMetrics,
+    LabelMetrics,
+    LabelsMetrics,
+    Metrics,
+    NumberMetrics,
+    QuantileMetrics,
 )
 from quadnet.registry.version_files import Model
 
@@ -48,10 +62,31 @@ class CandidateEvaluation:
 
     candidate: Candidate
     test: Dataset
-    evaluations: dict[str, PartEvaluation]
+    evaluations: dict[str, AnyEvaluation]
     """By part: "train", "validation" (if there is one) and "test"."""
     baseline: Baseline | None
     gate: list[Verdict]
+
+    @property
+    def test_classes(self) -> PartEvaluation:
+        """The evaluation on the test part, of a run that predicts classes."""
+        measured = self.evaluations["test"]
+        assert isinstance(measured, PartEvaluation)
+        return measured
+
+    @property
+    def test_numbers(self) -> NumberEvaluation:
+        """The evaluation on the test part, of a run that predicts numbers."""
+        measured = self.evaluations["test"]
+        assert isinstance(measured, NumberEvaluation)
+        return measured
+
+    @property
+    def test_labels(self) -> LabelsEvaluation:
+        """The evaluation on the test part, of a run that predicts several labels."""
+        measured = self.evaluations["test"]
+        assert isinstance(measured, LabelsEvaluation)
+        return measured
 
     @property
     def passed(self) -> bool:
@@ -87,28 +122,21 @@ class CandidateEvaluation:
         verdicts = [
             *gate.judge_test_part(config.test, self.candidate.splits.test.size),
             *judge_candidate(config.gate, metrics, baseline),
-            *gate.compare_with_majority(config.gate, metrics),
+            *gate.compare_with_constant(config.gate, metrics),
         ]
         return replace(self, baseline=baseline, gate=verdicts)
 
     def summary(self) -> str:
         """Return the test metrics, and each limit of the gate with the measured value."""
-        measured = self.evaluations["test"]
-        metrics, distinct = measured.metrics, measured.distinct_rows
-        low, high = confidence_interval(metrics.accuracy, distinct)
-        return (
-            f"{metrics.accuracy:.2%} right on {len(self.test):,} held-out rows, "
-            f"{distinct:,} of them distinct (95% confidence: {format_percent(low)} to "
-            f"{format_percent(high)}), "
-            f"log loss {metrics.log_loss:.4g}, calibration error {metrics.calibration_error:.2%}.\n"
-            f"The gate:\n{format_verdicts(self.gate)}"
-        )
+        described = summarize_part(self.evaluations["test"], len(self.test))
+        return f"{described}\nThe gate:\n{format_verdicts(self.gate)}"
 
     def make_record(self, forced: str | None = None) -> Record:
         """Return the record of this run for the published version's manifest."""
         candidate = self.candidate
         train, validation = candidate.splits.train, candidate.splits.validation
         return Record(
+            task=candidate.config.task,
             signature=candidate.signature,
             training=candidate.training,
             folded=candidate.folded,
@@ -162,8 +190,8 @@ def check_before_training(
     if missed and not forced:
         raise GateFailed(_describe_small_part(splits.test.size))
     if champion is not None and config.gate.champion:
-        features, classes = splits.train.features, sorted(splits.train.class_rows)
-        _check_comparable(champion, features, classes)
+        features = splits.train.features
+        _check_comparable(champion, config, features, _list_classes(splits.train))
         theirs = [feature.name for feature in champion.manifest.signature.features]
         if theirs != list(features):
             version = f"version {champion.manifest.version}"
@@ -172,14 +200,14 @@ def check_before_training(
 
 def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -> None:
     """Refuse layers that do not fit the data, or a version that readers would not accept."""
-    features, classes = splits.train.features, sorted(splits.train.class_rows)
+    features = splits.train.features
     try:
         hidden, input_shape = make_hidden_stack(config.network, len(features))
     except ValueError as error:
         raise ConfigurationError(
             f"The network does not fit the data: {error}. Nothing was trained."
         ) from error
-    output = Dense(1 if len(classes) == 2 else len(classes))
+    output = Dense(_count_outputs(config, splits.train))
     # The scaler decides in which type the version is published: assume the larger type.
     problem = version_files.find_exceeded_limit(
         _draft_record(config, splits, champion),
@@ -191,7 +219,7 @@ def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -
     if problem is not None:
         raise ConfigurationError(
             f"A version of this run could not be published: {problem}. The data has "
-            f"{format_count(len(features), 'feature')} and {len(classes):,} classes. Nothing was "
+            f"{format_count(len(features), 'feature')}{_count_classes(splits.train)}. Nothing was "
             "trained. Choose fewer columns in data.features, data with fewer classes, or a smaller "
             "network."
         )
@@ -201,22 +229,19 @@ def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None)
     """Return a record with as many values as the run's, each at least as long in JSON."""
     share, number, digest = 0.12345678901234567, -2.2250738585072014e-308, "0" * 64
     count = len(splits.train) + splits.test.size.rows + 10**9
-    each = ClassMetrics(rows=count, precision=share, recall=share)
-    names = sorted(splits.train.class_rows)
-    metrics = Metrics(
-        accuracy=share,
-        log_loss=-number,
-        calibration_error=share,
-        classes=dict.fromkeys(names, each),
-    )
+    metrics = _draft_metrics(config, splits.train, share=share, error=-number, count=count)
     baseline = None
     if champion is not None:
         baseline = Baseline(version=10**9, manifest_sha256=digest, metrics=metrics)
     part = Part(rows=count, sha256=digest)
     return Record(
+        task=config.task,
         signature=Signature(
             features=[Feature(name=n, min=number, max=number) for n in splits.train.features],
-            classes=names,
+            classes=_list_classes(splits.train),
+            target=Feature(name=target_name(config), min=number, max=number)
+            if config.task == "regression"
+            else None,
         ),
         training=Training(
             epochs=count,
@@ -232,7 +257,7 @@ def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None)
         gate=[
             *gate.judge_test_part(config.test, splits.test.size),
             *judge_candidate(config.gate, metrics, baseline),
-            *gate.compare_with_majority(config.gate, metrics),
+            *gate.compare_with_constant(config.gate, metrics),
         ],
         baseline=baseline,
         forced="",
@@ -242,6 +267,64 @@ def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None)
             quadnet="", python="", platform="", cpu="", libraries={}, blas=[], threads=1, git=None
         ),
     )
+
+
+def _draft_metrics(
+    config: RunConfig, train: Dataset, *, share: float, error: float, count: int
+) -> AnyMetrics:
+    """Return metrics with as many values as the run's."""
+    names = _list_classes(train)
+    if config.task == "regression":
+        levels = np.linspace(0.0, 1.0, _count_outputs(config, train) + 2)[1:-1]
+        each_level = [QuantileMetrics(level=q, pinball=error, share_up_to=share) for q in levels]
+        return NumberMetrics(
+            rmse=error,
+            mae=error,
+            median_absolute_error=error,
+            r2=share,
+            judged_by="pinball",
+            constant_error=error,
+            quantiles=each_level,
+            coverage=share,
+            width=error,
+        )
+    if config.task == "multilabel":
+        label = LabelMetrics(rows=count, precision=share, recall=share, f1=share, log_loss=error)
+        return LabelsMetrics(
+            accuracy=share,
+            log_loss=error,
+            f1_micro=share,
+            f1_macro=share,
+            majority=share,
+            constant_log_loss=error,
+            labels=dict.fromkeys(names, label),
+        )
+    each = ClassMetrics(rows=count, precision=share, recall=share)
+    return Metrics(
+        accuracy=share,
+        log_loss=error,
+        calibration_error=share,
+        classes=dict.fromkeys(names, each),
+    )
+
+
+def _list_classes(train: Dataset) -> list[str]:
+    """Return the classes or the labels, in the order of the version's; empty for numbers."""
+    if isinstance(train.target, LabelsTarget):
+        return list(train.target.names)
+    return sorted(train.class_rows)
+
+
+def _count_classes(train: Dataset) -> str:
+    return f" and {len(_list_classes(train)):,} classes" if train.class_rows else ""
+
+
+def _count_outputs(config: RunConfig, train: Dataset) -> int:
+    """Return the number of the network's outputs."""
+    if config.task == "regression":
+        return count_quantiles(config.network) or 1
+    n_classes = len(_list_classes(train))
+    return 1 if config.task == "classification" and n_classes == 2 else n_classes
 
 
 def _describe_small_part(size: PartSize) -> str:
@@ -267,7 +350,7 @@ def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> C
     test = candidate.splits.test.open()
     measured = {"train": candidate.splits.train, "validation": candidate.splits.validation}
     evaluations = {
-        name: measure_model(candidate.predictor, part)
+        name: measure_part(candidate.predictor, part)
         for name, part in [*measured.items(), ("test", test)]
         if part is not None
     }
@@ -284,24 +367,38 @@ def _describe_part(part: Dataset) -> Part:
 def _measure_baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
     signature = candidate.signature
     ours = [feature.name for feature in signature.features]
-    _check_comparable(champion, ours, signature.classes)
+    _check_comparable(champion, candidate.config, ours, signature.classes)
     place = {name: i for i, name in enumerate(ours)}
     places = [place[feature.name] for feature in champion.manifest.signature.features]
-    ordered = Dataset(test.features, test.X[:, places], test.target)
+    target = test.target
+    if isinstance(target, LabelsTarget):
+        target = target.reorder(champion.manifest.signature.classes)
+    ordered = Dataset(test.features, test.X[:, places], target)
     return Baseline(
         version=champion.manifest.version,
         manifest_sha256=champion.digest,
-        metrics=measure_model(champion.predictor, ordered).metrics,
+        metrics=measure_part(champion.predictor, ordered).metrics,
     )
 
 
-def _check_comparable(champion: Model, features: Sequence[str], classes: Sequence[str]) -> None:
-    """Refuse other columns or classes than the champion's; their order does not matter."""
-    signature = champion.manifest.signature
+def _check_comparable(
+    champion: Model, config: RunConfig, features: Sequence[str], classes: Sequence[str]
+) -> None:
+    """Refuse another task, other columns or other classes than the champion's, in any order."""
+    manifest = champion.manifest
+    signature = manifest.signature
+    if manifest.task != config.task:
+        raise NotComparable(
+            f"The champion, version {manifest.version}, is a model for {manifest.task}, and this "
+            f"run is for {config.task}, so the two cannot be compared. Publish under another name, "
+            "or set gate.champion=false."
+        )
     compared = {
         "features": ([feature.name for feature in signature.features], features),
         "classes": (signature.classes, classes),
     }
+    if signature.target is not None:
+        compared["target"] = ([signature.target.name], [target_name(config)])
     found = {what: _describe_difference(what, *names) for what, names in compared.items()}
     differences = {what: text for what, text in found.items() if text}
     if differences:

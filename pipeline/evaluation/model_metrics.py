@@ -5,7 +5,8 @@ from sklearn.metrics import confusion_matrix, log_loss
 
 from pipeline.data.datasets import Dataset
 from quadnet.nn.predictor import Predictor
-from quadnet.registry.manifest import ClassMetrics, Frozen, Metrics
+from quadnet.records import Frozen
+from quadnet.registry.metric_records import ClassMetrics, Metrics
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 N_BINS = 15

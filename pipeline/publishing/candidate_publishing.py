@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from pipeline.data.datasets import Dataset
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.model_metrics import PartEvaluation
+from pipeline.evaluation.part_evaluation import AnyEvaluation
 from pipeline.report.card import render_card
 from pipeline.report.page import render_page
 from quadnet.errors import (
@@ -20,8 +21,8 @@ from quadnet.errors import (
     NotFound,
 )
 from quadnet.model_names import CHAMPION
-from quadnet.nn.predictor import Predictor
-from quadnet.registry import Registry, alias_changes
+from quadnet.nn.predictor import AnyPredictor
+from quadnet.registry import Registry, alias_changes, version_files
 from quadnet.registry.alias_log import AliasMap
 from quadnet.registry.manifest import Record
 from quadnet.registry.version_files import Model
@@ -79,7 +80,7 @@ def publish_candidate(
     return model
 
 
-def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
+def _self_test_inputs(predictor: AnyPredictor, part: Dataset) -> FloatArray:
     """Return the rows of the self-test: training rows, the middle of the range, and far outside.
 
     Rows whose values overflow in the network are left out: their predictions cannot be compared.
@@ -89,7 +90,7 @@ def _self_test_inputs(predictor: Predictor, part: Dataset) -> FloatArray:
         special = np.array([low, high, low / 2 + high / 2, 100 * low, 100 * high])
         X = np.vstack([part.X[:32], special])
         finite = np.isfinite(X.astype(predictor.dtype)).all(axis=1)
-        finite &= np.isfinite(predictor.probabilities(X)).all(axis=1)
+        finite &= np.isfinite(version_files.compute_answers(predictor, X)).all(axis=1)
     return X[finite]
 
 
@@ -109,14 +110,14 @@ def _make_attachments(
     return files if html is None else {**files, "report.html": html.encode()}
 
 
-def _to_json_content(measured: PartEvaluation) -> dict[str, JsonValue]:
+def _to_json_content(measured: AnyEvaluation) -> dict[str, JsonValue]:
     """Return the evaluation as JSON values.
 
     With many classes, nearly all confusions are 0 and their number grows with the square. Only the
     largest are kept then, each as [class, predicted class, rows] with indices of classes.
     """
     values: dict[str, JsonValue] = measured.model_dump(mode="json")
-    if len(measured.confusion) > _MOST_CLASSES:
+    if isinstance(measured, PartEvaluation) and len(measured.confusion) > _MOST_CLASSES:
         confusion = np.array(measured.confusion)
         cells = np.argwhere(confusion)
         counts = confusion[tuple(cells.T)]

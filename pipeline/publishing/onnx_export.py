@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from quadnet.errors import ErrorKind, FileUnusable, OutputExists, Unsupported
-from quadnet.onnx_export.document import make_document
+from quadnet.nn.predictor import RegressionPredictor
+from quadnet.onnx_export.document import make_document, make_number_document
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
+from quadnet.types import FloatArray
 
 # isort: split
 # After `quadnet.onnx_export`, which reports a missing onnx.
@@ -31,40 +33,83 @@ A version in float32 allows more: rounding alone makes 5e-6 for large logits and
 def to_onnx(model: Model) -> bytes:
     """Return the version as an ONNX model, with the same bytes in each export.
 
-    The input ``x`` has shape (rows, n_features) and the network's dtype. The outputs are
-    ``probabilities``, of shape (rows, n_classes) and the same dtype, and ``label``, of shape
-    (rows,), the class that `Predictor.predict` returns. The metadata has the names of classes and
-    features.
+    The input ``x`` has shape (rows, n_features) and the network's dtype. The metadata has the names
+    of features and classes. The outputs of a version that predicts
+
+    - classes are ``probabilities``, of shape (rows, n_classes), and ``label``, of shape (rows,),
+      the class that `Predictor.predict` returns;
+    - several labels are ``probabilities``, of shape (rows, n_labels), and ``label``, rows of 0
+      and 1;
+    - numbers are ``value``, of shape (rows,), and with several quantiles ``quantiles``, of shape
+      (rows, n_quantiles).
+
+    Raises
+    ------
+    Unsupported
+        If the network has a layer without ONNX operators, or the version has an encoder.
     """
-    manifest, predictor = model.manifest, model.predictor
-    classes = [str(name) for name in predictor.classes]
-    features = [feature.name for feature in manifest.signature.features]
+    manifest, name = model.manifest, _name(model)
+    if model.encoder is not None:
+        raise Unsupported(
+            f"{name} was not exported: it takes a table's own columns, which an ONNX file cannot "
+            "encode yet."
+        )
     try:
-        document = make_document(
+        document = _make_document(model)
+    except Unsupported as error:
+        raise Unsupported(f"{name} was not exported: {error}") from error
+    document.model_version = manifest.version
+    content: bytes = document.SerializeToString(deterministic=True)
+    return content
+
+
+def _make_document(model: Model) -> onnx.ModelProto:
+    manifest, predictor = model.manifest, model.predictor
+    begin = f"{_name(model)}: from x, one row a sample and one column a feature, to "
+    metadata = {
+        "model": manifest.model,
+        "version": str(manifest.version),
+        "manifest_sha256": model.digest,
+        "created": manifest.created.isoformat(),
+        "quadnet": manifest.lineage.quadnet,
+        "features": _to_json([feature.name for feature in manifest.signature.features]),
+    }
+    if isinstance(predictor, RegressionPredictor):
+        target = manifest.signature.target
+        assert target is not None
+        metadata |= {"target": _to_json(target.name), "quantiles": _to_json(predictor.quantiles)}
+        return make_number_document(
             predictor.network,
-            np.array(classes, object),
+            None,
             name=manifest.model,
             description=(
-                f"{manifest.model} version {manifest.version}: from x, one row a sample and one "
-                "column a feature, to each class's probability and the likeliest class's name. The "
-                "names of features and classes, in the columns' order, are in the metadata as JSON."
+                f"{begin}the value of a number and its quantiles, if it predicts any. The names of "
+                "the features and of the number, and the quantiles, are in the metadata as JSON."
             ),
-            metadata={
-                "model": manifest.model,
-                "version": str(manifest.version),
-                "manifest_sha256": model.digest,
-                "created": manifest.created.isoformat(),
-                "quadnet": manifest.lineage.quadnet,
-                "features": json.dumps(features, ensure_ascii=False),
-                "classes": json.dumps(classes, ensure_ascii=False),
-            },
+            metadata=metadata,
         )
-    except Unsupported as error:
-        raise Unsupported(
-            f"{manifest.model} version {manifest.version} was not exported: {error}"
-        ) from error
-    document.model_version = manifest.version
-    return document.SerializeToString(deterministic=True)
+    classes = [str(name) for name in predictor.classes]
+    label = (
+        "a row of 0 and 1" if predictor.network.loss.multilabel else "the likeliest class's name"
+    )
+    return make_document(
+        predictor.network,
+        np.array(classes, object),
+        name=manifest.model,
+        description=(
+            f"{begin}each class's probability and {label}. The names of features and classes, in "
+            "the columns' order, are in the metadata as JSON."
+        ),
+        metadata={**metadata, "classes": _to_json(classes)},
+    )
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _name(model: Model) -> str:
+    return f"{model.manifest.model} version {model.manifest.version}"
 
 
 def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:
@@ -103,19 +148,40 @@ def check_answers(content: bytes, model: Model) -> None:
     onnx.checker.check_model(content, full_check=True)
     X = model.selftest_inputs
     with np.errstate(over="ignore"):  # exp of a large number is infinite, and 1 over it is 0
-        P, labels = map(np.asarray, ReferenceEvaluator(content).run(None, {"x": X}))
-    error = np.abs(P - model.predictor.probabilities(X)).max(axis=1)
+        found = list(map(np.asarray, ReferenceEvaluator(content).run(None, {"x": X})))
+    if isinstance(model.predictor, RegressionPredictor):
+        _check_numbers(found, model, model.predictor)
+        return
+    P, labels = found
+    error = np.abs(P - model.classifier.probabilities(X)).max(axis=1)
     expected, manifest = model.predictor.predict(X), model.manifest
     atol = max(ATOL, manifest.selftest_atol)
-    wrong = ~(error <= atol) | (labels != expected)
+    differs = (labels != expected).reshape(len(X), -1).any(axis=1)
+    wrong = ~(error <= atol) | differs
     if wrong.any():
         row = int(wrong.argmax())
         raise Unsupported(
-            f"{manifest.model} version {manifest.version} was not exported, because the file "
-            f"failed row {row} of the self-test: expected {str(expected[row])!r}, got "
-            f"{str(labels[row])!r}; the probabilities differ by {error[row]:.3g}, at most {atol:g} "
-            "is allowed."
+            f"{_name(model)} was not exported, because the file failed row {row} of the self-test: "
+            f"expected {str(expected[row])!r}, got {str(labels[row])!r}; the probabilities differ "
+            f"by {error[row]:.3g}, at most {atol:g} is allowed."
         )
+
+
+def _check_numbers(found: list[FloatArray], model: Model, predictor: RegressionPredictor) -> None:
+    """Compare the values, and the quantiles if there are any, with the version's own."""
+    X = model.selftest_inputs
+    expected = [predictor.predict(X)[:, np.newaxis], predictor.outputs(X)]
+    # Numbers have a unit, and rounding errors grow with them.
+    atol = max(ATOL, model.manifest.selftest_atol) * (float(np.abs(expected[1]).max()) or 1.0)
+    for numbers, ours in zip(found, expected, strict=False):
+        error = np.abs(numbers.reshape(ours.shape) - ours).max(axis=1)
+        wrong = ~(error <= atol)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise Unsupported(
+                f"{_name(model)} was not exported, because the file failed row {row} of the "
+                f"self-test: the numbers differ by {error[row]:.3g}, at most {atol:.3g} is allowed."
+            )
 
 
 def _write_file(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
+from pipeline.report import labels, numbers
 from pipeline.report.facts import (
     make_commands_table,
     make_feature_table,
@@ -19,16 +20,19 @@ from pipeline.report.facts import (
 from pipeline.report.judgement import (
     make_calibration_table,
     make_class_table,
-    make_metrics_table,
     make_verdict_table,
 )
 from pipeline.report.limits import describe_purpose, list_limits
-from pipeline.wording import Sentence, TextTable, UserText, escape_invisible
+from pipeline.report.metrics_table import choose_metrics_table
+from pipeline.wording import Sentence, TextTable, UserText, escape_invisible, format_number
 from quadnet.registry.manifest import Record
 
 # Text that every Markdown reader shows unchanged: without mark-up, and without a dot or a slash
 # within a word, because some readers turn addresses into links.
 _PLAIN = re.compile(r"(?:[A-Za-z0-9 ,():%+\u2013-]|(?<=\d)\.(?=\d)){1,200}")
+
+
+_NOUNS = {"classification": "classes", "multilabel": "labels", "regression": "number"}
 
 
 def render_card(evaluation: CandidateEvaluation, record: Record, version: int) -> str:
@@ -39,14 +43,13 @@ def render_card(evaluation: CandidateEvaluation, record: Record, version: int) -
         f"# {escape_markdown(evaluation.candidate.config.name)}, version {version}",
         _paragraph(describe_purpose(evaluation, record)),
         _paragraph(_verdict(evaluation, record)),
-        "## Features and classes",
+        f"## Features and {_NOUNS[record.task]}",
         _table(make_feature_table(record)),
-        f"Classes: {', '.join(escape_markdown(name) for name in record.signature.classes)}.",
+        _describe_answers(record),
         "## How it was judged",
-        _table(make_metrics_table(record)),
+        _table(choose_metrics_table(record)),
         _table(make_verdict_table(record)),
-        _table(make_class_table(evaluation, record)),
-        _table(make_calibration_table(evaluation)),
+        *map(_table, _choose_tables(evaluation, record)),
         "## Limits",
         "\n".join(f"- {_words(sentence)}" for sentence in list_limits(evaluation, record)),
         "## How it was trained",
@@ -61,6 +64,26 @@ def render_card(evaluation: CandidateEvaluation, record: Record, version: int) -
         _table(make_lineage_table(record)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _describe_answers(record: Record) -> str:
+    target = record.signature.target
+    if target is not None:
+        low, high = format_number(target.min), format_number(target.max)
+        return f"The number: {escape_markdown(target.name)}, in training from {low} to {high}."
+    names = ", ".join(escape_markdown(name) for name in record.signature.classes)
+    return f"{_NOUNS[record.task].capitalize()}: {names}."
+
+
+def _choose_tables(evaluation: CandidateEvaluation, record: Record) -> Iterator[TextTable]:
+    """Yield the tables on how well the version predicts what it is for."""
+    if record.task == "regression":
+        yield from numbers.make_tables(evaluation)
+    elif record.task == "multilabel":
+        yield labels.make_label_table(evaluation, record)
+    else:
+        yield make_class_table(evaluation, record)
+        yield make_calibration_table(evaluation)
 
 
 def escape_markdown(text: str) -> str:

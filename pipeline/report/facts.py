@@ -7,8 +7,9 @@ from pydantic import JsonValue
 
 from pipeline.config.layer_stacks import describe_layers
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
+from pipeline.training.candidate_training import ESTIMATORS
 from pipeline.wording import DASH, TextTable, format_number
-from quadnet import NeuralNetworkClassifier, quadrants
+from quadnet import quadrants
 from quadnet.layers import Activation
 from quadnet.registry.manifest import Record
 
@@ -107,7 +108,7 @@ def make_settings_tables(record: Record) -> tuple[TextTable, TextTable]:
 
     Settings that are unset are left out, because they had no effect.
     """
-    defaults = json.loads(json.dumps(NeuralNetworkClassifier().get_params()))
+    defaults = json.loads(json.dumps(ESTIMATORS[record.task]().get_params()))
     chosen: list[tuple[str, str]] = []
     default: list[tuple[str, str]] = []
     for path, value in _leaves(record.config):

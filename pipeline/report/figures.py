@@ -69,7 +69,7 @@ MAP_BOX = (0.1, 0.08, 0.88, 0.9)
 def draw_decision_map(plane: Plane, palette: Sequence[str]) -> str:
     """Return a figure of the plane, the training range, and the sample of test rows."""
     low, high = plane.trained
-    with _styled():
+    with styled():
         figure = Figure(figsize=(5.2, 5.2 * MAP_BOX[2] / MAP_BOX[3]))
         axes = figure.add_axes(MAP_BOX)
         _draw_pixels(axes, plane.pixels(palette), plane.low, plane.high)
@@ -83,7 +83,7 @@ def draw_decision_map(plane: Plane, palette: Sequence[str]) -> str:
             places = plane.sample.misses[labels == i].T
             axes.plot(*places, "X", ms=8.5, mfc="none", mec="white", mew=2.6)
             axes.plot(*places, "X", ms=8, mfc=palette[i], mec="black", mew=0.9)
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
@@ -93,7 +93,7 @@ def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
     # The figure is not wide enough for more points; the last epoch is one of them.
     shown = np.unique(np.linspace(0, len(epochs) - 1, _MOST_POINTS).astype(int))
     scored = "validation_score" in epochs[0]
-    with _styled():
+    with styled():
         figure = Figure(figsize=(5.2, 4.6 if scored else 3.2))
         panels = np.ravel(
             figure.subplots(1 + scored, 1, sharex=True, height_ratios=[3, 2][: 1 + scored])
@@ -109,7 +109,7 @@ def draw_curves(epochs: Sequence[Mapping[str, float]], best: int) -> str | None:
         panels[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
         figure.subplots_adjust(left=0.15, right=0.98, top=0.98, bottom=0.11 if scored else 0.15)
         figure.align_ylabels()
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
@@ -119,7 +119,7 @@ def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
     """
     certainty, accuracy = ([getattr(b, name) for b in bins] for name in ("certainty", "accuracy"))
     bounds = np.array([confidence_interval(b.accuracy, b.distinct_rows) for b in bins])
-    with _styled():
+    with styled():
         figure = Figure(figsize=(5.2, 4.6))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
         above.plot([0, 1], [0, 1], color=FAINT, lw=1.2, ls="--", label="as sure as right")
@@ -141,7 +141,7 @@ def draw_reliability(bins: Sequence[ReliabilityBin]) -> str:
             below.text((b.low + b.high) / 2, b.rows * 1.25, _short(b.rows), ha="center", size=8)
         figure.subplots_adjust(left=0.13, right=0.97, top=0.92, bottom=0.11, hspace=0.1)
         figure.align_ylabels()
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def draw_scan(pixels: FloatArray, low: float, high: float) -> str:
@@ -175,7 +175,7 @@ def draw_changes(changes: PredictionChanges, names: Sequence[str], path: Path) -
     shape = changes.grid[0].shape
     palette = choose_colours([str(name) for name in classes])
     low, high = np.transpose([changes.x_range, changes.y_range])
-    with _styled():
+    with styled():
         figure = Figure(figsize=(12, 4.9), facecolor="white")
         panels = figure.subplots(1, 3)
         for axes, answers, name in zip(panels, numbers.reshape(2, *shape), names, strict=False):
@@ -236,12 +236,14 @@ def _draw_pixels(axes: Axes, pixels: FloatArray, low: FloatArray, high: FloatArr
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """Draw in the style of the report until the context ends."""
     with style.context(_STYLE):
         yield
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """Return the figure as the address of an image, for a light and for a dark page."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=_no_metadata(".svg"))
     text = file.getvalue().replace("'DejaVu Sans'", "system-ui")

@@ -54,7 +54,7 @@ def make_gallery(evaluation: CandidateEvaluation) -> Gallery | None:
     return Gallery(
         worst=[
             scan(case.row, np.array(case.x), case.label, case.answer, case.certainty)
-            for case in evaluation.evaluations["test"].worst
+            for case in evaluation.test_classes.worst
         ],
         typical=[scan(*found) for found in _find_typical_rows(evaluation)],
         low=float(train.min()),
@@ -79,7 +79,7 @@ def _find_typical_rows(
     evaluation: CandidateEvaluation,
 ) -> list[tuple[int, FloatArray, str, str, float]]:
     """Return, for each of the first classes, the row with the median probability of its label."""
-    predictor, test = evaluation.candidate.predictor, evaluation.test
+    predictor, test = evaluation.candidate.classifier, evaluation.test
     P = predictor.probabilities(test.X)
     answers = predictor.predict(test.X).astype(str)
     truth = test.class_target.indices(predictor.classes)

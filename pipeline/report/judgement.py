@@ -1,23 +1,28 @@
 """Tables of a version's metrics and verdicts, for both its card and its report."""
 
 import math
+from collections.abc import Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.wording import DASH, TextTable, confidence_interval, format_number, format_percent
-from quadnet.registry.manifest import Metrics, Record
+from quadnet.registry.manifest import Record
+from quadnet.registry.metric_records import AnyMetrics, as_class_metrics
 
 _MOST_CLASSES = 200
 _MOST_CONFUSIONS = 20
 _MOST_COLUMNS = 6
 
 
+def list_measured(record: Record) -> Iterator[tuple[str, AnyMetrics]]:
+    """Yield the metrics on each part, and the champion's, with a description of each."""
+    for name, metrics in record.metrics.items():
+        yield f"{name} part", metrics
+    if record.baseline is not None:
+        yield f"test part, champion (version {record.baseline.version})", record.baseline.metrics
+
+
 def make_metrics_table(record: Record) -> TextTable:
     """Return the table of the metrics on each part, and of the champion's metrics."""
-    measured: dict[str, Metrics] = {f"{name} part": m for name, m in record.metrics.items()}
-    if record.baseline is not None:
-        measured[f"test part, champion (version {record.baseline.version})"] = (
-            record.baseline.metrics
-        )
     rows = [
         (
             name,
@@ -25,7 +30,7 @@ def make_metrics_table(record: Record) -> TextTable:
             format_number(m.log_loss),
             format_percent(m.calibration_error),
         )
-        for name, m in measured.items()
+        for name, m in ((name, as_class_metrics(m)) for name, m in list_measured(record))
     ]
     columns = ("Measured on", "Accuracy", "Log loss", "Calibration error")
     return TextTable("Metrics", columns, rows, numbers=(1, 2, 3))
@@ -33,7 +38,7 @@ def make_metrics_table(record: Record) -> TextTable:
 
 def make_class_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
     """Return the table of each class's metrics; of many classes, those with the least recall."""
-    measured = record.metrics["test"].classes
+    measured = as_class_metrics(record.metrics["test"]).classes
     names = list(measured)
     caption = "Classes, on the test part"
     if len(names) > _MOST_CLASSES:
@@ -49,7 +54,7 @@ def make_class_table(evaluation: CandidateEvaluation, record: Record) -> TextTab
         row: tuple[str, ...] = (name, f"{trained_on.get(name, 0):,}", f"{ours.rows:,}")
         row += (format_percent(ours.precision), format_percent(ours.recall))
         if record.baseline is not None:
-            theirs = record.baseline.metrics.classes[name]
+            theirs = as_class_metrics(record.baseline.metrics).classes[name]
             row += (format_percent(theirs.precision), format_percent(theirs.recall))
         rows.append(row)
     return TextTable(caption, columns, rows, numbers=tuple(range(1, len(columns))))
@@ -73,7 +78,7 @@ def make_verdict_table(record: Record) -> TextTable:
 
 def make_confusion_table(evaluation: CandidateEvaluation) -> TextTable:
     """Return the table of confusions between classes, the most frequent first."""
-    measured = evaluation.evaluations["test"]
+    measured = evaluation.test_classes
     names = list(measured.metrics.classes)
     found = sorted(
         (-count, i, j)
@@ -103,7 +108,7 @@ def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
             format_percent(case.probability),
             *map(format_number, case.x[: len(names)]),
         )
-        for case in evaluation.evaluations["test"].worst
+        for case in evaluation.test_classes.worst
     ]
     place = evaluation.test.unit.capitalize()
     columns = (place, "Label", "Answer", "Certainty of the answer", "Probability of the label")
@@ -124,7 +129,7 @@ def make_calibration_table(evaluation: CandidateEvaluation) -> TextTable:
             format_percent(b.accuracy),
             _format_interval(*confidence_interval(b.accuracy, b.distinct_rows)),
         )
-        for b in evaluation.evaluations["test"].reliability
+        for b in evaluation.test_classes.reliability
     ]
     columns = ("Certainty", "Rows", "Distinct", "Mean certainty", "Right", "95% confidence")
     return TextTable("Calibration, by certainty of the answer", columns, rows, tuple(range(6)))

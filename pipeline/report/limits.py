@@ -9,6 +9,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.splits import count_distinct_rows_by_class
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import compute_class_entropy
+from pipeline.report import labels, numbers
 from pipeline.training.weight_folding import describe_lost_digits
 from pipeline.wording import (
     Sentence,
@@ -18,8 +19,10 @@ from pipeline.wording import (
     format_number,
     format_percent,
     join_names,
+    make_sentence,
 )
 from quadnet.registry.manifest import Record
+from quadnet.registry.metric_records import Metrics, as_class_metrics
 from quadnet.types import FloatArray
 
 _FEW_ROWS = 30
@@ -31,12 +34,20 @@ _OVERFITTED = 0.02
 
 def describe_purpose(evaluation: CandidateEvaluation, record: Record) -> list[Sentence]:
     """Return sentences on what the model is, what it was trained on, and its purpose."""
-    n_features, n_classes = len(record.signature.features), len(record.signature.classes)
+    gives: Sentence
+    takes = f"A neural network that takes {format_count(len(record.signature.features), 'number')}"
+    n_classes = len(record.signature.classes)
+    if record.signature.target is not None:
+        target = UserText(record.signature.target.name)
+        gives = make_sentence(f"{takes} and predicts the number ", target, ".")
+    elif record.task == "multilabel":
+        gives = make_sentence(f"{takes} and gives the probability of each of {n_classes:,} labels.")
+    else:
+        gives = make_sentence(
+            f"{takes} and gives the probability of each of {n_classes:,} classes."
+        )
     return [
-        _sentence(
-            f"A neural network that takes {format_count(n_features, 'number')} and gives the "
-            f"probability of each of {n_classes:,} classes.",
-        ),
+        gives,
         (
             *_describe_origin(evaluation.candidate.config),
             " It is meant for rows of the same origin.",
@@ -49,11 +60,20 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
     train = evaluation.candidate.splits.train
     yield from evaluation.candidate.splits.notices
     yield from describe_lost_digits(evaluation.candidate.config, train)
-    yield from _describe_labels(evaluation.candidate.config, train)
-    yield from _describe_range(evaluation, record)
-    yield from _describe_classes(evaluation, record)
-    yield from _describe_metrics(evaluation, record)
-    yield _sentence(
+    if record.task == "regression":
+        yield from numbers.list_limits(evaluation, record)
+    elif record.task == "multilabel":
+        yield from labels.list_limits(evaluation, record)
+    else:
+        yield from _describe_labels(evaluation.candidate.config, train)
+        yield make_sentence(
+            "Outside the training range a prediction is a guess, and its certainty is meaningless"
+            f"{_describe_certainty_outside(evaluation)}.",
+        )
+        yield from _describe_classes(evaluation, record)
+        yield from _describe_metrics(evaluation, record)
+    yield from _describe_constants(record)
+    yield make_sentence(
         "The test part has the same origin as the training part: how well the model predicts data "
         "of another origin was not measured.",
     )
@@ -63,64 +83,61 @@ def _describe_origin(config: RunConfig) -> Sentence:
     data = config.data
     if isinstance(data, QuadrantsData):
         where = "at the quadrants' centres" if data.placement == "centres" else "at random"
-        return _sentence(
+        return make_sentence(
             f"It was trained on points {where} in the square from -1 to 1, labelled with their "
             "quadrant; a point on an axis has no quadrant.",
         )
     if isinstance(data, DigitsData):
-        return _sentence(
+        return make_sentence(
             "It was trained on scikit-learn's scans of handwritten digits: 8 x 8 pixels, upright, "
             "centred, one digit each.",
         )
     if isinstance(data, FashionData):
-        return _sentence(
+        return make_sentence(
             "It was trained on Fashion-MNIST: grey pictures of one piece of clothing each, 28 x 28 "
             "pixels from 0 to 1, upright, centred, light on black. The test part is the official "
             "one.",
         )
-    return _sentence(
+    return make_sentence(
         "It was trained on rows of the file ",
         UserText(data.path),
         ", whose column ",
         *join_names([UserText(name) for name in data.labels]),
-        " is the label. The file does not tell what the rows stand for.",
+        " is the label. The file does not tell what the rows stand for."
+        if len(data.labels) == 1
+        else " are the labels. The file does not tell what the rows stand for.",
     )
 
 
 def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
     data = config.data
     if isinstance(data, QuadrantsData) and data.label_noise:
-        yield _sentence(
+        yield make_sentence(
             f"{format_percent(data.label_noise)} of the training points were given a wrong label "
             "on purpose; the test points were not.",
         )
         return
     # Equal rows have equal hashes, and a table of rows would be too large to sort.
-    places, numbers = np.unique(train.row_hashes(0), return_inverse=True)
+    places, groups = np.unique(train.row_hashes(0), return_inverse=True)
     target = train.class_target
-    labels = target.codes
     lowest = np.full(len(places), len(target.classes))
     highest = np.full(len(places), -1)
-    np.minimum.at(lowest, numbers, labels)
-    np.maximum.at(highest, numbers, labels)
-    contradicted = int((lowest != highest)[numbers].sum())
+    np.minimum.at(lowest, groups, target.codes)
+    np.maximum.at(highest, groups, target.codes)
+    contradicted = int((lowest != highest)[groups].sum())
     if contradicted:
-        yield _sentence(
+        yield make_sentence(
             f"{format_count(contradicted, 'training row')} "
             f"({format_percent(contradicted / len(train))}) have the features of another row with "
             "another label: no prediction can be right for both.",
         )
 
 
-def _describe_range(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
+def _describe_constants(record: Record) -> Iterator[Sentence]:
     features = record.signature.features
-    yield _sentence(
-        "Outside the training range a prediction is a guess, and its certainty is meaningless"
-        f"{_describe_certainty_outside(evaluation)}.",
-    )
     constant = [UserText(f.name) for f in features if f.min == f.max]
     if constant:
-        yield _sentence(
+        yield make_sentence(
             *join_names(constant),
             " never varied in training: the effect of another value was not learnt.",
         )
@@ -132,7 +149,7 @@ def _describe_certainty_outside(evaluation: CandidateEvaluation) -> str:
     low, high = train.min(axis=0), train.max(axis=0)
     with np.errstate(all="ignore"):
         middle: FloatArray = low / 2 + high / 2
-        P = evaluation.candidate.predictor.probabilities(middle + _FAR * (X - middle))
+        P = evaluation.candidate.classifier.probabilities(middle + _FAR * (X - middle))
     if not np.isfinite(P).all():
         return ""
     return (
@@ -142,15 +159,17 @@ def _describe_certainty_outside(evaluation: CandidateEvaluation) -> str:
 
 
 def _describe_classes(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
-    classes = record.metrics["test"].classes
+    classes = as_class_metrics(record.metrics["test"]).classes
     distinct = count_distinct_rows_by_class(evaluation.test)
     unseen = [UserText(name) for name, measured in classes.items() if not measured.rows]
     if unseen:
-        yield _sentence("No test row is of ", *join_names(unseen), ": its recall was not measured.")
+        yield make_sentence(
+            "No test row is of ", *join_names(unseen), ": its recall was not measured."
+        )
     small = [(n, UserText(name)) for name, n in distinct.items() if 0 < n < _FEW_ROWS]
     if small:
         fewest = min(small)[0]
-        yield _sentence(
+        yield make_sentence(
             f"Fewer than {_FEW_ROWS} test rows are of ",
             *join_names([name for _, name in sorted(small)]),
             f", without copies: with {format_count(fewest, 'row')}, one more mistake lowers a "
@@ -159,38 +178,34 @@ def _describe_classes(evaluation: CandidateEvaluation, record: Record) -> Iterat
 
 
 def _describe_metrics(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sentence]:
-    test, rows = record.metrics["test"], record.data.test.rows
+    test, rows = as_class_metrics(record.metrics["test"]), record.data.test.rows
     distinct = evaluation.evaluations["test"].distinct_rows
     low, high = confidence_interval(test.accuracy, distinct)
-    yield _sentence(
+    yield make_sentence(
         f"Measured on {format_count(rows, 'row')}, {distinct:,} of them distinct, its accuracy on "
         f"new rows lies between {format_percent(low)} and {format_percent(high)} with a "
         "confidence of 95%.",
     )
     most = max(m.rows for m in test.classes.values())
-    yield _sentence(
+    yield make_sentence(
         "Always predicting the most frequent class would be right on "
         f"{format_percent(most / rows)} of them. Always predicting each class's share of them "
         f"would have a log loss of {format_number(compute_class_entropy(test))}.",
     )
     if test.accuracy <= most / rows and test.log_loss >= compute_class_entropy(test):
-        yield _sentence("It is no better than always predicting the most frequent class.")
+        yield make_sentence("It is no better than always predicting the most frequent class.")
     train = record.metrics.get("train")
-    if train is not None and train.accuracy - test.accuracy > _OVERFITTED:
-        yield _sentence(
+    if isinstance(train, Metrics) and train.accuracy - test.accuracy > _OVERFITTED:
+        yield make_sentence(
             f"It is overfitted to some degree: it is right on "
             f"{format_percent(train.accuracy)} of the training rows, and on "
             f"{format_percent(test.accuracy)} of the test rows.",
         )
     if test.calibration_error > _MISCALIBRATED:
-        bins = evaluation.evaluations["test"].reliability
+        bins = evaluation.test_classes.reliability
         surplus = sum(b.rows * (b.certainty - b.accuracy) for b in bins)
-        yield _sentence(
+        yield make_sentence(
             f"Its certainties are off by {format_number(100 * test.calibration_error)} points on "
             f"average, and mostly too {'high' if surplus > 0 else 'low'}: do not use them as "
             "frequencies.",
         )
-
-
-def _sentence(*parts: str) -> Sentence:
-    return parts

@@ -3,16 +3,15 @@
 This module decides what the page shows; the templates decide how.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import compute_class_entropy
+from pipeline.report import labels, numbers
 from pipeline.report.facts import (
     make_commands_table,
     make_feature_table,
@@ -26,12 +25,13 @@ from pipeline.report.judgement import (
     make_calibration_table,
     make_class_table,
     make_confusion_table,
-    make_metrics_table,
     make_verdict_table,
     make_worst_rows_table,
 )
 from pipeline.report.limits import describe_purpose, list_limits
+from pipeline.report.metrics_table import choose_metrics_table
 from pipeline.report.plane import Plane, choose_colours, make_plane
+from pipeline.report.sections import Section, View
 from pipeline.wording import (
     UserText,
     confidence_interval,
@@ -41,20 +41,10 @@ from pipeline.wording import (
 )
 from quadnet.errors import MissingExtra
 from quadnet.registry.manifest import Record
+from quadnet.registry.metric_records import as_class_metrics
 
 _WIDEST_MATRIX = 20
 _LONG_WORD = 20
-
-View = Mapping[str, Any]
-"""The values that a template shows, by their names in the template."""
-
-
-@dataclass(frozen=True)
-class _Section:
-    key: str
-    title: str
-    template: str
-    view: Any
 
 
 def render_page(evaluation: CandidateEvaluation, record: Record, version: int) -> str | None:
@@ -71,7 +61,7 @@ def render_page(evaluation: CandidateEvaluation, record: Record, version: int) -
             version=version,
             verdict=_verdict(evaluation, record),
             purpose=describe_purpose(evaluation, record),
-            tiles=_tiles(evaluation, record),
+            tiles=_choose_tiles(evaluation, record),
             sections=list(_sections(evaluation, record, version, figures)),
         )
     )
@@ -96,26 +86,22 @@ def _environment() -> Environment:
 
 def _sections(
     evaluation: CandidateEvaluation, record: Record, version: int, figures: ModuleType
-) -> Iterator[_Section]:
+) -> Iterator[Section]:
     chosen, default = make_settings_tables(record)
-    yield from _pictures(evaluation, record, figures)
-    yield _Section("classes", "Each class", "classes.html", _classes(evaluation, record))
-    picture = figures.draw_reliability(evaluation.evaluations["test"].reliability)
-    view: View = {"picture": picture, "bins": make_calibration_table(evaluation)}
-    yield _Section("calibration", "Calibration", "calibration.html", view)
+    yield from _judgement(evaluation, record, figures)
     picture = figures.draw_curves(evaluation.candidate.epochs, record.training.best_epoch)
-    view = {"picture": picture, "facts": make_training_table(evaluation, record)}
-    yield _Section("training", "Training", "training.html", view)
-    tables = make_verdict_table(record), make_metrics_table(record)
-    yield _Section("gate", "The gate", "side_by_side.html", tables)
-    yield _Section("limits", "Limits", "limits.html", list(list_limits(evaluation, record)))
+    view: View = {"picture": picture, "facts": make_training_table(evaluation, record)}
+    yield Section("training", "Training", "training.html", view)
+    tables = make_verdict_table(record), choose_metrics_table(record)
+    yield Section("gate", "The gate", "side_by_side.html", tables)
+    yield Section("limits", "Limits", "limits.html", list(list_limits(evaluation, record)))
     tables = make_feature_table(record), make_splits_table(evaluation, record)
-    yield _Section("data", "Data", "side_by_side.html", tables)
+    yield Section("data", "Data", "side_by_side.html", tables)
     view = {"chosen": chosen, "default": default}
-    yield _Section("settings", "Settings", "settings.html", view)
-    yield _Section("use", "How to use it", "commands.html", make_commands_table(record, version))
+    yield Section("settings", "Settings", "settings.html", view)
+    yield Section("use", "How to use it", "commands.html", make_commands_table(record, version))
     made = [make_lineage_table(record)]
-    yield _Section("lineage", "Lineage", "tables.html", made)
+    yield Section("lineage", "Lineage", "tables.html", made)
 
 
 def _verdict(evaluation: CandidateEvaluation, record: Record) -> View:
@@ -132,7 +118,7 @@ def _verdict(evaluation: CandidateEvaluation, record: Record) -> View:
 
 def _tiles(evaluation: CandidateEvaluation, record: Record) -> list[View]:
     """Return the three main metrics, each with values to compare it with."""
-    test, rows = record.metrics["test"], record.data.test.rows
+    test, rows = as_class_metrics(record.metrics["test"]), record.data.test.rows
     distinct = evaluation.evaluations["test"].distinct_rows
     low, high = confidence_interval(test.accuracy, distinct)
     guessing = (
@@ -158,20 +144,45 @@ def _tiles(evaluation: CandidateEvaluation, record: Record) -> list[View]:
     return made
 
 
+def _choose_tiles(evaluation: CandidateEvaluation, record: Record) -> list[View]:
+    if record.task == "regression":
+        return numbers.make_tiles(evaluation, record)
+    if record.task == "multilabel":
+        return labels.make_tiles(evaluation, record)
+    return _tiles(evaluation, record)
+
+
+def _judgement(
+    evaluation: CandidateEvaluation, record: Record, figures: ModuleType
+) -> Iterator[Section]:
+    """Yield the sections on how well the version predicts what it is for."""
+    if record.task == "regression":
+        yield from numbers.make_sections(evaluation)
+        return
+    if record.task == "multilabel":
+        yield from labels.make_sections(evaluation, record)
+        return
+    yield from _pictures(evaluation, record, figures)
+    yield Section("classes", "Each class", "classes.html", _classes(evaluation, record))
+    picture = figures.draw_reliability(evaluation.test_classes.reliability)
+    view: View = {"picture": picture, "bins": make_calibration_table(evaluation)}
+    yield Section("calibration", "Calibration", "calibration.html", view)
+
+
 def _pictures(
     evaluation: CandidateEvaluation, record: Record, figures: ModuleType
-) -> Iterator[_Section]:
+) -> Iterator[Section]:
     """Yield the pictures for this kind of data, and the worst rows."""
     shown = make_plane(evaluation)
     if shown is not None:
-        yield _Section("map", "Predictions on the plane", "map.html", _map(shown, record, figures))
+        yield Section("map", "Predictions on the plane", "map.html", _map(shown, record, figures))
     scans = make_gallery(evaluation)
     if scans is None:
-        yield _Section(
+        yield Section(
             "worst", "Where it fares worst", "tables.html", [make_worst_rows_table(evaluation)]
         )
     else:
-        yield _Section("scans", "Where it fares worst", "scans.html", _scans(scans, figures))
+        yield Section("scans", "Where it fares worst", "scans.html", _scans(scans, figures))
 
 
 def _map(shown: Plane, record: Record, figures: ModuleType) -> View:
@@ -222,7 +233,7 @@ def _scans(scans: Gallery, figures: ModuleType) -> View:
 
 def _classes(evaluation: CandidateEvaluation, record: Record) -> View:
     """Return the classes' metrics and the confusions; for few classes, as a matrix."""
-    measured = evaluation.evaluations["test"]
+    measured = evaluation.test_classes
     return {
         "confusions": make_confusion_table(evaluation),
         "each": make_class_table(evaluation, record),

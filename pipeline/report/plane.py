@@ -104,7 +104,7 @@ class Plane:
 
 def make_plane(evaluation: CandidateEvaluation) -> Plane | None:
     """Return the plane; None without exactly two features, or if values overflow."""
-    train, predictor = evaluation.candidate.splits.train, evaluation.candidate.predictor
+    train, predictor = evaluation.candidate.splits.train, evaluation.candidate.classifier
     if train.X.shape[1] != 2:
         return None
     trained = train.X.min(axis=0), train.X.max(axis=0)
@@ -160,7 +160,7 @@ def _darken(colour: str, by: float) -> str:
 
 
 def _sample_test_rows(evaluation: CandidateEvaluation) -> Sample:
-    predictor, test = evaluation.candidate.predictor, evaluation.test
+    predictor, test = evaluation.candidate.classifier, evaluation.test
     X, y = test.X[:_ROWS_ASKED], test.class_target.indices(predictor.classes)[:_ROWS_ASKED]
     right = np.searchsorted(predictor.classes, predictor.predict(X)) == y
     misses = np.flatnonzero(~right)

@@ -20,6 +20,35 @@ class AddedColumns:
     version: int
 
 
+@dataclass(frozen=True)
+class AddedNumbers:
+    """The columns of numbers that scoring adds to the input's, and the version.
+
+    `names` are the names of the columns, the version's last. The columns of `whole` hold 0 and 1,
+    the others any numbers.
+    """
+
+    names: tuple[str, ...]
+    whole: frozenset[int]
+    version: int
+
+
+class NumberOutput(Protocol):
+    """Encodes rows as the bytes of a file: each row unchanged, followed by columns of numbers."""
+
+    def begin(self) -> bytes:
+        """Return the bytes before all rows."""
+
+    def encode(self, rows: Any, values: FloatArray) -> bytes:
+        """Return the rows with their numbers, of shape (n_rows, n_columns).
+
+        A row with a number that is not finite has no numbers.
+        """
+
+    def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
+        """Return the bytes after all rows, as `Output.end` does."""
+
+
 class Output(Protocol):
     """Encodes rows as the bytes of a file: each row unchanged, followed by the added columns."""
 

@@ -11,33 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from pipeline.data.files.chunks import Chunk, Fault, Position, make_file_error, make_rows_error
 from pipeline.data.files.source import Kind, Source, open_source
-from pipeline.scoring.csv_output import CsvOutput, encode_cell, quote_cell
-from pipeline.scoring.output import AddedColumns, Output
+from pipeline.scoring.answers import Answers, list_added_columns, make_answers
+from pipeline.scoring.csv_output import encode_cell, quote_cell
 from pipeline.scoring.partial_output import PartialOutput, make_rejected_path
 from quadnet import __version__
 from quadnet.errors import ConfigurationError, ErrorKind, InvalidInput
-from quadnet.nn.predictor import Predictor, choose_labels
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
-from quadnet.types import FloatArray, IntArray
 
 CHUNK_BYTES = 2**20
 
 CHECKPOINT_BYTES = 32 * 2**20
 """The number of input bytes between two checkpoints."""
 
-ADDED = ("label", "certainty", "version")
-"""The columns that are added to the input's."""
-
 Progress = Callable[[int, int, int], None]
 """Takes the number of rows done, of bytes done, and of all bytes."""
-
-# Values of the widest layer in a batch: about the size of the processor's cache.
-_BATCH_VALUES = 2**17
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,9 @@ def score_file(
     chunk_bytes: int = CHUNK_BYTES,
     checkpoint_bytes: int = CHECKPOINT_BYTES,
 ) -> ScoringSummary:
-    """Write the source's rows to the target, each with its label, certainty and the version.
+    """Write the source's rows to the target, each with the model's answer and the version.
+
+    `list_added_columns` names the columns of the answer.
 
     Parameters
     ----------
@@ -113,13 +105,9 @@ def score_file(
     target = atomic_files.resolve_link(target)
     with closing(open_source(source, kind, chunk_bytes=chunk_bytes)) as reader:
         _refuse_overwriting(source, (target, make_rejected_path(target)))
-        added = AddedColumns(
-            tuple(prefix + name for name in ADDED),
-            tuple(model.manifest.signature.classes),
-            model.manifest.version,
-        )
-        _check_columns(reader, source, added.names)
-        output = _make_output(reader, kind, added)
+        names = tuple(prefix + name for name in list_added_columns(model))
+        _check_columns(reader, source, names)
+        output = make_answers(model, reader, kind, names)
         facts = _collect_facts(model, source, reader, chunk_bytes) | {
             "the treatment of bad rows": on_error,
             "the prefix": repr(prefix),
@@ -150,7 +138,7 @@ class _ScoringRun:
         model: Model,
         source: Path,
         reader: Source,
-        output: Output,
+        output: Answers,
         partial: PartialOutput,
         *,
         skip: bool,
@@ -186,9 +174,9 @@ class _ScoringRun:
         if chunk.faults:
             self._reject(chunk.faults)
         if len(chunk.X):
-            winners, certainties = predict_rows(self._model.predictor, chunk.X)
-            self._partial.write(self._output.encode(chunk.rows, winners, certainties))
-            self._unanswered += int(np.count_nonzero(winners < 0))
+            content, unanswered = self._output.encode(chunk.rows, chunk.X)
+            self._partial.write(content)
+            self._unanswered += unanswered
         self._rows += len(chunk.X)
         self._position = chunk.end
 
@@ -215,29 +203,6 @@ class _ScoringRun:
         )
 
 
-def predict_rows(predictor: Predictor, X: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return the index of each row's class, and that class's probability.
-
-    The class is the one that the predictor chooses by the logits, and the network runs only once.
-    A row whose values overflow in the network gets the index -1 and the probability NaN.
-    """
-    network, n_classes = predictor.network, len(predictor.classes)
-    step = max(1, _BATCH_VALUES // network.widest)
-    winners, certainties = np.empty(len(X), np.intp), np.ones(len(X), predictor.dtype)
-    for begin in range(0, len(X), step):
-        part = slice(begin, begin + step)
-        with np.errstate(all="ignore"):
-            Z = network.logits(X[part].astype(predictor.dtype))
-            chosen = choose_labels(Z, np.arange(n_classes), multilabel=network.loss.multilabel)
-            winners[part] = chosen
-            if n_classes > 1:
-                # The losses are several times faster on contiguous rows than on columns.
-                P = network.loss.probabilities(np.ascontiguousarray(Z.T))
-                certainties[part] = P[chosen, np.arange(len(chosen))]
-    winners[np.isnan(certainties)] = -1
-    return winners, certainties
-
-
 def _find_kind(source: Path, target: Path) -> Kind:
     """Return the format of both files, by the suffixes of their names."""
     kinds = {path.suffix.lower() for path in (source, target)}
@@ -249,14 +214,6 @@ def _find_kind(source: Path, target: Path) -> Kind:
         "The names of input and output must both end in .csv or both in .parquet, got "
         f"{source} and {target}."
     )
-
-
-def _make_output(reader: Any, kind: Kind, added: AddedColumns) -> Output:
-    if kind == "parquet":
-        from pipeline.scoring.parquet_output import ParquetOutput
-
-        return ParquetOutput(reader, added)
-    return CsvOutput(reader, added)
 
 
 def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:

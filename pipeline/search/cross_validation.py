@@ -4,12 +4,12 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
-from pipeline.data.targets import concatenate_targets
+from pipeline.data.targets import ClassTarget, concatenate_targets
 from quadnet.errors import UnsuitableData
 from quadnet.types import BoolArray, IntArray
 
@@ -53,7 +53,9 @@ def make_folds(
             concatenate_targets(rows.target, splits.validation.target),
         )
         held_out = np.arange(len(rows)) >= len(splits.train)
-    fold_of, target = _assign_folds(rows, n_folds, seed), rows.class_target
+    fold_of, target = _assign_folds(rows, n_folds, seed), rows.target
+    if not isinstance(target, ClassTarget):
+        return Folds(rows, held_out, fold_of)
     for fold in range(n_folds):
         rest = fold_of != fold
         for others in (fold_of == fold, rest & held_out):
@@ -68,19 +70,23 @@ def make_folds(
 
 
 def _assign_folds(rows: Dataset, n_folds: int, seed: int) -> IntArray:
-    """Return each row's fold, with each class spread evenly over the folds."""
+    """Return each row's fold; each class, if there are any, is spread evenly over the folds."""
     _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
     # The distinct rows, in the order of their first occurrence.
     order = np.argsort(first)
-    labels = rows.class_target.codes[first[order]]
-    smallest = min(np.unique(labels, return_counts=True)[1])
+    if isinstance(rows.target, ClassTarget):
+        labels = rows.target.codes[first[order]]
+        smallest, of = int(min(np.unique(labels, return_counts=True)[1])), " of the rarest class"
+        kind = StratifiedKFold
+    else:
+        labels, smallest, of, kind = order, len(order), "", KFold
     if smallest < n_folds:
         raise UnsuitableData(
-            f"search.folds: expected at most {smallest}, the number of distinct training rows of "
-            f"the rarest class, got {n_folds}."
+            f"search.folds: expected at most {smallest}, the number of distinct training rows{of}, "
+            f"got {n_folds}."
         )
     of_distinct = np.empty(len(first), np.int64)
-    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    splitter = kind(n_folds, shuffle=True, random_state=seed)
     for fold, (_, chosen) in enumerate(splitter.split(labels, labels)):
         of_distinct[order[chosen]] = fold
     return of_distinct[copy_of]

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from pipeline.search.halving import Rung
 from pipeline.search.ledger import LedgerHeader, LedgerLine
 from pipeline.search.plan import SearchPlan
+from pipeline.search.scores import read_score
 from pipeline.search.space import format_parameters
 
 
@@ -140,7 +141,7 @@ def list_survivors(ranking: Sequence[RankedCandidate]) -> list[dict[str, JsonVal
 def _make_ranked_candidate(
     parameters: dict[str, JsonValue], epochs: int, lines: Sequence[LedgerLine], metric: str
 ) -> RankedCandidate:
-    measured = [line.log_loss if metric == "log_loss" else line.accuracy for line in lines]
+    measured = [read_score(line, metric) for line in lines]
     return RankedCandidate(
         parameters=parameters,
         epochs=epochs,

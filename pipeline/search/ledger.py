@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
 from quadnet.errors import ErrorKind, FileUnusable, NotFound, OutputExists, ResumeRefused
+from quadnet.records import Frozen
 from quadnet.registry import atomic_files
-from quadnet.registry.manifest import Frozen, Sha256
+from quadnet.registry.manifest import Sha256
 
 Parameters = Mapping[str, JsonValue]
 
@@ -44,6 +45,8 @@ class LedgerHeader(Frozen):
 class LedgerLine(Frozen):
     """One finished fit: a candidate, trained on all folds but one and measured on that fold."""
 
+    _newer: ClassVar[frozenset[str]] = frozenset({"score"})
+
     key: Sha256
     parameters: dict[str, JsonValue]
     epochs: Annotated[int, Field(ge=1)]
@@ -51,6 +54,8 @@ class LedgerLine(Frozen):
     fold: Annotated[int, Field(ge=0)]
     accuracy: float | None = None
     log_loss: float | None = None
+    score: float | None = None
+    """By the scorer of scikit-learn that the search ranks by; higher is better."""
     weights: int | None = None
     """The number of the network's parameters, biases included."""
     seconds: float

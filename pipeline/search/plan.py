@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from pipeline.config.layer_stacks import DENSE_KEYS, check_searched_layers
 from pipeline.config.run_config import RunConfig, Search
 from pipeline.search.halving import Rung, make_rungs
+from pipeline.search.scores import check_scorer_name
 from pipeline.search.space import check_space, draw_candidates
 from pipeline.training.candidate_training import resolve_config
 from quadnet.errors import ConfigurationError
@@ -78,6 +79,7 @@ def make_plan(config: RunConfig) -> SearchPlan:
         check_searched_layers(config.network, search.space)
     except ValueError as error:
         raise ConfigurationError(f"{error}.") from error
+    check_scorer_name(search.metric)
     config = resolve_config(config)
     check_space(config, search)
     candidates = draw_candidates(search)

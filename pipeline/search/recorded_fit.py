@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.layer_stacks import parse_layers
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
-from pipeline.data.targets import ClassTarget
-from pipeline.evaluation.model_metrics import measure_model
+from pipeline.data.targets import Target, replace_values
 from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
+from pipeline.search.scores import MEASURED, score_predictor
 from pipeline.search.space import to_json_value, to_nested_name
-from pipeline.training.candidate_training import fit_network
-from quadnet import NeuralNetworkClassifier
+from pipeline.training.candidate_training import Estimator, fit_network
 from quadnet.types import BoolArray, FloatArray, IntArray
 
 
@@ -27,7 +25,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     Parameters
     ----------
-    network : NeuralNetworkClassifier
+    network : NeuralNetworkClassifier or NeuralNetworkRegressor
         With `layers` as in a run file, if they are searched.
     scale : bool
         From the run file, or a value of the search.
@@ -36,8 +34,10 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         The names of the parameters that are searched.
     header : LedgerHeader
     ledger : path
-    classes : ndarray of str
-        Sorted; the labels are indices into them.
+    target : Target
+        Without rows: the classes or labels that the encoded values stand for.
+    metric : str
+        By which the search ranks its candidates.
 
     Attributes
     ----------
@@ -49,19 +49,20 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def __init__(
         self,
-        network: NeuralNetworkClassifier,
+        network: Estimator,
         *,
         scale: bool,
         config: RunConfig,
         searched: tuple[str, ...],
         header: LedgerHeader,
         ledger: Path,
-        classes: NDArray[np.str_],
+        target: Target,
+        metric: str,
     ) -> None:
         self.network = network
         self.scale, self.config = scale, config
         self.searched, self.header, self.ledger = searched, header, ledger
-        self.classes = classes
+        self.target, self.metric = target, metric
 
     def fit(self, X: FloatArray, y: Any, *, held_out: BoolArray, fold_of: IntArray) -> Self:
         """Train on these rows, unless the ledger has this fit.
@@ -70,7 +71,8 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ----------
         X : ndarray of shape (n_rows, n_features)
             The rows of all folds but one.
-        y : ndarray of int, shape (n_rows,)
+        y : ndarray of shape (n_rows,) or (n_rows, n_labels)
+            As `encoded_values` returns it.
         held_out : ndarray of bool, shape (n_rows,)
             The rows that the run holds out for validation.
         fold_of : ndarray of int, shape (n_rows,)
@@ -81,7 +83,7 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.line_ = Ledger(self.ledger).find_line(self._key())
         self.start_ = time.perf_counter()
         if self.line_ is None:
-            rows = Dataset((), X, ClassTarget(y, self.classes))
+            rows = Dataset((), X, replace_values(self.target, y))
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
             network = clone(self.network)
@@ -101,14 +103,15 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if self.line_ is None:
             try:
                 with threadpool_limits(1):
-                    metrics = measure_model(
-                        self.predictor_, Dataset((), X, ClassTarget(y, self.classes))
-                    ).metrics
+                    scores = score_predictor(
+                        self.predictor_,
+                        Dataset((), X, replace_values(self.target, y)),
+                        self.metric,
+                    )
             except ValueError as error:  # logits that are not finite
                 return self._record(failed=str(error))
             return self._record(
-                accuracy=metrics.accuracy,
-                log_loss=metrics.log_loss,
+                **scores,
                 weights=self.predictor_.network.parameters.flat.size,
             )
         return self.line_
@@ -138,8 +141,10 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
 
 def score_fit(fit: RecordedFit, X: FloatArray, y: Any) -> dict[str, float]:
-    """Return both scores of a fit, as scikit-learn's scorer; NaN if the fit failed."""
+    """Return the scores of a fit, as scikit-learn's scorer; NaN if the fit failed."""
     line = fit.measure(X, y)
+    if fit.metric not in MEASURED:
+        return {"score": np.nan if line.score is None else line.score}
     return {
         "accuracy": np.nan if line.accuracy is None else line.accuracy,
         "neg_log_loss": np.nan if line.log_loss is None else -line.log_loss,

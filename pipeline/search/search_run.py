@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
 from joblib import parallel_config
 from pydantic import JsonValue
 from sklearn.model_selection import (
@@ -25,6 +26,7 @@ from sklearn.model_selection import (
 
 from pipeline.config.layer_stacks import DENSE_KEYS
 from pipeline.config.run_config import FileData, RunConfig
+from pipeline.data.targets import encoded_values
 from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung
 from pipeline.search.leaderboard import (
@@ -36,6 +38,7 @@ from pipeline.search.leaderboard import (
 from pipeline.search.ledger import Ledger, LedgerHeader, LedgerLine
 from pipeline.search.plan import SearchPlan
 from pipeline.search.recorded_fit import RecordedFit, score_fit
+from pipeline.search.scores import MEASURED, check_metric
 from pipeline.search.space import (
     count_draws,
     format_parameters,
@@ -62,6 +65,9 @@ def hash_settings(config: RunConfig) -> str:
     if isinstance(config.data, FileData) and config.data.strip_labels:
         exclude["data"] = {"strip_labels"}
     tree = config.model_dump(mode="json", exclude=exclude)
+    if config.search is not None and config.search.metric not in MEASURED:
+        # Only this score is in the ledger, so no other ranking can be made of it.
+        tree["metric"] = config.search.metric
     return hashlib.sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
@@ -95,6 +101,7 @@ def run_search(
     FileUnusable
         If the ledger can no longer be written.
     """
+    check_metric(plan.search.metric, folds.rows.target)
     made_for = make_header(plan, folds)
     ledger.read_lines()  # report an unreadable ledger before the first fit
     search = _make_search(plan, folds, ledger, made_for)
@@ -108,8 +115,8 @@ def run_search(
         # scikit-learn warns about failed candidates, which the leaderboard shows.
         warnings.simplefilter("ignore")
         try:
-            target = folds.rows.class_target
-            search.fit(folds.rows.X, target.codes, held_out=folds.held_out, fold_of=folds.fold_of)
+            y = encoded_values(folds.rows.target)
+            search.fit(folds.rows.X, y, held_out=folds.held_out, fold_of=folds.fold_of)
         except BrokenProcessPool as error:
             raise TrainingFailed(
                 "A process of the search was killed, perhaps because memory ran out. The finished "
@@ -131,14 +138,16 @@ def _make_search(
 ) -> GridSearchCV | RandomizedSearchCV:
     config, search = plan.config, plan.search
     replaced = DENSE_KEYS if "layers" in search.space else ()
+    network = {key: value for key, value in config.network.items() if key not in replaced}
     fit = RecordedFit(
-        make_estimator({key: v for key, v in config.network.items() if key not in replaced}),
+        make_estimator(config.task, network),
         scale=config.scale,
         config=config,
         searched=tuple(sorted(search.space)),
         header=made_for,
         ledger=ledger.path,
-        classes=folds.rows.class_target.classes,
+        target=folds.rows.target.take(np.zeros(0, np.intp)),
+        metric=search.metric,
     )
     options: dict[str, Any] = {
         "scoring": score_fit,

@@ -11,13 +11,12 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from pipeline.config.layer_stacks import describe_layers
 from pipeline.config.run_config import Range, RunConfig, Search
+from pipeline.training.candidate_training import ESTIMATORS, network_constraints
 from quadnet.errors import ConfigurationError
 from quadnet.estimator import constraints
-from quadnet.estimator.hyperparameters import CONSTRAINTS
 
 _LARGEST_GRID = 100_000
 _MOST_WHOLE = 2**63 - 1
-_OWNER = "NeuralNetworkClassifier"
 
 
 def check_space(config: RunConfig, search: Search) -> None:
@@ -36,7 +35,8 @@ def check_space(config: RunConfig, search: Search) -> None:
     ConfigurationError
         If a name, a value or a range of the space is invalid.
     """
-    known = {"scale": constraints.boolean(), **CONSTRAINTS}
+    known = {"scale": constraints.boolean(), **network_constraints(config.task)}
+    owner = ESTIMATORS[config.task].__name__
     unknown = sorted(search.space.keys() - known.keys())
     if unknown:
         raise ConfigurationError(
@@ -47,7 +47,7 @@ def check_space(config: RunConfig, search: Search) -> None:
             _check_range(name, choices, search)
         for value in _bounds(choices) if isinstance(choices, Range) else choices:
             try:
-                constraints.check_parameters(_OWNER, {name: known[name]}, {name: value})
+                constraints.check_parameters(owner, {name: known[name]}, {name: value})
             except ValueError as error:
                 raise ConfigurationError(f"search.space.{name}: {error}") from error
     if search.method == "halving" and "max_iter" in search.space:

@@ -14,24 +14,42 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.layer_stacks import DENSE_KEYS, describe_layers, parse_layers
-from pipeline.config.run_config import RunConfig
+from pipeline.config.run_config import RunConfig, Task
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
+from pipeline.data.targets import ClassTarget, LabelsTarget
 from pipeline.training import weight_folding
 from pipeline.training.provenance import collect_lineage
-from quadnet import NeuralNetworkClassifier
+from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.hyperparameters import CONSTRAINTS, find_input_shape
+from quadnet.estimator.hyperparameters import (
+    CONSTRAINTS,
+    REGRESSOR_CONSTRAINTS,
+    check_regressor_parameters,
+    find_input_shape,
+)
+from quadnet.estimator.regressor import DEFAULT_QUANTILES
 from quadnet.nn.layers.affine_folding import find_coarse_features
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import AnyPredictor, Predictor
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Feature, Folded, Lineage, Signature, Training
 from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray
 
+Estimator = NeuralNetworkClassifier | NeuralNetworkRegressor
+
 OnEpoch = Callable[[History], object]
+
+ESTIMATORS: dict[Task, type[Estimator]] = {
+    "classification": NeuralNetworkClassifier,
+    "regression": NeuralNetworkRegressor,
+    "multilabel": NeuralNetworkClassifier,
+}
+
+_EXCLUDED = {"scale", "calibration_fraction", "categorical_features", "missing"}
+"""Parameters of the estimators that a run has a key of its own for, or cannot publish."""
 
 _SCORES = ("accuracy", "loss")
 """Early stopping's scores that do not depend on class names."""
@@ -46,7 +64,7 @@ class Candidate:
     """
 
     config: RunConfig
-    predictor: Predictor
+    predictor: AnyPredictor
     splits: DataSplits
     folded: Folded
     training: Training
@@ -58,16 +76,23 @@ class Candidate:
     """Makes the network's inputs of the user's columns."""
 
     @property
+    def classifier(self) -> Predictor:
+        """The predictor of a run that predicts classes or labels."""
+        assert isinstance(self.predictor, Predictor)
+        return self.predictor
+
+    @property
     def signature(self) -> Signature:
-        """The network's features, with their ranges in training, and its classes."""
-        part = self.splits.train
-        return Signature(
-            features=[
-                Feature(name=name, min=float(column.min()), max=float(column.max()))
-                for name, column in zip(part.features, part.X.T, strict=True)
-            ],
-            classes=[str(label) for label in self.predictor.classes],
-        )
+        """The network's features, with their ranges in training, and what it predicts."""
+        part, predictor = self.splits.train, self.predictor
+        features = [
+            _describe_column(name, column)
+            for name, column in zip(part.features, part.X.T, strict=True)
+        ]
+        if isinstance(predictor, Predictor):
+            return Signature(features=features, classes=[str(name) for name in predictor.classes])
+        target = _describe_column(target_name(self.config), part.number_target.values)
+        return Signature(features=features, classes=[], target=target)
 
     def summary(self) -> str:
         """Return the size of the network, the number of rows and updates, and the time."""
@@ -76,6 +101,17 @@ class Candidate:
             f"Trained a {shape} network on {len(self.splits.train):,} rows: "
             f"{self.training.updates:,} updates in {self.training.seconds:.2f} s."
         )
+
+
+def _describe_column(name: str, column: FloatArray) -> Feature:
+    return Feature(name=name, min=float(column.min()), max=float(column.max()))
+
+
+def target_name(config: RunConfig) -> str:
+    """Return the name of the column of numbers that the run predicts."""
+    label = getattr(config.data, "label", None)
+    assert isinstance(label, str)
+    return label
 
 
 def train_candidate(
@@ -104,7 +140,7 @@ def train_candidate(
     if own.data is not None:
         # With what was found out about the file, so that a repeated run reads it alike.
         config = config.model_copy(update={"data": own.data})
-    network = make_estimator(config.network)
+    network = make_estimator(config.task, config.network)
     start = time.perf_counter()
     try:
         found = fit_network(network, own.train, own.validation, config, on_epoch=on_epoch)
@@ -142,13 +178,13 @@ def train_candidate(
 class FittedNetwork:
     """A predictor with the scaler and the temperature folded in, and these two."""
 
-    predictor: Predictor
+    predictor: AnyPredictor
     scaler: Mapping[str, FloatArray]
     temperature: float
 
 
 def fit_network(
-    network: NeuralNetworkClassifier,
+    network: Estimator,
     train: Dataset,
     validation: Dataset | None,
     config: RunConfig,
@@ -159,7 +195,7 @@ def fit_network(
 
     Parameters
     ----------
-    network : NeuralNetworkClassifier
+    network : NeuralNetworkClassifier or NeuralNetworkRegressor
         Unfitted, with its final parameters. Fitted by this call.
     train, validation : Dataset
     config : RunConfig
@@ -189,21 +225,13 @@ def fit_network(
             X: FloatArray = part.X if scaler is None else scaler.transform(part.X)
             return X.astype(config.dtype)
 
-        # Labels are indices, unless a parameter names a class: an array of text takes the longest
-        # label's memory in every row. Indices in the order of the names train the same network.
-        target = train.class_target
-        classes = target.classes[np.unique(target.codes)]
-        by_name = isinstance(network.class_weight, dict) or network.scoring not in _SCORES
-
-        def labels(part: Dataset) -> NDArray[np.generic]:
-            return part.y if by_name else part.class_target.indices(classes)
-
+        targets = _choose_targets(network, train)
         held_out: dict[str, Any] = {}
         if validation is not None:
-            held_out = {"X_val": rows(validation), "y_val": labels(validation)}
+            held_out = {"X_val": rows(validation), "y_val": targets(validation)}
         network.fit(
             rows(train),
-            labels(train),
+            targets(train),
             sample_weight=train.weights,
             **held_out,
             on_epoch=on_epoch,
@@ -211,7 +239,12 @@ def fit_network(
         if network.stop_reason_ == "interrupted":
             # An interrupted run could not be reproduced, so it must not be published.
             raise KeyboardInterrupt
-        predictor = weight_folding.fold_normalization(Predictor(network.freeze().network, classes))
+        predictor: AnyPredictor = network.freeze()
+        if isinstance(train.target, ClassTarget) and isinstance(predictor, Predictor):
+            predictor = Predictor(predictor.network, train.target.present_classes)
+        elif isinstance(train.target, LabelsTarget) and isinstance(predictor, Predictor):
+            predictor = Predictor(predictor.network, train.target.names)
+        predictor = weight_folding.fold_normalization(predictor)
         if scaler is not None:
             coarse = find_coarse_features(scaler.mean_, scaler.scale_, config.dtype).any()
             # The network was trained on scaled numbers, but will get the large original ones.
@@ -220,7 +253,7 @@ def fit_network(
                 predictor, scaler.mean_, scaler.scale_, dtype=dtype
             )
         temperature = 1.0
-        if config.calibrate and validation is not None:
+        if config.calibrate and validation is not None and isinstance(predictor, Predictor):
             temperature = weight_folding.fit_temperature(predictor, validation)
             predictor = weight_folding.fold_temperature(predictor, temperature)
     scaled = () if scaler is None else (scaler.mean_, scaler.scale_)
@@ -229,12 +262,35 @@ def fit_network(
     )
 
 
-def make_estimator(network: Mapping[str, JsonValue]) -> NeuralNetworkClassifier:
-    """Return the estimator with these parameters, as a run file has them."""
+def _choose_targets(network: Estimator, train: Dataset) -> Callable[[Dataset], NDArray[np.generic]]:
+    """Return the function that gives the y of a part for a fit on `train`.
+
+    Classes are indices, unless a parameter names a class: an array of text takes the longest
+    label's memory in every row. Indices in the order of the names train the same network.
+    """
+    target = train.target
+    if not isinstance(target, ClassTarget) or not isinstance(network, NeuralNetworkClassifier):
+        return lambda part: part.y
+    if isinstance(network.class_weight, dict) or network.scoring not in _SCORES:
+        return lambda part: part.y
+    classes = target.present_classes
+    return lambda part: part.class_target.indices(classes)
+
+
+def make_estimator(task: Task, network: Mapping[str, JsonValue]) -> Estimator:
+    """Return the estimator of the task with these parameters, as a run file has them."""
     parameters: dict[str, Any] = dict(network)
     if parameters.get("layers") is not None:
         parameters["layers"] = list(parse_layers(parameters["layers"]))
-    return NeuralNetworkClassifier(**parameters)
+    return ESTIMATORS[task](**parameters)
+
+
+def network_constraints(task: Task) -> dict[str, constraints.Constraint]:
+    """Return the parameters that the section `network` of a run of this task may have."""
+    known = dict(REGRESSOR_CONSTRAINTS if task == "regression" else CONSTRAINTS)
+    for name in _EXCLUDED & known.keys():
+        del known[name]
+    return known
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
@@ -247,10 +303,8 @@ def resolve_config(config: RunConfig) -> RunConfig:
         raise ConfigurationError(
             "There is no key network.scale. Set the key scale, which is outside of network."
         )
-    known = NeuralNetworkClassifier().get_params()
-    # A run's columns are encoded before the network.
-    for name in ("scale", "categorical_features", "missing"):
-        del known[name]
+    allowed, estimator = network_constraints(config.task), ESTIMATORS[config.task]
+    known = {name: v for name, v in estimator().get_params().items() if name in allowed}
     unknown = sorted(config.network.keys() - known.keys())
     if unknown:
         raise ConfigurationError(
@@ -259,10 +313,12 @@ def resolve_config(config: RunConfig) -> RunConfig:
     network = known | {"random_state": 0} | config.network
     # Checked here and not in `fit`, because reading the data may take long.
     try:
-        allowed = {name: CONSTRAINTS[name] for name in network}
-        constraints.check_parameters(NeuralNetworkClassifier.__name__, allowed, network)
+        constraints.check_parameters(estimator.__name__, allowed, network)
+        if config.task == "regression":
+            check_regressor_parameters(estimator.__name__, network)
     except ValueError as error:
         raise ConfigurationError(f"The network cannot be trained: {error}") from error
+    _check_quantiles(config, network)
     if network["layers"] is not None:
         network["layers"] = [layer.to_spec() for layer in parse_layers(network["layers"])]
         network = {name: value for name, value in network.items() if name not in DENSE_KEYS}
@@ -273,14 +329,33 @@ def resolve_config(config: RunConfig) -> RunConfig:
         ("label_smoothing", 0.0),
         ("n_ensemble", 1),
     ):
-        if network[name] == default:
+        if name in network and network[name] == default:
             del network[name]
     # Through JSON, so that tuples become lists, as in a configuration read from a manifest.
     network = json.loads(json.dumps(network))
     return RunConfig.model_validate(config.model_dump() | {"network": network})
 
 
-def _list_epochs(estimator: NeuralNetworkClassifier) -> list[dict[str, float]]:
+def count_quantiles(network: Mapping[str, Any]) -> int:
+    """Return how many quantiles a network of these parameters predicts."""
+    if network.get("loss") != "quantile":
+        return 0
+    return len(network["quantiles"] or DEFAULT_QUANTILES)
+
+
+def _check_quantiles(config: RunConfig, network: Mapping[str, Any]) -> None:
+    """Refuse limits of the gate on quantiles that the network does not predict."""
+    n_quantiles = count_quantiles(network)
+    for name, least in (("pinball", 1), ("coverage", 2)):
+        if getattr(config.gate, name) is not None and n_quantiles < least:
+            raise ConfigurationError(
+                f"gate.{name}: expected a network that predicts at least {least} of the quantiles, "
+                f'got one that predicts {n_quantiles}. Set network.loss = "quantile", or remove '
+                f"gate.{name}."
+            )
+
+
+def _list_epochs(estimator: Estimator) -> list[dict[str, float]]:
     curves = {
         "loss": estimator.loss_curve_,
         "learning_rate": estimator.learning_rate_curve_,

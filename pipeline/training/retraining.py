@@ -23,12 +23,16 @@ from quadnet.errors import (
     UnsuitableData,
     Unsupported,
 )
+from quadnet.nn.predictor import RegressionPredictor
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Part, Signature
 from quadnet.registry.version_files import Model
 
 _SAME = 1e-6
-"""Largest difference of probabilities for two predictions of the same class to be the same."""
+"""Largest difference of probabilities for two predictions of the same class to be the same.
+
+For predictions of numbers it is a share of the largest one.
+"""
 
 
 class Outcome(Enum):
@@ -133,12 +137,17 @@ def _restore_columns(config: RunConfig, signature: Signature) -> RunConfig:
 
 def _same_predictions(model: Model, again: Candidate, test: Dataset) -> bool:
     old, new = model.predictor, again.predictor
-    if old.classes.tolist() != new.classes.tolist() or old.n_features != new.n_features:
+    if model.manifest.signature.classes != again.signature.classes:
+        return False
+    if old.n_features != new.n_features:
         return False
     X = np.vstack([model.selftest_inputs, test.X])
+    answers = [version_files.compute_answers(predictor, X) for predictor in (old, new)]
+    if isinstance(old, RegressionPredictor):
+        largest = float(np.abs(answers[0]).max())
+        return bool(np.abs(answers[0] - answers[1]).max() <= _SAME * largest)
     return bool(
-        (old.predict(X) == new.predict(X)).all()
-        and np.abs(old.probabilities(X) - new.probabilities(X)).max() <= _SAME
+        (old.predict(X) == new.predict(X)).all() and np.abs(answers[0] - answers[1]).max() <= _SAME
     )
 
 

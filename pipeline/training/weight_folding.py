@@ -27,7 +27,7 @@ from quadnet.nn.layers.affine_folding import (
     read_states,
 )
 from quadnet.nn.layers.layer import Shape
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import AnyPredictor, Predictor
 from quadnet.types import FloatArray
 
 _LIMIT = 100.0
@@ -107,17 +107,17 @@ def fit_scaler(X: FloatArray, input_shape: Shape | None) -> StandardScaler:
 
 
 def fold_scaler(
-    predictor: Predictor,
+    predictor: AnyPredictor,
     mean: FloatArray,
     scale: FloatArray,
     *,
     dtype: DTypeLike | None = None,
-) -> Predictor:
+) -> AnyPredictor:
     """Return a predictor that for x computes what this one computes for (x - mean) / scale.
 
     Parameters
     ----------
-    predictor : Predictor
+    predictor : Predictor or RegressionPredictor
     mean, scale : ndarray of shape (n_features,)
     dtype : dtype, optional
         Type of the new predictor; by default this one's.
@@ -128,7 +128,7 @@ def fold_scaler(
         If they differ within a channel, and the first layers cannot absorb that.
     """
     folded = affine_folding.fold_scaler(predictor.network, mean, scale, dtype=dtype)
-    return Predictor(folded, predictor.classes)
+    return predictor.with_network(folded)
 
 
 def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
@@ -136,17 +136,17 @@ def fold_temperature(predictor: Predictor, temperature: float) -> Predictor:
     *states, output = read_states(predictor.network)
     divided = {name: array / temperature for name, array in output.arrays.items()}
     states.append(LayerState(output.layer, divided))
-    return Predictor(make_network(states, predictor.network, predictor.dtype), predictor.classes)
+    return predictor.with_network(make_network(states, predictor.network, predictor.dtype))
 
 
-def fold_normalization(predictor: Predictor) -> Predictor:
+def fold_normalization(predictor: AnyPredictor) -> AnyPredictor:
     """Return a predictor that computes the same, without layers that a neighbour can absorb.
 
     Batch normalization is such a layer where a dense layer or a convolution is next to it.
     """
     network = predictor.network
     states = fold_affine_layers(read_states(network), network.input_shape)
-    return Predictor(make_network(states, network, predictor.dtype), predictor.classes)
+    return predictor.with_network(make_network(states, network, predictor.dtype))
 
 
 def fit_temperature(predictor: Predictor, part: Dataset) -> float:

@@ -33,7 +33,8 @@ from quadnet.nn.layers.layer import Layer
 from quadnet.nn.predictor import RegressionPredictor, underflow_is_zero
 from quadnet.types import FloatArray
 
-_QUANTILES = (0.1, 0.5, 0.9)
+DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
+"""The quantiles of a regressor whose parameter `quantiles` is None."""
 
 
 class NeuralNetworkRegressor(RegressorMixin, NeuralNetworkEstimator):
@@ -603,6 +604,7 @@ default='squared_error'
             predictor.n_columns,
             name=type(self).__name__,
             description="From x, one row a sample, to the predicted numbers.",
+            metadata={},
         )
         content: bytes = document.SerializeToString(deterministic=True)
         return content
@@ -728,7 +730,7 @@ default='squared_error'
         """Return how the outputs encode y, with the means and deviations of an earlier fit."""
         given = as_numbers(y)
         is_quantile = self.loss == "quantile"
-        quantiles = _QUANTILES if self.quantiles is None else self.quantiles
+        quantiles = DEFAULT_QUANTILES if self.quantiles is None else self.quantiles
         numbers = Numbers(
             self.loss,
             None if given.ndim == 1 else given.shape[1],

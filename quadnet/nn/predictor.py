@@ -77,7 +77,7 @@ class Predictor:
         if network.loss_name not in LOSSES:
             raise TypeError(
                 "A Predictor needs a network that predicts classes. Got one that predicts numbers, "
-                f"with the loss {network.loss_name!r}. Regressors cannot be published yet."
+                f"with the loss {network.loss_name!r}, which is for a RegressionPredictor."
             )
         self.network = network.for_predicting()
         self.network.parameters.freeze()
@@ -113,6 +113,10 @@ class Predictor:
         """Return each row's most probable class, or for multilabel problems rows of 0 and 1."""
         Z = self.network.logits(np.asarray(X, dtype=self.dtype))
         return choose_labels(Z, self.classes, multilabel=self.network.loss.multilabel)
+
+    def with_network(self, network: Network) -> "Predictor":
+        """Return a predictor of the same classes with another network."""
+        return Predictor(network, self.classes)
 
     def __getstate__(self) -> dict[str, Any]:
         # Only names and arrays, so that a pickle names no class but this one.
@@ -166,7 +170,7 @@ class RegressionPredictor:
 
         Of several quantiles it is the one nearest to the median.
         """
-        numbers: FloatArray = self._predict_all(X)[..., find_middle(self.quantiles)]
+        numbers: FloatArray = self.outputs(X)[..., find_middle(self.quantiles)]
         return numbers
 
     def predict_quantiles(self, X: FloatArray) -> FloatArray:
@@ -182,12 +186,17 @@ class RegressionPredictor:
                 "predict_quantiles needs a network that was trained with loss='quantile'. Got "
                 f"loss={self.network.loss_name!r}."
             )
-        return self._predict_all(X)
+        return self.outputs(X)
 
     @underflow_is_zero
-    def _predict_all(self, X: FloatArray) -> FloatArray:
+    def outputs(self, X: FloatArray) -> FloatArray:
+        """Return all numbers of each row: the last axis has the quantiles, or the one number."""
         P = self.network.outputs(np.asarray(X, dtype=self.dtype))
         return arrange_numbers(P, self.n_columns, max(1, len(self.quantiles)))
+
+    def with_network(self, network: Network) -> "RegressionPredictor":
+        """Return a predictor of the same columns with another network."""
+        return RegressionPredictor(network, self.n_columns)
 
     def __getstate__(self) -> dict[str, Any]:
         # Only names and arrays, so that a pickle names no class but this one.
@@ -200,3 +209,6 @@ class RegressionPredictor:
 
     def __repr__(self) -> str:
         return f"RegressionPredictor({self.network}, n_columns={self.n_columns})"
+
+
+AnyPredictor = Predictor | RegressionPredictor

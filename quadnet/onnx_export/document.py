@@ -130,9 +130,23 @@ def _add_quantiles(graph: Graph, network: Network, Z: str) -> list[str]:
 
 
 def make_number_document(
-    network: Network, n_columns: int | None, *, name: str, description: str
+    network: Network,
+    n_columns: int | None,
+    *,
+    name: str,
+    description: str,
+    metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
     """Return a network that predicts numbers as an ONNX model.
+
+    Parameters
+    ----------
+    network : Network
+    n_columns : int or None
+        Columns of y; None if y is one number for each row.
+    name, description : str
+        What the graph is called, and what it computes.
+    metadata : mapping of str to str
 
     Returns
     -------
@@ -157,7 +171,9 @@ def make_number_document(
         parts = [graph.add("Reshape", each, last) for each in values]
         graph.add("Concat", *parts, axis=len(columns) + 1, output="quantiles")
         outputs.append(("quantiles", graph.dtype, ("rows", *columns, len(values))))
-    return _make_document(graph, network, outputs, name=name, description=description, metadata={})
+    return _make_document(
+        graph, network, outputs, name=name, description=description, metadata=metadata
+    )
 
 
 def make_document(

@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quadnet.errors import Conflict, NotFound, RegistryError, listing, shorten
+from quadnet.records import Frozen
 from quadnet.registry import atomic_files
 from quadnet.registry.manifest import (
-    Frozen,
     Publisher,
     Sha256,
     current_publisher,

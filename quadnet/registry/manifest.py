@@ -21,21 +21,26 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from quadnet.model_names import ModelName
 from quadnet.nn.losses.of_classes import LOSSES
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
+from quadnet.nn.losses.table import make_loss
+from quadnet.records import Frozen
 from quadnet.registry import manifest_1
+from quadnet.registry.encoder_specs import ManifestEncoder
 from quadnet.registry.layer_specs import ManifestLayers
+from quadnet.registry.metric_records import AnyMetrics, Count
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -55,21 +60,15 @@ Sealed = TypeVar("Sealed", bound=BaseModel)
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Quantiles = Annotated[list[float], Field(max_length=1000)]
+Task = Literal["classification", "regression", "multilabel"]
 
 
 if TYPE_CHECKING:
     LossName: TypeAlias = str
 else:
     # pydantic reads it at run time; a type checker cannot.
-    LossName = Literal[tuple(name for name, loss in LOSSES.items() if not loss.multilabel)]
-
-
-class Frozen(BaseModel):
-    """Base of the records: strict, closed, immutable, and without NaN, which JSON lacks."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    LossName = Literal[(*LOSSES, *REGRESSION_LOSSES)]
 
 
 class FileRecord(Frozen):
@@ -82,15 +81,36 @@ class FileRecord(Frozen):
 class Architecture(Frozen):
     """The network's layers, which the weights file must match, and the shape of one input."""
 
+    _newer: ClassVar[frozenset[str]] = frozenset({"loss_settings"})
+
     layers: ManifestLayers
     # NumPy's arrays have a limited number of axes, 32 or 64.
     input_shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=8)]
     loss: LossName
+    loss_settings: dict[str, float | Quantiles] = Field(default_factory=dict)
+    """The settings of the loss, such as the quantiles that it predicts."""
     dtype: Literal["float32", "float64"]
+
+    @model_validator(mode="after")
+    def _check_loss(self) -> Self:
+        try:
+            make_loss(self.loss, self.loss_settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the settings of the loss {self.loss!r} do not fit it: {error}"
+            ) from error
+        return self
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantiles that the network predicts; empty without quantiles."""
+        found = self.loss_settings.get("quantiles", [])
+        assert isinstance(found, list)
+        return tuple(found)
 
 
 class Feature(Frozen):
-    """One input column, with the range seen in training."""
+    """One column of numbers, with the range seen in training."""
 
     name: str
     min: float
@@ -98,10 +118,15 @@ class Feature(Frozen):
 
 
 class Signature(Frozen):
-    """The input columns and the classes of the model."""
+    """The input columns of the model, and what it predicts."""
+
+    _newer: ClassVar[frozenset[str]] = frozenset({"target"})
 
     features: list[Feature]
     classes: list[str]
+    """The classes, or the labels of a model of several labels; empty for a model of numbers."""
+    target: Feature | None = None
+    """The column of numbers that is predicted."""
 
 
 class Training(Frozen):
@@ -143,26 +168,6 @@ class Data(Frozen):
     test: Part
 
 
-class ClassMetrics(Frozen):
-    """Number of rows, precision and recall of one class.
-
-    Precision is None if no row is predicted as the class, recall if no row belongs to it.
-    """
-
-    rows: Count
-    precision: Share | None
-    recall: Share | None
-
-
-class Metrics(Frozen):
-    """A model measured on one part of the data."""
-
-    accuracy: Share
-    log_loss: Annotated[float, Field(ge=0)]
-    calibration_error: Share
-    classes: dict[str, ClassMetrics]
-
-
 class Verdict(Frozen):
     """One limit of the gate, the measured value, and whether the value meets the limit.
 
@@ -181,7 +186,7 @@ class Baseline(Frozen):
 
     version: Annotated[int, Field(ge=1)]
     manifest_sha256: Sha256
-    metrics: Metrics
+    metrics: AnyMetrics
 
 
 class Git(Frozen):
@@ -224,11 +229,16 @@ def current_publisher() -> Publisher:
 class Record(Frozen):
     """The part of the manifest that the training run fills in."""
 
+    _newer: ClassVar[frozenset[str]] = frozenset({"task", "encoder"})
+
+    task: Task = "classification"
+    encoder: ManifestEncoder | None = None
+    """What turns the user's columns into the network's inputs; None if they are the same."""
     signature: Signature
     training: Training
     folded: Folded
     data: Data
-    metrics: dict[Literal["train", "validation", "test"], Metrics]
+    metrics: dict[Literal["train", "validation", "test"], AnyMetrics]
     gate: list[Verdict]
     baseline: Baseline | None
     forced: str | None

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from quadnet.errors import CorruptVersion, ErrorKind, NotFound, RegistryError, listing, shorten
 from quadnet.model_names import CHAMPION, LATEST, MODEL_NAME
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import AnyPredictor, RegressionPredictor
 from quadnet.registry import atomic_files, registry_marker, tombstones, version_files
 from quadnet.registry.alias_log import AliasLog, AliasMap, AliasTarget
 from quadnet.registry.manifest import (
@@ -235,7 +235,7 @@ class Registry:
     def publish(
         self,
         model: str,
-        predictor: Predictor,
+        predictor: AnyPredictor,
         record: Record,
         selftest_inputs: FloatArray,
         *,
@@ -259,10 +259,15 @@ class Registry:
         TypeError
             If it gets an estimator in place of a predictor.
         """
-        if not isinstance(predictor, Predictor):
+        if not isinstance(predictor, AnyPredictor):
             raise TypeError(
-                "publish needs a Predictor, such as NeuralNetworkClassifier.freeze() returns. Got "
-                f"{type(predictor).__name__}. Regressors cannot be published yet."
+                "publish needs a predictor, such as freeze() of an estimator returns. Got "
+                f"{type(predictor).__name__}."
+            )
+        if isinstance(predictor, RegressionPredictor) and predictor.n_columns is not None:
+            raise TypeError(
+                "publish needs a predictor of one number for each row. Got one of "
+                f"{predictor.n_columns} columns of numbers."
             )
         packed = version_files.pack_version(predictor, selftest_inputs, dict(scaler or {}))
         with self.explaining_write_errors():
@@ -347,7 +352,7 @@ class Registry:
 
 
 def _make_manifest(
-    model: str, version: int, predictor: Predictor, record: Record, files: Mapping[str, bytes]
+    model: str, version: int, predictor: AnyPredictor, record: Record, files: Mapping[str, bytes]
 ) -> Manifest:
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from quadnet.errors import ErrorKind, RegistryError
+from quadnet.records import Frozen
 from quadnet.registry import atomic_files
-from quadnet.registry.manifest import Frozen
 
 MARKER_NAME = "registry.json"
 

@@ -11,8 +11,9 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+from quadnet.records import Frozen
 from quadnet.registry import atomic_files
-from quadnet.registry.manifest import Frozen, seal
+from quadnet.registry.manifest import seal
 
 TOMBSTONE_NAME = "TOMBSTONE.json"
 """Upper case, because all names of a version's files are lower case."""

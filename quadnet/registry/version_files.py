@@ -22,8 +22,10 @@ from safetensors.numpy import load, save
 from quadnet.errors import CorruptVersion, listing
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.layer import Layer, Shape
+from quadnet.nn.losses.of_classes import LOSSES
+from quadnet.nn.losses.of_numbers import REGRESSION_LOSSES
 from quadnet.nn.network import Network
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import AnyPredictor, Predictor, RegressionPredictor
 from quadnet.registry import atomic_files
 from quadnet.registry.layer_specs import (
     MAX_DEPTH,
@@ -40,9 +42,11 @@ from quadnet.registry.manifest import (
     FileRecord,
     Manifest,
     Record,
+    Task,
     describe_first_error,
     measure_json,
 )
+from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray
 
 MANIFEST = "manifest.json"
@@ -62,6 +66,12 @@ _ADDED_VALUES, _ADDED_BYTES = 256, 2**16
 
 Tensors = dict[str, FloatArray]
 
+_ANSWERS: dict[type[AnyPredictor], str] = {
+    Predictor: "probabilities",
+    RegressionPredictor: "values",
+}
+"""The name of the answers in the self-test."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -73,8 +83,19 @@ class Model:
 
     manifest: Manifest
     digest: str
-    predictor: Predictor
+    predictor: AnyPredictor
     selftest_inputs: FloatArray
+
+    @property
+    def classifier(self) -> Predictor:
+        """The predictor of a version that predicts classes or labels."""
+        assert isinstance(self.predictor, Predictor)
+        return self.predictor
+
+    @property
+    def encoder(self) -> TableEncoder | None:
+        """What turns the user's columns into the network's inputs; None if they are the same."""
+        return self.manifest.encoder
 
 
 def read_version(directory: Path) -> Model:
@@ -153,7 +174,7 @@ def _has_other_line_ends(file: BinaryIO, expected: FileRecord) -> bool:
     return hashlib.sha256(content).hexdigest() == expected.sha256
 
 
-def describe_architecture(predictor: Predictor) -> Architecture:
+def describe_architecture(predictor: AnyPredictor) -> Architecture:
     """Return the architecture of the predictor's network.
 
     Raises
@@ -168,6 +189,7 @@ def describe_architecture(predictor: Predictor) -> Architecture:
                 "layers": list(network.layers),
                 "input_shape": list(network.input_shape),
                 "loss": network.loss_name,
+                "loss_settings": network.loss_settings,
                 "dtype": predictor.dtype.name,
             }
         )
@@ -176,8 +198,10 @@ def describe_architecture(predictor: Predictor) -> Architecture:
         raise CorruptVersion(f"{MANIFEST}: architecture.{reason}.") from error
 
 
-def selftest_atol(predictor: Predictor) -> float:
-    """Return the absolute tolerance of the self-test's probabilities.
+def selftest_atol(predictor: AnyPredictor) -> float:
+    """Return the tolerance of the self-test: absolute for probabilities.
+
+    For numbers it is a share of the largest one in the self-test.
 
     Another BLAS may round differently, by less than this. A wrong weight causes a larger error.
     """
@@ -229,19 +253,21 @@ def find_exceeded_limit(
 
 
 def pack_version(
-    predictor: Predictor, selftest_inputs: FloatArray, scaler: Tensors | None = None
+    predictor: AnyPredictor, selftest_inputs: FloatArray, scaler: Tensors | None = None
 ) -> dict[str, bytes]:
     """Return the version's files by name; the scaler's vectors are in the weights file."""
     X = np.asarray(selftest_inputs, dtype=predictor.dtype)
     return {
         WEIGHTS: _serialize_tensors(named_tensors(predictor) | (scaler or {})),
         SELFTEST: _serialize_tensors(
-            {"inputs": X, "probabilities": _compute_probabilities(predictor, X)}
+            {"inputs": X, _ANSWERS[type(predictor)]: compute_answers(predictor, X)}
         ),
     }
 
 
-def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Predictor, FloatArray]:
+def unpack_version(
+    manifest: Manifest, files: Mapping[str, bytes]
+) -> tuple[AnyPredictor, FloatArray]:
     """Rebuild the predictor, run its self-test, and return both the predictor and its inputs.
 
     Raises
@@ -256,7 +282,11 @@ def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Pred
     if size.n_values * np.dtype(described.dtype).itemsize > len(files[WEIGHTS]):
         raise CorruptVersion(f"{WEIGHTS}: too small for the layers in the manifest.")
     network = Network(
-        described.layers, tuple(described.input_shape), loss=described.loss, dtype=described.dtype
+        described.layers,
+        tuple(described.input_shape),
+        loss=described.loss,
+        loss_settings=described.loss_settings,
+        dtype=described.dtype,
     )
     stored = _parse_tensors(WEIGHTS, files[WEIGHTS])
     parameters = _named_parameters(network)
@@ -266,7 +296,11 @@ def unpack_version(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Pred
     _check_tensors(WEIGHTS, stored, {n: a.shape for n, a in parameters.items()}, described.dtype)
     for name, values in parameters.items():
         values[:] = stored[name]
-    predictor = Predictor(network, manifest.signature.classes)
+    predictor: AnyPredictor
+    if manifest.task == "regression":
+        predictor = RegressionPredictor(network, None)
+    else:
+        predictor = Predictor(network, manifest.signature.classes)
     if compute_tensor_digest(predictor) != manifest.tensor_digest:
         raise CorruptVersion(
             f"{WEIGHTS}: the digest of the tensors is not the one in the manifest."
@@ -290,23 +324,58 @@ def _check_architecture(manifest: Manifest) -> NetworkSize:
         size = measure_network(described.layers, tuple(described.input_shape))
     except ValueError as error:
         raise CorruptVersion(f"{MANIFEST}: architecture.{str(error).rstrip('.')}.") from error
-    # Two classes need one sigmoid output, so a softmax is refused for them.
-    n_outputs = 1 if len(classes) == 2 else len(classes)
-    output = described.layers[-1]
-    if not isinstance(output, Dense) or output.units != n_outputs:
+    _check_outputs(manifest)
+    if manifest.encoder is not None and manifest.encoder.n_outputs != n_features:
         raise CorruptVersion(
-            f"{MANIFEST}: the architecture does not fit the signature: the last layer must be "
-            f"dense with units = {n_outputs} for {len(classes):,} classes. Got {output!r}."
-        )
-    if len(classes) == 2 and described.loss == "softmax_cross_entropy":
-        raise CorruptVersion(
-            f"{MANIFEST}: the architecture does not fit the signature: two classes have one "
-            "output, and softmax_cross_entropy needs more."
+            f"{MANIFEST}: the encoder does not fit the signature: it has "
+            f"{manifest.encoder.n_outputs:,} outputs, and signature.features has {n_features:,} "
+            "features."
         )
     return size
 
 
-def named_tensors(predictor: Predictor) -> Tensors:
+def _check_outputs(manifest: Manifest) -> None:
+    """Raise CorruptVersion unless the outputs and the loss fit the task and its classes."""
+    described, task, classes = manifest.architecture, manifest.task, manifest.signature.classes
+    problem = "the architecture does not fit the signature"
+    if (manifest.signature.target is not None) != (task == "regression"):
+        raise CorruptVersion(
+            f"{MANIFEST}: signature.target must be there if the task is regression, and only then. "
+            f"The task is {task}."
+        )
+    if task == "regression" and classes:
+        raise CorruptVersion(f"{MANIFEST}: signature.classes must be empty for a regression.")
+    if described.loss not in _losses_of(task):
+        raise CorruptVersion(f"{MANIFEST}: {problem}: the loss {described.loss} is not for {task}.")
+    if task == "regression":
+        n_outputs, what = max(1, len(described.quantiles)), "the quantiles"
+    elif task == "multilabel":
+        n_outputs, what = len(classes), f"{len(classes):,} labels"
+    else:
+        # Two classes need one sigmoid output, so a softmax is refused for them.
+        n_outputs = 1 if len(classes) == 2 else len(classes)
+        what = f"{len(classes):,} classes"
+    output = described.layers[-1]
+    if not isinstance(output, Dense) or output.units != n_outputs:
+        raise CorruptVersion(
+            f"{MANIFEST}: {problem}: the last layer must be dense with units = {n_outputs} for "
+            f"{what}. Got {output!r}."
+        )
+    if task == "classification" and len(classes) == 2 and described.loss == "softmax_cross_entropy":
+        raise CorruptVersion(
+            f"{MANIFEST}: {problem}: two classes have one output, and softmax_cross_entropy needs "
+            "more."
+        )
+
+
+def _losses_of(task: Task) -> list[str]:
+    """Return the losses of a task."""
+    if task == "regression":
+        return list(REGRESSION_LOSSES)
+    return [name for name, loss in LOSSES.items() if loss.multilabel == (task == "multilabel")]
+
+
+def named_tensors(predictor: AnyPredictor) -> Tensors:
     """Return the predictor's weights and biases by name, in C order."""
     return {
         name: np.ascontiguousarray(array)
@@ -314,7 +383,7 @@ def named_tensors(predictor: Predictor) -> Tensors:
     }
 
 
-def compute_tensor_digest(predictor: Predictor) -> str:
+def compute_tensor_digest(predictor: AnyPredictor) -> str:
     """Return a sha256 over names, dtypes, shapes and bytes, independent of the file format."""
     digest = hashlib.sha256()
     for name, array in sorted(named_tensors(predictor).items()):
@@ -328,12 +397,13 @@ def _named_parameters(network: Network) -> dict[str, FloatArray]:
     return dict(network.parameters.named())
 
 
-def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatArray:
+def _run_self_test(predictor: AnyPredictor, content: bytes, atol: float) -> FloatArray:
     stored = _parse_tensors(SELFTEST, content)
     rows = stored["inputs"].shape[0] if "inputs" in stored and stored["inputs"].ndim else 0
+    answers = _ANSWERS[type(predictor)]
     shapes = {
         "inputs": (rows, predictor.n_features),
-        "probabilities": (rows, len(predictor.classes)),
+        answers: (rows, _count_answers(predictor)),
     }
     _check_tensors(SELFTEST, stored, shapes, predictor.dtype.name)
     if rows * predictor.network.widest * predictor.dtype.itemsize > _MAX_FILE_BYTES:
@@ -341,7 +411,10 @@ def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatAr
             f"{SELFTEST}: {rows:,} rows of so wide a network need more than "
             f"{_MAX_FILE_BYTES:,} bytes."
         )
-    error = np.abs(_compute_probabilities(predictor, stored["inputs"]) - stored["probabilities"])
+    error = np.abs(compute_answers(predictor, stored["inputs"]) - stored[answers])
+    if rows and isinstance(predictor, RegressionPredictor):
+        # Numbers have a unit, and rounding errors grow with them.
+        atol *= float(np.abs(stored[answers]).max()) or 1.0
     if rows == 0 or not error.max() <= atol:
         row = int(error.max(axis=1).argmax()) if rows else 0
         raise CorruptVersion(
@@ -351,10 +424,21 @@ def _run_self_test(predictor: Predictor, content: bytes, atol: float) -> FloatAr
     return stored["inputs"]
 
 
-def _compute_probabilities(predictor: Predictor, X: FloatArray) -> FloatArray:
-    """Return the probabilities. An overflow is visible in them, so NumPy's warnings are off."""
+def compute_answers(predictor: AnyPredictor, X: FloatArray) -> FloatArray:
+    """Return the probabilities, or the numbers, of each row: (n_rows, n_answers).
+
+    An overflow is visible in them, so NumPy's warnings are off.
+    """
     with np.errstate(all="ignore"):
+        if isinstance(predictor, RegressionPredictor):
+            return predictor.outputs(X)
         return predictor.probabilities(X)
+
+
+def _count_answers(predictor: AnyPredictor) -> int:
+    if isinstance(predictor, RegressionPredictor):
+        return predictor.network.n_outputs
+    return len(predictor.classes)
 
 
 def _check_tensors(

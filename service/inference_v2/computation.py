@@ -56,7 +56,7 @@ class BatchInference:
 
     def _compute(self, rows: slice) -> None:
         # By class, as in Classify: the numbers are equal bit for bit.
-        P = np.ascontiguousarray(self._model.predictor.probabilities_by_class(self._X[rows]).T)
+        P = np.ascontiguousarray(self._model.classifier.probabilities_by_class(self._X[rows]).T)
         unknown: BoolArray | None = None
         flat = P.ravel()
         # Numbers near the largest double overflow in the network, which results in NaN.

@@ -129,7 +129,7 @@ class BatchClassification:
 
     def compute(self, rows: slice) -> None:
         """Classify these points."""
-        P = self._model.predictor.probabilities_by_class(self._X[rows])
+        P = self._model.classifier.probabilities_by_class(self._X[rows])
         if self._columns is not None:
             P = P[self._columns]
         largest = np.maximum.reduce(P, axis=0)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quadnet.nn.layer_trace import trace_layers
+from quadnet.registry.metric_records import as_class_metrics
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 from service.quadrant_v1.layer_messages import describe_layer_trace, describe_layers
@@ -14,6 +15,7 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 def describe_version(model: Model, aliases: Sequence[str]) -> pb.GetModelResponse:
     """Return the complete description of a version."""
     manifest, network = model.manifest, model.predictor.network
+    metrics = as_class_metrics(manifest.metrics["test"])
     described = pb.GetModelResponse(
         model=make_model_version(model),
         aliases=aliases,
@@ -23,9 +25,9 @@ def describe_version(model: Model, aliases: Sequence[str]) -> pb.GetModelRespons
         classes=manifest.signature.classes,
         layers=describe_layers(network),
         metrics={
-            "accuracy": manifest.metrics["test"].accuracy,
-            "log_loss": manifest.metrics["test"].log_loss,
-            "calibration_error": manifest.metrics["test"].calibration_error,
+            "accuracy": metrics.accuracy,
+            "log_loss": metrics.log_loss,
+            "calibration_error": metrics.calibration_error,
         },
         training=pb.TrainingSummary(
             epochs=manifest.training.epochs,
@@ -42,7 +44,7 @@ def explain_input(model: Model, x: FloatArray) -> pb.ExplainResponse:
     """Return the trace of x, of shape (1, n_features), through the version."""
     classes = model.manifest.signature.classes
     layers = list(trace_layers(model.predictor.network, x[0]))
-    P = model.predictor.probabilities(x)[0]
+    P = model.classifier.probabilities(x)[0]
     finite = bool(np.isfinite(P).all())
     return pb.ExplainResponse(
         model=make_model_version(model),

@@ -11,18 +11,17 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import alias_changes
 from quadnet.registry.manifest import (
-    ClassMetrics,
     Data,
     Feature,
     Folded,
     Lineage,
-    Metrics,
     Part,
     Record,
     Signature,
     Training,
     Verdict,
 )
+from quadnet.registry.metric_records import ClassMetrics, Metrics
 
 SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5], [0.0, 0.0]])
 

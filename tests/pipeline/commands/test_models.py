@@ -56,7 +56,7 @@ def models(registry, *words):
 def test_list_shows_each_version_newest_first_with_its_aliases(published):
     done = models(published, "list")
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[0] == ["model", "version", "created", "accuracy", "weights", "aliases"]
+    assert rows[0] == ["model", "version", "created", "measured", "weights", "aliases"]
     assert [row[1] for row in rows[1:]] == ["3", "2", "1"]
     assert rows[1][-1] == "champion"
     assert rows[1][-2] == rows[3][-1] != rows[2][-1]
