@@ -20,7 +20,14 @@ from pipeline.evaluation.summary import summarize_part
 from pipeline.training.candidate_training import Candidate, count_quantiles, target_name
 from pipeline.training.weight_folding import describe_lost_digits
 from pipeline.wording import Sentence, format_count
-from quadnet.errors import ConfigurationError, GateFailed, NotComparable, listing, shorten
+from quadnet.errors import (
+    ConfigurationError,
+    GateFailed,
+    InvalidInput,
+    NotComparable,
+    listing,
+    shorten,
+)
 from quadnet.nn.layers.dense import Dense
 from quadnet.registry import version_files
 from quadnet.registry.alias_log import AliasTarget
@@ -46,6 +53,9 @@ from quadnet.registry.metric_records import (
     QuantileMetrics,
 )
 from quadnet.registry.version_files import Model
+from quadnet.tables.columns import column_kind
+from quadnet.tables.encoder import TableEncoder
+from quadnet.types import FloatArray
 
 _SELF_TEST_ROWS = 40
 """At least as many rows as a version's self-test has."""
@@ -137,6 +147,7 @@ class CandidateEvaluation:
         train, validation = candidate.splits.train, candidate.splits.validation
         return Record(
             task=candidate.config.task,
+            encoder=candidate.encoder,
             signature=candidate.signature,
             training=candidate.training,
             folded=candidate.folded,
@@ -190,10 +201,10 @@ def check_before_training(
     if missed and not forced:
         raise GateFailed(_describe_small_part(splits.test.size))
     if champion is not None and config.gate.champion:
-        features = splits.train.features
+        features = _list_columns(splits.train.features, splits.encoder)
         _check_comparable(champion, config, features, _list_classes(splits.train))
-        theirs = [feature.name for feature in champion.manifest.signature.features]
-        if theirs != list(features):
+        theirs = _list_columns(_list_features(champion), champion.encoder)
+        if theirs != features:
             version = f"version {champion.manifest.version}"
             yield (f"The champion, {version}, has the same columns in another order. {_REORDERED}",)
 
@@ -236,6 +247,7 @@ def _draft_record(config: RunConfig, splits: DataSplits, champion: Model | None)
     part = Part(rows=count, sha256=digest)
     return Record(
         task=config.task,
+        encoder=splits.encoder,
         signature=Signature(
             features=[Feature(name=n, min=number, max=number) for n in splits.train.features],
             classes=_list_classes(splits.train),
@@ -365,20 +377,59 @@ def _describe_part(part: Dataset) -> Part:
 
 
 def _measure_baseline(champion: Model, candidate: Candidate, test: Dataset) -> Baseline:
-    signature = candidate.signature
-    ours = [feature.name for feature in signature.features]
-    _check_comparable(champion, candidate.config, ours, signature.classes)
-    place = {name: i for i, name in enumerate(ours)}
-    places = [place[feature.name] for feature in champion.manifest.signature.features]
+    signature, config = candidate.signature, candidate.config
+    ours = _list_columns(test.features, candidate.encoder)
+    _check_comparable(champion, config, ours, signature.classes)
     target = test.target
     if isinstance(target, LabelsTarget):
         target = target.reorder(champion.manifest.signature.classes)
-    ordered = Dataset(test.features, test.X[:, places], target)
+    ordered = Dataset(tuple(_list_features(champion)), _encode_for(champion, test), target)
     return Baseline(
         version=champion.manifest.version,
         manifest_sha256=champion.digest,
         metrics=measure_part(champion.predictor, ordered).metrics,
     )
+
+
+def _encode_for(champion: Model, test: Dataset) -> FloatArray:
+    """Return the test rows as inputs of the champion's network.
+
+    Raises
+    ------
+    NotComparable
+        If it takes columns of another kind, such as numbers in place of texts.
+    """
+    table = test.table
+    if champion.encoder is None and table is None:
+        place = {name: i for i, name in enumerate(test.features)}
+        return test.X[:, [place[name] for name in _list_features(champion)]]
+    if table is None:
+        table = dict(zip(test.features, test.X.T, strict=True))
+    try:
+        if champion.encoder is not None:
+            return champion.encoder.transform(table)
+        columns = [table[name] for name in _list_features(champion)]
+        if all(column_kind(column) == "number" for column in columns):
+            X: FloatArray = np.column_stack([np.asarray(column) for column in columns])
+            if np.isfinite(X).all():
+                return X
+        problem = "it takes columns of numbers without gaps"
+    except InvalidInput as error:
+        problem = str(error).rstrip(".")
+    raise NotComparable(
+        f"The champion, version {champion.manifest.version}, takes columns of other kinds than "
+        f"this run, so the two cannot be compared: {problem}. Publish under another name, or set "
+        "gate.champion=false."
+    )
+
+
+def _list_features(model: Model) -> list[str]:
+    return [feature.name for feature in model.manifest.signature.features]
+
+
+def _list_columns(features: Sequence[str], encoder: TableEncoder | None) -> list[str]:
+    """Return the user's columns: those of the encoder, or the features themselves."""
+    return list(features if encoder is None else encoder.input_names)
 
 
 def _check_comparable(
@@ -394,7 +445,7 @@ def _check_comparable(
             "or set gate.champion=false."
         )
     compared = {
-        "features": ([feature.name for feature in signature.features], features),
+        "features": (_list_columns(_list_features(champion), champion.encoder), features),
         "classes": (signature.classes, classes),
     }
     if signature.target is not None:

@@ -164,6 +164,8 @@ def _list_data_differences(model: Model, read: DataSplits, test: Dataset) -> Ite
             rows = [f"{p.rows:,} rows" if p else "no rows" for p in (then, part)]
             changed = "other content" if rows[0] == rows[1] else f"{rows[0]}, now {rows[1]}"
             yield f"the data: the {name} part had {changed}"
+    if model.encoder != read.encoder:
+        yield "the data: the encoder of its columns has other values"
     # The configuration as written, not as this release parses it.
     content = json.dumps(model.manifest.config, sort_keys=True, allow_nan=False)
     if hashlib.sha256(content.encode()).hexdigest() != model.manifest.config_sha256:
