@@ -370,7 +370,8 @@ def _transcode(path: Path, file: BinaryIO, encoding: str) -> Iterator[bytes]:
             # A lone surrogate is decoded by some encodings, and is not a character.
             before = ""
             if isinstance(error, UnicodeDecodeError):
-                before = error.object[: error.start].decode(encoding, "ignore")
+                with suppress(UnicodeError):
+                    before = error.object[: error.start].decode(encoding)
             line = n_lines + before.count("\n") + 1
             reason = getattr(error, "reason", str(error))
             raise make_file_error(

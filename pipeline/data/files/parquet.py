@@ -97,8 +97,9 @@ class ParquetSource:
                     # In nanoseconds, years after 2262 would become others.
                     coerce_int96_timestamp_unit="us",
                 )
-            self.types = self._file.schema_arrow
-        self.columns = tuple(self.types.names)
+                self.types = self._file.schema_arrow
+                self.columns = tuple(self.types.names)
+                self.index = find_row_labels(self.types)
         # The row groups are part of the schema: a position is a row group and a row in it.
         lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         self.schema = self.types.serialize().to_pybytes() + json.dumps(lengths).encode()
@@ -106,7 +107,6 @@ class ParquetSource:
         self.in_dictionary = [
             leaf.path for leaf in leaves if leaf.physical_type not in {"DOUBLE", "FLOAT"}
         ]
-        self.index = find_row_labels(self.types)
 
     def close(self) -> None:
         """Close the file."""
@@ -223,10 +223,10 @@ class ParquetSource:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Turn pyarrow's errors into InvalidInput."""
+        """Turn pyarrow's errors, and those of names that are not UTF-8, into InvalidInput."""
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
             raise make_file_error(
                 self.path, None, f"expected a whole Parquet file ({reason})"
@@ -288,7 +288,9 @@ def sort_out(
     faults = []
     for row, (column, description) in sorted(problems.items()):
         good[row] = False
-        values = table.slice(row, 1).to_pylist()[0]
+        values = {
+            name: _to_python(table.column(i), row) for i, name in enumerate(table.column_names)
+        }
         text = json.dumps(values, default=str, ensure_ascii=False).encode()
         faults.append(Fault(int(places[row]), column, description, text))
     return _take_rows(table, good) if faults else table, good, faults
@@ -307,6 +309,14 @@ def _decode_label(value: object) -> object:
         return value.decode()
     except UnicodeDecodeError:
         raise cells.BadCell(f"expected a label in UTF-8, got {shorten(repr(value))}") from None
+
+
+def _to_python(column: pa.ChunkedArray, row: int) -> object:
+    try:
+        return column[row].as_py()
+    except ValueError:
+        # A date with nanoseconds or a year above 9999, or text that is not UTF-8.
+        return f"a value of type {column.type}"
 
 
 def _take_rows(table: pa.Table, chosen: BoolArray) -> pa.Table:

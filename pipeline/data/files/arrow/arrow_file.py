@@ -55,8 +55,8 @@ class ArrowFile:
             self._is_stream = content.read(len(_MAGIC)) != _MAGIC
             self.types = self._open().schema
             self.schema = self.types.serialize().to_pybytes()
-        self.columns = tuple(self.types.names)
-        self.index = find_row_labels(self.types)
+            self.columns = tuple(self.types.names)
+            self.index = find_row_labels(self.types)
 
     def close(self) -> None:
         """Close the file."""
@@ -70,6 +70,9 @@ class ArrowFile:
         while True:
             with self._reading():
                 batch = next(batches, None)
+                if batch is not None:
+                    # The values are in memory as the file has them: a wrong offset is a crash.
+                    batch.validate(full=True)
             if batch is None:
                 return
             bytes_done = self._content.tell()
@@ -100,10 +103,10 @@ class ArrowFile:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Turn pyarrow's errors into InvalidInput."""
+        """Turn pyarrow's errors, and those of names that are not UTF-8, into InvalidInput."""
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, MemoryError, ValueError, pa.ArrowException) as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
             raise make_file_error(
                 self.path, None, f"expected a whole Arrow file ({reason})"

@@ -83,9 +83,10 @@ class ArrowSource:
                 try:
                     column, bad = to_column(table.column(i))
                 except ValueError as error:
-                    reason = str(error).split("\n")[0]
+                    reason = str(error).split("\n")[0].rstrip(".")
+                    expected = f"expected valid values of type {table.schema.field(i).type}"
                     raise make_file_error(
-                        self.path, name, f"expected dates within 290,000 years of 1970 ({reason})"
+                        self.path, name, f"{expected}, got others ({reason})"
                     ) from error
                 if isinstance(column, Texts):
                     column = clean_texts(column, self._missing, strip=self._strip)

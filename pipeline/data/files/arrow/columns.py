@@ -67,9 +67,17 @@ def to_column(column: pa.ChunkedArray) -> tuple[Column, IntArray]:
 
     Numbers are the nearest ones in float64, dates are in UTC and microseconds, and truth values
     are the texts "true" and "false".
+
+    Raises
+    ------
+    ValueError
+        If a date is too far from now, or the column is damaged.
     """
     if isinstance(column.type, pa.BaseExtensionType):
         column = column.cast(column.type.storage_type)
+    if pa.types.is_dictionary(column.type):
+        # In a damaged file, an index may be beyond the dictionary, which pyarrow does not check.
+        column.validate(full=True)
     kind = find_kind(column.type)
     if kind == "text":
         return to_texts(column)
