@@ -40,7 +40,7 @@ from quadnet.records import Frozen
 from quadnet.registry import manifest_1
 from quadnet.registry.encoder_specs import ManifestEncoder
 from quadnet.registry.layer_specs import ManifestLayers
-from quadnet.registry.metric_records import AnyMetrics, Count
+from quadnet.registry.metric_records import AnyMetrics, Count, LabelsMetrics, Metrics, NumberMetrics
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -62,6 +62,12 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Quantiles = Annotated[list[float], Field(max_length=1000)]
 Task = Literal["classification", "regression", "multilabel"]
+
+METRICS_OF: dict[Task, type[Frozen]] = {
+    "classification": Metrics,
+    "regression": NumberMetrics,
+    "multilabel": LabelsMetrics,
+}
 
 
 if TYPE_CHECKING:
@@ -246,6 +252,13 @@ class Record(Frozen):
     config: dict[str, JsonValue]
     config_sha256: Sha256
     lineage: Lineage
+
+    @model_validator(mode="after")
+    def _check_metrics(self) -> Self:
+        measured = [*self.metrics.values(), *([self.baseline.metrics] if self.baseline else [])]
+        if not all(isinstance(metrics, METRICS_OF[self.task]) for metrics in measured):
+            raise ValueError(f"the metrics must be those of the task {self.task}")
+        return self
 
 
 class Manifest(Record):

@@ -2,13 +2,12 @@
 
     uv run --group dev python -m tests.golden.make
 
-replaces the newest one. Once a release has published in a format, its golden files are never made
-again; see quadnet/registry/manifest.py. The answers do not come from Quadnet's network: the
-formulas are written out here, layer by layer.
+adds to the newest one the models that it lacks. Once a release has published in a format, its
+golden files are never made again; see quadnet/registry/manifest.py. The answers do not come from
+Quadnet's network: the formulas are written out here, layer by layer.
 """
 
 import json
-import shutil
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,13 +27,14 @@ from quadnet.layers import (
     Residual,
 )
 from quadnet.nn.network import Network
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.registry import Registry, alias_changes, garbage_collection, version_files
 from quadnet.registry.manifest import SCHEMA_VERSION
 from tests.support.exact_models import record
 
 HERE = Path(__file__).parent
 EXPECTED = "expected.json"
+ANSWERS = {Predictor: "probabilities", RegressionPredictor: "values"}
 
 
 def numbers(*shape, scale=1.0, seed=1):
@@ -115,6 +115,21 @@ def residual(X, P):
     return np.hstack([1 - yes, yes])
 
 
+def quantiles_of_relu(X, P):
+    Z = np.maximum(X @ P["weights.0"] + P["biases.0"], 0) @ P["weights.1"] + P["biases.1"]
+    # The lowest quantile, and above it steps of the scale times softplus.
+    steps = 2.5 * np.log1p(np.exp(Z[:, 1:] / 2.5))
+    return np.cumsum(np.hstack([Z[:, :1], steps]), axis=1)
+
+
+def exponential(X, P):
+    return np.exp(X @ P["weights.0"] + P["biases.0"])
+
+
+def labels_of_tanh(X, P):
+    return logistic(np.tanh(X @ P["weights.0"] + P["biases.0"]) @ P["weights.1"] + P["biases.1"])
+
+
 PICTURE = [
     Conv2D(3, (3, 2), stride=(2, 1)),
     Activation("relu"),
@@ -160,13 +175,23 @@ MODELS = {
     "residual": (
         RESIDUAL, (2, 4, 3), "sigmoid_cross_entropy", "float64", ["no", "yes"], residual,
     ),
+    "prices": (dense(5, "relu", 3), (3,), "quantile", "float64", None, quantiles_of_relu),
+    "counts": ([Dense(1)], (2,), "poisson", "float32", None, exponential),
+    "tags": (
+        dense(4, "tanh", 3), (3,), "multilabel_cross_entropy", "float64", ["new", "old", "red"],
+        labels_of_tanh,
+    ),
 }  # fmt: skip
+
+
+LOSS_SETTINGS = {"prices": {"quantiles": [0.1, 0.5, 0.9], "scales": [2.5]}}
 
 
 def network(name):
     """Return the model's network with its values, the same with every library."""
     layers, shape, loss, dtype, *_ = MODELS[name]
-    made = Network(layers, shape, loss=loss, dtype=dtype)
+    settings = LOSS_SETTINGS.get(name)
+    made = Network(layers, shape, loss=loss, loss_settings=settings, dtype=dtype)
     number = {"weights": 0, "biases": 0, "other": 0}
     for full_name, array in made.parameters.named():
         what = full_name.partition(".")[0]
@@ -180,7 +205,9 @@ def network(name):
 
 
 def predictor(name):
-    return Predictor(network(name), MODELS[name][4])
+    classes = MODELS[name][4]
+    made = network(name)
+    return RegressionPredictor(made, None) if classes is None else Predictor(made, classes)
 
 
 def count_features(name):
@@ -200,15 +227,17 @@ def publish(registry, name):
     )  # fmt: skip
 
 
-def make(root):
-    """Publish every model, with aliases, a rollback, and a version that was removed."""
+def make(root, models=MODELS):
+    """Publish these models, with aliases, a rollback, and a version that was removed."""
     # The files must not name the machine that made them.
     with (
         patch("getpass.getuser", return_value="golden"),
         patch("socket.gethostname", return_value="golden"),
     ):
-        registry, expected = Registry(root), {}
-        for name, (*_, answer) in MODELS.items():
+        registry, path = Registry(root), root / EXPECTED
+        expected = json.loads(path.read_text()) if path.exists() else {}
+        for name in models:
+            answer = MODELS[name][-1]
             for _ in range(3):
                 model = publish(registry, name)
             for version in (1, 3):
@@ -228,17 +257,17 @@ def make(root):
                 },
                 "tensor_digest": model.manifest.tensor_digest,
                 "points": points(name).tolist(),
-                "probabilities": answer(points(name), values).tolist(),
+                ANSWERS[type(model.predictor)]: answer(points(name), values).tolist(),
             }
     # Git keeps no empty directories.
-    for name in MODELS:
+    for name in models:
         (registry.home(name) / ".staging").rmdir()
         assert version_files.read_version(registry.path(name, 1))
-    (root / EXPECTED).write_text(json.dumps(expected, indent=1) + "\n")
+    path.write_text(json.dumps(expected, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     golden = HERE / str(SCHEMA_VERSION)
-    shutil.rmtree(golden, ignore_errors=True)
-    make(golden)
-    print(f"Made {golden.relative_to(Path.cwd())}.")
+    lacking = [name for name in MODELS if not Registry(golden).versions(name)]
+    make(golden, lacking)
+    print(f"Added {', '.join(lacking) or 'nothing'} to {golden.relative_to(Path.cwd())}.")

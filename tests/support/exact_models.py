@@ -8,7 +8,7 @@ import numpy as np
 from quadnet import quadrants
 from quadnet.model_names import CHAMPION
 from quadnet.nn.network import Network
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.registry import alias_changes
 from quadnet.registry.manifest import (
     Data,
@@ -21,7 +21,14 @@ from quadnet.registry.manifest import (
     Training,
     Verdict,
 )
-from quadnet.registry.metric_records import ClassMetrics, Metrics
+from quadnet.registry.metric_records import (
+    ClassMetrics,
+    LabelMetrics,
+    LabelsMetrics,
+    Metrics,
+    NumberMetrics,
+    QuantileMetrics,
+)
 
 SELF_TEST_INPUTS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5], [0.0, 0.0]])
 
@@ -35,15 +42,50 @@ def exact_predictor(scale=10.0, classes=quadrants.NAMES):
     return Predictor(network, classes)
 
 
+def measure(predictor):
+    """Return metrics of an imaginary test part, of the predictor's task."""
+    if isinstance(predictor, RegressionPredictor):
+        return NumberMetrics(
+            rmse=2.0, mae=1.5, median_absolute_error=1.0, r2=0.5, constant_error=1.0,
+            judged_by="pinball" if predictor.quantiles else "rmse",
+            quantiles=[
+                QuantileMetrics(level=q, pinball=0.5, share_up_to=q) for q in predictor.quantiles
+            ],
+        )  # fmt: skip
+    names = [str(name) for name in predictor.classes]
+    if predictor.network.loss.multilabel:
+        label = LabelMetrics(rows=1, precision=1.0, recall=1.0, f1=1.0, log_loss=0.1)
+        return LabelsMetrics(
+            accuracy=1.0, log_loss=0.1, f1_micro=1.0, f1_macro=1.0, majority=0.5,
+            constant_log_loss=0.7, labels=dict.fromkeys(names, label),
+        )  # fmt: skip
+    return Metrics(
+        accuracy=1.0,
+        log_loss=0.1,
+        calibration_error=0.0,
+        classes={name: ClassMetrics(rows=1, precision=1.0, recall=1.0) for name in names},
+    )
+
+
+def find_task(predictor):
+    """Return the task of a predictor."""
+    if isinstance(predictor, RegressionPredictor):
+        return "regression"
+    return "multilabel" if predictor.network.loss.multilabel else "classification"
+
+
 def record(predictor, n_features=2):
     """Return the record of an imaginary run."""
+    task = find_task(predictor)
     return Record(
+        task=task,
         signature=Signature(
             features=[
                 Feature(name=name, min=-1.0, max=1.0)
                 for name in ["x", "y", "z", *(f"x{i}" for i in range(3, n_features))][:n_features]
             ],
-            classes=[str(name) for name in predictor.classes],
+            classes=[str(name) for name in getattr(predictor, "classes", ())],
+            target=Feature(name="price", min=0.0, max=10.0) if task == "regression" else None,
         ),
         training=Training(
             epochs=1, updates=10, best_epoch=1, stop_reason="max_iter", loss=0.5, seconds=0.1
@@ -53,17 +95,7 @@ def record(predictor, n_features=2):
             train=Part(rows=4, sha256="0" * 64),
             test=Part(rows=4, sha256="1" * 64),
         ),
-        metrics={
-            "test": Metrics(
-                accuracy=1.0,
-                log_loss=0.1,
-                calibration_error=0.0,
-                classes={
-                    str(name): ClassMetrics(rows=1, precision=1.0, recall=1.0)
-                    for name in predictor.classes
-                },
-            )
-        },
+        metrics={"test": measure(predictor)},
         gate=[Verdict(metric="accuracy", comparison="at least", limit=0.9, value=1.0, passed=True)],
         baseline=None,
         forced=None,

@@ -161,13 +161,11 @@ def test_partial_fit_exists_for_solvers_of_mini_batches(solver):
     assert not hasattr(NeuralNetworkRegressor(early_stopping=True), "partial_fit")
 
 
-def test_a_regressor_is_not_published_yet(tmp_path: Path):
+def test_a_regressor_is_published_as_its_predictor_only(tmp_path: Path):
     net = fit(NeuralNetworkRegressor(max_iter=2), X, Y)
     with pytest.raises(TypeError, match=r"needs a network that predicts classes.*'squared_error'"):
         Predictor(net._network, ["y"])
-    with pytest.raises(
-        TypeError, match=r"Got NeuralNetworkRegressor. Regressors cannot be publish"
-    ):
+    with pytest.raises(TypeError, match=r"Got NeuralNetworkRegressor"):
         Registry(tmp_path).publish("m", net, None, X)
     assert not [*tmp_path.iterdir()]
 
