@@ -21,6 +21,10 @@ MEASURED = ("accuracy", "log_loss")
 """The scores of classes and labels that each fit has in the ledger."""
 
 
+_SEVERAL = np.arange(3)
+"""Classes of a classifier of several labels. With two, scikit-learn would score one column only."""
+
+
 def check_scorer_name(metric: str) -> None:
     """Raise ConfigurationError if the metric is not a score of ours, nor of scikit-learn."""
     if metric not in {*MEASURED, *get_scorer_names()}:
@@ -54,9 +58,9 @@ def check_metric(metric: str, target: Target) -> None:
         answers = _ClassAnswers(y, np.eye(len(target.classes))[y], np.arange(len(target.classes)))
     elif isinstance(target, LabelsTarget):
         y = np.vstack([np.eye(len(target.names)), 1 - np.eye(len(target.names))]).astype(np.int64)
-        answers = _ClassAnswers(y, y.astype(float), np.array([0, 1]))
+        answers = _ClassAnswers(y, y.astype(float), _SEVERAL)
     else:
-        numbers = np.array([1.0, 2.0, 4.0])
+        numbers = np.array([1.5, 2.25, 4.125])  # not whole, which might be classes
         y, answers = numbers, _NumberAnswers(numbers)
     try:
         float(get_scorer(metric)(answers, y.reshape(len(y), -1), y))
@@ -141,7 +145,7 @@ def _make_answers(predictor: AnyPredictor, part: Dataset) -> _Answers:
     if not np.isfinite(P).all():
         raise ValueError("values of a row overflow in the network")
     if isinstance(part.target, LabelsTarget):
-        return _ClassAnswers(answers, P, np.array([0, 1]))
+        return _ClassAnswers(answers, P, _SEVERAL)
     return _ClassAnswers(*_by_code(predictor, P, answers, part.class_target))
 
 
