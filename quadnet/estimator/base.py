@@ -27,6 +27,7 @@ from quadnet.estimator.constraints import Constraint
 from quadnet.estimator.fitted_state import (
     ARRAY_ATTRIBUTES,
     ENSEMBLE_ATTRIBUTES,
+    RESUME_ATTRIBUTES,
     network_attributes,
     pack_state,
     record_attributes,
@@ -35,6 +36,7 @@ from quadnet.estimator.fitted_state import (
 )
 from quadnet.estimator.fitting.callbacks import CallbackSupportMixin, EpochTasks
 from quadnet.estimator.fitting.early_stopping import hold_out_rows
+from quadnet.estimator.fitting.ensemble import join_networks
 from quadnet.estimator.fitting.fit_loop import TrainingRun
 from quadnet.estimator.fitting.fit_warnings import (
     warn_about_interrupt,
@@ -95,6 +97,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     layers: Sequence[Layer | str] | None
     input_shape: int | Sequence[int] | None
     scale: bool
+    n_ensemble: int
     categorical_features: str | Sequence[Any] | NDArray[Any] | None
     missing: str
 
@@ -199,7 +202,43 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         warn_about_result(run)
         return self
 
+    def _fit_ensemble(
+        self, n: int, fit_member: Callable[[Self], Self], *, data: Mapping[str, Any]
+    ) -> Self:
+        """Fit n networks, each by `fit_member`, and join them; callbacks get the data."""
+        tasks = EpochTasks(self, n, **data, task_name="network")
+        members: list[Self] = []
+
+        def fitted() -> dict[str, Any]:
+            network = join_networks([member._network for member in members])  # noqa: SLF001
+            # What describes the training is that of the first network.
+            of_first = {
+                name: value
+                for name, value in vars(members[0]).items()
+                if name[-1] == "_" and name not in ARRAY_ATTRIBUTES
+            }
+            encoding = members[0]._encoding  # noqa: SLF001
+            joined = network_attributes(network, encoding, find_encoder(members[0]))
+            del joined["n_layers_"], joined["n_parameters_"]
+            return of_first | joined | {"estimators_": [*members]}
+
+        rng = check_random_state(self.random_state)
+        for seed in rng.randint(2**31, size=n).tolist():
+            tasks.begin_epoch()
+            member = self._copy_parameters()
+            member.n_ensemble, member.random_state = 1, seed
+            members.append(fit_member(member))
+            if tasks.end_epoch(fitted) or member.stop_reason_ == "interrupted":
+                break
+        for name in [name for name in vars(self) if name[-1] == "_" or name in RESUME_ATTRIBUTES]:
+            del self.__dict__[name]
+        self.__dict__.update(fitted())
+        tasks.end_fit(fitted)
+        return self
+
     def _why_no_partial_fit(self) -> str | None:
+        if self.n_ensemble != 1:
+            return "partial_fit does not support n_ensemble above 1"
         # A wrong solver is reported by the method; it need not be hashable.
         solver = SOLVERS.get(self.solver) if isinstance(self.solver, str) else None
         if solver is not None and not solver.makes_updates:

@@ -10,20 +10,12 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils import check_random_state
 
 from quadnet.estimator import prediction
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
-from quadnet.estimator.column_encoding import find_encoder
-from quadnet.estimator.fitted_state import (
-    ARRAY_ATTRIBUTES,
-    RESUME_ATTRIBUTES,
-    network_attributes,
-)
-from quadnet.estimator.fitting.callbacks import EpochTasks, with_callbacks
+from quadnet.estimator.fitting.callbacks import with_callbacks
 from quadnet.estimator.fitting.class_extension import extend_classes
-from quadnet.estimator.fitting.ensemble import join_networks
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.hyperparameters import CONSTRAINTS
 from quadnet.estimator.input_validation import (
@@ -429,45 +421,14 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         }
         config = self._make_config()
         if config.n_ensemble > 1:
-            return self._fit_ensemble(config.n_ensemble, X, y, sample_weight, arguments)
+            return self._fit_ensemble(
+                config.n_ensemble,
+                lambda member: member.fit(X, y, sample_weight, **arguments),
+                data={"X": X, "y": y, "sample_weight": sample_weight},
+            )
         return self._fit(X, y, sample_weight, **arguments)
 
-    def _fit_ensemble(
-        self, n: int, X: Any, y: Any, sample_weight: Any, arguments: Mapping[str, Any]
-    ) -> Self:
-        tasks = EpochTasks(self, n, X=X, y=y, sample_weight=sample_weight, task_name="network")
-        members: list[NeuralNetworkClassifier] = []
-
-        def fitted() -> dict[str, Any]:
-            network = join_networks([member._network for member in members])  # noqa: SLF001
-            # What describes the training is that of the first network.
-            of_first = {
-                name: value
-                for name, value in vars(members[0]).items()
-                if name[-1] == "_" and name not in ARRAY_ATTRIBUTES
-            }
-            labels = members[0]._labels  # noqa: SLF001
-            joined = network_attributes(network, labels, find_encoder(members[0]))
-            del joined["n_layers_"], joined["n_parameters_"]
-            return of_first | joined | {"estimators_": [*members]}
-
-        rng = check_random_state(self.random_state)
-        for seed in rng.randint(2**31, size=n).tolist():
-            tasks.begin_epoch()
-            member = self._copy_parameters()
-            member.n_ensemble, member.random_state = 1, seed
-            members.append(member.fit(X, y, sample_weight, **arguments))
-            if tasks.end_epoch(fitted) or member.stop_reason_ == "interrupted":
-                break
-        for name in [name for name in vars(self) if name[-1] == "_" or name in RESUME_ATTRIBUTES]:
-            del self.__dict__[name]
-        self.__dict__.update(fitted())
-        tasks.end_fit(fitted)
-        return self
-
     def _why_no_partial_fit(self) -> str | None:
-        if self.n_ensemble != 1:
-            return "partial_fit does not support n_ensemble above 1"
         reason = super()._why_no_partial_fit()
         if reason is None and self.class_weight == "balanced":
             return (

@@ -77,7 +77,7 @@ CONSTRAINTS = {
 }
 """The classifier's parameters."""
 
-_OF_CLASSES = {"class_weight", "label_smoothing", "n_ensemble"}
+_OF_CLASSES = {"class_weight", "label_smoothing"}
 
 REGRESSOR_CONSTRAINTS = {
     **{name: each for name, each in CONSTRAINTS.items() if name not in _OF_CLASSES},
@@ -237,7 +237,7 @@ def make_training_config(
         class_weight=p.get("class_weight"),
         scale=bool(p["scale"]),
         label_smoothing=float(p.get("label_smoothing", 0.0)),
-        n_ensemble=int(p.get("n_ensemble", 1)),
+        n_ensemble=int(p["n_ensemble"]),
         warm_start=bool(p["warm_start"]),
         verbose=bool(p["verbose"]),
     )
@@ -329,7 +329,7 @@ def check_hyperparameters(
         )
     solver = SOLVERS[parameters["solver"]]
     _check_layers(owner, parameters, solver)
-    if parameters["warm_start"] and parameters.get("n_ensemble", 1) > 1:
+    if parameters["warm_start"] and parameters["n_ensemble"] > 1:
         raise constraints.invalid_parameter(
             owner, "warm_start", True, "False with n_ensemble above 1, which trains new networks"
         )
@@ -368,6 +368,11 @@ def check_regressor_parameters(owner: str, parameters: Mapping[str, Any]) -> Non
             raise invalid("quantiles", f"None with loss={loss!r}; set loss='quantile'")
         if not len(quantiles) or not is_increasing(np.array(quantiles, np.float64)):
             raise invalid("quantiles", "numbers between 0 and 1, each above the one before")
+    if parameters["n_ensemble"] > 1 and parameters["calibration_fraction"]:
+        expected = "0 with n_ensemble above 1, whose networks are calibrated by X_cal and y_cal"
+        raise invalid("calibration_fraction", expected)
+    if parameters["n_ensemble"] > 1 and loss == "quantile":
+        raise invalid("n_ensemble", "1 with loss='quantile': a mean of quantiles is no quantile")
     if parameters["scale_target"]:
         if loss == "poisson":
             raise invalid("scale_target", "False with loss='poisson', whose outputs are exp(z)")

@@ -12,6 +12,8 @@ from sklearn.base import RegressorMixin
 
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
+from quadnet.estimator.column_encoding import find_encoder
+from quadnet.estimator.column_scaling import find_scaler
 from quadnet.estimator.fitting.calibration import (
     check_coverage,
     hold_out_calibration_rows,
@@ -176,6 +178,12 @@ default='squared_error'
     calibration_fraction : float, default=0.0
         The share of rows that `fit` sets aside for `predict_interval`, if it gets no `X_cal`. They
         are neither trained on nor used for early stopping, which would make intervals too narrow.
+    n_ensemble : int, default=1
+        Networks to train, each from its own seed, and so from other starting weights and, with
+        early stopping, on another split. Predictions are the mean of theirs. `estimators_` has a
+        fitted regressor for each network; the attributes that describe the training are those of
+        the first. `freeze` gives one predictor. `partial_fit`, `warm_start`, `calibration_fraction`
+        and ``loss='quantile'`` need a single network; intervals of several ones need `X_cal`.
     categorical_features : 'from_dtype', sequence of str, int or bool, or None, default=None
         The columns of X that hold categories: their names, their indices or a mask of all columns.
         'from_dtype' chooses the columns of a data frame (pandas, polars, pyarrow) that are
@@ -205,6 +213,9 @@ default='squared_error'
     encoder_ : TableEncoder or None
         With `categorical_features` or `missing`, what makes the network's inputs of X. Its
         `output_names` are the names of the inputs, and of the rows of ``coefs_[0]``.
+    estimators_ : list of NeuralNetworkRegressor
+        Only with `n_ensemble` above 1: the regressor of each network. `parameters_` then has the
+        arrays of all of them.
     column_means_ : ndarray of shape (n_features_in_,) or None
         With `scale`, what is subtracted from each column, or from each output of `encoder_`.
     column_deviations_ : ndarray of shape (n_features_in_,) or None
@@ -322,6 +333,7 @@ default='squared_error'
         quantiles: Sequence[float] | None = None,
         scale_target: bool = False,
         calibration_fraction: float = 0.0,
+        n_ensemble: int = 1,
         categorical_features: str | Sequence[Any] | NDArray[Any] | None = None,
         missing: str = "error",
     ) -> None:
@@ -342,6 +354,7 @@ default='squared_error'
         self.layers, self.input_shape, self.scale = layers, input_shape, scale
         self.huber_delta, self.quantiles = huber_delta, quantiles
         self.scale_target, self.calibration_fraction = scale_target, calibration_fraction
+        self.n_ensemble = n_ensemble
         self.categorical_features, self.missing = categorical_features, missing
 
     @with_callbacks
@@ -414,35 +427,45 @@ default='squared_error'
         config = self._make_config()
         calibration: TargetRows | None = None
 
+        read_calibration_rows = partial(
+            validate_validation_rows,
+            self,
+            config,
+            X=X_cal,
+            y=y_cal,
+            sample_weight=sample_weight_cal,
+            suffix="cal",
+        )
+
         def set_aside(rows: TargetRows, rng: RandomState) -> TargetRows:
             nonlocal calibration
-            calibration = validate_validation_rows(
-                self,
-                config,
-                rows.encoding,
-                X=X_cal,
-                y=y_cal,
-                sample_weight=sample_weight_cal,
-                suffix="cal",
-                scaler=rows.scaler,
-                encoder=rows.encoder,
+            calibration = read_calibration_rows(
+                encoding=rows.encoding, scaler=rows.scaler, encoder=rows.encoder
             )
             if calibration is None and self.calibration_fraction:
                 fraction = float(self.calibration_fraction)
                 rows, calibration = hold_out_calibration_rows(rows, fraction, rng)
             return rows
 
-        self._fit(
-            X,
-            y,
-            sample_weight,
-            X_val=X_val,
-            y_val=y_val,
-            sample_weight_val=sample_weight_val,
-            groups=None,
-            on_epoch=on_epoch,
-            set_aside=set_aside,
-        )
+        arguments: dict[str, Any] = {
+            "X_val": X_val,
+            "y_val": y_val,
+            "sample_weight_val": sample_weight_val,
+            "on_epoch": on_epoch,
+        }
+        if config.n_ensemble > 1:
+            # Each network checks the calibration rows, before it is trained.
+            checked = {"X_cal": X_cal, "y_cal": y_cal, "sample_weight_cal": sample_weight_cal}
+            self._fit_ensemble(
+                config.n_ensemble,
+                lambda member: member.fit(X, y, sample_weight, **arguments, **checked),
+                data={"X": X, "y": y, "sample_weight": sample_weight},
+            )
+            calibration = read_calibration_rows(
+                encoding=self._numbers, scaler=find_scaler(self), encoder=find_encoder(self)
+            )
+        else:
+            self._fit(X, y, sample_weight, **arguments, groups=None, set_aside=set_aside)
         self.__dict__.pop("_calibration", None)
         if calibration is not None:
             outputs = self._network.outputs(calibration.X)

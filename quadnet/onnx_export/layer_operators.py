@@ -21,6 +21,7 @@ from quadnet.nn.layers.layer import Arrays, Shape
 from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.layers.windows import Windows
 from quadnet.nn.losses.of_classes import LOSSES
+from quadnet.nn.losses.of_numbers import IDENTITY_LOSSES
 from quadnet.nn.network import Network
 from quadnet.types import FloatArray
 
@@ -306,6 +307,13 @@ def _ensemble(graph: Graph, node: LayerNode, values: str) -> str:
             step = LayerNode(each, shape, arrays[j], node.number, place, prefix)
             inner = _add_layer(graph, step, inner)
         logits.append(inner)
+    if layer.loss in IDENTITY_LOSSES:
+        total = logits[0]
+        for each in logits[1:]:  # onnxruntime has Mean for float32 alone
+            total = graph.add("Add", total, each)
+        return graph.add("Mul", total, 1.0 / len(logits))
+    if layer.loss == "poisson":
+        return _log_mean(graph, logits)
     loss = LOSSES[layer.loss]
     if not loss.multilabel and n_outputs > 1:
         return _log_mean(graph, [_log_shares(graph, loss.link_name, Z) for Z in logits])

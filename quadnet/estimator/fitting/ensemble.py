@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from quadnet.nn.layers.dense import Dense
-from quadnet.nn.layers.ensemble import Ensemble
+from quadnet.nn.layers.ensemble import AVERAGED_LOSSES, Ensemble
 from quadnet.nn.network import Network
 
 
 def join_networks(networks: Sequence[Network]) -> Network:
-    """Return one network whose probabilities are the mean of these networks' probabilities.
+    """Return one network that predicts the mean of these networks' predictions.
+
+    They are probabilities, or numbers in the units of y.
 
     Its last layer is dense, as that of every network, and multiplies by 1: what follows, such as a
     temperature, can be folded into it.
@@ -29,6 +31,7 @@ def join_networks(networks: Sequence[Network]) -> Network:
         ],
         first.input_shape,
         loss=_choose_loss(first),
+        loss_settings=first.loss_settings,
         dtype=first.parameters.flat.dtype,
     )
     ensemble, output = joined.parameters.arrays
@@ -41,7 +44,9 @@ def join_networks(networks: Sequence[Network]) -> Network:
 
 
 def _choose_loss(network: Network) -> str:
-    """Return the loss that makes probabilities of the ensemble's logits."""
+    """Return the loss that makes predictions of the ensemble's logits."""
+    if network.loss_name in AVERAGED_LOSSES:
+        return network.loss_name
     if network.loss.multilabel:
         return "multilabel_cross_entropy"
     return "sigmoid_cross_entropy" if network.n_outputs == 1 else "softmax_cross_entropy"

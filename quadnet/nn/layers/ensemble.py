@@ -1,4 +1,4 @@
-"""Several networks of one architecture, whose probabilities are averaged."""
+"""Several networks of one architecture, whose predictions are averaged."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,16 @@ from quadnet.nn.layers.layer import (
 from quadnet.nn.layers.settings import check_count
 from quadnet.nn.layers.stack import find_shapes, make_layers, name_layer
 from quadnet.nn.losses.of_classes import LOSSES
+from quadnet.nn.losses.of_numbers import IDENTITY_LOSSES
 from quadnet.types import FloatArray
+
+AVERAGED_LOSSES = (*IDENTITY_LOSSES, "poisson")
+"""The losses of numbers that are averaged. The mean of quantiles is no quantile."""
 
 
 @dataclass(frozen=True, repr=False)
 class Ensemble(Layer):
-    """The logits of the mean of several networks' probabilities.
+    """The logits of the mean of several networks' probabilities, or of the numbers they predict.
 
     Trained networks are joined into this layer: it is not trained itself.
 
@@ -34,13 +38,15 @@ class Ensemble(Layer):
     count : int
         Number of networks.
     loss : str
-        Each network's loss, a name from `LOSSES`, which makes probabilities of its logits.
+        Each network's loss, a name from `LOSSES` or `AVERAGED_LOSSES`, which makes probabilities
+        or numbers of its logits.
 
     Notes
     -----
     Input of any shape, output (n_outputs,). With one output, and for each label of a multilabel
     problem, the logit is log p - log(1 - p) of the mean p; for several classes it is log p, so that
-    its softmax is the mean. Its arrays are those of the networks' layers, with the numbers of the
+    its softmax is the mean. Of numbers, the logits are their mean, or with the loss 'poisson' the
+    logarithm of their mean. Its arrays are those of the networks' layers, with the numbers of the
     network and of the layer, such as ``2.0.weights``.
 
     Examples
@@ -61,9 +67,10 @@ class Ensemble(Layer):
         if not isinstance(self.layers, (list, tuple)) or not self.layers:
             raise ValueError(f"Ensemble: layers must be a list of layers. Got {self.layers!r}.")
         check_count(self, "count")
-        if not isinstance(self.loss, str) or self.loss not in LOSSES:
+        names = (*LOSSES, *AVERAGED_LOSSES)
+        if not isinstance(self.loss, str) or self.loss not in names:
             raise ValueError(
-                f"Ensemble: loss must be one of {', '.join(LOSSES)}. Got {self.loss!r}."
+                f"Ensemble: loss must be one of {', '.join(names)}. Got {self.loss!r}."
             )
         object.__setattr__(self, "layers", make_layers(self.layers, "Ensemble: layers"))
 
@@ -111,6 +118,11 @@ class Ensemble(Layer):
 
     def _average(self, logits: Sequence[FloatArray]) -> FloatArray:
         """Return the logits of the mean, from each network's of shape (n_outputs, n_examples)."""
+        if self.loss in IDENTITY_LOSSES:
+            mean: FloatArray = np.mean(logits, axis=0)
+            return mean
+        if self.loss == "poisson":
+            return _log_mean(logits)
         loss = LOSSES[self.loss]()
         # By logarithms: the logits are finite where a probability underflows.
         if loss.multilabel or len(logits[0]) == 1:

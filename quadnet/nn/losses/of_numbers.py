@@ -209,6 +209,9 @@ def is_increasing(quantiles: FloatArray) -> bool:
     return bool((np.diff(quantiles, prepend=0.0, append=1.0) > 0).all())
 
 
+IDENTITY_LOSSES = ("squared_error", "absolute_error", "huber")
+"""The losses whose numbers are the logits themselves."""
+
 REGRESSION_LOSSES: dict[str, type[Loss]] = {
     "squared_error": SquaredError,
     "absolute_error": AbsoluteError,

@@ -9,11 +9,11 @@ import pytest
 import skops.io
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_wine
+from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 
-from quadnet import NeuralNetworkClassifier
+from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from quadnet.layers import BatchNorm, Conv2D, Dense, Dropout, Ensemble, Flatten
 from quadnet.nn.network import Network
 from tests.support.oracle import fit
@@ -217,3 +217,58 @@ def test_the_layer_names_what_is_wrong_with_it():
     net = NeuralNetworkClassifier(layers=[Ensemble([Dense(2)], 2, "softmax_cross_entropy")])
     with pytest.raises(ValueError, match="An Ensemble cannot be trained"):
         net.fit(X, Y)
+
+
+def regressors(n=3, **options):
+    defaults = {"max_iter": 15, "random_state": 0, "scale": True, "scale_target": True}
+    return NeuralNetworkRegressor(
+        hidden_layer_sizes=(6,), n_ensemble=n, **defaults | {"early_stopping": True} | options
+    )
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "poisson"])
+def test_predicted_numbers_are_the_mean(loss, columns):
+    X, y = load_diabetes(return_X_y=True)
+    targets = y if columns == 1 else np.stack([y, 10 + y**0.5], axis=1)
+    scale = {"scale_target": False, "init": "glorot_uniform"} if loss == "poisson" else {}
+    net = fit(regressors(loss=loss, **scale), X, targets)
+    each = [member.predict(X) for member in net.estimators_]
+    assert np.abs(each[0] - each[1]).max() > 0.1
+    mean = np.mean(each, axis=0)
+    assert_close(net.predict(X), mean)
+    assert_close(net.freeze().predict(X), mean, 1e-9)
+    assert_close(pickle.loads(pickle.dumps(net)).predict(X), mean)
+    assert_close(NeuralNetworkRegressor.from_arrays(net.to_arrays()).predict(X), mean, 1e-9)
+    assert len({member.random_state for member in net.estimators_}) == 3
+    assert net.loss_curve_ == net.estimators_[0].loss_curve_
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_an_exported_ensemble_of_numbers_predicts_the_same(loss):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    X, y = load_diabetes(return_X_y=True)
+    net = fit(regressors(loss=loss, scale_target=loss != "poisson"), X, y)
+    session = onnxruntime.InferenceSession(net.to_onnx(), providers=["CPUExecutionProvider"])
+    assert_close(session.run(["value"], {"x": X})[0], net.predict(X), 1e-9)
+
+
+def test_intervals_of_several_networks_need_rows_to_calibrate_with():
+    X, y = load_diabetes(return_X_y=True)
+    net = regressors()
+    with pytest.warns(ConvergenceWarning):
+        net.fit(X[:200], y[:200], X_cal=X[200:300], y_cal=y[200:300])
+    lower, upper = net.predict_interval(X[300:], 0.8)
+    # By hand: the 81st of the 100 distances, so that 0.8 of 101 rows are covered.
+    distances = np.sort(np.abs(y[200:300] - net.predict(X[200:300])))
+    assert_close(upper - lower, np.full(142, 2 * distances[80]), 1e-9)
+    with pytest.raises(ValueError, match="calibrated by X_cal"):
+        regressors(calibration_fraction=0.2).fit(X, y)
+    with pytest.raises(ValueError, match="a mean of quantiles is no quantile"):
+        regressors(loss="quantile").fit(X, y)
+    with pytest.raises(AttributeError, match="n_ensemble above 1"):
+        _ = regressors().partial_fit
+    before = net.predict(X)
+    with pytest.raises(ValueError, match="X_cal is provided"):
+        net.fit(X, y, X_cal=X)
+    np.testing.assert_array_equal(net.predict(X), before)
