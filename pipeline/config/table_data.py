@@ -25,6 +25,9 @@ class NumberColumn(Section):
     set the unit, which long tails do not change."""
     clip: bool = False
     """Whether values far outside are drawn in smoothly, to at most 3 units."""
+    n_pieces: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Further inputs: one for each of at most so many pieces between quantiles, in which alone it
+    changes. A network learns steps and bends from them."""
 
 
 class CategoryColumn(Section):

@@ -7,6 +7,7 @@ more class here, and one more row of `ENCODER_KINDS`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import pairwise
 from math import isfinite, sqrt
 from typing import Any, ClassVar
 
@@ -21,6 +22,13 @@ LIMIT = 1e30
 
 MAX_NAMES = 20_000
 """Most categories of one column, with the rare ones."""
+
+MAX_PIECES = 1000
+"""Most pieces of one column of numbers."""
+
+_PIECE_HEIGHT = 0.5
+"""On the tables that the preset `tabular` was chosen on, errors are 1 % lower than with height 1,
+whose many inputs are learned by heart, and 1 % lower than with 1/4."""
 
 _MAX_RARE_NAMES = 1000
 
@@ -74,7 +82,11 @@ class ColumnEncoder(ABC):
 
 @dataclass(frozen=True)
 class NumberEncoder(ColumnEncoder):
-    """Numbers: ``(x - centre) / scale``, within `LIMIT`, and whether the number is missing.
+    """Numbers: ``(x - centre) / scale``, within `LIMIT`, its pieces, and whether it is missing.
+
+    A network learns a step or a bend at one place of x much sooner from pieces of x, each of which
+    changes in one interval alone: Y. Gorishniy, I. Rubachev and A. Babenko, "On Embeddings for
+    Numerical Features in Tabular Deep Learning", 2022.
 
     Parameters
     ----------
@@ -89,6 +101,9 @@ class NumberEncoder(ColumnEncoder):
         Whether there is an output that is 1 where the number is missing, and 0 elsewhere.
     low, high : float
         The range of the rows to train on.
+    knots : tuple of float
+        Increasing. There is one output for each interval between two of them: 0 below, 1/2 above,
+        and a line inside.
     """
 
     name: str
@@ -99,6 +114,7 @@ class NumberEncoder(ColumnEncoder):
     indicator: bool
     low: float
     high: float
+    knots: tuple[float, ...]
 
     kind: ClassVar[str] = "number"
 
@@ -111,11 +127,14 @@ class NumberEncoder(ColumnEncoder):
             _check_flag(self, field)
         if self.low > self.high:
             raise ValueError(f"low must not be above high, got {self.low!r} and {self.high!r}")
+        _check_knots(self)
 
     @property
     def output_names(self) -> tuple[str, ...]:
+        pairs = pairwise(self.knots)
+        pieces = (f"{self.name} from {low:.6g} to {high:.6g}" for low, high in pairs)
         missing = (f"{self.name} is missing",) if self.indicator else ()
-        return (self.name, *missing)
+        return (self.name, *pieces, *missing)
 
     def encode_into(self, column: FloatArray, outputs: FloatArray) -> None:
         _refuse_infinity(self.name, column)
@@ -124,8 +143,12 @@ class NumberEncoder(ColumnEncoder):
         outputs[:, 0] = _standardize(values, self.centre, self.scale)
         if self.clip:
             outputs[:, 0] /= np.sqrt(1.0 + (outputs[:, 0] / 3.0) ** 2)
+        for i, (low, high) in enumerate(pairwise(self.knots), start=1):
+            # Halves, because the difference of two finite numbers need not be finite.
+            inside = np.clip(values, low, high) / 2.0 - low / 2.0
+            outputs[:, i] = _PIECE_HEIGHT * np.minimum(inside / (high / 2.0 - low / 2.0), 1.0)
         if self.indicator:
-            outputs[:, 1] = missing
+            outputs[:, -1] = missing
 
 
 @dataclass(frozen=True)
@@ -318,10 +341,14 @@ class NumberSettings:
         are equal. A constant column is divided by 1.
     clip : bool, default=False
         Whether to draw values far from the centre towards it: see `NumberEncoder`.
+    n_pieces : int, default=0
+        Most pieces besides the value, between quantiles of the rows; 0 for none. A column of two
+        values has none.
     """
 
     scale: str = "standard"
     clip: bool = False
+    n_pieces: int = 0
 
     kind: ClassVar[str] = "number"
 
@@ -331,6 +358,10 @@ class NumberSettings:
             raise ConfigurationError(f"scale must be one of {names}, got {self.scale!r}")
         if not isinstance(self.clip, bool):
             raise ConfigurationError(f"clip must be True or False, got {self.clip!r}")
+        if type(self.n_pieces) is not int or not 0 <= self.n_pieces <= MAX_PIECES:
+            raise ConfigurationError(
+                f"n_pieces must be a whole number from 0 to {MAX_PIECES}, got {self.n_pieces!r}"
+            )
 
     def fit(self, name: str, column: FloatArray) -> NumberEncoder:
         """Return the encoder of a column of numbers, by the statistics of its rows."""
@@ -338,7 +369,7 @@ class NumberSettings:
         missing = np.isnan(column)
         values = column[~missing].astype(np.float64)
         if not len(values):
-            return NumberEncoder(name, 0.0, 1.0, self.clip, 0.0, bool(missing.any()), 0.0, 0.0)
+            return NumberEncoder(name, 0.0, 1.0, self.clip, 0.0, bool(missing.any()), 0.0, 0.0, ())
         # Squares and sums of very large values overflow, and squares of very small ones are 0.
         largest, unit = float(np.abs(values).max()), 1.0
         if largest > 2.0**480:
@@ -353,7 +384,18 @@ class NumberSettings:
             scale = 1.0
         indicator = bool(missing.any())
         low, high = float(values.min()), float(values.max())
-        return NumberEncoder(name, centre, scale, self.clip, fill, indicator, low, high)
+        knots = _find_knots(values, self.n_pieces)
+        return NumberEncoder(name, centre, scale, self.clip, fill, indicator, low, high, knots)
+
+
+def _find_knots(values: FloatArray, n_pieces: int) -> tuple[float, ...]:
+    """Return the distinct ones of n_pieces + 1 quantiles; none if there are no two pieces."""
+    if n_pieces < 2:
+        return ()
+    # Values of the rows: between two very large ones a quantile would overflow.
+    quantiles = np.quantile(values, np.linspace(0.0, 1.0, n_pieces + 1), method="lower")
+    knots = tuple(np.unique(quantiles).tolist())
+    return knots if len(knots) > 2 else ()
 
 
 def _find_mean(values: FloatArray) -> float:
@@ -622,6 +664,22 @@ def _check_number(owner: Any, field: str) -> None:
     if not isfinite(number):
         raise ValueError(f"{field} must be a finite number, got {_show(value)}")
     object.__setattr__(owner, field, number)
+
+
+def _check_knots(encoder: NumberEncoder) -> None:
+    """Check that the knots are none, or at least three increasing numbers; make them a tuple."""
+    knots = encoder.knots
+    if not isinstance(knots, (tuple, list)) or len(knots) > MAX_PIECES + 1:
+        raise ValueError(
+            f"knots must be a list of at most {MAX_PIECES + 1} numbers, got {_show(knots)}"
+        )
+    numbers = [float(each) if type(each) in (int, float) else float("nan") for each in knots]
+    increasing = all(low < high for low, high in pairwise(numbers))
+    if not all(map(isfinite, numbers)) or not increasing or len(numbers) in (1, 2):
+        raise ValueError(
+            f"knots must be empty, or at least three increasing numbers, got {_show(knots)}"
+        )
+    object.__setattr__(encoder, "knots", tuple(numbers))
 
 
 def _check_above_zero(owner: Any, field: str) -> None:

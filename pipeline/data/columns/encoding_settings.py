@@ -20,7 +20,9 @@ def make_settings(data: TableData) -> dict[str, ColumnSettings]:
     settings: dict[str, ColumnSettings] = {}
     for name, options in data.columns.items():
         if isinstance(options, NumberColumn):
-            settings[name] = NumberSettings(scale=options.scale, clip=options.clip)
+            settings[name] = NumberSettings(
+                scale=options.scale, clip=options.clip, n_pieces=options.n_pieces
+            )
         elif isinstance(options, CategoryColumn):
             settings[name] = CategorySettings(
                 max_categories=options.max_categories, min_rows=options.min_rows

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ NUMBER = {
     "indicator": True,
     "low": 0.0,
     "high": 3.0,
+    "knots": [0.0, 1.5, 3.0],
 }
 CATEGORY = {
     "kind": "category",
@@ -134,6 +136,39 @@ def test_a_robust_scale_of_equal_quartiles_is_half_the_range():
     table = {"x": np.array([0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 3.0])}
     encoder = fit_encoder(table, {"x": NumberSettings("robust")})
     assert encoder.transform(table).ravel().tolist() == [0, 0, 0, 0, 0, -0.5, 1.5]
+
+
+def test_pieces_are_lines_between_quantiles():
+    rng = np.random.default_rng(4)
+    values = np.round(rng.gamma(2.0, size=401), 1)  # many values occur several times
+    values[::50] = np.nan
+    train, later = {"x": values}, {"x": np.array([-5.0, 0.07, 0.5, 1.23, np.nan, 99.0])}
+    encoder = fit_encoder(train, {"x": NumberSettings(n_pieces=8)})
+    seen = values[~np.isnan(values)]
+    knots = np.unique(np.quantile(seen, np.arange(9) / 8, method="lower"))
+    assert encoder.columns[0].knots == tuple(knots)
+    pieces = [[low, high] for low, high in pairwise(knots)]
+    first = f"x from {knots[0]:.6g} to {knots[1]:.6g}"
+    assert encoder.output_names[:2] == ("x", first)
+    assert encoder.output_names[-1] == "x is missing"
+    for table in (train, later):
+        filled = np.where(np.isnan(table["x"]), seen.mean(), table["x"])
+        expected = np.stack([np.interp(filled, piece, [0.0, 0.5]) for piece in pieces], axis=1)
+        found = encoder.transform(table)
+        np.testing.assert_allclose(found[:, 1:-1], expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(found[:, -1], np.isnan(table["x"]))
+        without = fit_encoder(train).transform(table)
+        np.testing.assert_array_equal(found[:, [0, -1]], without)
+    assert TableEncoder.from_specs(json.loads(json.dumps(encoder.to_specs()))) == encoder
+
+
+def test_pieces_of_few_or_very_large_values():
+    settings = {"x": NumberSettings(n_pieces=16)}
+    for few in ([0.0, 1.0, 1.0], [2.0, 2.0], [np.nan, np.nan]):
+        assert fit_encoder({"x": np.array(few)}, settings).columns[0].knots == ()
+    large = {"x": np.array([-1.7e308, 0.0, 1.7e308])}
+    found = fit_encoder(large, settings).transform(large)[:, 1:]
+    assert found.tolist() == [[0.0, 0.0], [0.5, 0.0], [0.5, 0.5]]
 
 
 def test_without_scaling_numbers_stay_as_they_are_and_gaps_become_the_mean():
@@ -349,6 +384,8 @@ def test_fits_that_make_no_sense_are_refused():
         (NumberSettings, {"scale": "log"}, "scale must be one of 'standard', 'robust', 'none'"),
         (NumberSettings, {"scale": None}, "scale must be"),
         (NumberSettings, {"clip": 1}, "clip must be True or False, got 1"),
+        (NumberSettings, {"n_pieces": -1}, "n_pieces must be a whole number from 0 to 1000, got -"),
+        (NumberSettings, {"n_pieces": 2.0}, "n_pieces must be a whole number"),
         (CategorySettings, {"max_categories": 1}, "max_categories must be a whole number from 2"),
         (CategorySettings, {"min_rows": 0.5}, "min_rows must be a whole number from 1"),
         (DateSettings, {"parts": ()}, "parts must be different ones of year"),
@@ -378,6 +415,11 @@ def test_wrong_settings_are_refused(kind, settings, message):
         (NUMBER | {"fill": True}, "fill must be a finite number"),
         (NUMBER | {"clip": 0}, "clip must be true or false"),
         (NUMBER | {"low": 4.0}, "low must not be above high"),
+        (NUMBER | {"knots": "012"}, "knots must be a list"),
+        (NUMBER | {"knots": [0.0, 1.0]}, "at least three increasing numbers"),
+        (NUMBER | {"knots": [0.0, 2.0, 1.0]}, "increasing numbers, got a list of 3 values"),
+        (NUMBER | {"knots": [0.0, 1.0, float("nan")]}, "increasing numbers"),
+        (NUMBER | {"knots": [*range(1002)]}, "list of at most 1001 numbers"),
         (NUMBER | {"name": 3}, "name must be a text, got 3"),
         (NUMBER | {"extra": 3}, "there is no setting 'extra'; the settings are name, centre"),
         (NUMBER | {7: 3}, "there is no setting 7"),
