@@ -297,6 +297,13 @@ def test_very_large_numbers_are_standardized_as_their_multiples_are():
         np.testing.assert_allclose(fit_encoder(scaled).transform(scaled), expected, rtol=1e-12)
 
 
+def test_a_row_is_encoded_alike_with_and_without_a_very_large_one():
+    encoder = fit_encoder({"x": np.array([0.0, 6e-308])})
+    alone = encoder.transform({"x": np.array([3.3e-309])})
+    beside = encoder.transform({"x": np.array([3.3e-309, 1e308])})
+    assert beside[0, 0] == alone[0, 0]
+
+
 def test_time_stamps_keep_their_digits_and_rounding_errors_are_no_deviation():
     seconds = 1.7e9 + np.arange(5.0)
     expected = (np.arange(5.0) - 2) / np.sqrt(2)
