@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.files.csv_file import CsvFile
+from pipeline.data.files.csv_source import CsvSource
 from pipeline.scoring.output import AddedColumns, AddedNumbers
 from quadnet.types import FloatArray, IntArray
 
@@ -16,18 +17,19 @@ _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
 
 
 class CsvOutput:
-    """Encodes scored rows as CSV.
+    """Encodes scored rows as CSV, with the delimiter and the decimal separator of the source.
 
     Certainties have 6 decimals, and rows end with a line feed. A row without a prediction has an
     empty label and an empty certainty.
     """
 
-    def __init__(self, source: CsvFile, added: AddedColumns) -> None:
-        self._header = b",".join([source.schema, *map(encode_cell, added.names)])
-        labels = [encode_cell(name) for name in added.classes]
-        endings = [b",%s,0.000000,%d\n" % (label, added.version) for label in labels]
+    def __init__(self, source: CsvFile | CsvSource, added: AddedColumns) -> None:
+        separator, self._header = source.delimiter.encode(), _encode_header(source, added.names)
+        labels = [encode_cell(name, source.delimiter) for name in added.classes]
+        zero, version = b"0%s000000" % _choose_decimal(source).encode(), b"%d\n" % added.version
+        endings = [separator.join([b"", label, zero, version]) for label in labels]
         # The last ending is for rows without a prediction, whose class is -1.
-        self._endings = np.array([*endings, b",,,%d\n" % added.version])
+        self._endings = np.array([*endings, separator.join([b"", b"", b"", version])])
         # The offset of the certainty in each ending.
         self._certainty = np.array([len(label) + 2 for label in labels], np.intp)
 
@@ -67,16 +69,17 @@ class CsvOutput:
 
 
 class CsvNumberOutput:
-    """Encodes rows with columns of numbers as CSV.
+    """Encodes rows with columns of numbers as CSV, as `CsvOutput` does.
 
     Numbers have as many digits as their type needs, and rows end with a line feed. A row without a
     prediction has empty cells.
     """
 
-    def __init__(self, source: CsvFile, added: AddedNumbers) -> None:
-        self._header = b",".join([source.schema, *map(encode_cell, added.names)])
+    def __init__(self, source: CsvFile | CsvSource, added: AddedNumbers) -> None:
+        self._header = _encode_header(source, added.names)
         self._whole, self._n_columns = added.whole, len(added.names) - 1
-        self._version = b",%d\n" % added.version
+        self._delimiter, self._decimal = source.delimiter, _choose_decimal(source)
+        self._version = b"%s%d\n" % (source.delimiter.encode(), added.version)
 
     def begin(self) -> bytes:
         """Return the bytes before all rows."""
@@ -93,13 +96,16 @@ class CsvNumberOutput:
         ]
         # As text: the shortest that reads back as the same number of the type.
         cells = [column.astype(str).tolist() for column in columns]
-        lines = [",".join(row).encode() for row in zip(*cells, strict=True)]
-        blank = b"," * (self._n_columns - 1)
+        lines = [self._delimiter.join(row) for row in zip(*cells, strict=True)]
+        if self._decimal != ".":
+            lines = [line.replace(".", self._decimal) for line in lines]
+        blank = self._delimiter * (self._n_columns - 1)
         for row in np.flatnonzero(~answered).tolist():
             lines[row] = blank
         pieces = [b""] * (4 * len(rows))
-        pieces[::4], pieces[1::4] = rows, [b","] * len(rows)
-        pieces[2::4], pieces[3::4] = lines, [self._version] * len(rows)
+        pieces[::4], pieces[1::4] = rows, [self._delimiter.encode()] * len(rows)
+        pieces[2::4] = [line.encode() for line in lines]
+        pieces[3::4] = [self._version] * len(rows)
         return b"".join(pieces)
 
     def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:
@@ -107,17 +113,27 @@ class CsvNumberOutput:
         return b""
 
 
-def encode_cell(text: str) -> bytes:
+def encode_cell(text: str, delimiter: str = ",") -> bytes:
     """Return the text as one cell of a CSV row, in quotes if it needs them."""
     line = io.StringIO()
     # The csv module quotes a cell only for characters of the line terminator.
-    csv.writer(line, lineterminator="\r\n").writerow([text, ""])
-    return line.getvalue().removesuffix(",\r\n").encode()
+    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow([text, ""])
+    return line.getvalue().removesuffix(f"{delimiter}\r\n").encode()
 
 
 def quote_cell(content: bytes) -> bytes:
     """Return arbitrary bytes as one quoted cell of a CSV row."""
     return b'"' + content.replace(b'"', b'""') + b'"'
+
+
+def _encode_header(source: CsvFile | CsvSource, added: Sequence[str]) -> bytes:
+    names = [encode_cell(name, source.delimiter) for name in added]
+    return source.delimiter.encode().join([source.schema, *names])
+
+
+def _choose_decimal(source: CsvFile | CsvSource) -> str:
+    """Return the source's decimal separator, or a point if the added cells would need quotes."""
+    return "." if source.delimiter == "," else source.decimal
 
 
 def _millionths(certainties: FloatArray) -> NDArray[np.int64]:

@@ -73,6 +73,8 @@ class CsvFile:
         Without a header, ``column_1``, ``column_2`` and so on.
     index : tuple of str
         Always empty: a CSV file cannot mark columns as row labels.
+    decimal : str
+        The decimal separator of numbers: always a point.
     start : Position
         The position of the first row.
     n_bytes : int
@@ -88,6 +90,7 @@ class CsvFile:
 
     unit: str = "line"
     index: tuple[str, ...] = ()
+    decimal: str = "."
 
     def __init__(
         self,

@@ -160,7 +160,7 @@ def test_certainties_are_rounded_as_python_rounds(certainties):
     from pipeline.scoring.output import AddedColumns
 
     added = AddedColumns(("label", "certainty", "version"), ("I",), 1)
-    output = CsvOutput(SimpleNamespace(schema=b"x"), added)
+    output = CsvOutput(SimpleNamespace(schema=b"x", delimiter=",", decimal="."), added)
     winners = np.zeros(len(certainties), np.intp)
     written = output.encode([b"x"] * len(certainties), winners, np.array(certainties))
     assert written.decode().splitlines() == [f"x,I,{p:.6f},1" for p in certainties]
