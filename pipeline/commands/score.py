@@ -46,4 +46,10 @@ def score(settings: ScoreSettings) -> int:
             "are so large that they overflow in the network.",
             flush=True,
         )
+    if summary.unknown:
+        counts = ", ".join(f"{name}: {n:,}" for name, n in summary.unknown.items())
+        print(
+            f"Categories that did not occur in training were treated as missing ({counts} cells).",
+            flush=True,
+        )
     return 0

@@ -97,10 +97,11 @@ class InitSettings(_TableSettings):
 
 
 class ScoreSettings(RegistrySettings):
-    """Copy a file's rows to a new file and add the predicted label, its certainty and the version.
+    """Copy a file's rows to a new file and add the model's answer and the version.
 
-    Both files are CSV (in UTF-8, with a header) or both are Parquet, and may be larger than
-    memory. The output gets its name only when it is complete; until then it is OUTPUT.partial.
+    Files may be larger than memory, and the output has the input's format. A model of a table takes
+    what `quadnet train` takes; any other takes CSV in UTF-8 with commas, or Parquet. The output
+    gets its name only when it is complete; until then it is OUTPUT.partial.
     """
 
     model: str = Field(
@@ -110,7 +111,7 @@ class ScoreSettings(RegistrySettings):
     )
     input: str = Field(
         "",
-        description="Rows to score: a .csv or .parquet file with the model's features as columns.",
+        description="Rows to score: a file with the model's features as columns, in any order.",
         json_schema_extra=POSITIONAL,
     )
     output: str = Field(

@@ -5,16 +5,20 @@ batches, and writes the same bytes, as a run without an interruption.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.data.files.chunks import Chunk, Fault, Position, make_file_error, make_rows_error
+from pipeline.data.files.input_file import STANDARD_INPUT
+from pipeline.data.files.parts import find_parts
 from pipeline.data.files.source import Kind, Source, open_source
 from pipeline.scoring.answers import Answers, list_added_columns, make_answers
 from pipeline.scoring.csv_output import encode_cell, quote_cell
+from pipeline.scoring.encoded_source import EncodedSource
 from pipeline.scoring.partial_output import PartialOutput, make_rejected_path
 from quadnet import __version__
 from quadnet.errors import ConfigurationError, ErrorKind, InvalidInput
@@ -36,7 +40,8 @@ class ScoringSummary:
 
     `rows` were written and `skipped` were put into the file `rejected`. `rows_before` counts the
     rows of both kinds from before the resumption. `unanswered` of the written rows have no
-    prediction, because their values overflow in the network.
+    prediction, because their values overflow in the network. `unknown` counts, for each column, the
+    cells with a category that did not occur in training.
     """
 
     rows: int
@@ -44,6 +49,7 @@ class ScoringSummary:
     rejected: Path
     rows_before: int
     unanswered: int
+    unknown: Mapping[str, int]
 
 
 def score_file(
@@ -67,7 +73,8 @@ def score_file(
     ----------
     model : Model
     source, target : path
-        Their names both end in .csv or both in .parquet.
+        Their names both end in .csv or both in .parquet. For a version with an encoder, the source
+        is any table that can be trained on, and the target has its format.
     on_error : "stop" or "skip"
         What to do at a bad row: stop, or write it with the reason to the rejected rows.
     prefix : str
@@ -101,9 +108,11 @@ def score_file(
     Unsupported
         If the files are Parquet and pyarrow is not installed.
     """
-    kind = _find_kind(source, target)
+    if resume and source == STANDARD_INPUT:
+        raise ConfigurationError("The standard input cannot be read again, so nothing can resume.")
     target = atomic_files.resolve_link(target)
-    with closing(open_source(source, kind, chunk_bytes=chunk_bytes)) as reader:
+    with closing(_open_reader(model, source, target, chunk_bytes)) as reader:
+        kind = reader.kind if isinstance(reader, EncodedSource) else _find_kind(source, target)
         _refuse_overwriting(source, (target, make_rejected_path(target)))
         names = tuple(prefix + name for name in list_added_columns(model))
         _check_columns(reader, source, names)
@@ -137,7 +146,7 @@ class _ScoringRun:
         self,
         model: Model,
         source: Path,
-        reader: Source,
+        reader: Source | EncodedSource,
         output: Answers,
         partial: PartialOutput,
         *,
@@ -148,12 +157,17 @@ class _ScoringRun:
         counts = ("rows", "skipped", "unanswered")
         self._rows, self._skipped, self._unanswered = (partial.state.get(n, 0) for n in counts)
         self._before = self._rows + self._skipped
+        self._unknown = Counter(partial.state.get("unknown", {}))
         self._position: Position | None = partial.state.get("position")
 
     def score_rest(self, checkpoint_bytes: int, progress: Progress | None) -> ScoringSummary:
         """Score every row after the last checkpoint."""
         names = [feature.name for feature in self._model.manifest.signature.features]
-        n_bytes, next_checkpoint = self._source.stat().st_size, 0
+        next_checkpoint = 0
+        if isinstance(self._reader, EncodedSource):
+            n_bytes = self._reader.n_bytes
+        else:
+            n_bytes = self._source.stat().st_size
         if not self._partial.state:
             self._partial.write(self._output.begin())
         for chunk in self._reader.chunks(names, self._position):
@@ -167,7 +181,12 @@ class _ScoringRun:
         self._checkpoint()
         self._partial.write(self._output.end(self._partial.read, self._partial.n_bytes))
         return ScoringSummary(
-            self._rows, self._skipped, self._partial.rejected, self._before, self._unanswered
+            self._rows,
+            self._skipped,
+            self._partial.rejected,
+            self._before,
+            self._unanswered,
+            self._count_unknown(),
         )
 
     def _write(self, chunk: Chunk[Any]) -> None:
@@ -199,8 +218,31 @@ class _ScoringRun:
                 "rows": self._rows,
                 "skipped": self._skipped,
                 "unanswered": self._unanswered,
+                "unknown": self._count_unknown(),
             }
         )
+
+    def _count_unknown(self) -> dict[str, int]:
+        """Return the unknown categories of each column that has any, of all rows so far."""
+        new = self._reader.unknown if isinstance(self._reader, EncodedSource) else Counter[str]()
+        return dict(self._unknown + new)
+
+
+def _open_reader(
+    model: Model, source: Path, target: Path, chunk_bytes: int
+) -> Source | EncodedSource:
+    """Open the source: any table for a version with an encoder, else a file of numbers."""
+    if model.encoder is None:
+        return open_source(source, _find_kind(source, target), chunk_bytes=chunk_bytes)
+    reader = EncodedSource(source, model.manifest, model.encoder, chunk_bytes=chunk_bytes)
+    suffixes = {"csv": (".csv", ".tsv", ".txt"), "parquet": (".parquet",)}[reader.kind]
+    if target.suffix.lower() not in suffixes:
+        reader.close()
+        raise ConfigurationError(
+            f"The output has the input's format, so expected a name that ends in "
+            f"{' or '.join(suffixes)}, got {target}."
+        )
+    return reader
 
 
 def _find_kind(source: Path, target: Path) -> Kind:
@@ -216,7 +258,7 @@ def _find_kind(source: Path, target: Path) -> Kind:
     )
 
 
-def _check_columns(reader: Source, source: Path, added: Sequence[str]) -> None:
+def _check_columns(reader: Source | EncodedSource, source: Path, added: Sequence[str]) -> None:
     for name in added:
         if name in reader.columns:
             raise ConfigurationError(
@@ -232,15 +274,18 @@ def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
 
 
 def _collect_facts(
-    model: Model, source: Path, reader: Source, chunk_bytes: int
+    model: Model, source: Path, reader: Source | EncodedSource, chunk_bytes: int
 ) -> dict[str, str | int]:
     """Return the facts that the output depends on."""
-    manifest, status = model.manifest, source.stat()
+    manifest = model.manifest
+    parts = None if source == STANDARD_INPUT else find_parts(source)
+    files = [source] if parts is None else [part.path for part in parts]
+    statuses = [] if source == STANDARD_INPUT else [file.stat() for file in files]
     return {
         "the model": f"version {manifest.version} of {manifest.model!r} ({model.digest})",
         "the input's header": hashlib.sha256(reader.schema).hexdigest(),
-        "the input's size": status.st_size,
-        "the input's time of change": status.st_mtime_ns,
+        "the input's size": sum(status.st_size for status in statuses),
+        "the input's time of change": max((status.st_mtime_ns for status in statuses), default=0),
         "the size of a chunk": chunk_bytes,
         "the release of Quadnet": __version__,
     }

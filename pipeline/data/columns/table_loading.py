@@ -18,7 +18,7 @@ from pipeline.config.table_data import (
 from pipeline.data.columns.column_conversion import convert_column
 from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
 from pipeline.data.datasets import Dataset
-from pipeline.data.files.chunks import Fault, find_columns, make_file_error, make_rows_error
+from pipeline.data.files.chunks import find_columns, make_file_error
 from pipeline.data.files.raw_table import RawTable, read_raw_table
 from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
 from pipeline.data.parsing.numbers import parse_truth_values
@@ -26,7 +26,7 @@ from pipeline.data.row_counters import is_counter
 from pipeline.data.target_columns import make_classes, make_labels, make_numbers
 from pipeline.data.targets import Target
 from pipeline.wording import Sentence, UserText, format_count
-from quadnet.errors import ConfigurationError, InvalidInput, shorten
+from quadnet.errors import ConfigurationError, InvalidInput, Violation, shorten
 from quadnet.tables.columns import (
     Column,
     Texts,
@@ -198,6 +198,7 @@ class _ColumnReader:
 
     def __init__(self, raw: RawTable, path: Path, used: BoolArray) -> None:
         self._raw, self.path, self._used = raw, path, used
+        self._rows = np.flatnonzero(used)
         self.places, self.unit = raw.places[used], raw.unit
 
     def read(self, name: str, options: ColumnOptions, *, required: bool = False) -> Column:
@@ -253,11 +254,16 @@ class _ColumnReader:
     def _check(self, name: str, bad: IntArray, describe: Callable[[int], str]) -> None:
         """Raise InvalidInput if there are bad rows."""
         if len(bad):
-            faults = [
-                Fault(int(self.places[row]), name, describe(row))
+            violations = [
+                Violation(self._locate(row, name), describe(row))
                 for row in bad[: InvalidInput.MAX_VIOLATIONS].tolist()
             ]
-            raise make_rows_error(self.path, self.unit, faults, len(bad))
+            raise InvalidInput(violations, len(bad))
+
+    def _locate(self, row: int, name: str) -> str:
+        """Return the file and the place of a row, and the column."""
+        path, place = self._raw.locate(int(self._rows[row]))
+        return f"{path}, {self._raw.unit_in_file} {place}, column {name}"
 
 
 def _hint(name: str, options: ColumnOptions) -> str:

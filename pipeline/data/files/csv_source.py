@@ -22,7 +22,11 @@ class CsvSource:
     Attributes
     ----------
     dialect : CsvDialect
+    types, in_dictionary
+        None and empty: all cells are texts.
     """
+
+    types: None = None
 
     def __init__(self, source: InputFile, settings: ReadSettings, *, chunk_bytes: int) -> None:
         text = to_utf8(source, settings.encoding)
@@ -58,6 +62,7 @@ class CsvSource:
         self.columns = tuple(name for name in self._file.columns if name)
         self.index = self._file.index
         self.unusable: dict[str, str] = {}
+        self.in_dictionary: list[str] = []
         self.decimal: str = self.dialect.decimal
         self.schema, self.n_bytes = self._file.schema, self._file.n_bytes
         facts = ["CSV", DELIMITERS[self.dialect.delimiter]]

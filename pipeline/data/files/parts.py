@@ -101,6 +101,7 @@ class PartsSource:
         self.columns = (*first.columns, *(key for key in parts[0].keys if key not in first.columns))
         self.unit, self.index, self.decimal = first.unit, first.index, first.decimal
         self.unusable, self.schema = first.unusable, first.schema
+        self.types, self.in_dictionary = first.types, first.in_dictionary
         self.notices = first.notices
         files = "1 file" if len(parts) == 1 else f"{len(parts):,} files"
         self.description = f"{first.description}, {files}"

@@ -40,6 +40,10 @@ class RawSource(Protocol):
         The decimal separator of numbers in columns of texts: "." or ",".
     schema : bytes
         The part of the file that describes its columns.
+    types : pyarrow.Schema or None
+        The columns' types in a Parquet or Arrow file.
+    in_dictionary : list of str
+        The columns of such a file for which dictionary encoding is worthwhile.
     n_bytes : int
         The size of the content, of which `bytes_done` of a chunk is a part.
     description : str
@@ -57,6 +61,8 @@ class RawSource(Protocol):
     unusable: dict[str, str]
     decimal: str
     schema: bytes
+    types: Any
+    in_dictionary: list[str]
     n_bytes: int
     description: str
     notices: tuple[Sentence, ...]

@@ -35,6 +35,8 @@ class ArrowFile:
     columns : tuple of str
     index : tuple of str
         The columns that pandas stored as row labels.
+    in_dictionary : list of str
+        The columns for which dictionary encoding in a Parquet file is worthwhile.
     schema : bytes
         The columns' names and types.
     n_bytes : int
@@ -57,6 +59,9 @@ class ArrowFile:
             self.schema = self.types.serialize().to_pybytes()
             self.columns = tuple(self.types.names)
             self.index = find_row_labels(self.types)
+        self.in_dictionary = [
+            field.name for field in self.types if not pa.types.is_floating(field.type)
+        ]
 
     def close(self) -> None:
         """Close the file."""

@@ -46,7 +46,8 @@ class ArrowSource:
         self._strip = settings.strip
         self.settings = replace(settings, format=source.format)
         self.path, self.unit, self.decimal = source.name, "row", "."
-        self.types = self._file.types
+        self.types: Any = self._file.types
+        self.in_dictionary = self._file.in_dictionary
         self.layout = self.types.remove_metadata().to_string()
         kinds = [find_kind(field.type) for field in self.types]
         fields = list(zip(self.types, kinds, strict=True))
