@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from pipeline.config.layer_stacks import describe_layers
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
+from pipeline.report.column_table import make_column_table
 from pipeline.training.candidate_training import ESTIMATORS
 from pipeline.wording import DASH, TextTable, format_number
 from quadnet import quadrants
@@ -24,7 +25,12 @@ _STOPPED = {
 
 
 def make_feature_table(record: Record) -> TextTable:
-    """Return the table of features; of many, the first ones and one row for the rest."""
+    """Return the table of features; of many, the first ones and one row for the rest.
+
+    For a version with an encoder, it is the table of the user's columns.
+    """
+    if record.encoder is not None:
+        return make_column_table(record.encoder)
     known = record.signature.features
     shown = known if len(known) <= _MOST_FEATURES else known[: _MOST_FEATURES // 2]
     rows = [(f.name, format_number(f.min), format_number(f.max)) for f in shown]

@@ -35,7 +35,11 @@ _OVERFITTED = 0.02
 def describe_purpose(evaluation: CandidateEvaluation, record: Record) -> list[Sentence]:
     """Return sentences on what the model is, what it was trained on, and its purpose."""
     gives: Sentence
-    takes = f"A neural network that takes {format_count(len(record.signature.features), 'number')}"
+    takes = "A neural network that takes "
+    if record.encoder is None:
+        takes += format_count(len(record.signature.features), "number")
+    else:
+        takes += format_count(len(record.encoder.columns), "column")
     n_classes = len(record.signature.classes)
     if record.signature.target is not None:
         target = UserText(record.signature.target.name)

@@ -75,7 +75,9 @@ def show_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[["History"
     def on_epoch(history: "History") -> None:
         note = f"epoch {history.epochs}, loss {history.loss_curve[-1]:.4g}"
         if history.scores:
-            note += f", validation {scoring} {history.scores[-1]:.4g}"
+            # The score of a loss is negative, so that a higher one is better.
+            score = -history.scores[-1] if scoring == "loss" else history.scores[-1]
+            note += f", validation {scoring} {score:.4g}"
         show(history.epochs, note)
 
     return on_epoch
