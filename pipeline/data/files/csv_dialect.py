@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 from pipeline.data.files.read_settings import DELIMITERS, Decimal, Delimiter
 
@@ -130,6 +130,18 @@ def _choose_candidate(candidates: Sequence[_Candidate], words: frozenset[str]) -
     if all(_is_number(cell) or cell.strip() in words for cell in cells):
         return candidates[1]
     return max(candidates, key=lambda one: (sum(len(record) > 1 for record in one.body), one.share))
+
+
+def has_numbers(names: Sequence[str]) -> bool:
+    """Return whether names of columns look like a row of numbers.
+
+    Whole numbers, such as years, are names if other columns have other names or they just count.
+    """
+    numbers = [float(name.replace(",", ".")) for name in names if _is_number(name)]
+    if not all(map(float.is_integer, numbers)):
+        return True
+    counts = all(after == before + 1 for before, after in pairwise(numbers))
+    return 0 < len(numbers) == len(names) and not counts
 
 
 def _is_number(cell: str) -> bool:

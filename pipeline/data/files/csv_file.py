@@ -62,6 +62,8 @@ class CsvFile:
         The character between two cells.
     header : bool
         Whether the first row has the names of the columns.
+    preamble : bytes
+        The lines before the first row, without a byte-order mark.
     file : binary file, optional
         The content, as UTF-8, if it is not that of the file at this path.
 
@@ -99,6 +101,7 @@ class CsvFile:
         chunk_bytes: int,
         delimiter: str = ",",
         header: bool = True,
+        preamble: bytes = b"",
         file: BinaryIO | None = None,
     ) -> None:
         self.path, self._chunk_bytes, self.delimiter = path, chunk_bytes, delimiter
@@ -106,7 +109,7 @@ class CsvFile:
         try:
             self.n_bytes = os.fstat(self._file.fileno()).st_size
             self._parse = choose_parser(self.n_bytes)
-            self.schema, self.columns, self.start = self._read_header(is_named=header)
+            self.schema, self.columns, self.start = self._read_header(preamble, is_named=header)
         except BaseException:
             self.close()
             raise
@@ -221,13 +224,15 @@ class CsvFile:
         except OSError as error:
             raise FileUnusable(f"{self.path} cannot be read: {error.strerror}.") from error
 
-    def _read_header(self, *, is_named: bool) -> tuple[bytes, tuple[str, ...], Position]:
+    def _read_header(
+        self, preamble: bytes, *, is_named: bool
+    ) -> tuple[bytes, tuple[str, ...], Position]:
         data = self._read(0)
         mark = _MARK if data.startswith(_MARK) else b""
         final = len(data) >= self.n_bytes
-        offset, line = len(mark), 1
+        offset, line = len(mark) + len(preamble), 1 + preamble.count(b"\n")
         text = data if final else _whole_lines(data)
-        records = read_records(text[len(mark) :], final=final, delimiter=self.delimiter)
+        records = read_records(text[offset:], final=final, delimiter=self.delimiter)
         for raw, record in records:
             end = {"offset": offset + len(raw), "line": line + raw.count(b"\n")}
             if problem := find_problem(raw, record):

@@ -1,17 +1,23 @@
 """Raw columns of a CSV file in any dialect, encoding and compression."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 from pipeline.data.files.chunks import ColumnChunk, Position
 from pipeline.data.files.column_joiner import clean_texts
-from pipeline.data.files.csv_dialect import detect_dialect
+from pipeline.data.files.csv_dialect import detect_dialect, has_numbers
 from pipeline.data.files.csv_file import CsvFile
 from pipeline.data.files.input_file import InputFile, read_sample, to_utf8
-from pipeline.data.files.read_settings import DELIMITERS, ReadSettings
+from pipeline.data.files.read_settings import DELIMITERS, Delimiter, ReadSettings
 from pipeline.wording import Sentence
 from quadnet.errors import listing
 from quadnet.tables.columns import Column, Texts
+
+_PREAMBLE = re.compile(r"sep=(?P<delimiter>[,;|\t])\r?\n")
+
+_NO_NAMES = "The first row has numbers where names of columns are expected. Is the header missing?"
 
 
 class CsvSource:
@@ -33,11 +39,14 @@ class CsvSource:
         try:
             sample, final = read_sample(text.file)
             words = frozenset(word.strip() for word in settings.missing)
+            # Excel reads and writes such a line, which names the delimiter, before the header.
+            preamble = _PREAMBLE.match(sample)
+            named = cast("Delimiter", preamble["delimiter"]) if preamble else None
             self.dialect = detect_dialect(
-                sample,
+                sample[preamble.end() :] if preamble else sample,
                 final=final,
                 missing=words,
-                delimiter=settings.delimiter,
+                delimiter=settings.delimiter or named,
                 decimal=settings.decimal,
             )
             self._file = CsvFile(
@@ -45,12 +54,13 @@ class CsvSource:
                 chunk_bytes=chunk_bytes,
                 delimiter=self.dialect.delimiter,
                 header=settings.header,
+                preamble=preamble[0].encode() if preamble else b"",
                 file=text.file,
             )
         except BaseException:
             text.file.close()
             raise
-        self._missing, self._strip = words, settings.strip
+        self._missing, self._strip, self._header = words, settings.strip, settings.header
         self.settings = replace(
             settings,
             format="csv",
@@ -112,5 +122,7 @@ class CsvSource:
             yield (f"Column {unnamed[0]} has no name in the header and was not read.",)
         elif unnamed:
             yield (f"Columns {listing(unnamed)} have no name in the header and were not read.",)
+        if self._header and has_numbers(self._file.columns):
+            yield (_NO_NAMES,)
         if self.dialect.is_uncertain:
             yield ("Commas in numbers were read as decimal commas, not between thousands.",)

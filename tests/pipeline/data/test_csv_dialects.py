@@ -161,6 +161,37 @@ def test_commas_that_may_be_between_thousands_are_reported(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_line_that_names_the_delimiter_is_no_row(tmp_path, mark):
+    content = "sep=|\r\na,b|c;d\r\n1|2\r\n"
+    table = read_bytes(tmp_path, content.encode(mark))
+    assert texts(table) == {"a,b": ["1"], "c;d": ["2"]}
+    assert table.places.tolist() == [3]
+    assert "line 4: expected 2 cells, got 3" in read_error(tmp_path, f"{content}1|2|3".encode(mark))
+
+
+@pytest.mark.parametrize(
+    ("header", "is_suspicious"),
+    [
+        ("5.1,3.5,setosa", True),
+        ("7,1,0", True),
+        ("1,2,3", False),
+        ("0", False),
+        ("country,2023,2024", False),
+        ("a,b,1e5x", False),
+    ],
+)
+def test_a_first_row_of_numbers_is_reported(tmp_path, header, is_suspicious):
+    content = f"{header}\n{header}\n".encode()
+    notices = list(map(to_plain_text, read_bytes(tmp_path, content).notices))
+    assert (
+        notices
+        == ["The first row has numbers where names of columns are expected. Is the header missing?"]
+        * is_suspicious
+    )
+    assert read_bytes(tmp_path, content, header=False).notices == ()
+
+
 def test_places_are_the_lines_in_an_editor(tmp_path):
     content = b'a,b\n1,"x\ny"\n\n2,z\n"3\n\n",w\n4,v\n'
     table = read_bytes(tmp_path, content)
