@@ -117,7 +117,11 @@ SITUATIONS = (
         _error_info(MessageTimeout),
     ),
     Situation("the deadline passed before the work started", DeadlinePassed, _ONLY_GRPC),
-    Situation("the model does not support this RPC", Unsupported, _error_info(Unsupported)),
+    Situation(
+        "the model does not support this RPC, or predicts no single class of several",
+        Unsupported,
+        _error_info(Unsupported),
+    ),
     Situation("the files of the version are damaged", CorruptVersion, _error_info(CorruptVersion)),
     Situation(
         "no version is loaded yet, or the registry cannot be read at the moment",
