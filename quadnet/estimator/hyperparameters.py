@@ -351,7 +351,8 @@ def check_regressor_parameters(owner: str, parameters: Mapping[str, Any]) -> Non
     owner : str
         The estimator's class, for the message.
     parameters : mapping of str to object
-        A value for each key of `REGRESSOR_CONSTRAINTS`.
+        A value for each key of `REGRESSOR_CONSTRAINTS`, of which a run file's network has no
+        `calibration_fraction`.
 
     Raises
     ------
@@ -368,7 +369,7 @@ def check_regressor_parameters(owner: str, parameters: Mapping[str, Any]) -> Non
             raise invalid("quantiles", f"None with loss={loss!r}; set loss='quantile'")
         if not len(quantiles) or not is_increasing(np.array(quantiles, np.float64)):
             raise invalid("quantiles", "numbers between 0 and 1, each above the one before")
-    if parameters["n_ensemble"] > 1 and parameters["calibration_fraction"]:
+    if parameters["n_ensemble"] > 1 and parameters.get("calibration_fraction"):
         expected = "0 with n_ensemble above 1, whose networks are calibrated by X_cal and y_cal"
         raise invalid("calibration_fraction", expected)
     if parameters["n_ensemble"] > 1 and loss == "quantile":
