@@ -486,7 +486,7 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._network = network
         return network
 
-    def _frozen_network(self, method: str) -> Network:
+    def _frozen_network(self) -> Network:
         """Return the network for rows of numbers as the caller has them.
 
         Raises
@@ -496,9 +496,10 @@ class NeuralNetworkEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         if find_encoder(self) is not None:
             raise Unsupported(
-                f"{method} gives a network alone, without the encoder of categorical_features and "
+                "freeze() gives a network alone, without the encoder of categorical_features and "
                 "missing, which this one needs. Encode the columns before the estimator, for "
-                "instance with scikit-learn's ColumnTransformer, or store it with to_arrays()."
+                "instance with scikit-learn's ColumnTransformer, or store it with to_arrays() or "
+                "to_onnx()."
             )
         return self._network_of_raw_columns()
 

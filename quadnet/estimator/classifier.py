@@ -14,6 +14,7 @@ from sklearn.base import ClassifierMixin
 from quadnet.estimator import prediction
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
+from quadnet.estimator.column_encoding import find_encoder
 from quadnet.estimator.fitting.callbacks import with_callbacks
 from quadnet.estimator.fitting.class_extension import extend_classes
 from quadnet.estimator.fitting.history import History
@@ -654,7 +655,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         >>> net.fit([[-1.0], [1.0]], ["left", "right"]).freeze()
         Predictor(1-3-1, classes=['left', 'right'])
         """
-        return Predictor(self._frozen_network("freeze()"), self.classes_)
+        return Predictor(self._frozen_network(), self.classes_)
 
     def to_onnx(self) -> bytes:
         """Return the network as an ONNX model, for other runtimes.
@@ -673,7 +674,14 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         MissingExtra
             If the package onnx is not installed.
         Unsupported
-            If a layer has no ONNX operators, or with `categorical_features` or `missing`.
+            If a layer or a kind of column has no ONNX operators.
+
+        Notes
+        -----
+        With `categorical_features` or `missing` there is an input for each column in place of
+        ``x``, with the column's name and the shape (n_samples, 1): numbers as float64, of which NaN
+        is missing; categories as texts, of which any that is no category, such as "", is missing;
+        dates as int64 microseconds since 1970-01-01 UTC, of which the smallest integer is missing.
 
         Examples
         --------
@@ -684,15 +692,16 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetworkEstimator):
         # An extra, and large.
         from quadnet.onnx_export.document import as_labels, make_document  # noqa: PLC0415
 
-        predictor = self.freeze()
+        predictor = Predictor(self._network_of_raw_columns(), self.classes_)
         document = make_document(
             predictor.network,
             as_labels(predictor.classes),
             name=type(self).__name__,
-            description="From x, one row a sample, to the class and each class's probability.",
+            description="From one row for each sample to the class and each class's probability.",
             metadata={
                 "classes": json.dumps(predictor.classes.tolist(), ensure_ascii=False, default=str)
             },
+            encoder=find_encoder(self),
         )
         content: bytes = document.SerializeToString(deterministic=True)
         return content

@@ -591,7 +591,7 @@ default='squared_error'
         >>> net.fit([[-1.0], [1.0]], [3.0, 5.0]).freeze()
         RegressionPredictor(1-1, n_columns=None)
         """
-        return RegressionPredictor(self._frozen_network("freeze()"), self._numbers.n_columns)
+        return RegressionPredictor(self._frozen_network(), self._numbers.n_columns)
 
     def to_onnx(self) -> bytes:
         """Return the network as an ONNX model, for other runtimes.
@@ -610,7 +610,14 @@ default='squared_error'
         MissingExtra
             If the package onnx is not installed.
         Unsupported
-            If a layer has no ONNX operators, or with `categorical_features` or `missing`.
+            If a layer or a kind of column has no ONNX operators.
+
+        Notes
+        -----
+        With `categorical_features` or `missing` there is an input for each column in place of
+        ``x``, with the column's name and the shape (n_samples, 1): numbers as float64, of which NaN
+        is missing; categories as texts, of which any that is no category, such as "", is missing;
+        dates as int64 microseconds since 1970-01-01 UTC, of which the smallest integer is missing.
 
         Examples
         --------
@@ -621,13 +628,14 @@ default='squared_error'
         # An extra, and large.
         from quadnet.onnx_export.document import make_number_document  # noqa: PLC0415
 
-        predictor = self.freeze()
+        predictor = RegressionPredictor(self._network_of_raw_columns(), self._numbers.n_columns)
         document = make_number_document(
             predictor.network,
             predictor.n_columns,
             name=type(self).__name__,
-            description="From x, one row a sample, to the predicted numbers.",
+            description="From one row for each sample to the predicted numbers.",
             metadata={},
+            encoder=find_encoder(self),
         )
         content: bytes = document.SerializeToString(deterministic=True)
         return content

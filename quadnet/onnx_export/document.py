@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import find_middle
+from quadnet.onnx_export.column_inputs import describe_columns
+from quadnet.onnx_export.column_operators import ML_DOMAIN, ML_OPSET, add_encoder, make_inputs
 from quadnet.onnx_export.layer_operators import ACTIVATIONS, Graph, add_logistic, add_network
+from quadnet.tables.encoder import TableEncoder
 
 # isort: split
 # After `layer_operators`, which reports a missing onnx.
@@ -136,6 +139,7 @@ def make_number_document(
     name: str,
     description: str,
     metadata: Mapping[str, str],
+    encoder: TableEncoder | None = None,
 ) -> onnx.ModelProto:
     """Return a network that predicts numbers as an ONNX model.
 
@@ -147,6 +151,8 @@ def make_number_document(
     name, description : str
         What the graph is called, and what it computes.
     metadata : mapping of str to str
+    encoder : TableEncoder, optional
+        Makes the network's rows of a table: see `make_document`.
 
     Returns
     -------
@@ -158,10 +164,10 @@ def make_number_document(
     Raises
     ------
     Unsupported
-        If a kind of layer has no row in `LAYER_OPERATORS`.
+        If a kind of layer or of column has no operators.
     """
-    graph = Graph(network.parameters.flat.dtype)
-    values = add_numbers(graph, network, n_columns, "x")
+    graph, inputs, rows = _begin_graph(network, encoder)
+    values = add_numbers(graph, network, n_columns, rows)
     columns = () if n_columns is None else (n_columns,)
     outputs: list[tuple[str, Any, Sequence[str | int]]] = [
         ("value", graph.dtype, ("rows", *columns))
@@ -172,7 +178,13 @@ def make_number_document(
         graph.add("Concat", *parts, axis=len(columns) + 1, output="quantiles")
         outputs.append(("quantiles", graph.dtype, ("rows", *columns, len(values))))
     return _make_document(
-        graph, network, outputs, name=name, description=description, metadata=metadata
+        graph,
+        inputs,
+        outputs,
+        name=name,
+        description=description,
+        metadata=metadata,
+        encoder=encoder,
     )
 
 
@@ -183,6 +195,7 @@ def make_document(
     name: str,
     description: str,
     metadata: Mapping[str, str],
+    encoder: TableEncoder | None = None,
 ) -> onnx.ModelProto:
     """Return a network as an ONNX model.
 
@@ -194,6 +207,10 @@ def make_document(
     name, description : str
         What the graph is called, and what it computes.
     metadata : mapping of str to str
+    encoder : TableEncoder, optional
+        Makes the network's rows of a table. The model then has an input for each column, of shape
+        (rows, 1), in place of ``x``, and in its metadata "columns", the result of
+        `describe_columns`. `make_feed` returns a table as such inputs.
 
     Returns
     -------
@@ -204,49 +221,68 @@ def make_document(
     Raises
     ------
     Unsupported
-        If a kind of layer has no row in `LAYER_OPERATORS`.
+        If a kind of layer or of column has no operators.
     """
-    graph = Graph(network.parameters.flat.dtype)
-    add_answers(graph, network, classes, "x")
+    graph, inputs, rows = _begin_graph(network, encoder)
+    add_answers(graph, network, classes, rows)
     labels: tuple[str, Any, list[str | int]] = ("label", classes.dtype, ["rows"])
     if network.loss.multilabel:
         labels = ("label", np.dtype(np.int64), ["rows", len(classes)])
     return _make_document(
         graph,
-        network,
+        inputs,
         [("probabilities", graph.dtype, ["rows", len(classes)]), labels],
         name=name,
         description=description,
         metadata=metadata,
+        encoder=encoder,
     )
+
+
+def _begin_graph(
+    network: Network, encoder: TableEncoder | None
+) -> tuple[Graph, list[onnx.ValueInfoProto], str]:
+    """Return a graph, its inputs, and the name of the rows that the network takes."""
+    dtype = network.parameters.flat.dtype
+    if encoder is None:
+        return Graph(dtype), [_describe_value("x", dtype, ["rows", network.n_features])], "x"
+    inputs = make_inputs(encoder)
+    graph = Graph(dtype, [each.name for each in inputs])
+    return graph, inputs, add_encoder(graph, encoder)
 
 
 def _make_document(
     graph: Graph,
-    network: Network,
+    inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[tuple[str, Any, Sequence[str | int]]],
     *,
     name: str,
     description: str,
     metadata: Mapping[str, str],
+    encoder: TableEncoder | None,
 ) -> onnx.ModelProto:
-    def value(name: str, dtype: Any, shape: Sequence[str | int]) -> onnx.ValueInfoProto:
-        kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-        return onnx.helper.make_tensor_value_info(name, kind, shape)
-
+    opsets, columns = [onnx.helper.make_opsetid("", OPSET)], {}
+    if encoder is not None:
+        opsets.append(onnx.helper.make_opsetid(ML_DOMAIN, ML_OPSET))
+        columns = {"columns": describe_columns(encoder)}
     document = onnx.helper.make_model(
         onnx.helper.make_graph(
             graph.nodes,
             name,
-            [value("x", graph.dtype, ["rows", network.n_features])],
-            [value(*output) for output in outputs],
+            inputs,
+            [_describe_value(*output) for output in outputs],
             initializer=graph.initializers,
         ),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        opset_imports=opsets,
         ir_version=IR_VERSION,
         producer_name="quadnet",
         producer_version=version("quadnet"),
         doc_string=description,
     )
-    onnx.helper.set_model_props(document, dict(metadata))
+    onnx.helper.set_model_props(document, {**metadata, **columns})
     return document
+
+
+def _describe_value(name: str, dtype: Any, shape: Sequence[str | int]) -> onnx.ValueInfoProto:
+    kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+    return onnx.helper.make_tensor_value_info(name, kind, shape)

@@ -6,7 +6,7 @@ them in float32 only; activations are made of elementary operators. It has no co
 average pooling in float64 either: there, patches are gathered by slices, and multiplied.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -34,10 +34,18 @@ _LARGEST_EXPONENT = {"float32": 88.0, "float64": 709.0}
 
 
 class Graph:
-    """The nodes and constants of a graph whose values are of one floating-point type."""
+    """The nodes and constants of a graph whose values are of one floating-point type.
 
-    def __init__(self, dtype: np.dtype[np.floating]) -> None:
+    Parameters
+    ----------
+    dtype : dtype
+    inputs : collection of str
+        Names that the caller has for inputs, and that no other value gets.
+    """
+
+    def __init__(self, dtype: np.dtype[np.floating], inputs: Collection[str] = ()) -> None:
         self.dtype = dtype
+        self._inputs = frozenset(inputs)
         self.nodes: list[onnx.NodeProto] = []
         self._parameters: dict[str, onnx.TensorProto] = {}
         self._constants: dict[str, onnx.TensorProto] = {}
@@ -51,7 +59,7 @@ class Graph:
         self, operator: str, *inputs: str | float, output: str | None = None, **attributes: Any
     ) -> str:
         """Add a node; each input is a value's name or a number. Return the output's name."""
-        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        output = output or self._free_name(f"{operator.lower()}_{len(self.nodes)}")
         names = [value if isinstance(value, str) else self._number(value) for value in inputs]
         self.nodes.append(
             onnx.helper.make_node(operator, names, [output], name=output, **attributes)
@@ -59,12 +67,14 @@ class Graph:
         return output
 
     def keep(self, name: str, array: NDArray[np.generic]) -> str:
-        """Add a constant array; return its name."""
+        """Add a constant array; return its name, which begins with this one."""
+        name = self._free_name(name)
         self._constants[name] = onnx.numpy_helper.from_array(array, name)
         return name
 
     def keep_parameter(self, name: str, array: FloatArray) -> str:
-        """Add an array of the network; return its name."""
+        """Add an array of the network; return its name, which begins with this one."""
+        name = self._free_name(name)
         content = np.ascontiguousarray(array, self.dtype)
         self._parameters[name] = onnx.numpy_helper.from_array(content, name)
         return name
@@ -77,6 +87,11 @@ class Graph:
         """Add a new shape for the values of each row."""
         # In a shape of ONNX, 0 means as many as before, here the rows.
         return self.add("Reshape", values, self.keep_integers(0, *shape))
+
+    def _free_name(self, name: str) -> str:
+        while name in self._inputs:
+            name += "_"  # with which no name of ours ends
+        return name
 
     def _number(self, value: float) -> str:
         return self.keep(f"number_{value!r}", np.array(value, self.dtype))

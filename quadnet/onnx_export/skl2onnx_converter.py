@@ -32,16 +32,36 @@ def register(classifier: type, regressor: type) -> None:
     skl2onnx.update_registered_converter(
         classifier,
         f"Quadnet{classifier.__name__}",
-        calculate_linear_classifier_output_shapes,
+        _find_classifier_shapes,
         _convert_classifier,
         options={"zipmap": [True, False, "columns"], "nocl": [True, False]},
     )
     skl2onnx.update_registered_converter(
         regressor,
         f"Quadnet{regressor.__name__}",
-        calculate_linear_regressor_output_shapes,
+        _find_regressor_shapes,
         _convert_regressor,
     )
+
+
+def _find_classifier_shapes(operator: Any) -> None:
+    _refuse_encoder(operator.raw_operator)
+    calculate_linear_classifier_output_shapes(operator)
+
+
+def _find_regressor_shapes(operator: Any) -> None:
+    _refuse_encoder(operator.raw_operator)
+    calculate_linear_regressor_output_shapes(operator)
+
+
+def _refuse_encoder(estimator: Any) -> None:
+    # Before skl2onnx, which refuses texts and several inputs without advice.
+    if getattr(estimator, "encoder_", None) is not None:
+        raise Unsupported(
+            "A network with categorical_features or missing cannot be converted by skl2onnx, which "
+            "passes it one array of numbers. Use its method to_onnx(), or encode the columns "
+            "before it, for instance with scikit-learn's ColumnTransformer."
+        )
 
 
 def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:

@@ -102,7 +102,7 @@ class TableEncoder:
             If a column is missing or of another kind, two columns differ in length, or a number is
             infinite. The message names the column and the row.
         """
-        self._check_columns(table)
+        self.check_columns(table)
         n_rows = table_length({name: table[name] for name in self.input_names})
         outputs = np.zeros((n_rows, self.n_outputs))
         for column in self.columns:
@@ -118,14 +118,15 @@ class TableEncoder:
         InvalidInput
             If a column is missing or of another kind.
         """
-        self._check_columns(table)
+        self.check_columns(table)
         return {
             column.name: column.count_unknown(table[column.name])
             for column in self.columns
             if column.kind == "category"
         }
 
-    def _check_columns(self, table: Table) -> None:
+    def check_columns(self, table: Table) -> None:
+        """Raise InvalidInput if a column is missing or of another kind."""
         missing = [name for name in self.input_names if name not in table]
         if missing:
             raise InvalidInput(

@@ -39,7 +39,8 @@ ARROWS = {
     "quadnet.quadrants": {"quadnet.types"},
     "quadnet.nn": {"quadnet.types"},
     "quadnet.tables": {"quadnet.types", "quadnet.errors", "quadnet.extras"},
-    "quadnet.onnx_export": {"quadnet.errors", "quadnet.extras", "quadnet.types", "quadnet.nn"},
+    "quadnet.onnx_export": {"quadnet.errors", "quadnet.extras", "quadnet.types", "quadnet.nn"}
+    | {"quadnet.tables"},
     "quadnet.estimator": {"quadnet.types", "quadnet.errors", "quadnet.nn"}
     | {"quadnet.tables", "quadnet.onnx_export"},
     "quadnet": {"quadnet.estimator", "quadnet.nn", "quadnet.onnx_export"},
