@@ -315,7 +315,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     try:
         constraints.check_parameters(estimator.__name__, allowed, network)
         if config.task == "regression":
-            check_regressor_parameters(estimator.__name__, network)
+            check_regressor_parameters(estimator.__name__, estimator().get_params() | network)
     except ValueError as error:
         raise ConfigurationError(f"The network cannot be trained: {error}") from error
     _check_quantiles(config, network)

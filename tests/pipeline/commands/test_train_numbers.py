@@ -359,3 +359,42 @@ def test_a_row_that_overflows_has_empty_cells(files, registry, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["value"] == "" for row in rows] == [False, True, False]
     assert [row["version"] for row in rows] == ["1"] * 3
+
+
+def test_an_ensemble_of_regressors_is_one_version(files, registry):
+    gate = {"better_than_constant": False}
+    config = numbers_run(files, network={"n_ensemble": 3, "max_iter": 5}, gate=gate)
+    judged, model = publish(config, registry)
+    assert retrain_version(model).outcome is Outcome.BIT_IDENTICAL
+    session = onnxruntime.InferenceSession(to_onnx(model))
+    (value,) = session.run(None, {"x": judged.test.X})
+    np.testing.assert_allclose(value, model.predictor.predict(judged.test.X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["quantiles", "labels"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_interrupted_score_gives_the_same_bytes(published, files, tmp_path, name, suffix):
+    registry, _ = published
+    model = registry.load(name, 1)
+    frame = pd.concat([pd.read_csv(files / "numbers.csv")] * 5, ignore_index=True)
+    source = tmp_path / f"in.{suffix}"
+    frame.to_csv(source, index=False) if suffix == "csv" else frame.to_parquet(
+        source, row_group_size=200
+    )
+    small = {"chunk_bytes": 20_000, "checkpoint_bytes": 40_000}
+    score_file(model, source, tmp_path / f"whole.{suffix}", **small)
+
+    class Stop(Exception):
+        pass
+
+    def stop(rows, done, total):
+        if rows > 1000:
+            raise Stop
+
+    target = tmp_path / f"part.{suffix}"
+    with pytest.raises(Stop):
+        score_file(model, source, target, progress=stop, **small)
+    assert not target.exists()
+    summary = score_file(model, source, target, resume=True, **small)
+    assert 0 < summary.rows_before < summary.rows == len(frame)
+    assert target.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
