@@ -80,6 +80,13 @@ def format_number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def format_value(value: float | str | None) -> str:
+    """Return a table's value: a number with 4 significant digits, a text, or a dash for a gap."""
+    if value is None:
+        return DASH
+    return value if isinstance(value, str) else format_number(value)
+
+
 def confidence_interval(share: float, rows: int) -> tuple[float, float]:
     """Return the 95% confidence interval of a share that was measured on `rows` distinct rows.
 

@@ -12,7 +12,15 @@ from pipeline.data.table import read_table
 from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 from pipeline.wording import Sentence
 from quadnet import quadrants
-from quadnet.tables.columns import Column, Table, Texts, take_rows, take_table_rows
+from quadnet.tables.columns import (
+    Column,
+    Table,
+    Texts,
+    find_missing,
+    is_numbers,
+    take_rows,
+    take_table_rows,
+)
 from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray, IntArray
 
@@ -156,9 +164,29 @@ class Dataset:
             return later / len(self)
         return self.row_hashes(seed) if self.groups is None else hash_table({"": self.groups}, seed)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the user has: those of the table, if there is one, or of X."""
+        return self.features if self.table is None else tuple(self.table)
+
+    def values_of(self, row: int) -> list[float | str | None]:
+        """Return a row's values of `columns`; a gap is None."""
+        if self.table is None:
+            numbers: list[float | str | None] = self.X[row].tolist()
+            return numbers
+        return [_value_of(column, row) for column in self.table.values()]
+
     def place(self, row: int) -> int:
         """Return the row's line or row in its file, or its index if there is no file."""
         return row if self.places is None else int(self.places[row])
+
+
+def _value_of(column: Column, row: int) -> float | str | None:
+    if find_missing(take_rows(column, np.array([row])))[0]:
+        return None
+    if isinstance(column, Texts):
+        return column.values[int(column.codes[row])]
+    return float(column[row]) if is_numbers(column) else str(column[row])
 
 
 def _column_bytes(column: Column) -> bytes:

@@ -19,7 +19,7 @@ class WorstLabels(Frozen):
 
     row: int
     """Line in a CSV file or row in a Parquet file, starting at 1; without a file, the index."""
-    x: list[float]
+    x: list[float | str | None]
     labels: list[str]
     answer: list[str]
     probability: float
@@ -69,7 +69,7 @@ def measure_labels(predictor: Predictor, part: Dataset) -> LabelsEvaluation:
         worst=[
             WorstLabels(
                 row=part.place(int(i)),
-                x=part.X[i].tolist(),
+                x=part.values_of(int(i)),
                 labels=_list_names(names, Y[i]),
                 answer=[] if unanswered[i] else _list_names(names, answers[i]),
                 probability=float(np.exp(-rows[i])),

@@ -29,7 +29,7 @@ class WorstRow(Frozen):
 
     row: int
     """Line in a CSV file or row in a Parquet file, starting at 1; without a file, the index."""
-    x: list[float]
+    x: list[float | str | None]
     label: str
     answer: str
     certainty: float
@@ -87,7 +87,7 @@ def measure_model(predictor: Predictor, part: Dataset) -> PartEvaluation:
         worst=[
             WorstRow(
                 row=part.place(int(i)),
-                x=part.X[i].tolist(),
+                x=part.values_of(int(i)),
                 label=classes[truth[i]],
                 answer="" if unanswered[i] else classes[answers[i]],
                 certainty=float(certainty[i]),

@@ -36,7 +36,7 @@ class WorstNumber(Frozen):
 
     row: int
     """Line in a CSV file or row in a Parquet file, starting at 1; without a file, the index."""
-    x: list[float]
+    x: list[float | str | None]
     number: float
     prediction: float | None
     """None if the row's values overflow in the network."""
@@ -124,7 +124,7 @@ def measure_numbers(predictor: RegressionPredictor, part: Dataset) -> NumberEval
         worst=[
             WorstNumber(
                 row=part.place(int(i)),
-                x=part.X[i].tolist(),
+                x=part.values_of(int(i)),
                 number=float(y[i]),
                 prediction=None if unanswered[i] else float(P[i]),
             )

@@ -4,7 +4,14 @@ import math
 from collections.abc import Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.wording import DASH, TextTable, confidence_interval, format_number, format_percent
+from pipeline.wording import (
+    DASH,
+    TextTable,
+    confidence_interval,
+    format_number,
+    format_percent,
+    format_value,
+)
 from quadnet.registry.manifest import Record
 from quadnet.registry.metric_records import AnyMetrics, as_class_metrics
 
@@ -98,7 +105,7 @@ def make_confusion_table(evaluation: CandidateEvaluation) -> TextTable:
 
 def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
     """Return the table of the rows whose label got the smallest probability."""
-    names = evaluation.test.features[:_MOST_COLUMNS]
+    names = evaluation.test.columns[:_MOST_COLUMNS]
     rows = [
         (
             f"{case.row:,}",
@@ -106,14 +113,14 @@ def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
             case.answer,
             format_percent(case.certainty),
             format_percent(case.probability),
-            *map(format_number, case.x[: len(names)]),
+            *map(format_value, case.x[: len(names)]),
         )
         for case in evaluation.test_classes.worst
     ]
     place = evaluation.test.unit.capitalize()
     columns = (place, "Label", "Answer", "Certainty of the answer", "Probability of the label")
     caption = "The test rows whose label was given the least probability"
-    if rest := len(evaluation.test.features) - len(names):
+    if rest := len(evaluation.test.columns) - len(names):
         caption += f" (without {rest:,} further features)"
     return TextTable(caption, (*columns, *names), rows, (3, 4, *range(5, 5 + len(names))))
 

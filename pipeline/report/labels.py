@@ -13,6 +13,7 @@ from pipeline.wording import (
     format_count,
     format_number,
     format_percent,
+    format_value,
     join_names,
     make_sentence,
 )
@@ -113,20 +114,20 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
 
 
 def _make_worst_table(evaluation: CandidateEvaluation) -> TextTable:
-    names = evaluation.test.features[:_MOST_COLUMNS]
+    names = evaluation.test.columns[:_MOST_COLUMNS]
     rows = [
         (
             f"{case.row:,}",
             ", ".join(case.labels) or "none",
             ", ".join(case.answer) or "none",
             format_percent(case.probability),
-            *map(format_number, case.x[: len(names)]),
+            *map(format_value, case.x[: len(names)]),
         )
         for case in evaluation.test_labels.worst
     ]
     place = evaluation.test.unit.capitalize()
     columns = (place, "Labels", "Answer", "Probability of the labels", *names)
     caption = "The test rows whose labels were given the least probability"
-    if rest := len(evaluation.test.features) - len(names):
+    if rest := len(evaluation.test.columns) - len(names):
         caption += f" (without {rest:,} further features)"
     return TextTable(caption, columns, rows, (3, *range(4, 4 + len(names))))

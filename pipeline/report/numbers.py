@@ -15,6 +15,7 @@ from pipeline.wording import (
     format_count,
     format_number,
     format_percent,
+    format_value,
     make_sentence,
 )
 from quadnet.nn.predictor import RegressionPredictor, find_middle
@@ -228,19 +229,19 @@ def _make_quantile_table(evaluation: CandidateEvaluation) -> TextTable:
 
 
 def _make_worst_table(evaluation: CandidateEvaluation) -> TextTable:
-    names = evaluation.test.features[:_MOST_COLUMNS]
+    names = evaluation.test.columns[:_MOST_COLUMNS]
     rows = [
         (
             f"{case.row:,}",
             format_number(case.number),
             _or_dash(case.prediction),
-            *map(format_number, case.x[: len(names)]),
+            *map(format_value, case.x[: len(names)]),
         )
         for case in evaluation.test_numbers.worst
     ]
     columns = (evaluation.test.unit.capitalize(), "Number", "Prediction", *names)
     caption = "The test rows with the largest errors"
-    if rest := len(evaluation.test.features) - len(names):
+    if rest := len(evaluation.test.columns) - len(names):
         caption += f" (without {rest:,} further features)"
     return TextTable(caption, columns, rows, tuple(range(len(columns))))
 

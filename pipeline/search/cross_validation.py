@@ -9,9 +9,9 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
-from pipeline.data.targets import ClassTarget, concatenate_targets
+from pipeline.data.targets import ClassTarget, Target, concatenate_targets
 from quadnet.errors import UnsuitableData
-from quadnet.types import BoolArray, IntArray
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def make_folds(
 ) -> Folds:
     """Split the run's training and validation rows, `splits` if given, into folds.
 
-    Equal rows are in the same fold, because a network must not be measured on its training rows.
+    Equal rows are in the same fold, because a network must not be measured on its training rows. So
+    are all rows of a group, if the run splits by groups.
 
     Raises
     ------
@@ -47,13 +48,21 @@ def make_folds(
     splits = splits or make_splits(config)
     rows, held_out = splits.train, np.zeros(len(splits.train), bool)
     if splits.validation is not None:
+        parts = [rows, splits.validation]
         rows = Dataset(
             rows.features,
-            np.concatenate([rows.X, splits.validation.X]),
+            np.concatenate([part.X for part in parts]),
             concatenate_targets(rows.target, splits.validation.target),
+            weights=None
+            if rows.weights is None
+            else np.concatenate([part.weights for part in parts if part.weights is not None]),
         )
         held_out = np.arange(len(rows)) >= len(splits.train)
-    fold_of, target = _assign_folds(rows, n_folds, seed), rows.target
+    together = rows.row_hashes(0)
+    if splits.train.groups is not None:
+        parts = [part for part in (splits.train, splits.validation) if part is not None]
+        together = np.concatenate([part.split_places(0) for part in parts])
+    fold_of, target = _assign_folds(rows.target, together, n_folds, seed), rows.target
     if not isinstance(target, ClassTarget):
         return Folds(rows, held_out, fold_of)
     for fold in range(n_folds):
@@ -69,13 +78,21 @@ def make_folds(
     return Folds(rows, held_out, fold_of)
 
 
-def _assign_folds(rows: Dataset, n_folds: int, seed: int) -> IntArray:
-    """Return each row's fold; each class, if there are any, is spread evenly over the folds."""
-    _, first, copy_of = np.unique(rows.X + 0.0, axis=0, return_index=True, return_inverse=True)
+def _assign_folds(target: Target, together: FloatArray, n_folds: int, seed: int) -> IntArray:
+    """Return each row's fold; each class, if there are any, is spread evenly over the folds.
+
+    Parameters
+    ----------
+    target : Target
+    together : ndarray of shape (n_rows,)
+        Rows with the same number, such as equal rows or those of a group, stay in one fold.
+    n_folds, seed : int
+    """
+    _, first, copy_of = np.unique(together, return_index=True, return_inverse=True)
     # The distinct rows, in the order of their first occurrence.
     order = np.argsort(first)
-    if isinstance(rows.target, ClassTarget):
-        labels = rows.target.codes[first[order]]
+    if isinstance(target, ClassTarget):
+        labels = target.codes[first[order]]
         smallest, of = int(min(np.unique(labels, return_counts=True)[1])), " of the rarest class"
         kind = StratifiedKFold
     else:

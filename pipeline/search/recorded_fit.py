@@ -64,7 +64,15 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.searched, self.header, self.ledger = searched, header, ledger
         self.target, self.metric = target, metric
 
-    def fit(self, X: FloatArray, y: Any, *, held_out: BoolArray, fold_of: IntArray) -> Self:
+    def fit(
+        self,
+        X: FloatArray,
+        y: Any,
+        *,
+        held_out: BoolArray,
+        fold_of: IntArray,
+        weights: FloatArray | None = None,
+    ) -> Self:
         """Train on these rows, unless the ledger has this fit.
 
         Parameters
@@ -77,13 +85,14 @@ class RecordedFit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             The rows that the run holds out for validation.
         fold_of : ndarray of int, shape (n_rows,)
             Each row's fold; the fit is measured on the fold that is missing.
+        weights : ndarray of shape (n_rows,), optional
         """
         present = np.unique(fold_of)
         self.fold_ = int(np.setdiff1d(np.arange(len(present) + 1), present)[0])
         self.line_ = Ledger(self.ledger).find_line(self._key())
         self.start_ = time.perf_counter()
         if self.line_ is None:
-            rows = Dataset((), X, replace_values(self.target, y))
+            rows = Dataset((), X, replace_values(self.target, y), weights=weights)
             validation = rows.rows(held_out) if held_out.any() else None
             config = self.config.model_copy(update={"scale": self.scale})
             network = clone(self.network)

@@ -116,7 +116,8 @@ def run_search(
         warnings.simplefilter("ignore")
         try:
             y = encoded_values(folds.rows.target)
-            search.fit(folds.rows.X, y, held_out=folds.held_out, fold_of=folds.fold_of)
+            weights = {} if folds.rows.weights is None else {"weights": folds.rows.weights}
+            search.fit(folds.rows.X, y, held_out=folds.held_out, fold_of=folds.fold_of, **weights)
         except BrokenProcessPool as error:
             raise TrainingFailed(
                 "A process of the search was killed, perhaps because memory ran out. The finished "

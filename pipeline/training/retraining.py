@@ -10,6 +10,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.config.run_config import FashionData, FileData, RunConfig
+from pipeline.config.table_data import TableData
+from pipeline.data.columns.table_loading import check_table
 from pipeline.data.datasets import Dataset
 from pipeline.data.fashion_mnist import check_files
 from pipeline.data.files.chunks import open_regular
@@ -110,6 +112,8 @@ def _check_reachable(config: RunConfig) -> None:
     data = config.data
     if isinstance(data, FashionData):
         check_files(data)
+    if isinstance(data, TableData):
+        check_table(data, config.test)
     if not isinstance(data, FileData):
         return
     if data.kind == "parquet":

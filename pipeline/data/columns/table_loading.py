@@ -19,6 +19,7 @@ from pipeline.data.columns.column_conversion import convert_column
 from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
 from pipeline.data.datasets import Dataset
 from pipeline.data.files.chunks import find_columns, make_file_error
+from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.raw_table import RawTable, read_raw_table
 from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
 from pipeline.data.parsing.numbers import parse_truth_values
@@ -26,7 +27,7 @@ from pipeline.data.row_counters import is_counter
 from pipeline.data.target_columns import make_classes, make_labels, make_numbers
 from pipeline.data.targets import Target
 from pipeline.wording import Sentence, UserText, format_count
-from quadnet.errors import ConfigurationError, InvalidInput, Violation, shorten
+from quadnet.errors import ConfigurationError, FileUnusable, InvalidInput, Violation, shorten
 from quadnet.tables.columns import (
     Column,
     Texts,
@@ -36,6 +37,8 @@ from quadnet.tables.columns import (
     take_rows,
 )
 from quadnet.types import BoolArray, FloatArray, IntArray
+
+_CHUNK_BYTES = 2**20
 
 _NUMBER, _CATEGORY = NumberColumn(kind="number"), CategoryColumn(kind="category")
 
@@ -67,6 +70,16 @@ def read_table_file(data: TableData) -> RawTable:
         compression=read.compression,
     )
     return read_raw_table(Path(data.location), settings)
+
+
+def check_table(data: TableData, test: TestPart) -> None:
+    """Raise FileUnusable or Unsupported if the files of a table cannot be opened here."""
+    if data.path == "-":
+        raise FileUnusable("the table came from the standard input, which cannot be read again.")
+    tables = [data] if test.path is None else [data, data.model_copy(update={"path": test.path})]
+    for table in tables:
+        settings = make_read_settings(table)
+        open_rows(Path(table.location), settings, chunk_bytes=_CHUNK_BYTES, same_rows=False).close()
 
 
 def make_read_settings(data: TableData | None) -> ReadSettings:
