@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.shared_rows import CELLS, choose_rows
 from quadnet.errors import NotComparable, listing
 from quadnet.nn.predictor import Predictor
 from quadnet.registry.metric_records import (
@@ -21,9 +22,6 @@ from quadnet.registry.metric_records import (
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
 
-_CELLS = 400
-"""Cells along each side of the plane: 160,000 answers of each version."""
-_ROWS = 10_000
 NO_ANSWER = "(no answer)"
 NO_LABEL = "(no label)"
 _MUCH = 0.01
@@ -118,21 +116,6 @@ class NumberChanges:
         )
 
 
-@dataclass(frozen=True)
-class _SharedRows:
-    """Rows that both versions predict, with the columns of a, and the order of those of b."""
-
-    X: FloatArray
-    order: list[int]
-    where: str
-    low: FloatArray
-    high: FloatArray
-
-    @property
-    def is_plane(self) -> bool:
-        return len(self.low) == 2
-
-
 def compare_predictions(a: Model, b: Model) -> PredictionChanges:
     """Predict the same rows with both versions, each with its columns in its own order.
 
@@ -141,12 +124,11 @@ def compare_predictions(a: Model, b: Model) -> PredictionChanges:
     NotComparable
         If the versions have different features, or predict different things.
     """
-    rows = _choose_rows(a, b)
-    answers, certainty = _predict_with_both(a, b, rows.X, rows.order)
-    if not rows.is_plane:
-        return PredictionChanges(rows.where, answers, certainty)
-    ranges = [(float(rows.low[i]), float(rows.high[i])) for i in (0, 1)]
-    return PredictionChanges(rows.where, answers, certainty, *ranges)
+    _check_tasks(a, b)
+    rows = choose_rows(a, b)
+    answers, certainty = _predict_with_both(a, b, rows.inputs)
+    x_range, y_range = rows.plane or (None, None)
+    return PredictionChanges(rows.where, answers, certainty, x_range, y_range)
 
 
 def compare_numbers(a: Model, b: Model) -> NumberChanges:
@@ -157,42 +139,16 @@ def compare_numbers(a: Model, b: Model) -> NumberChanges:
     NotComparable
         If the versions have different features, or predict different things.
     """
-    rows = _choose_rows(a, b)
+    _check_tasks(a, b)
+    rows = choose_rows(a, b)
     values = []
-    for model, X in ((a, rows.X), (b, rows.X[:, rows.order])):
+    for model, X in zip((a, b), rows.inputs, strict=True):
         with np.errstate(all="ignore"):
             values.append(model.predictor.predict(X).astype(np.float64))
     targets = [model.manifest.signature.target for model in (a, b)]
     ends = [(each.min, each.max) for each in targets if each is not None]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     return NumberChanges(rows.where, (values[0], values[1]), low, high)
-
-
-def _choose_rows(a: Model, b: Model) -> _SharedRows:
-    _check_tasks(a, b)
-    names = [[f.name for f in model.manifest.signature.features] for model in (a, b)]
-    if sorted(names[0]) != sorted(names[1]):
-        raise NotComparable(
-            f"The versions cannot be compared, because they have different features: "
-            f"{_format_version(a)} has {listing(names[0])}, and {_format_version(b)} has "
-            f"{listing(names[1])}."
-        )
-    place = {name: i for i, name in enumerate(names[0])}
-    # For each column of b, its index among the columns of a.
-    order = [place[name] for name in names[1]]
-    low, high = _find_ranges(a, b, order)
-    if len(low) != 2:
-        # Not `uniform`, whose high - low may overflow.
-        share = np.random.default_rng(0).random((_ROWS, len(low)))
-        X = low * (1.0 - share) + high * share
-        X = np.vstack([a.selftest_inputs, b.selftest_inputs[:, np.argsort(order)], X])
-        where = f"{len(X):,} rows, most of them at random within the ranges seen in training"
-    else:
-        steps = (np.arange(_CELLS) + 0.5) / _CELLS
-        x, y = (low[i] * (1.0 - steps) + high[i] * steps for i in (0, 1))
-        X = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
-        where = f"{len(X):,} points of the plane"
-    return _SharedRows(X, order, where, low, high)
 
 
 def _check_tasks(a: Model, b: Model) -> None:
@@ -288,8 +244,8 @@ def sketch_changes(found: PredictionChanges, *, columns: int = 48, rows: int = 2
         line = ""
         for j in range(columns):
             cell = np.s_[
-                i * _CELLS // rows : (i + 1) * _CELLS // rows,
-                j * _CELLS // columns : (j + 1) * _CELLS // columns,
+                i * CELLS // rows : (i + 1) * CELLS // rows,
+                j * CELLS // columns : (j + 1) * CELLS // columns,
             ]
             line += (
                 "#" if changed[cell].any() else _DIGITS[np.bincount(here[cell].ravel()).argmax()]
@@ -303,26 +259,16 @@ def _format_version(model: Model) -> str:
     return f"{model.manifest.model} version {model.manifest.version}"
 
 
-def _find_ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:
-    """Return the lowest and the highest training value of each feature, over both versions."""
-    one, other = (
-        np.array([(f.min, f.max) for f in model.manifest.signature.features]) for model in (a, b)
-    )
-    both = np.stack([one, other[np.argsort(order)]])  # (2 models, n_features, 2)
-    return both[:, :, 0].min(axis=0), both[:, :, 1].max(axis=0)
-
-
 def _predict_with_both(
-    a: Model, b: Model, X: FloatArray, order: list[int]
+    a: Model, b: Model, inputs: tuple[FloatArray, FloatArray]
 ) -> tuple[AnswerPair, float]:
     """Return both versions' predictions, and the mean change of their certainty.
 
-    The rows have the columns of a; `order` has the index of each column of b among them. A row
-    whose values overflow in a network gets NO_ANSWER, with every class equally probable, as in the
-    server's answer.
+    A row whose values overflow in a network gets NO_ANSWER, with every class equally probable, as
+    in the server's answer.
     """
     answers, certainties = [], []
-    for model, rows in ((a, X), (b, X[:, order])):
+    for model, rows in zip((a, b), inputs, strict=True):
         with np.errstate(all="ignore"):
             P = model.classifier.probabilities(rows)
             names = _name_answers(model.classifier, rows)
