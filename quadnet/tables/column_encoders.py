@@ -344,8 +344,8 @@ class NumberSettings:
     clip : bool, default=False
         Whether to draw values far from the centre towards it: see `NumberEncoder`.
     n_pieces : int, default=0
-        Most pieces besides the value, between quantiles of the rows; 0 for none. A column of two
-        values has none.
+        Most pieces besides the value, between quantiles of the rows. Below 2, and for a column of
+        two values, there are no pieces.
     """
 
     scale: str = "standard"
@@ -391,7 +391,7 @@ class NumberSettings:
 
 
 def _find_knots(values: FloatArray, n_pieces: int) -> tuple[float, ...]:
-    """Return the distinct ones of n_pieces + 1 quantiles; none if there are no two pieces."""
+    """Return the distinct ones of n_pieces + 1 quantiles; empty if there are no two pieces."""
     if n_pieces < 2:
         return ()
     # Values of the rows: between two very large ones a quantile would overflow.
@@ -672,7 +672,7 @@ def _check_number(owner: Any, field: str) -> None:
 
 
 def _check_knots(encoder: NumberEncoder) -> None:
-    """Check that the knots are none, or at least three increasing numbers; make them a tuple."""
+    """Check that there are no knots, or three or more increasing numbers; make them a tuple."""
     knots = encoder.knots
     if not isinstance(knots, (tuple, list)) or len(knots) > MAX_PIECES + 1:
         raise ValueError(
