@@ -396,7 +396,8 @@ def _find_knots(values: FloatArray, n_pieces: int) -> tuple[float, ...]:
         return ()
     # Values of the rows: between two very large ones a quantile would overflow.
     quantiles = np.quantile(values, np.linspace(0.0, 1.0, n_pieces + 1), method="lower")
-    knots = tuple(np.unique(quantiles).tolist())
+    # Distinct in halves, of which pieces are computed: the half of 5e-324 is 0.
+    knots = tuple((np.unique(quantiles / 2.0) * 2.0).tolist())
     return knots if len(knots) > 2 else ()
 
 
@@ -679,7 +680,7 @@ def _check_knots(encoder: NumberEncoder) -> None:
             f"knots must be a list of at most {MAX_PIECES + 1} numbers, got {_show(knots)}"
         )
     numbers = [float(each) if type(each) in (int, float) else float("nan") for each in knots]
-    increasing = all(low < high for low, high in pairwise(numbers))
+    increasing = all(low / 2.0 < high / 2.0 for low, high in pairwise(numbers))
     if not all(map(isfinite, numbers)) or not increasing or len(numbers) in (1, 2):
         raise ValueError(
             f"knots must be empty, or at least three increasing numbers, got {_show(knots)}"

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -278,9 +278,12 @@ EXTREME = st.floats(allow_nan=True, allow_infinity=False, width=64) | st.sampled
     asked=st.lists(EXTREME, min_size=1, max_size=4),
     scale=st.sampled_from(["standard", "robust", "none"]),
     clip=st.booleans(),
+    n_pieces=st.integers(0, 4),
 )
-def test_no_finite_number_becomes_nan_or_infinity(train, asked, scale, clip):
-    encoder = fit_encoder({"x": np.array(train)}, {"x": NumberSettings(scale, clip=clip)})
+@example(train=[0.0, 5e-324, 1.0, 2.0], asked=[5e-324], scale="none", clip=False, n_pieces=3)
+def test_no_finite_number_becomes_nan_or_infinity(train, asked, scale, clip, n_pieces):
+    settings = NumberSettings(scale, clip=clip, n_pieces=n_pieces)
+    encoder = fit_encoder({"x": np.array(train)}, {"x": settings})
     for values in (train, asked):
         outputs = encoder.transform({"x": np.array(values)})
         assert np.isfinite(outputs.astype(np.float32)).all()
@@ -426,6 +429,7 @@ def test_wrong_settings_are_refused(kind, settings, message):
         (NUMBER | {"knots": [0.0, 1.0]}, "at least three increasing numbers"),
         (NUMBER | {"knots": [0.0, 2.0, 1.0]}, "increasing numbers, got a list of 3 values"),
         (NUMBER | {"knots": [0.0, 1.0, float("nan")]}, "increasing numbers"),
+        (NUMBER | {"knots": [0.0, 5e-324, 1.0]}, "increasing numbers"),
         (NUMBER | {"knots": [*range(1002)]}, "list of at most 1001 numbers"),
         (NUMBER | {"name": 3}, "name must be a text, got 3"),
         (NUMBER | {"extra": 3}, "there is no setting 'extra'; the settings are name, centre"),
