@@ -1,18 +1,21 @@
 """Export a published version to an ONNX file for other runtimes.
 
-`quadnet.onnx_export` makes the graph. A file is written only after its predictions have passed the
-version's self-test.
+`quadnet.onnx_export` makes the graph. A file is written only after its predictions were compared
+with the version's.
 """
 
 import contextlib
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quadnet.errors import ErrorKind, FileUnusable, OutputExists, Unsupported
 from quadnet.nn.predictor import RegressionPredictor
+from quadnet.onnx_export.column_inputs import make_example_table, make_feed
 from quadnet.onnx_export.document import make_document, make_number_document
 from quadnet.registry import atomic_files
 from quadnet.registry.version_files import Model
@@ -33,8 +36,9 @@ A version in float32 allows more: rounding alone makes 5e-6 for large logits and
 def to_onnx(model: Model) -> bytes:
     """Return the version as an ONNX model, with the same bytes in each export.
 
-    The input ``x`` has shape (rows, n_features) and the network's dtype. The metadata has the names
-    of features and classes. The outputs of a version that predicts
+    The input ``x`` has shape (rows, n_features) and the network's dtype. A version with an encoder
+    has an input for each column of the table in its place. The metadata has the names of features
+    or columns, and of classes. The outputs of a version that predicts
 
     - classes are ``probabilities``, of shape (rows, n_classes), and ``label``, of shape (rows,),
       the class that `Predictor.predict` returns;
@@ -46,14 +50,9 @@ def to_onnx(model: Model) -> bytes:
     Raises
     ------
     Unsupported
-        If the network has a layer without ONNX operators, or the version has an encoder.
+        If a layer or a column has no ONNX operators.
     """
     manifest, name = model.manifest, _name(model)
-    if model.encoder is not None:
-        raise Unsupported(
-            f"{name} was not exported: it takes a table's own columns, which an ONNX file cannot "
-            "encode yet."
-        )
     try:
         document = _make_document(model)
     except Unsupported as error:
@@ -65,15 +64,19 @@ def to_onnx(model: Model) -> bytes:
 
 def _make_document(model: Model) -> onnx.ModelProto:
     manifest, predictor = model.manifest, model.predictor
-    begin = f"{_name(model)}: from x, one row a sample and one column a feature, to "
+    inputs, names = "x, one row a sample and one column a feature,", "features"
+    if model.encoder is not None:
+        inputs, names = "one input for each column of a table", "columns"
+    begin = f"{_name(model)}: from {inputs} to "
     metadata = {
         "model": manifest.model,
         "version": str(manifest.version),
         "manifest_sha256": model.digest,
         "created": manifest.created.isoformat(),
         "quadnet": manifest.lineage.quadnet,
-        "features": _to_json([feature.name for feature in manifest.signature.features]),
     }
+    if model.encoder is None:  # else its columns are there
+        metadata["features"] = _to_json([each.name for each in manifest.signature.features])
     if isinstance(predictor, RegressionPredictor):
         target = manifest.signature.target
         assert target is not None
@@ -84,9 +87,10 @@ def _make_document(model: Model) -> onnx.ModelProto:
             name=manifest.model,
             description=(
                 f"{begin}the value of a number and its quantiles, if it predicts any. The names of "
-                "the features and of the number, and the quantiles, are in the metadata as JSON."
+                f"the {names} and of the number, and the quantiles, are in the metadata as JSON."
             ),
             metadata=metadata,
+            encoder=model.encoder,
         )
     classes = [str(name) for name in predictor.classes]
     label = (
@@ -97,10 +101,11 @@ def _make_document(model: Model) -> onnx.ModelProto:
         np.array(classes, object),
         name=manifest.model,
         description=(
-            f"{begin}each class's probability and {label}. The names of features and classes, in "
-            "the columns' order, are in the metadata as JSON."
+            f"{begin}each class's probability and {label}. The names of {names} and classes, in "
+            "order, are in the metadata as JSON."
         ),
         metadata={**metadata, "classes": _to_json(classes)},
+        encoder=model.encoder,
     )
 
 
@@ -124,7 +129,7 @@ def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:
     FileUnusable
         If the file cannot be written.
     Unsupported
-        If the network has a layer without ONNX operators, or the file's predictions differ from the
+        If a layer or a column has no ONNX operators, or the file's predictions differ from the
         version's.
     """
     try:
@@ -143,14 +148,14 @@ def check_answers(content: bytes, model: Model) -> None:
     Raises
     ------
     Unsupported
-        If a prediction for the self-test differs.
+        If a prediction differs.
     """
     onnx.checker.check_model(content, full_check=True)
-    X = model.selftest_inputs
+    feed, X = _choose_rows(model)
     with np.errstate(over="ignore"):  # exp of a large number is infinite, and 1 over it is 0
-        found = list(map(np.asarray, ReferenceEvaluator(content).run(None, {"x": X})))
+        found = list(map(np.asarray, ReferenceEvaluator(content).run(None, feed)))
     if isinstance(model.predictor, RegressionPredictor):
-        _check_numbers(found, model, model.predictor)
+        _check_numbers(found, X, model, model.predictor)
         return
     P, labels = found
     error = np.abs(P - model.classifier.probabilities(X)).max(axis=1)
@@ -161,15 +166,29 @@ def check_answers(content: bytes, model: Model) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise Unsupported(
-            f"{_name(model)} was not exported, because the file failed row {row} of the self-test: "
+            f"{_name(model)} was not exported, because the file failed {_name_row(model, row)}: "
             f"expected {str(expected[row])!r}, got {str(labels[row])!r}; the probabilities differ "
             f"by {error[row]:.3g}, at most {atol:g} is allowed."
         )
 
 
-def _check_numbers(found: list[FloatArray], model: Model, predictor: RegressionPredictor) -> None:
+def _choose_rows(model: Model) -> tuple[dict[str, NDArray[Any]], FloatArray]:
+    """Return rows as the file takes them, and as the network does."""
+    if model.encoder is None:
+        return {"x": model.selftest_inputs}, model.selftest_inputs
+    # The rows of the self-test are encoded.
+    table = make_example_table(model.encoder)
+    return make_feed(model.encoder, table), model.encoder.transform(table)
+
+
+def _name_row(model: Model, row: int) -> str:
+    return f"row {row} of {'the self-test' if model.encoder is None else 'an example table'}"
+
+
+def _check_numbers(
+    found: list[FloatArray], X: FloatArray, model: Model, predictor: RegressionPredictor
+) -> None:
     """Compare the values, and the quantiles if there are any, with the version's own."""
-    X = model.selftest_inputs
     expected = [predictor.predict(X)[:, np.newaxis], predictor.outputs(X)]
     # Numbers have a unit, and rounding errors grow with them.
     atol = max(ATOL, model.manifest.selftest_atol) * (float(np.abs(expected[1]).max()) or 1.0)
@@ -179,8 +198,9 @@ def _check_numbers(found: list[FloatArray], model: Model, predictor: RegressionP
         if wrong.any():
             row = int(wrong.argmax())
             raise Unsupported(
-                f"{_name(model)} was not exported, because the file failed row {row} of the "
-                f"self-test: the numbers differ by {error[row]:.3g}, at most {atol:.3g} is allowed."
+                f"{_name(model)} was not exported, because the file failed "
+                f"{_name_row(model, row)}: the numbers differ by {error[row]:.3g}, at most "
+                f"{atol:.3g} is allowed."
             )
 
 

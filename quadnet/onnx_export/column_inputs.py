@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.tables.column_encoders import CategoryEncoder, ColumnEncoder
+from quadnet.tables.column_encoders import (
+    CategoryEncoder,
+    ColumnEncoder,
+    DateEncoder,
+    NumberEncoder,
+)
 from quadnet.tables.columns import Column, Table, Texts, is_dates, table_length
 from quadnet.tables.encoder import TableEncoder
 
@@ -15,6 +20,8 @@ OUTPUT_NAMES = ("label", "probabilities", "value", "quantiles")
 
 MISSING_DATE = int(np.iinfo(np.int64).min)
 """What a missing date is, as NumPy's NaT is."""
+
+_US_PER_DAY = 86_400_000_000.0
 
 
 def name_inputs(encoder: TableEncoder) -> dict[str, str]:
@@ -89,6 +96,35 @@ def make_feed(encoder: TableEncoder, table: Table) -> dict[str, NDArray[Any]]:
         names[column.name]: _to_array(column, table[column.name])[:, np.newaxis]
         for column in encoder.columns
     }
+
+
+def make_example_table(encoder: TableEncoder, n_rows: int = 200) -> dict[str, Column]:
+    """Return a table of values like those that the encoder was fitted to, always the same.
+
+    A tenth of each column is missing. A model can be checked with it against the encoder and the
+    network, where no table is at hand.
+    """
+    rng = np.random.default_rng(0)
+    return {each.name: _make_example(each, rng, n_rows) for each in encoder.columns}
+
+
+def _make_example(encoder: ColumnEncoder, rng: np.random.Generator, n_rows: int) -> Column:
+    missing = rng.random(n_rows) < 0.1
+    if isinstance(encoder, CategoryEncoder):
+        unknown = choose_missing_text(encoder)
+        values = (*encoder.categories, *encoder.rare, unknown)
+        return Texts(np.where(missing, -1, rng.integers(len(values), size=n_rows)), values)
+    if isinstance(encoder, DateEncoder):
+        days = {part.part: part for part in encoder.parts}.get("elapsed")
+        middle, spread = (0.0, 10_000.0) if days is None else (days.centre, days.scale)
+        # Three deviations to either side, with the time of day.
+        microseconds = (middle + spread * rng.uniform(-3.0, 3.0, n_rows)) * _US_PER_DAY
+        whole = np.clip(microseconds, -9e18, 9e18).astype(np.int64)
+        return np.where(missing, MISSING_DATE, whole).astype("datetime64[us]")
+    assert isinstance(encoder, NumberEncoder)
+    # By shares of both ends, because the range of two large numbers overflows.
+    shares = rng.random(n_rows)
+    return np.where(missing, np.nan, shares * encoder.low + (1.0 - shares) * encoder.high)
 
 
 def _to_array(encoder: ColumnEncoder, column: Column) -> NDArray[Any]:

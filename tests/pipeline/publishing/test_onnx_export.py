@@ -38,9 +38,12 @@ from quadnet.nn.layers.ensemble import Ensemble
 from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network
-from quadnet.nn.predictor import Predictor
+from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.onnx_export import layer_operators
 from quadnet.registry import Registry
+from quadnet.tables.column_encoders import CategorySettings, NumberSettings
+from quadnet.tables.columns import Texts
+from quadnet.tables.encoder import TableEncoder, fit_encoder
 from tests.golden import make as golden
 from tests.support.environments import installation
 from tests.support.exact_models import publish, record
@@ -402,6 +405,53 @@ def test_a_version_always_gives_the_same_bytes(registry, tmp_path):
     for name in ("one.onnx", "two.onnx"):
         export_onnx(registry.load("quadrants", 1), tmp_path / name)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+def published_table(registry, *, regression=False):
+    """Publish a network of random weights with an encoder, and return the version and a table."""
+    table = {
+        "size": np.array([1.0, np.nan, 3.0, 4.5]),
+        "city": Texts.from_values(["Oslo", "Rome", "Oslo", None]),
+        "since": np.array(["1969-12-31T23:59", "2000-02-29", "NaT", "2024-03-01"], "M8[us]"),
+    }
+    encoder = fit_encoder(table, {"size": NumberSettings(n_pieces=3), "city": CategorySettings(2)})
+    loss = "squared_error" if regression else "softmax_cross_entropy"
+    sizes = [encoder.n_outputs, 4, 1 if regression else 3]
+    network = Network.dense(sizes, activations=["tanh"], loss=loss)
+    network.parameters.flat[:] = np.random.RandomState(1).normal(size=network.parameters.flat.size)
+    predictor = (
+        RegressionPredictor(network, None) if regression else Predictor(network, list("abc"))
+    )
+    made = record(predictor, encoder.n_outputs).model_copy(update={"encoder": encoder})
+    return registry.publish("tables", predictor, made, encoder.transform(table)), table
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_a_version_with_an_encoder_takes_the_columns_of_a_table(registry, tmp_path, regression):
+    model, table = published_table(registry, regression=regression)
+    export_onnx(model, tmp_path / "tables.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "tables.onnx")
+    texts = np.array(["Oslo", "Rome", "Oslo", ""])
+    columns = {"size": table["size"], "city": texts, "since": table["since"].astype(np.int64)}
+    feed = {name: column.reshape(-1, 1) for name, column in columns.items()}
+    (found,) = session.run(["value" if regression else "probabilities"], feed)
+    X = model.encoder.transform(table)
+    expected = model.predictor.predict(X) if regression else model.classifier.probabilities(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert [each["column"] for each in json.loads(metadata["columns"])] == list(table)
+    assert "features" not in metadata
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_a_file_that_encodes_otherwise_is_refused(registry, regression):
+    model, _ = published_table(registry, regression=regression)
+    specs = model.encoder.to_specs()
+    specs[0]["centre"] += 0.5
+    other = model.manifest.model_copy(update={"encoder": TableEncoder.from_specs(specs)})
+    content = onnx_export.to_onnx(dataclasses.replace(model, manifest=other))
+    with pytest.raises(Unsupported, match=r"the file failed row \d+ of an example table: .*differ"):
+        check_answers(content, model)
 
 
 def test_a_file_that_answers_otherwise_is_not_written(registry, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 
 from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor, register_onnx_converter
 from quadnet.errors import InvalidInput, Unsupported
-from quadnet.onnx_export.column_inputs import make_feed
+from quadnet.onnx_export.column_inputs import make_example_table, make_feed
 from quadnet.onnx_export.column_operators import (
     COLUMN_OPERATORS,
     DATE_PART_OPERATORS,
@@ -35,7 +35,7 @@ from quadnet.tables.column_encoders import (
     NumberEncoder,
     NumberSettings,
 )
-from quadnet.tables.columns import Texts
+from quadnet.tables.columns import Texts, find_missing
 from quadnet.tables.encoder import TableEncoder, fit_encoder
 from tests.support.oracle import fit
 
@@ -302,6 +302,22 @@ def test_a_model_describes_its_inputs_and_takes_no_rows():
     label, probabilities = session.run(["label", "probabilities"], to_inputs(frame[:0]))
     assert label.shape == (0,)
     assert probabilities.shape == (0, 2)
+
+
+def test_an_example_table_has_every_kind_of_value():
+    frame, y = customers()
+    encoder = fit(NeuralNetworkClassifier((3,), max_iter=5, **ENCODED), frame, y).encoder_
+    table = make_example_table(encoder)
+    again = make_example_table(encoder)
+    np.testing.assert_array_equal(encoder.transform(table), encoder.transform(again))
+    check_encoder(encoder, table)
+    outputs = encoder.transform(table)
+    assert (np.ptp(outputs, axis=0) > 0).all()
+    assert all(find_missing(column).any() for column in table.values())
+    for name in ("label", "sub_1"):
+        numbers = table[name][~np.isnan(table[name])]
+        assert frame[name].min() <= numbers.min() <= numbers.max() <= frame[name].max()
+    assert (encoder.count_unknown(table)["x"]) > 0
 
 
 # ---- names, and what is refused
