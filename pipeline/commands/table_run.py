@@ -8,8 +8,8 @@ from pydantic import JsonValue
 from pipeline.config.run_config import RunConfig, Task
 from pipeline.config.run_file import parse_run_file
 from pipeline.config.run_file_writer import Line, format_run_file, make_model_name
-from pipeline.config.table_data import TableData
-from pipeline.config.tabular import tabular_network
+from pipeline.config.table_data import DateColumn, TableData
+from pipeline.config.tabular import tabular_network, tabular_numbers
 from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
 from pipeline.data.columns.table_loading import read_table_file
 from pipeline.data.columns.task import find_task
@@ -72,7 +72,8 @@ def make_table_run(
     decisions = decide_kinds(raw, data, dict.fromkeys(labels, "label"))
     n_rows = len(raw.places)
     is_class = found == "classification"
-    network = tabular_network(found, round(n_rows * (1 - TEST_SHARE) * (1 - VALIDATION_SHARE)))
+    n_train = round(n_rows * (1 - TEST_SHARE) * (1 - VALIDATION_SHARE))
+    network = tabular_network(found, n_train)
     text = format_run_file(
         [f"{path}: {raw.description}.", "A line that begins with # is what was found out."],
         {
@@ -94,6 +95,7 @@ def make_table_run(
                 Line("decimal", raw.decimal, "decimal separator", is_default=True),
                 Line("missing", ["", "NA", "?"], "cells without a value", is_default=True),
             ],
+            "data.numbers": [Line(key, value) for key, value in tabular_numbers(n_train).items()],
             "data.columns": [_describe_decision(each) for each in decisions],
             "network": [Line(key, value) for key, value in network.items()],
             "test": [
@@ -110,8 +112,9 @@ def make_table_run(
 
 
 def _describe_decision(decision: ColumnDecision) -> Line:
-    settings = decision.options.model_dump(mode="json", exclude_defaults=True)
-    value: JsonValue = decision.kind if len(settings) == 1 else settings
+    value: JsonValue = decision.kind
+    if isinstance(decision.options, DateColumn) and decision.options.format is not None:
+        value = {"kind": decision.kind, "format": decision.options.format}
     return Line(decision.name, value, decision.reason, is_default=True)
 
 

@@ -16,10 +16,9 @@ _Rows = Annotated[int, Field(ge=1, le=2**31)]
 _Categories = Annotated[int, Field(ge=2, le=10_000)]
 
 
-class NumberColumn(Section):
-    """A column of numbers. Missing ones become the mean, and get an indicator of their own."""
+class NumberOptions(Section):
+    """The treatment of numbers. Missing ones become the mean, and get an indicator of their own."""
 
-    kind: Literal["number"]
     scale: Literal["standard", "robust", "none"] = "standard"
     """standard: zero mean and unit variance. robust: the median becomes 0, and the quartiles
     set the unit, which long tails do not change."""
@@ -30,14 +29,25 @@ class NumberColumn(Section):
     changes. A network learns steps and bends from them."""
 
 
-class CategoryColumn(Section):
-    """A column of categories, each with an input of its own; text, booleans, or few integers."""
+class NumberColumn(NumberOptions):
+    """A column of numbers."""
 
-    kind: Literal["category"]
+    kind: Literal["number"]
+
+
+class CategoryOptions(Section):
+    """The treatment of categories, each of which gets an input of its own."""
+
     max_categories: _Categories = 100
     """The most frequent categories are kept; the others are rare."""
     min_rows: _Rows = 5
     """A category with fewer rows is rare. All rare ones share an input."""
+
+
+class CategoryColumn(CategoryOptions):
+    """A column of categories: text, truth values, or few integers."""
+
+    kind: Literal["category"]
 
 
 class DateColumn(Section):
@@ -102,6 +112,10 @@ class TableData(Section):
     read: TableReading = TableReading()
     columns: dict[str, ColumnOptions] = Field(default_factory=dict)
     """The kinds of columns, and their treatment. The kinds of the others are found out."""
+    numbers: NumberOptions = NumberOptions()
+    """The treatment of columns of numbers, where `columns` sets no other."""
+    categories: CategoryOptions = CategoryOptions()
+    """The treatment of columns of categories, where `columns` sets no other."""
     drop: list[str] = Field(default_factory=list)
     """Columns that are not used."""
     weight: str | None = None

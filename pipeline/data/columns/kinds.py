@@ -85,8 +85,18 @@ def decide_kinds(
             options, reason = _IGNORED, "it only labels the rows"
         else:
             options, reason = _decide_kind(name, raw.columns[name], raw.decimal)
-        decisions.append(ColumnDecision(name, options, reason))
+        decisions.append(ColumnDecision(name, _fill_options(options, data), reason))
     return decisions
+
+
+def _fill_options(options: ColumnOptions, data: TableData) -> ColumnOptions:
+    """Return the options with those that the run sets for all columns of the kind."""
+    given = options.model_dump(exclude_unset=True)
+    if isinstance(options, NumberColumn):
+        return NumberColumn(**data.numbers.model_dump() | given)
+    if isinstance(options, CategoryColumn):
+        return CategoryColumn(**data.categories.model_dump() | given)
+    return options
 
 
 _IGNORED = IgnoredColumn(kind="ignored")
