@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from pipeline.data.files.chunks import ColumnChunk, Position, make_file_error
+from pipeline.data.files.column_joiner import clean_texts
 from pipeline.data.files.raw_source import RawSource
 from pipeline.data.files.read_settings import ReadSettings
 from quadnet.errors import FileUnusable
@@ -116,6 +117,7 @@ class PartsSource:
     ) -> Iterator[ColumnChunk[Any, Column]]:
         """Yield the rows from this position on, with the named columns; see `RawSource`."""
         begin = dict(at or {"part": 0})
+        missing = frozenset(word.strip() for word in self.settings.missing)
         first = begin.pop("part")
         for i in range(first, len(self._parts)):
             part = self._parts[i]
@@ -128,7 +130,9 @@ class PartsSource:
                     columns = {
                         name: chunk.columns[name]
                         if name in chunk.columns
-                        else _repeat(part.keys[name], len(chunk.places))
+                        else clean_texts(
+                            _repeat(part.keys[name], len(chunk.places)), missing, strip=True
+                        )
                         for name in names
                     }
                     share = chunk.bytes_done / max(1, source.n_bytes)

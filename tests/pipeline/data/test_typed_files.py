@@ -142,7 +142,7 @@ def test_every_type_is_read_as_what_it_is(tmp_path, name, compress):
 
 def test_old_timestamps_of_spark_are_read(tmp_path):
     path = tmp_path / "part-00000.snappy.parquet"
-    moments = [datetime(1700, 1, 1, 1, 2, 3), None, datetime(9999, 12, 31)]
+    moments = [datetime(1600, 1, 1), None, datetime(2024, 1, 2, 3, 4, 5), datetime(9999, 12, 31)]
     table = pa.table({"t": pa.array(moments, pa.timestamp("us"))})
     pq.write_table(table, path, use_deprecated_int96_timestamps=True)
     assert pq.ParquetFile(path).schema.column(0).physical_type == "INT96"

@@ -81,7 +81,7 @@ class ArrowFile:
             if batch is None:
                 return
             bytes_done = self._content.tell()
-            width = max(1, batch.nbytes // max(1, len(batch)))
+            width = max(1, batch.get_total_buffer_size() // max(1, len(batch)))
             step = max(1, min(_MOST_ROWS, self._most_bytes // width))
             while row < len(batch):
                 table = pa.Table.from_batches([batch.slice(row, step)])
