@@ -23,6 +23,9 @@ _WHOLE = re.compile(r"[+-]?\d*")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 _LONGEST_NUMBER = 40
 
+_MOSTLY = 0.9
+"""The share of cells from which on a column has numbers; the other cells are errors."""
+
 
 @dataclass(frozen=True)
 class CsvDialect:
@@ -154,13 +157,14 @@ def _detect_decimal(chosen: _Candidate, words: frozenset[str]) -> CsvDialect:
     for column in zip(*chosen.matching, strict=True):
         cells = [cell.strip()[:_LONGEST_NUMBER] for cell in column]
         cells = [cell for cell in cells if cell not in words and not _WHOLE.fullmatch(cell)]
-        if not cells:
-            continue
-        if all(_NUMBERS["."].fullmatch(cell) or _WHOLE.fullmatch(cell) for cell in cells):
+        of_point, of_comma = (
+            [cell for cell in cells if _NUMBERS[decimal].fullmatch(cell)] for decimal in _NUMBERS
+        )
+        if cells and len(of_point) >= _MOSTLY * len(cells):
             with_point += 1
-        elif all(map(_NUMBERS[","].fullmatch, cells)):
+        elif cells and len(of_comma) >= _MOSTLY * len(cells):
             with_comma += 1
-            with_thousands += all(map(_THOUSANDS.fullmatch, cells))
+            with_thousands += all(map(_THOUSANDS.fullmatch, of_comma))
     is_uncertain = 0 < with_comma == with_thousands
     if with_comma <= with_point or (is_uncertain and chosen.delimiter == ","):
         # A comma in a quoted cell of a file with commas usually separates thousands.

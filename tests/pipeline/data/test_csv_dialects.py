@@ -139,6 +139,8 @@ def test_settings_override_what_would_be_detected(tmp_path):
         ("a;b;c\n1.5;1,5;1,5\n2.5;2,5;2,5\n", "semicolon", ","),
         ("a;b;c\n1.5;1.5;1,5\n2.5;2.5;2,5\n", "semicolon", "."),
         ("a;b\n1,5;31.12.2024\n2;30.12.2024\n", "semicolon", ","),
+        ("a;b\nx;1\n" + "1,5;2\n" * 9, "semicolon", ","),
+        ("a;b\n1.5;1\n" + "1,5;2\n" * 9, "semicolon", ","),
         ('a,b\n"1,5",x\n"2,25",y\n', "comma", ","),
         # Between thousands, if the commas of all numbers can be that.
         ('a,b\n"1,500",x\n"2,250,000",y\n', "comma", "."),
