@@ -86,8 +86,11 @@ def execute_run(
     resolved = resolve_config(config)
     data = data or read_data(resolved, registry, forced, table)
     network = resolved.network
-    with show_progress("Training", float(str(network["max_iter"]))) as show:
-        on_epoch = show_epochs(show, scoring=str(network["scoring"]))
+    max_iter, n_ensemble = (int(str(network.get(key, 1))) for key in ("max_iter", "n_ensemble"))
+    with show_progress("Training", float(max_iter * n_ensemble)) as show:
+        on_epoch = show_epochs(
+            show, scoring=str(network["scoring"]), max_iter=max_iter, n_ensemble=n_ensemble
+        )
         trained = train_candidate(resolved, on_epoch, data=data)
     print(trained.summary(), flush=True)
     judged = evaluate_candidate(trained, _champion(registry, config.name, forced))

@@ -69,15 +69,33 @@ class _Lines:
         sys.stdout.flush()
 
 
-def show_epochs(show: Show, *, scoring: str = "accuracy") -> Callable[["History"], None]:
-    """Return the callback that a fit calls after each epoch; `scoring` is the estimator's."""
+def show_epochs(
+    show: Show, *, scoring: str = "accuracy", max_iter: int = 0, n_ensemble: int = 1
+) -> Callable[["History"], None]:
+    """Return the callback that a fit calls after each epoch.
+
+    Parameters
+    ----------
+    show : callable
+    scoring : str
+    max_iter : int
+    n_ensemble : int
+        These three are the estimator's parameters. Networks of an ensemble are fitted one after
+        another.
+    """
+    last = member = 0
 
     def on_epoch(history: "History") -> None:
+        nonlocal last, member
+        member += history.epochs <= last
+        last = history.epochs
         note = f"epoch {history.epochs}, loss {history.loss_curve[-1]:.4g}"
+        if n_ensemble > 1:
+            note = f"network {member + 1} of {n_ensemble}, {note}"
         if history.scores:
             # The score of a loss is negative, so that a higher one is better.
             score = -history.scores[-1] if scoring == "loss" else history.scores[-1]
             note += f", validation {scoring} {score:.4g}"
-        show(history.epochs, note)
+        show(member * max_iter + history.epochs, note)
 
     return on_epoch

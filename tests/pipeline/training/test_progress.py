@@ -99,6 +99,27 @@ def test_in_a_pipe_there_is_a_line_every_five_seconds(monkeypatch, capsys):
     )
 
 
+def test_networks_of_an_ensemble_are_counted_together(monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    with show_progress("Training", 40) as show:
+        on_epoch = show_epochs(show, scoring="loss", max_iter=20, n_ensemble=2)
+        for epochs in (20, 12):
+            history = History()
+            for epoch in range(1, epochs + 1):
+                clock.now += 0.5
+                history.epochs = epoch
+                history.loss_curve.append(0.5)
+                history.scores.append(-0.25)
+                on_epoch(history)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "Training: 25%, network 1 of 2, epoch 10, loss 0.5, validation loss 0.25, 15 s left"
+    )
+    assert lines[2] == (
+        "Training: 75%, network 2 of 2, epoch 10, loss 0.5, validation loss 0.25, 5 s left"
+    )
+
+
 @pytest.mark.parametrize("seconds", [0.0, 4.9])
 def test_short_work_shows_no_progress(seconds, monkeypatch, capsys):
     clock = Clock(monkeypatch)
