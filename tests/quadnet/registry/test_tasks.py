@@ -1,10 +1,13 @@
 """Versions that predict numbers or several labels, or that have an encoder: published and read."""
 
+import copy
 import hashlib
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from quadnet import NeuralNetworkRegressor
@@ -211,3 +214,47 @@ def test_metrics_of_each_task_survive_the_manifest(tmp_path):
         registry = Registry(tmp_path / str(i))
         registry.publish("m", predictor, record(predictor, 3), X[:8])
         assert registry.load("m", 1).manifest.metrics["test"] == measure(predictor)
+
+
+def list_paths(value, path=()):
+    """Yield the path of each value in JSON."""
+    if path:
+        yield path
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from list_paths(value[key], (*path, key))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, net):
+    registry = Registry(tmp_path_factory.mktemp("fuzz"))
+    encoder = fit_encoder(dict(zip("abc", X.T, strict=True)))
+    made = record(net.freeze(), 3).model_copy(update={"encoder": encoder})
+    registry.publish("prices", net.freeze(), made, X[:8])
+    path = registry.path("prices", 1) / "manifest.json"
+    return registry, path, json.loads(path.read_text())
+
+
+WRONG = [None, True, -1, 0, 3, 1.5, 1e308, "", "x", [], [1], {}, {"a": 1}, "regression", "poisson"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_value_in_a_signed_manifest_is_refused_or_harmless(published, net, data):
+    registry, path, manifest = published
+    changed = copy.deepcopy(manifest)
+    *parents, last = data.draw(st.sampled_from([*list_paths(manifest)]))
+    inner = changed
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = data.draw(st.sampled_from(WRONG))
+    path.unlink()
+    path.write_bytes(signed(changed))
+    try:
+        model = registry.load("prices", 1)
+    except CorruptVersion as error:
+        assert len(str(error)) < 700
+    else:
+        np.testing.assert_allclose(model.predictor.predict(X), net.predict(X), rtol=1e-9)
+        assert model.encoder.n_outputs == 3
+        assert model.manifest.task == "regression"
