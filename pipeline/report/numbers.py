@@ -124,7 +124,7 @@ def make_sections(evaluation: CandidateEvaluation) -> Iterator[Section]:
             {
                 "picture": number_figures.draw_histogram(measured.residuals),
                 "alternative": "Histogram of the errors; the table next to it has the counts.",
-                "caption": "Without the tails, which have 1 % of the rows each and are in the table.",
+                "caption": "Without the tails of 1 % of the rows each, which are in the table.",
             }
         ],
         "table": _make_residual_table(evaluation),

@@ -62,7 +62,7 @@ ARROWS = {
     "pipeline.report": LIBRARY | RUNS | {"pipeline.evaluation"},
     "pipeline.publishing": LIBRARY | RUNS | {"pipeline.evaluation", "pipeline.report"},
     "pipeline.search": LIBRARY | RUNS | {"pipeline.evaluation"},
-    "pipeline.scoring": LIBRARY | {"pipeline.data"},
+    "pipeline.scoring": LIBRARY | {"pipeline.config", "pipeline.data"},
     "pipeline.commands": LIBRARY
     | RUNS
     | {"quadnet.cli", "pipeline.evaluation", "pipeline.report", "pipeline.publishing"}
