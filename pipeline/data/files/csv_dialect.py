@@ -31,11 +31,14 @@ _MOSTLY = 0.9
 class CsvDialect:
     """The characters that separate cells and decimals.
 
-    `is_uncertain` means that every number with a comma may also have it between its thousands.
+    `has_row_labels` means that the rows begin with a cell for which the header has no name, as R
+    writes them. `is_uncertain` means that every number with a comma may also have it between its
+    thousands.
     """
 
     delimiter: Delimiter
     decimal: Decimal
+    has_row_labels: bool
     is_uncertain: bool = False
 
 
@@ -66,7 +69,7 @@ def detect_dialect(
     candidates = [_Candidate(name, sample, final=final) for name in names]
     chosen = _choose_candidate(candidates, words)
     if decimal is not None:
-        return CsvDialect(chosen.delimiter, decimal)
+        return CsvDialect(chosen.delimiter, decimal, chosen.has_row_labels)
     return _detect_decimal(chosen, words)
 
 
@@ -81,6 +84,13 @@ class _Candidate:
             records.pop()
         self.n_columns = len(records[0]) if records else 1
         self.body = records[1:]
+        # Rows that end with a delimiter have one cell more than the header, too.
+        self.has_row_labels = (
+            self.n_columns > 1
+            and {len(record) for record in self.body} == {self.n_columns + 1}
+            and any(record[-1] for record in self.body)
+        )
+        self.n_columns += self.has_row_labels
         self.matching = [record for record in self.body if len(record) == self.n_columns]
         self.share = len(self.matching) / max(1, len(self.body))
 
@@ -117,6 +127,7 @@ def _choose_candidate(candidates: Sequence[_Candidate], words: frozenset[str]) -
             several,
             key=lambda one: (
                 one.share,
+                not one.has_row_labels,
                 one.numeric_share(words),
                 -_RAREST_FIRST.index(one.delimiter),
             ),
@@ -168,5 +179,5 @@ def _detect_decimal(chosen: _Candidate, words: frozenset[str]) -> CsvDialect:
     is_uncertain = 0 < with_comma == with_thousands
     if with_comma <= with_point or (is_uncertain and chosen.delimiter == ","):
         # A comma in a quoted cell of a file with commas usually separates thousands.
-        return CsvDialect(chosen.delimiter, ".")
-    return CsvDialect(chosen.delimiter, ",", is_uncertain)
+        return CsvDialect(chosen.delimiter, ".", chosen.has_row_labels)
+    return CsvDialect(chosen.delimiter, ",", chosen.has_row_labels, is_uncertain)

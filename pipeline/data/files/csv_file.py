@@ -64,6 +64,8 @@ class CsvFile:
         Whether the first row has the names of the columns.
     preamble : bytes
         The lines before the first row, without a byte-order mark.
+    has_row_labels : bool
+        Whether the rows begin with a cell for which the header has no name.
     file : binary file, optional
         The content, as UTF-8, if it is not that of the file at this path.
 
@@ -102,6 +104,7 @@ class CsvFile:
         delimiter: str = ",",
         header: bool = True,
         preamble: bytes = b"",
+        has_row_labels: bool = False,
         file: BinaryIO | None = None,
     ) -> None:
         self.path, self._chunk_bytes, self.delimiter = path, chunk_bytes, delimiter
@@ -110,6 +113,8 @@ class CsvFile:
             self.n_bytes = os.fstat(self._file.fileno()).st_size
             self._parse = choose_parser(self.n_bytes)
             self.schema, self.columns, self.start = self._read_header(preamble, is_named=header)
+            if has_row_labels:
+                self.columns = ("", *self.columns)
         except BaseException:
             self.close()
             raise

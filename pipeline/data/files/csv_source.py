@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from pipeline.data.files.chunks import ColumnChunk, Position
+from pipeline.data.files.chunks import ColumnChunk, Position, make_file_error
 from pipeline.data.files.column_joiner import clean_texts
 from pipeline.data.files.csv_dialect import detect_dialect, has_numbers
 from pipeline.data.files.csv_file import CsvFile
@@ -54,13 +54,16 @@ class CsvSource:
                 chunk_bytes=chunk_bytes,
                 delimiter=self.dialect.delimiter,
                 header=settings.header,
+                has_row_labels=settings.header and self.dialect.has_row_labels,
                 preamble=preamble[0].encode() if preamble else b"",
                 file=text.file,
             )
+            self._has_header = settings.header
+            self._refuse_numbers()
         except BaseException:
             text.file.close()
             raise
-        self._missing, self._strip, self._header = words, settings.strip, settings.header
+        self._missing, self._strip = words, settings.strip
         self.settings = replace(
             settings,
             format="csv",
@@ -116,13 +119,24 @@ class CsvSource:
                 chunk.bytes_done,
             )
 
+    def _refuse_numbers(self) -> None:
+        """Raise InvalidInput if the header is a row of numbers, some of them equal."""
+        names = self._file.columns
+        if self._has_header and has_numbers(names) and len(set(names)) < len(names):
+            raise make_file_error(
+                self._file.path,
+                None,
+                "expected different names of columns in the first row, got numbers: is the header "
+                "missing?",
+            )
+
     def _describe_doubts(self) -> Iterator[Sentence]:
         unnamed = [str(i) for i, name in enumerate(self._file.columns, 1) if not name]
         if len(unnamed) == 1:
             yield (f"Column {unnamed[0]} has no name in the header and was not read.",)
         elif unnamed:
             yield (f"Columns {listing(unnamed)} have no name in the header and were not read.",)
-        if self._header and has_numbers(self._file.columns):
+        if self._has_header and has_numbers(self._file.columns):
             yield (_NO_NAMES,)
         if self.dialect.is_uncertain:
             yield ("Commas in numbers were read as decimal commas, not between thousands.",)

@@ -211,6 +211,17 @@ def test_an_unnamed_column_is_left_out_with_a_notice(tmp_path):
     ]
 
 
+def test_row_labels_of_r_are_left_out_with_a_notice(tmp_path):
+    table = read_bytes(tmp_path, b'"a";"b"\n"row 1";1,5;"x"\n"row 2";NA;"y"\n')
+    assert texts(table) == {"a": ["1,5", None], "b": ["x", "y"]}
+    assert table.decimal == ","
+    assert list(map(to_plain_text, table.notices)) == [
+        "Column 1 has no name in the header and was not read."
+    ]
+    message = read_error(tmp_path, b"a,b\n1,2,\n3,4,\n")
+    assert message == "table.csv, line 2: expected 2 cells, got 3 (and 1 more fault)"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
