@@ -96,6 +96,8 @@ class TableReading(Section):
     encoding: Annotated[str, Field(min_length=1)] | None = None
     """Such as "utf-8", "utf-16" or "latin-1"."""
     compression: Literal["gzip", "zstd", "none"] | None = None
+    header: bool = True
+    """Whether the first row of a CSV file has the names of the columns."""
     missing: _Words | None = None
     """Cells that mean a missing value, such as ["", "NA", "-9"]. Unset: the usual ones."""
 

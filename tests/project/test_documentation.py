@@ -236,7 +236,7 @@ def test_the_tables_of_run_file_keys_are_those_of_the_code():
     text = read("docs/pipeline.md")
     section = text[text.index("## Run files") : text.index("## When the gate fails")]
     section += read("docs/tables.md").partition("Settings of a column:")[0]
-    documented = dict(re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", section, re.M))
+    documented = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| (.*?) \|", section, re.M))
     assert documented.keys() == declared.keys()
     for key, default in documented.items():
         value = declared[key].default

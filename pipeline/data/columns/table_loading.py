@@ -68,6 +68,7 @@ def read_table_file(data: TableData) -> RawTable:
         decimal=read.decimal,
         encoding=read.encoding,
         compression=read.compression,
+        header=read.header,
     )
     return read_raw_table(Path(data.location), settings)
 
