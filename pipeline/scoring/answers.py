@@ -37,7 +37,7 @@ def list_added_columns(model: Model) -> list[str]:
     ``probability_NAME`` of each. The last one is the version.
     """
     if isinstance(model.predictor, RegressionPredictor):
-        return ["value", *(f"quantile_{q:g}" for q in model.predictor.quantiles), "version"]
+        return ["value", *(f"quantile_{q}" for q in model.predictor.quantiles), "version"]
     if model.manifest.task == "multilabel":
         names = model.manifest.signature.classes
         labels = [f"{what}_{name}" for name in names for what in ("label", "probability")]
