@@ -42,8 +42,8 @@ def score(settings: ScoreSettings) -> int:
     )
     if summary.unanswered:
         print(
-            f"{summary.unanswered:,} of them have no label and no certainty, because their values "
-            "are so large that they overflow in the network.",
+            f"{summary.unanswered:,} of them have no answer, because their values are "
+            "so large that they overflow in the network.",
             flush=True,
         )
     if summary.unknown:

@@ -1,4 +1,4 @@
-"""Scoring: copy a file of rows and add a label and a certainty to each; resumable.
+"""Scoring: copy a file of rows and add the answer of a model to each; resumable.
 
 Imports `pipeline.data` and `quadnet.registry`; only the commands import it. Start at `scoring_job`.
 """

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
+from pipeline.data.targets import NumberTarget
 from pipeline.wording import Sentence, UserText, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.estimator.hyperparameters import find_input_shape
@@ -35,13 +36,14 @@ _LIMIT = 100.0
 
 
 def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
-    """Yield a warning about features for which the run's floating-point type is too coarse.
+    """Yield warnings about columns for which the run's floating-point type is too coarse.
 
     Raises
     ------
     UnsuitableData
-        If the values are too large to be scaled.
+        If the values are too large to be scaled, or the numbers to predict to be measured.
     """
+    yield from _describe_lost_target(config, train)
     with np.errstate(all="ignore"):
         mean, deviation = train.X.mean(axis=0), train.X.std(axis=0)
     if config.scale and not np.isfinite(deviation).all():
@@ -68,6 +70,25 @@ def describe_lost_digits(config: RunConfig, train: Dataset) -> Iterator[Sentence
         yield (digits, *names, ': set scale = true, or dtype = "float64".')
     else:
         yield (digits, *names, ": subtract a constant, such as their mean, from them.")
+
+
+def _describe_lost_target(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
+    """Yield a warning if the floating-point type is too coarse for the numbers to predict."""
+    if not isinstance(train.target, NumberTarget):
+        return
+    values = train.target.values
+    with np.errstate(all="ignore"):
+        mean, deviation = values.mean(keepdims=True), values.std(keepdims=True)
+    if not np.isfinite(deviation).all():
+        raise UnsuitableData(
+            "The numbers to predict are too large: their variance is beyond the largest float64. "
+            "Divide them by a constant."
+        )
+    if find_coarse_features(mean, np.where(deviation > 0, deviation, 1.0), config.dtype).any():
+        advice = "subtract a constant, such as their mean, from them"
+        if config.dtype == "float32":
+            advice = 'set dtype = "float64"'
+        yield (f"{config.dtype} has too few digits for the numbers to predict: {advice}.",)
 
 
 def _pool_channels(

@@ -20,10 +20,12 @@ from pipeline.publishing.onnx_export import check_answers, export_onnx, to_onnx
 from pipeline.scoring.scoring_job import score_file
 from pipeline.training.candidate_training import resolve_config, train_candidate
 from pipeline.training.retraining import Outcome, retrain_version
+from pipeline.wording import to_plain_text
 from quadnet.errors import (
     ConfigurationError,
     GateFailed,
     NotComparable,
+    UnsuitableData,
     Unsupported,
 )
 from quadnet.registry import Registry
@@ -398,3 +400,30 @@ def test_an_interrupted_score_gives_the_same_bytes(published, files, tmp_path, n
     summary = score_file(model, source, target, resume=True, **small)
     assert 0 < summary.rows_before < summary.rows == len(frame)
     assert target.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shift", "advice"),
+    [("float32", 1.7e9, 'set dtype = "float64"'), ("float64", 1e18, "subtract a constant")],
+)
+def test_numbers_with_more_digits_than_the_type_are_warned_of(
+    files, tmp_path, dtype, shift, advice
+):
+    frame = pd.read_csv(files / "numbers.csv")
+    frame["target"] += shift
+    frame.to_csv(tmp_path / "numbers.csv", index=False)
+    config = resolve_config(numbers_run(tmp_path, dtype=dtype))
+    notices = [to_plain_text(n) for n in check_before_training(config, make_splits(config))]
+    assert any(f"{dtype} has too few digits for the numbers to predict" in n for n in notices)
+    assert any(advice in notice for notice in notices)
+    plain = resolve_config(numbers_run(files, dtype=dtype))
+    assert not [*check_before_training(plain, make_splits(plain))]
+
+
+def test_numbers_whose_squares_overflow_are_refused(files, tmp_path):
+    frame = pd.read_csv(files / "numbers.csv")
+    frame["target"] *= 1e200
+    frame.to_csv(tmp_path / "numbers.csv", index=False)
+    config = resolve_config(numbers_run(tmp_path))
+    with pytest.raises(UnsuitableData, match="The numbers to predict are too large"):
+        list(check_before_training(config, make_splits(config)))
