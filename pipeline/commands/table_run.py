@@ -74,6 +74,8 @@ def make_table_run(
     is_class = found == "classification"
     n_train = round(n_rows * (1 - TEST_SHARE) * (1 - VALIDATION_SHARE))
     network = tabular_network(found, n_train)
+    # The run's own validation part is used instead.
+    del network["validation_fraction"]
     text = format_run_file(
         [f"{path}: {raw.description}.", "A line that begins with # is what was found out."],
         {

@@ -1,21 +1,18 @@
 """The command `train`: train, evaluate and publish a model, with a report on standard output."""
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.settings import TrainSettings
-from pipeline.config.presets import load_preset
+from pipeline.config.presets import PRESET_NAMES, load_preset
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from quadnet.cli.settings import expand_user
 from quadnet.errors import ConfigurationError, MissingExtra
 from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
-
-PRESET_NAME = re.compile(r"[\w-]*")
 
 if TYPE_CHECKING:
     from pipeline.data.files.raw_table import RawTable
@@ -50,16 +47,9 @@ def load_configuration(run: str, changes: Sequence[str]) -> RunConfig:
     """Return the configuration of the preset or run file, with the changes of ``--set``."""
     if run.endswith(".toml"):
         return load_run_file(expand_user(Path(run)), changes)
-    if is_table(run):
-        raise ConfigurationError(
-            f"{run} is a table: name the column to predict with --label.",
-        )
+    if run not in PRESET_NAMES and (run == "-" or expand_user(Path(run)).exists()):
+        raise ConfigurationError(f"{run} is a table: name the column to predict with --label.")
     return load_preset(run, changes)
-
-
-def is_table(run: str) -> bool:
-    """Return whether the argument names a table, and no preset."""
-    return run == "-" or not PRESET_NAME.fullmatch(run) or Path(run).exists()
 
 
 def execute_run(

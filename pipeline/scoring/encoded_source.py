@@ -1,7 +1,7 @@
 """Rows of a user's file, with the inputs that a version's encoder makes of their columns."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,7 @@ class EncodedSource:
         """Close the file."""
         self.file.close()
 
-    def chunks(
-        self,
-        features: Sequence[str],
-        at: Position | None = None,
-        *,
-        label: str | None = None,
-        with_places: bool = False,
-    ) -> Iterator[Chunk[Any]]:
+    def chunks(self, at: Position | None = None) -> Iterator[Chunk[Any]]:
         """Yield the rows from this position on, with X as the network takes it.
 
         Raises
@@ -86,7 +79,6 @@ class EncodedSource:
         InvalidInput
             If a column is missing or cannot be read, or the file is damaged.
         """
-        del features, label, with_places
         names = self._encoder.input_names
         for chunk in self.file.chunks(names, at, numbers=self._numbers):
             table: dict[str, Column] = {}

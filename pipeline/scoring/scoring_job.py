@@ -162,15 +162,16 @@ class _ScoringRun:
 
     def score_rest(self, checkpoint_bytes: int, progress: Progress | None) -> ScoringSummary:
         """Score every row after the last checkpoint."""
-        names = [feature.name for feature in self._model.manifest.signature.features]
         next_checkpoint = 0
         if isinstance(self._reader, EncodedSource):
-            n_bytes = self._reader.n_bytes
+            n_bytes, chunks = self._reader.n_bytes, self._reader.chunks(self._position)
         else:
+            names = [feature.name for feature in self._model.manifest.signature.features]
             n_bytes = self._source.stat().st_size
+            chunks = self._reader.chunks(names, self._position)
         if not self._partial.state:
             self._partial.write(self._output.begin())
-        for chunk in self._reader.chunks(names, self._position):
+        for chunk in chunks:
             self._write(chunk)
             if progress is not None:
                 progress(self._rows + self._skipped, chunk.bytes_done, n_bytes)

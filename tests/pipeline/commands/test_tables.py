@@ -42,7 +42,7 @@ def test_dry_run_shows_what_was_understood_and_writes_nothing(tmp_path, table):
         ["age", "number", f"{len(set(TABLE['age'])) - 1}", "different", "numbers,", "18", "gaps"],
         ["city", "category", "3", "categories"],
     ]
-    assert lines[-1].endswith("The network gets 5 inputs. Nothing was trained.")
+    assert lines[-1].endswith("The network gets 15 inputs. Nothing was trained.")
     assert list(tmp_path.iterdir()) == [table]
 
 
@@ -122,3 +122,9 @@ def test_task_follows_from_the_values_of_the_label(tmp_path):
     text = make_table_run(str(path), ["a", "b"]).text
     assert 'task = "multilabel"' in text
     assert 'label = ["a", "b"]' in text
+
+
+def test_a_preset_is_no_table_even_if_there_is_such_a_file(tmp_path):
+    (tmp_path / "quadrants").mkdir()
+    done = quadnet("train", "quadrants", "--dry-run", "--set", "data.points=100", cwd=tmp_path)
+    assert done.stdout.endswith("The network gets 2 inputs. Nothing was trained.\n"), done.stderr
