@@ -149,7 +149,9 @@ class Quantiles(_Regression):
         self._is_scaled = bool((each != 1.0).any())
         by_output = np.repeat(levels, len(each))
         # By the dtype's character, because float64 would make float32 float64.
-        self._scales = {char: each.astype(char)[:, np.newaxis] for char in "fd"}
+        # A network in float64 may have scales beyond float32, and does not use these.
+        with np.errstate(over="ignore", under="ignore"):
+            self._scales = {char: each.astype(char)[:, np.newaxis] for char in "fd"}
         self._levels = {char: by_output.astype(char)[:, np.newaxis] for char in "fd"}
         # The slope of the pinball loss is 1/2 sign(P - Y) + 1/2 - q.
         self._slopes = {char: (0.5 - by_output).astype(char)[:, np.newaxis] for char in "fd"}

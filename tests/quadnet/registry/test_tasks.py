@@ -238,7 +238,7 @@ def published(tmp_path_factory, net):
 WRONG = [None, True, -1, 0, 3, 1.5, 1e308, "", "x", [], [1], {}, {"a": 1}, "regression", "poisson"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_value_in_a_signed_manifest_is_refused_or_harmless(published, net, data):
     registry, path, manifest = published
@@ -256,5 +256,5 @@ def test_any_value_in_a_signed_manifest_is_refused_or_harmless(published, net, d
         assert len(str(error)) < 700
     else:
         np.testing.assert_allclose(model.predictor.predict(X), net.predict(X), rtol=1e-9)
-        assert model.encoder.n_outputs == 3
+        assert model.encoder is None or model.encoder.n_outputs == 3
         assert model.manifest.task == "regression"
