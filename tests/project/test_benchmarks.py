@@ -19,7 +19,7 @@ needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load
         (["tests/benchmarks/update.py"], 8),
         (["tests/benchmarks/convolution.py", "--repeat", "1", "--pictures", "256"], 4),
         (["tests/benchmarks/quality.py", "--quick"], 7),
-        (["-m", "tests.benchmarks.tables", "--quick"], 12),
+        (["-m", "tests.benchmarks.tables", "--quick"], 4),
         (["tests/benchmarks/score.py", "--rows", "2000", "--repeat", "1"], 6),
         pytest.param(
             ["-m", "tests.benchmarks.infer", "--points", "10", "--seconds", "0.3", "--repeat", "1"],
