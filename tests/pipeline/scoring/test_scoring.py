@@ -303,7 +303,7 @@ def test_a_row_that_overflows_in_the_network_gets_no_label_as_from_the_server(
         "score", "m:1", tmp_path / "in.csv", tmp_path / "out.csv", "--registry", registry.root
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].startswith(f"{len(unanswered)} of them have no label")
+    assert done.stdout.splitlines()[1].startswith(f"{len(unanswered)} of them have no answer")
     scored = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     assert scored["label"].tolist() == labels
     assert [row for row, cell in enumerate(scored["certainty"]) if cell == ""] == unanswered
