@@ -49,6 +49,8 @@ def find_leaks(train: Dataset) -> Iterator[Sentence]:
         return
     is_class = isinstance(target, ClassTarget)
     values: NDArray[Any] = target.codes if isinstance(target, ClassTarget) else target.values
+    if not is_class:
+        values = _scale(values)  # The square of a very large or small number overflows or is 0.
     if len(values) > _MOST_ROWS:
         rows = np.sort(np.random.default_rng(0).choice(len(values), _MOST_ROWS, replace=False))
         table, values = take_table_rows(table, rows), values[rows]
@@ -112,26 +114,30 @@ def _explained(column: Column, values: FloatArray) -> float:
     # A tree also finds a column that is a curved function of the target.
     tree = DecisionTreeRegressor(max_leaf_nodes=_LEAVES, random_state=0)
     folds = KFold(2, shuffle=True, random_state=0)
-    predicted = cross_val_predict(tree, _to_matrix(column), values, cv=folds)
+    scaled = _to_matrix(column)
+    predicted = cross_val_predict(tree, scaled, values, cv=folds)
     curved = 1.0 - float(((values - predicted) ** 2).sum()) / total
     if not is_numbers(column) or np.isnan(column).any():
         return curved
-    with np.errstate(all="ignore"):  # differences of values near the largest float
-        linear = float(np.corrcoef(column, values)[0, 1]) ** 2
+    with np.errstate(all="ignore"):  # 0 / 0, if all values are equal
+        linear = float(np.corrcoef(scaled[:, 0], values)[0, 1]) ** 2
     return max(linear, curved) if np.isfinite(linear) else curved
 
 
 def _to_matrix(column: Column) -> FloatArray:
-    """Return the values as a matrix of one column; NaN is missing.
-
-    A tree computes in float32, so the values are centred, and the largest is 1.
-    """
+    """Return the values, scaled, as a matrix of one column; NaN is missing."""
     assert not isinstance(column, Texts)
     missing = find_missing(column)
     numbers = np.where(missing, 0, column.astype(np.int64)) if is_dates(column) else column
     values = numbers.astype(np.float64)
     values[missing] = np.nan
-    if not missing.all():
-        values = values / 2.0 - np.nanmedian(values) / 2.0  # halves, whose difference is finite
-        values /= max(np.nanmax(np.abs(values)), np.finfo(np.float64).tiny)
-    return values[:, None]
+    return (values if missing.all() else _scale(values))[:, None]
+
+
+def _scale(values: FloatArray) -> FloatArray:
+    """Return the values centred, and the largest as 1: a tree computes in float32."""
+    halves = values / 2.0  # so that sums and differences of two are finite
+    centred = halves - np.nanmedian(halves)
+    # Subnormal numbers stay below 1: the reciprocal of one may be infinite.
+    scaled: FloatArray = centred / max(np.nanmax(np.abs(centred)), np.finfo(np.float64).tiny)
+    return scaled

@@ -177,6 +177,15 @@ def test_leaks_of_numbers_to_predict_are_reported(tmp_path):
     assert "half" not in found
 
 
+@pytest.mark.parametrize("scale", [1e308, 1e200, 1e-300, 5e-324])
+def test_leaks_of_numbers_of_any_size_are_reported(tmp_path, scale):
+    columns = {"x": X, "copy": [x / 5 * scale for x in X], "y": [x / 4 * scale for x in X]}
+    path = write_table(tmp_path, {"day": DAYS} | columns)
+    splits, _ = split(path, "regression")
+    found = [text.split()[1] for text in notices(splits) if "alone predicts" in text]
+    assert ("copy" in found) == (scale > 1e-310)
+
+
 def test_identifiers_of_rows_are_no_leak(tmp_path):
     """Each text occurs in few rows, so it tells nothing about other rows."""
     rare = [f"r{i // 2}" for i in range(N)]
