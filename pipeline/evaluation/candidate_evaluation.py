@@ -60,6 +60,9 @@ from quadnet.types import FloatArray
 _SELF_TEST_ROWS = 40
 """At least as many rows as a version's self-test has."""
 
+_SOME_ROWS = 1000
+"""Enough rows to show whether the champion takes columns of these kinds."""
+
 _REORDERED = (
     "Clients that send values by position must use the new order, unless data.features lists the "
     "old one."
@@ -203,6 +206,7 @@ def check_before_training(
     if champion is not None and config.gate.champion:
         features = _list_columns(splits.train.features, splits.encoder)
         _check_comparable(champion, config, features, _list_classes(splits.train))
+        _encode_for(champion, splits.train.rows(np.arange(len(splits.train)) < _SOME_ROWS))
         theirs = _list_columns(_list_features(champion), champion.encoder)
         if theirs != features:
             version = f"version {champion.manifest.version}"

@@ -7,10 +7,11 @@ from sklearn.datasets import load_diabetes
 from sklearn.metrics import root_mean_squared_error
 
 from pipeline.config.run_config import RunConfig
-from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.data.splits import make_splits
+from pipeline.evaluation.candidate_evaluation import check_before_training, evaluate_candidate
 from pipeline.evaluation.version_diff import compare_numbers
 from pipeline.publishing.candidate_publishing import publish_candidate
-from pipeline.training.candidate_training import train_candidate
+from pipeline.training.candidate_training import resolve_config, train_candidate
 from pipeline.training.retraining import Outcome, retrain_version
 from quadnet.errors import NotComparable
 from quadnet.nn.network import Network
@@ -131,3 +132,23 @@ def test_a_champion_of_plain_numbers_is_compared_where_the_table_has_no_gaps(tmp
     frame.to_csv(tmp_path / "gaps.csv", index=False)
     with pytest.raises(NotComparable, match="it takes columns of numbers without gaps"):
         evaluate_candidate(train_candidate(configure(tmp_path / "gaps.csv")), champion)
+
+
+def test_columns_of_other_kinds_than_the_champions_are_refused_before_training(tmp_path, registry):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(rng.normal(size=(100, 2)), columns=["x", "z"])
+    frame["y"] = rng.choice(["a", "b"], 100)
+    settings = {
+        "name": "t",
+        "validation": 0.2,
+        "network": {"max_iter": 2, "hidden_layer_sizes": [2]},
+        "test": {"allow_small": True},
+        "gate": {"accuracy": 0.0, "better_than_majority": False},
+        "data": {"kind": "table", "path": str(tmp_path / "t.csv"), "label": "y"},
+    }
+    config = resolve_config(RunConfig.model_validate(settings))
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    champion = publish_candidate(evaluate_candidate(train_candidate(config)), registry)
+    frame.assign(x=rng.choice(["u", "v"], 100)).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(NotComparable, match="x: must be a column of kind number, got category"):
+        list(check_before_training(config, make_splits(config), champion))
