@@ -74,8 +74,12 @@ def read_error(tmp_path, content, name="table.csv", **options):
             GERMAN.replace("\n", "\r").encode(),
             "UTF-8, lines that end with a carriage return",
         ),
-        (gzip.compress(GERMAN.encode()), "UTF-8, gzip"),
-        (gzip.compress(GERMAN[:20].encode()) + gzip.compress(GERMAN[20:].encode()), "UTF-8, gzip"),
+        (gzip.compress(GERMAN.encode(), mtime=0), "UTF-8, gzip"),
+        (
+            gzip.compress(GERMAN[:20].encode(), mtime=0)
+            + gzip.compress(GERMAN[20:].encode(), mtime=0),
+            "UTF-8, gzip",
+        ),
         (
             pa.compress(GERMAN.encode("utf-16"), "zstd", asbytes=True),
             "UTF-16 with a byte-order mark, zstd",
@@ -249,14 +253,14 @@ def test_row_labels_of_r_are_left_out_with_a_notice(tmp_path):
             "expected text in utf-16, got other bytes at line 4 (truncated data)",
         ),
         (
-            gzip.compress(GERMAN.encode())[:-9],
+            gzip.compress(GERMAN.encode(), mtime=0)[:-9],
             (
                 "expected a whole file in gzip (Compressed file ended before the end-of-stream "
                 "marker was reached)"
             ),
         ),
         (
-            gzip.compress(GERMAN.encode())[:-8] + bytes(8),
+            gzip.compress(GERMAN.encode(), mtime=0)[:-8] + bytes(8),
             "table.csv: expected a whole file in gzip (CRC check failed ",
         ),
         (

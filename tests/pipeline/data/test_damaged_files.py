@@ -35,9 +35,9 @@ def make_contents():
     return [
         *(file.getvalue() for file in (parquet, ipc, stream)),
         *(CSV.encode(name) for name in ("utf-8", "utf-16", "utf-16-be", "utf-32", "latin-1")),
-        gzip.compress(CSV.encode()),
+        gzip.compress(CSV.encode(), mtime=0),
         pa.compress(CSV.encode(), "zstd", asbytes=True),
-        gzip.compress(parquet.getvalue()),
+        gzip.compress(parquet.getvalue(), mtime=0),
     ]
 
 
