@@ -9,8 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.run_config import KINDS, RunConfig
+from pipeline.config.table_data import COLUMN_KINDS
 from quadnet.cli.settings import validation_message
 from quadnet.errors import ConfigurationError, ErrorKind, FileUnusable, shorten
+
+_COLUMNS = ("data", "table", "columns")
+"""pydantic's location of the settings of columns, whose names are the user's."""
 
 _ALTERNATIVES = {*KINDS, "list", "range", "float", "str", "list[str]"}
 
@@ -57,18 +61,33 @@ def parse_run_file(text: str, path: Path, changes: Sequence[str] = ()) -> RunCon
         raise ConfigurationError(f"{path.name}: {_sentence(error)}") from error
 
 
+def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """Return the tree of the keys that changes set, not validated.
+
+    Raises
+    ------
+    ConfigurationError
+        If a change is not KEY=VALUE.
+    """
+    tree: dict[str, Any] = {}
+    for change in changes:
+        _apply(tree, change)
+    return tree
+
+
 def _apply(tree: dict[str, Any], change: str) -> None:
     """Set one dotted key to a TOML value; bare words are strings."""
-    key, _, text = change.partition("=")
+    names, text = _split_change(change)
+    key = ".".join(names)
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
     except ValueError as error:
-        raise _wrong_change(key.strip(), "the number has too many digits") from error
+        raise _wrong_change(key, "the number has too many digits") from error
     except RecursionError:
-        raise _wrong_change(key.strip(), "the value is nested too deeply") from None
-    *sections, last = names = key.strip().split(".")
+        raise _wrong_change(key, "the value is nested too deeply") from None
+    *sections, last = names
     if not all(names) or parsed.keys() != {"value"}:
         raise _wrong_change(change, "expected one KEY=VALUE, as in data.points=1000")
     value = parsed["value"]
@@ -77,6 +96,27 @@ def _apply(tree: dict[str, Any], change: str) -> None:
         if not isinstance(tree, dict):
             raise _wrong_change(change, f"{section} is a value, not a section")
     tree[last] = value
+
+
+def _split_change(change: str) -> tuple[list[str], str]:
+    """Return the names of the changed key, and the value as text.
+
+    A name with dots or equal signs, such as a column's, is quoted as in TOML. Names that TOML
+    accepts in quotes only, such as those with spaces, need none.
+    """
+    for i in (i for i, character in enumerate(change) if character == "="):
+        try:
+            tree = tomllib.loads(f"{change[:i]}=0")
+        except (ValueError, RecursionError):
+            continue
+        names = []
+        while isinstance(tree, dict) and tree:  # It has one key, or none after a comment sign.
+            ((name, tree),) = tree.items()
+            names.append(name)
+        if names:
+            return names, change[i + 1 :]
+    key, _, text = change.partition("=")
+    return key.strip().split("."), text
 
 
 def _wrong_change(change: str, problem: str) -> ConfigurationError:
@@ -88,14 +128,14 @@ def _wrong_change(change: str, problem: str) -> ConfigurationError:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     kind, got, message = first["type"], first["input"], validation_message(first)
-    # pydantic's location also names the alternative of a union, which is not a key.
-    where = ".".join(str(part) for part in first["loc"] if part not in _ALTERNATIVES)
-    if not where:
+    where = _locate(first["loc"])
+    if not where or (kind == "value_error" and message.startswith((f"{where}:", f"{where}."))):
         return f"{message}."
+    kinds = ", ".join(COLUMN_KINDS if where.startswith("data.columns.") else KINDS)
     if kind == "union_tag_not_found":
-        return f"the key {where}.kind is missing. The kinds are: {', '.join(KINDS)}."
+        return f"the key {where}.kind is missing. The kinds are: {kinds}."
     if kind == "union_tag_invalid" and isinstance(got, dict):
-        where, message, got = f"{where}.kind", f"Expected one of {', '.join(KINDS)}", got["kind"]
+        where, message, got = f"{where}.kind", f"Expected one of {kinds}", got["kind"]
     elif kind == "extra_forbidden":
         known = ", ".join(_known(first["loc"]))
         return f"there is no key {where}. The keys there are: {known}."
@@ -106,9 +146,20 @@ def _sentence(error: ValidationError) -> str:
     return f"{where}: {message[0].lower()}{message[1:]}, got {got!r}."
 
 
+def _locate(location: tuple[int | str, ...]) -> str:
+    """Return the key of pydantic's location, which also names the alternative of a union."""
+    parts = [str(part) for part in location]
+    if location[:3] == _COLUMNS:
+        name, *others = parts[3:] or [""]
+        return ".".join(["data.columns", name, *(o for o in others if o not in COLUMN_KINDS)])
+    return ".".join(part for part in parts if part not in _ALTERNATIVES)
+
+
 def _known(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys of the section that holds this location."""
     section: type[BaseModel] = RunConfig
+    if location[:3] == _COLUMNS:
+        return list(COLUMN_KINDS[str(location[4])].model_fields)
     for name in location[:-1]:
         if name in KINDS:
             section = KINDS[str(name)]

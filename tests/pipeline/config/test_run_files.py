@@ -238,6 +238,66 @@ def test_presets_are_found_by_name():
 
 
 @pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ("data.columns.a=number", "a"),
+        ("data.columns.größe=number", "größe"),
+        ("data.columns.a b=number", "a b"),
+        ("data.columns.#=number", "#"),
+        ('data.columns."a"="number"', "a"),
+        ('data.columns."a.b"="number"', "a.b"),
+        ("data.columns.'a=\"b'=number", 'a="b'),
+        ('data.columns."a\\nb" = {kind="number", scale="none"}', "a\nb"),
+    ],
+)
+def test_a_change_sets_a_column_of_any_name(tmp_path, change, name):
+    config = load(tmp_path, TABLE_RUN, changes=[change])
+    assert {column: options.kind for column, options in config.data.columns.items()} == {
+        name: "number"
+    }
+
+
+TABLE_RUN = """
+name = "t"
+[data]
+kind = "table"
+path = "t.csv"
+label = "y"
+[test]
+share = 0.2
+[gate]
+accuracy = 0.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data.columns.a=x", "data.columns.a.kind: expected one of number, category, date, ign"),
+        (
+            'data.columns.a={scale="none"}',
+            "data.columns.a.kind is missing. The kinds are: number, category, date",
+        ),
+        ('data.columns.a={kind="number",n_pieces=-1}', "run.toml: data.columns.a.n_pieces: input"),
+        ('data.columns.float={kind="number",n_pieces=-1}', "run.toml: data.columns.float.n_pieces"),
+        (
+            'data.columns.scale={kind="date",scale=1}',
+            "is no key data.columns.scale.scale. The keys there are: kind, format, parts.",
+        ),
+        ("data.weight=y", "run.toml: data: expected different columns as labels and weight."),
+        (
+            "test.path=x",
+            "run.toml: test.share: test.path decides on the test rows; remove test.share.",
+        ),
+    ],
+)
+def test_wrong_settings_of_a_table_are_reported_with_their_key(tmp_path, change, message):
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, TABLE_RUN, changes=[change])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         ('data.path="a\\u0000b"', "data.path: expected a path without NUL"),
