@@ -1,12 +1,13 @@
 """Make the run of a table from the table itself: its run file, and what was understood of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipeline.config.run_config import RunConfig, Task
-from pipeline.config.run_file import parse_run_file
+from pipeline.config.run_config import RunConfig, Task, test_size_key
+from pipeline.config.run_file import parse_changes, parse_run_file
 from pipeline.config.run_file_writer import Line, format_run_file, make_model_name
 from pipeline.config.table_data import DateColumn, TableData
 from pipeline.config.tabular import tabular_network, tabular_numbers
@@ -18,6 +19,9 @@ from pipeline.data.files.raw_table import RawTable
 from quadnet.errors import ConfigurationError
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
+
+_SOURCE_KEYS = ("data.read", "data.path", "data.label")
+"""The keys that decide on what is read."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,12 @@ class TableRun:
 
 
 def make_table_run(
-    path: str, labels: list[str], *, task: Task | None = None, name: str | None = None
+    path: str,
+    labels: list[str],
+    *,
+    task: Task | None = None,
+    name: str | None = None,
+    changes: Sequence[str] = (),
 ) -> TableRun:
     """Read a table, and write the run file that trains on it.
 
@@ -48,6 +57,8 @@ def make_table_run(
         Unset: classes or numbers, by the label's values.
     name : str, optional
         The model's name. Unset: the file's name.
+    changes : sequence of str
+        Changes for `TableRun.parse`. Those of the file and of its reading have an effect here.
 
     Raises
     ------
@@ -56,10 +67,12 @@ def make_table_run(
     ConfigurationError
         If the label does not fit the task.
     """
+    name = name or make_model_name(path)
+    data = _parse_source(path, labels, name, changes)
     label: JsonValue = labels[0] if len(labels) == 1 else list(labels)
-    data = TableData(kind="table", path=path, label=labels[0] if len(labels) == 1 else labels)
+    labels = data.labels
     raw = read_table_file(data)
-    find_columns(Path(path), [*raw.columns, *raw.unusable], labels)
+    find_columns(Path(data.path), [*raw.columns, *raw.unusable], labels)
     unreadable = [each for each in labels if each not in raw.columns]
     if unreadable:
         raise ConfigurationError(
@@ -80,7 +93,7 @@ def make_table_run(
         [f"{path}: {raw.description}.", "A line that begins with # is what was found out."],
         {
             "": [
-                Line("name", name or make_model_name(path)),
+                Line("name", name),
                 Line("task", found, reason),
                 Line("validation", VALIDATION_SHARE, "share of the training rows to stop early by"),
                 *([Line("calibrate", True, "certainties")] if is_class else []),
@@ -101,8 +114,7 @@ def make_table_run(
             "data.columns": [_describe_decision(each) for each in decisions],
             "network": [Line(key, value) for key, value in network.items()],
             "test": [
-                Line("share", TEST_SHARE, "share of the rows that the model is judged on"),
-                *([Line("stratify", True, "by class")] if is_class else []),
+                *_make_share(found, parse_changes(changes).get("test")),
                 Line("by", "COLUMN", "all rows of a group in one part", is_default=True),
                 Line("time", "COLUMN", "judge on the latest rows", is_default=True),
                 Line("path", "test.csv", "a file of test rows, instead of share", is_default=True),
@@ -111,6 +123,38 @@ def make_table_run(
         },
     )
     return TableRun(text, Path(path), raw)
+
+
+def _parse_source(path: str, labels: list[str], name: str, changes: Sequence[str]) -> TableData:
+    """Return the section `data` as far as the file can be read by it."""
+    label: JsonValue = labels[0] if len(labels) == 1 else list(labels)
+    text = format_run_file(
+        [],
+        {
+            "": [
+                Line("name", name),
+                Line("task", "classification" if len(labels) == 1 else "multilabel"),
+            ],
+            "data": [Line("kind", "table"), Line("path", path), Line("label", label)],
+            "test": [Line("share", TEST_SHARE)],
+            "gate": _make_gate("classification"),
+        },
+    )
+    source = [each for each in changes if each.strip().startswith(_SOURCE_KEYS)]
+    data = parse_run_file(text, Path(path), source).data
+    assert isinstance(data, TableData)
+    return data
+
+
+def _make_share(task: Task, changed: object) -> list[Line]:
+    """Return the lines of a test part that is a share, but for those that the changes replace."""
+    test = changed if isinstance(changed, dict) else {}
+    lines = []
+    if test_size_key({"kind": "table"}, test) == "share":
+        lines.append(Line("share", TEST_SHARE, "share of the rows that the model is judged on"))
+    if task == "classification" and not test.keys() & {"time", "after", "path"}:
+        lines.append(Line("stratify", True, "by class"))
+    return lines
 
 
 def _describe_decision(decision: ColumnDecision) -> Line:

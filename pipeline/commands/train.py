@@ -29,7 +29,11 @@ def train(settings: TrainSettings) -> int:
         from pipeline.commands.table_run import make_table_run
 
         made = make_table_run(
-            settings.run, settings.label, task=settings.task, name=settings.name or None
+            settings.run,
+            settings.label,
+            task=settings.task,
+            name=settings.name or None,
+            changes=settings.set,
         )
         config, table = made.parse(settings.set), made.raw
     else:

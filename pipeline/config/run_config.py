@@ -166,7 +166,7 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _test_size(data: Any, test: Any) -> str | None:
+def test_size_key(data: Any, test: Any) -> str | None:
     """Return the key of `TestPart` that sets the size; None if something else decides on it."""
     if data.get("kind") == "table" and (test.get("path") or test.get("after") is not None):
         after = test.get("after")
@@ -315,14 +315,14 @@ class RunConfig(Section):
         data, test = tree.get("data"), tree.get("test", {})
         if not (isinstance(data, dict) and isinstance(test, dict)):
             return tree
-        size = _test_size(data, test)
+        size = test_size_key(data, test)
         if size is not None and all(test.get(key) is None for key in ("points", "share")):
             test = {**test, size: 10_000 if size == "points" else 0.2}
         return {**tree, "test": test}
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
-        right = _test_size({"kind": self.data.kind}, self.test.model_dump())
+        right = test_size_key({"kind": self.data.kind}, self.test.model_dump())
         for key in ("by", "time", "after", "path"):
             if getattr(self.test, key) is not None and not isinstance(self.data, TableData):
                 raise ValueError(f"test.{key}: it needs data of the kind table")

@@ -128,3 +128,31 @@ def test_a_preset_is_no_table_even_if_there_is_such_a_file(tmp_path):
     (tmp_path / "quadrants").mkdir()
     done = quadnet("train", "quadrants", "--dry-run", "--set", "data.points=100", cwd=tmp_path)
     assert done.stdout.endswith("The network gets 2 inputs. Nothing was trained.\n"), done.stderr
+
+
+def test_changes_of_reading_decide_on_how_the_table_is_read(tmp_path):
+    columns = TABLE | {"age": [-9 if i % 17 == 0 else a for i, a in enumerate(AGE.tolist())]}
+    path = write_table(tmp_path, columns, "shop.csv")
+    words = ["train", path, "--label", "bought", "--dry-run"]
+    assert ", 18 gaps" not in quadnet(*words).stdout
+    assert ", 18 gaps" in quadnet(*words, "--set", 'data.read.missing=["-9"]').stdout
+    done = quadnet(*words, "--set", 'data.read.delimiter=";"')
+    assert done.returncode == 1
+    assert "column bought: expected such a column" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change", ["test.time=day", "test.after=day", "test.after=2025-08-01", "test.path={}"]
+)
+def test_a_change_replaces_the_test_part_that_a_table_gets_by_itself(tmp_path, change):
+    days = [f"2025-{i // 28 + 1:02}-{i % 28 + 1:02}" for i in range(N)]
+    path = write_table(tmp_path, TABLE | {"day": days}, "shop.csv")
+    run = make_table_run(str(path), ["bought"], changes=[change.format(path)])
+    assert run.parse([change.format(path)]).test.stratify is False
+
+
+def test_a_label_that_is_named_twice_is_refused(table):
+    done = quadnet("train", table, "--label", "city", "--label", "city", "--dry-run")
+    assert done.stderr == (
+        "quadnet train: shop.csv: data: expected different columns as labels and weight.\n"
+    )
