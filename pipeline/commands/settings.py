@@ -50,7 +50,9 @@ class _TableSettings(Settings):
         description="Column of the table to predict. Repeatable, for several columns of 0 and 1.",
     )
     task: Literal["classification", "regression", "multilabel"] | None = Field(
-        None, description="What to predict. By default, it follows from the label's values."
+        None,
+        description="What to predict: classification, regression or multilabel. By default, it "
+        "follows from the label's values.",
     )
     name: str = Field(
         "",

@@ -42,17 +42,32 @@ def main() -> None:
     standard_streams.open_closed_streams()
     _set_environment()
     standard_streams.escape_unencodable_text()
-    words = sys.argv[1:]
+    try:
+        code = _run(sys.argv[1:])
+        if not standard_streams.flush_output():
+            code = 1
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has exited. Discard the buffered text, because
+        # the interpreter would otherwise print an error at exit.
+        standard_streams.discard_output(sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """Print help or versions, or run a verb; return the exit code."""
     if not words or words[0] in ("-h", "--help"):
         print(_format_help(VERBS))
-        sys.exit(0 if words else 2)
+        return 0 if words else 2
     if words[0] == "--version":
         print(_format_versions())
-        sys.exit(0)
+        return 0
     group = {name: verb for name, verb in VERBS.items() if name.startswith(f"{words[0]} ")}
     if group and (not words[1:] or words[1] in ("-h", "--help")):
         print(_format_help(group))
-        sys.exit(0 if words[1:] else 2)
+        return 0 if words[1:] else 2
     n_words = 2 if group else 1
     name = " ".join(words[:n_words])
     if name not in VERBS:
@@ -64,19 +79,8 @@ def main() -> None:
         if close:
             hint = f"Did you mean {' '.join(candidates[close[0]])}?"
         print(f"quadnet: there is no verb {name!r}. {hint}", file=sys.stderr)
-        sys.exit(2)
-    try:
-        code = _parse_and_run(name, words[n_words:])
-        if not standard_streams.flush_output():
-            code = 1
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has exited. Discard the buffered text, because
-        # the interpreter would otherwise print an error at exit.
-        standard_streams.discard_output(sys.stdout.fileno())
-        code = 1
-    sys.exit(code)
+        return 2
+    return _parse_and_run(name, words[n_words:])
 
 
 def _set_environment() -> None:

@@ -63,7 +63,7 @@ VERBS = {
         outlives_reader=True,
     ),
     "score": Verb(
-        "predict every row of a CSV or Parquet file of any size",
+        "predict every row of a table of any size",
         "pipeline.commands.settings:ScoreSettings",
         "pipeline.commands.score:score",
         ("pipeline",),

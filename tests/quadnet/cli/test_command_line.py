@@ -63,7 +63,7 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
         (["models", "gc", "--keep", "0"], "--keep: input should be greater than or equal to 1"),
         (["models", "rollback", "q", "Champion"], "ALIAS: expected a lower-case letter and up to"),
         (["clasify"], "quadnet: there is no verb 'clasify'. Did you mean classify?"),
-        (["fly"], "quadnet: there is no verb 'fly'. The verbs: up, train, search, score,"),
+        (["fly"], "quadnet: there is no verb 'fly'. The verbs: up, train, init, search, score,"),
         (
             ["serve", "--prot", "3"],
             "quadnet serve: there is no option --prot; did you mean --port?",
@@ -514,3 +514,11 @@ def test_the_reader_may_go_away(server, tmp_path):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+def test_help_to_a_reader_that_has_left_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(QUADNET, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
