@@ -269,9 +269,19 @@ def _check_columns(reader: Source | EncodedSource, source: Path, added: Sequence
 
 
 def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
-    for path in outputs:
-        if path.exists() and path.samefile(source):
+    existing = [path for path in outputs if path.exists()]
+    files = _list_files(source) if existing else []
+    for path in existing:
+        if any(path.samefile(file) for file in files):
             raise ConfigurationError(f"{path} is the input. Choose another name for the output.")
+
+
+def _list_files(source: Path) -> list[Path]:
+    """Return the files that are read; none for standard input."""
+    if source == STANDARD_INPUT:
+        return []
+    parts = find_parts(source)
+    return [source] if parts is None else [part.path for part in parts]
 
 
 def _collect_facts(
@@ -279,9 +289,7 @@ def _collect_facts(
 ) -> dict[str, str | int]:
     """Return the facts that the output depends on."""
     manifest = model.manifest
-    parts = None if source == STANDARD_INPUT else find_parts(source)
-    files = [source] if parts is None else [part.path for part in parts]
-    statuses = [] if source == STANDARD_INPUT else [file.stat() for file in files]
+    statuses = [file.stat() for file in _list_files(source)]
     return {
         "the model": f"version {manifest.version} of {manifest.model!r} ({model.digest})",
         "the input's header": hashlib.sha256(reader.schema).hexdigest(),

@@ -141,6 +141,17 @@ def test_several_files_and_the_standard_input(model, expected, tmp_path):
     assert pd.read_csv(target)["label"].tolist() == expected.tolist()
 
 
+def test_an_existing_output_of_several_files_is_replaced_unless_it_is_one_of_them(model, tmp_path):
+    FRAME.to_csv(tmp_path / "part-1.csv", index=False)
+    for _ in range(2):
+        done, target = score(model, tmp_path / "part-*.csv", tmp_path)
+        assert len(pd.read_csv(target)) == done.rows == N
+    before = (tmp_path / "part-1.csv").read_bytes()
+    with pytest.raises(ConfigurationError, match="is the input"):
+        score(model, tmp_path / "part-*.csv", tmp_path, "part-1.csv")
+    assert (tmp_path / "part-1.csv").read_bytes() == before
+
+
 def test_unknown_categories_are_counted_also_over_a_resumption(model, tmp_path):
     source = tmp_path / "rows.csv"
     frame = FRAME.assign(city=["Paris" if i % 10 == 0 else c for i, c in enumerate(FRAME["city"])])
