@@ -150,8 +150,8 @@ def _locate(location: tuple[int | str, ...]) -> str:
     """Return the key of pydantic's location, which also names the alternative of a union."""
     parts = [str(part) for part in location]
     if location[:3] == _COLUMNS:
-        name, *others = parts[3:] or [""]
-        return ".".join(["data.columns", name, *(o for o in others if o not in COLUMN_KINDS)])
+        others = (part for part in parts[4:] if part not in COLUMN_KINDS)
+        return ".".join(["data.columns", *parts[3:4], *others])
     return ".".join(part for part in parts if part not in _ALTERNATIVES)
 
 

@@ -273,6 +273,7 @@ accuracy = 0.0
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ("data.columns=x", "run.toml: data.columns: input should be a valid dictionary, got 'x'."),
         ("data.columns.a=x", "data.columns.a.kind: expected one of number, category, date, ign"),
         (
             'data.columns.a={scale="none"}',
