@@ -79,8 +79,9 @@ def make_table_run(
             f"The label {unreadable[0]!r} has values of type {raw.unusable[unreadable[0]]}: "
             "expected text or numbers."
         )
-    found, reason = find_task([raw.columns[each] for each in labels], raw.decimal)
-    if task is not None:
+    if task is None:
+        found, reason = find_task([raw.columns[each] for each in labels], raw.decimal)
+    else:
         found, reason = task, "set by the user"
     decisions = decide_kinds(raw, data, dict.fromkeys(labels, "label"))
     n_rows = len(raw.places)

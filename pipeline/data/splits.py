@@ -1,6 +1,6 @@
 """The splits of a run's data: the training part, the validation part and the sealed test part."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,9 @@ from pipeline.data.columns.table_loading import (
 from pipeline.data.datasets import Dataset, load_dataset, make_test_points, make_training_points
 from pipeline.data.fashion_mnist import load_fashion
 from pipeline.data.files.raw_table import RawTable
+from pipeline.data.row_hashes import hash_table
 from pipeline.data.stratification import choose_stratified_rows
+from pipeline.data.targets import ClassTarget
 from pipeline.wording import Sentence, UserText, format_count, join_names
 from quadnet.errors import UnsuitableData, shorten
 from quadnet.tables.encoder import TableEncoder, fit_encoder
@@ -248,9 +250,8 @@ def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> 
         if not len(part):
             sizes = ", ".join(f"{len(other):,} {what}" for what, other in parts.items())
             raise UnsuitableData(
-                f"There are too few rows: the {name} part has 0 rows ({sizes}). Use more data, "
-                "or change `validation` and the section [test]. If the data has many copies of "
-                "few rows, set test.stratify = true."
+                f"There are too few rows: the {name} part has 0 rows ({sizes}). "
+                f"{_advise_on_empty_part(list(parts.values()))}"
             )
         unseen = sorted(part.class_rows.keys() - train.class_rows.keys())
         if unseen:
@@ -270,6 +271,24 @@ def _check_splits(train: Dataset, validation: Dataset | None, test: Dataset) -> 
             # Different customers may have equal rows, and so may different days.
             text = f"{format_count(common, 'row')} of the {len(parts[name]):,} of the {name} part"
             yield (f"{text} also occur in the training part.",)
+
+
+def _advise_on_empty_part(parts: Sequence[Dataset]) -> str:
+    """Return what to do if one of these parts of a dataset has no rows."""
+    groups = [hash_table({"": part.groups}, 0) for part in parts if part.groups is not None]
+    if groups:
+        n_groups = format_count(len(np.unique(np.concatenate(groups))), "group")
+        return f"The column of test.by has {n_groups}, each of which is in one part: use another."
+    n_rows, n_classes = sum(map(len, parts)), len({c for part in parts for c in part.class_rows})
+    if isinstance(parts[0].target, ClassTarget) and 2 * n_classes > n_rows:
+        return (
+            f"The label has {n_classes:,} classes in {n_rows:,} rows: expected several rows of "
+            "each class."
+        )
+    return (
+        "Use more data, or change `validation` and the section [test]. If the data has many copies "
+        "of few rows, set test.stratify = true."
+    )
 
 
 def _count_common_rows(one: Dataset, other: Dataset) -> int:

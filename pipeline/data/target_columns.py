@@ -9,13 +9,13 @@ import numpy as np
 
 from pipeline.data.files.chunks import Fault, make_file_error, make_rows_error
 from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget
-from pipeline.wording import Sentence, UserText
+from pipeline.wording import Sentence, UserText, format_count
 from quadnet.errors import InvalidInput, shorten
 from quadnet.types import FloatArray, IntArray
 
 
 def make_classes(
-    path: Path, label: str, texts: Sequence[str], codes: IntArray, *, strip: bool
+    path: Path, label: str, texts: Sequence[str], codes: IntArray, *, strip: bool, n_gaps: int = 0
 ) -> tuple[ClassTarget, tuple[Sentence, ...]]:
     """Return the classes of the rows, and warnings.
 
@@ -29,6 +29,8 @@ def make_classes(
         Each row's label, as an index into `texts`.
     strip : bool
         Whether spaces around a label are removed.
+    n_gaps : int
+        The number of other rows, which have no label.
 
     Raises
     ------
@@ -38,9 +40,11 @@ def make_classes(
     names = [text.strip() for text in texts] if strip else list(texts)
     classes, new_codes = np.unique(np.array(names), return_inverse=True)
     if len(classes) == 1:
-        raise make_file_error(
-            path, label, f"expected several classes, got only {shorten(str(classes[0]))}"
-        )
+        problem = f"expected several classes, got only {shorten(str(classes[0]))}"
+        if n_gaps:
+            gaps = f", and {format_count(n_gaps, 'row')} without a value"
+            problem += f"{gaps}. If a word such as None is a class, set data.read.missing"
+        raise make_file_error(path, label, problem)
     notices = tuple(_describe_spellings(label, classes.tolist()))
     return ClassTarget(new_codes[codes], classes), notices
 

@@ -120,6 +120,8 @@ def _decide_kind(name: str, column: Column, decimal: str) -> tuple[ColumnOptions
 
 
 def _decide_numbers(name: str, present: FloatArray, gaps: str) -> tuple[ColumnOptions, str]:
+    if not gaps and (present == present[0]).all():  # As texts, they may differ, as 1 and 1.0 do.
+        return _IGNORED, f"it is {present[0]:g} in every row"
     if _ID_NAME.fullmatch(name) and not gaps and _are_keys(present):
         return _IGNORED, "it identifies the rows"
     return NumberColumn(kind="number"), f"{len(np.unique(present)):,} different numbers{gaps}"

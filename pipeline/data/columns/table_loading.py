@@ -40,6 +40,8 @@ from quadnet.types import BoolArray, FloatArray, IntArray
 
 _CHUNK_BYTES = 2**20
 
+_LABEL_HINT = '. Correct it, add it to data.read.missing, or set task = "classification"'
+
 _NUMBER, _CATEGORY = NumberColumn(kind="number"), CategoryColumn(kind="category")
 
 
@@ -213,19 +215,22 @@ class _ColumnReader:
     def __init__(self, raw: RawTable, path: Path, used: BoolArray) -> None:
         self._raw, self.path, self._used = raw, path, used
         self._rows = np.flatnonzero(used)
+        self.n_unlabelled = len(used) - len(self._rows)
         self.places, self.unit = raw.places[used], raw.unit
 
-    def read(self, name: str, options: ColumnOptions, *, required: bool = False) -> Column:
+    def read(
+        self, name: str, options: ColumnOptions, *, required: bool = False, hint: str | None = None
+    ) -> Column:
         """Return a column of this kind.
 
         Raises
         ------
         InvalidInput
-            If a value cannot be converted, or `required` and missing.
+            If a value cannot be converted, or `required` and missing. `hint` says what to do.
         """
         found = convert_column(self._raw_column(name), options, self._raw.decimal)
-        hint = _hint(name, options)
-        self._check(name, found.bad, lambda row: found.describe(row) + hint)
+        advice = _hint(name, options) if hint is None else hint
+        self._check(name, found.bad, lambda row: found.describe(row) + advice)
         if required:
             self._check_present(name, found.column)
         return found.column
@@ -240,15 +245,15 @@ class _ColumnReader:
         self._check_present(name, found.values)
         return found.values
 
-    def read_numbers(self, name: str) -> FloatArray:
+    def read_numbers(self, name: str, hint: str) -> FloatArray:
         """Return a column of numbers without gaps."""
-        numbers = self.read(name, _NUMBER, required=True)
+        numbers = self.read(name, _NUMBER, required=True, hint=hint)
         assert is_numbers(numbers)
         return numbers
 
     def read_weights(self, name: str) -> FloatArray:
         """Return the row weights: numbers of at least 0, not all of them 0."""
-        weights = self.read_numbers(name)
+        weights = self.read_numbers(name, ". Correct it")
         self._check(
             name,
             np.flatnonzero(weights < 0),
@@ -294,7 +299,7 @@ def _make_target(
 ) -> tuple[Target, tuple[Sentence, ...]]:
     label = data.labels[0]
     if task == "regression":
-        return make_numbers(reader.path, label, reader.read_numbers(label)), ()
+        return make_numbers(reader.path, label, reader.read_numbers(label, _LABEL_HINT)), ()
     if task == "multilabel":
         Y = np.column_stack([reader.read_truth_values(name) for name in data.labels])
         return make_labels(reader.path, reader.unit, data.labels, Y, reader.places), ()
@@ -302,7 +307,9 @@ def _make_target(
     assert isinstance(texts, Texts)
     used = np.flatnonzero(texts.count())
     codes = np.searchsorted(used, texts.codes)
-    return make_classes(reader.path, label, [texts.values[i] for i in used], codes, strip=True)
+    names = [texts.values[i] for i in used]
+    n_gaps = reader.n_unlabelled
+    return make_classes(reader.path, label, names, codes, strip=True, n_gaps=n_gaps)
 
 
 def _read_times(

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.config.run_config import Task
+from pipeline.data.columns.kinds import MOSTLY
+from pipeline.data.parsing.dates import find_date_formats
 from pipeline.data.parsing.numbers import parse_numbers
 from quadnet.errors import ConfigurationError
-from quadnet.tables.columns import Column, Texts, is_dates
+from quadnet.tables.columns import Column, Texts, find_missing, is_dates
 
 _MOST_CODES = 20
 """Whole numbers with at most this many values are classes, such as ratings."""
@@ -31,11 +33,16 @@ def find_task(columns: Sequence[Column], decimal: str) -> tuple[Task, str]:
     if len(columns) > 1:
         return "multilabel", f"{len(columns)} columns of 0 and 1"
     (column,) = columns
-    if is_dates(column):
-        raise ConfigurationError("The label is a column of dates: expected classes or numbers.")
+    if is_dates(column) or (isinstance(column, Texts) and find_date_formats(column)):
+        raise ConfigurationError(
+            "The label is a column of dates: expected classes or numbers. If each date is a class, "
+            'set task = "classification".'
+        )
     numbers = parse_numbers(column, decimal)  # type: ignore[arg-type]  # no dates any more
     values = np.unique(numbers.values[~np.isnan(numbers.values)])
-    if len(numbers.bad) and isinstance(column, Texts):
+    n_present = np.count_nonzero(~find_missing(column))
+    is_mostly = len(values) > _MOST_CODES and len(numbers.bad) <= (1.0 - MOSTLY) * n_present
+    if len(numbers.bad) and isinstance(column, Texts) and not is_mostly:
         return "classification", f"{np.count_nonzero(column.count()):,} classes"
     if (values != np.rint(values)).any():
         return "regression", f"{len(values):,} different numbers"

@@ -8,6 +8,7 @@ import pytest
 from pipeline.commands.table_run import make_table_run
 from pipeline.config.run_file import parse_run_file
 from pipeline.config.run_file_writer import make_model_name
+from quadnet.errors import ConfigurationError
 from tests.support.serving import quadnet
 from tests.support.tables import write_table
 
@@ -115,6 +116,8 @@ def test_task_follows_from_the_values_of_the_label(tmp_path):
         (RNG.integers(0, 3, N).tolist(), "classification"),
         (RNG.integers(0, 1000, N).tolist(), "regression"),
         (RNG.choice(["1", "2", "x"], N).tolist(), "classification"),
+        # A word among many numbers is an error, which is reported with its line.
+        ([*RNG.normal(size=N - 1).round(3).tolist(), "inf"], "regression"),
     ):
         path = write_table(tmp_path, numbers | {"y": values})
         assert f'task = "{task}"' in make_table_run(str(path), ["y"]).text
@@ -156,3 +159,12 @@ def test_a_label_that_is_named_twice_is_refused(table):
     assert done.stderr == (
         "quadnet train: shop.csv: data: expected different columns as labels and weight.\n"
     )
+
+
+@pytest.mark.parametrize("format_", ["2025-01-{:02}", "{:02}.01.2025"])
+def test_dates_are_no_label_unless_the_user_says_so(tmp_path, format_):
+    days = [format_.format(i % 28 + 1) for i in range(N)]
+    path = write_table(tmp_path, {"x": TABLE["age"], "y": days}, "t.csv")
+    with pytest.raises(ConfigurationError, match="is a column of dates"):
+        make_table_run(str(path), ["y"])
+    assert make_table_run(str(path), ["y"], task="classification").parse([]).data.label == "y"

@@ -40,6 +40,7 @@ RNG_VALUES = [round(float(v), 3) for v in np.random.default_rng(0).normal(size=N
         ([""] * N, "ignored", "it is empty"),
         (["Oslo"] * N, "ignored", "it is 'Oslo' in every row"),
         ([7] * N, "ignored", "it is '7' in every row"),
+        (["7", "7.0"] * 20, "ignored", "it is 7 in every row"),
         (
             [f"person {i}" for i in range(N)],
             "ignored",
@@ -141,6 +142,33 @@ def test_rows_without_a_label_are_left_out_with_a_warning(tmp_path):
     assert len(table.rows) == N - 2
     assert table.rows.places[0] == 3
     assert "".join(table.notices[0]) == "2 rows of 40 without a value in y are left out."
+
+
+def test_one_class_besides_gaps_is_explained(tmp_path):
+    path = write_table(tmp_path, {"x": RNG_VALUES, "y": ["None", "Mild"] * 20})
+    message = (
+        "column y: expected several classes, got only 'Mild', and 20 rows without a value. If a "
+        "word such as None is a class, set data.read.missing"
+    )
+    with pytest.raises(InvalidInput, match=message):
+        load(path)
+    assert load(path, read={"missing": [""]}).rows.class_rows == {"Mild": 20, "None": 20}
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"task": "regression"}, '. Correct it, add it to data.read.missing, or set task = "class'),
+        ({"label": "x", "weight": "y"}, "got 'one'. Correct it"),
+    ],
+)
+def test_a_word_among_numbers_of_the_target_or_the_weight(tmp_path, settings, hint):
+    path = write_table(tmp_path, {"x": Y, "other": RNG_VALUES, "y": [*RNG_VALUES[1:], "one"]})
+    with pytest.raises(InvalidInput) as caught:
+        load(path, **settings)
+    assert "line 41, column y: expected a number" in str(caught.value)
+    assert hint in str(caught.value)
+    assert "data.columns" not in str(caught.value)
 
 
 def test_targets_of_each_task(tmp_path):

@@ -197,3 +197,15 @@ def test_copies_are_reported(tmp_path):
     table = {"a": [i % 10 for i in range(N)], "b": ["u", "v"] * (N // 2), "y": Y}
     splits, _ = split(write_table(tmp_path, table), test={"stratify": True})
     assert "repeat the features of another row. Equal rows stay" in " ".join(notices(splits))
+
+
+@pytest.mark.parametrize(
+    ("columns", "test", "message"),
+    [
+        ({"customer": ["c"] * N}, {"by": "customer"}, "test.by has 1 group, each of which is in"),
+        ({"y": [f"name {i}" for i in range(N)]}, {"stratify": True}, "400 classes in 400 rows: ex"),
+    ],
+)
+def test_an_empty_part_is_explained(tmp_path, columns, test, message):
+    with pytest.raises(UnsuitableData, match=message):
+        split(write_table(tmp_path, TABLE | columns), test=test)
