@@ -102,7 +102,7 @@ def _split_change(change: str) -> tuple[list[str], str]:
     """Return the names of the changed key, and the value as text.
 
     A name with dots or equal signs, such as a column's, is quoted as in TOML. Names that TOML
-    accepts in quotes only, such as those with spaces, need none.
+    accepts in quotes only, such as those with spaces, need no quotes.
     """
     for i in (i for i, character in enumerate(change) if character == "="):
         try:
@@ -110,7 +110,7 @@ def _split_change(change: str) -> tuple[list[str], str]:
         except (ValueError, RecursionError):
             continue
         names = []
-        while isinstance(tree, dict) and tree:  # It has one key, or none after a comment sign.
+        while isinstance(tree, dict) and tree:  # It has one key, or 0 after a comment sign.
             ((name, tree),) = tree.items()
             names.append(name)
         if names:
