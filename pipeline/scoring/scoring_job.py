@@ -277,7 +277,7 @@ def _refuse_overwriting(source: Path, outputs: Sequence[Path]) -> None:
 
 
 def _list_files(source: Path) -> list[Path]:
-    """Return the files that are read; none for standard input."""
+    """Return the files that are read; an empty list for the standard input."""
     if source == STANDARD_INPUT:
         return []
     parts = find_parts(source)

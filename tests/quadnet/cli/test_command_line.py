@@ -39,7 +39,7 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
         assert (text.returncode, text.stderr) == (0, "")
         assert "QUADNET_DEBUG" in text.stdout
         assert ("QUADNET_REGISTRY" in text.stdout) is (
-            verb not in {"classify", "health", "bench", "playground"}
+            verb not in {"classify", "health", "bench", "init", "playground"}
         )
         assert ("QUADNET_PORT" in text.stdout) is (
             verb in {"up", "serve", "classify", "health", "bench", "playground"}
