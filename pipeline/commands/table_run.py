@@ -1,6 +1,6 @@
 """Make the run of a table from the table itself: its run file, and what was understood of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pipeline.data.columns.table_loading import read_table_file
 from pipeline.data.columns.task import find_task
 from pipeline.data.files.chunks import find_columns
 from pipeline.data.files.raw_table import RawTable
+from pipeline.data.files.read_settings import ReadSettings
 from quadnet.errors import ConfigurationError
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
@@ -106,11 +107,7 @@ def make_table_run(
                 Line("weight", "COLUMN", "row weights", is_default=True),
                 Line("drop", ["COLUMN"], "columns that are not used", is_default=True),
             ],
-            "data.read": [
-                Line("delimiter", ",", raw.description, is_default=True),
-                Line("decimal", raw.decimal, "decimal separator", is_default=True),
-                Line("missing", ["", "NA", "?"], "cells without a value", is_default=True),
-            ],
+            "data.read": list(_describe_reading(raw.settings)),
             "data.numbers": [Line(key, value) for key, value in tabular_numbers(n_train).items()],
             "data.columns": [_describe_decision(each) for each in decisions],
             "network": [Line(key, value) for key, value in network.items()],
@@ -156,6 +153,16 @@ def _make_share(task: Task, changed: object) -> list[Line]:
     if task == "classification" and not test.keys() & {"time", "after", "path"}:
         lines.append(Line("stratify", True, "by class"))
     return lines
+
+
+def _describe_reading(found: ReadSettings) -> Iterator[Line]:
+    """Yield the settings that the file was read with."""
+    yield Line("format", found.format, is_default=True)
+    if found.delimiter is not None:
+        yield Line("delimiter", found.delimiter, is_default=True)
+        yield Line("decimal", found.decimal, "decimal separator", is_default=True)
+    words: list[JsonValue] = list(found.missing)
+    yield Line("missing", words, is_default=True)
 
 
 def _describe_decision(decision: ColumnDecision) -> Line:

@@ -226,7 +226,7 @@ class _ColumnReader:
         Raises
         ------
         InvalidInput
-            If a value cannot be converted, or `required` and missing. `hint` says what to do.
+            If a value cannot be converted, or `required` and missing. `hint` is the advice then.
         """
         found = convert_column(self._raw_column(name), options, self._raw.decimal)
         advice = _hint(name, options) if hint is None else hint

@@ -51,6 +51,8 @@ class RawTable:
         For each other column that has a name, the type that cannot be read.
     decimal : str
         The decimal separator of numbers in columns of texts: "." or ",".
+    settings : ReadSettings
+        Those that the file was read with; of a CSV file, with the delimiter that was found.
     description : str
         What was found, for the user, such as "CSV, semicolon, decimal comma, UTF-8, 344 rows".
     notices : tuple of sentences
@@ -63,6 +65,7 @@ class RawTable:
     index: tuple[str, ...]
     unusable: dict[str, str]
     decimal: str
+    settings: ReadSettings
     description: str
     notices: tuple[Sentence, ...]
 
@@ -158,6 +161,7 @@ def _read_once(source: RawSource, texts: set[str]) -> RawTable | None:
         source.index,
         source.unusable,
         source.decimal,
+        source.settings,
         f"{source.description}, {n_rows:,} {'row' if n_rows == 1 else 'rows'}",
         source.notices,
     )

@@ -168,3 +168,17 @@ def test_dates_are_no_label_unless_the_user_says_so(tmp_path, format_):
     with pytest.raises(ConfigurationError, match="is a column of dates"):
         make_table_run(str(path), ["y"])
     assert make_table_run(str(path), ["y"], task="classification").parse([]).data.label == "y"
+
+
+def test_init_names_the_dialect_that_was_found(tmp_path):
+    rows = zip(TABLE["age"], TABLE["city"], TABLE["bought"], strict=True)
+    lines = [";".join(map(str, row)).replace(".", ",") for row in rows]
+    path = tmp_path / "excel.csv"
+    path.write_text("\n".join(["age;city;bought", *lines]))
+    text = make_table_run(str(path), ["bought"]).text
+    assert text.startswith(f"# {path}: CSV, semicolon, decimal comma, UTF-8, 300 rows.\n")
+    read = text.split("[data.read]\n")[1].split("\n\n")[0]
+    uncommented = "\n".join(line.removeprefix("# ") for line in read.splitlines())
+    found = parse_run_file(text.replace(read, uncommented), tmp_path / "run.toml").data.read
+    assert (found.format, found.delimiter, found.decimal) == ("csv", ";", ",")
+    assert "NA" in found.missing
