@@ -285,7 +285,8 @@ def print_measure(
         print(f"  {table.name:30s}" + "".join(f"{cell:>22s}" for cell in cells))
     groups = {task: [table.task == task for table in tables] for task in (CLASSES, NUMBERS)}
     for name, chosen in {"all tables": [True] * len(tables), **groups}.items():
-        if measure != "seconds" and any(chosen):
+        is_whole = all(chosen) and name != "all tables"
+        if measure != "seconds" and any(chosen) and not is_whole:
             ranks = rankdata(means[chosen], axis=1).mean(axis=0)
             cells = "".join(f"{rank:22.2f}" for rank in ranks)
             print(f"  {f'mean rank, {sum(chosen)}: {name}':30s}{cells}")
