@@ -47,9 +47,9 @@ def score(settings: ScoreSettings) -> int:
             flush=True,
         )
     if summary.unknown:
-        counts = ", ".join(f"{name}: {n:,}" for name, n in summary.unknown.items())
+        counts = ", ".join(f"{n:,} in {name}" for name, n in summary.unknown.items())
         print(
-            f"Categories that did not occur in training were treated as missing ({counts} cells).",
+            f"Cells with categories that did not occur in training were treated as gaps: {counts}.",
             flush=True,
         )
     return 0

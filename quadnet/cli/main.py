@@ -5,6 +5,7 @@ inside functions, so that `quadnet --help` loads neither.
 """
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -158,6 +159,11 @@ def _run_with_messages(name: str, verb: Verb, settings: Any) -> int:
             print(
                 f"quadnet {name}: {os.fspath(error.filename)!r} cannot be used: {error.strerror}.",
                 file=sys.stderr,
+            )
+            return 1
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(
+                f"quadnet {name}: an output cannot be written: {error.strerror}.", file=sys.stderr
             )
             return 1
         print(

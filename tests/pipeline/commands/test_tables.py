@@ -1,6 +1,8 @@
 """Tables through the command line: init, train, and what a new user meets."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from pipeline.commands.table_run import make_table_run
 from pipeline.config.run_file import parse_run_file
 from pipeline.config.run_file_writer import make_model_name
 from quadnet.errors import ConfigurationError
-from tests.support.serving import quadnet
+from tests.support.serving import QUADNET, quadnet
 from tests.support.tables import write_table
 
 N = 300
@@ -57,6 +59,17 @@ def test_init_prints_the_run_file_that_train_would_use(tmp_path, table):
     (tmp_path / "run.toml").write_text(decided)
     done = quadnet("train", str(tmp_path / "run.toml"), "--dry-run")
     assert "  id      number    set in data.columns\n" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_run_file_that_does_not_fit_on_the_disk_is_an_error(tmp_path):
+    columns = {f"measurement number {i}": TABLE["age"] for i in range(200)}
+    path = write_table(tmp_path, columns | {"bought": TABLE["bought"]}, "shop.csv")
+    with Path("/dev/full").open("w") as full:
+        words = [*QUADNET, "init", str(path), "--label", "bought"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    message = "quadnet init: an output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, message)
 
 
 def test_every_commented_line_of_init_is_valid(tmp_path, table):
