@@ -122,7 +122,7 @@ def _sort_out(
 ) -> tuple[Any, BoolArray, list[Fault]]:
     """Return the good rows, a mask of them, and the faults of the others."""
     if not isinstance(chunk.rows, list):
-        from pipeline.data.files.parquet import sort_out
+        from pipeline.data.files.arrow.parquet import sort_out
 
         return sort_out(chunk.rows, problems, chunk.places)
     good = np.ones(len(chunk.rows), np.bool_)

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipeline.data.files.arrow_arrays import to_array
-from pipeline.data.files.parquet import ParquetSource
+from pipeline.data.files.arrow.arrays import to_array
+from pipeline.data.files.arrow.parquet import ParquetSource
 from pipeline.scoring.output import AddedColumns, AddedNumbers
 from pipeline.scoring.parquet_footer import find_footer, join_footers
 from quadnet.types import BoolArray, FloatArray, IntArray

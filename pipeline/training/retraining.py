@@ -117,7 +117,7 @@ def _check_reachable(config: RunConfig) -> None:
     if not isinstance(data, FileData):
         return
     if data.kind == "parquet":
-        from pipeline.data.files import parquet  # noqa: F401 - raises the error that names the missing package
+        from pipeline.data.files.arrow import parquet  # noqa: F401 - raises the error that names the missing package
     open_regular(data.file).close()
 
 

@@ -62,7 +62,7 @@ def work():
 
 QUADNET = """
 from pipeline.scoring.scoring_job import score_file
-from pipeline.data.files import parquet
+from pipeline.data.files.arrow import parquet
 from quadnet.registry import Registry
 model = Registry(folder / "registry").load("bench", 1)
 

@@ -96,7 +96,7 @@ def parse_with_pyarrow(text: bytes, wanted: Sequence[int]) -> FloatArray | None:
     import pyarrow as pa
     from pyarrow import csv
 
-    from pipeline.data.files.arrow_arrays import to_floats
+    from pipeline.data.files.arrow.arrays import to_floats
 
     # pyarrow would drop a byte-order mark here, as if the text were a whole file.
     if text.startswith(b"\xef\xbb\xbf"):
@@ -166,8 +166,8 @@ def _read_with_pyarrow(
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
+    from pipeline.data.files.arrow.arrays import to_floats
     from pipeline.data.files.arrow.columns import to_texts
-    from pipeline.data.files.arrow_arrays import to_floats
 
     types = {
         f"f{i}": pa.float64() if i in numbers.columns else pa.dictionary(pa.int32(), pa.string())

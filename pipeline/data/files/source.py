@@ -51,7 +51,7 @@ def open_source(path: Path, kind: Kind, *, chunk_bytes: int) -> Source:
         If it is a Parquet file and pyarrow is not installed.
     """
     if kind == "parquet":
-        from pipeline.data.files.parquet import ParquetSource
+        from pipeline.data.files.arrow.parquet import ParquetSource
 
         return ParquetSource(path, chunk_bytes=chunk_bytes)
     from pipeline.data.files.csv_file import CsvFile

@@ -557,7 +557,7 @@ def test_a_file_that_is_not_parquet_or_truncated_is_reported(tmp_path):
 def test_without_pyarrow_the_extra_is_named(tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ImportError('broken')")
     done = subprocess.run(
-        [sys.executable, "-c", "from pipeline.data.files import parquet"],
+        [sys.executable, "-c", "from pipeline.data.files.arrow import parquet"],
         capture_output=True,
         text=True,
         check=False,

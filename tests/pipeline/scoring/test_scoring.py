@@ -596,7 +596,7 @@ from pathlib import Path
 import pyarrow.compute  # here, so that not every child must
 
 from pipeline.scoring.scoring_job import score_file
-from pipeline.data.files import parquet
+from pipeline.data.files.arrow import parquet
 from quadnet.registry import Registry
 
 root, source, whole = map(Path, sys.argv[1:4])
@@ -710,7 +710,7 @@ import os, signal, sys
 from pathlib import Path
 
 from pipeline.scoring.scoring_job import score_file
-from pipeline.data.files import parquet
+from pipeline.data.files.arrow import parquet
 from quadnet.registry import Registry
 
 # As in another release of Quadnet or pyarrow, which reads batches of another length.
@@ -756,7 +756,7 @@ def test_parquet_resumed_off_a_batch_boundary_keeps_every_row_once(
 
 @pytest.mark.parametrize("row", [0, 1, 8191, 8192, 8193, 19_999, 20_000])
 def test_parquet_rows_from_any_place_are_the_rest_of_the_file(tmp_path, row):
-    from pipeline.data.files.parquet import ParquetSource
+    from pipeline.data.files.arrow.parquet import ParquetSource
 
     X = points(20_000)
     table = pa.table({"x": X[:, 0], "y": X[:, 1]})

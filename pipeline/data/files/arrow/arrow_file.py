@@ -9,8 +9,8 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from pipeline.data.files.arrow.columns import find_row_labels
+from pipeline.data.files.arrow.parquet import Piece
 from pipeline.data.files.chunks import Position, make_file_error
-from pipeline.data.files.parquet import Piece
 
 _MAGIC = b"ARROW1"
 

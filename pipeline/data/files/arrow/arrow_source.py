@@ -8,10 +8,10 @@ import numpy as np
 
 from pipeline.data.files.arrow.arrow_file import ArrowFile
 from pipeline.data.files.arrow.columns import find_kind, to_column
+from pipeline.data.files.arrow.parquet import ParquetSource, sort_out
 from pipeline.data.files.chunks import ColumnChunk, Position, find_columns, make_file_error
 from pipeline.data.files.column_joiner import clean_texts
 from pipeline.data.files.input_file import InputFile
-from pipeline.data.files.parquet import ParquetSource, sort_out
 from pipeline.data.files.read_settings import ReadSettings
 from pipeline.wording import Sentence
 from quadnet.tables.columns import Column, Texts, take_rows

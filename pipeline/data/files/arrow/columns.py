@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.data.files.arrow_arrays import to_floats
+from pipeline.data.files.arrow.arrays import to_floats
 from quadnet.tables.columns import Column, DateArray, Texts
 from quadnet.types import BoolArray, IntArray
 

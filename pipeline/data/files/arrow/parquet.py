@@ -27,8 +27,8 @@ try:
     import pyarrow as pa
     from pyarrow import parquet
 
+    from pipeline.data.files.arrow.arrays import to_array, to_floats
     from pipeline.data.files.arrow.columns import find_row_labels, is_text
-    from pipeline.data.files.arrow_arrays import to_array, to_floats
 except ImportError as error:
     raise missing_extra("Reading or writing a Parquet file", "parquet", cause=error) from error
 
