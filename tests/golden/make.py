@@ -8,6 +8,8 @@ Quadnet's network: the formulas are written out here, layer by layer.
 """
 
 import json
+from datetime import date
+from math import sqrt
 from pathlib import Path
 from unittest.mock import patch
 
@@ -30,6 +32,7 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.registry import Registry, alias_changes, garbage_collection, version_files
 from quadnet.registry.manifest import SCHEMA_VERSION
+from quadnet.tables.encoder import TableEncoder
 from tests.support.exact_models import record
 
 HERE = Path(__file__).parent
@@ -181,7 +184,69 @@ MODELS = {
         dense(4, "tanh", 3), (3,), "multilabel_cross_entropy", "float64", ["new", "old", "red"],
         labels_of_tanh,
     ),
+    "shop": (
+        dense(4, "tanh", 3), (14,), "softmax_cross_entropy", "float64", ["no", "rather", "yes"],
+        softmax_of_tanh,
+    ),
 }  # fmt: skip
+
+ENCODERS = {
+    "shop": [
+        {
+            "kind": "number", "name": "age", "centre": 8.0, "scale": 6.0, "clip": True,
+            "fill": 10.5, "indicator": True, "low": 1.0, "high": 30.0,
+            "knots": [1.0, 3.0, 8.0, 30.0],
+        },
+        {
+            "kind": "category", "name": "city", "categories": ["Oslo", "Rome"],
+            "rare": ["Bern", "Ürümqi"], "missing": True,
+        },
+        {
+            "kind": "date", "name": "day", "indicator": True,
+            "parts": [
+                {"part": "year", "centre": 2022.5, "scale": 2.0},
+                {"part": "month", "centre": 3.0, "scale": 2.5},
+                {"part": "weekday", "centre": 2.0, "scale": 1.5},
+                {"part": "elapsed", "centre": 19208.0, "scale": 512.0},
+            ],
+        },
+    ]
+}  # fmt: skip
+"""The columns' encoders of a version that takes a table."""
+
+ROWS = [
+    (1.0, "Oslo", "2024-02-29"),
+    (30.0, "Rome", "1969-12-31"),
+    (None, "Bern", None),
+    (5.5, None, "2000-01-01"),
+    (1e100, "unknown", "2023-06-05"),
+]
+"""A table of the columns of `ENCODERS`."""
+
+
+def encode_by_hand(age, city, day):
+    """Return the 14 inputs of the network "shop" for a row of `ROWS`."""
+    x = 10.5 if age is None else age
+    z = (x - 8.0) / 6.0
+    pieces = [
+        0.5 * min(max((x - low) / (high - low), 0.0), 1.0)
+        for low, high in [(1, 3), (3, 8), (8, 30)]
+    ]
+    place = {"Oslo": 0, "Rome": 1, "Bern": 2, "Ürümqi": 2}.get(city, 3)
+    cities = [float(place == i) for i in range(4)]
+    parts = [0.0] * 4
+    if day is not None:
+        when = date.fromisoformat(day)
+        elapsed = (when - date(1970, 1, 1)).days
+        # In Python, too, Monday is 0.
+        parts = [
+            (when.year - 2022.5) / 2.0,
+            (when.month - 3.0) / 2.5,
+            (when.weekday() - 2.0) / 1.5,
+            (elapsed - 19208.0) / 512.0,
+        ]
+    number = [z / sqrt(1.0 + (z / 3.0) ** 2), *pieces, float(age is None)]
+    return [*number, *cities, *parts, float(day is None)]
 
 
 LOSS_SETTINGS = {"prices": {"quantiles": [0.1, 0.5, 0.9], "scales": [2.5]}}
@@ -221,8 +286,11 @@ def points(name):
 def publish(registry, name):
     frozen = predictor(name)
     inputs = points(name)[:8]
+    about = record(frozen, count_features(name))
+    if name in ENCODERS:
+        about = about.model_copy(update={"encoder": TableEncoder.from_specs(ENCODERS[name])})
     return registry.publish(
-        name, frozen, record(frozen, count_features(name)), inputs,
+        name, frozen, about, inputs,
         attachments=lambda version: {"card.md": f"# {name} {version}\n".encode()},
     )  # fmt: skip
 
@@ -259,6 +327,8 @@ def make(root, models=MODELS):
                 "points": points(name).tolist(),
                 ANSWERS[type(model.predictor)]: answer(points(name), values).tolist(),
             }
+            if name in ENCODERS:
+                expected[name]["inputs"] = [encode_by_hand(*row) for row in ROWS]
     # Git keeps no empty directories.
     for name in models:
         (registry.home(name) / ".staging").rmdir()

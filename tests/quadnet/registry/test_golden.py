@@ -13,6 +13,7 @@ from quadnet.nn.layers.kinds import LAYER_KINDS
 from quadnet.nn.predictor import RegressionPredictor
 from quadnet.registry import Registry, alias_changes, integrity_check, tombstones
 from quadnet.registry.version_files import compute_answers
+from quadnet.tables.columns import Texts
 from tests.golden import make
 
 FORMATS = sorted(path for path in make.HERE.iterdir() if path.name.isdecimal())
@@ -75,6 +76,20 @@ class TestGolden:
         ]
         with pytest.raises(NotFound, match="no version 2: it was removed"):
             registry.load(name, 2)
+
+
+def test_golden_encoders_give_the_inputs_that_were_computed_by_hand():
+    root = make.HERE / "2"
+    ages, cities, days = zip(*make.ROWS, strict=True)
+    table = {
+        "day": np.array([day or "NaT" for day in days], "M8[us]"),
+        "city": Texts.from_values(cities),
+        "age": np.array([np.nan if age is None else age for age in ages]),
+    }
+    expected = json.loads((root / make.EXPECTED).read_text())["shop"]["inputs"]
+    encoder = Registry(root).load("shop", 1).encoder
+    np.testing.assert_allclose(encoder.transform(table), expected, atol=1e-14, rtol=1e-14)
+    assert encoder.count_unknown(table) == {"city": 1}
 
 
 def test_the_script_still_makes_such_a_registry_with_the_same_weights(tmp_path):
