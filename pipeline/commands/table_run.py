@@ -91,6 +91,9 @@ def make_table_run(
     network = tabular_network(found, n_train)
     # The run's own validation part is used instead.
     del network["validation_fraction"]
+    if _is_changed(changes, "network", "loss", "quantile"):
+        # A mean of several networks' quantiles is no quantile.
+        del network["n_ensemble"]
     text = format_run_file(
         [f"{path}: {raw.description}.", "A line that begins with # is what was found out."],
         {
@@ -153,6 +156,12 @@ def _make_share(task: Task, changed: object) -> list[Line]:
     if task == "classification" and not test.keys() & {"time", "after", "path"}:
         lines.append(Line("stratify", True, "by class"))
     return lines
+
+
+def _is_changed(changes: Sequence[str], section: str, key: str, value: object) -> bool:
+    """Return whether the changes set this value."""
+    values = parse_changes(changes).get(section)
+    return isinstance(values, dict) and values.get(key) == value
 
 
 def _describe_reading(found: ReadSettings) -> Iterator[Line]:

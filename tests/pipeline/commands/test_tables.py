@@ -195,3 +195,11 @@ def test_init_names_the_dialect_that_was_found(tmp_path):
     found = parse_run_file(text.replace(read, uncommented), tmp_path / "run.toml").data.read
     assert (found.format, found.delimiter, found.decimal) == ("csv", ";", ",")
     assert "NA" in found.missing
+
+
+def test_quantiles_need_one_network_and_get_one(tmp_path):
+    table = {"age": TABLE["age"], "paid": RNG.normal(size=N).round(4).tolist()}
+    path = write_table(tmp_path, table)
+    changes = ["network.loss=quantile", "network.quantiles=[0.1, 0.9]"]
+    assert "n_ensemble" in make_table_run(str(path), ["paid"]).text
+    assert "n_ensemble" not in make_table_run(str(path), ["paid"], changes=changes).text
