@@ -77,6 +77,18 @@ class TrainSettings(_RunSettings, _TableSettings):
         False, description="Show how the data is understood and split, and train nothing."
     )
 
+    @model_validator(mode="after")
+    def _check_label(self) -> Self:
+        options = {"label": self.label, "task": self.task, "name": self.name}
+        given = [option for option, value in options.items() if value]
+        if self.run.endswith(".toml") and given:
+            key = "data.label" if given[0] == "label" else given[0]
+            raise ValueError(
+                f"--{given[0]}: expected a table, got the run file {self.run}. Change the key "
+                f"{key} of the file, or with --set"
+            )
+        return self
+
 
 class InitSettings(_TableSettings):
     """Print a run file that trains on a table, with what was found out about each column.
@@ -93,7 +105,7 @@ class InitSettings(_TableSettings):
 
     @model_validator(mode="after")
     def _check_table(self) -> Self:
-        if not self.run or not self.label:
+        if not self.run or not self.label or self.run.endswith(".toml"):
             raise ValueError("expected a table and --label, as in penguins.csv --label species")
         return self
 

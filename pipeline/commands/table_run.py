@@ -17,6 +17,7 @@ from pipeline.data.columns.task import find_task
 from pipeline.data.files.chunks import find_columns
 from pipeline.data.files.raw_table import RawTable
 from pipeline.data.files.read_settings import ReadSettings
+from pipeline.wording import escape_invisible
 from quadnet.errors import ConfigurationError
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
@@ -95,7 +96,10 @@ def make_table_run(
         # A mean of several networks' quantiles is no quantile.
         del network["n_ensemble"]
     text = format_run_file(
-        [f"{path}: {raw.description}.", "A line that begins with # is what was found out."],
+        [
+            f"{escape_invisible(path)}: {raw.description}.",
+            "A line that begins with # is what was found out.",
+        ],
         {
             "": [
                 Line("name", name),

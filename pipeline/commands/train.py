@@ -37,6 +37,10 @@ def train(settings: TrainSettings) -> int:
         )
         config, table = made.parse(settings.set), made.raw
     else:
+        if is_table(settings.run):
+            raise ConfigurationError(
+                f"{settings.run} is a table: name the column to predict with --label."
+            )
         config = load_configuration(settings.run, settings.set)
     if settings.dry_run:
         from pipeline.commands.dry_run import show_data
@@ -51,9 +55,18 @@ def load_configuration(run: str, changes: Sequence[str]) -> RunConfig:
     """Return the configuration of the preset or run file, with the changes of ``--set``."""
     if run.endswith(".toml"):
         return load_run_file(expand_user(Path(run)), changes)
-    if run not in PRESET_NAMES and (run == "-" or expand_user(Path(run)).exists()):
-        raise ConfigurationError(f"{run} is a table: name the column to predict with --label.")
+    if is_table(run):
+        raise ConfigurationError(
+            f"{run} is a table: expected a run file. `quadnet init` makes one from a table."
+        )
     return load_preset(run, changes)
+
+
+def is_table(run: str) -> bool:
+    """Return whether the argument is neither a run file nor a preset, and exists."""
+    if run.endswith(".toml") or run in PRESET_NAMES:
+        return False
+    return run == "-" or expand_user(Path(run)).exists()
 
 
 def execute_run(

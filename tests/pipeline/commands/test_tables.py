@@ -83,6 +83,35 @@ def test_every_commented_line_of_init_is_valid(tmp_path, table):
     assert kinds == {"id": "ignored", "age": "number", "city": "category"}
 
 
+def test_any_name_of_a_file_survives_the_run_file(tmp_path):
+    path = write_table(tmp_path, TABLE, 'a\nname = "b" [1].csv')
+    run = make_table_run(str(path), ["bought"])
+    assert run.parse([]).data.path == str(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["train", "x.toml", "--label", "y"],
+            "--label: expected a table, got the run file x.toml.",
+        ),
+        (["train", "x.toml", "--task", "regression"], "--task: expected a table, got the run file"),
+        (["train", "x.toml", "--name", "b"], "Change the key name of the file, or with --set."),
+        (["init", "x.toml", "--label", "y"], "expected a table and --label, as in penguins.csv"),
+    ],
+)
+def test_options_of_tables_are_refused_with_a_run_file(words, message):
+    done = quadnet(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_search_of_a_table_names_the_command_that_makes_a_run_file(table):
+    done = quadnet("search", table)
+    assert f"{table} is a table: expected a run file. `quadnet init` makes one" in done.stderr
+
+
 @pytest.mark.parametrize(
     "name",
     ["a b", 'quo"te', "back\\slash", "dotted.name", "tab\tname", "ümlaut", "中文", "#x", "="],
