@@ -232,11 +232,13 @@ def _check_size(config: RunConfig, splits: DataSplits, champion: Model | None) -
         _SELF_TEST_ROWS,
     )
     if problem is not None:
+        advice = "Choose fewer columns in data.features"
+        if splits.encoder is not None:
+            advice = "Set data.numbers.n_pieces = 0, add columns to data.drop"
         raise ConfigurationError(
             f"A version of this run could not be published: {problem}. The data has "
             f"{format_count(len(features), 'feature')}{_count_classes(splits.train)}. Nothing was "
-            "trained. Choose fewer columns in data.features, data with fewer classes, or a smaller "
-            "network."
+            f"trained. {advice}, choose data with fewer classes, or a smaller network."
         )
 
 

@@ -13,7 +13,7 @@ from pipeline.evaluation.version_diff import compare_numbers
 from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.training.candidate_training import resolve_config, train_candidate
 from pipeline.training.retraining import Outcome, retrain_version
-from quadnet.errors import NotComparable
+from quadnet.errors import ConfigurationError, NotComparable
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import RegressionPredictor
 from quadnet.tables.columns import Texts
@@ -134,21 +134,36 @@ def test_a_champion_of_plain_numbers_is_compared_where_the_table_has_no_gaps(tmp
         evaluate_candidate(train_candidate(configure(tmp_path / "gaps.csv")), champion)
 
 
-def test_columns_of_other_kinds_than_the_champions_are_refused_before_training(tmp_path, registry):
-    rng = np.random.default_rng(5)
-    frame = pd.DataFrame(rng.normal(size=(100, 2)), columns=["x", "z"])
-    frame["y"] = rng.choice(["a", "b"], 100)
+def configure_classes(tmp_path, **data):
     settings = {
         "name": "t",
         "validation": 0.2,
         "network": {"max_iter": 2, "hidden_layer_sizes": [2]},
-        "test": {"allow_small": True},
+        "test": {"share": 0.2, "allow_small": True},
         "gate": {"accuracy": 0.0, "better_than_majority": False},
-        "data": {"kind": "table", "path": str(tmp_path / "t.csv"), "label": "y"},
+        "data": {"kind": "table", "path": str(tmp_path / "t.csv"), "label": "y"} | data,
     }
-    config = resolve_config(RunConfig.model_validate(settings))
+    return resolve_config(RunConfig.model_validate(settings))
+
+
+def test_columns_of_other_kinds_than_the_champions_are_refused_before_training(tmp_path, registry):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(rng.normal(size=(100, 2)), columns=["x", "z"])
+    frame["y"] = rng.choice(["a", "b"], 100)
+    config = configure_classes(tmp_path)
     frame.to_csv(tmp_path / "t.csv", index=False)
     champion = publish_candidate(evaluate_candidate(train_candidate(config)), registry)
     frame.assign(x=rng.choice(["u", "v"], 100)).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(NotComparable, match="x: must be a column of kind number, got category"):
         list(check_before_training(config, make_splits(config), champion))
+
+
+def test_a_table_with_too_many_inputs_for_a_version_gets_advice_that_it_can_follow(tmp_path):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(rng.normal(size=(1700, 20)), columns=list("abcdefghijklmnopqrst"))
+    frame.assign(y=rng.choice(["u", "v"], 1700)).to_csv(tmp_path / "t.csv", index=False)
+    config = configure_classes(tmp_path, numbers={"n_pieces": 1000})
+    with pytest.raises(ConfigurationError, match=r"Set data\.numbers\.n_pieces = 0, add columns"):
+        list(check_before_training(config, make_splits(config)))
+    few = configure_classes(tmp_path, numbers={"n_pieces": 0})
+    list(check_before_training(few, make_splits(few)))
