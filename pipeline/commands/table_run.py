@@ -98,7 +98,7 @@ def make_table_run(
     text = format_run_file(
         [
             f"{escape_invisible(path)}: {raw.description}.",
-            "A line that begins with # is what was found out.",
+            "A line that begins with # is what was found out, or an example in capital letters.",
         ],
         {
             "": [

@@ -10,7 +10,7 @@ from pipeline.config.presets import PRESET_NAMES, load_preset
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from quadnet.cli.settings import expand_user
-from quadnet.errors import ConfigurationError, MissingExtra
+from quadnet.errors import ConfigurationError, FileUnusable, MissingExtra
 from quadnet.model_names import CHAMPION
 from quadnet.registry import Registry
 
@@ -59,6 +59,8 @@ def load_configuration(run: str, changes: Sequence[str]) -> RunConfig:
         raise ConfigurationError(
             f"{run} is a table: expected a run file. `quadnet init` makes one from a table."
         )
+    if run not in PRESET_NAMES and Path(run).suffix:
+        raise FileUnusable(f"{run} cannot be read: No such file or directory.")
     return load_preset(run, changes)
 
 
@@ -123,11 +125,15 @@ def read_data(
     The configuration must be resolved. With a reason in `forced`, the version will be published
     even if it fails its gate.
     """
+    from pipeline.data.columns.kinds import describe_unused
     from pipeline.data.splits import make_splits
     from pipeline.evaluation.candidate_evaluation import check_before_training
     from pipeline.wording import to_plain_text
 
     data = make_splits(config, table=table)
+    unused = describe_unused(data.decisions)
+    if unused:
+        print(unused, file=sys.stderr, flush=True)
     champion = _champion(registry, config.name, forced)
     for notice in check_before_training(config, data, champion, forced=forced is not None):
         print(f"Warning: {to_plain_text(notice)}", file=sys.stderr, flush=True)

@@ -15,7 +15,14 @@ from quadnet.types import FloatArray, IntArray
 
 
 def make_classes(
-    path: Path, label: str, texts: Sequence[str], codes: IntArray, *, strip: bool, n_gaps: int = 0
+    path: Path,
+    label: str,
+    texts: Sequence[str],
+    codes: IntArray,
+    *,
+    strip: bool,
+    n_gaps: int = 0,
+    allow_one: bool = False,
 ) -> tuple[ClassTarget, tuple[Sentence, ...]]:
     """Return the classes of the rows, and warnings.
 
@@ -31,15 +38,17 @@ def make_classes(
         Whether spaces around a label are removed.
     n_gaps : int
         The number of other rows, which have no label.
+    allow_one : bool
+        Whether all rows may have the same class.
 
     Raises
     ------
     InvalidInput
-        If all rows have the same class.
+        If all rows have the same class, unless `allow_one`.
     """
     names = [text.strip() for text in texts] if strip else list(texts)
     classes, new_codes = np.unique(np.array(names), return_inverse=True)
-    if len(classes) == 1:
+    if len(classes) == 1 and not allow_one:
         problem = f"expected several classes, got only {shorten(str(classes[0]))}"
         if n_gaps:
             gaps = f", and {format_count(n_gaps, 'row')} without a value"

@@ -23,6 +23,8 @@ from quadnet.errors import shorten
 from quadnet.tables.columns import Column, Texts, find_missing, is_numbers
 from quadnet.types import FloatArray, IntArray
 
+_MOST_NAMED = 10
+
 MOSTLY = 0.9
 """A column of texts of which this share are numbers is a column of numbers: its other cells are
 errors, which the user can correct or declare missing, and no categories."""
@@ -35,6 +37,13 @@ _MOST_DIFFERENT = 0.9
 
 _LONG_TEXT, _MANY_TEXTS = 50, 20
 """More texts than this of more characters on average are free text."""
+
+_AMOUNT = r"(?:\d{1,3}(?:[.,'\s]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
+_UNIT = r"(?:[$\u20ac\u00a3\u00a5%]|[A-Z]{3}\b)"
+_LIKE_NUMBER = re.compile(
+    rf"[-+(]?\s*{_UNIT}?\s*[-+]?{_AMOUNT}[kKmM]?\s*{_UNIT}?\)?|0[xX][0-9a-fA-F]+"
+)
+"""Amounts of money, shares in percent, and numbers with separators of thousands."""
 
 _ID_NAME = re.compile(
     r"(?i:(?:.*[_\W])?(?:id|uuid|guid|key|index|row|rownames?|row_?(?:num|number|id)|unnamed.*))"
@@ -50,6 +59,8 @@ class ColumnDecision:
     name: str
     options: ColumnOptions
     reason: str
+    is_set: bool = False
+    """Whether the user has decided."""
 
     @property
     def kind(self) -> str:
@@ -85,8 +96,20 @@ def decide_kinds(
             options, reason = _IGNORED, "it only labels the rows"
         else:
             options, reason = _decide_kind(name, raw.columns[name], raw.decimal)
-        decisions.append(ColumnDecision(name, _fill_options(options, data), reason))
+        is_set = name in data.drop or name in data.columns
+        decisions.append(ColumnDecision(name, _fill_options(options, data), reason, is_set))
     return decisions
+
+
+def describe_unused(decisions: Sequence[ColumnDecision]) -> str:
+    """Return a sentence on the columns that were found to be of no use; empty without any."""
+    found = [
+        f"{shorten(each.name)} ({each.reason})"
+        for each in decisions
+        if each.kind == "ignored" and not each.is_set
+    ]
+    more = f"; and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
+    return f"Columns not used: {'; '.join(found[:_MOST_NAMED])}{more}." if found else ""
 
 
 def _fill_options(options: ColumnOptions, data: TableData) -> ColumnOptions:
@@ -162,6 +185,12 @@ def _decide_texts(
 
 def _describe_free_text(texts: Sequence[str], rows: IntArray, n_present: int) -> str:
     """Return why texts, which occur in so many rows each, are no categories; empty if they are."""
+    dressed = [_LIKE_NUMBER.fullmatch(text) is not None for text in texts]
+    if rows[dressed].sum() >= MOSTLY * n_present:
+        return (
+            f"its texts, such as {shorten(texts[0])}, look like numbers but cannot be read as "
+            "such: remove signs and separators of thousands"
+        )
     different = f"{len(texts):,} different texts in {format_count(n_present, 'row')}"
     if n_present >= _FEWEST_ROWS and len(texts) > _MOST_DIFFERENT * n_present:
         return f"{different}: names or free text"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from pipeline.data.datasets import Dataset
@@ -31,7 +31,9 @@ SUSPICIOUS = 0.999
 _NOTEWORTHY = 0.01
 """Copies are reported from this share of the rows on."""
 
-_MOST_ROWS = 20_000
+_MOST_ROWS, _MOST_COLUMNS = 20_000, 500
+"""A column takes some milliseconds, more with more rows."""
+
 _FEWEST_ROWS = 50
 _LEAVES = 64
 
@@ -56,8 +58,10 @@ def find_leaks(train: Dataset) -> Iterator[Sentence]:
         table, values = take_table_rows(table, rows), values[rows]
     if np.ptp(values) == 0 or (is_class and np.bincount(values).max() > 0.99 * len(values)):
         return  # Any column predicts the most frequent class well.
-    for name, column in table.items():
-        share = _class_accuracy(column, values) if is_class else _explained(column, values)
+    halves = _halve(values, is_class=is_class)
+    for name, column in list(table.items())[:_MOST_COLUMNS]:
+        measure = _class_accuracy if is_class else _explained
+        share = measure(column, values, halves)
         if share >= SUSPICIOUS:
             what, of = ("is right on", "rows") if is_class else ("explains", "variance")
             measured = f" alone predicts the target: it {what} {format_percent(share)} of the {of}"
@@ -73,15 +77,32 @@ def find_copies(train: Dataset) -> Iterator[Sentence]:
         yield (f"{text} Equal rows stay in one part of the data.",)
 
 
-def _class_accuracy(column: Column, codes: IntArray) -> float:
+Halves = list[tuple[IntArray, IntArray]]
+"""Rows to learn from and rows to predict, twice."""
+
+
+def _halve(values: NDArray[Any], *, is_class: bool) -> Halves:
+    """Return halves of the rows, without those of a class that has one row."""
+    if not is_class:
+        return list(KFold(2, shuffle=True, random_state=0).split(values))
+    kept = np.flatnonzero(np.bincount(values)[values] > 1)
+    splitter = StratifiedKFold(2, shuffle=True, random_state=0)
+    return [(kept[one], kept[other]) for one, other in splitter.split(kept, values[kept])]
+
+
+def _predict(tree: Any, X: FloatArray, values: NDArray[Any], halves: Halves) -> NDArray[Any]:
+    """Return the prediction of each row by a tree that has not learnt it; -1 for the others."""
+    predicted = np.full(len(values), -1, values.dtype)
+    for one, other in halves:
+        predicted[other] = tree.fit(X[one], values[one]).predict(X[other])
+    return predicted
+
+
+def _class_accuracy(column: Column, codes: IntArray, halves: Halves) -> float:
     """Return the accuracy of predicting the class from this column alone."""
     if not isinstance(column, Texts):
-        rare = np.bincount(codes)[codes] < 2
         tree = DecisionTreeClassifier(max_leaf_nodes=_LEAVES, random_state=0)
-        folds = StratifiedKFold(2, shuffle=True, random_state=0)
-        kept = ~rare
-        predicted = cross_val_predict(tree, _to_matrix(column)[kept], codes[kept], cv=folds)
-        return float((predicted == codes[kept]).sum() / len(codes))
+        return float((_predict(tree, _to_matrix(column), codes, halves) == codes).mean())
     # Each row is predicted by the most frequent class of the other rows with its text.
     n_classes = int(codes.max()) + 1
     pairs, pair_of, counts = np.unique(
@@ -101,7 +122,7 @@ def _class_accuracy(column: Column, codes: IntArray) -> float:
     return float(right[pair_of].mean())
 
 
-def _explained(column: Column, values: FloatArray) -> float:
+def _explained(column: Column, values: FloatArray, halves: Halves) -> float:
     """Return the share of the target's variance that this column alone explains."""
     total = float(((values - values.mean()) ** 2).sum())
     if isinstance(column, Texts):
@@ -113,9 +134,8 @@ def _explained(column: Column, values: FloatArray) -> float:
         return 1.0 - float(((values - predicted) ** 2).sum()) / total
     # A tree also finds a column that is a curved function of the target.
     tree = DecisionTreeRegressor(max_leaf_nodes=_LEAVES, random_state=0)
-    folds = KFold(2, shuffle=True, random_state=0)
     scaled = _to_matrix(column)
-    predicted = cross_val_predict(tree, scaled, values, cv=folds)
+    predicted = _predict(tree, scaled, values, halves)
     curved = 1.0 - float(((values - predicted) ** 2).sum()) / total
     if not is_numbers(column) or np.isnan(column).any():
         return curved

@@ -88,11 +88,17 @@ def check_table(data: TableData, test: TestPart) -> None:
 def make_read_settings(data: TableData | None) -> ReadSettings:
     """Return the settings for other files with the columns of a table: what is missing in them."""
     missing = None if data is None else data.read.missing
-    return ReadSettings(missing=MISSING_WORDS if missing is None else tuple(missing))
+    # An empty cell has no value, whatever the words are.
+    return ReadSettings(missing=MISSING_WORDS if missing is None else ("", *missing))
 
 
 def load_table(
-    data: TableData, task: Task, test: TestPart, *, raw: RawTable | None = None
+    data: TableData,
+    task: Task,
+    test: TestPart,
+    *,
+    raw: RawTable | None = None,
+    allow_one_class: bool = False,
 ) -> LoadedTable:
     """Load the rows of a table, except those without a target.
 
@@ -104,6 +110,8 @@ def load_table(
         Names the columns of groups and of time.
     raw : RawTable, optional
         The file, if it has already been read.
+    allow_one_class : bool
+        Whether all rows may have the same class.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def load_table(
         raise make_file_error(
             path,
             None,
-            f"expected at least one column to predict from, got 0 ({reasons or 'no others'})",
+            f"expected at least one column to predict from, got 0 ({reasons or 'only the label'})",
         )
     used = np.ones(len(raw.places), bool)
     for name in data.labels:
@@ -132,7 +140,7 @@ def load_table(
     if not used.any():
         raise make_file_error(path, data.labels[0], "expected rows with a value, got 0")
     reader = _ColumnReader(raw, path, used)
-    target, notices = _make_target(reader, data, task)
+    target, notices = _make_target(reader, data, task, allow_one_class=allow_one_class)
     columns = {each.name: reader.read(each.name, each.options) for each in kept}
     rows = Dataset(
         tuple(columns),
@@ -168,7 +176,8 @@ def load_test_table(table: LoadedTable, path: str, task: Task) -> LoadedTable:
     wanted = {*data.labels, *columns, *([data.weight] if data.weight else [])}
     others = {name: column for name, column in raw.columns.items() if name in wanted}
     data = data.model_copy(update={"columns": columns, "drop": []})
-    return load_table(data, task, TestPart(), raw=replace(raw, columns=others, unusable={}))
+    raw = replace(raw, columns=others, unusable={})
+    return load_table(data, task, TestPart(), raw=raw, allow_one_class=True)
 
 
 def find_later_rows(rows: Dataset, after: str | float) -> BoolArray:
@@ -295,7 +304,7 @@ def _hint(name: str, options: ColumnOptions) -> str:
 
 
 def _make_target(
-    reader: _ColumnReader, data: TableData, task: Task
+    reader: _ColumnReader, data: TableData, task: Task, *, allow_one_class: bool
 ) -> tuple[Target, tuple[Sentence, ...]]:
     label = data.labels[0]
     if task == "regression":
@@ -308,8 +317,15 @@ def _make_target(
     used = np.flatnonzero(texts.count())
     codes = np.searchsorted(used, texts.codes)
     names = [texts.values[i] for i in used]
-    n_gaps = reader.n_unlabelled
-    return make_classes(reader.path, label, names, codes, strip=True, n_gaps=n_gaps)
+    return make_classes(
+        reader.path,
+        label,
+        names,
+        codes,
+        strip=True,
+        n_gaps=reader.n_unlabelled,
+        allow_one=allow_one_class,
+    )
 
 
 def _read_times(
@@ -348,7 +364,8 @@ def _describe_unlabelled(used: BoolArray, data: TableData) -> Iterator[Sentence]
     n = int(np.count_nonzero(~used))
     if n:
         of = f"{format_count(n, 'row')} of {len(used):,}"
-        yield (of, " without a value in ", UserText(data.labels[0]), " are left out.")
+        words = " are left out. Words such as NA count as no value: data.read.missing sets them."
+        yield (of, " without a value in ", UserText(data.labels[0]), words)
 
 
 def _describe_counters(rows: Dataset, data: TableData) -> Iterator[Sentence]:

@@ -232,3 +232,15 @@ def test_quantiles_need_one_network_and_get_one(tmp_path):
     changes = ["network.loss=quantile", "network.quantiles=[0.1, 0.9]"]
     assert "n_ensemble" in make_table_run(str(path), ["paid"]).text
     assert "n_ensemble" not in make_table_run(str(path), ["paid"], changes=changes).text
+
+
+def test_columns_that_are_not_used_are_named_when_training(tmp_path, table):
+    changes = ["network.max_iter=1", "network.n_ensemble=1", "gate.better_than_majority=false"]
+    words = [word for change in changes for word in ("--set", change)]
+    done = quadnet("train", "shop.csv", "--label", "bought", *words, cwd=tmp_path)
+    assert done.stderr.splitlines()[0] == "Columns not used: 'id' (it identifies the rows)."
+
+
+def test_a_file_that_is_not_there_is_no_preset(tmp_path):
+    done = quadnet("train", "nofile.csv", cwd=tmp_path)
+    assert done.stderr == "quadnet train: nofile.csv cannot be read: No such file or directory.\n"

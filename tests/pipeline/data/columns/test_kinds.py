@@ -18,6 +18,7 @@ def load(path, label="y", task="classification", test=None, **settings):
 
 N = 40
 Y = ["yes", "no"] * (N // 2)
+DRESSED = "look like numbers but cannot be read as such: remove signs and separators of thousands"
 RNG_VALUES = [round(float(v), 3) for v in np.random.default_rng(0).normal(size=N)]
 
 
@@ -25,6 +26,18 @@ RNG_VALUES = [round(float(v), 3) for v in np.random.default_rng(0).normal(size=N
     ("values", "kind", "reason"),
     [
         (RNG_VALUES, "number", "40 different numbers"),
+        (
+            [f"${i + 1},{i:03d}.50" for i in range(N)],
+            "ignored",
+            f"its texts, such as '$1,000.50', {DRESSED}",
+        ),
+        (
+            [f"{i % 7} %" for i in range(N)],
+            "ignored",
+            f"its texts, such as '0 %', {DRESSED}",
+        ),
+        (["3a", "4b", "5c", "EUR"] * 10, "category", "4 categories"),
+        (["1.2.3", "1.2.4", "10.0.0.1", "2.0.0"] * 10, "category", "4 categories"),
         ([*RNG_VALUES[:-3], "", "NA", "?"], "number", "37 different numbers, 3 gaps"),
         (["a", "b", "c", "d"] * 10, "category", "4 categories"),
         (["a", "b", "c", ""] * 10, "category", "3 categories, 10 gaps"),
@@ -141,7 +154,17 @@ def test_rows_without_a_label_are_left_out_with_a_warning(tmp_path):
     table = load(path)
     assert len(table.rows) == N - 2
     assert table.rows.places[0] == 3
-    assert "".join(table.notices[0]) == "2 rows of 40 without a value in y are left out."
+    assert "".join(table.notices[0]) == (
+        "2 rows of 40 without a value in y are left out. Words such as NA count as no value: "
+        "data.read.missing sets them."
+    )
+
+
+def test_empty_cells_are_gaps_whatever_the_words_are(tmp_path):
+    path = write_table(tmp_path, {"x": ["", -9, *RNG_VALUES[2:]], "y": Y})
+    table = load(path, read={"missing": ["-9"]})
+    assert np.isnan(table.rows.table["x"][:2]).all()
+    assert not np.isnan(table.rows.table["x"][2:]).any()
 
 
 def test_one_class_besides_gaps_is_explained(tmp_path):

@@ -93,6 +93,15 @@ def test_own_test_file_matches_columns_by_name(tmp_path):
         split(path, test={"path": str(other)})
 
 
+def test_a_test_file_of_one_class_is_read(tmp_path):
+    """A part that lacks classes is refused before training, unless the run allows it."""
+    path = write_table(tmp_path, TABLE)
+    own = {name: values[:50] for name, values in TABLE.items()} | {"y": ["yes"] * 50}
+    other = write_table(tmp_path, own, "test.csv")
+    splits, _ = split(path, test={"path": str(other)})
+    assert "The test part has no row of no." in notices(splits)
+
+
 def test_class_that_only_the_test_file_has_is_refused(tmp_path):
     path = write_table(tmp_path, TABLE)
     own = {name: values[:50] for name, values in TABLE.items()} | {"y": ["maybe"] + Y[1:50]}
