@@ -113,9 +113,9 @@ class InitSettings(_TableSettings):
 class ScoreSettings(RegistrySettings):
     """Copy a file's rows to a new file and add the model's answer and the version.
 
-    Files may be larger than memory, and the output has the input's format. A model of a table takes
-    what `quadnet train` takes; any other takes CSV in UTF-8 with commas, or Parquet. The output
-    gets its name only when it is complete; until then it is OUTPUT.partial.
+    Files may be larger than memory, and the output has the input's format, with text in UTF-8. A
+    model of a table takes what `quadnet train` takes; any other takes CSV in UTF-8 with commas, or
+    Parquet. The output gets its name only when it is complete; until then it is OUTPUT.partial.
     """
 
     model: str = Field(

@@ -45,7 +45,7 @@ def train(settings: TrainSettings) -> int:
     if settings.dry_run:
         from pipeline.commands.dry_run import show_data
 
-        show_data(config, table)
+        show_data(config, registry, table)
         return 0
     execute_run(config, registry, alias=settings.alias, forced=forced, table=table)
     return 0

@@ -98,7 +98,11 @@ def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> l
     for i, name in enumerate(columns):
         # Several columns may lack a name, unless the empty name is wanted.
         if name in places and (name or name in wanted):
-            raise make_file_error(path, repr(name), "expected each column once, got this one twice")
+            raise make_file_error(
+                path,
+                repr(name),
+                "expected each column once, got this one twice: rename one of them",
+            )
         places[name] = i
     for name in wanted:
         if name not in places:
