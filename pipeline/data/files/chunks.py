@@ -98,11 +98,8 @@ def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> l
     for i, name in enumerate(columns):
         # Several columns may lack a name, unless the empty name is wanted.
         if name in places and (name or name in wanted):
-            raise make_file_error(
-                path,
-                repr(name),
-                "expected each column once, got this one twice: rename one of them",
-            )
+            problem = "expected each column once, got this one twice: rename one of them"
+            raise make_file_error(path, repr(name), problem)
         places[name] = i
     for name in wanted:
         if name not in places:

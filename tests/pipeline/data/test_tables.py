@@ -88,7 +88,7 @@ def test_features_may_be_chosen_and_the_rest_may_be_anything(tmp_path):
         (
             b"a,b,a,species\n1,2,3,x\n",
             {},
-            "iris.csv, column 'a': expected each column once, got this one twice",
+            "column 'a': expected each column once, got this one twice: rename one of them",
         ),
         (
             IRIS,
