@@ -133,7 +133,7 @@ def read_data(
     data = make_splits(config, table=table)
     unused = describe_unused(data.decisions)
     if unused:
-        print(unused, file=sys.stderr, flush=True)
+        print(unused, flush=True)
     champion = _champion(registry, config.name, forced)
     for notice in check_before_training(config, data, champion, forced=forced is not None):
         print(f"Warning: {to_plain_text(notice)}", file=sys.stderr, flush=True)

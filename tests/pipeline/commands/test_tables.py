@@ -238,7 +238,7 @@ def test_columns_that_are_not_used_are_named_when_training(tmp_path, table):
     changes = ["network.max_iter=1", "network.n_ensemble=1", "gate.better_than_majority=false"]
     words = [word for change in changes for word in ("--set", change)]
     done = quadnet("train", "shop.csv", "--label", "bought", *words, cwd=tmp_path)
-    assert done.stderr.splitlines()[0] == "Columns not used: 'id' (it identifies the rows)."
+    assert done.stdout.splitlines()[0] == "Columns not used: 'id' (it identifies the rows)."
 
 
 def test_a_file_that_is_not_there_is_no_preset(tmp_path):

@@ -104,6 +104,7 @@ def test_scikit_learns_check_of_parameters(monkeypatch):
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "missing": [StrOptions({"error", "indicator"})],
         "scale_target": ["boolean"],
+        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
         "calibration_fraction": [fraction],
     }
     notation = MLPRegressor._parameter_constraints | beyond
