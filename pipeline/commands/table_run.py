@@ -12,7 +12,7 @@ from pipeline.config.run_file_writer import Line, format_run_file, make_model_na
 from pipeline.config.table_data import DateColumn, TableData
 from pipeline.config.tabular import tabular_network, tabular_numbers
 from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
-from pipeline.data.columns.table_loading import read_table_file
+from pipeline.data.columns.table_files import read_table_file
 from pipeline.data.columns.task import find_task
 from pipeline.data.files.chunks import find_columns
 from pipeline.data.files.raw_table import RawTable

@@ -10,12 +10,8 @@ from pipeline.config.table_data import TableData
 from pipeline.data.columns.encoding_settings import make_settings
 from pipeline.data.columns.kinds import ColumnDecision
 from pipeline.data.columns.leakage import find_copies, find_leaks
-from pipeline.data.columns.table_loading import (
-    LoadedTable,
-    find_later_rows,
-    load_table,
-    load_test_table,
-)
+from pipeline.data.columns.table_loading import LoadedTable, load_table, load_test_table
+from pipeline.data.columns.times import find_later_rows
 from pipeline.data.datasets import Dataset, load_dataset, make_test_points, make_training_points
 from pipeline.data.fashion_mnist import load_fashion
 from pipeline.data.files.raw_table import RawTable

@@ -16,7 +16,7 @@ from pipeline.config.table_data import (
     TableData,
 )
 from pipeline.data.columns.column_conversion import convert_column
-from pipeline.data.columns.table_loading import make_read_settings
+from pipeline.data.columns.table_files import make_read_settings
 from pipeline.data.files.chunks import Chunk, ColumnChunk, Fault, Position
 from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.source import Kind

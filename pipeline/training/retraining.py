@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.config.run_config import FashionData, FileData, RunConfig
 from pipeline.config.table_data import TableData
-from pipeline.data.columns.table_loading import check_table
+from pipeline.data.columns.table_files import check_table
 from pipeline.data.datasets import Dataset
 from pipeline.data.fashion_mnist import check_files
 from pipeline.data.files.chunks import open_regular

@@ -1,8 +1,7 @@
 """Load a user's table: columns of the kinds that were decided, the target, weights and groups."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,39 +9,30 @@ import numpy as np
 from pipeline.config.run_config import Task, TestPart
 from pipeline.config.table_data import (
     CategoryColumn,
-    ColumnOptions,
-    DateColumn,
-    NumberColumn,
     TableData,
 )
-from pipeline.data.columns.column_conversion import convert_column
+from pipeline.data.columns.column_reader import ColumnReader, find_raw_column
 from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
+from pipeline.data.columns.table_files import read_table_file
+from pipeline.data.columns.times import read_times
 from pipeline.data.datasets import Dataset
 from pipeline.data.files.chunks import find_columns, make_file_error
-from pipeline.data.files.raw_source import open_rows
-from pipeline.data.files.raw_table import RawTable, read_raw_table
-from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
-from pipeline.data.parsing.numbers import parse_truth_values
+from pipeline.data.files.raw_table import RawTable
 from pipeline.data.row_counters import is_counter
 from pipeline.data.target_columns import make_classes, make_labels, make_numbers
 from pipeline.data.targets import Target
 from pipeline.wording import Sentence, UserText, format_count
-from quadnet.errors import ConfigurationError, FileUnusable, InvalidInput, Violation, shorten
+from quadnet.errors import ConfigurationError, shorten
 from quadnet.tables.columns import (
-    Column,
     Texts,
     find_missing,
-    is_dates,
     is_numbers,
-    take_rows,
 )
-from quadnet.types import BoolArray, FloatArray, IntArray
-
-_CHUNK_BYTES = 2**20
+from quadnet.types import BoolArray
 
 _LABEL_HINT = '. Correct it, add it to data.read.missing, or set task = "classification"'
 
-_NUMBER, _CATEGORY = NumberColumn(kind="number"), CategoryColumn(kind="category")
+_CATEGORY = CategoryColumn(kind="category")
 
 
 @dataclass(frozen=True)
@@ -58,38 +48,6 @@ class LoadedTable:
     decisions: tuple[ColumnDecision, ...]
     description: str
     notices: tuple[Sentence, ...]
-
-
-def read_table_file(data: TableData) -> RawTable:
-    """Read the file of a run's section `data`."""
-    read, settings = data.read, make_read_settings(data)
-    settings = replace(
-        settings,
-        format=read.format,
-        delimiter=read.delimiter,
-        decimal=read.decimal,
-        encoding=read.encoding,
-        compression=read.compression,
-        header=read.header,
-    )
-    return read_raw_table(Path(data.location), settings)
-
-
-def check_table(data: TableData, test: TestPart) -> None:
-    """Raise FileUnusable or Unsupported if the files of a table cannot be opened here."""
-    if data.path == "-":
-        raise FileUnusable("the table came from the standard input, which cannot be read again.")
-    tables = [data] if test.path is None else [data, data.model_copy(update={"path": test.path})]
-    for table in tables:
-        settings = make_read_settings(table)
-        open_rows(Path(table.location), settings, chunk_bytes=_CHUNK_BYTES, same_rows=False).close()
-
-
-def make_read_settings(data: TableData | None) -> ReadSettings:
-    """Return the settings for other files with the columns of a table: what is missing in them."""
-    missing = None if data is None else data.read.missing
-    # An empty cell has no value, whatever the words are.
-    return ReadSettings(missing=MISSING_WORDS if missing is None else ("", *missing))
 
 
 def load_table(
@@ -136,10 +94,10 @@ def load_table(
         )
     used = np.ones(len(raw.places), bool)
     for name in data.labels:
-        used &= ~find_missing(_find_raw(raw, path, name))
+        used &= ~find_missing(find_raw_column(raw, path, name))
     if not used.any():
         raise make_file_error(path, data.labels[0], "expected rows with a value, got 0")
-    reader = _ColumnReader(raw, path, used)
+    reader = ColumnReader(raw, path, used)
     target, notices = _make_target(reader, data, task, allow_one_class=allow_one_class)
     columns = {each.name: reader.read(each.name, each.options) for each in kept}
     rows = Dataset(
@@ -151,7 +109,7 @@ def load_table(
         unit=reader.unit,
         table=columns,
         groups=None if test.by is None else reader.read(test.by, _CATEGORY),
-        times=None if test.time is None and test.after is None else _read_times(reader, test, kept),
+        times=None if test.time is None and test.after is None else read_times(reader, test, kept),
     )
     return LoadedTable(
         rows,
@@ -180,23 +138,6 @@ def load_test_table(table: LoadedTable, path: str, task: Task) -> LoadedTable:
     return load_table(data, task, TestPart(), raw=raw, allow_one_class=True)
 
 
-def find_later_rows(rows: Dataset, after: str | float) -> BoolArray:
-    """Return a mask of the rows from a point in time on, or from a number on."""
-    assert rows.times is not None
-    later: BoolArray = rows.times >= _to_time(after)
-    return later
-
-
-def _to_time(value: str | float) -> float:
-    """Return a date as microseconds since 1970-01-01 UTC, or a number as it is."""
-    if not isinstance(value, str):
-        return float(value)
-    point = datetime.fromisoformat(value)
-    if point.tzinfo is None:
-        point = point.replace(tzinfo=UTC)
-    return (point - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)
-
-
 def _list_roles(data: TableData, test: TestPart) -> dict[str, str]:
     """Return the columns that the network must not get, and what they are."""
     roles = dict.fromkeys(data.labels, "label")
@@ -209,102 +150,8 @@ def _list_roles(data: TableData, test: TestPart) -> dict[str, str]:
     return roles
 
 
-def _find_raw(raw: RawTable, path: Path, name: str) -> Column:
-    """Return a column as it was read; refuse one of a type that cannot be read."""
-    if name not in raw.columns:
-        raise make_file_error(
-            path, name, f"expected numbers, text or dates, got values of type {raw.unusable[name]}"
-        )
-    return raw.columns[name]
-
-
-class _ColumnReader:
-    """Converts columns of the rows that have a target."""
-
-    def __init__(self, raw: RawTable, path: Path, used: BoolArray) -> None:
-        self._raw, self.path, self._used = raw, path, used
-        self._rows = np.flatnonzero(used)
-        self.n_unlabelled = len(used) - len(self._rows)
-        self.places, self.unit = raw.places[used], raw.unit
-
-    def read(
-        self, name: str, options: ColumnOptions, *, required: bool = False, hint: str | None = None
-    ) -> Column:
-        """Return a column of this kind.
-
-        Raises
-        ------
-        InvalidInput
-            If a value cannot be converted, or `required` and missing. `hint` is the advice then.
-        """
-        found = convert_column(self._raw_column(name), options, self._raw.decimal)
-        advice = _hint(name, options) if hint is None else hint
-        self._check(name, found.bad, lambda row: found.describe(row) + advice)
-        if required:
-            self._check_present(name, found.column)
-        return found.column
-
-    def read_truth_values(self, name: str) -> FloatArray:
-        """Return a column of 0 and 1 without gaps."""
-        column = self._raw_column(name)
-        if is_dates(column):
-            raise make_file_error(self.path, name, "expected 0 and 1, got dates")
-        found = parse_truth_values(column)  # type: ignore[arg-type]  # no dates any more
-        self._check(name, found.bad, found.describe)
-        self._check_present(name, found.values)
-        return found.values
-
-    def read_numbers(self, name: str, hint: str) -> FloatArray:
-        """Return a column of numbers without gaps."""
-        numbers = self.read(name, _NUMBER, required=True, hint=hint)
-        assert is_numbers(numbers)
-        return numbers
-
-    def read_weights(self, name: str) -> FloatArray:
-        """Return the row weights: numbers of at least 0, not all of them 0."""
-        weights = self.read_numbers(name, ". Correct it")
-        self._check(
-            name,
-            np.flatnonzero(weights < 0),
-            lambda row: f"expected a weight of at least 0, got {weights[row]:g}",
-        )
-        if not weights.any():
-            raise make_file_error(self.path, name, "expected a weight above 0, got only 0")
-        return weights
-
-    def _raw_column(self, name: str) -> Column:
-        return take_rows(_find_raw(self._raw, self.path, name), self._used)
-
-    def _check_present(self, name: str, column: Column) -> None:
-        missing = np.flatnonzero(find_missing(column))
-        self._check(name, missing, lambda row: "expected a value, got a gap")
-
-    def _check(self, name: str, bad: IntArray, describe: Callable[[int], str]) -> None:
-        """Raise InvalidInput if there are bad rows."""
-        if len(bad):
-            violations = [
-                Violation(self._locate(row, name), describe(row))
-                for row in bad[: InvalidInput.MAX_VIOLATIONS].tolist()
-            ]
-            raise InvalidInput(violations, len(bad))
-
-    def _locate(self, row: int, name: str) -> str:
-        """Return the file and the place of a row, and the column."""
-        path, place = self._raw.locate(int(self._rows[row]))
-        return f"{path}, {self._raw.unit_in_file} {place}, column {name}"
-
-
-def _hint(name: str, options: ColumnOptions) -> str:
-    """Return what to do about a value that cannot be converted."""
-    if isinstance(options, NumberColumn):
-        return (
-            f'. Correct it, add it to data.read.missing, or set data.columns."{name}" = "category"'
-        )
-    return f'. Correct it, add it to data.read.missing, or set the format of data.columns."{name}"'
-
-
 def _make_target(
-    reader: _ColumnReader, data: TableData, task: Task, *, allow_one_class: bool
+    reader: ColumnReader, data: TableData, task: Task, *, allow_one_class: bool
 ) -> tuple[Target, tuple[Sentence, ...]]:
     label = data.labels[0]
     if task == "regression":
@@ -326,37 +173,6 @@ def _make_target(
         n_gaps=reader.n_unlabelled,
         allow_one=allow_one_class,
     )
-
-
-def _read_times(
-    reader: _ColumnReader, test: TestPart, kept: Sequence[ColumnDecision]
-) -> FloatArray:
-    """Return when each row was made: the numbers, or microseconds since 1970."""
-    name = test.time
-    options = {each.name: each.options for each in kept}
-    if name is None:
-        dates = [each.name for each in kept if each.kind == "date"]
-        if len(dates) != 1:
-            found = f"{len(dates)}: {', '.join(map(shorten, dates[:5]))}" if dates else "0"
-            raise ConfigurationError(
-                f"test.after: expected a table with one column of dates, got {found}. Name the "
-                "column in test.time."
-            )
-        (name,) = dates
-    found_options = options.get(name)
-    if not isinstance(found_options, DateColumn | NumberColumn):
-        raise ConfigurationError(
-            f"test.time: expected a column of dates or numbers, got {shorten(name)}, which is not."
-        )
-    column = reader.read(name, found_options, required=True)
-    assert not isinstance(column, Texts)
-    is_date = is_dates(column)
-    if test.after is not None and is_date != isinstance(test.after, str):
-        kind = "a date, such as 2026-01-31" if is_date else "a number"
-        raise ConfigurationError(
-            f"test.after: expected {kind}, as column {shorten(name)} has, got {test.after!r}."
-        )
-    return column.astype(np.int64).astype(np.float64) if is_date else column.astype(np.float64)
 
 
 def _describe_unlabelled(used: BoolArray, data: TableData) -> Iterator[Sentence]:
