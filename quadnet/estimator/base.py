@@ -21,8 +21,8 @@ from quadnet.estimator.array_serialization import (
     deserialize_arrays,
     serialize_arrays,
 )
-from quadnet.estimator.column_encoding import find_encoder, needs_encoder
-from quadnet.estimator.column_scaling import find_scaler
+from quadnet.estimator.columns.encoding import find_encoder, needs_encoder
+from quadnet.estimator.columns.scaling import find_scaler
 from quadnet.estimator.constraints import Constraint
 from quadnet.estimator.fitted_state import (
     ARRAY_ATTRIBUTES,

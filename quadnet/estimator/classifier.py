@@ -14,7 +14,7 @@ from sklearn.base import ClassifierMixin
 from quadnet.estimator import prediction
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
-from quadnet.estimator.column_encoding import find_encoder
+from quadnet.estimator.columns.encoding import find_encoder
 from quadnet.estimator.fitting.callbacks import with_callbacks
 from quadnet.estimator.fitting.class_extension import extend_classes
 from quadnet.estimator.fitting.history import History

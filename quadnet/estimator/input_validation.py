@@ -15,13 +15,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from quadnet.estimator.column_encoding import (
+from quadnet.estimator.columns.encoding import (
     encode_rows,
     encode_training_rows,
     find_encoder,
     needs_encoder,
 )
-from quadnet.estimator.column_scaling import ColumnScaler, choose_scaler, find_scaler
+from quadnet.estimator.columns.scaling import ColumnScaler, choose_scaler, find_scaler
 from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.network_builder import StartingWeights
 from quadnet.estimator.sample_weights import make_row_weights, validate_sample_weight

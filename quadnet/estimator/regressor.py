@@ -12,8 +12,8 @@ from sklearn.base import RegressorMixin
 
 from quadnet.estimator.availability import unless
 from quadnet.estimator.base import NeuralNetworkEstimator
-from quadnet.estimator.column_encoding import find_encoder
-from quadnet.estimator.column_scaling import find_scaler
+from quadnet.estimator.columns.encoding import find_encoder
+from quadnet.estimator.columns.scaling import find_scaler
 from quadnet.estimator.fitting.calibration import (
     check_coverage,
     hold_out_calibration_rows,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from quadnet.estimator.column_encoding import find_encoder
+from quadnet.estimator.columns.encoding import find_encoder
 from quadnet.estimator.fitted_state import array_attributes, network_attributes
 from quadnet.estimator.targets.labels import Labels
 from quadnet.nn.initializers import Initializer

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from quadnet.estimator.column_scaling import ColumnScaler
+from quadnet.estimator.columns.scaling import ColumnScaler
 from quadnet.estimator.targets.encoding import TargetEncoding
 from quadnet.estimator.targets.labels import Labels
 from quadnet.tables.encoder import TableEncoder
