@@ -4,7 +4,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.config.table_data import TableData
 from pipeline.data.files.raw_table import RawTable
 from pipeline.data.splits import DataSplits, make_splits
-from pipeline.evaluation.candidate_evaluation import check_before_training
+from pipeline.evaluation.run_checks import check_before_training
 from pipeline.publishing.candidate_publishing import load_champion
 from pipeline.training.candidate_training import resolve_config
 from pipeline.wording import escape_invisible, format_count, to_plain_text

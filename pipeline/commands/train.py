@@ -127,7 +127,7 @@ def read_data(
     """
     from pipeline.data.columns.kinds import describe_unused
     from pipeline.data.splits import make_splits
-    from pipeline.evaluation.candidate_evaluation import check_before_training
+    from pipeline.evaluation.run_checks import check_before_training
     from pipeline.wording import to_plain_text
 
     data = make_splits(config, table=table)

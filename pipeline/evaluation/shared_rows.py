@@ -56,7 +56,7 @@ def choose_rows(a: Model, b: Model) -> SharedRows:
     """
     if a.encoder is not None and b.encoder is not None:
         return _draw_encoded(a, b, (a.encoder, b.encoder))
-    _check_names(a, b, [_list_columns(model) for model in (a, b)])
+    _check_names(a, b, [model.manifest.columns for model in (a, b)])
     if a.encoder is not None or b.encoder is not None:
         raise NotComparable(
             "The versions cannot be compared, because only one of "
@@ -66,9 +66,9 @@ def choose_rows(a: Model, b: Model) -> SharedRows:
 
 
 def _draw_numbers(a: Model, b: Model) -> SharedRows:
-    place = {name: i for i, name in enumerate(_list_columns(a))}
+    place = {name: i for i, name in enumerate(a.manifest.columns)}
     # For each column of b, its index among the columns of a.
-    order = [place[name] for name in _list_columns(b)]
+    order = [place[name] for name in b.manifest.columns]
     low, high = _find_ranges(a, b, order)
     if len(low) == 2:
         steps = (np.arange(CELLS) + 0.5) / CELLS
@@ -145,13 +145,6 @@ def _check_names(a: Model, b: Model, names: Sequence[Sequence[str]]) -> None:
             f"The versions cannot be compared, because they have different features: "
             f"{_name(a)} has {listing(names[0])}, and {_name(b)} has {listing(names[1])}."
         )
-
-
-def _list_columns(model: Model) -> list[str]:
-    """Return the columns that the user has."""
-    if model.encoder is not None:
-        return list(model.encoder.input_names)
-    return [feature.name for feature in model.manifest.signature.features]
 
 
 def _name(model: Model) -> str:

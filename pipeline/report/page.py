@@ -189,7 +189,7 @@ def _map(shown: Plane, record: Record, figures: ModuleType) -> View:
     classes = record.signature.classes
     palette, sample = choose_colours(classes), shown.sample
     left, bottom, width, height = figures.MAP_BOX
-    x_axis, y_axis = (feature.name for feature in record.signature.features)
+    x_axis, y_axis = record.signature.feature_names
     return {
         "x_axis": x_axis,
         "y_axis": y_axis,

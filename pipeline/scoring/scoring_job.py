@@ -166,7 +166,7 @@ class _ScoringRun:
         if isinstance(self._reader, EncodedSource):
             n_bytes, chunks = self._reader.n_bytes, self._reader.chunks(self._position)
         else:
-            names = [feature.name for feature in self._model.manifest.signature.features]
+            names = self._model.manifest.signature.feature_names
             n_bytes = self._source.stat().st_size
             chunks = self._reader.chunks(names, self._position)
         if not self._partial.state:

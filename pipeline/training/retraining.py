@@ -133,7 +133,7 @@ def _restore_columns(config: RunConfig, signature: Signature) -> RunConfig:
     """
     if not isinstance(config.data, FileData):
         return config
-    changes: dict[str, object] = {"features": [feature.name for feature in signature.features]}
+    changes: dict[str, object] = {"features": signature.feature_names}
     if any(name != name.strip() for name in signature.classes):
         changes["strip_labels"] = False
     return config.model_copy(update={"data": config.data.model_copy(update=changes)})

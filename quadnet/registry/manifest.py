@@ -134,6 +134,11 @@ class Signature(Frozen):
     target: Feature | None = None
     """The column of numbers that is predicted."""
 
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the network's inputs, in their order."""
+        return [feature.name for feature in self.features]
+
 
 class Training(Frozen):
     """Length and result of the fit."""
@@ -252,6 +257,11 @@ class Record(Frozen):
     config: dict[str, JsonValue]
     config_sha256: Sha256
     lineage: Lineage
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the user has: those of the encoder, or the network's inputs."""
+        return self.signature.feature_names if self.encoder is None else [*self.encoder.input_names]
 
     @model_validator(mode="after")
     def _check_metrics(self) -> Self:

@@ -81,7 +81,7 @@ def describe_config(model: Model, limits: Mapping[str, int]) -> pb.ModelConfigRe
 def _properties(model: Model, limits: Mapping[str, int]) -> dict[str, str]:
     """Return properties of the version and the limits of the server, as texts."""
     manifest = model.manifest
-    features = [feature.name for feature in manifest.signature.features]
+    features = manifest.signature.feature_names
     return {
         "version": str(manifest.version),
         "digest": model.digest,

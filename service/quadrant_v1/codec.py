@@ -222,7 +222,7 @@ def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
     InvalidInput
         If the number of features is not that of the model, or a feature is not finite.
     """
-    names = [feature.name for feature in model.manifest.signature.features]
+    names = model.manifest.signature.feature_names
     n = len(request.features)
     if n != len(names):
         raise InvalidInput(

@@ -13,7 +13,8 @@ from sklearn.datasets import load_diabetes, load_linnerud
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.splits import make_splits
-from pipeline.evaluation.candidate_evaluation import check_before_training, evaluate_candidate
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.evaluation.run_checks import check_before_training
 from pipeline.evaluation.version_diff import compare_numbers
 from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.publishing.onnx_export import check_answers, export_onnx, to_onnx

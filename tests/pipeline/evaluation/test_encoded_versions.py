@@ -8,7 +8,8 @@ from sklearn.metrics import root_mean_squared_error
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.splits import make_splits
-from pipeline.evaluation.candidate_evaluation import check_before_training, evaluate_candidate
+from pipeline.evaluation.candidate_evaluation import evaluate_candidate
+from pipeline.evaluation.run_checks import check_before_training
 from pipeline.evaluation.version_diff import compare_numbers
 from pipeline.publishing.candidate_publishing import publish_candidate
 from pipeline.training.candidate_training import resolve_config, train_candidate
