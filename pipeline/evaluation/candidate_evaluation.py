@@ -13,13 +13,7 @@ from pipeline.evaluation.part_evaluation import AnyEvaluation, measure_part
 from pipeline.evaluation.summary import summarize_part
 from pipeline.training.candidate_training import Candidate
 from quadnet.registry.alias_log import AliasTarget
-from quadnet.registry.manifest import (
-    Baseline,
-    Data,
-    Part,
-    Record,
-    Verdict,
-)
+from quadnet.registry.manifest import Baseline, Data, Part, Record, Verdict
 from quadnet.registry.version_files import Model
 
 

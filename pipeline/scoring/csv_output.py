@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.files.csv_file import CsvFile
-from pipeline.data.files.csv_source import CsvSource
+from pipeline.data.files.csv.csv_file import CsvFile
+from pipeline.data.files.csv.csv_source import CsvSource
 from pipeline.scoring.output import AddedColumns, AddedNumbers
 from quadnet.types import FloatArray, IntArray
 

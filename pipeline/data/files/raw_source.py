@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.data.files.chunks import ColumnChunk, Position
-from pipeline.data.files.csv_source import CsvSource
+from pipeline.data.files.csv.csv_source import CsvSource
 from pipeline.data.files.input_file import (
     STANDARD_INPUT,
     InputFile,

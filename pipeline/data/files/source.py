@@ -54,6 +54,6 @@ def open_source(path: Path, kind: Kind, *, chunk_bytes: int) -> Source:
         from pipeline.data.files.arrow.parquet import ParquetSource
 
         return ParquetSource(path, chunk_bytes=chunk_bytes)
-    from pipeline.data.files.csv_file import CsvFile
+    from pipeline.data.files.csv.csv_file import CsvFile
 
     return CsvFile(path, chunk_bytes=chunk_bytes)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.files.column_joiner import clean_texts
-from pipeline.data.files.csv_columns import (
+from pipeline.data.files.csv.columns import (
     NumberFormat,
     cut_rows,
     split_with_csv,

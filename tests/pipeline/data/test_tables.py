@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from pipeline.data.files.cells import parse_numbers
-from pipeline.data.files.csv_columns import cut_rows, parse_with_numpy, parse_with_pyarrow
+from pipeline.data.files.csv.columns import cut_rows, parse_with_numpy, parse_with_pyarrow
 from pipeline.data.table import read_table
 from pipeline.wording import to_plain_text
 from quadnet.errors import FileUnusable, InvalidInput

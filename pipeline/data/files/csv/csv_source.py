@@ -7,8 +7,8 @@ from typing import cast
 
 from pipeline.data.files.chunks import ColumnChunk, Position, make_file_error
 from pipeline.data.files.column_joiner import clean_texts
-from pipeline.data.files.csv_dialect import detect_dialect, has_numbers
-from pipeline.data.files.csv_file import CsvFile
+from pipeline.data.files.csv.csv_file import CsvFile
+from pipeline.data.files.csv.dialect import detect_dialect, has_numbers
 from pipeline.data.files.input_file import InputFile, read_sample, to_utf8
 from pipeline.data.files.read_settings import DELIMITERS, Delimiter, ReadSettings
 from pipeline.wording import Sentence
