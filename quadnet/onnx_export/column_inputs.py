@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.tables.column_encoders import (
+    US_PER_DAY,
     CategoryEncoder,
     ColumnEncoder,
     DateEncoder,
@@ -20,8 +21,6 @@ OUTPUT_NAMES = ("label", "probabilities", "value", "quantiles")
 
 MISSING_DATE = int(np.iinfo(np.int64).min)
 """What a missing date is, as NumPy's NaT is."""
-
-_US_PER_DAY = 86_400_000_000.0
 
 
 def name_inputs(encoder: TableEncoder) -> dict[str, str]:
@@ -43,8 +42,8 @@ def name_inputs(encoder: TableEncoder) -> dict[str, str]:
 
 def choose_missing_text(column: CategoryEncoder) -> str:
     """Return a text that means missing: "", or another one if "" is a category."""
-    text, known = "", {*column.categories, *column.rare}
-    while text in known:
+    text = ""
+    while text in column.places:
         text += "?"
     return text
 
@@ -118,7 +117,7 @@ def _make_example(encoder: ColumnEncoder, rng: np.random.Generator, n_rows: int)
         days = {part.part: part for part in encoder.parts}.get("elapsed")
         middle, spread = (0.0, 10_000.0) if days is None else (days.centre, days.scale)
         # Three deviations to either side, with the time of day.
-        microseconds = (middle + spread * rng.uniform(-3.0, 3.0, n_rows)) * _US_PER_DAY
+        microseconds = (middle + spread * rng.uniform(-3.0, 3.0, n_rows)) * US_PER_DAY
         whole = np.clip(microseconds, -9e18, 9e18).astype(np.int64)
         return np.where(missing, MISSING_DATE, whole).astype("datetime64[us]")
     assert isinstance(encoder, NumberEncoder)

@@ -17,6 +17,7 @@ from quadnet.onnx_export.layer_operators import Graph
 from quadnet.tables.column_encoders import (
     LIMIT,
     PIECE_HEIGHT,
+    US_PER_DAY,
     CategoryEncoder,
     ColumnEncoder,
     DateEncoder,
@@ -29,8 +30,6 @@ from quadnet.tables.encoder import TableEncoder
 import onnx
 
 ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 2
-
-_US_PER_DAY = 86_400_000_000
 
 # From here on, the difference from another float64 may overflow.
 _LARGE = 2.0**969
@@ -85,13 +84,10 @@ def _category(graph: Graph, encoder: CategoryEncoder, column: str) -> list[str]:
     n_outputs = len(encoder.output_names)
     if not n_outputs:
         return []
-    n_categories = len(encoder.categories)
     # Without an output for missing, n_outputs is that of no category.
     otherwise = n_outputs - 1 if encoder.missing else n_outputs
-    places = {name: place for place, name in enumerate(encoder.categories)}
-    places |= dict.fromkeys(encoder.rare, n_categories)
     # The operator must have at least one text.
-    places[choose_missing_text(encoder)] = otherwise
+    places = {**encoder.places, choose_missing_text(encoder): otherwise}
     chosen = graph.add(
         "LabelEncoder",
         column,
@@ -146,7 +142,7 @@ class _Date:
     @cached_property
     def days(self) -> str:
         """Whole days since 1970-01-01."""
-        return self.divide(self.microseconds, _US_PER_DAY)
+        return self.divide(self.microseconds, US_PER_DAY)
 
     @cached_property
     def day_and_year(self) -> tuple[str, str]:
@@ -192,13 +188,13 @@ def _weekday(date: _Date) -> str:
 
 
 def _hour(date: _Date) -> str:
-    time = _to_double(date.graph, date.compute("Mod", date.microseconds, _US_PER_DAY))
-    return date.graph.add("Div", time, _double(date.graph, _US_PER_DAY / 24))
+    time = _to_double(date.graph, date.compute("Mod", date.microseconds, US_PER_DAY))
+    return date.graph.add("Div", time, _double(date.graph, US_PER_DAY / 24))
 
 
 def _elapsed(date: _Date) -> str:
     time = _to_double(date.graph, date.microseconds)
-    return date.graph.add("Div", time, _double(date.graph, float(_US_PER_DAY)))
+    return date.graph.add("Div", time, _double(date.graph, float(US_PER_DAY)))
 
 
 DATE_PART_OPERATORS: dict[str, Callable[[_Date], str]] = {

@@ -7,6 +7,7 @@ more class here, and one more row of `ENCODER_KINDS`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from math import isfinite, sqrt
 from typing import Any, ClassVar
@@ -38,7 +39,9 @@ _ROUNDING = 10 * np.finfo(np.float64).eps
 """Deviations below this share of the values are rounding errors of a constant column."""
 
 _SMALLEST, _LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
-_US_PER_DAY = 86_400_000_000
+
+US_PER_DAY = 86_400_000_000
+"""Microseconds of a day."""
 
 
 class ColumnEncoder(ABC):
@@ -197,24 +200,22 @@ class CategoryEncoder(ColumnEncoder):
         return tuple(names)
 
     def encode_into(self, column: Texts, outputs: FloatArray) -> None:
-        places = self._find_places()
         otherwise = outputs.shape[1] - 1 if self.missing else -1
         # The last entry is that of the code -1.
-        by_code = np.array([*(places.get(v, otherwise) for v in column.values), otherwise])
+        by_code = np.array([*(self.places.get(v, otherwise) for v in column.values), otherwise])
         chosen = by_code[column.codes]
         rows = np.flatnonzero(chosen >= 0)
         outputs[rows, chosen[rows]] = 1.0
 
     def count_unknown(self, column: Texts) -> int:
-        places = self._find_places()
-        known = np.array([value in places for value in column.values] + [True])
+        known = np.array([value in self.places for value in column.values] + [True])
         return int(np.count_nonzero(~known[column.codes]))
 
-    def _find_places(self) -> dict[str, int]:
-        """Return the output of each text."""
-        n_categories = len(self.categories)
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The output of each text of the rows to train on."""
         places = {name: i for i, name in enumerate(self.categories)}
-        return places | dict.fromkeys(self.rare, n_categories)
+        return places | dict.fromkeys(self.rare, len(self.categories))
 
 
 @dataclass(frozen=True)
@@ -306,15 +307,15 @@ def _read_months(microseconds: Any) -> FloatArray:
 
 def _read_weekdays(microseconds: Any) -> FloatArray:
     # 1970-01-01 was a Thursday.
-    return np.asarray((microseconds // _US_PER_DAY + 3) % 7, np.float64)
+    return np.asarray((microseconds // US_PER_DAY + 3) % 7, np.float64)
 
 
 def _read_hours(microseconds: Any) -> FloatArray:
-    return np.asarray(microseconds % _US_PER_DAY / (_US_PER_DAY / 24), np.float64)
+    return np.asarray(microseconds % US_PER_DAY / (US_PER_DAY / 24), np.float64)
 
 
 def _read_elapsed(microseconds: Any) -> FloatArray:
-    return np.asarray(microseconds / _US_PER_DAY, np.float64)
+    return np.asarray(microseconds / US_PER_DAY, np.float64)
 
 
 DATE_PARTS: dict[str, Callable[[Any], FloatArray]] = {
@@ -500,7 +501,7 @@ class DateSettings:
         """Return the encoder of a column of dates, by the statistics of its rows."""
         missing = np.isnat(column)
         microseconds = _to_microseconds(column[~missing])
-        has_times = bool((microseconds % _US_PER_DAY).any())
+        has_times = bool((microseconds % US_PER_DAY).any())
         parts = []
         for part in self.parts:
             if part == "hour" and not has_times and len(self.parts) > 1:
