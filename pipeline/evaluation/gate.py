@@ -1,7 +1,7 @@
 """The gate: the limits that a model must meet on the test part before it is published."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.config.run_config import Gate, TestPart
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, PartSize
@@ -14,7 +14,6 @@ from quadnet.registry.metric_records import (
     LabelsMetrics,
     Metrics,
     NumberMetrics,
-    as_class_metrics,
 )
 
 _ERROR_NAMES: dict[JudgedBy, str] = {
@@ -26,12 +25,15 @@ _ERROR_NAMES: dict[JudgedBy, str] = {
 
 def judge_candidate(gate: Gate, metrics: AnyMetrics, champion: Baseline | None) -> list[Verdict]:
     """Return one verdict per limit: the absolute limits, then those set by the champion."""
-    theirs = champion if gate.champion else None
     if isinstance(metrics, NumberMetrics):
-        return [*_limit_numbers(gate, metrics), *_compare_numbers(theirs, metrics, gate.tolerance)]
-    if isinstance(metrics, LabelsMetrics):
-        return [*_limit_labels(gate, metrics), *_compare_labels(theirs, metrics, gate.tolerance)]
-    return [*_limit_classes(gate, metrics), *_compare_classes(theirs, metrics, gate.tolerance)]
+        limits = _limit_numbers(gate, metrics)
+    elif isinstance(metrics, LabelsMetrics):
+        limits = _limit_labels(gate, metrics)
+    else:
+        limits = _limit_classes(gate, metrics)
+    if champion is None or not gate.champion:
+        return list(limits)
+    return [*limits, *_compare(champion, metrics, gate.tolerance)]
 
 
 def judge_test_part(test: TestPart, size: PartSize) -> list[Verdict]:
@@ -100,118 +102,80 @@ def format_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _limit_classes(gate: Gate, metrics: Metrics) -> Iterator[Verdict]:
-    if gate.accuracy is not None:
-        yield _judge_at_least("accuracy", gate.accuracy, metrics.accuracy)
-    if gate.log_loss is not None:
-        yield _judge_at_most("log loss", gate.log_loss, metrics.log_loss)
-    if gate.calibration_error is not None:
-        yield _judge_at_most("calibration error", gate.calibration_error, metrics.calibration_error)
+    yield from _limit_below("accuracy", gate.accuracy, metrics.accuracy)
+    yield from _limit_above("log loss", gate.log_loss, metrics.log_loss)
+    yield from _limit_above("calibration error", gate.calibration_error, metrics.calibration_error)
     for name, measured in metrics.classes.items():
         yield from _limit_class(gate, name, measured)
 
 
 def _limit_class(gate: Gate, name: str, measured: ClassMetrics | LabelMetrics) -> Iterator[Verdict]:
-    if gate.recall is not None:
-        yield _judge_at_least(f"recall of {name}", gate.recall, measured.recall)
-    if gate.precision is not None:
-        yield _judge_at_least(f"precision of {name}", gate.precision, measured.precision)
+    yield from _limit_below(f"recall of {name}", gate.recall, measured.recall)
+    yield from _limit_below(f"precision of {name}", gate.precision, measured.precision)
 
 
 def _limit_labels(gate: Gate, metrics: LabelsMetrics) -> Iterator[Verdict]:
-    for what, least, value in (
-        ("accuracy", gate.accuracy, metrics.accuracy),
-        ("F1 micro", gate.f1_micro, metrics.f1_micro),
-        ("F1 macro", gate.f1_macro, metrics.f1_macro),
-    ):
-        if least is not None:
-            yield _judge_at_least(what, least, value)
-    if gate.log_loss is not None:
-        yield _judge_at_most("log loss", gate.log_loss, metrics.log_loss)
+    yield from _limit_below("accuracy", gate.accuracy, metrics.accuracy)
+    yield from _limit_below("F1 micro", gate.f1_micro, metrics.f1_micro)
+    yield from _limit_below("F1 macro", gate.f1_macro, metrics.f1_macro)
+    yield from _limit_above("log loss", gate.log_loss, metrics.log_loss)
     for name, measured in metrics.labels.items():
         yield from _limit_class(gate, name, measured)
 
 
 def _limit_numbers(gate: Gate, metrics: NumberMetrics) -> Iterator[Verdict]:
-    for what, most, value in (
-        ("RMSE", gate.rmse, metrics.rmse),
-        ("mean absolute error", gate.mae, metrics.mae),
-        ("pinball loss", gate.pinball, metrics.pinball),
-    ):
-        if most is not None:
-            yield _judge_at_most(what, most, value)
-    if gate.r2 is not None:
-        yield _judge_at_least("R2", gate.r2, metrics.r2)
-    if gate.coverage is not None:
-        off = None
-        if metrics.coverage is not None and metrics.promised_coverage is not None:
-            # Rounded, because 0.8 - 0.5 is not 0.3.
-            off = round(abs(metrics.coverage - metrics.promised_coverage), 12)
-        yield _judge_at_most("coverage error", gate.coverage, off)
+    yield from _limit_above("RMSE", gate.rmse, metrics.rmse)
+    yield from _limit_above("mean absolute error", gate.mae, metrics.mae)
+    yield from _limit_above("pinball loss", gate.pinball, metrics.pinball)
+    yield from _limit_below("R2", gate.r2, metrics.r2)
+    off = None
+    if metrics.coverage is not None and metrics.promised_coverage is not None:
+        # Rounded, because 0.8 - 0.5 is not 0.3.
+        off = round(abs(metrics.coverage - metrics.promised_coverage), 12)
+    yield from _limit_above("coverage error", gate.coverage, off)
 
 
-def _compare_classes(
-    champion: Baseline | None, metrics: Metrics, tolerance: float
-) -> Iterator[Verdict]:
-    if champion is None:
+def _limit_below(metric: str, least: float | None, value: float | None) -> Iterator[Verdict]:
+    """Yield the verdict on a limit of the run file, if it has this one."""
+    if least is not None:
+        yield _judge_at_least(metric, least, value)
+
+
+def _limit_above(metric: str, most: float | None, value: float | None) -> Iterator[Verdict]:
+    if most is not None:
+        yield _judge_at_most(metric, most, value)
+
+
+def _compare(champion: Baseline, ours: AnyMetrics, tolerance: float) -> Iterator[Verdict]:
+    """Yield the verdicts on the limits that the champion sets; it is for the same task."""
+    theirs, than = champion.metrics, f"(champion: version {champion.version})"
+    if isinstance(ours, NumberMetrics):
+        assert isinstance(theirs, NumberMetrics)
+        error = _choose_error(ours, theirs)
+        limit = theirs.error(error) * (1.0 + tolerance)
+        yield _judge_at_most(f"{_ERROR_NAMES[error]} {than}", limit, ours.error(error))
         return
-    theirs = as_class_metrics(champion.metrics)
-    yield from _compare_accuracies(champion, theirs, metrics, tolerance)
-    yield from _compare_recalls(champion, theirs.classes, metrics.classes, tolerance)
-
-
-def _compare_labels(
-    champion: Baseline | None, metrics: LabelsMetrics, tolerance: float
-) -> Iterator[Verdict]:
-    if champion is None:
-        return
-    theirs = champion.metrics
-    assert isinstance(theirs, LabelsMetrics)
-    yield from _compare_accuracies(champion, theirs, metrics, tolerance)
-    yield from _compare_recalls(champion, theirs.labels, metrics.labels, tolerance)
-
-
-def _compare_accuracies(
-    champion: Baseline,
-    theirs: Metrics | LabelsMetrics,
-    ours: Metrics | LabelsMetrics,
-    tolerance: float,
-) -> Iterator[Verdict]:
-    than = _name_champion(champion)
+    assert not isinstance(theirs, NumberMetrics)
     yield _judge_at_least(f"accuracy {than}", theirs.accuracy - tolerance, ours.accuracy)
+    ours_of = _list_recalls(ours)
+    for name, recall in _list_recalls(theirs).items():
+        if recall is not None:
+            yield _judge_at_least(f"recall of {name} {than}", recall - tolerance, ours_of[name])
 
 
-def _compare_recalls(
-    champion: Baseline,
-    theirs: Mapping[str, ClassMetrics | LabelMetrics],
-    ours: Mapping[str, ClassMetrics | LabelMetrics],
-    tolerance: float,
-) -> Iterator[Verdict]:
-    for name, measured in theirs.items():
-        if measured.recall is not None:
-            what = f"recall of {name} {_name_champion(champion)}"
-            yield _judge_at_least(what, measured.recall - tolerance, ours[name].recall)
+def _list_recalls(metrics: Metrics | LabelsMetrics) -> dict[str, float | None]:
+    """Return the recall of each class or label."""
+    each = metrics.labels if isinstance(metrics, LabelsMetrics) else metrics.classes
+    return {name: measured.recall for name, measured in each.items()}
 
 
-def _compare_numbers(
-    champion: Baseline | None, metrics: NumberMetrics, tolerance: float
-) -> Iterator[Verdict]:
-    if champion is None:
-        return
-    theirs, name = champion.metrics, metrics.judged_by
-    assert isinstance(theirs, NumberMetrics)
-    levels = [[each.level for each in measured.quantiles] for measured in (metrics, theirs)]
-    if name == "pinball" and levels[0] != levels[1]:
+def _choose_error(ours: NumberMetrics, theirs: NumberMetrics) -> JudgedBy:
+    """Return the error that two models of numbers are compared by."""
+    levels = [[each.level for each in measured.quantiles] for measured in (ours, theirs)]
+    if ours.judged_by == "pinball" and levels[0] != levels[1]:
         # Pinball losses of other quantiles cannot be compared.
-        name = "mae"
-    yield _judge_at_most(
-        f"{_ERROR_NAMES[name]} {_name_champion(champion)}",
-        theirs.error(name) * (1.0 + tolerance),
-        metrics.error(name),
-    )
-
-
-def _name_champion(champion: Baseline) -> str:
-    return f"(champion: version {champion.version})"
+        return "mae"
+    return ours.judged_by
 
 
 def _judge_at_least(metric: str, limit: float, value: float | None) -> Verdict:
