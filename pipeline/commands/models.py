@@ -214,10 +214,7 @@ def export(settings: ExportSettings) -> int:
     assert settings.file is not None
     model = _load(Registry(settings.registry), settings.model)
     export_onnx(model, settings.file, overwrite=settings.overwrite)
-    print(
-        f"Wrote {model.manifest.model} version {model.manifest.version} to {settings.file}; "
-        "its predictions pass the version's self-test."
-    )
+    print(f"Wrote {model.name} to {settings.file}; its predictions pass the version's self-test.")
     return 0
 
 

@@ -60,7 +60,7 @@ def choose_rows(a: Model, b: Model) -> SharedRows:
     if a.encoder is not None or b.encoder is not None:
         raise NotComparable(
             "The versions cannot be compared, because only one of "
-            f"{_name(a)} and {_name(b)} encodes the columns of a table."
+            f"{a.name} and {b.name} encodes the columns of a table."
         )
     return _draw_numbers(a, b)
 
@@ -104,7 +104,7 @@ def _draw_column(
     if pair[0].kind != pair[1].kind:
         raise NotComparable(
             f"The versions cannot be compared, because the column {pair[0].name!r} is of the kind "
-            f"{pair[0].kind} in {_name(a)}, and {pair[1].kind} in {_name(b)}."
+            f"{pair[0].kind} in {a.name}, and {pair[1].kind} in {b.name}."
         )
     categories = [each for each in pair if isinstance(each, CategoryEncoder)]
     if categories:
@@ -143,12 +143,8 @@ def _check_names(a: Model, b: Model, names: Sequence[Sequence[str]]) -> None:
     if sorted(names[0]) != sorted(names[1]):
         raise NotComparable(
             f"The versions cannot be compared, because they have different features: "
-            f"{_name(a)} has {listing(names[0])}, and {_name(b)} has {listing(names[1])}."
+            f"{a.name} has {listing(names[0])}, and {b.name} has {listing(names[1])}."
         )
-
-
-def _name(model: Model) -> str:
-    return f"{model.manifest.model} version {model.manifest.version}"
 
 
 def _find_ranges(a: Model, b: Model, order: list[int]) -> tuple[FloatArray, FloatArray]:

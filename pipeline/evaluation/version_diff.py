@@ -155,15 +155,15 @@ def _check_tasks(a: Model, b: Model) -> None:
     tasks = [model.manifest.task for model in (a, b)]
     targets = [model.manifest.signature.target for model in (a, b)]
     labels = [model.manifest.signature.classes for model in (a, b)]
-    said = [f"{_format_version(model)} is for {model.manifest.task}" for model in (a, b)]
+    said = [f"{model.name} is for {model.manifest.task}" for model in (a, b)]
     if tasks[0] == tasks[1] == "multilabel" and sorted(labels[0]) != sorted(labels[1]):
         said = [
-            f"{_format_version(model)} has the labels {listing(names)}"
+            f"{model.name} has the labels {listing(names)}"
             for model, names in zip((a, b), labels, strict=True)
         ]
     elif targets[0] is not None and targets[1] is not None and targets[0].name != targets[1].name:
         said = [
-            f"{_format_version(model)} predicts {target.name}"
+            f"{model.name} predicts {target.name}"
             for model, target in zip((a, b), targets, strict=True)
             if target is not None
         ]
@@ -253,10 +253,6 @@ def sketch_changes(found: PredictionChanges, *, columns: int = 48, rows: int = 2
         lines.append("  " + line)
     legend = ", ".join(f"{_DIGITS[i]} {name}" for i, name in enumerate(names))
     return "\n".join([*lines, f"  # changed; {legend}"])
-
-
-def _format_version(model: Model) -> str:
-    return f"{model.manifest.model} version {model.manifest.version}"
 
 
 def _predict_with_both(

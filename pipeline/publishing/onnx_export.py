@@ -52,7 +52,7 @@ def to_onnx(model: Model) -> bytes:
     Unsupported
         If a layer or a column has no ONNX operators.
     """
-    manifest, name = model.manifest, _name(model)
+    manifest, name = model.manifest, model.name
     try:
         document = _make_document(model)
     except Unsupported as error:
@@ -67,7 +67,7 @@ def _make_document(model: Model) -> onnx.ModelProto:
     inputs, names = "x, one row a sample and one column a feature,", "features"
     if model.encoder is not None:
         inputs, names = "one input for each column of a table", "columns"
-    begin = f"{_name(model)}: from {inputs} to "
+    begin = f"{model.name}: from {inputs} to "
     metadata = {
         "model": manifest.model,
         "version": str(manifest.version),
@@ -111,10 +111,6 @@ def _make_document(model: Model) -> onnx.ModelProto:
 
 def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _name(model: Model) -> str:
-    return f"{model.manifest.model} version {model.manifest.version}"
 
 
 def export_onnx(model: Model, path: Path, *, overwrite: bool = False) -> None:
@@ -166,7 +162,7 @@ def check_answers(content: bytes, model: Model) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise Unsupported(
-            f"{_name(model)} was not exported, because the file failed {_name_row(model, row)}: "
+            f"{model.name} was not exported, because the file failed {_name_row(model, row)}: "
             f"expected {str(expected[row])!r}, got {str(labels[row])!r}; the probabilities differ "
             f"by {error[row]:.3g}, at most {atol:g} is allowed."
         )
@@ -198,7 +194,7 @@ def _check_numbers(
         if wrong.any():
             row = int(wrong.argmax())
             raise Unsupported(
-                f"{_name(model)} was not exported, because the file failed "
+                f"{model.name} was not exported, because the file failed "
                 f"{_name_row(model, row)}: the numbers differ by {error[row]:.3g}, at most "
                 f"{atol:.3g} is allowed."
             )

@@ -87,6 +87,11 @@ class Model:
     selftest_inputs: FloatArray
 
     @property
+    def name(self) -> str:
+        """The model's name and the version's number, for messages."""
+        return f"{self.manifest.model} version {self.manifest.version}"
+
+    @property
     def classifier(self) -> Predictor:
         """The predictor of a version that predicts classes or labels."""
         assert isinstance(self.predictor, Predictor)
