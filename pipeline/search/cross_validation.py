@@ -47,8 +47,8 @@ def make_folds(
     """
     splits = splits or make_splits(config)
     rows, held_out = splits.train, np.zeros(len(splits.train), bool)
+    parts = [part for part in (splits.train, splits.validation) if part is not None]
     if splits.validation is not None:
-        parts = [rows, splits.validation]
         rows = Dataset(
             rows.features,
             np.concatenate([part.X for part in parts]),
@@ -60,7 +60,6 @@ def make_folds(
         held_out = np.arange(len(rows)) >= len(splits.train)
     together = rows.row_hashes(0)
     if splits.train.groups is not None:
-        parts = [part for part in (splits.train, splits.validation) if part is not None]
         together = np.concatenate([part.split_places(0) for part in parts])
     fold_of, target = _assign_folds(rows.target, together, n_folds, seed), rows.target
     if not isinstance(target, ClassTarget):

@@ -78,9 +78,10 @@ def score_predictor(predictor: AnyPredictor, part: Dataset, metric: str) -> dict
     ValueError
         If the scorer of the metric fails on these rows.
     """
-    metrics = measure_part(predictor, part).metrics
     scores: dict[str, float] = {}
-    if not isinstance(metrics, NumberMetrics):
+    if isinstance(predictor, Predictor):
+        metrics = measure_part(predictor, part).metrics
+        assert not isinstance(metrics, NumberMetrics)
         scores = {"accuracy": metrics.accuracy, "log_loss": metrics.log_loss}
     if metric not in MEASURED:
         y = encoded_values(part.target)
