@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from math import isfinite, prod
 from typing import Any
 
@@ -162,10 +161,16 @@ def validate_training_rows(
         rows = scaler.transform(rows)
     if starting is not None:
         rows = rows.astype(starting.dtype, copy=False)
-    weighed = _weigh_rows(
-        config, rows, y, encoding, sample_weight, scaler=scaler, name="sample_weight"
+    return _weigh_rows(
+        config,
+        rows,
+        y,
+        encoding,
+        sample_weight,
+        scaler=scaler,
+        encoder=encoder,
+        name="sample_weight",
     )
-    return weighed if encoder is None else replace(weighed, encoder=encoder)
 
 
 def _check_with_target(estimator: Any, rows: FloatArray, y: Any) -> tuple[Any, Any]:
@@ -184,6 +189,7 @@ def _weigh_rows(
     sample_weight: Any,
     *,
     scaler: ColumnScaler | None,
+    encoder: TableEncoder | None,
     name: str,
 ) -> TargetRows:
     if isinstance(encoding, Labels):
@@ -193,7 +199,7 @@ def _weigh_rows(
         if np.abs(y).max() > np.finfo(X.dtype).max:
             raise ValueError(f"y must be finite, also as {X.dtype}. Got {y.max()}; scale y.")
         weights = validate_sample_weight(sample_weight, X, name)
-    return TargetRows(X, y, encoding, weights, scaler, config.label_smoothing)
+    return TargetRows(X, y, encoding, weights, scaler, config.label_smoothing, encoder=encoder)
 
 
 def validate_validation_rows(
@@ -238,7 +244,14 @@ def validate_validation_rows(
     if scaler is not None:
         rows = scaler.transform(rows)
     return _weigh_rows(
-        config, rows, y, encoding, sample_weight, scaler=scaler, name=f"sample_weight_{suffix}"
+        config,
+        rows,
+        y,
+        encoding,
+        sample_weight,
+        scaler=scaler,
+        encoder=encoder,
+        name=f"sample_weight_{suffix}",
     )
 
 
