@@ -1,4 +1,6 @@
-"""Array types for signatures."""
+"""Types for signatures: arrays, and what a model predicts."""
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,3 +13,6 @@ IntArray = NDArray[np.intp]
 
 BoolArray = NDArray[np.bool_]
 """Masks."""
+
+Task = Literal["classification", "regression", "multilabel"]
+"""What a model predicts: one of several classes, a number, or labels that a row has or has not."""

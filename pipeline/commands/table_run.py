@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipeline.config.run_config import RunConfig, Task, test_size_key
+from pipeline.config.held_out_rows import test_size_key
+from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import parse_changes, parse_run_file
 from pipeline.config.run_file_writer import Line, format_run_file, make_model_name
 from pipeline.config.table_data import DateColumn, TableData
@@ -19,6 +20,7 @@ from pipeline.data.files.raw_table import RawTable
 from pipeline.data.files.read_settings import ReadSettings
 from pipeline.wording import escape_invisible
 from quadnet.errors import ConfigurationError
+from quadnet.types import Task
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
 

@@ -2,276 +2,19 @@
 
 import hashlib
 import json
-from datetime import date, datetime
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    Discriminator,
-    Field,
-    JsonValue,
-    Tag,
-    model_validator,
-)
+from pydantic import BaseModel, Field, JsonValue, model_validator
 
+from pipeline.config.data_sections import DigitsData, FashionData, FileData, QuadrantsData
+from pipeline.config.gate import LIMITS, Gate
+from pipeline.config.held_out_rows import TestPart, test_size_key
 from pipeline.config.layer_stacks import check_network
-from pipeline.config.section import FilePath, Section
+from pipeline.config.search import Search
+from pipeline.config.section import Section
 from pipeline.config.table_data import TableData
-from quadnet.cli.settings import expand_user
 from quadnet.model_names import ModelName
-
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Error = Annotated[float, Field(ge=0)]
-Task = Literal["classification", "regression", "multilabel"]
-
-FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where the Debian package dataset-fashion-mnist installs its files."""
-
-
-class QuadrantsData(Section):
-    """Generated points in [-1, 1) x [-1, 1), labelled with their quadrant."""
-
-    kind: Literal["quadrants"]
-    placement: Literal["uniform", "centres"] = "uniform"
-    """Anywhere in the square, or on the four quadrants' centres in turn."""
-    points: Annotated[int, Field(ge=4, le=10_000_000)]
-    margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Smallest distance of a training point from an axis. Test points may lie nearer."""
-    label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the training points that get the label of another quadrant."""
-    draws: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Number of training rows to draw from the points at random, with replacement, as the article's
-    loop does. With a batch size of 1 it is the number of updates per epoch. Unset: each point is
-    used once per epoch."""
-    seed: Seed = 0
-
-
-class DigitsData(Section):
-    """scikit-learn's 1,797 scans of handwritten digits: 8 x 8 pixels, each from 0 to 16."""
-
-    kind: Literal["digits"]
-
-
-class FashionData(Section):
-    """Fashion-MNIST: 60,000 training rows and the official test part of 10,000 rows.
-
-    Each row is a picture of 28 x 28 pixels, from 0 to 1.
-    """
-
-    kind: Literal["fashion"]
-    folder: FilePath | None = None
-    """Folder of the four files, relative to the current directory; ``~`` is the home directory.
-    Unset: the folder of the Debian package dataset-fashion-mnist."""
-
-    @property
-    def files(self) -> Path:
-        """The folder of the files, with ``~`` expanded."""
-        return FASHION_FOLDER if self.folder is None else expand_user(Path(self.folder))
-
-
-class FileData(Section):
-    """A user's file: one example per row, columns of numeric features and what to predict."""
-
-    kind: Literal["csv", "parquet"]
-    path: FilePath
-    """Relative to the current directory; ``~`` is the home directory."""
-    label: str | list[str]
-    """The column to predict: classes, or with `task = "regression"` numbers. With `task =
-    "multilabel"` a list of columns of 0 and 1."""
-    features: Annotated[list[str], Field(min_length=1)] | None = None
-    """Unset: every column that has a name, except the labels."""
-    strip_labels: bool = True
-    """Whether spaces around a label are removed."""
-
-    @property
-    def file(self) -> Path:
-        """The file's path, with ``~`` expanded."""
-        return expand_user(Path(self.path))
-
-    @property
-    def labels(self) -> list[str]:
-        """The columns to predict."""
-        return [self.label] if isinstance(self.label, str) else self.label
-
-
-class TestPart(Section):
-    """The data that the model is evaluated on and never trained on.
-
-    For generated data it is newly generated points. For stored data it is a share of the rows,
-    chosen by each row's hash: equal rows stay together, and a row stays in its part when other
-    rows are added.
-    """
-
-    _newer = frozenset({"by", "time", "after", "path"})
-
-    points: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    seed: Seed = 1
-    stratify: bool = False
-    """Whether the test and the validation part get their share of each class's rows, as nearly as
-    possible while equal rows stay together. For tables with rare classes, or with many copies of
-    few rows. A row with more copies than fit into the part is trained on. Few rows change their
-    part when others are added."""
-    allow_small: bool = False
-    """Whether to accept a test part that lacks a class or has fewer than 30 distinct rows."""
-    by: str | None = None
-    """Table: column of groups, such as customers. All rows of a group are in one part."""
-    time: str | None = None
-    """Table: column of dates or numbers. The test part is the latest rows: the share, or those from
-    `after` on. Unset, with `after`: the table's only column of dates."""
-    after: str | float | int | None = None
-    """Table: the first date or number of the test part, such as "2026-01-01"; or the name of a
-    column, as in `time`."""
-    path: FilePath | None = None
-    """Table: a file with the test rows, which has the same columns."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _move_column(cls, tree: Any) -> Any:
-        """Move the name of a column from `after` to `time`."""
-        after = tree.get("after") if isinstance(tree, dict) else None
-        if isinstance(after, date):  # TOML has dates
-            return {**tree, "after": after.isoformat()}
-        if isinstance(after, str) and not _is_date(after) and tree.get("time") is None:
-            return {**tree, "time": after, "after": None}
-        return tree
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> Self:
-        kinds = {
-            "by": self.by is not None,
-            "time": self.time is not None or self.after is not None,
-            "path": self.path is not None,
-        }
-        used = [name for name, is_used in kinds.items() if is_used]
-        if len(used) > 1:
-            raise ValueError(
-                f"test: expected one kind of test part, got two: test.{used[0]} and test.{used[1]}"
-            )
-        if self.stratify and used and used != ["by"]:
-            raise ValueError(f"test.stratify: it has no meaning with test.{used[0]}; remove it")
-        if self.share is not None and (self.path is not None or self.after is not None):
-            key = "path" if self.path is not None else "after"
-            raise ValueError(f"test.share: test.{key} decides on the test rows; remove test.share")
-        return self
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-def test_size_key(data: Any, test: Any) -> str | None:
-    """Return the key of `TestPart` that sets the size; None if something else decides on it."""
-    if data.get("kind") == "table" and (test.get("path") or test.get("after") is not None):
-        after = test.get("after")
-        is_column = isinstance(after, str) and not _is_date(after)
-        return "share" if is_column and test.get("path") is None else None
-    return {"quadrants": "points", "fashion": None}.get(str(data.get("kind")), "share")
-
-
-class Gate(Section):
-    """The limits that a model must meet on the test part before it is published."""
-
-    _newer: ClassVar[frozenset[str]] = frozenset(
-        {"rmse", "mae", "r2", "pinball", "coverage", "f1_micro", "f1_macro", "better_than_constant"}
-    )
-
-    accuracy: Share | None = None
-    """Smallest accuracy; required for classes. Of several labels, the share of rows on which all
-    are right."""
-    log_loss: Error | None = None
-    """Largest log loss. Of several labels, the mean of their log losses."""
-    calibration_error: Share | None = None
-    """Largest expected calibration error of classes."""
-    recall: Share | None = None
-    """Smallest recall of every class or label: the share of its rows that are predicted as it."""
-    precision: Share | None = None
-    """Smallest precision of every class or label: the share of its predictions that are right."""
-    f1_micro: Share | None = None
-    """Smallest F1 score of several labels, over all labels together."""
-    f1_macro: Share | None = None
-    """Smallest mean of the F1 scores of several labels."""
-    rmse: Error | None = None
-    """Largest root mean squared error of numbers."""
-    mae: Error | None = None
-    """Largest mean absolute error of numbers."""
-    r2: Annotated[float, Field(le=1)] | None = None
-    """Smallest coefficient of determination of numbers."""
-    pinball: Error | None = None
-    """Largest mean pinball loss of quantiles."""
-    coverage: Share | None = None
-    """Largest distance of the coverage of the widest interval from what its quantiles promise."""
-    champion: bool = True
-    """Whether the model must be at least as good as the champion on the same rows: in accuracy and
-    in the recall of every class or label; of numbers, in the error that the network minimises."""
-    tolerance: Share = 0.0
-    """How far a value may be below the champion's and still pass. Of numbers, by which share an
-    error may be above the champion's."""
-    better_than_majority: bool = True
-    """Whether the model must beat the prediction of the most frequent class: in accuracy, or in log
-    loss against the classes' shares as probabilities. Of several labels, the most frequent row of
-    labels."""
-    better_than_constant: bool = True
-    """Whether a model of numbers must beat the best constant: the mean, the median or the
-    quantiles of the test part, in the error that the network minimises."""
-
-    def set_limits(self) -> list[str]:
-        """Return the keys of the absolute limits that are set."""
-        limits = [name for names in _LIMITS.values() for name in names]
-        return [name for name in dict.fromkeys(limits) if getattr(self, name) is not None]
-
-
-_LIMITS: dict[Task, tuple[str, ...]] = {
-    "classification": ("accuracy", "log_loss", "calibration_error", "recall", "precision"),
-    "regression": ("rmse", "mae", "r2", "pinball", "coverage"),
-    "multilabel": ("accuracy", "log_loss", "recall", "precision", "f1_micro", "f1_macro"),
-}
-"""The absolute limits of the gate that each task can have."""
-
-
-class Range(Section):
-    """Numbers from low to high; integers if both bounds are integers."""
-
-    low: float | int
-    high: float | int
-    log: bool = False
-    """Whether numbers are drawn uniformly on a logarithmic scale."""
-
-
-def _list_or_range(value: Any) -> str:
-    return "range" if isinstance(value, dict | Range) else "list"
-
-
-Choices = Annotated[
-    Annotated[list[JsonValue], Field(min_length=1), Tag("list")] | Annotated[Range, Tag("range")],
-    Discriminator(_list_or_range),
-]
-
-
-class Search(Section):
-    """The parameters of the network to search, and the search method."""
-
-    method: Literal["grid", "random", "halving"] = "grid"
-    """grid: every combination of the lists. random: combinations drawn at random. halving:
-    combinations drawn at random, of which only the best are trained for more epochs."""
-    space: Annotated[dict[str, Choices], Field(min_length=1)]
-    candidates: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """Number of combinations to draw; a grid ignores it."""
-    folds: Annotated[int, Field(ge=2, le=100)] = 3
-    metric: Annotated[str, Field(min_length=1)] = "accuracy"
-    """`accuracy`, `log_loss`, or the name of a scikit-learn scorer. Unset, it is
-    `neg_root_mean_squared_error` for numbers."""
-    factor: Annotated[int, Field(ge=2, le=100)] = 3
-    """Halving: one in `factor` candidates is kept and trained for `factor` times as many epochs."""
-    min_epochs: Annotated[int, Field(ge=1)] = 5
-    """Halving: number of epochs in the first step."""
-    seed: Seed = 0
+from quadnet.types import Task
 
 
 class RunConfig(Section):
@@ -354,10 +97,10 @@ class RunConfig(Section):
         """Refuse keys that do not fit the task."""
         self._check_labels()
         for name in self.gate.set_limits():
-            if name not in _LIMITS[self.task]:
+            if name not in LIMITS[self.task]:
                 raise ValueError(
                     f"gate.{name}: task = {self.task!r} has the limits "
-                    f"{', '.join(_LIMITS[self.task])}; remove gate.{name}"
+                    f"{', '.join(LIMITS[self.task])}; remove gate.{name}"
                 )
         if self.task == "classification":
             if self.gate.accuracy is None:

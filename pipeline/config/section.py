@@ -19,3 +19,7 @@ def _without_nul(path: str) -> str:
 
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 """A path in a run file."""
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Error = Annotated[float, Field(ge=0)]

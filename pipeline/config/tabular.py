@@ -7,7 +7,7 @@ They were chosen on ten public tables of 400 to 28,000 rows, and judged on 32 ot
 
 from pydantic import JsonValue
 
-from pipeline.config.run_config import Task
+from quadnet.types import Task
 
 
 def tabular_network(task: Task, n_rows: int) -> dict[str, JsonValue]:

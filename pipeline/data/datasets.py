@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.run_config import DigitsData, FileData, QuadrantsData, Task
+from pipeline.config.data_sections import DigitsData, FileData, QuadrantsData
 from pipeline.data.row_hashes import hash_rows, hash_table
 from pipeline.data.table import read_table
 from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Target
@@ -22,7 +22,7 @@ from quadnet.tables.columns import (
     take_table_rows,
 )
 from quadnet.tables.encoder import TableEncoder
-from quadnet.types import FloatArray, IntArray
+from quadnet.types import FloatArray, IntArray, Task
 
 
 class Dataset:

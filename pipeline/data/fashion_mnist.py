@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.run_config import FashionData
+from pipeline.config.data_sections import FashionData
 from pipeline.data.datasets import Dataset
 from pipeline.data.files.chunks import Fault, make_file_error, make_rows_error, open_regular
 from pipeline.data.targets import ClassTarget

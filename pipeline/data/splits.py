@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config.run_config import FashionData, QuadrantsData, RunConfig, TestPart
+from pipeline.config.data_sections import FashionData, QuadrantsData
+from pipeline.config.held_out_rows import TestPart
+from pipeline.config.run_config import RunConfig
 from pipeline.config.table_data import TableData
 from pipeline.data.columns.encoding_settings import make_settings
 from pipeline.data.columns.kinds import ColumnDecision

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.run_config import Task
 from pipeline.data.files.chunks import Chunk, Fault, find_columns, make_file_error, make_rows_error
 from pipeline.data.files.source import Kind, Source, open_source
 from pipeline.data.row_counters import describe_counters
@@ -19,7 +18,7 @@ from pipeline.data.targets import Target
 from pipeline.wording import Sentence
 from quadnet.errors import InvalidInput, listing
 from quadnet.registry.manifest import MAX_VALUES
-from quadnet.types import FloatArray, IntArray
+from quadnet.types import FloatArray, IntArray, Task
 
 _CHUNK_BYTES = 2**20
 

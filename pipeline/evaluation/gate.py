@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from pipeline.config.run_config import Gate, TestPart
+from pipeline.config.gate import Gate
+from pipeline.config.held_out_rows import TestPart
 from pipeline.data.splits import FEWEST_DISTINCT_ROWS, PartSize
 from quadnet.registry.manifest import Baseline, Verdict
 from quadnet.registry.metric_records import (

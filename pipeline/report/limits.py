@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.config.run_config import DigitsData, FashionData, QuadrantsData, RunConfig
+from pipeline.config.data_sections import DigitsData, FashionData, QuadrantsData
+from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import count_distinct_rows_by_class
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation

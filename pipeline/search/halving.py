@@ -19,7 +19,7 @@ from typing import Any
 
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
-from pipeline.config.run_config import Search
+from pipeline.config.search import Search
 from quadnet.errors import ConfigurationError
 
 Evaluate = Callable[[Sequence[dict[str, Any]]], object]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from pipeline.config.layer_stacks import DENSE_KEYS, check_searched_layers
-from pipeline.config.run_config import RunConfig, Search
+from pipeline.config.run_config import RunConfig
+from pipeline.config.search import Search
 from pipeline.search.halving import Rung, make_rungs
 from pipeline.search.scores import check_scorer_name
 from pipeline.search.space import check_space, draw_candidates

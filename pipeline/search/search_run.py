@@ -24,8 +24,9 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
 )
 
+from pipeline.config.data_sections import FileData
 from pipeline.config.layer_stacks import DENSE_KEYS
-from pipeline.config.run_config import FileData, RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.data.targets import encoded_values
 from pipeline.search.cross_validation import Folds
 from pipeline.search.halving import HalvingSearch, Rung

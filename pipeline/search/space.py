@@ -10,7 +10,8 @@ from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from pipeline.config.layer_stacks import describe_layers
-from pipeline.config.run_config import Range, RunConfig, Search
+from pipeline.config.run_config import RunConfig
+from pipeline.config.search import Range, Search
 from pipeline.training.candidate_training import ESTIMATORS, network_constraints
 from quadnet.errors import ConfigurationError
 from quadnet.estimator import constraints

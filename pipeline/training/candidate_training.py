@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.layer_stacks import DENSE_KEYS, describe_layers, parse_layers
-from pipeline.config.run_config import RunConfig, Task
+from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
 from pipeline.data.targets import ClassTarget, LabelsTarget
@@ -36,7 +36,7 @@ from quadnet.nn.predictor import AnyPredictor, Predictor
 from quadnet.registry import version_files
 from quadnet.registry.manifest import Feature, Folded, Lineage, Signature, Training
 from quadnet.tables.encoder import TableEncoder
-from quadnet.types import FloatArray
+from quadnet.types import FloatArray, Task
 
 Estimator = NeuralNetworkClassifier | NeuralNetworkRegressor
 

@@ -9,7 +9,8 @@ from enum import Enum
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline.config.run_config import FashionData, FileData, RunConfig
+from pipeline.config.data_sections import FashionData, FileData
+from pipeline.config.run_config import RunConfig
 from pipeline.config.table_data import TableData
 from pipeline.data.columns.table_files import check_table
 from pipeline.data.datasets import Dataset

@@ -41,6 +41,7 @@ from quadnet.registry import manifest_1
 from quadnet.registry.encoder_specs import ManifestEncoder
 from quadnet.registry.layer_specs import ManifestLayers
 from quadnet.registry.metric_records import AnyMetrics, Count, LabelsMetrics, Metrics, NumberMetrics
+from quadnet.types import Task
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -61,7 +62,6 @@ Sealed = TypeVar("Sealed", bound=BaseModel)
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Quantiles = Annotated[list[float], Field(max_length=1000)]
-Task = Literal["classification", "regression", "multilabel"]
 
 METRICS_OF: dict[Task, type[Frozen]] = {
     "classification": Metrics,

@@ -42,12 +42,11 @@ from quadnet.registry.manifest import (
     FileRecord,
     Manifest,
     Record,
-    Task,
     describe_first_error,
     measure_json,
 )
 from quadnet.tables.encoder import TableEncoder
-from quadnet.types import FloatArray
+from quadnet.types import FloatArray, Task
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"

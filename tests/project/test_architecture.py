@@ -50,6 +50,7 @@ ARROWS = {
     "pipeline": set(),
     "pipeline.wording": {"quadnet.errors"},
     "pipeline.config": {
+        "quadnet.types",
         "quadnet.errors",
         "quadnet.records",
         "quadnet.model_names",

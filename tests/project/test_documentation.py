@@ -222,7 +222,10 @@ def test_the_default_port_is_the_one_the_pages_name():
 
 
 def test_the_tables_of_run_file_keys_are_those_of_the_code():
-    from pipeline.config.run_config import KINDS, Gate, RunConfig, Search, TestPart
+    from pipeline.config.gate import Gate
+    from pipeline.config.held_out_rows import TestPart
+    from pipeline.config.run_config import KINDS, RunConfig
+    from pipeline.config.search import Search
     from pipeline.config.table_data import TableReading
 
     sections = {"data": KINDS.values(), "test": [TestPart], "gate": [Gate], "search": [Search]}

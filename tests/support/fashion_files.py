@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from pipeline.config.run_config import FASHION_FOLDER
+from pipeline.config.data_sections import FASHION_FOLDER
 
 needs_fashion_mnist = pytest.mark.skipif(
     not FASHION_FOLDER.exists(), reason="the package dataset-fashion-mnist is not installed"

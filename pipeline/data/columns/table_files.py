@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.run_config import TestPart
+from pipeline.config.held_out_rows import TestPart
 from pipeline.config.table_data import TableData
 from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.raw_table import RawTable, read_raw_table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.run_config import Task, TestPart
+from pipeline.config.held_out_rows import TestPart
 from pipeline.config.table_data import (
     CategoryColumn,
     TableData,
@@ -28,7 +28,7 @@ from quadnet.tables.columns import (
     find_missing,
     is_numbers,
 )
-from quadnet.types import BoolArray
+from quadnet.types import BoolArray, Task
 
 _LABEL_HINT = '. Correct it, add it to data.read.missing, or set task = "classification"'
 

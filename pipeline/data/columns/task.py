@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.config.run_config import Task
 from pipeline.data.columns.kinds import MOSTLY
 from pipeline.data.parsing.dates import find_date_formats
 from pipeline.data.parsing.numbers import parse_numbers
 from quadnet.errors import ConfigurationError
 from quadnet.tables.columns import Column, Texts, find_missing, is_dates
+from quadnet.types import Task
 
 _MOST_CODES = 20
 """Whole numbers with at most this many values are classes, such as ratings."""

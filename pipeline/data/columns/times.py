@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from pipeline.config.run_config import TestPart
+from pipeline.config.held_out_rows import TestPart
 from pipeline.config.table_data import DateColumn, NumberColumn
 from pipeline.data.columns.column_reader import ColumnReader
 from pipeline.data.columns.kinds import ColumnDecision

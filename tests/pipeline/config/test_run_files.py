@@ -6,8 +6,11 @@ import sys
 
 import pytest
 
-from pipeline.config import run_config as sections
+from pipeline.config import held_out_rows
+from pipeline.config.data_sections import QuadrantsData
+from pipeline.config.gate import Gate
 from pipeline.config.presets import PRESET_NAMES, load_preset
+from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
 from quadnet import NeuralNetworkClassifier
 from quadnet.errors import ConfigurationError, FileUnusable, NotFound
@@ -135,7 +138,7 @@ VALUES = [
 def test_no_value_of_any_key_is_an_unexpected_fault(tmp_path, section):
     network = NeuralNetworkClassifier().get_params()
     data = {
-        "data": sections.QuadrantsData, "test": sections.TestPart, "gate": sections.Gate,
+        "data": QuadrantsData, "test": held_out_rows.TestPart, "gate": Gate,
     }  # fmt: skip
     keys = {
         "network": [f"network.{name}" for name in network],
@@ -143,7 +146,7 @@ def test_no_value_of_any_key_is_an_unexpected_fault(tmp_path, section):
             f"{name}.{k}" for name, kind in data.items() for k in kind.model_fields
         ],
         "the run": [
-            *sections.RunConfig.model_fields,
+            *RunConfig.model_fields,
             "foo",
             "network.foo.bar",
             "a..b",

@@ -7,7 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pipeline.config.run_config import FashionData, RunConfig
+from pipeline.config.data_sections import FashionData
+from pipeline.config.run_config import RunConfig
 from pipeline.data.fashion_mnist import load_fashion, read_idx_file
 from pipeline.data.splits import make_splits
 from quadnet.errors import FileUnusable, InvalidInput, UnsuitableData

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 from sklearn.datasets import load_diabetes, load_linnerud
 
+from pipeline.config.data_sections import DigitsData
 from pipeline.config.presets import load_preset
-from pipeline.config.run_config import DigitsData, RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import load_dataset
 from pipeline.data.splits import make_splits
 from pipeline.data.table import read_table

@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.config.run_config import Gate
+from pipeline.config.gate import Gate
 from pipeline.data.datasets import Dataset
 from pipeline.data.targets import ClassTarget
 from pipeline.evaluation.gate import format_verdicts, judge_candidate

@@ -9,7 +9,7 @@ from sklearn.datasets import load_diabetes, make_multilabel_classification
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.preprocessing import scale
 
-from pipeline.config.run_config import Gate
+from pipeline.config.gate import Gate
 from pipeline.data.datasets import Dataset
 from pipeline.data.targets import LabelsTarget, NumberTarget
 from pipeline.evaluation.gate import compare_with_constant, judge_candidate

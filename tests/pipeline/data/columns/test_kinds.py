@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.config import run_config
+from pipeline.config import held_out_rows
 from pipeline.config.table_data import TableData
 from pipeline.data.columns.table_loading import load_table
 from quadnet.errors import ConfigurationError, InvalidInput
@@ -13,7 +13,7 @@ from tests.support.tables import write_table
 
 def load(path, label="y", task="classification", test=None, **settings):
     data = TableData.model_validate({"kind": "table", "path": str(path), "label": label} | settings)
-    return load_table(data, task, run_config.TestPart.model_validate(test or {}))
+    return load_table(data, task, held_out_rows.TestPart.model_validate(test or {}))
 
 
 N = 40
