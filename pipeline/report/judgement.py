@@ -1,9 +1,13 @@
 """Tables of a version's metrics and verdicts, for both its card and its report."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from pipeline.data.datasets import Dataset
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
+from pipeline.evaluation.label_metrics import WorstLabels
+from pipeline.evaluation.model_metrics import WorstRow
+from pipeline.evaluation.number_metrics import WorstNumber
 from pipeline.wording import (
     DASH,
     TextTable,
@@ -105,24 +109,52 @@ def make_confusion_table(evaluation: CandidateEvaluation) -> TextTable:
 
 def make_worst_rows_table(evaluation: CandidateEvaluation) -> TextTable:
     """Return the table of the rows whose label got the smallest probability."""
-    names = evaluation.test.columns[:_MOST_COLUMNS]
-    rows = [
+    cases = [
         (
-            f"{case.row:,}",
-            case.label,
-            case.answer,
-            format_percent(case.certainty),
-            format_percent(case.probability),
-            *map(format_value, case.x[: len(names)]),
+            (
+                case.label,
+                case.answer,
+                format_percent(case.certainty),
+                format_percent(case.probability),
+            ),
+            case,
         )
         for case in evaluation.test_classes.worst
     ]
-    place = evaluation.test.unit.capitalize()
-    columns = (place, "Label", "Answer", "Certainty of the answer", "Probability of the label")
+    columns = ("Label", "Answer", "Certainty of the answer", "Probability of the label")
     caption = "The test rows whose label was given the least probability"
-    if rest := len(evaluation.test.columns) - len(names):
+    return make_case_table(caption, columns, cases, evaluation.test, numbers=(3, 4))
+
+
+def make_case_table(
+    caption: str,
+    columns: tuple[str, ...],
+    cases: Sequence[tuple[tuple[str, ...], WorstRow | WorstLabels | WorstNumber]],
+    test: Dataset,
+    *,
+    numbers: tuple[int, ...],
+) -> TextTable:
+    """Return a table of test rows: the place of each, its cells, and its first features.
+
+    Parameters
+    ----------
+    caption : str
+    columns : tuple of str
+        The names of the cells.
+    cases : sequence of pairs
+        The cells, and the row of the test part.
+    test : Dataset
+    numbers : tuple of int
+        The indices of the cells with numbers, where the place of the row is 0.
+    """
+    names = test.columns[:_MOST_COLUMNS]
+    rows = [
+        (f"{case.row:,}", *cells, *map(format_value, case.x[: len(names)])) for cells, case in cases
+    ]
+    if rest := len(test.columns) - len(names):
         caption += f" (without {rest:,} further features)"
-    return TextTable(caption, (*columns, *names), rows, (3, 4, *range(5, 5 + len(names))))
+    shown = (test.unit.capitalize(), *columns, *names)
+    return TextTable(caption, shown, rows, (*numbers, *range(1 + len(columns), len(shown))))
 
 
 def make_calibration_table(evaluation: CandidateEvaluation) -> TextTable:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.report.judgement import list_measured
+from pipeline.report.judgement import list_measured, make_case_table
 from pipeline.report.sections import Section, View
 from pipeline.wording import (
     Sentence,
@@ -13,7 +13,6 @@ from pipeline.wording import (
     format_count,
     format_number,
     format_percent,
-    format_value,
     join_names,
     make_sentence,
 )
@@ -21,7 +20,6 @@ from quadnet.registry.manifest import Record
 from quadnet.registry.metric_records import LabelsMetrics
 
 _FEW_ROWS = 30
-_MOST_COLUMNS = 6
 
 
 def make_metrics_table(record: Record) -> TextTable:
@@ -114,20 +112,17 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
 
 
 def _make_worst_table(evaluation: CandidateEvaluation) -> TextTable:
-    names = evaluation.test.columns[:_MOST_COLUMNS]
-    rows = [
+    cases = [
         (
-            f"{case.row:,}",
-            ", ".join(case.labels) or "none",
-            ", ".join(case.answer) or "none",
-            format_percent(case.probability),
-            *map(format_value, case.x[: len(names)]),
+            (
+                ", ".join(case.labels) or "none",
+                ", ".join(case.answer) or "none",
+                format_percent(case.probability),
+            ),
+            case,
         )
         for case in evaluation.test_labels.worst
     ]
-    place = evaluation.test.unit.capitalize()
-    columns = (place, "Labels", "Answer", "Probability of the labels", *names)
+    columns = ("Labels", "Answer", "Probability of the labels")
     caption = "The test rows whose labels were given the least probability"
-    if rest := len(evaluation.test.columns) - len(names):
-        caption += f" (without {rest:,} further features)"
-    return TextTable(caption, columns, rows, (3, *range(4, 4 + len(names))))
+    return make_case_table(caption, columns, cases, evaluation.test, numbers=(3,))

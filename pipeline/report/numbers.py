@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.number_metrics import predict_numbers
-from pipeline.report.judgement import list_measured
+from pipeline.report.judgement import list_measured, make_case_table
 from pipeline.report.sections import Section, View
 from pipeline.wording import (
     DASH,
@@ -15,7 +15,6 @@ from pipeline.wording import (
     format_count,
     format_number,
     format_percent,
-    format_value,
     make_sentence,
 )
 from quadnet.nn.predictor import RegressionPredictor, find_middle
@@ -24,7 +23,6 @@ from quadnet.registry.metric_records import NumberMetrics
 from quadnet.types import FloatArray
 
 _GROUPS = 10
-_MOST_COLUMNS = 6
 _MOST_POINTS = 1000
 _OVERFITTED = 1.2
 _FAR_OFF = 0.05
@@ -60,7 +58,7 @@ def make_metrics_table(record: Record) -> TextTable:
 
 def make_tables(evaluation: CandidateEvaluation) -> Iterator[TextTable]:
     """Yield the tables of the errors, and of the quantiles if there are any."""
-    yield _make_group_table(evaluation)
+    yield _make_group_table(*_predict_test(evaluation))
     if evaluation.test_numbers.metrics.quantiles:
         yield _make_quantile_table(evaluation)
 
@@ -100,23 +98,25 @@ def make_sections(evaluation: CandidateEvaluation) -> Iterator[Section]:
 
     measured = evaluation.test_numbers
     yield Section("worst", "Where it fares worst", "tables.html", [_make_worst_table(evaluation)])
-    y, P = _sample(evaluation)
+    y, P = _predict_test(evaluation)
+    # Evenly spaced: more points would hide each other.
+    drawn = np.unique(np.linspace(0, len(y) - 1, _MOST_POINTS).astype(int))
     view: View = {
         "figures": [
             {
-                "picture": number_figures.draw_predictions(y, P),
+                "picture": number_figures.draw_predictions(y[drawn], P[drawn]),
                 "alternative": "Predicted against true numbers of test rows; the table next to it "
                 "has their means by the size of the prediction.",
                 "caption": "Each point is a test row. On the dashed line the prediction is right.",
             },
             {
-                "picture": number_figures.draw_residuals(y, P),
+                "picture": number_figures.draw_residuals(y[drawn], P[drawn]),
                 "alternative": "Errors of test rows by the size of the prediction; the table next "
                 "to it has their means.",
                 "caption": "The error is the prediction minus the number.",
             },
         ],
-        "table": _make_group_table(evaluation),
+        "table": _make_group_table(y, P),
     }
     yield Section("predictions", "Predictions", "figures.html", view)
     view = {
@@ -178,23 +178,16 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
         )
 
 
-def _sample(evaluation: CandidateEvaluation) -> tuple[FloatArray, FloatArray]:
-    """Return the numbers of some test rows, evenly spaced, and their predictions."""
-    y, P = _predict_test(evaluation)
-    rows = np.unique(np.linspace(0, len(y) - 1, _MOST_POINTS).astype(int))
-    return y[rows], P[rows]
-
-
 def _predict_test(evaluation: CandidateEvaluation) -> tuple[FloatArray, FloatArray]:
+    """Return the numbers of the test rows and their predictions."""
     predictor, y = evaluation.candidate.predictor, evaluation.test.number_target.values
     assert isinstance(predictor, RegressionPredictor)
     Q, _ = predict_numbers(predictor, evaluation.test.X, y)
     return y, Q[:, find_middle(predictor.quantiles)]
 
 
-def _make_group_table(evaluation: CandidateEvaluation) -> TextTable:
+def _make_group_table(y: FloatArray, P: FloatArray) -> TextTable:
     """Return the table of the errors by the size of the prediction."""
-    y, P = _predict_test(evaluation)
     rows = [
         (
             f"{format_number(P[group].min())} {DASH} {format_number(P[group].max())}",
@@ -229,21 +222,13 @@ def _make_quantile_table(evaluation: CandidateEvaluation) -> TextTable:
 
 
 def _make_worst_table(evaluation: CandidateEvaluation) -> TextTable:
-    names = evaluation.test.columns[:_MOST_COLUMNS]
-    rows = [
-        (
-            f"{case.row:,}",
-            format_number(case.number),
-            _or_dash(case.prediction),
-            *map(format_value, case.x[: len(names)]),
-        )
+    cases = [
+        ((format_number(case.number), _or_dash(case.prediction)), case)
         for case in evaluation.test_numbers.worst
     ]
-    columns = (evaluation.test.unit.capitalize(), "Number", "Prediction", *names)
     caption = "The test rows with the largest errors"
-    if rest := len(evaluation.test.columns) - len(names):
-        caption += f" (without {rest:,} further features)"
-    return TextTable(caption, columns, rows, tuple(range(len(columns))))
+    columns = ("Number", "Prediction")
+    return make_case_table(caption, columns, cases, evaluation.test, numbers=(0, 1, 2))
 
 
 def _or_dash(value: float | None) -> str:
