@@ -352,7 +352,8 @@ def _check_outputs(manifest: Manifest) -> None:
     if described.loss not in _losses_of(task):
         raise CorruptVersion(f"{MANIFEST}: {problem}: the loss {described.loss} is not for {task}.")
     if task == "regression":
-        n_outputs, what = max(1, len(described.quantiles)), "the quantiles"
+        n_outputs = max(1, len(described.quantiles))
+        what = "the quantiles" if described.quantiles else "one number"
     elif task == "multilabel":
         n_outputs, what = len(classes), f"{len(classes):,} labels"
     else:
