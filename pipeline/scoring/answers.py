@@ -8,7 +8,13 @@ import numpy as np
 from pipeline.data.files.source import Kind
 from pipeline.scoring.csv_output import CsvNumberOutput, CsvOutput
 from pipeline.scoring.output import AddedColumns, AddedNumbers, NumberOutput, Output
-from quadnet.nn.predictor import AnyPredictor, Predictor, RegressionPredictor, choose_labels
+from quadnet.nn.predictor import (
+    AnyPredictor,
+    Predictor,
+    RegressionPredictor,
+    choose_labels,
+    find_middle,
+)
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray, IntArray
 
@@ -99,20 +105,24 @@ def predict_columns(predictor: AnyPredictor, X: FloatArray) -> FloatArray:
     """Return the numbers of each row, of shape (n_rows, n_columns).
 
     They are the value and the quantiles, if there are any; or of each label whether the row has it,
-    0 or 1, and its probability.
+    0 or 1, and its probability. The network runs only once.
     """
     step = max(1, _BATCH_VALUES // predictor.network.widest)
     parts = []
     for begin in range(0, max(1, len(X)), step):
-        part = X[begin : begin + step].astype(predictor.dtype)
         with np.errstate(all="ignore"):
+            part = X[begin : begin + step].astype(predictor.dtype)
             if isinstance(predictor, RegressionPredictor):
-                columns = [predictor.predict(part)[:, np.newaxis]]
+                numbers = predictor.outputs(part)
                 if predictor.quantiles:
-                    columns.append(predictor.outputs(part))
-                parts.append(np.hstack(columns))
+                    middle = find_middle(predictor.quantiles)
+                    numbers = np.hstack([numbers[:, [middle]], numbers])
+                parts.append(numbers)
             else:
-                labels, P = predictor.predict(part), predictor.probabilities(part)
+                network = predictor.network
+                Z = network.logits(part)
+                labels = choose_labels(Z, predictor.classes, multilabel=True)
+                P = network.loss.probabilities(np.ascontiguousarray(Z.T)).T
                 pairs = np.stack([labels.astype(P.dtype), P], axis=2)
                 parts.append(pairs.reshape(len(part), -1))
     values: FloatArray = np.concatenate(parts)
