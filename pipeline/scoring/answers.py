@@ -16,7 +16,7 @@ from quadnet.nn.predictor import (
     find_middle,
 )
 from quadnet.registry.version_files import Model
-from quadnet.types import FloatArray, IntArray
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 # Values of the widest layer in a batch: about the size of the processor's cache.
 _BATCH_VALUES = 2**17
@@ -97,8 +97,9 @@ class _NumberAnswers:
     def encode(self, rows: Any, X: FloatArray) -> tuple[bytes, int]:
         """Return the rows with their answers, and the number of rows without an answer."""
         values = predict_columns(self._predictor, X)
-        answered = np.isfinite(values.sum(axis=1, dtype=np.float64))
-        return self._output.encode(rows, values), int(len(X) - np.count_nonzero(answered))
+        answered: BoolArray = np.all(np.isfinite(values), axis=1)
+        content = self._output.encode(rows, values, answered)
+        return content, int(len(X) - np.count_nonzero(answered))
 
 
 def predict_columns(predictor: AnyPredictor, X: FloatArray) -> FloatArray:

@@ -3,17 +3,27 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.files.csv.csv_file import CsvFile
-from pipeline.data.files.csv.csv_source import CsvSource
 from pipeline.scoring.output import AddedColumns, AddedNumbers
-from quadnet.types import FloatArray, IntArray
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 _DIGITS = np.array([list(b"%03d" % i) for i in range(1000)], np.uint8)
 """The numbers below 1000, each as three characters."""
+
+
+class CsvFormat(Protocol):
+    """The format of the source: its header, unchanged, and its separators."""
+
+    schema: bytes
+    decimal: str
+
+    @property
+    def delimiter(self) -> str:
+        """The character between two cells."""
 
 
 class CsvOutput:
@@ -23,7 +33,7 @@ class CsvOutput:
     empty label and an empty certainty.
     """
 
-    def __init__(self, source: CsvFile | CsvSource, added: AddedColumns) -> None:
+    def __init__(self, source: CsvFormat, added: AddedColumns) -> None:
         separator, self._header = source.delimiter.encode(), _encode_header(source, added.names)
         labels = [encode_cell(name, source.delimiter) for name in added.classes]
         zero, version = b"0%s000000" % _choose_decimal(source).encode(), b"%d\n" % added.version
@@ -75,7 +85,7 @@ class CsvNumberOutput:
     prediction has empty cells.
     """
 
-    def __init__(self, source: CsvFile | CsvSource, added: AddedNumbers) -> None:
+    def __init__(self, source: CsvFormat, added: AddedNumbers) -> None:
         self._header = _encode_header(source, added.names)
         self._whole, self._n_columns = added.whole, len(added.names) - 1
         self._delimiter, self._decimal = source.delimiter, _choose_decimal(source)
@@ -85,9 +95,8 @@ class CsvNumberOutput:
         """Return the bytes before all rows."""
         return self._header + b"\n"
 
-    def encode(self, rows: list[bytes], values: FloatArray) -> bytes:
+    def encode(self, rows: list[bytes], values: FloatArray, answered: BoolArray) -> bytes:
         """Return the rows with their numbers, of shape (n_rows, n_columns)."""
-        answered = np.isfinite(values).all(axis=1)
         columns = [
             np.where(answered, values[:, j], 0).astype(
                 np.int64 if j in self._whole else values.dtype
@@ -126,12 +135,12 @@ def quote_cell(content: bytes) -> bytes:
     return b'"' + content.replace(b'"', b'""') + b'"'
 
 
-def _encode_header(source: CsvFile | CsvSource, added: Sequence[str]) -> bytes:
+def _encode_header(source: CsvFormat, added: Sequence[str]) -> bytes:
     names = [encode_cell(name, source.delimiter) for name in added]
     return source.delimiter.encode().join([source.schema, *names])
 
 
-def _choose_decimal(source: CsvFile | CsvSource) -> str:
+def _choose_decimal(source: CsvFormat) -> str:
     """Return the source's decimal separator, or a point if the added cells would need quotes."""
     return "." if source.delimiter == "," else source.decimal
 

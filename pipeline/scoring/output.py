@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quadnet.types import FloatArray, IntArray
+from quadnet.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class NumberOutput(Protocol):
     def begin(self) -> bytes:
         """Return the bytes before all rows."""
 
-    def encode(self, rows: Any, values: FloatArray) -> bytes:
+    def encode(self, rows: Any, values: FloatArray, answered: BoolArray) -> bytes:
         """Return the rows with their numbers, of shape (n_rows, n_columns).
 
-        A row with a number that is not finite has no numbers.
+        A row that is not answered has no numbers. All numbers of the others are finite.
         """
 
     def end(self, read: Callable[[int, int], bytes], n_bytes: int) -> bytes:

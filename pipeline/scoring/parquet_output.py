@@ -97,9 +97,8 @@ class ParquetNumberOutput(_ParquetFiles):
         kinds = [pa.int64() if j in added.whole else pa.float64() for j in range(len(numbers))]
         super().__init__(source, added.names, [*kinds, pa.int64()], (version,))
 
-    def encode(self, rows: pa.Table, values: FloatArray) -> bytes:
+    def encode(self, rows: pa.Table, values: FloatArray, answered: BoolArray) -> bytes:
         """Return the rows with their numbers, of shape (n_rows, n_columns)."""
-        answered: BoolArray = np.isfinite(values.sum(axis=1, dtype=np.float64))
         columns = [
             np.where(answered, values[:, j], 0).astype(np.int64 if j in self._whole else np.float64)
             for j in range(values.shape[1])

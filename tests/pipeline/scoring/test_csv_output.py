@@ -31,14 +31,14 @@ def test_rows_are_written_in_the_dialect_of_their_file(tmp_path, delimiter, deci
     path = tmp_path / "rows.csv"
     frame = write_rows(path, delimiter, decimal)
     P = np.array([0.5, 0.25, 1.0, 0.125, 0.999999, np.nan])
-    values = np.column_stack([np.append(P[:5], 2.5e-7), np.arange(6.0)])
+    values = np.column_stack([np.append(2.5e-7, P[1:]), np.arange(6.0)])
     added = ("label;", "certainty,", "version")
     with closing(open_rows(path, ReadSettings(), chunk_bytes=2**20)) as source:
         (chunk,) = source.chunks(["x"])
         output = CsvOutput(source, AddedColumns(added, LABELS, 7))
         scored = output.begin() + output.encode(chunk.rows, np.array([0, 1, 2, 3, 4, -1]), P)
         numbers = CsvNumberOutput(source, AddedNumbers(added, frozenset([1]), 7))
-        predicted = numbers.begin() + numbers.encode(chunk.rows, values)
+        predicted = numbers.begin() + numbers.encode(chunk.rows, values, np.isfinite(P))
     if delimiter == ",":
         decimal_of_added = "."
         frame["x"] = (
@@ -50,5 +50,6 @@ def test_rows_are_written_in_the_dialect_of_their_file(tmp_path, delimiter, deci
     expected = frame.assign(**dict(zip(added, [[*LABELS[:5], None], P, 7], strict=True)))
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
     found = read_scored(predicted, path, delimiter, decimal_of_added)
+    values[5] = np.nan
     expected = frame.assign(**dict(zip(added, [values[:, 0], values[:, 1], 7], strict=True)))
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
