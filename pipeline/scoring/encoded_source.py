@@ -59,9 +59,8 @@ class EncodedSource:
         self._numbers = [name for name, o in self._options.items() if o.kind == "number"]
         self._encoder = encoder
         self.file = open_rows(path, make_read_settings(data), chunk_bytes=chunk_bytes)
-        self.path, self.unit, self.index = self.file.path, self.file.unit, self.file.index
         self.columns = (*self.file.columns, *self.file.unusable)
-        self.schema, self.n_bytes = self.file.schema, self.file.n_bytes
+        self.unit, self.schema, self.n_bytes = self.file.unit, self.file.schema, self.file.n_bytes
         self.decimal, self.delimiter = self.file.decimal, self.file.settings.delimiter
         self.types, self.in_dictionary = self.file.types, self.file.in_dictionary
         self.kind: Kind = "csv" if self.types is None else "parquet"
@@ -85,7 +84,7 @@ class EncodedSource:
             problems: dict[int, tuple[str, str]] = {}
             for name in names:
                 found = convert_column(chunk.columns[name], self._options[name], self.file.decimal)
-                table[name] = found.column
+                table[name] = found.values
                 for row in found.bad.tolist():
                     problems.setdefault(row, (name, found.describe(row)))
             rows, faults = chunk.rows, chunk.faults

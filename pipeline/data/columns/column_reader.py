@@ -49,8 +49,8 @@ class ColumnReader:
         advice = _hint(name, options) if hint is None else hint
         self._check(name, found.bad, lambda row: found.describe(row) + advice)
         if required:
-            self._check_present(name, found.column)
-        return found.column
+            self._check_present(name, found.values)
+        return found.values
 
     def read_truth_values(self, name: str) -> FloatArray:
         """Return a column of 0 and 1 without gaps."""

@@ -37,7 +37,7 @@ def find_date_formats(texts: Texts) -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if used and _fits(used, _make_parser(name)))
 
 
-def parse_dates(column: Texts | DateArray, format_: str = ISO_8601) -> ParsedColumn[np.datetime64]:
+def parse_dates(column: Texts | DateArray, format_: str = ISO_8601) -> ParsedColumn[DateArray]:
     """Return the dates of a column.
 
     Parameters

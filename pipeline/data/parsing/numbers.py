@@ -17,7 +17,7 @@ _TRUTH_VALUES = {
 }
 
 
-def parse_numbers(column: Texts | FloatArray, decimal: str = ".") -> ParsedColumn[np.floating]:
+def parse_numbers(column: Texts | FloatArray, decimal: str = ".") -> ParsedColumn[FloatArray]:
     """Return the numbers of a column, exact to the last bit.
 
     Parameters
@@ -43,11 +43,10 @@ def parse_numbers(column: Texts | FloatArray, decimal: str = ".") -> ParsedColum
         return parse_distinct(
             column, lambda text: _parse_all([text], decimal)[0], missing=np.nan, dtype="f8"
         )
-    known = dict(zip(column.values, numbers, strict=True))
-    return parse_distinct(column, known.__getitem__, missing=np.nan, dtype="f8")
+    return ParsedColumn(np.array([*numbers, np.nan])[column.codes], np.empty(0, np.intp), str)
 
 
-def parse_truth_values(column: Texts | FloatArray) -> ParsedColumn[np.floating]:
+def parse_truth_values(column: Texts | FloatArray) -> ParsedColumn[FloatArray]:
     """Return 1 for true and 0 for false.
 
     Texts may be true, yes, t, y or 1, and false, no, f, n or 0, in any case.

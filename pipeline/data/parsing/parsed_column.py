@@ -5,30 +5,29 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.data.files.cells import BadCell
-from quadnet.tables.columns import Texts
+from quadnet.tables.columns import Column, Texts
 from quadnet.types import IntArray
 
-Scalar = TypeVar("Scalar", np.floating, np.datetime64)
+AnyColumn_co = TypeVar("AnyColumn_co", bound=Column, covariant=True)
 
 
 @dataclass(frozen=True)
-class ParsedColumn(Generic[Scalar]):
+class ParsedColumn(Generic[AnyColumn_co]):
     """A parsed column.
 
     Attributes
     ----------
-    values : ndarray of shape (n_rows,)
-        Missing (NaN or NaT) where the column has no value, or a bad one.
+    values : Column
+        Missing where the column has no value, or a bad one.
     bad : ndarray of int
         The indices of the rows that have another value than was expected.
     describe : callable
         Takes the index of a bad row; returns what was expected and what was found.
     """
 
-    values: NDArray[Scalar]
+    values: AnyColumn_co
     bad: IntArray
     describe: Callable[[int], str]
 
