@@ -12,12 +12,16 @@ import csv
 import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.tables.columns import Texts
 from quadnet.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Parser = Callable[[bytes, Sequence[int]], FloatArray | None]
 """Takes regular text and column indices; returns those columns, of shape (n_rows, n_wanted)."""
@@ -94,27 +98,15 @@ def cut_rows(text: bytes, n_columns: int, delimiter: bytes = b",") -> list[bytes
 def parse_with_pyarrow(text: bytes, wanted: Sequence[int]) -> FloatArray | None:
     """Return the wanted columns; None if one of their cells is not a finite number."""
     import pyarrow as pa
-    from pyarrow import csv
 
     from pipeline.data.files.arrow.arrays import to_floats
 
     # pyarrow would drop a byte-order mark here, as if the text were a whole file.
     if text.startswith(b"\xef\xbb\xbf"):
         return None
-    features = [f"f{i}" for i in wanted]
+    numbers = NumberFormat(frozenset(wanted), ".", ())
     try:
-        table = csv.read_csv(
-            pa.BufferReader(text),
-            read_options=csv.ReadOptions(
-                use_threads=False, block_size=len(text) + 1, autogenerate_column_names=True
-            ),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                include_columns=features,
-                column_types=dict.fromkeys(features, pa.float64()),
-                null_values=[],
-            ),
-        )
+        table = _read_with_pyarrow(text, wanted, ",", numbers)
     except pa.ArrowInvalid:
         # NumPy accepts more notations, such as +1.
         return parse_with_numpy(text, wanted)
@@ -149,31 +141,46 @@ def split_with_pyarrow(
     if text.startswith(b"\xef\xbb\xbf"):
         return split_with_csv(text, wanted, delimiter, numbers)
     try:
-        return _read_with_pyarrow(text, wanted, delimiter, numbers)
+        return _to_columns(_read_with_pyarrow(text, wanted, delimiter, numbers))
     except (pa.ArrowInvalid, _NotFinite):
         # pyarrow accepts fewer notations of numbers, and no spaces around words.
         no_numbers = replace(numbers, columns=frozenset())
-        return _read_with_pyarrow(text, wanted, delimiter, no_numbers)
+        return _to_columns(_read_with_pyarrow(text, wanted, delimiter, no_numbers))
 
 
 class _NotFinite(Exception):
     """A cell is a number for pyarrow, but not a finite one."""
 
 
-def _read_with_pyarrow(
-    text: bytes, wanted: Sequence[int], delimiter: str, numbers: NumberFormat
-) -> list[Texts | FloatArray]:
+def _to_columns(table: "pa.Table") -> list[Texts | FloatArray]:
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
     from pipeline.data.files.arrow.arrays import to_floats
     from pipeline.data.files.arrow.columns import to_texts
+
+    columns: list[Texts | FloatArray] = []
+    for column in table.columns:
+        if column.type != pa.float64():
+            columns.append(to_texts(column)[0])
+            continue
+        values = to_floats(column)
+        if np.count_nonzero(np.isfinite(values)) + column.null_count < len(values):
+            raise _NotFinite
+        columns.append(values)
+    return columns
+
+
+def _read_with_pyarrow(
+    text: bytes, wanted: Sequence[int], delimiter: str, numbers: NumberFormat
+) -> "pa.Table":
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
 
     types = {
         f"f{i}": pa.float64() if i in numbers.columns else pa.dictionary(pa.int32(), pa.string())
         for i in wanted
     }
-    table = arrow_csv.read_csv(
+    return arrow_csv.read_csv(
         pa.BufferReader(text),
         read_options=arrow_csv.ReadOptions(
             use_threads=False, block_size=len(text) + 1, autogenerate_column_names=True
@@ -186,16 +193,6 @@ def _read_with_pyarrow(
             decimal_point=numbers.decimal,
         ),
     )
-    columns: list[Texts | FloatArray] = []
-    for column in table.columns:
-        if column.type != pa.float64():
-            columns.append(to_texts(column)[0])
-            continue
-        values = to_floats(column)
-        if np.count_nonzero(np.isfinite(values)) + column.null_count < len(values):
-            raise _NotFinite
-        columns.append(values)
-    return columns
 
 
 def split_with_csv(
