@@ -45,7 +45,6 @@ from quadnet.estimator.fitting.fit_warnings import (
 )
 from quadnet.estimator.fitting.history import History
 from quadnet.estimator.fitting.scorers import make_validation
-from quadnet.estimator.hyperparameters import TrainingConfig, make_training_config
 from quadnet.estimator.input_validation import (
     check_on_epoch,
     columns_restored_on_error,
@@ -64,6 +63,7 @@ from quadnet.estimator.summary import (
 )
 from quadnet.estimator.targets.encoding import TargetEncoding
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig, make_training_config
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.network import Network

@@ -21,7 +21,6 @@ from quadnet.estimator.columns.encoding import (
     needs_encoder,
 )
 from quadnet.estimator.columns.scaling import ColumnScaler, choose_scaler, find_scaler
-from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.network_builder import StartingWeights
 from quadnet.estimator.sample_weights import make_row_weights, validate_sample_weight
 from quadnet.estimator.targets.encoding import TargetEncoding
@@ -35,6 +34,7 @@ from quadnet.estimator.targets.labels import (
 )
 from quadnet.estimator.targets.numbers import as_numbers
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig
 from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from quadnet.estimator.hyperparameters import TrainingConfig, check_output_shape
+from quadnet.estimator.hyperparameters import check_output_shape
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig
 from quadnet.nn.layers.dense import Dense
 from quadnet.nn.layers.stack import find_shapes
 from quadnet.nn.network import Network

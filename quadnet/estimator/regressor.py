@@ -22,14 +22,11 @@ from quadnet.estimator.fitting.calibration import (
 )
 from quadnet.estimator.fitting.callbacks import with_callbacks
 from quadnet.estimator.fitting.history import History
-from quadnet.estimator.hyperparameters import (
-    REGRESSOR_CONSTRAINTS,
-    TrainingConfig,
-    check_regressor_parameters,
-)
+from quadnet.estimator.hyperparameters import REGRESSOR_CONSTRAINTS, check_regressor_parameters
 from quadnet.estimator.input_validation import validate_rows, validate_validation_rows
 from quadnet.estimator.targets.numbers import Numbers, as_numbers
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.layer import Layer
 from quadnet.nn.predictor import RegressionPredictor, underflow_is_zero

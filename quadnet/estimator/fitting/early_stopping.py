@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.sample_weights import check_any_weight
 from quadnet.estimator.targets.labels import Labels
 from quadnet.estimator.targets.numbers import Numbers
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray, IntArray
 

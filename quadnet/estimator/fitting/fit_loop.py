@@ -9,9 +9,9 @@ from numpy.random import RandomState
 from quadnet.estimator.fitting.callbacks import EpochTasks
 from quadnet.estimator.fitting.early_stopping import Validation, compute_loss
 from quadnet.estimator.fitting.history import MAX_CURVE_LENGTH, History
-from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.targets.numbers import Numbers
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig
 from quadnet.estimator.user_warnings import warn_user
 from quadnet.nn.lbfgs import Objective, minimize_objective
 from quadnet.nn.network import Network

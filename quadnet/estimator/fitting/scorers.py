@@ -22,11 +22,11 @@ from quadnet.estimator.fitting.early_stopping import (
     compute_loss,
     compute_r2,
 )
-from quadnet.estimator.hyperparameters import TrainingConfig
 from quadnet.estimator.targets.encoding import TargetEncoding
 from quadnet.estimator.targets.labels import Labels
 from quadnet.estimator.targets.numbers import Numbers
 from quadnet.estimator.targets.target_rows import TargetRows
+from quadnet.estimator.training_config import TrainingConfig
 from quadnet.nn.network import Network
 from quadnet.types import BoolArray, FloatArray
 
