@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.tables.column_encoders import (
-    US_PER_DAY,
     CategoryEncoder,
     ColumnEncoder,
     DateEncoder,
     NumberEncoder,
 )
 from quadnet.tables.columns import Column, Table, Texts, is_dates, table_length
+from quadnet.tables.date_parts import US_PER_DAY
 from quadnet.tables.encoder import TableEncoder
 
 OUTPUT_NAMES = ("label", "probabilities", "value", "quantiles")

@@ -17,12 +17,12 @@ from quadnet.onnx_export.layer_operators import Graph
 from quadnet.tables.column_encoders import (
     LIMIT,
     PIECE_HEIGHT,
-    US_PER_DAY,
     CategoryEncoder,
     ColumnEncoder,
     DateEncoder,
     NumberEncoder,
 )
+from quadnet.tables.date_parts import US_PER_DAY
 from quadnet.tables.encoder import TableEncoder
 
 # isort: split

@@ -5,17 +5,27 @@ more class here, and one more row of `ENCODER_KINDS`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from math import isfinite, sqrt
+from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
 
-from quadnet.errors import ConfigurationError, InvalidInput, UnsuitableData, Violation, shorten
+from quadnet.errors import InvalidInput, Violation, shorten
 from quadnet.tables.columns import Column, DateArray, Texts, column_kind
+from quadnet.tables.date_parts import DATE_PARTS, to_microseconds
+from quadnet.tables.spec_checks import (
+    check_above_zero,
+    check_flag,
+    check_number,
+    check_text,
+    check_texts,
+    find_repeated,
+    show_value,
+)
 from quadnet.types import FloatArray
 
 LIMIT = 1e30
@@ -32,16 +42,6 @@ PIECE_HEIGHT = 0.5
 
 On the tables that the preset `tabular` was chosen on, errors are 1 % lower than with height 1,
 whose many inputs are learned by heart, and 1 % lower than with 1/4."""
-
-_MAX_RARE_NAMES = 1000
-
-_ROUNDING = 10 * np.finfo(np.float64).eps
-"""Deviations below this share of the values are rounding errors of a constant column."""
-
-_SMALLEST, _LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
-
-US_PER_DAY = 86_400_000_000
-"""Microseconds of a day."""
 
 
 class ColumnEncoder(ABC):
@@ -124,12 +124,12 @@ class NumberEncoder(ColumnEncoder):
     kind: ClassVar[str] = "number"
 
     def __post_init__(self) -> None:
-        _check_text(self, "name")
+        check_text(self, "name")
         for field in ("centre", "scale", "fill", "low", "high"):
-            _check_number(self, field)
-        _check_above_zero(self, "scale")
+            check_number(self, field)
+        check_above_zero(self, "scale")
         for field in ("clip", "indicator"):
-            _check_flag(self, field)
+            check_flag(self, field)
         if self.low > self.high:
             raise ValueError(f"low must not be above high, got {self.low!r} and {self.high!r}")
         _check_knots(self)
@@ -142,7 +142,7 @@ class NumberEncoder(ColumnEncoder):
         return (self.name, *pieces, *missing)
 
     def encode_into(self, column: FloatArray, outputs: FloatArray) -> None:
-        _refuse_infinity(self.name, column)
+        refuse_infinity(self.name, column)
         missing = np.isnan(column)
         values = np.where(missing, self.fill, column)
         outputs[:, 0] = _standardize(values, self.centre, self.scale)
@@ -182,10 +182,10 @@ class CategoryEncoder(ColumnEncoder):
     kind: ClassVar[str] = "category"
 
     def __post_init__(self) -> None:
-        _check_text(self, "name")
+        check_text(self, "name")
         for field in ("categories", "rare"):
-            _check_texts(self, field)
-        _check_flag(self, "missing")
+            check_texts(self, field)
+        check_flag(self, "missing")
         names = (*self.categories, *self.rare)
         if len(names) > MAX_NAMES:
             raise ValueError(f"there may be {MAX_NAMES:,} categories, got {len(names):,}")
@@ -236,9 +236,9 @@ class DatePart:
     def __post_init__(self) -> None:
         if not isinstance(self.part, str) or self.part not in DATE_PARTS:
             raise ValueError(f"part must be one of {', '.join(DATE_PARTS)}, got {self.part!r}")
-        _check_number(self, "centre")
-        _check_number(self, "scale")
-        _check_above_zero(self, "scale")
+        check_number(self, "centre")
+        check_number(self, "scale")
+        check_above_zero(self, "scale")
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,8 @@ class DateEncoder(ColumnEncoder):
     kind: ClassVar[str] = "date"
 
     def __post_init__(self) -> None:
-        _check_text(self, "name")
-        _check_flag(self, "indicator")
+        check_text(self, "name")
+        check_flag(self, "indicator")
         if not isinstance(self.parts, (tuple, list)):
             raise ValueError(f"parts must be a list, got {self.parts!r}")  # noqa: TRY004
         parts = [
@@ -282,7 +282,7 @@ class DateEncoder(ColumnEncoder):
 
     def encode_into(self, column: DateArray, outputs: FloatArray) -> None:
         missing = np.isnat(column)
-        microseconds = _to_microseconds(column)
+        microseconds = to_microseconds(column)
         for i, part in enumerate(self.parts):
             values = DATE_PARTS[part.part](microseconds)
             outputs[:, i] = np.where(missing, 0.0, _standardize(values, part.centre, part.scale))
@@ -290,274 +290,10 @@ class DateEncoder(ColumnEncoder):
             outputs[:, -1] = missing
 
 
-def _to_microseconds(column: DateArray) -> Any:
-    """Return microseconds since 1970 as int64; those of a missing date are the smallest integer."""
-    return column.astype("datetime64[us]").astype(np.int64)
-
-
-def _read_years(microseconds: Any) -> FloatArray:
-    years = microseconds.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64)
-    return np.asarray(years + 1970.0, np.float64)
-
-
-def _read_months(microseconds: Any) -> FloatArray:
-    months = microseconds.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
-    return np.asarray(months % 12 + 1, np.float64)
-
-
-def _read_weekdays(microseconds: Any) -> FloatArray:
-    # 1970-01-01 was a Thursday.
-    return np.asarray((microseconds // US_PER_DAY + 3) % 7, np.float64)
-
-
-def _read_hours(microseconds: Any) -> FloatArray:
-    return np.asarray(microseconds % US_PER_DAY / (US_PER_DAY / 24), np.float64)
-
-
-def _read_elapsed(microseconds: Any) -> FloatArray:
-    return np.asarray(microseconds / US_PER_DAY, np.float64)
-
-
-DATE_PARTS: dict[str, Callable[[Any], FloatArray]] = {
-    "year": _read_years,
-    "month": _read_months,
-    "weekday": _read_weekdays,
-    "hour": _read_hours,
-    "elapsed": _read_elapsed,
-}
-"""The numbers in a date, from microseconds since 1970-01-01, UTC.
-
-The month is from 1 to 12, the weekday from 0 (Monday) to 6, the hour has fractions, and elapsed are
-the days since 1970-01-01.
-"""
-
-
-@dataclass(frozen=True)
-class NumberSettings:
-    """How to encode a column of numbers.
-
-    Parameters
-    ----------
-    scale : {"standard", "robust", "none"}, default="standard"
-        "standard" subtracts the mean and divides by the standard deviation. "robust" subtracts the
-        median and divides by the distance of the quartiles, or by half the range if the quartiles
-        are equal. A constant column is divided by 1.
-    clip : bool, default=False
-        Whether to draw values far from the centre towards it: see `NumberEncoder`.
-    n_pieces : int, default=0
-        Most pieces besides the value, between quantiles of the rows. Below 2, and for a column of
-        two values, there are no pieces.
-    """
-
-    scale: str = "standard"
-    clip: bool = False
-    n_pieces: int = 0
-
-    kind: ClassVar[str] = "number"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.scale, str) or self.scale not in _FIND_SCALE:
-            names = ", ".join(map(repr, _FIND_SCALE))
-            raise ConfigurationError(f"scale must be one of {names}, got {self.scale!r}")
-        if not isinstance(self.clip, bool):
-            raise ConfigurationError(f"clip must be True or False, got {self.clip!r}")
-        if type(self.n_pieces) is not int or not 0 <= self.n_pieces <= MAX_PIECES:
-            raise ConfigurationError(
-                f"n_pieces must be a whole number from 0 to {MAX_PIECES}, got {self.n_pieces!r}"
-            )
-
-    def fit(self, name: str, column: FloatArray) -> NumberEncoder:
-        """Return the encoder of a column of numbers, by the statistics of its rows."""
-        _refuse_infinity(name, column)
-        missing = np.isnan(column)
-        values = column[~missing].astype(np.float64)
-        if not len(values):
-            return NumberEncoder(name, 0.0, 1.0, self.clip, 0.0, bool(missing.any()), 0.0, 0.0, ())
-        # Squares and sums of very large values overflow, and squares of very small ones are 0.
-        largest, unit = float(np.abs(values).max()), 1.0
-        if largest > 2.0**480:
-            unit = 2.0**-600
-        elif 0.0 < largest < 2.0**-480:
-            unit = 2.0**700
-        scaled = values * unit
-        fill = _find_mean(scaled) / unit
-        centre, scale = (each / unit for each in _FIND_SCALE[self.scale](scaled))
-        scale = min(scale, _LARGEST)  # the distance of two finite numbers need not be finite
-        if self.scale == "none" or scale < max(_SMALLEST, _ROUNDING * largest):
-            scale = 1.0
-        indicator = bool(missing.any())
-        low, high = float(values.min()), float(values.max())
-        knots = _find_knots(values, self.n_pieces)
-        return NumberEncoder(name, centre, scale, self.clip, fill, indicator, low, high, knots)
-
-
-def _find_knots(values: FloatArray, n_pieces: int) -> tuple[float, ...]:
-    """Return the distinct ones of n_pieces + 1 quantiles; empty if there are no two pieces."""
-    if n_pieces < 2:
-        return ()
-    # Values of the rows: between two very large ones a quantile would overflow.
-    quantiles = np.quantile(values, np.linspace(0.0, 1.0, n_pieces + 1), method="lower")
-    # Distinct in halves, of which pieces are computed: the half of 5e-324 is 0.
-    knots = tuple((np.unique(quantiles / 2.0) * 2.0).tolist())
-    return knots if len(knots) > 2 else ()
-
-
-def _find_mean(values: FloatArray) -> float:
-    # Relative to a value, the mean of equal values is exact.
-    return float(values[0] + np.mean(values - values[0]))
-
-
-def _find_mean_and_deviation(values: FloatArray) -> tuple[float, float]:
-    mean = _find_mean(values)
-    return mean, sqrt(np.mean((values - mean) ** 2))
-
-
-def _find_median_and_spread(values: FloatArray) -> tuple[float, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-    half = float(values.max() - values.min()) / 2
-    return median, high - low if high > low else half
-
-
-_FIND_SCALE: dict[str, Callable[[FloatArray], tuple[float, float]]] = {
-    "standard": _find_mean_and_deviation,
-    "robust": _find_median_and_spread,
-    "none": lambda _: (0.0, 1.0),
-}
-
-
-@dataclass(frozen=True)
-class CategorySettings:
-    """How to encode a column of texts.
-
-    Parameters
-    ----------
-    max_categories : int, default=100
-        Most categories, where the rare ones together are one of them. The most frequent are kept.
-    min_rows : int, default=2
-        Categories with fewer rows are rare.
-
-    Notes
-    -----
-    Of the rare texts the 1,000 most frequent are remembered; others are treated as unknown.
-    """
-
-    max_categories: int = 100
-    min_rows: int = 2
-
-    kind: ClassVar[str] = "category"
-
-    def __post_init__(self) -> None:
-        for field, low, high in (("max_categories", 2, MAX_NAMES // 2), ("min_rows", 1, 2**31)):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigurationError(
-                    f"{field} must be a whole number from {low} to {high}, got {value!r}"
-                )
-
-    def fit(self, name: str, column: Texts) -> CategoryEncoder:
-        """Return the encoder of a column of texts, by the frequencies of its rows."""
-        counts = column.count()
-        # Of equally frequent texts the first in the alphabet are rare, as in scikit-learn.
-        by_frequency = sorted(
-            np.flatnonzero(counts).tolist(), key=lambda i: (counts[i], column.values[i])
-        )
-        n_rare = int(np.count_nonzero(counts[by_frequency] < self.min_rows))
-        if len(by_frequency) - n_rare + (n_rare > 0) > self.max_categories:
-            n_rare = len(by_frequency) - self.max_categories + 1
-        texts = [column.values[i] for i in by_frequency]
-        rare, frequent = texts[:n_rare], texts[n_rare:]
-        return CategoryEncoder(
-            name,
-            categories=tuple(sorted(frequent)),
-            rare=tuple(sorted(rare[-_MAX_RARE_NAMES:])),
-            missing=bool((column.codes < 0).any()),
-        )
-
-
-@dataclass(frozen=True)
-class DateSettings:
-    """How to encode a column of dates.
-
-    Parameters
-    ----------
-    parts : tuple of str, default=("year", "month", "weekday", "hour", "elapsed")
-        Keys of `DATE_PARTS`. The hour is left out if no date has a time of day.
-    """
-
-    parts: tuple[str, ...] = ("year", "month", "weekday", "hour", "elapsed")
-
-    kind: ClassVar[str] = "date"
-
-    def __post_init__(self) -> None:
-        known = isinstance(self.parts, (tuple, list)) and all(
-            isinstance(part, str) and part in DATE_PARTS for part in self.parts
-        )
-        if not known or not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigurationError(
-                f"parts must be different ones of {', '.join(DATE_PARTS)}, got {self.parts!r}"
-            )
-
-    def fit(self, name: str, column: DateArray) -> DateEncoder:
-        """Return the encoder of a column of dates, by the statistics of its rows."""
-        missing = np.isnat(column)
-        microseconds = _to_microseconds(column[~missing])
-        has_times = bool((microseconds % US_PER_DAY).any())
-        parts = []
-        for part in self.parts:
-            if part == "hour" and not has_times and len(self.parts) > 1:
-                continue
-            centre, scale = 0.0, 1.0
-            if len(microseconds):
-                values = DATE_PARTS[part](microseconds)
-                centre, scale = _find_mean_and_deviation(values)
-                if scale <= _ROUNDING * np.abs(values).max():
-                    scale = 1.0
-            parts.append(DatePart(part, centre, scale))
-        return DateEncoder(name, tuple(parts), bool(missing.any()))
-
-
-ColumnSettings = NumberSettings | CategorySettings | DateSettings
-
-DEFAULT_SETTINGS: dict[str, ColumnSettings] = {
-    settings.kind: settings for settings in (NumberSettings(), CategorySettings(), DateSettings())
-}
-"""The settings of each kind of column, where no others are given."""
-
 ENCODER_KINDS: dict[str, type[ColumnEncoder]] = {
     kind.kind: kind for kind in (NumberEncoder, CategoryEncoder, DateEncoder)
 }
 """The kinds of encoders by their names in files."""
-
-
-def fit_column(name: str, column: Column, settings: ColumnSettings | None) -> ColumnEncoder:
-    """Return the encoder of a column, by the statistics of its rows alone.
-
-    Parameters
-    ----------
-    name : str
-    column : Column
-    settings : NumberSettings, CategorySettings, DateSettings or None
-        None for those of `DEFAULT_SETTINGS`.
-
-    Raises
-    ------
-    ConfigurationError
-        If the settings are for another kind of column.
-    InvalidInput
-        If a number is infinite.
-    UnsuitableData
-        If there are no rows.
-    """
-    kind = column_kind(column)
-    settings = DEFAULT_SETTINGS[kind] if settings is None else settings
-    if settings.kind != kind:
-        raise ConfigurationError(
-            f"The settings of column {name!r} are for the kind {settings.kind}, but the column is "
-            f"of kind {kind}."
-        )
-    if not len(column):
-        raise UnsuitableData(f"Column {name!r} has no rows to learn its encoding from.")
-    return settings.fit(name, column)  # type: ignore[arg-type]
 
 
 def encoder_from_spec(spec: Any, *, name: str = "encoder") -> ColumnEncoder:
@@ -575,12 +311,12 @@ def encoder_from_spec(spec: Any, *, name: str = "encoder") -> ColumnEncoder:
         If it is not such a mapping, the kind is unknown, or a setting is wrong.
     """
     if not isinstance(spec, Mapping):
-        raise ValueError(f"{name} must be a mapping with a kind, got {_show(spec)}")  # noqa: TRY004
+        raise ValueError(f"{name} must be a mapping with a kind, got {show_value(spec)}")  # noqa: TRY004
     settings = dict(spec)
     kind = settings.pop("kind", None)
     if not isinstance(kind, str) or kind not in ENCODER_KINDS:
         raise ValueError(
-            f"{name} is of the unknown kind {_show(kind)}; this release has "
+            f"{name} is of the unknown kind {show_value(kind)}; this release has "
             f"{', '.join(ENCODER_KINDS)}"
         )
     try:
@@ -598,27 +334,17 @@ def _from_settings(kind: type[Any], settings: Any) -> Any:
         If it is no mapping, a field is missing or unknown, or a value is wrong.
     """
     if not isinstance(settings, Mapping):
-        raise ValueError(f"expected a mapping, got {_show(settings)}")  # noqa: TRY004
+        raise ValueError(f"expected a mapping, got {show_value(settings)}")  # noqa: TRY004
     names = [field.name for field in fields(kind) if field.default is MISSING]
     for name in settings:
         if name not in names:
             raise ValueError(
-                f"there is no setting {_show(name)}; the settings are {', '.join(names)}"
+                f"there is no setting {show_value(name)}; the settings are {', '.join(names)}"
             )
     for name in names:
         if name not in settings:
             raise ValueError(f"the setting {name!r} is missing")
     return kind(**settings)
-
-
-def find_repeated(names: Sequence[str]) -> str | None:
-    """Return the first name that occurred before; None if all are distinct."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
 
 
 def _standardize(values: FloatArray, centre: float, scale: float) -> FloatArray:
@@ -634,7 +360,8 @@ def _standardize(values: FloatArray, centre: float, scale: float) -> FloatArray:
         return np.clip(outputs, -LIMIT, LIMIT)
 
 
-def _refuse_infinity(name: str, column: FloatArray) -> None:
+def refuse_infinity(name: str, column: FloatArray) -> None:
+    """Raise InvalidInput if a number is infinite."""
     infinite = np.isinf(column)
     if infinite.any():
         rows = np.flatnonzero(infinite)
@@ -647,62 +374,17 @@ def _refuse_infinity(name: str, column: FloatArray) -> None:
         )
 
 
-def _check_text(owner: Any, field: str) -> None:
-    value = getattr(owner, field)
-    if not isinstance(value, str):
-        raise ValueError(f"{field} must be a text, got {_show(value)}")  # noqa: TRY004
-
-
-def _check_texts(owner: Any, field: str) -> None:
-    """Check that a field is a sequence of texts; make it a tuple."""
-    value = getattr(owner, field)
-    if not isinstance(value, (tuple, list)) or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{field} must be a list of texts, got {_show(value)}")
-    object.__setattr__(owner, field, tuple(value))
-
-
-def _check_number(owner: Any, field: str) -> None:
-    """Check that a field is a finite number; make it a float."""
-    value = getattr(owner, field)
-    try:
-        number = float(value) if type(value) in (int, float) else float("nan")
-    except OverflowError:  # an integer beyond the largest float
-        number = float("inf")
-    if not isfinite(number):
-        raise ValueError(f"{field} must be a finite number, got {_show(value)}")
-    object.__setattr__(owner, field, number)
-
-
 def _check_knots(encoder: NumberEncoder) -> None:
     """Check that there are no knots, or three or more increasing numbers; make them a tuple."""
     knots = encoder.knots
     if not isinstance(knots, (tuple, list)) or len(knots) > MAX_PIECES + 1:
         raise ValueError(
-            f"knots must be a list of at most {MAX_PIECES + 1} numbers, got {_show(knots)}"
+            f"knots must be a list of at most {MAX_PIECES + 1} numbers, got {show_value(knots)}"
         )
     numbers = [float(each) if type(each) in (int, float) else float("nan") for each in knots]
     increasing = all(low / 2.0 < high / 2.0 for low, high in pairwise(numbers))
     if not all(map(isfinite, numbers)) or not increasing or len(numbers) in (1, 2):
         raise ValueError(
-            f"knots must be empty, or at least three increasing numbers, got {_show(knots)}"
+            f"knots must be empty, or at least three increasing numbers, got {show_value(knots)}"
         )
     object.__setattr__(encoder, "knots", tuple(numbers))
-
-
-def _check_above_zero(owner: Any, field: str) -> None:
-    value = getattr(owner, field)
-    if value <= 0:
-        raise ValueError(f"{field} must be above 0, got {value!r}")
-
-
-def _check_flag(owner: Any, field: str) -> None:
-    value = getattr(owner, field)
-    if not isinstance(value, bool):
-        raise ValueError(f"{field} must be true or false, got {_show(value)}")  # noqa: TRY004
-
-
-def _show(value: Any) -> str:
-    """Return a value for a message, shortened if it is long."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"a list of {len(value)} values"
-    return shorten(value) if isinstance(value, str) else shorten(repr(value))[1:-1]

@@ -8,15 +8,10 @@ from typing import Any
 import numpy as np
 
 from quadnet.errors import ConfigurationError, InvalidInput, Violation, listing
-from quadnet.tables.column_encoders import (
-    ColumnEncoder,
-    ColumnSettings,
-    NumberEncoder,
-    encoder_from_spec,
-    find_repeated,
-    fit_column,
-)
+from quadnet.tables.column_encoders import ColumnEncoder, NumberEncoder, encoder_from_spec
+from quadnet.tables.column_settings import ColumnSettings, fit_column
 from quadnet.tables.columns import Table, table_length
+from quadnet.tables.spec_checks import find_repeated
 from quadnet.types import FloatArray, IntArray
 
 MAX_OUTPUTS = 2**16

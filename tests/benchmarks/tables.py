@@ -35,7 +35,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.tabular import tabular_network, tabular_numbers
 from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
-from quadnet.tables.column_encoders import CategorySettings, NumberSettings
+from quadnet.tables.column_settings import CategorySettings, NumberSettings
 from quadnet.tables.encoder import fit_encoder
 from quadnet.tables.frames import open_frame
 

@@ -1,7 +1,7 @@
 """The encoder's settings for the columns of a run's table."""
 
 from pipeline.config.table_data import CategoryColumn, DateColumn, NumberColumn, TableData
-from quadnet.tables.column_encoders import (
+from quadnet.tables.column_settings import (
     CategorySettings,
     ColumnSettings,
     DateSettings,

@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 from quadnet.errors import InvalidInput, listing
-from quadnet.tables.column_encoders import CategoryEncoder, ColumnSettings, NumberSettings
-from quadnet.tables.columns import Column, Table, find_missing
+from quadnet.tables.column_encoders import CategoryEncoder
+from quadnet.tables.column_settings import ColumnSettings, NumberSettings
+from quadnet.tables.columns import Column, Table, find_missing, is_numbers
 from quadnet.tables.encoder import TableEncoder, fit_encoder
 from quadnet.tables.frames import is_frame, open_frame
 from quadnet.tables.raw_columns import ArrayColumn, RawColumn
@@ -71,9 +72,7 @@ def encode_training_rows(
     _refuse_missing(estimator, table)
     # Numbers are standardised by `scale`, for which rows have weights.
     settings: dict[str, ColumnSettings] = {
-        name: NumberSettings(scale="none")
-        for name, column in table.items()
-        if isinstance(column, np.ndarray) and column.dtype.kind == "f"
+        name: NumberSettings(scale="none") for name, column in table.items() if is_numbers(column)
     }
     try:
         encoder = fit_encoder(table, settings)

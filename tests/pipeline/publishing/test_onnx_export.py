@@ -41,7 +41,7 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.onnx_export import layer_operators
 from quadnet.registry import Registry
-from quadnet.tables.column_encoders import CategorySettings, NumberSettings
+from quadnet.tables.column_settings import CategorySettings, NumberSettings
 from quadnet.tables.columns import Texts
 from quadnet.tables.encoder import TableEncoder, fit_encoder
 from tests.golden import make as golden

@@ -27,15 +27,15 @@ from quadnet.onnx_export.column_operators import (
 from quadnet.onnx_export.document import IR_VERSION, OPSET
 from quadnet.onnx_export.layer_operators import Graph
 from quadnet.tables.column_encoders import (
-    DATE_PARTS,
     ENCODER_KINDS,
     CategoryEncoder,
     DateEncoder,
     DatePart,
     NumberEncoder,
-    NumberSettings,
 )
+from quadnet.tables.column_settings import NumberSettings
 from quadnet.tables.columns import Texts, find_missing
+from quadnet.tables.date_parts import DATE_PARTS
 from quadnet.tables.encoder import TableEncoder, fit_encoder
 from tests.support.oracle import fit
 

@@ -15,12 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 
 from quadnet.errors import ConfigurationError, InvalidInput, UnsuitableData
-from quadnet.tables.column_encoders import (
-    CategorySettings,
-    DateSettings,
-    NumberSettings,
-    encoder_from_spec,
-)
+from quadnet.tables.column_encoders import encoder_from_spec
+from quadnet.tables.column_settings import CategorySettings, DateSettings, NumberSettings
 from quadnet.tables.columns import Texts, take_table_rows
 from quadnet.tables.encoder import TableEncoder, fit_encoder
 
