@@ -13,5 +13,5 @@ def init(settings: InitSettings) -> int:
     made = make_table_run(
         settings.run, settings.label, task=settings.task, name=settings.name or None
     )
-    sys.stdout.write(made.text)
+    sys.stdout.write(made.format())
     return 0

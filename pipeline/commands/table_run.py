@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from pipeline.config.held_out_rows import test_size_key
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import parse_changes, parse_run_file
-from pipeline.config.run_file_writer import Line, format_run_file, make_model_name
+from pipeline.config.run_file_writer import Line, Sections, format_run_file, make_model_name
 from pipeline.config.table_data import DateColumn, TableData
 from pipeline.config.tabular import tabular_network, tabular_numbers
 from pipeline.data.columns.kinds import ColumnDecision, decide_kinds
@@ -30,15 +30,26 @@ _SOURCE_KEYS = ("data.read", "data.path", "data.label")
 
 @dataclass(frozen=True)
 class TableRun:
-    """The run of a table: the text of its run file, and the table as it was read."""
+    """The run of a table: the sections of its run file, and the table as it was read."""
 
-    text: str
     path: Path
+    sections: Sections
+    data: TableData
     raw: RawTable
 
     def parse(self, changes: list[str]) -> RunConfig:
         """Return the configuration, with these changes."""
-        return parse_run_file(self.text, self.path, changes)
+        return parse_run_file(format_run_file([], self.sections), self.path, changes)
+
+    def format(self) -> str:
+        """Return the text of the run file, with what was found out about each column."""
+        decisions = decide_kinds(self.raw, self.data, dict.fromkeys(self.data.labels, "label"))
+        introduction = [
+            f"{escape_invisible(self.data.path)}: {self.raw.description}.",
+            "A line that begins with # is what was found out, or an example in capital letters.",
+        ]
+        found = {"data.columns": [_describe_decision(each) for each in decisions]}
+        return format_run_file(introduction, {**self.sections, **found})
 
 
 def make_table_run(
@@ -49,7 +60,7 @@ def make_table_run(
     name: str | None = None,
     changes: Sequence[str] = (),
 ) -> TableRun:
-    """Read a table, and write the run file that trains on it.
+    """Read a table, and make the run that trains on it.
 
     Parameters
     ----------
@@ -87,7 +98,6 @@ def make_table_run(
         found, reason = find_task([raw.columns[each] for each in labels], raw.decimal)
     else:
         found, reason = task, "set by the user"
-    decisions = decide_kinds(raw, data, dict.fromkeys(labels, "label"))
     n_rows = len(raw.places)
     is_class = found == "classification"
     n_train = round(n_rows * (1 - TEST_SHARE) * (1 - VALIDATION_SHARE))
@@ -97,39 +107,34 @@ def make_table_run(
     if _is_changed(changes, "network", "loss", "quantile"):
         # A mean of several networks' quantiles is no quantile.
         del network["n_ensemble"]
-    text = format_run_file(
-        [
-            f"{escape_invisible(path)}: {raw.description}.",
-            "A line that begins with # is what was found out, or an example in capital letters.",
+    sections: Sections = {
+        "": [
+            Line("name", name),
+            Line("task", found, reason),
+            Line("validation", VALIDATION_SHARE, "share of the training rows to stop early by"),
+            *([Line("calibrate", True, "certainties")] if is_class else []),
         ],
-        {
-            "": [
-                Line("name", name),
-                Line("task", found, reason),
-                Line("validation", VALIDATION_SHARE, "share of the training rows to stop early by"),
-                *([Line("calibrate", True, "certainties")] if is_class else []),
-            ],
-            "data": [
-                Line("kind", "table"),
-                Line("path", path),
-                Line("label", label),
-                Line("weight", "COLUMN", "row weights", is_default=True),
-                Line("drop", ["COLUMN"], "columns that are not used", is_default=True),
-            ],
-            "data.read": list(_describe_reading(raw.settings)),
-            "data.numbers": [Line(key, value) for key, value in tabular_numbers(n_train).items()],
-            "data.columns": [_describe_decision(each) for each in decisions],
-            "network": [Line(key, value) for key, value in network.items()],
-            "test": [
-                *_make_share(found, parse_changes(changes).get("test")),
-                Line("by", "COLUMN", "all rows of a group in one part", is_default=True),
-                Line("time", "COLUMN", "judge on the latest rows", is_default=True),
-                Line("path", "test.csv", "a file of test rows, instead of share", is_default=True),
-            ],
-            "gate": _make_gate(found),
-        },
-    )
-    return TableRun(text, Path(path), raw)
+        "data": [
+            Line("kind", "table"),
+            Line("path", path),
+            Line("label", label),
+            Line("weight", "COLUMN", "row weights", is_default=True),
+            Line("drop", ["COLUMN"], "columns that are not used", is_default=True),
+        ],
+        "data.read": list(_describe_reading(raw.settings)),
+        "data.numbers": [Line(key, value) for key, value in tabular_numbers(n_train).items()],
+        # `format` fills it in: to decide on the columns takes as long as to read them.
+        "data.columns": [],
+        "network": [Line(key, value) for key, value in network.items()],
+        "test": [
+            *_make_share(found, parse_changes(changes).get("test")),
+            Line("by", "COLUMN", "all rows of a group in one part", is_default=True),
+            Line("time", "COLUMN", "judge on the latest rows", is_default=True),
+            Line("path", "test.csv", "a file of test rows, instead of share", is_default=True),
+        ],
+        "gate": _make_gate(found),
+    }
+    return TableRun(Path(path), sections, data, raw)
 
 
 def _parse_source(path: str, labels: list[str], name: str, changes: Sequence[str]) -> TableData:

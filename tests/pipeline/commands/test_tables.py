@@ -118,7 +118,7 @@ def test_search_of_a_table_names_the_command_that_makes_a_run_file(table):
 )
 def test_any_name_of_a_column_survives_the_run_file(tmp_path, name):
     path = write_table(tmp_path, {name: TABLE["age"], "y": TABLE["bought"]}, "t.csv")
-    text = make_table_run(str(path), ["y"]).text
+    text = make_table_run(str(path), ["y"]).format()
     columns = text.split("[data.columns]\n")[1].split("\n\n")[0]
     config = parse_run_file(
         text.replace(columns, columns.removeprefix("# ")), tmp_path / "run.toml"
@@ -162,9 +162,9 @@ def test_task_follows_from_the_values_of_the_label(tmp_path):
         ([*RNG.normal(size=N - 1).round(3).tolist(), "inf"], "regression"),
     ):
         path = write_table(tmp_path, numbers | {"y": values})
-        assert f'task = "{task}"' in make_table_run(str(path), ["y"]).text
+        assert f'task = "{task}"' in make_table_run(str(path), ["y"]).format()
     path = write_table(tmp_path, numbers | {"a": [0, 1] * (N // 2), "b": [1, 0] * (N // 2)})
-    text = make_table_run(str(path), ["a", "b"]).text
+    text = make_table_run(str(path), ["a", "b"]).format()
     assert 'task = "multilabel"' in text
     assert 'label = ["a", "b"]' in text
 
@@ -217,7 +217,7 @@ def test_init_names_the_dialect_that_was_found(tmp_path):
     lines = [";".join(map(str, row)).replace(".", ",") for row in rows]
     path = tmp_path / "excel.csv"
     path.write_text("\n".join(["age;city;bought", *lines]))
-    text = make_table_run(str(path), ["bought"]).text
+    text = make_table_run(str(path), ["bought"]).format()
     assert text.startswith(f"# {path}: CSV, semicolon, decimal comma, UTF-8, 300 rows.\n")
     read = text.split("[data.read]\n")[1].split("\n\n")[0]
     uncommented = "\n".join(line.removeprefix("# ") for line in read.splitlines())
@@ -230,8 +230,8 @@ def test_quantiles_need_one_network_and_get_one(tmp_path):
     table = {"age": TABLE["age"], "paid": RNG.normal(size=N).round(4).tolist()}
     path = write_table(tmp_path, table)
     changes = ["network.loss=quantile", "network.quantiles=[0.1, 0.9]"]
-    assert "n_ensemble" in make_table_run(str(path), ["paid"]).text
-    assert "n_ensemble" not in make_table_run(str(path), ["paid"], changes=changes).text
+    assert "n_ensemble" in make_table_run(str(path), ["paid"]).format()
+    assert "n_ensemble" not in make_table_run(str(path), ["paid"], changes=changes).format()
 
 
 def test_columns_that_are_not_used_are_named_when_training(tmp_path, table):
