@@ -117,8 +117,7 @@ def _class_accuracy(column: Column, codes: IntArray, halves: Halves) -> float:
         elif n > second[text]:
             second[text] = n
     others = np.where(counts == best[texts], second[texts], best[texts])
-    right = counts - 1 > others
-    right |= (counts >= 2) & (counts - 1 == others)
+    right = (counts >= 2) & (counts - 1 >= others)
     return float(right[pair_of].mean())
 
 

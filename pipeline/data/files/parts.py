@@ -117,7 +117,7 @@ class PartsSource:
     ) -> Iterator[ColumnChunk[Any, Column]]:
         """Yield the rows from this position on, with the named columns; see `RawSource`."""
         begin = dict(at or {"part": 0})
-        missing = frozenset(word.strip() for word in self.settings.missing)
+        missing = self.settings.missing_words
         first = begin.pop("part")
         for i in range(first, len(self._parts)):
             part = self._parts[i]
@@ -194,6 +194,4 @@ def _find_size(path: Path) -> int:
 
 def _repeat(value: str | None, n_rows: int) -> Texts:
     """Return a column that has the same text in each row."""
-    if value is None:
-        return Texts(np.full(n_rows, -1, np.intp), ())
-    return Texts(np.zeros(n_rows, np.intp), (value,))
+    return Texts.from_values([value]).take(np.zeros(n_rows, np.intp))

@@ -56,3 +56,8 @@ class ReadSettings:
     missing: tuple[str, ...] = MISSING_WORDS
     strip: bool = True
     header: bool = True
+
+    @property
+    def missing_words(self) -> frozenset[str]:
+        """The words that mean a missing value, without spaces around them."""
+        return frozenset(word.strip() for word in self.missing)

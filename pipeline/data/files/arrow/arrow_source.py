@@ -42,7 +42,7 @@ class ArrowSource:
         except BaseException:
             source.file.close()
             raise
-        self._missing = frozenset(word.strip() for word in settings.missing)
+        self._missing = settings.missing_words
         self._strip = settings.strip
         self.settings = replace(settings, format=source.format)
         self.path, self.unit, self.decimal = source.name, "row", "."

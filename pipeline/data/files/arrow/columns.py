@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.data.files.arrow.arrays import to_floats
+from pipeline.data.files.arrow.arrays import find_valid, to_floats, to_values
 from quadnet.tables.columns import Column, DateArray, Texts
-from quadnet.types import BoolArray, IntArray
+from quadnet.types import IntArray
 
 Kind = Literal["number", "text", "date"]
 
@@ -111,9 +111,7 @@ def to_texts(column: pa.ChunkedArray) -> tuple[Texts, IntArray]:
             if value is not None:
                 bad.append(i)
     indices = array.indices.cast(pa.int64())
-    rows = np.frombuffer(indices.buffers()[1], np.int64, len(indices), indices.offset * 8)
-    if indices.null_count:
-        rows = np.where(_find_valid(indices), rows, len(codes))
+    rows = to_values(indices, np.int64, len(codes))
     texts = Texts(np.array([*codes, -1], np.intp)[rows], tuple(places))
     return texts, np.flatnonzero(np.isin(rows, bad)) if bad else _NO_ROWS
 
@@ -136,7 +134,7 @@ def _decode(values: pa.Array) -> list[str | bytes | None]:
         pieces = [data[begin:end] for begin, end in pairwise(ends)]
         decoded = list(map(_decode_one, pieces))
     if values.null_count:
-        valid = _find_valid(values).tolist()
+        valid = find_valid(values).tolist()
         decoded = [
             value if is_valid else None for value, is_valid in zip(decoded, valid, strict=True)
         ]
@@ -153,11 +151,4 @@ def _decode_one(content: bytes) -> str | bytes:
 def _to_dates(column: pa.ChunkedArray) -> DateArray:
     options = compute.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
     array = column.cast(options=options).combine_chunks()
-    values = np.frombuffer(array.buffers()[1], "M8[us]", len(array), array.offset * 8)
-    if not array.null_count:
-        return values
-    return np.where(_find_valid(array), values, np.datetime64("NaT"))
-
-
-def _find_valid(array: pa.Array) -> BoolArray:
-    return np.from_dlpack(array.is_valid().cast(pa.uint8())).astype(np.bool_)
+    return to_values(array, "M8[us]", np.datetime64("NaT"))

@@ -38,7 +38,7 @@ class CsvSource:
         text = to_utf8(source, settings.encoding)
         try:
             sample, final = read_sample(text.file)
-            words = frozenset(word.strip() for word in settings.missing)
+            words = settings.missing_words
             # Excel reads and writes such a line, which names the delimiter, before the header.
             preamble = _PREAMBLE.match(sample)
             named = cast("Delimiter", preamble["delimiter"]) if preamble else None
