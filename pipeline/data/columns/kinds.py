@@ -26,8 +26,8 @@ from quadnet.types import FloatArray, IntArray
 _MOST_NAMED = 10
 
 MOSTLY = 0.9
-"""A column of texts of which this share are numbers is a column of numbers: its other cells are
-errors, which the user can correct or declare missing, and no categories."""
+"""A column of texts of which this share are numbers, or dates of one format, is a column of these:
+its other cells are errors, which the user can correct or declare missing, and no categories."""
 
 _FEWEST_ROWS = 20
 """With fewer rows, texts may all differ by chance."""
@@ -167,7 +167,7 @@ def _decide_texts(
     numbers = parse_numbers(column, decimal)
     if len(numbers.bad) <= (1.0 - MOSTLY) * n_present:
         return _decide_numbers(name, numbers.values[~np.isnan(numbers.values)], gaps)
-    formats = find_date_formats(column)
+    formats = find_date_formats(column, MOSTLY)
     if len(formats) > 1:
         return _IGNORED, (
             f"its dates may be {formats[0]} or {formats[1]}; set its format in data.columns"

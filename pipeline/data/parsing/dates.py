@@ -24,17 +24,30 @@ _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p"
 _FORMATS = (ISO_8601, *(day + time for day in _DAYS for time in _TIMES))
 
 
-def find_date_formats(texts: Texts) -> tuple[str, ...]:
-    """Return the formats in which all texts are dates, as `parse_dates` takes them.
+def find_date_formats(texts: Texts, share: float = 1.0) -> tuple[str, ...]:
+    """Return the formats in which the texts are dates, as `parse_dates` takes them.
+
+    Parameters
+    ----------
+    texts : Texts
+    share : float
+        The least share of the rows with a text that must be dates in the same format.
 
     Returns
     -------
     tuple of str
-        Empty if the texts are not dates, or there are no texts. Two formats if no day is above 12,
-        so that day and month may be exchanged.
+        Those in which the fewest rows are not dates. Empty if the texts are not dates, or there are
+        no texts. Two formats if no day is above 12, so that day and month may be exchanged.
     """
-    used = [text for text, n in zip(texts.values, texts.count(), strict=True) if n]
-    return tuple(name for name in _FORMATS if used and _fits(used, _make_parser(name)))
+    counts = texts.count().tolist()
+    used = [(text, n) for text, n in zip(texts.values, counts, strict=True) if n]
+    allowed = int((1.0 - share) * sum(counts))
+    found: dict[str, int] = {}
+    for name in _FORMATS if used else ():
+        n_bad = _count_bad(used, _make_parser(name), allowed)
+        if n_bad <= allowed:
+            found[name], allowed = n_bad, n_bad
+    return tuple(name for name, n_bad in found.items() if n_bad == allowed)
 
 
 def parse_dates(column: Texts | DateArray, format_: str = ISO_8601) -> ParsedColumn[DateArray]:
@@ -65,13 +78,17 @@ def parse_dates(column: Texts | DateArray, format_: str = ISO_8601) -> ParsedCol
     return parse_distinct(column, parse, missing=np.datetime64("NaT"), dtype="M8[us]")
 
 
-def _fits(texts: list[str], parse: Callable[[str], datetime]) -> bool:
-    try:
-        for text in texts:
+def _count_bad(used: list[tuple[str, int]], parse: Callable[[str], datetime], allowed: int) -> int:
+    """Return how many rows are not dates; with more than `allowed`, any larger number."""
+    n_bad = 0
+    for text, n in used:
+        try:
             parse(text)
-    except BadCell:
-        return False
-    return True
+        except BadCell:
+            n_bad += n
+            if n_bad > allowed:
+                break
+    return n_bad
 
 
 def _check_format(format_: str) -> None:

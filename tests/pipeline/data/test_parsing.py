@@ -135,3 +135,11 @@ def test_bad_dates_are_described_by_row():
 def test_wrong_formats_are_refused(name):
     with pytest.raises(ConfigurationError, match=r"^Expected a date format such as %d.%m.%Y, got"):
         parse_dates(column("2024-01-31"), name)
+
+
+def test_formats_of_most_rows_are_those_with_the_fewest_others():
+    texts = column(*["13.01.2024"] * 8, *["01.02.2024"] * 11, "unknown")
+    assert find_date_formats(texts) == ()
+    assert find_date_formats(texts, 0.9) == ("%d.%m.%Y",)
+    assert find_date_formats(texts, 0.96) == ()
+    assert find_date_formats(column("2024-01-31", "31.01.2024"), 0.5) == (ISO_8601, "%d.%m.%Y")

@@ -105,6 +105,18 @@ def test_a_few_words_in_a_column_of_numbers_are_errors_with_their_lines(tmp_path
     assert load(path, columns={"x": "category"}).decisions[0].reason == "set in data.columns"
 
 
+def test_a_few_words_in_a_column_of_dates_are_errors_with_their_lines(tmp_path):
+    days = [f"{i % 28 + 1:02d}.02.2024" for i in range(N)]
+    path = write_table(tmp_path, {"day": [*days[:-1], "00.00.0000"], "x": RNG_VALUES, "y": Y})
+    with pytest.raises(InvalidInput) as caught:
+        load(path)
+    assert str(caught.value) == (
+        f"{path}, line 41, column day: expected a date in the format %d.%m.%Y, got '00.00.0000'. "
+        'Correct it, add it to data.read.missing, or set the format of data.columns."day"'
+    )
+    assert np.isnat(load(path, read={"missing": ["00.00.0000"]}).rows.table["day"][-1])
+
+
 def test_set_kinds_win(tmp_path):
     path = write_table(
         tmp_path, {"x": [1, 2] * 20, "day": ["01/02/2024"] * 20 + ["03/04/2024"] * 20, "y": Y}
