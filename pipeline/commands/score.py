@@ -46,6 +46,12 @@ def score(settings: ScoreSettings) -> int:
             "so large that they overflow in the network.",
             flush=True,
         )
+    if summary.directories:
+        print(
+            f"The output lacks {', '.join(summary.directories)}, which names of directories have "
+            "in the input.",
+            flush=True,
+        )
     if summary.unknown:
         counts = ", ".join(f"{n:,} in {name}" for name, n in summary.unknown.items())
         print(

@@ -41,7 +41,8 @@ class ScoringSummary:
     `rows` were written and `skipped` were put into the file `rejected`. `rows_before` counts the
     rows of both kinds from before the resumption. `unanswered` of the written rows have no
     prediction, because their values overflow in the network. `unknown` counts, for each column, the
-    cells with a category that did not occur in training.
+    cells with a category that did not occur in training. `directories` are columns that were read
+    from names of directories, so that the output does not have them.
     """
 
     rows: int
@@ -50,6 +51,7 @@ class ScoringSummary:
     rows_before: int
     unanswered: int
     unknown: Mapping[str, int]
+    directories: tuple[str, ...]
 
 
 def score_file(
@@ -188,6 +190,7 @@ class _ScoringRun:
             self._before,
             self._unanswered,
             self._count_unknown(),
+            self._reader.file.directories if isinstance(self._reader, EncodedSource) else (),
         )
 
     def _write(self, chunk: Chunk[Any]) -> None:

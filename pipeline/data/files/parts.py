@@ -99,7 +99,8 @@ class PartsSource:
         first = self._first
         self.settings = first.settings
         self.layout = first.layout
-        self.columns = (*first.columns, *(key for key in parts[0].keys if key not in first.columns))
+        self.directories = tuple(key for key in parts[0].keys if key not in first.columns)
+        self.columns = (*first.columns, *self.directories)
         self.unit, self.index, self.decimal = first.unit, first.index, first.decimal
         self.unusable, self.schema = first.unusable, first.schema
         self.types, self.in_dictionary = first.types, first.in_dictionary

@@ -32,6 +32,8 @@ class RawSource(Protocol):
         The unit of a row's place: "line" or "row".
     columns : tuple of str
         The columns that can be read, in the file's order.
+    directories : tuple of str
+        Those of the columns that are names of directories, so that rows do not have them.
     index : tuple of str
         Those of the columns that only label the rows.
     unusable : dict of str to str
@@ -57,6 +59,7 @@ class RawSource(Protocol):
     layout: str
     unit: str
     columns: tuple[str, ...]
+    directories: tuple[str, ...]
     index: tuple[str, ...]
     unusable: dict[str, str]
     decimal: str

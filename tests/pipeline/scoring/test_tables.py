@@ -152,6 +152,18 @@ def test_an_existing_output_of_several_files_is_replaced_unless_it_is_one_of_the
     assert (tmp_path / "part-1.csv").read_bytes() == before
 
 
+def test_columns_that_are_directories_are_used_and_said_to_be_missing(model, expected, tmp_path):
+    known = FRAME["city"].notna()
+    for city, part in FRAME[known].groupby("city", sort=True):
+        folder = tmp_path / "hive" / f"city={city}"
+        folder.mkdir(parents=True)
+        part.drop(columns="city").to_parquet(folder / "part-0.parquet", index=False)
+    done, target = score(model, tmp_path / "hive", tmp_path, "out.parquet")
+    assert done.directories == ("city",)
+    order = FRAME["city"][known].argsort(kind="stable")
+    assert pd.read_parquet(target)["label"].tolist() == expected[known][order].tolist()
+
+
 def test_unknown_categories_are_counted_also_over_a_resumption(model, tmp_path):
     source = tmp_path / "rows.csv"
     frame = FRAME.assign(city=["Paris" if i % 10 == 0 else c for i, c in enumerate(FRAME["city"])])

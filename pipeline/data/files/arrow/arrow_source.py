@@ -30,6 +30,8 @@ class ArrowSource:
     types : pyarrow.Schema
     """
 
+    directories: tuple[str, ...] = ()
+
     def __init__(self, source: InputFile, settings: ReadSettings, *, chunk_bytes: int) -> None:
         self._content = source.file
         self._file: ParquetSource | ArrowFile

@@ -33,6 +33,7 @@ class CsvSource:
     """
 
     types: None = None
+    directories: tuple[str, ...] = ()
 
     def __init__(self, source: InputFile, settings: ReadSettings, *, chunk_bytes: int) -> None:
         text = to_utf8(source, settings.encoding)
