@@ -1,6 +1,7 @@
 """Datasets: rows and targets from a generator, from scikit-learn, or from a user's file."""
 
 import hashlib
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray, IntArray, Task
 
 
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Rows X of shape (n_rows, n_features), and the target of each.
 
@@ -56,23 +58,17 @@ class Dataset:
         When each row was made. Later rows are predicted from earlier ones.
     """
 
-    def __init__(
-        self,
-        features: tuple[str, ...],
-        X: FloatArray,
-        target: Target,
-        *,
-        weights: FloatArray | None = None,
-        notices: tuple[Sentence, ...] = (),
-        places: IntArray | None = None,
-        unit: str = "row",
-        table: Table | None = None,
-        groups: Column | None = None,
-        times: FloatArray | None = None,
-    ) -> None:
-        self.features, self.X, self.target, self.weights = features, X, target, weights
-        self.notices, self.places, self.unit, self.table = notices, places, unit, table
-        self.groups, self.times = groups, times
+    features: tuple[str, ...]
+    X: FloatArray
+    target: Target
+    _: KW_ONLY
+    weights: FloatArray | None = None
+    notices: tuple[Sentence, ...] = ()
+    places: IntArray | None = None
+    unit: str = "row"
+    table: Table | None = None
+    groups: Column | None = None
+    times: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -121,14 +117,14 @@ class Dataset:
         return digest.hexdigest()
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Dataset":
-        """Return the chosen rows."""
-        return Dataset(
-            self.features,
-            self.X[chosen],
-            self.target.take(chosen),
+        """Return the chosen rows, without the warnings about all of them."""
+        return replace(
+            self,
+            X=self.X[chosen],
+            target=self.target.take(chosen),
             weights=None if self.weights is None else self.weights[chosen],
+            notices=(),
             places=None if self.places is None else self.places[chosen],
-            unit=self.unit,
             table=None if self.table is None else take_table_rows(self.table, chosen),
             groups=None if self.groups is None else take_rows(self.groups, chosen),
             times=None if self.times is None else self.times[chosen],
@@ -137,18 +133,7 @@ class Dataset:
     def encode(self, encoder: TableEncoder) -> "Dataset":
         """Return the rows with the X that the encoder makes of their table."""
         assert self.table is not None
-        return Dataset(
-            encoder.output_names,
-            encoder.transform(self.table),
-            self.target,
-            weights=self.weights,
-            notices=self.notices,
-            places=self.places,
-            unit=self.unit,
-            table=self.table,
-            groups=self.groups,
-            times=self.times,
-        )
+        return replace(self, features=encoder.output_names, X=encoder.transform(self.table))
 
     def row_hashes(self, seed: int) -> FloatArray:
         """Return a number in [0, 1) for each row, by its features alone."""

@@ -219,11 +219,8 @@ def test_numbers_are_trained_with_weights(files):
     config = resolve_config(numbers_run(files, validation=0.0, network={"solver": "lbfgs"}))
     splits = make_splits(config)
     chosen = np.arange(len(splits.train)) % 3 > 0
-    weights = chosen.astype(float)
-    weighted = replace(splits, train=splits.train)
-    weighted.train.weights = weights
+    weighted = replace(splits, train=replace(splits.train, weights=chosen.astype(float)))
     few = replace(splits, train=splits.train.rows(chosen))
-    one, other = (train_candidate(config, data=each).predictor for each in (weighted, few))
     config = config.model_copy(update={"scale": False})
     one, other = (train_candidate(config, data=each).predictor for each in (weighted, few))
     np.testing.assert_allclose(
