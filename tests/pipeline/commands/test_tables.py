@@ -10,7 +10,7 @@ import pytest
 from pipeline.commands.table_run import make_table_run
 from pipeline.config.run_file import parse_run_file
 from pipeline.config.run_file_writer import make_model_name
-from quadnet.errors import ConfigurationError
+from quadnet.errors import ConfigurationError, InvalidInput
 from tests.support.serving import QUADNET, quadnet
 from tests.support.tables import write_table
 
@@ -74,7 +74,7 @@ def test_a_run_file_that_does_not_fit_on_the_disk_is_an_error(tmp_path):
 
 def test_every_commented_line_of_init_is_valid(tmp_path, table):
     """Uncommented, each decision says the same as the table."""
-    text = quadnet("init", str(table), "--label", "bought").stdout
+    text = make_table_run(str(table), ["bought"]).format()
     head, columns = text.split("[data.columns]\n")
     columns, rest = columns.split("\n\n", 1)
     uncommented = "\n".join(line.removeprefix("# ") for line in columns.splitlines())
@@ -87,6 +87,7 @@ def test_any_name_of_a_file_survives_the_run_file(tmp_path):
     path = write_table(tmp_path, TABLE, 'a\nname = "b" [1].csv')
     run = make_table_run(str(path), ["bought"])
     assert run.parse([]).data.path == str(path)
+    assert parse_run_file(run.format(), tmp_path / "run.toml").data.path == str(path)
 
 
 @pytest.mark.parametrize(
@@ -178,12 +179,11 @@ def test_a_preset_is_no_table_even_if_there_is_such_a_file(tmp_path):
 def test_changes_of_reading_decide_on_how_the_table_is_read(tmp_path):
     columns = TABLE | {"age": [-9 if i % 17 == 0 else a for i, a in enumerate(AGE.tolist())]}
     path = write_table(tmp_path, columns, "shop.csv")
-    words = ["train", path, "--label", "bought", "--dry-run"]
-    assert ", 18 gaps" not in quadnet(*words).stdout
-    assert ", 18 gaps" in quadnet(*words, "--set", 'data.read.missing=["-9"]').stdout
-    done = quadnet(*words, "--set", 'data.read.delimiter=";"')
-    assert done.returncode == 1
-    assert "column bought: expected such a column" in done.stderr
+    assert ", 18 gaps" not in make_table_run(str(path), ["bought"]).format()
+    words = ["train", path, "--label", "bought", "--dry-run", "--set"]
+    assert ", 18 gaps" in quadnet(*words, 'data.read.missing=["-9"]').stdout
+    with pytest.raises(InvalidInput, match="column bought: expected such a column"):
+        make_table_run(str(path), ["bought"], changes=['data.read.delimiter=";"'])
 
 
 @pytest.mark.parametrize(
