@@ -714,7 +714,7 @@ from pipeline.data.files.arrow import parquet
 from quadnet.registry import Registry
 
 # As in another release of Quadnet or pyarrow, which reads batches of another length.
-parquet._BATCH_ROWS = parquet._MOST_ROWS = int(sys.argv[3])
+parquet._BATCH_ROWS = parquet.MOST_ROWS = int(sys.argv[3])
 calls = iter(range(int(sys.argv[4])))
 
 

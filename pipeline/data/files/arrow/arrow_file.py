@@ -2,20 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from pipeline.data.files.arrow.columns import find_row_labels
-from pipeline.data.files.arrow.parquet import Piece
-from pipeline.data.files.chunks import Position, make_file_error
+from pipeline.data.files.arrow.parquet import CHUNKS_TOGETHER, MOST_ROWS, Piece, refuse_damage
+from pipeline.data.files.chunks import Position
 
 _MAGIC = b"ARROW1"
-
-_MOST_ROWS = 131_072
-_CHUNKS_TOGETHER = 8
 
 
 class ArrowFile:
@@ -50,9 +46,9 @@ class ArrowFile:
 
     def __init__(self, path: Path, content: BinaryIO, *, chunk_bytes: int) -> None:
         self.path, self._content = path, content
-        self._most_bytes = _CHUNKS_TOGETHER * chunk_bytes
+        self._most_bytes = CHUNKS_TOGETHER * chunk_bytes
         self.n_bytes = os.fstat(content.fileno()).st_size
-        with self._reading():
+        with refuse_damage(self.path, "Arrow"):
             content.seek(0)
             self._is_stream = content.read(len(_MAGIC)) != _MAGIC
             self.types = self._open().schema
@@ -73,7 +69,7 @@ class ArrowFile:
         group, row, n_before = begin["group"], begin["row"], begin["rows"]
         batches = self._batches(group)
         while True:
-            with self._reading():
+            with refuse_damage(self.path, "Arrow"):
                 batch = next(batches, None)
                 if batch is not None:
                     # The values are in memory as the file has them: a wrong offset is a crash.
@@ -82,7 +78,7 @@ class ArrowFile:
                 return
             bytes_done = self._content.tell()
             width = max(1, batch.get_total_buffer_size() // max(1, len(batch)))
-            step = max(1, min(_MOST_ROWS, self._most_bytes // width))
+            step = max(1, min(MOST_ROWS, self._most_bytes // width))
             while row < len(batch):
                 table = pa.Table.from_batches([batch.slice(row, step)])
                 place = n_before + 1
@@ -105,14 +101,3 @@ class ArrowFile:
         for i, batch in enumerate(reader):
             if i >= begin:
                 yield batch
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turn pyarrow's errors, and those of names that are not UTF-8, into InvalidInput."""
-        try:
-            yield
-        except (OSError, MemoryError, ValueError, pa.ArrowException) as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise make_file_error(
-                self.path, None, f"expected a whole Arrow file ({reason})"
-            ) from error

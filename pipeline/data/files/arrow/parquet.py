@@ -34,8 +34,8 @@ except ImportError as error:
 
 # A chunk is several batches, and ends with the batch that makes it this long or this large. The
 # file does not tell in advance how large its rows are in memory.
-_BATCH_ROWS, _MOST_ROWS = 8192, 131_072
-_CHUNKS_TOGETHER = 8
+_BATCH_ROWS, MOST_ROWS = 8192, 131_072
+CHUNKS_TOGETHER = 8
 
 # Arrow reads a page's header from 16 KiB, and older releases fail if the buffer is smaller.
 _LEAST_BUFFER = 2**15
@@ -80,12 +80,12 @@ class ParquetSource:
     unit: str = "row"
 
     def __init__(self, path: Path, *, chunk_bytes: int, content: BinaryIO | None = None) -> None:
-        self.path, self._most_bytes = path, _CHUNKS_TOGETHER * chunk_bytes
+        self.path, self._most_bytes = path, CHUNKS_TOGETHER * chunk_bytes
         with open_regular(path) if content is None else nullcontext(content) as file:
             self.n_bytes = os.fstat(file.fileno()).st_size
             # By its path, pyarrow reads a file faster than through an object of Python.
             where = path if content is None else content
-            with self._reading():
+            with refuse_damage(self.path, "Parquet"):
                 metadata = parquet.read_metadata(where)
                 # All columns are read at the same time, each through its own buffer.
                 buffer_bytes = max(_LEAST_BUFFER, self._most_bytes // max(1, metadata.num_columns))
@@ -187,7 +187,7 @@ class ParquetSource:
         held: list[pa.RecordBatch] = []
         n_rows = n_bytes = 0
         while True:
-            with self._reading():
+            with refuse_damage(self.path, "Parquet"):
                 batch = next(batches, None)
             if batch is None:
                 break
@@ -200,7 +200,7 @@ class ParquetSource:
             skipped = 0
             held.append(batch)
             n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
-            if n_rows >= _MOST_ROWS or n_bytes >= self._most_bytes:
+            if n_rows >= MOST_ROWS or n_bytes >= self._most_bytes:
                 yield pa.Table.from_batches(held)
                 held, n_rows, n_bytes = [], 0, 0
         if held:
@@ -220,17 +220,6 @@ class ParquetSource:
                 raise make_file_error(
                     self.path, label, f"expected text or integers, got values of type {kind}"
                 )
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turn pyarrow's errors, and those of names that are not UTF-8, into InvalidInput."""
-        try:
-            yield
-        except (OSError, ValueError, pa.ArrowException) as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise make_file_error(
-                self.path, None, f"expected a whole Parquet file ({reason})"
-            ) from error
 
 
 class _Columns:
@@ -269,6 +258,16 @@ class _Columns:
         numbers = np.arange(self._place, self._place + len(self._X))
         rows, good, faults = sort_out(self._table, self._faults, numbers)
         return rows, self._X[good] if faults else self._X, faults
+
+
+@contextmanager
+def refuse_damage(path: Path, format_: str) -> Iterator[None]:
+    """Turn pyarrow's errors, and those of names that are not UTF-8, into InvalidInput."""
+    try:
+        yield
+    except (OSError, MemoryError, ValueError, pa.ArrowException) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise make_file_error(path, None, f"expected a whole {format_} file ({reason})") from error
 
 
 def sort_out(
