@@ -17,7 +17,6 @@ from pipeline.config.table_data import (
 from pipeline.data.files.raw_table import RawTable
 from pipeline.data.parsing.dates import ISO_8601, find_date_formats
 from pipeline.data.parsing.numbers import parse_numbers
-from pipeline.data.row_counters import is_counter
 from pipeline.wording import format_count
 from quadnet.errors import shorten
 from quadnet.tables.columns import Column, Texts, find_missing, is_numbers
@@ -152,8 +151,8 @@ def _decide_numbers(name: str, present: FloatArray, gaps: str) -> tuple[ColumnOp
 
 def _are_keys(present: FloatArray) -> bool:
     """Return whether the numbers only tell rows apart."""
-    whole = bool((present == np.rint(present)).all())
-    return whole and (is_counter(present) or len(np.unique(present)) == len(present))
+    is_whole = bool((present == np.rint(present)).all())
+    return is_whole and len(np.unique(present)) == len(present)
 
 
 def _decide_texts(
