@@ -110,7 +110,7 @@ def measure_numbers(predictor: RegressionPredictor, part: Dataset) -> NumberEval
         rmse=squares,
         mae=_mean(errors),
         median_absolute_error=float(np.median(errors)),
-        r2=1.0 - (squares / spread) ** 2 if spread else None,
+        r2=_r2(squares, spread),
         judged_by=judged_by,
         constant_error=constant[judged_by],
         quantiles=quantiles,
@@ -136,6 +136,13 @@ def measure_numbers(predictor: RegressionPredictor, part: Dataset) -> NumberEval
 def _mean(values: FloatArray) -> float:
     """Return the mean, without overflow of the sum."""
     return float((values / len(values)).sum())
+
+
+def _r2(error: float, spread: float) -> float | None:
+    """Return R2; None if the numbers are equal, or so nearly that it is no finite number."""
+    with np.errstate(all="ignore"):
+        r2 = float(1.0 - (np.float64(error) / spread) ** 2)
+    return r2 if np.isfinite(r2) else None
 
 
 def _root_mean_square(values: FloatArray) -> float:

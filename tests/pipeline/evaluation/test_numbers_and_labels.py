@@ -117,6 +117,12 @@ def test_a_row_that_overflows_counts_as_far_off():
     assert measured.metrics.mae == pytest.approx((0 + 3e10 + 2e10) / 3)
 
 
+@pytest.mark.parametrize("y", [[1.0, 1.0], [1.0, 1.0 + 2.0**-52], [1e-270, 0.0], [5e-324, 0.0]])
+def test_numbers_that_hardly_differ_have_a_finite_r2_or_none(y):
+    found = measure_numbers(echo(1), rows(np.array([[1.0], [2.0]]), np.array(y))).metrics
+    assert found.r2 is None or np.isfinite(found.r2)
+
+
 def test_a_part_of_one_number_has_no_r2():
     found = measure_numbers(echo(1), rows(np.array([[1.0], [2.0]]), np.array([1.0, 1.0]))).metrics
     assert (found.r2, found.rmse) == (None, pytest.approx(np.sqrt(0.5)))
