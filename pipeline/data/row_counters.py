@@ -1,6 +1,6 @@
 """Columns that only number the rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -12,20 +12,24 @@ _FEWEST_COUNTED = 10
 
 _ONLY_NUMBERS = (
     " only numbers the rows, so what the network learns from it does not hold for other rows. "
-    "Remove it from data.features, unless it is a measurement."
 )
 
 
-def describe_counters(features: Sequence[str], X: FloatArray) -> Iterator[Sentence]:
+def describe_counters(columns: Iterable[tuple[str, FloatArray]], advice: str) -> Iterator[Sentence]:
     """Yield a warning about each column that only numbers the rows.
 
     If the rows are sorted by label, such a column alone predicts the label.
+
+    Parameters
+    ----------
+    columns : iterable of (str, ndarray)
+        Names of columns, and their numbers. One with gaps is no counter.
+    advice : str
+        A sentence on how to leave the column out.
     """
-    if len(X) < _FEWEST_COUNTED:
-        return
-    for name, column in zip(features, X.T, strict=True):
-        if is_counter(column):
-            yield "Column ", UserText(name), _ONLY_NUMBERS
+    for name, column in columns:
+        if len(column) >= _FEWEST_COUNTED and is_counter(column):
+            yield "Column ", UserText(name), _ONLY_NUMBERS, advice
 
 
 def is_counter(column: FloatArray) -> bool:

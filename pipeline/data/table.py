@@ -22,6 +22,8 @@ from quadnet.types import FloatArray, IntArray, Task
 
 _CHUNK_BYTES = 2**20
 
+_LEAVE_OUT = "Remove it from data.features, unless it is a measurement."
+
 
 @dataclass(frozen=True)
 class DataTable:
@@ -105,7 +107,7 @@ def read_table(
                 target = make_numbers(path, labels[0], Y[:, 0])
             else:
                 target = make_labels(path, file.unit, labels, Y, rows.places)
-        notices = (*unnamed, *describe_counters(names, X), *notices)
+        notices = (*unnamed, *describe_counters(zip(names, X.T, strict=True), _LEAVE_OUT), *notices)
         return DataTable(names, X, target, rows.places, file.unit, notices)
 
 

@@ -18,7 +18,7 @@ from pipeline.data.columns.times import read_times
 from pipeline.data.datasets import Dataset
 from pipeline.data.files.chunks import find_columns, make_file_error
 from pipeline.data.files.raw_table import RawTable
-from pipeline.data.row_counters import is_counter
+from pipeline.data.row_counters import describe_counters
 from pipeline.data.target_columns import make_classes, make_labels, make_numbers
 from pipeline.data.targets import Target
 from pipeline.wording import Sentence, UserText, format_count
@@ -33,6 +33,8 @@ from quadnet.types import BoolArray, Task
 _LABEL_HINT = '. Correct it, add it to data.read.missing, or set task = "classification"'
 
 _CATEGORY = CategoryColumn(kind="category")
+
+_LEAVE_OUT = "Add it to data.drop, unless it is a measurement."
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ def load_table(
         groups=None if test.by is None else reader.read(test.by, _CATEGORY),
         times=None if test.time is None and test.after is None else read_times(reader, test, kept),
     )
+    found = [
+        (name, column)
+        for name, column in columns.items()
+        if name not in data.columns and is_numbers(column)
+    ]
     return LoadedTable(
         rows,
         data.model_copy(update={"columns": {each.name: each.options for each in decisions}}),
@@ -119,7 +126,7 @@ def load_table(
         (
             *raw.notices,
             *_describe_unlabelled(used, data),
-            *_describe_counters(rows, data),
+            *describe_counters(found, _LEAVE_OUT),
             *notices,
         ),
     )
@@ -182,17 +189,3 @@ def _describe_unlabelled(used: BoolArray, data: TableData) -> Iterator[Sentence]
         of = f"{format_count(n, 'row')} of {len(used):,}"
         words = " are left out. Words such as NA count as no value: data.read.missing sets them."
         yield (of, " without a value in ", UserText(data.labels[0]), words)
-
-
-def _describe_counters(rows: Dataset, data: TableData) -> Iterator[Sentence]:
-    """Yield a warning about each column of numbers that may only number the rows."""
-    assert rows.table is not None
-    for name, column in rows.table.items():
-        if name in data.columns or not is_numbers(column) or np.isnan(column).any():
-            continue
-        if len(column) >= 20 and is_counter(column):
-            yield (
-                "Column ",
-                UserText(name),
-                " may only number the rows. If it is no measurement, add it to data.drop.",
-            )

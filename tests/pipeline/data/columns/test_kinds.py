@@ -89,7 +89,7 @@ def test_other_counters_are_kept_with_a_warning(tmp_path, name):
     path = write_table(tmp_path, {name: range(1, N + 1), "x": RNG_VALUES, "y": Y})
     table = load(path)
     assert [each.kind for each in table.decisions] == ["number", "number"]
-    assert "".join(table.notices[0]).startswith(f"Column {name} may only number the rows.")
+    assert "".join(table.notices[0]).startswith(f"Column {name} only numbers the rows, ")
 
 
 def test_a_few_words_in_a_column_of_numbers_are_errors_with_their_lines(tmp_path):
