@@ -210,7 +210,7 @@ class ClassifySettings(ClientSettings):
         if self.file is None and not self.points:
             raise ValueError("expected points, as in 0.5 0.5 -0.3 0.8, or --file")
         if len(self.points) % 2:
-            raise ValueError(f"expected pairs X Y, got {len(self.points)} numbers")
+            raise ValueError(f"expected pairs X Y, got an odd count of numbers: {len(self.points)}")
         return self
 
 

@@ -78,7 +78,10 @@ def _run(words: list[str]) -> int:
         known = ", ".join(" ".join(verb) for verb in candidates.values())
         hint = f"The verbs: {known}."
         if close:
-            hint = f"Did you mean {' '.join(candidates[close[0]])}?"
+            meant = " ".join(candidates[close[0]])
+            # `model list` means `models list`, not the group.
+            longer = " ".join([meant, *words[1:2]])
+            hint = f"Did you mean {longer if longer in VERBS else meant}?"
         print(f"quadnet: there is no verb {name!r}. {hint}", file=sys.stderr)
         return 2
     return _parse_and_run(name, words[n_words:])

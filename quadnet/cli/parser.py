@@ -71,9 +71,11 @@ class _Parser(argparse.ArgumentParser):
         option = words[0].partition("=")[0]
         if not option.startswith("--"):
             self.error(f"unrecognized arguments: {' '.join(words)}")
-        close = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        # Without the dashes, which make all short options alike: --set and --expect.
+        known = [flag[2:] for flag in self._option_string_actions if flag.startswith("--")]
+        close = difflib.get_close_matches(option[2:], known, n=1)
         self.error(
-            f"there is no option {option}" + (f"; did you mean {close[0]}?" if close else "")
+            f"there is no option {option}" + (f"; did you mean --{close[0]}?" if close else "")
         )
 
     def error(self, message: str) -> NoReturn:

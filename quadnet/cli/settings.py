@@ -52,7 +52,10 @@ def variable_of(name: str, field: FieldInfo) -> str | None:
 def validation_message(fault: ErrorDetails) -> str:
     """Return the message of a validator's ValueError, or pydantic's message for other faults."""
     raised = fault.get("ctx", {}).get("error")
-    return str(raised) if isinstance(raised, ValueError) else fault["msg"]
+    if isinstance(raised, ValueError):
+        return str(raised)
+    # Without how pydantic found out: "a valid integer, unable to parse string as an integer".
+    return fault["msg"].partition(", unable to parse")[0]
 
 
 def service_link(settings: type[BaseSettings], name: str) -> str | None:
