@@ -61,7 +61,7 @@ def test_init_prints_the_run_file_that_train_would_use(tmp_path, table):
     assert "  id      number    set in data.columns\n" in done.stdout
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device /dev/full")
 def test_a_run_file_that_does_not_fit_on_the_disk_is_an_error(tmp_path):
     columns = {f"measurement number {i}": TABLE["age"] for i in range(200)}
     path = write_table(tmp_path, columns | {"bought": TABLE["bought"]}, "shop.csv")

@@ -252,7 +252,10 @@ def test_several_columns_of_other_values_than_0_and_1_are_refused(encode):
         pytest.param(
             [b"a", b"b"],
             "`classes` must hold labels of one kind",
-            marks=pytest.mark.skipif(not MLP_TAKES_WEIGHTS, reason="scikit-learn 1.6 takes bytes"),
+            marks=pytest.mark.skipif(
+                not MLP_TAKES_WEIGHTS,
+                reason="scikit-learn 1.6 itself accepts labels that are bytes",
+            ),
         ),
         ([dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "`classes` must hold labels"),
         ([["a"], ["b", "c"]], "`classes` must be a list .* Got "),
