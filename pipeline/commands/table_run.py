@@ -165,7 +165,7 @@ def _make_share(task: Task, changed: object) -> list[Line]:
     if test_size_key({"kind": "table"}, test) == "share":
         lines.append(Line("share", TEST_SHARE, "share of the rows that the model is judged on"))
     if task == "classification" and not test.keys() & {"time", "after", "path"}:
-        lines.append(Line("stratify", True, "by class"))
+        lines.append(Line("stratify", True, "by class; not with time or path"))
     return lines
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config.run_config import KINDS, RunConfig
 from pipeline.config.table_data import COLUMN_KINDS
+from pipeline.wording import suggest_name
 from quadnet.cli.settings import validation_message
 from quadnet.errors import ConfigurationError, ErrorKind, FileUnusable, shorten
 
@@ -81,7 +82,10 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     key = ".".join(names)
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.lstrip().startswith("{"):
+            expected = 'expected a table such as {kind="number", clip=true}'
+            raise _wrong_change(key, f"{expected}, got {shorten(text)}") from error
         parsed = {"value": text}
     except ValueError as error:
         raise _wrong_change(key, "the number has too many digits") from error
@@ -137,8 +141,9 @@ def _sentence(error: ValidationError) -> str:
     if kind == "union_tag_invalid" and isinstance(got, dict):
         where, message, got = f"{where}.kind", f"Expected one of {kinds}", got["kind"]
     elif kind == "extra_forbidden":
-        known = ", ".join(_known(first["loc"]))
-        return f"there is no key {where}. The keys there are: {known}."
+        known = _known(first["loc"])
+        hint = suggest_name(str(first["loc"][-1]), known)
+        return f"there is no key {where}.{hint} The keys there are: {', '.join(known)}."
     elif kind == "missing":
         return f"the key {where} is missing."
     elif kind in {"model_type", "model_attributes_type"}:

@@ -13,6 +13,7 @@ from pipeline.config.layer_stacks import describe_layers
 from pipeline.config.run_config import RunConfig
 from pipeline.config.search import Range, Search
 from pipeline.training.candidate_training import ESTIMATORS, network_constraints
+from pipeline.wording import suggest_name
 from quadnet.errors import ConfigurationError
 from quadnet.estimator import constraints
 
@@ -41,7 +42,8 @@ def check_space(config: RunConfig, search: Search) -> None:
     unknown = sorted(search.space.keys() - known.keys())
     if unknown:
         raise ConfigurationError(
-            f"There is no key search.space.{unknown[0]}. The keys there are: {', '.join(known)}."
+            f"There is no key search.space.{unknown[0]}.{suggest_name(unknown[0], known)} "
+            f"The keys there are: {', '.join(known)}."
         )
     for name, choices in search.space.items():
         if isinstance(choices, Range):

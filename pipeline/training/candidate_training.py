@@ -20,6 +20,7 @@ from pipeline.data.splits import DataSplits, make_splits
 from pipeline.data.targets import ClassTarget, LabelsTarget
 from pipeline.training import weight_folding
 from pipeline.training.provenance import collect_lineage
+from pipeline.wording import suggest_name
 from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
@@ -308,7 +309,8 @@ def resolve_config(config: RunConfig) -> RunConfig:
     unknown = sorted(config.network.keys() - known.keys())
     if unknown:
         raise ConfigurationError(
-            f"There is no key network.{unknown[0]}. The keys there are: {', '.join(known)}."
+            f"There is no key network.{unknown[0]}.{suggest_name(unknown[0], known)} "
+            f"The keys there are: {', '.join(known)}."
         )
     network = known | {"random_state": 0} | config.network
     # Checked here and not in `fit`, because reading the data may take long.

@@ -50,6 +50,7 @@ ARROWS = {
     "pipeline": set(),
     "pipeline.wording": {"quadnet.errors"},
     "pipeline.config": {
+        "pipeline.wording",
         "quadnet.types",
         "quadnet.errors",
         "quadnet.records",

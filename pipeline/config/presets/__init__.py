@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
+from pipeline.wording import suggest_name
 from quadnet.errors import NotFound
 
 _FILES = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
@@ -22,7 +23,7 @@ def load_preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
     """
     if name not in _FILES:
         raise NotFound(
-            f"There is no preset {name!r}. The presets: {', '.join(PRESET_NAMES)}. "
-            "A run file's path must end in .toml."
+            f"There is no preset {name!r}.{suggest_name(name, PRESET_NAMES)} "
+            f"The presets: {', '.join(PRESET_NAMES)}. A run file's path must end in .toml."
         )
     return load_run_file(_FILES[name], changes)

@@ -29,6 +29,11 @@ def read_times(reader: ColumnReader, test: TestPart, kept: Sequence[ColumnDecisi
             )
         (name,) = dates
     found_options = options.get(name)
+    if found_options is None:
+        raise ConfigurationError(
+            "test.time or test.after: expected a column of dates or numbers that is used, or for "
+            f"test.after a date such as 2026-01-31, got {shorten(name)}."
+        )
     if not isinstance(found_options, DateColumn | NumberColumn):
         raise ConfigurationError(
             f"test.time: expected a column of dates or numbers, got {shorten(name)}, which is not."

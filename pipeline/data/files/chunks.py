@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
+from pipeline.wording import suggest_name
 from quadnet.errors import FileUnusable, InvalidInput, Violation, listing
 from quadnet.tables.columns import Column
 from quadnet.types import FloatArray, IntArray
@@ -103,8 +104,9 @@ def find_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> l
         places[name] = i
     for name in wanted:
         if name not in places:
-            there = listing(columns)
-            raise make_file_error(path, name, f"expected such a column, found only: {there}")
+            problem = f"expected such a column, found only: {listing(columns)}"
+            hint = suggest_name(name, columns)
+            raise make_file_error(path, name, f"{problem}.{hint}" if hint else problem)
     return [places[name] for name in wanted]
 
 

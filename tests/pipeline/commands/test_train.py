@@ -914,6 +914,7 @@ def test_the_pages_five_settings_are_adjustable():
     ("change", "kind", "message"),
     [
         ("network.foo=3", ConfigurationError, "There is no key network.foo. The keys there are: "),
+        ("network.max_itr=3", ConfigurationError, "network.max_itr. Did you mean max_iter? The"),
         (
             "network.scale=true",
             ConfigurationError,

@@ -61,8 +61,14 @@ def test_set_changes_one_key(tmp_path, change, read, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("data.pints=3", "there is no key data.pints. The keys there are: kind, placement, points"),
-        ("dada.points=3", "there is no key dada. The keys there are: name, task, data, dtype"),
+        (
+            "data.pints=3",
+            "no key data.pints. Did you mean points? The keys there are: kind, placement, points",
+        ),
+        (
+            "dada.points=3",
+            "there is no key dada. Did you mean data? The keys there are: name, task, data, dtype",
+        ),
         ("data.points=3", "data.points: input should be greater than or equal to 4, got 3"),
         ("data.points=4.5", "data.points: input should be a valid integer, got 4.5"),
         ("data.points=many", "data.points: input should be a valid integer, got 'many'"),
@@ -311,6 +317,10 @@ def test_wrong_settings_of_a_table_are_reported_with_their_key(tmp_path, change,
         ),
         ("..a=1", "expected one KEY=VALUE, as in data.points=1000. Correct the option --set."),
         ("network.=1", "expected one KEY=VALUE"),
+        (
+            'data.columns.age={kind="number"',
+            'expected a table such as {kind="number", clip=true}, got \'{kind="number"\'.',
+        ),
     ],
 )
 def test_changes_that_cannot_be_read_are_refused_in_words(tmp_path, change, expected):

@@ -370,7 +370,10 @@ LIST = {"alpha": [0.1]}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"space": {"alfa": [1]}}, "There is no key search.space.alfa. The keys there are: scale,"),
+        (
+            {"space": {"alfa": [1]}},
+            "no key search.space.alfa. Did you mean alpha? The keys there are: scale,",
+        ),
         ({"space": {"alpha": [0.1, -1.0]}}, "search.space.alpha: The 'alpha' parameter of Neural"),
         ({"space": {"solver": ["adam", "newton"]}}, "search.space.solver: The 'solver' parameter"),
         ({"space": {"scale": [1]}}, "search.space.scale: The 'scale' parameter"),

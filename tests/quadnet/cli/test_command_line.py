@@ -240,7 +240,8 @@ def test_what_has_no_variable_is_not_looked_for_in_the_environment():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "article-3"], "There is no preset 'article-3'. The presets: article-1,"),
+        (["train", "article-3"], "'article-3'. Did you mean article-2? The presets: article-1,"),
+        (["train", "digit"], "There is no preset 'digit'. Did you mean digits? The presets:"),
         (["train", "mine.toml"], "The run file mine.toml cannot be read: No such file"),
         (
             ["train", "quadrants", "--registry", "f/r"],

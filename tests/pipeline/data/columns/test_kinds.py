@@ -133,6 +133,7 @@ def test_set_kinds_win(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"drop": ["otter"]}, "found only: x, other, y. Did you mean other?"),
         ({"drop": ["z"]}, "column z: expected such a column, found only: x, other, y"),
         ({"columns": {"z": "number"}}, "column z: expected such a column, found only: x, other, y"),
         ({"label": "z"}, "column z: expected such a column, found only: x, other, y"),

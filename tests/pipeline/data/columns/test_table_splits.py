@@ -115,6 +115,8 @@ def test_class_that_only_the_test_file_has_is_refused(tmp_path):
     [
         ({"by": "customer", "time": "day"}, "got two: test.by and test.time"),
         ({"time": "customer"}, "test.time: expected a column of dates or numbers, got 'customer'"),
+        ({"after": "2026-13-01"}, "test.after a date such as 2026-01-31, got '2026-13-01'."),
+        ({"time": "dya"}, "a column of dates or numbers that is used, or for test.after"),
         ({"after": 3.0}, "test.after: expected a date, such as 2026-01-31, as column 'day' has"),
         ({"after": "2025-01-01", "time": "x"}, "test.after: expected a number, as column 'x' has"),
         ({"path": "t.csv", "share": 0.1}, "test.path decides on the test rows"),
