@@ -85,6 +85,8 @@ def rollback(
     """
     log = registry.alias_log(model)
     present = log.newest()
+    if not present.aliases and to is None:
+        registry.latest(model)  # Without versions, it raises NotFound, which lists the models.
     generation, target = log.rollback_target(alias) if to is None else log.target_at(to, alias)
 
     def restored(current: Targets) -> Targets:

@@ -132,6 +132,11 @@ class Registry:
         A name alone means its champion. Raises NotFound as `target` does.
         """
         model, _, selector = reference.partition(":")
+        if "@" in model:
+            raise NotFound(
+                f"{shorten(reference)} cannot be a version: expected NAME:NUMBER or NAME:ALIAS, "
+                f"such as {shorten(reference.replace('@', ':', 1))}."
+            )
         if _VERSION.fullmatch(selector):
             self.check_version(model, int(selector))
             return model, int(selector)

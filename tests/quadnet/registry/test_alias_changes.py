@@ -186,6 +186,8 @@ def test_an_alias_that_is_not_there_cannot_be_rolled_back(four):
         with pytest.raises(NotFound, match="There is no alias") as caught:
             alias_changes.rollback(four, MODEL, alias, reason="back")
         assert len(str(caught.value)) < 200
+    with pytest.raises(NotFound, match=r"no model 'quadrant' in the registry\. It holds: q"):
+        alias_changes.rollback(four, "quadrant", reason="back")
     move(four, champion=1)
     move(four, champion=None)
     with pytest.raises(NotFound, match="There is no alias 'champion' to roll back"):

@@ -124,6 +124,10 @@ def test_messages_stay_small_however_much_there_is_to_list(registry):
         (lambda r: r.target("quadrants", "prod"), "no alias 'prod'. Its aliases: champion."),
         (lambda r: r.load("../etc", 1), "'../etc' cannot be a model's name"),
         (lambda r: r.load("quadrants", 2), "no version 2"),
+        (
+            lambda r: r.resolve("quadrants@1"),
+            "expected NAME:NUMBER or NAME:ALIAS, such as 'quadrants:1'.",
+        ),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(registry, ask, message):
