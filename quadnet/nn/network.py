@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike
 from quadnet.nn.initializers import Initializer
 from quadnet.nn.layers.activation import Activation
 from quadnet.nn.layers.dense import Dense
+from quadnet.nn.layers.ensemble import Ensemble
 from quadnet.nn.layers.kinds import layer_from_spec
 from quadnet.nn.layers.layer import Layer, Shape
 from quadnet.nn.layers.stack import find_blocks, find_shapes, make_dense_layers
@@ -314,7 +315,10 @@ class Network:
             dense = (layer for layer in self.layers if isinstance(layer, Dense))
             return "-".join(map(str, (self.n_features, *(layer.units for layer in dense))))
         shape = "x".join(map(str, self.input_shape))
-        names = (
-            layer.function if isinstance(layer, Activation) else layer.kind for layer in self.layers
-        )
-        return " - ".join([shape, *names])
+        return " - ".join([shape, *map(_name_of, self.layers)])
+
+
+def _name_of(layer: Layer) -> str:
+    if isinstance(layer, Ensemble):
+        return f"ensemble of {layer.count}"
+    return layer.function if isinstance(layer, Activation) else layer.kind

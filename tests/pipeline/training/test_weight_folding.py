@@ -304,6 +304,7 @@ def test_an_ensemble_is_published_as_one_version(registry):
     assert describe(published.predictor.network.layers) == (
         "batch_norm ensemble(dense activation dense) dense"
     )
+    assert str(published.predictor.network) == "3 - batch_norm - ensemble of 3 - dense"
     loaded = registry.load("three", 1).predictor
     np.testing.assert_array_equal(loaded.probabilities(X), found.predictor.probabilities(X))
     scaled = (X - mean) / scale
