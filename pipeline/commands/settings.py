@@ -14,7 +14,7 @@ class _RunSettings(RegistrySettings):
 
     set: list[str] = Field(
         [],
-        description="Change of one key of the run file, such as data.points=1000. Repeatable.",
+        description="Change of one key of the run file, such as network.max_iter=100. Repeatable.",
     )
 
     alias: AliasName = Field(

@@ -26,6 +26,10 @@ def train(settings: TrainSettings) -> int:
     registry = Registry(settings.registry)
     table = None
     if settings.label:
+        if settings.run in PRESET_NAMES and not Path(settings.run).exists():
+            raise ConfigurationError(
+                f"{settings.run} is a preset, which has its label: expected a table with --label."
+            )
         from pipeline.commands.table_run import make_table_run
 
         made = make_table_run(

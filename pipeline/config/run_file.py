@@ -21,7 +21,7 @@ _ALTERNATIVES = {*KINDS, "list", "range", "float", "str", "list[str]"}
 
 
 def load_run_file(path: Path, changes: Sequence[str] = ()) -> RunConfig:
-    """Read a run file, apply changes such as ``data.points=1000``, and validate the result.
+    """Read a run file, apply changes such as ``network.max_iter=100``, and validate the result.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
         raise _wrong_change(key, "the value is nested too deeply") from None
     *sections, last = names
     if not all(names) or parsed.keys() != {"value"}:
-        raise _wrong_change(change, "expected one KEY=VALUE, as in data.points=1000")
+        raise _wrong_change(change, "expected one KEY=VALUE, as in network.max_iter=100")
     value = parsed["value"]
     for section in sections:
         tree = tree.setdefault(section, {})

@@ -174,6 +174,8 @@ def test_a_preset_is_no_table_even_if_there_is_such_a_file(tmp_path):
     (tmp_path / "quadrants").mkdir()
     done = quadnet("train", "quadrants", "--dry-run", "--set", "data.points=100", cwd=tmp_path)
     assert done.stdout.endswith("The network gets 2 inputs. Nothing was trained.\n"), done.stderr
+    done = quadnet("train", "digits", "--label", "digit", cwd=tmp_path)
+    assert "digits is a preset, which has its label: expected a table" in done.stderr
 
 
 def test_changes_of_reading_decide_on_how_the_table_is_read(tmp_path):

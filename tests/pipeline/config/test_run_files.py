@@ -315,7 +315,7 @@ def test_wrong_settings_of_a_table_are_reported_with_their_key(tmp_path, change,
             f"network.max_iter={'9' * 5000}",
             "The change 'network.max_iter': the number has too many digits.",
         ),
-        ("..a=1", "expected one KEY=VALUE, as in data.points=1000. Correct the option --set."),
+        ("..a=1", "expected one KEY=VALUE, as in network.max_iter=100. Correct the option --set."),
         ("network.=1", "expected one KEY=VALUE"),
         (
             'data.columns.age={kind="number"',
