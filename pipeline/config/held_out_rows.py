@@ -52,9 +52,10 @@ class TestPart(Section):
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
+        time = "time" if self.after is None else "after"
         kinds = {
             "by": self.by is not None,
-            "time": self.time is not None or self.after is not None,
+            time: self.time is not None or self.after is not None,
             "path": self.path is not None,
         }
         used = [name for name, is_used in kinds.items() if is_used]
