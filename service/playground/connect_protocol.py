@@ -7,42 +7,26 @@ Source: the Connect protocol reference, "Unary-Response" and "Streaming-RPC".
 
 import base64
 import json
-import math
-import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf import json_format
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
+
+from quadnet.errors import InvalidInput
+from service.rpc.errors import HTTP_STATUSES
+from service.wire.json_messages import decode_json
 
 UNARY = "application/json"
 STREAM = "application/connect+json"
 
 _END = 2
-_NUMBERS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _HEADER = struct.Struct(">BI")
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-"""The escape of half of a surrogate pair, in JSON."""
-
-_HTTP = {
-    "canceled": 499,
-    "invalid_argument": 400,
-    "deadline_exceeded": 504,
-    "not_found": 404,
-    "already_exists": 409,
-    "permission_denied": 403,
-    "resource_exhausted": 429,
-    "failed_precondition": 400,
-    "aborted": 409,
-    "out_of_range": 400,
-    "unimplemented": 501,
-    "unavailable": 503,
-    "unauthenticated": 401,
+_CODES = {code.name.lower(): code for code in grpc.StatusCode} | {
+    "canceled": grpc.StatusCode.CANCELLED
 }
 
 
@@ -58,7 +42,7 @@ class ConnectError(Exception):
     @property
     def status(self) -> int:
         """The HTTP status: `http`, or the status of the code if that is None."""
-        return self.http or _HTTP.get(self.code, 500)
+        return self.http or HTTP_STATUSES[_CODES[self.code]]
 
     def as_json(self) -> dict[str, Any]:
         """Return the error in Connect's JSON form."""
@@ -106,87 +90,17 @@ def metadata_by_key(metadata: Any) -> dict[str, Any]:
 
 
 def decode_request(content: bytes, request: Message) -> bytes:
-    """Return the bytes of a message in JSON.
-
-    Parameters
-    ----------
-    content : bytes
-        The JSON.
-    request : Message
-        An empty message of the expected type.
+    """Return the bytes of a message in JSON, of the type of the empty message `request`.
 
     Raises
     ------
     ConnectError
         If the content is not JSON, or does not match the message type.
     """
-    name = request.DESCRIPTOR.full_name
-    values = _parse_object(content, name)
-    for each in request.DESCRIPTOR.fields:
-        column = getattr(request, each.name)
-        # The cells of a map are thousands of numbers, which `ParseDict` would parse one by one.
-        if hasattr(column, "extend") and each.cpp_type in _NUMBERS:
-            column.extend(_take_finite_numbers(values, each.name))
     try:
-        json_format.ParseDict(values, request)
-    except (json_format.ParseError, OverflowError) as error:
-        # The first line names the field and the value.
-        reason = str(error).partition("\n")[0][:200]
-        raise ConnectError("invalid_argument", f"expected a {name} in JSON; {reason}") from error
-    return request.SerializeToString()
-
-
-def _parse_object(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        # Strict UTF-8: json.loads would also accept bytes of half a surrogate pair.
-        found = json.loads(content.decode())
-        if _SURROGATE.search(content):
-            json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        # As the name of a field, it makes the protobuf library raise SystemError.
-        raise ConnectError(
-            "invalid_argument",
-            f"expected a {name} in JSON, got text with half of a surrogate pair",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConnectError(
-            "invalid_argument", f"expected a {name} in JSON, got invalid JSON"
-        ) from error
-    if not isinstance(found, dict):
-        raise ConnectError(
-            "invalid_argument",
-            f"expected a {name} in JSON, an object, got {type(found).__name__}",
-        )
-    return found
-
-
-def encode_response(response: Message) -> bytes:
-    """Return the message in JSON, with zeros and empty lists."""
-    columns: dict[str, list[Any]] = {}
-    for each, value in response.ListFields():
-        if not hasattr(value, "extend"):
-            continue
-        if each.cpp_type in _NUMBERS and math.isfinite(sum(value)):
-            columns[each.json_name] = list(value)
-            response.ClearField(each.name)
-        elif each.enum_type is not None:
-            names = {value.number: value.name for value in each.enum_type.values}
-            columns[each.json_name] = [names.get(number, number) for number in value]
-            response.ClearField(each.name)
-    values = json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
-    return json.dumps(values | columns, separators=(",", ":")).encode()
-
-
-def _take_finite_numbers(values: dict[str, Any], name: str) -> list[float]:
-    """Remove and return a list of finite numbers; return [] and leave any other value there."""
-    given = values.get(name)
-    if not isinstance(given, list) or not set(map(type, given)) <= {int, float}:
-        return []
-    try:
-        finite = math.isfinite(sum(map(float, given)))
-    except OverflowError:
-        return []
-    return values.pop(name) if finite else []
+        return decode_json(content, request).SerializeToString()
+    except InvalidInput as error:
+        raise ConnectError("invalid_argument", error.violations[0].description) from error
 
 
 def encode_envelope(content: bytes) -> bytes:

@@ -26,13 +26,13 @@ from service.playground.connect_protocol import (
     decode_request,
     encode_end,
     encode_envelope,
-    encode_response,
     metadata_by_key,
 )
 from service.playground.host_check import HostCheck, make_error_response
 from service.quadrant_v1.codec import SERVICE
 from service.rpc.call import REQUEST_ID
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from service.wire.json_messages import encode_json
 
 STATIC = Path(__file__).parent / "static"
 
@@ -161,7 +161,7 @@ async def _answer_unary(request: Request, method: GatewayMethod) -> Response:
     except grpc.aio.AioRpcError as error:
         raise convert_grpc_error(error, method.target.address) from error
     headers = {REQUEST_ID: str(metadata_by_key(await call.trailing_metadata()).get(REQUEST_ID, ""))}
-    return Response(encode_response(answer), media_type=connect_protocol.UNARY, headers=headers)
+    return Response(encode_json(answer), media_type=connect_protocol.UNARY, headers=headers)
 
 
 async def _answer_stream(request: Request, method: GatewayMethod) -> Response:
@@ -175,7 +175,7 @@ async def _answer_stream(request: Request, method: GatewayMethod) -> Response:
         )
         try:
             async for update in call:
-                yield encode_envelope(encode_response(method.response.FromString(update)))
+                yield encode_envelope(encode_json(method.response.FromString(update)))
             yield encode_end()
         except grpc.aio.AioRpcError as error:
             yield encode_end(convert_grpc_error(error, method.target.address))

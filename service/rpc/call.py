@@ -1,13 +1,12 @@
 """One call on its way through the server: what policies read, and what is logged about it."""
 
-import asyncio
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol
 
 import grpc
-import grpc.aio
 
 from quadnet.registry.version_files import Model
 
@@ -21,8 +20,15 @@ the request, which is assumed to be at most a quarter of the timeout, and by gRP
 timeouts, which is up to one hundredth.
 """
 
-# As text: at run time grpcio's types cannot be subscripted.
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+class CallContext(Protocol):
+    """What a call needs of its transport. The context of a gRPC call is one."""
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the deadline, at least 0; None without a deadline."""
+
+    def peer(self) -> str:
+        """Return the caller's address."""
 
 
 class Slot(Protocol):
@@ -37,14 +43,15 @@ class Slot(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One call.
+    """One call, over gRPC or HTTP.
 
     Attributes
     ----------
     method : str
-        Such as ``quadrant.v1.QuadrantService/Classify``.
-    context : grpc.aio.ServicerContext
-    metadata : dict
+        Such as ``quadrant.v1.QuadrantService/Classify`` or ``POST /v1/classify``.
+    context : CallContext
+    metadata : mapping
+        The metadata of gRPC, or the headers of HTTP, by their names in lower case.
     request_id : str
     waited : float
         Seconds that the call waited inside gRPC before it started.
@@ -63,8 +70,8 @@ class Call:
     """
 
     method: str
-    context: Context
-    metadata: dict[str, Any]
+    context: CallContext
+    metadata: Mapping[str, Any]
     request_id: str
     waited: float = 0.0
     queued: int = 0
@@ -78,21 +85,8 @@ class Call:
     peer: str = ""
     slot: Slot | None = None
 
-    @classmethod
-    def from_context(
-        cls, method: str, context: Context, waited: float = 0.0, queued: int = 0
-    ) -> "Call":
-        """Return a call that has just started, with its own request id or a new one."""
-        metadata = dict(context.invocation_metadata() or ())
-        request_id = str(metadata.get(REQUEST_ID, ""))
-        # The id is logged and sent back, so it must be short and printable.
-        if not (0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable()):
-            request_id = os.urandom(8).hex()
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
-        return cls(method, context, metadata, request_id, waited, queued)
-
     def note_end(self) -> None:
-        """Record the duration and the peer, which gRPC soon discards."""
+        """Record the duration and the peer, which the transport soon discards."""
         self.seconds = time.perf_counter() - self.started
         self.peer = self.context.peer()
 
@@ -112,8 +106,7 @@ class Call:
 
     def status_after_caller_left(self) -> grpc.StatusCode:
         """Return the status that the caller saw when it ended the call or its deadline passed."""
-        # None without a deadline; grpcio's types do not declare that.
-        remaining = cast("float | None", self.context.time_remaining())
+        remaining = self.context.time_remaining()
         if remaining is None:
             return grpc.StatusCode.CANCELLED
         given = time.perf_counter() - self.started + remaining
@@ -121,19 +114,12 @@ class Call:
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
-async def read_message(context: Context) -> Any:
-    """Return the next message of a call, or EOF, without the leak of grpcio's own read.
+def choose_request_id(metadata: Mapping[str, Any]) -> str:
+    """Return the caller's request id if it is short and printable, or a new one.
 
-    grpcio frees the memory of a read only in the coroutine that waits for it. A cancelled call
-    would cancel that coroutine and leak 100 bytes (grpc issue 43360). In a separate task the read
-    completes, as soon as the call has ended.
+    It is logged and sent back.
     """
-    reading = asyncio.ensure_future(context.read())
-    reading.add_done_callback(_retrieve_error)
-    return await asyncio.shield(reading)
-
-
-def _retrieve_error(reading: "asyncio.Future[Any]") -> None:
-    """Retrieve the error of a read that has no waiter, or asyncio logs it."""
-    if not reading.cancelled():
-        reading.exception()
+    request_id = str(metadata.get(REQUEST_ID, ""))
+    if 0 < len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
+        return request_id
+    return os.urandom(8).hex()

@@ -8,8 +8,7 @@ see CANCELLED instead of the status, from about 256 KiB on.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import grpc
@@ -17,9 +16,11 @@ import grpc.aio
 
 from quadnet.errors import Overloaded
 from service.rpc.backlog import Backlog
-from service.rpc.call import REQUEST_ID, Call, Context, read_message
-from service.rpc.errors import make_trailing_metadata, to_status
+from service.rpc.call import REQUEST_ID, Call
+from service.rpc.errors import describe_error, make_status, make_trailing_metadata
+from service.rpc.grpc_calls import Context, make_call, read_message
 from service.rpc.policies.policy import CallPolicy
+from service.rpc.policy_steps import StartedPolicies
 from service.telemetry import metrics
 
 T = TypeVar("T")
@@ -56,18 +57,16 @@ class CallRunner:
         method: str,
         context: Context,
         policies: Sequence[CallPolicy],
-        work: Callable[[Call], Awaitable[T]],
+        work: Callable[[Call, Context], Awaitable[T]],
         *,
         is_unary: bool = True,
     ) -> T:
         """Start the policies, run `work`, and end the policies; end the call with any error."""
         call = self._make_call(method, context)
-        started = []
+        started = StartedPolicies(call)
         try:
-            for policy in policies:
-                policy.begin(call)
-                started.append(policy)
-            return await work(call)
+            started.begin(policies)
+            return await work(call, context)
         except asyncio.CancelledError:
             # By the caller, or by grpcio because the deadline has passed.
             call.status = self._status_of_lost(call)
@@ -81,21 +80,21 @@ class CallRunner:
         except Exception as error:
             if is_unary and not call.has_read:
                 # Refused before its message was read: the policies end before it is discarded.
-                while started:
-                    started.pop().end(call)
-            await self._refuse(call, error, discards=is_unary and not call.has_read)
+                started.end()
+            await self._refuse(call, context, error, discards=is_unary and not call.has_read)
             raise AssertionError("a refusal raises") from error
         finally:
-            for policy in reversed(started):
-                policy.end(call)
+            started.end()
 
     def _make_call(self, method: str, context: Context) -> Call:
         if self._backlog is None:
-            return Call.from_context(method, context)
+            return make_call(method, context)
         waited = self._backlog.start_call()
-        return Call.from_context(method, context, waited, self._backlog.waiting)
+        return make_call(method, context, waited, self._backlog.waiting)
 
-    async def _refuse(self, call: Call, error: Exception, *, discards: bool) -> None:
+    async def _refuse(
+        self, call: Call, context: Context, error: Exception, *, discards: bool
+    ) -> None:
         """End a call with the error's status; always raises.
 
         `abort` sends no message before the status, unlike `set_code`: a client does not retry a
@@ -103,17 +102,18 @@ class CallRunner:
         """
         if isinstance(error, Overloaded):
             metrics.CALLS_SHED.inc()
-        call.status, status = to_status(error, call.method, call.request_id)
+        report = describe_error(error, call.method, call.request_id)
+        call.status, status = report.code, make_status(report)
         if call.context.time_remaining() == 0:
             # gRPC has set this call's status, or will in a moment. A second status could not be
             # sent, and grpcio leaks what it fails to send: 400 bytes per call.
             call.status = grpc.StatusCode.DEADLINE_EXCEEDED
             raise asyncio.CancelledError from error
         if discards:
-            await self._discard_message(call.context)
-        metadata = (*make_trailing_metadata(error, status), (REQUEST_ID, call.request_id))
+            await self._discard_message(context)
+        metadata = (*make_trailing_metadata(report, status), (REQUEST_ID, call.request_id))
         try:
-            await call.context.abort(call.status, status.message, metadata)
+            await context.abort(call.status, status.message, metadata)
         except grpc.aio.AbortError as aborted:
             # gRPC stores this error in the call, and its traceback refers to the call: each
             # refused call would live until the garbage collector runs.
@@ -161,36 +161,3 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(
         ("ExecuteBatchError raised in core by servicer method", "Invalid encoding on ")
     )
-
-
-@contextmanager
-def hold_slot(policies: Sequence[CallPolicy], call: Call) -> Iterator[None]:
-    """Hold the policies' slot inside the `with` block, while the call computes its answer."""
-    call.slot = slot = _PolicySlot(policies, call)
-    try:
-        slot.take()
-        yield
-    finally:
-        slot.release()
-        # Breaks a reference cycle, which would live until the garbage collector runs.
-        call.slot = None
-
-
-class _PolicySlot:
-    """The policies whose `begin_work` has run for a call and whose `end_work` has not."""
-
-    def __init__(self, policies: Sequence[CallPolicy], call: Call) -> None:
-        self._policies = policies
-        self._call = call
-        self._started: list[CallPolicy] = []
-
-    def take(self) -> None:
-        if self._started:
-            return
-        for policy in self._policies:
-            policy.begin_work(self._call)
-            self._started.append(policy)
-
-    def release(self) -> None:
-        while self._started:
-            self._started.pop().end_work(self._call)

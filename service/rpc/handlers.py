@@ -6,6 +6,7 @@ returns bytes, so that an answer can be written from arrays.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -13,11 +14,13 @@ import grpc.aio
 
 from quadnet.errors import InvalidInput, QuadnetError, TooLarge, Violation
 from service.rpc.backlog import Backlog
-from service.rpc.call import Call, Context
-from service.rpc.call_runner import CallRunner, hold_slot
+from service.rpc.call import Call
+from service.rpc.call_runner import CallRunner
 from service.rpc.errors import UnknownMethod
+from service.rpc.grpc_calls import Context, read_message
 from service.rpc.message_waits import MessageWaits
 from service.rpc.policies.policy import CallPolicy
+from service.rpc.policy_steps import hold_slot
 from service.wire.checks import check_answer_size
 
 Unary = Callable[[bytes, Call], Awaitable[bytes]]
@@ -108,12 +111,15 @@ class HandlerFactory:
         reads. So the server holds at most one message in each direction, however slow the caller.
         """
 
-        async def relay(call: Call) -> None:
-            while (content := await self._streams.receive(call)) is not grpc.aio.EOF:
+        async def relay(call: Call, context: Context) -> None:
+            while True:
+                content = await self._streams.receive(call, partial(read_message, context))
+                if content is grpc.aio.EOF:
+                    break
                 request = self._check_request_size(content)
                 with hold_slot(self._policies, call):
                     reply = await respond(request, call)
-                await call.context.write(self._check_answer_size(reply))
+                await context.write(self._check_answer_size(reply))
             # A lost caller looks like the end of the stream until gRPC cancels this task. Without
             # the wait its call would be counted as answered. Usually 0.1 ms are enough.
             await asyncio.sleep(_SECONDS_FOR_STREAM_TO_BE_CANCELLED)
@@ -126,7 +132,7 @@ class HandlerFactory:
         gRPC itself would refuse it too, but then it would be neither logged nor counted.
         """
 
-        async def refuse(_call: Call) -> None:
+        async def refuse(_call: Call, _context: Context) -> None:
             raise UnknownMethod(services)
 
         # Not under its path: callers choose it, and each path would become a label of the metrics.
@@ -151,8 +157,8 @@ class HandlerFactory:
     def _make_unary(
         self, method: str, respond: Unary, waits: MessageWaits, policies: Sequence[CallPolicy]
     ) -> Handler:
-        async def read_and_respond(call: Call) -> bytes:
-            content = await self._read_only_message(waits, call)
+        async def read_and_respond(call: Call, context: Context) -> bytes:
+            content = await self._read_only_message(waits, call, context)
             with hold_slot(policies, call):
                 return self._check_answer_size(await respond(content, call))
 
@@ -169,26 +175,29 @@ class HandlerFactory:
         waits: MessageWaits,
         policies: Sequence[CallPolicy],
     ) -> Handler:
-        async def relay(call: Call) -> None:
-            content = await self._read_only_message(waits, call)
+        async def relay(call: Call, context: Context) -> None:
+            content = await self._read_only_message(waits, call, context)
             with hold_slot(policies, call):
                 async for reply in respond(content, call):
-                    await call.context.write(self._check_answer_size(reply))
+                    await context.write(self._check_answer_size(reply))
 
         return self._make_stream(method, relay, policies)
 
     def _make_stream(
-        self, method: str, relay: Callable[[Call], Awaitable[None]], policies: Sequence[CallPolicy]
+        self,
+        method: str,
+        relay: Callable[[Call, Context], Awaitable[None]],
+        policies: Sequence[CallPolicy],
     ) -> Handler:
         async def handle(_requests: object, context: Context) -> None:
             await self._runner.run(method, context, policies, relay, is_unary=False)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    async def _read_only_message(self, waits: MessageWaits, call: Call) -> bytes:
+    async def _read_only_message(self, waits: MessageWaits, call: Call, context: Context) -> bytes:
         """Return the one message of a call."""
         call.has_read = True
-        content = await waits.receive(call)
+        content = await waits.receive(call, partial(read_message, context))
         if content is grpc.aio.EOF:
             # The caller sent no message, or is lost: then gRPC cancels this task in a moment.
             await asyncio.sleep(_SECONDS_TO_BE_CANCELLED)

@@ -6,13 +6,15 @@ limit, a new call evicts the one that has waited longest.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from quadnet.errors import MessageTimeout, QuadnetError
-from service.rpc.call import Call, read_message
+from service.rpc.call import Call
 from service.rpc.policies.admission import overload_error
+
+T = TypeVar("T")
 
 _SWEEP_SECONDS = 0.25
 
@@ -51,8 +53,8 @@ class MessageWaits:
         self._max_idle_seconds = 0.0
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def receive(self, call: Call) -> object:
-        """Return the call's next message, or `grpc.aio.EOF`.
+    async def receive(self, call: Call, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what `read` returns: the call's next message. Must run in the call's own task.
 
         Raises
         ------
@@ -71,7 +73,7 @@ class MessageWaits:
         if self._sweeping is None:
             self._sweeping = loop.call_later(_SWEEP_SECONDS, self._sweep)
         try:
-            return await read_message(call.context)
+            return await read()
         except asyncio.CancelledError:
             if wait.error is None:
                 raise

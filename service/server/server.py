@@ -21,8 +21,8 @@ from service.net.tls import ServerTLSFiles
 from service.quadrant_v1 import codec
 from service.quadrant_v1.servicer import QuadrantServicer
 from service.rpc.backlog import Backlog
-from service.rpc.call import Context
 from service.rpc.compute_thread import ComputeThread
+from service.rpc.grpc_calls import Context
 from service.rpc.handlers import HandlerFactory
 from service.rpc.policies.access_log import AccessLog
 from service.rpc.policies.accounting import Accounting

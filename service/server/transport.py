@@ -17,7 +17,7 @@ import grpc.aio
 from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_server
 
-from service.rpc.call import Context
+from service.rpc.grpc_calls import Context
 
 Options = Sequence[tuple[str, Any]]
 Refuse = Callable[[Context], Coroutine[Any, Any, None]]
