@@ -13,8 +13,11 @@ from service.net.tls import make_channel_credentials
 from service.net.tokens import read_tokens
 from service.quadrant_v1.codec import SERVICE
 from service.settings import find_missing_tls_file
+from service.stubs.inference.v2 import inference_pb2
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6):(//[^/]*)?/?")
+
+INFERENCE_SERVICE: str = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 
@@ -22,7 +25,7 @@ SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [{"service": SERVICE}],
+            "name": [{"service": SERVICE}, {"service": INFERENCE_SERVICE}],
             "retryPolicy": {
                 "maxAttempts": 5,
                 "initialBackoff": "0.1s",

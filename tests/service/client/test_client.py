@@ -29,7 +29,7 @@ from quadnet.errors import (
 )
 from quadnet.registry import Registry, alias_changes
 from service.client import QuadrantClient
-from service.client.client import Refused
+from service.client.errors import Refused
 from tests.support.exact_models import exact_predictor, publish
 from tests.support.serving import SERVICE, ServerProcess, long_call
 

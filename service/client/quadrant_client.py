@@ -4,47 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self, TypeVar, cast
 
-import grpc
 import numpy as np
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import ArrayLike, NDArray
 
-from quadnet.errors import ErrorKind, InvalidInput, NotFound, QuadnetError, Unreachable
+from quadnet.errors import InvalidInput
 from quadnet.types import FloatArray
 from service.client.arguments import (
     check_flag,
     check_fraction,
     check_integer,
-    check_path,
     check_sequence,
-    check_server_address,
     check_text,
-    check_timeout,
     convert_to_floats,
     invalid_input,
     make_reference,
 )
-from service.client.channel import open_channel, read_authorization
-from service.client.errors import Refused, error_from_call, refine_error
+from service.client.errors import refine_error
+from service.client.server_client import ServerClient
 from service.quadrant_v1 import codec
 from service.quadrant_v1.codec import SERVICE
-from service.settings import ClientSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 
 POINTS_PER_CALL = 100_000
 """Default number of points in one call: far below a server's default limit."""
 
-_CLOSED = "This QuadrantClient is closed. Create a new one."
-
 _NAMES = np.array(
     [codec.QUADRANT_NAMES.get(number, "") for number in range(max(codec.QUADRANT_NAMES) + 1)]
 )
 """The names of the quadrants, by their number on the wire; "" for no quadrant."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ class Answers:
     all_certainties: FloatArray | None = None
 
 
-class QuadrantClient:
+class QuadrantClient(ServerClient):
     """A connection to a server. Use it as a context manager, or close it.
 
     Calls that fail because the server is overloaded, stopping or unreachable are retried for about
@@ -103,57 +91,12 @@ class QuadrantClient:
         If a file cannot be read, or has invalid content.
     """
 
-    def __init__(
-        self,
-        address: str = "127.0.0.1:50051",
-        *,
-        timeout: float | None = 10.0,
-        tls_ca: Path | str | None = None,
-        tls_client_cert: Path | str | None = None,
-        tls_client_key: Path | str | None = None,
-        token_file: Path | str | None = None,
-    ) -> None:
-        self.address = check_server_address(address)
-        self.timeout = check_timeout(timeout)
-        self._metadata = read_authorization(check_path("token_file", token_file))
-        self._secure = tls_ca is not None
-        self._closed = False
-        self._channel: grpc.Channel = open_channel(
-            grpc,
-            address,
-            tls_ca=check_path("tls_ca", tls_ca),
-            tls_client_cert=check_path("tls_client_cert", tls_client_cert),
-            tls_client_key=check_path("tls_client_key", tls_client_key),
-        )
+    def _open_methods(self) -> None:
         # Bytes in both directions: requests are encoded from arrays, without a message.
         self._classify: Callable[..., bytes] = self._channel.unary_unary(f"/{SERVICE}/Classify")
-        self._list_models = self._unary("ListModels", pb.ListModelsResponse)
-        self._get_model = self._unary("GetModel", pb.GetModelResponse)
-        self._explain = self._unary("Explain", pb.ExplainResponse)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
-
-    @classmethod
-    def from_settings(cls, settings: ClientSettings) -> Self:
-        """Return a client for the server in the settings."""
-        return cls(
-            settings.address,
-            timeout=settings.timeout,
-            tls_ca=settings.tls_ca,
-            tls_client_cert=settings.tls_client_cert,
-            tls_client_key=settings.tls_client_key,
-            token_file=settings.token_file,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection. Calls in flight raise `Unreachable`."""
-        self._closed = True
-        self._channel.close()
+        self._list_models = self._unary(SERVICE, "ListModels", pb.ListModelsResponse)
+        self._get_model = self._unary(SERVICE, "GetModel", pb.GetModelResponse)
+        self._explain = self._unary(SERVICE, "Explain", pb.ExplainResponse)
 
     def classify(
         self,
@@ -262,70 +205,6 @@ class QuadrantClient:
             model=make_reference(model, version, alias), features=x.tolist()
         )
         return self._call(self._explain, request)
-
-    def health(self, service: str = "") -> str:
-        """Return the health of a service: SERVING, NOT_SERVING or SERVICE_UNKNOWN.
-
-        Parameters
-        ----------
-        service : str, default=""
-            The full name of the service; "" for the server as a whole.
-
-        Raises
-        ------
-        InvalidInput
-            If the name is not a text.
-        Unreachable
-            If no server answers in time.
-        """
-        request = health_pb2.HealthCheckRequest(service=check_text("service", service))
-        try:
-            response = self._call(self._health.Check, request)
-        except NotFound:
-            return "SERVICE_UNKNOWN"
-        except Refused as error:
-            # The answer of another server than Quadnet's.
-            if error.code is grpc.StatusCode.NOT_FOUND:
-                return "SERVICE_UNKNOWN"
-            raise
-        name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
-        return name
-
-    def _unary(self, method: str, response: type[T]) -> Callable[..., T]:
-        return self._channel.unary_unary(
-            f"/{SERVICE}/{method}",
-            request_serializer=lambda request: request.SerializeToString(),
-            response_deserializer=response.FromString,  # type: ignore[attr-defined]
-        )
-
-    def _call(self, rpc: Callable[..., T], request: object) -> T:
-        try:
-            return rpc(request, timeout=self.timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            # The error of a unary call is also the finished call.
-            raise self._convert_error(cast("grpc.Call", error)) from error
-        except ValueError as error:
-            # gRPC raises ValueError for a closed channel.
-            if self._closed:
-                raise Unreachable(_CLOSED) from error
-            raise
-
-    def _convert_error(self, call: grpc.Call) -> QuadnetError:
-        """Return the Quadnet error for a failed call."""
-        code, text = call.code(), call.details() or ""
-        if code is grpc.StatusCode.CANCELLED and self._closed:
-            return Unreachable(_CLOSED)
-        # On whichever side the deadline was noticed first.
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
-            return Unreachable(f"The server at {self.address} did not answer {within}.")
-        error = error_from_call(call)
-        if error is not None:
-            return error
-        if code is grpc.StatusCode.UNAVAILABLE:
-            kind = ErrorKind.NO_SERVER_OVER_TLS if self._secure else ErrorKind.NO_SERVER
-            return Unreachable(f"No Quadnet server answers at {self.address}.", kind=kind)
-        return Refused(code, text)
 
 
 def _join_parts(parts: list[pb.ClassifyResponse], *, all_certainties: bool) -> Answers:
