@@ -1,8 +1,8 @@
-"""Computes one batch of `inference.ModelInfer` slice by slice, and encodes the response."""
+"""Computes one batch of rows slice by slice, and encodes its outputs."""
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray
+from service.inference_v2.answers import InferAnswer, OutputValues
 from service.inference_v2.outputs import OutputTensor
 from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
-from service.stubs.inference.v2 import inference_pb2 as pb
-from service.wire.packed_arrays import encode_element, encode_packed_field
-
-_Response = pb.ModelInferResponse
-_Tensor = _Response.InferOutputTensor
-_ID = _Response.ID_FIELD_NUMBER
-_OUTPUTS = _Response.OUTPUTS_FIELD_NUMBER
-_RAW = _Response.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
-_CONTENTS = _Tensor.CONTENTS_FIELD_NUMBER
 
 
 class BatchInference:
@@ -31,7 +23,7 @@ class BatchInference:
     model : Model
     X : ndarray of shape (n_rows, n_features)
         Of any real dtype.
-    outputs : sequence of Output
+    outputs : sequence of OutputTensor
     """
 
     def __init__(self, model: Model, X: NDArray[Any], outputs: Sequence[OutputTensor]) -> None:
@@ -70,38 +62,21 @@ class BatchInference:
             else:
                 self._probabilities.append(P)
 
-    def encode(self, request_id: str, *, raw: bool) -> bytes:
-        """Return the ModelInferResponse."""
+    def make_answer(self, request_id: str) -> InferAnswer:
+        """Return the answer, once `run` has ended."""
         manifest = self._model.manifest
-        n_rows = len(self._X)
-        tensors = tuple(
-            (output.name, output.datatype, (n_rows, *output.row_shape)) for output in self._outputs
-        )
-        parts = [encode_packed_field(_ID, request_id.encode())]
-        if raw:
-            parts.append(_encode_without_values(manifest.model, manifest.version, tensors))
-            parts.extend(encode_element(_RAW, b"".join(slices)) for slices in self._values)
-            return b"".join(parts)
-        parts.append(_encode_without_values(manifest.model, manifest.version, ()))
-        for output, tensor, slices in zip(self._outputs, tensors, self._values, strict=True):
-            contents = encode_element(_CONTENTS, output.wrap_contents(b"".join(slices)))
-            parts.append(encode_element(_OUTPUTS, _tensor(*tensor).SerializeToString() + contents))
-        return b"".join(parts)
+        outputs = [
+            OutputValues(
+                output.name,
+                output.datatype,
+                (len(self._X), *output.row_shape),
+                output.encoding,
+                output.encoding.separator.join(slices),
+            )
+            for output, slices in zip(self._outputs, self._values, strict=True)
+        ]
+        return InferAnswer(request_id, manifest.model, manifest.version, outputs, {})
 
 
 def _append_rows(output: OutputTensor, values: list[bytes], P: FloatArray, rows: slice) -> None:
     values.append(output.encode_rows(P[rows], None))
-
-
-def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> _Tensor:
-    return _Tensor(name=name, datatype=datatype, shape=shape)
-
-
-@lru_cache(maxsize=256)
-def _encode_without_values(
-    model: str, version: int, tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
-) -> bytes:
-    """Return a ModelInferResponse of this version, with these outputs and no values."""
-    outputs = [_tensor(*each) for each in tensors]
-    response = _Response(model_name=model, model_version=str(version), outputs=outputs)
-    return response.SerializeToString()

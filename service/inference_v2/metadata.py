@@ -91,31 +91,31 @@ def _properties(model: Model, limits: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def check_repository_name(request: pb.RepositoryIndexRequest) -> None:
+def check_repository_name(name: str) -> None:
     """Raise InvalidInput if the request names a repository."""
-    if request.repository_name:
+    if name:
         raise InvalidInput(
             [
                 Violation(
                     "repository_name",
                     "expected an empty name, because the server has one registry; got "
-                    + shorten(request.repository_name),
+                    + shorten(name),
                 )
             ]
         )
 
 
 def describe_repository(
-    request: pb.RepositoryIndexRequest, catalogue: quadrant_pb2.ListModelsResponse
+    catalogue: quadrant_pb2.ListModelsResponse, *, only_ready: bool
 ) -> pb.RepositoryIndexResponse:
-    """Return the state of every version."""
+    """Return the state of every version, or the versions that are ready."""
     entries = [
         _describe_index_entry(model.name, version)
         for model in catalogue.models
         for version in model.versions
     ]
     return pb.RepositoryIndexResponse(
-        models=[entry for entry in entries if entry.state == READY or not request.ready]
+        models=[entry for entry in entries if entry.state == READY or not only_ready]
     )
 
 

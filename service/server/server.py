@@ -12,6 +12,7 @@ import structlog
 
 from quadnet.errors import ErrorKind
 from service.inference_v2 import servicer
+from service.inference_v2.methods import InferenceMethods
 from service.inference_v2.servicer import InferenceServicer
 from service.models.live_models import LiveModels
 from service.models.registry_reads import run_in_daemon_thread
@@ -117,7 +118,9 @@ class Server:
             max_points=settings.max_points,
             max_bytes=settings.max_message_bytes,
         )
-        inference = InferenceServicer(live, compute_thread, settings, lambda: self._health.serving)
+        inference = InferenceServicer(
+            InferenceMethods(live, compute_thread, settings, lambda: self._health.serving)
+        )
         services = {
             codec.SERVICE: quadrant.make_handlers(factory),
             servicer.SERVICE: inference.make_handlers(factory),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.inference_v2 import inputs
+from service.inference_v2.grpc_messages import decode_request
+from service.inference_v2.inputs import read_matrix
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests.support.inference_client import (
     DTYPES,
@@ -110,9 +111,9 @@ def test_any_tensor_gets_an_answer_or_is_refused(
 def test_raw_numbers_are_used_in_place_if_they_are_aligned(before, rows, datatype):
     values = np.arange(2 * rows).reshape(rows, 2).astype(DTYPES[datatype])
     content = raw(values, datatype, id=before).SerializeToString()
-    request, parts = inputs.decode_request(content)
+    request, _ = decode_request(content)
     assert request.id == before
-    decoded = inputs.decode_input(request, parts, n_features=2, max_rows=10)
+    decoded = read_matrix(request.inputs, n_features=2, max_rows=10)
     np.testing.assert_array_equal(decoded, values)
     assert decoded.flags.aligned
     message = np.frombuffer(content, np.uint8)

@@ -48,11 +48,19 @@ def changed(request, **fields):
 @pytest.mark.parametrize(
     ("request_", "field", "text"),
     [
-        (changed(raw(X), inputs=[]), "inputs", "expected one input 'x', got no input"),
-        (changed(raw(X), inputs=[x, x]), "inputs", "expected one input 'x', got 2 with this name"),
+        (
+            changed(raw(X), inputs=[], raw_input_contents=[]),
+            "inputs",
+            "expected one input 'x', got no input",
+        ),
+        (
+            changed(raw(X), inputs=[x, x], raw_input_contents=[b"", b""]),
+            "inputs",
+            "expected one input 'x', got 2 with this name",
+        ),
         (changed(raw(X), name="points"), "inputs[0].name", "expected 'x', got 'points'"),
         (
-            changed(raw(X), inputs=[x, Input(name="y")]),
+            changed(raw(X), inputs=[x, Input(name="y")], raw_input_contents=[b"", b""]),
             "inputs[1].name",
             "expected 'x', got 'y'",
         ),
@@ -104,7 +112,7 @@ def changed(request, **fields):
         (
             changed(raw(X), raw_input_contents=[b"", b""]),
             BYTES_FIELD,
-            "input 'x': expected 1 element, for 1 input; got 2",
+            "expected one element for each input, 1; got 2",
         ),
         (
             with_contents(raw(X), fp64_contents=[1, 2, 3, 4, 5, 6]),
