@@ -5,7 +5,7 @@ more class here, and one more row of `ENCODER_KINDS`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from quadnet.errors import InvalidInput, Violation, shorten
-from quadnet.tables.columns import Column, DateArray, Texts, column_kind
+from quadnet.errors import InvalidInput, Violation, listing, shorten
+from quadnet.tables.columns import Column, DateArray, Texts, column_kind, find_missing
 from quadnet.tables.date_parts import DATE_PARTS, to_microseconds
 from quadnet.tables.spec_checks import (
     check_above_zero,
+    check_choice,
     check_flag,
     check_number,
     check_text,
@@ -26,7 +27,7 @@ from quadnet.tables.spec_checks import (
     find_repeated,
     show_value,
 )
-from quadnet.types import FloatArray
+from quadnet.types import BoolArray, FloatArray
 
 LIMIT = 1e30
 """Largest output: finite in float32, also when a network has multiplied it by its weights."""
@@ -44,11 +45,30 @@ On the tables that the preset `tabular` was chosen on, errors are 1 % lower than
 whose many inputs are learned by heart, and 1 % lower than with 1/4."""
 
 
+GAPS = ("unseen", "filled", "refused")
+"""What a column without an output for missing does with a gap: see `ColumnEncoder.gaps`."""
+
+UNKNOWN = ("missing", "rare", "zeros", "refused")
+"""What a column of texts does with an unknown one: see `CategoryEncoder.unknown`."""
+
+
 class ColumnEncoder(ABC):
-    """What becomes of one column of a table."""
+    """What becomes of one column of a table.
+
+    Attributes
+    ----------
+    kind : str
+        The kind of column: a key of `ENCODER_KINDS`.
+    name : str
+    gaps : {"unseen", "filled", "refused"}
+        What gaps mean without an output for missing. "unseen": no row of training had one;
+        `encode_into` fills it, and `find_unseen_gaps` finds it. "filled": they are filled, as in
+        training. "refused": `encode_into` raises InvalidInput.
+    """
 
     kind: ClassVar[str]
     name: str
+    gaps: str
 
     @property
     @abstractmethod
@@ -65,14 +85,32 @@ class ColumnEncoder(ABC):
             If a value cannot be encoded.
         """
 
+    @property
+    @abstractmethod
+    def has_missing_output(self) -> bool:
+        """Whether there is an output for missing."""
+
+    def find_unseen_gaps(self, column: Column) -> BoolArray:
+        """Return a mask of the gaps in a column that had no gaps in training."""
+        if self.has_missing_output or self.gaps != "unseen":
+            return np.zeros(len(column), np.bool_)
+        return find_missing(column)
+
     def count_unknown(self, column: Any) -> int:
         """Return how many rows have a category that did not occur in training."""
         del column
         return 0
 
     def to_spec(self) -> dict[str, Any]:
-        """Return the encoder as values that JSON has; `encoder_from_spec` reads them."""
+        """Return the encoder as values that JSON has; `encoder_from_spec` reads them.
+
+        Settings with a default came later than the others, and are left out at their default: so
+        the digest of an older version stays the same.
+        """
         settings: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        for field in fields(self):  # type: ignore[arg-type]
+            if settings[field.name] == field.default:
+                del settings[field.name]
         lists = {name: list(value) for name, value in settings.items() if type(value) is tuple}
         return {"kind": self.kind, **settings, **lists}
 
@@ -82,6 +120,18 @@ class ColumnEncoder(ABC):
         if found != self.kind:
             raise InvalidInput(
                 [Violation(self.name, f"must be a column of kind {self.kind}, got {found}")]
+            )
+
+    def _check_gaps(self) -> None:
+        check_choice(self, "gaps", GAPS)
+        if self.has_missing_output and self.gaps != "unseen":
+            raise ValueError(f"gaps must be 'unseen' with an output for missing, got {self.gaps!r}")
+
+    def _refuse_gaps(self, missing: BoolArray) -> None:
+        """Raise InvalidInput if there are gaps, and the model takes no gaps."""
+        if self.gaps == "refused" and missing.any():
+            raise invalid_rows(
+                self.name, missing, lambda _: "is missing; the model takes no gaps in this column"
             )
 
 
@@ -109,6 +159,8 @@ class NumberEncoder(ColumnEncoder):
     knots : tuple of float
         Increasing. There is one output for each interval between two of them: 0 below, 1/2 above,
         and a line inside.
+    gaps : {"unseen", "filled", "refused"}, default="unseen"
+        See `ColumnEncoder`.
     """
 
     name: str
@@ -120,6 +172,7 @@ class NumberEncoder(ColumnEncoder):
     low: float
     high: float
     knots: tuple[float, ...]
+    gaps: str = "unseen"
 
     kind: ClassVar[str] = "number"
 
@@ -133,6 +186,11 @@ class NumberEncoder(ColumnEncoder):
         if self.low > self.high:
             raise ValueError(f"low must not be above high, got {self.low!r} and {self.high!r}")
         _check_knots(self)
+        self._check_gaps()
+
+    @property
+    def has_missing_output(self) -> bool:
+        return self.indicator
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -144,6 +202,7 @@ class NumberEncoder(ColumnEncoder):
     def encode_into(self, column: FloatArray, outputs: FloatArray) -> None:
         refuse_infinity(self.name, column)
         missing = np.isnan(column)
+        self._refuse_gaps(missing)
         values = np.where(missing, self.fill, column)
         outputs[:, 0] = _standardize(values, self.centre, self.scale)
         if self.clip:
@@ -160,9 +219,6 @@ class NumberEncoder(ColumnEncoder):
 class CategoryEncoder(ColumnEncoder):
     """Texts: an output for each category, one for all rare ones, one for missing.
 
-    A text that did not occur in training is treated as missing. Without an output for missing, all
-    outputs are 0.
-
     Parameters
     ----------
     name : str
@@ -171,13 +227,21 @@ class CategoryEncoder(ColumnEncoder):
     rare : tuple of str
         The texts that share one output.
     missing : bool
-        Whether there is an output for missing.
+        Whether there is an output for missing. Without it, a gap is encoded as an unknown text is.
+    gaps : {"unseen", "filled", "refused"}, default="unseen"
+        See `ColumnEncoder`.
+    unknown : {"missing", "rare", "zeros", "refused"}, default="missing"
+        How to encode a text that did not occur in training. "missing": as a gap; all outputs are 0
+        without an output for missing. "rare": as the rare ones. "zeros": all outputs are 0.
+        "refused": `encode_into` raises InvalidInput.
     """
 
     name: str
     categories: tuple[str, ...]
     rare: tuple[str, ...]
     missing: bool
+    gaps: str = "unseen"
+    unknown: str = "missing"
 
     kind: ClassVar[str] = "category"
 
@@ -191,6 +255,14 @@ class CategoryEncoder(ColumnEncoder):
             raise ValueError(f"there may be {MAX_NAMES:,} categories, got {len(names):,}")
         if (twice := find_repeated(names)) is not None:
             raise ValueError(f"each category must occur once, got {shorten(twice)} twice")
+        self._check_gaps()
+        check_choice(self, "unknown", UNKNOWN)
+        if self.unknown == "rare" and not self.rare:
+            raise ValueError("unknown must not be 'rare' without rare categories")
+
+    @property
+    def has_missing_output(self) -> bool:
+        return self.missing
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -200,16 +272,50 @@ class CategoryEncoder(ColumnEncoder):
         return tuple(names)
 
     def encode_into(self, column: Texts, outputs: FloatArray) -> None:
-        otherwise = outputs.shape[1] - 1 if self.missing else -1
+        self._refuse_gaps(column.codes < 0)
+        if self.unknown == "refused":
+            self._refuse_unknown(column)
+        unknown, gap = self.unknown_place, self.gap_place
         # The last entry is that of the code -1.
-        by_code = np.array([*(self.places.get(v, otherwise) for v in column.values), otherwise])
+        by_code = np.array([*(self.places.get(v, unknown) for v in column.values), gap])
         chosen = by_code[column.codes]
         rows = np.flatnonzero(chosen >= 0)
         outputs[rows, chosen[rows]] = 1.0
 
     def count_unknown(self, column: Texts) -> int:
+        return int(np.count_nonzero(self._find_unknown(column)))
+
+    def _find_unknown(self, column: Texts) -> BoolArray:
         known = np.array([value in self.places for value in column.values] + [True])
-        return int(np.count_nonzero(~known[column.codes]))
+        unknown: BoolArray = ~known[column.codes]
+        return unknown
+
+    def _refuse_unknown(self, column: Texts) -> None:
+        unknown = self._find_unknown(column)
+        if unknown.any():
+            names = listing([*self.categories, *self.rare])
+            raise invalid_rows(
+                self.name,
+                unknown,
+                lambda row: (
+                    f"must be one of {names}; the model takes no other category, got "
+                    f"{shorten(column.values[column.codes[row]])}"
+                ),
+            )
+
+    @property
+    def unknown_place(self) -> int:
+        """The output that is 1 for an unknown text; -1 if all are 0."""
+        if self.unknown == "rare":
+            return len(self.categories)
+        return self.gap_place if self.unknown == "missing" else -1
+
+    @property
+    def gap_place(self) -> int:
+        """The output that is 1 for a gap; -1 if all are 0."""
+        if self.missing:
+            return len(self.output_names) - 1
+        return len(self.categories) if self.unknown == "rare" else -1
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -253,11 +359,14 @@ class DateEncoder(ColumnEncoder):
     parts : tuple of DatePart
     indicator : bool
         Whether there is an output that is 1 where the date is missing, and 0 elsewhere.
+    gaps : {"unseen", "filled", "refused"}, default="unseen"
+        See `ColumnEncoder`.
     """
 
     name: str
     parts: tuple[DatePart, ...]
     indicator: bool
+    gaps: str = "unseen"
 
     kind: ClassVar[str] = "date"
 
@@ -274,6 +383,11 @@ class DateEncoder(ColumnEncoder):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"parts must be different ones, at least one, got {names}")
         object.__setattr__(self, "parts", tuple(parts))
+        self._check_gaps()
+
+    @property
+    def has_missing_output(self) -> bool:
+        return self.indicator
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -282,6 +396,7 @@ class DateEncoder(ColumnEncoder):
 
     def encode_into(self, column: DateArray, outputs: FloatArray) -> None:
         missing = np.isnat(column)
+        self._refuse_gaps(missing)
         microseconds = to_microseconds(column)
         for i, part in enumerate(self.parts):
             values = DATE_PARTS[part.part](microseconds)
@@ -335,15 +450,15 @@ def _from_settings(kind: type[Any], settings: Any) -> Any:
     """
     if not isinstance(settings, Mapping):
         raise ValueError(f"expected a mapping, got {show_value(settings)}")  # noqa: TRY004
-    names = [field.name for field in fields(kind) if field.default is MISSING]
+    names = [field.name for field in fields(kind)]
     for name in settings:
         if name not in names:
             raise ValueError(
                 f"there is no setting {show_value(name)}; the settings are {', '.join(names)}"
             )
-    for name in names:
-        if name not in settings:
-            raise ValueError(f"the setting {name!r} is missing")
+    for field in fields(kind):
+        if field.name not in settings and field.default is MISSING:
+            raise ValueError(f"the setting {field.name!r} is missing")
     return kind(**settings)
 
 
@@ -364,14 +479,21 @@ def refuse_infinity(name: str, column: FloatArray) -> None:
     """Raise InvalidInput if a number is infinite."""
     infinite = np.isinf(column)
     if infinite.any():
-        rows = np.flatnonzero(infinite)
-        raise InvalidInput(
-            [
-                Violation(f"{name}[{row}]", f"must be finite or missing, got {column[row]}")
-                for row in rows[: InvalidInput.MAX_VIOLATIONS].tolist()
-            ],
-            total=len(rows),
+        raise invalid_rows(
+            name, infinite, lambda row: f"must be finite or missing, got {column[row]}"
         )
+
+
+def invalid_rows(name: str, rows: BoolArray, describe: Callable[[int], str]) -> InvalidInput:
+    """Return the error of a column with these wrong rows, given by a mask."""
+    places = np.flatnonzero(rows)
+    return InvalidInput(
+        [
+            Violation(f"{name}[{row}]", describe(row))
+            for row in places[: InvalidInput.MAX_VIOLATIONS].tolist()
+        ],
+        total=len(places),
+    )
 
 
 def _check_knots(encoder: NumberEncoder) -> None:

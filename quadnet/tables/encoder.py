@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from quadnet.errors import ConfigurationError, InvalidInput, Violation, listing
-from quadnet.tables.column_encoders import ColumnEncoder, NumberEncoder, encoder_from_spec
+from quadnet.tables.column_encoders import (
+    ColumnEncoder,
+    NumberEncoder,
+    encoder_from_spec,
+    invalid_rows,
+)
 from quadnet.tables.column_settings import ColumnSettings, fit_column
 from quadnet.tables.columns import Table, table_length
 from quadnet.tables.spec_checks import find_repeated
@@ -94,8 +99,9 @@ class TableEncoder:
         Raises
         ------
         InvalidInput
-            If a column is missing or of another kind, two columns differ in length, or a number is
-            infinite. The message names the column and the row.
+            If a column is missing or of another kind, two columns differ in length, a number is
+            infinite, or a column refuses a gap or an unknown category. The message names the column
+            and the row.
         """
         self.check_columns(table)
         n_rows = table_length({name: table[name] for name in self.input_names})
@@ -119,6 +125,35 @@ class TableEncoder:
             for column in self.columns
             if column.kind == "category"
         }
+
+    def refuse_unseen_gaps(self, table: Table) -> None:
+        """Raise InvalidInput if there is a gap in a column that had no gaps in training.
+
+        `transform` fills such gaps. A caller whose rows come from outside can refuse them first.
+
+        Parameters
+        ----------
+        table : mapping of str to Column
+            Columns that the encoder does not have are ignored.
+
+        Raises
+        ------
+        InvalidInput
+            Also if a column is missing or of another kind. The message names the column and the
+            rows.
+        """
+        self.check_columns(table)
+        for column in self.columns:
+            gaps = column.find_unseen_gaps(table[column.name])
+            if gaps.any():
+                raise invalid_rows(
+                    column.name,
+                    gaps,
+                    lambda _: (
+                        "is missing, but no row that the model was trained on had a gap in this "
+                        "column; fill it, or train with rows that have gaps"
+                    ),
+                )
 
     def check_columns(self, table: Table) -> None:
         """Raise InvalidInput if a column is missing or of another kind."""

@@ -11,7 +11,12 @@ import numpy as np
 
 from quadnet.extras import missing_extra
 from quadnet.tables.columns import DateArray, Texts
-from quadnet.tables.raw_columns import RawColumn, numbers_of_objects, texts_of_objects
+from quadnet.tables.raw_columns import (
+    RawColumn,
+    dates_of_objects,
+    numbers_of_objects,
+    texts_of_objects,
+)
 from quadnet.types import FloatArray
 
 
@@ -47,6 +52,17 @@ def open_frame(frame: Any) -> "list[FrameColumn]":
         return [FrameColumn(series) for series in nw.from_native(frame).iter_columns()]
     except DuplicateError as error:
         raise ValueError(f"The columns of X must have distinct names: {error}") from None
+
+
+def open_series(values: Any) -> "FrameColumn | None":
+    """Return a series of pandas, polars or pyarrow as a column; None if it is something else."""
+    try:
+        import narwhals.stable.v2 as nw
+    except ImportError:
+        return None
+    if not nw.dependencies.is_into_series(values):
+        return None
+    return FrameColumn(nw.from_native(values, series_only=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +116,9 @@ class FrameColumn(RawColumn):
         import narwhals.stable.v2 as nw
 
         series, dtype = self.series, self.series.dtype
+        is_text = isinstance(dtype, (nw.Categorical, nw.Enum)) or dtype == nw.String
+        if is_text or dtype == nw.Object:
+            return dates_of_objects(series.to_list())
         if not isinstance(dtype, (nw.Datetime, nw.Date)):
             raise ValueError(f"expected dates, got the type {dtype}")  # noqa: TRY004
         if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, datetime
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,10 +13,33 @@ from numpy.typing import NDArray
 
 from quadnet.errors import shorten
 from quadnet.tables.columns import Column, DateArray, Texts
+from quadnet.tables.iso_dates import read_iso_date, to_utc
 from quadnet.types import FloatArray
+
+
+class UnreadableValue(ValueError, TypeError):
+    """A value of a column is not of the kind that was expected.
+
+    Parameters
+    ----------
+    description : str
+        What was expected, and what was found.
+    row : int, optional
+        The row of the value.
+    reason : str, optional
+        The message of the conversion.
+    """
+
+    def __init__(self, description: str, row: int | None = None, reason: str = "") -> None:
+        self.description, self.row = description, row
+        place = "" if row is None else f" in row {row}"
+        super().__init__(f"{description}{place}{reason and f' ({reason})'}")
+
 
 _EXACT = 2.0**53
 """From here on, a float does not tell which whole number was meant."""
+
+_NO_DATE = np.datetime64("NaT", "us")
 
 
 class RawColumn(ABC):
@@ -57,7 +81,10 @@ class RawColumn(ABC):
 
     @abstractmethod
     def read_dates(self) -> DateArray:
-        """Return the values as ``datetime64[us]``; NaT is missing."""
+        """Return the values as ``datetime64[us]``, in UTC if they have a zone; NaT is missing.
+
+        Texts are read as ISO 8601; an empty text is missing.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,17 +107,23 @@ class ArrayColumn(RawColumn):
     def read_numbers(self) -> FloatArray:
         if self.values.dtype.kind == "O":
             return numbers_of_objects(self.values)
+        if self.values.dtype.kind in "US":
+            return numbers_of_objects(self.values.astype(object))
+        if self.values.dtype.kind not in "biuf":
+            raise ValueError(f"expected numbers, got the type {self.values.dtype}")
         return self.values.astype(np.float64)
 
     def read_texts(self) -> Texts:
         if self.values.dtype.kind in "biuf":
-            return _texts_of_numbers(self.values)
+            return texts_of_numbers(self.values)
         return texts_of_objects(self.values.tolist())
 
     def read_dates(self) -> DateArray:
-        if self.values.dtype.kind != "M":
+        if self.values.dtype.kind == "M":
+            return self.values.astype("datetime64[us]")
+        if self.values.dtype.kind not in "OU":
             raise ValueError(f"expected dates, got the type {self.values.dtype}")
-        return self.values.astype("datetime64[us]")
+        return dates_of_objects(self.values.tolist())
 
 
 def numbers_of_objects(values: NDArray[np.object_]) -> FloatArray:
@@ -112,7 +145,7 @@ def numbers_of_objects(values: NDArray[np.object_]) -> FloatArray:
                 numbers[row] = value
             except (ValueError, TypeError) as error:
                 shown = shorten(value) if isinstance(value, str) else shorten(repr(value))[1:-1]
-                raise type(error)(f"expected numbers, got {shown} in row {row} ({error})") from None
+                raise UnreadableValue(f"expected numbers, got {shown}", row, str(error)) from None
     return numbers
 
 
@@ -127,13 +160,49 @@ def texts_of_objects(values: Iterable[Any]) -> Texts:
     )
 
 
-def _texts_of_numbers(values: NDArray[Any]) -> Texts:
+def texts_of_numbers(values: NDArray[Any]) -> Texts:
     """Return the texts of numbers or truth values: each distinct one is written once."""
     present = ~np.isnan(values) if values.dtype.kind == "f" else np.full(len(values), True)
     distinct, places = np.unique(values[present], return_inverse=True)
     codes = np.full(len(values), -1, dtype=np.intp)
     codes[present] = places
     return Texts(codes, tuple(map(_to_text, distinct.tolist())))
+
+
+def dates_of_objects(values: Iterable[Any]) -> DateArray:
+    """Return Python objects, which are dates or texts in ISO 8601, as ``datetime64[us]``.
+
+    Raises
+    ------
+    UnreadableValue
+        If an object is neither.
+    """
+    known: dict[str, np.datetime64] = {"": _NO_DATE}
+    dates = []
+    for row, value in enumerate(values):
+        try:
+            if not isinstance(value, str):
+                dates.append(_NO_DATE if _is_missing(value) else _to_date(value))
+                continue
+            if value not in known:
+                known[value] = _to_date(read_iso_date(value.strip()))
+            dates.append(known[value])
+        except (ValueError, OverflowError):
+            shown = shorten(value) if isinstance(value, str) else shorten(repr(value))[1:-1]
+            expected = "expected a date such as 2024-01-31 or 2024-01-31T12:30:00Z"
+            raise UnreadableValue(f"{expected}, got {shown}", row) from None
+    return np.array(dates, "datetime64[us]")
+
+
+def _to_date(value: Any) -> np.datetime64:
+    if isinstance(value, datetime):
+        return np.datetime64(to_utc(value), "us")
+    if isinstance(value, date):
+        return np.datetime64(value, "us")
+    if isinstance(value, np.datetime64):
+        moment: np.datetime64 = value.astype("datetime64[us]")
+        return moment
+    raise ValueError("neither a text nor a date")
 
 
 def _to_text(value: Any) -> str:

@@ -58,6 +58,13 @@ def check_flag(owner: Any, field: str) -> None:
         raise ValueError(f"{field} must be true or false, got {show_value(value)}")  # noqa: TRY004
 
 
+def check_choice(owner: Any, field: str, choices: Sequence[str]) -> None:
+    """Raise ValueError unless a field is one of these texts."""
+    value = getattr(owner, field)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, got {show_value(value)}")
+
+
 def show_value(value: Any) -> str:
     """Return a value for a message, shortened if it is long."""
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 
@@ -10,13 +10,11 @@ from pipeline.data.files.cells import BadCell
 from pipeline.data.parsing.parsed_column import ParsedColumn, parse_distinct
 from quadnet.errors import ConfigurationError, shorten
 from quadnet.tables.columns import DateArray, Texts
+from quadnet.tables.iso_dates import read_iso_date, to_utc
 
 ISO_8601 = "ISO 8601"
 """The format 2024-01-31, with or without a time and a time zone."""
 
-_TIME = r"\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
-_ZONE = r" ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)"
-_ISO = re.compile(rf"\d{{4}}-\d\d-\d\d(?:[T ]{_TIME}(?:{_ZONE})?)?", re.ASCII)
 _YEAR = re.compile("%[YyGcx]")
 
 _DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
@@ -110,21 +108,13 @@ def _make_parser(format_: str) -> Callable[[str], datetime]:
     def parse(text: str) -> datetime:
         text = text.strip()
         try:
-            return _to_utc(read(text))
+            return to_utc(read(text))
         except (ValueError, OverflowError):
             raise BadCell(f"expected a date in the format {format_}, got {shorten(text)}") from None
 
     def read(text: str) -> datetime:
         if format_ != ISO_8601:
             return datetime.strptime(text, format_)
-        if not _ISO.fullmatch(text):
-            raise ValueError
-        return datetime.fromisoformat(text.replace("UTC", "Z").replace(" Z", "Z"))
+        return read_iso_date(text)
 
     return parse
-
-
-def _to_utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        return moment
-    return moment.astimezone(UTC).replace(tzinfo=None)
