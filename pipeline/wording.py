@@ -4,9 +4,8 @@ Cells of tables, and names within sentences, may contain any characters, because
 The code that shows them must escape them.
 """
 
-import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quadnet.errors import shorten
@@ -16,8 +15,6 @@ DASH = "\N{EN DASH}"
 
 _MOST_DIGITS = 3
 _MOST_NAMES = 5
-_LONGEST_NAME = 100
-_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 
 class UserText(str):
@@ -43,19 +40,6 @@ class TextTable:
     rows: Sequence[tuple[str, ...]]
     numbers: tuple[int, ...] = ()
     """The indices of the columns with numbers."""
-
-
-def escape_invisible(text: str) -> str:
-    r"""Return the text with invisible characters, such as a newline, as escapes, such as \n.
-
-    Marks that change the direction of text and lone surrogates are escaped too. Joiners, which
-    several scripts need, are not.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def to_plain_text(sentence: Sentence) -> str:
@@ -116,11 +100,3 @@ def join_names(names: list[UserText]) -> Sentence:
 def format_count(n: int, what: str) -> str:
     """Return the number and the noun, in the plural unless the number is 1."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean X?" of the known name most like this one, or "" without such a name."""
-    # Of long texts, the comparison takes seconds.
-    known = [each for each in known if len(each) <= _LONGEST_NAME]
-    close = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=1)
-    return f" Did you mean {escape_invisible(close[0])}?" if close else ""

@@ -7,7 +7,8 @@ from pipeline.data.splits import DataSplits, make_splits
 from pipeline.evaluation.run_checks import check_before_training
 from pipeline.publishing.candidate_publishing import load_champion
 from pipeline.training.candidate_training import resolve_config
-from pipeline.wording import escape_invisible, format_count, to_plain_text
+from pipeline.wording import format_count, to_plain_text
+from quadnet.name_display import escape_invisible
 from quadnet.registry import Registry
 
 _WIDEST = 40

@@ -18,8 +18,8 @@ from pipeline.data.columns.task import find_task
 from pipeline.data.files.chunks import find_columns
 from pipeline.data.files.raw_table import RawTable
 from pipeline.data.files.read_settings import ReadSettings
-from pipeline.wording import escape_invisible
 from quadnet.errors import ConfigurationError
+from quadnet.name_display import escape_invisible
 from quadnet.types import Task
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config.run_config import KINDS, RunConfig
 from pipeline.config.table_data import COLUMN_KINDS
-from pipeline.wording import suggest_name
 from quadnet.cli.settings import validation_message
 from quadnet.errors import ConfigurationError, ErrorKind, FileUnusable, shorten
+from quadnet.name_display import suggest_name
 
 _COLUMNS = ("data", "table", "columns")
 """pydantic's location of the settings of columns, whose names are the user's."""

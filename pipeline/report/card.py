@@ -24,7 +24,8 @@ from pipeline.report.judgement import (
 )
 from pipeline.report.limits import describe_purpose, list_limits
 from pipeline.report.metrics_table import choose_metrics_table
-from pipeline.wording import Sentence, TextTable, UserText, escape_invisible, format_number
+from pipeline.wording import Sentence, TextTable, UserText, format_number
+from quadnet.name_display import escape_invisible
 from quadnet.registry.manifest import Record
 
 # Text that every Markdown reader shows unchanged: without mark-up, and without a dot or a slash

@@ -18,9 +18,10 @@ import numpy as np
 from pipeline.evaluation.model_metrics import ReliabilityBin
 from pipeline.evaluation.version_diff import PredictionChanges
 from pipeline.report.plane import Plane, choose_colours, to_rgb
-from pipeline.wording import confidence_interval, escape_invisible
+from pipeline.wording import confidence_interval
 from quadnet.errors import Unsupported
 from quadnet.extras import missing_extra
+from quadnet.name_display import escape_invisible
 from quadnet.types import FloatArray, IntArray
 
 try:

@@ -32,14 +32,9 @@ from pipeline.report.limits import describe_purpose, list_limits
 from pipeline.report.metrics_table import choose_metrics_table
 from pipeline.report.plane import Plane, choose_colours, make_plane
 from pipeline.report.sections import Section, View
-from pipeline.wording import (
-    UserText,
-    confidence_interval,
-    escape_invisible,
-    format_number,
-    format_percent,
-)
+from pipeline.wording import UserText, confidence_interval, format_number, format_percent
 from quadnet.errors import MissingExtra
+from quadnet.name_display import escape_invisible
 from quadnet.registry.manifest import Record
 from quadnet.registry.metric_records import as_class_metrics
 

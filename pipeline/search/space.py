@@ -13,9 +13,9 @@ from pipeline.config.layer_stacks import describe_layers
 from pipeline.config.run_config import RunConfig
 from pipeline.config.search import Range, Search
 from pipeline.training.candidate_training import ESTIMATORS, network_constraints
-from pipeline.wording import suggest_name
 from quadnet.errors import ConfigurationError
 from quadnet.estimator import constraints
+from quadnet.name_display import suggest_name
 
 _LARGEST_GRID = 100_000
 _MOST_WHOLE = 2**63 - 1

@@ -20,7 +20,6 @@ from pipeline.data.splits import DataSplits, make_splits
 from pipeline.data.targets import ClassTarget, LabelsTarget
 from pipeline.training import weight_folding
 from pipeline.training.provenance import collect_lineage
-from pipeline.wording import suggest_name
 from quadnet import NeuralNetworkClassifier, NeuralNetworkRegressor
 from quadnet.errors import ConfigurationError, TrainingFailed
 from quadnet.estimator import constraints
@@ -32,6 +31,7 @@ from quadnet.estimator.hyperparameters import (
     find_input_shape,
 )
 from quadnet.estimator.regressor import DEFAULT_QUANTILES
+from quadnet.name_display import suggest_name
 from quadnet.nn.layers.affine_folding import find_coarse_features
 from quadnet.nn.predictor import AnyPredictor, Predictor
 from quadnet.registry import version_files

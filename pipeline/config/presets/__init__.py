@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.config.run_config import RunConfig
 from pipeline.config.run_file import load_run_file
-from pipeline.wording import suggest_name
 from quadnet.errors import NotFound
+from quadnet.name_display import suggest_name
 
 _FILES = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
 

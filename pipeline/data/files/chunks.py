@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
-from pipeline.wording import suggest_name
 from quadnet.errors import FileUnusable, InvalidInput, Violation, listing
+from quadnet.name_display import suggest_name
 from quadnet.tables.columns import Column
 from quadnet.types import FloatArray, IntArray
 
