@@ -15,6 +15,7 @@ from quadnet.nn.predictor import (
     choose_labels,
     find_middle,
 )
+from quadnet.registry.answer_names import list_added_names
 from quadnet.registry.version_files import Model
 from quadnet.types import BoolArray, FloatArray, IntArray
 
@@ -42,13 +43,12 @@ def list_added_columns(model: Model) -> list[str]:
     as ``quantile_0.05``; for several labels ``label_NAME``, which is 0 or 1, and
     ``probability_NAME`` of each. The last one is the version.
     """
-    if isinstance(model.predictor, RegressionPredictor):
-        return ["value", *(f"quantile_{q}" for q in model.predictor.quantiles), "version"]
-    if model.manifest.task == "multilabel":
-        names = model.manifest.signature.classes
-        labels = [f"{what}_{name}" for name in names for what in ("label", "probability")]
-        return [*labels, "version"]
-    return ["label", "certainty", "version"]
+    predictor = model.predictor
+    return list_added_names(
+        classes=model.manifest.signature.classes,
+        quantiles=predictor.quantiles if isinstance(predictor, RegressionPredictor) else (),
+        multilabel=model.manifest.task == "multilabel",
+    )
 
 
 def make_answers(model: Model, reader: Any, kind: Kind, names: tuple[str, ...]) -> Answers:

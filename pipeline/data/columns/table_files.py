@@ -7,8 +7,9 @@ from pipeline.config.held_out_rows import TestPart
 from pipeline.config.table_data import TableData
 from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.raw_table import RawTable, read_raw_table
-from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
+from pipeline.data.files.read_settings import ReadSettings
 from quadnet.errors import FileUnusable
+from quadnet.tables.missing_words import MISSING_WORDS
 
 _CHUNK_BYTES = 2**20
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from quadnet.tables.missing_words import MISSING_WORDS
+
 FileFormat = Literal["csv", "parquet", "arrow"]
 Delimiter = Literal[",", ";", "\t", "|"]
 Decimal = Literal[".", ","]
@@ -15,14 +17,6 @@ DELIMITERS: dict[Delimiter, str] = {
     "|": "vertical bar",
 }
 """The delimiters of CSV, and their names in messages."""
-
-# Without "-" and "none": both are frequent categories, such as the classes + and - of a test.
-MISSING_WORDS: tuple[str, ...] = (
-    *("", "NA", "N/A", "n/a", "na", "<NA>", "NaN", "nan", "-NaN", "-nan", "NaT"),
-    *("null", "NULL", "Null", "None", "?", ".", "\\N"),
-    *("#N/A", "#N/A N/A", "#NA", "#NULL!", "#DIV/0!", "#NUM!", "#VALUE!", "#REF!", "#NAME?"),
-)
-"""Words that mean a missing value, as R, pandas, SAS, databases and spreadsheets write them."""
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ from pipeline.data.files.csv.columns import (
 )
 from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.raw_table import read_raw_table
-from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
+from pipeline.data.files.read_settings import ReadSettings
 from pipeline.data.parsing.numbers import parse_numbers
 from pipeline.wording import to_plain_text
 from quadnet.errors import ConfigurationError, FileUnusable, InvalidInput
 from quadnet.tables.columns import Texts
+from quadnet.tables.missing_words import MISSING_WORDS
 from tests.support.hidden_packages import hide_packages
 from tests.support.serving import ROOT
 

@@ -18,9 +18,10 @@ from pyarrow import parquet as pq
 
 from pipeline.data.files.raw_source import open_rows
 from pipeline.data.files.raw_table import read_raw_table
-from pipeline.data.files.read_settings import MISSING_WORDS, ReadSettings
+from pipeline.data.files.read_settings import ReadSettings
 from quadnet.errors import FileUnusable, InvalidInput
 from quadnet.tables.columns import Texts, column_kind
+from quadnet.tables.missing_words import MISSING_WORDS
 
 INT_MAX = 2**63 - 1
 
