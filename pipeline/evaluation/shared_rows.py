@@ -109,8 +109,9 @@ def _draw_column(
     categories = [each for each in pair if isinstance(each, CategoryEncoder)]
     if categories:
         values = dict.fromkeys(name for each in categories for name in each.categories + each.rare)
-        # One more choice than values: a gap.
-        return Texts(rng.integers(-1, len(values), _ROWS), tuple(values))
+        # One more choice than values: a gap, unless a version refuses gaps.
+        first = 0 if any(each.gaps == "refused" for each in categories) else -1
+        return Texts(rng.integers(first, len(values), _ROWS), tuple(values))
     share, is_gap = rng.random(_ROWS), rng.random(_ROWS) < _GAPS
     dates = [each for each in pair if isinstance(each, DateEncoder)]
     if dates:

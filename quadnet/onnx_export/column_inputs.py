@@ -100,18 +100,19 @@ def make_feed(encoder: TableEncoder, table: Table) -> dict[str, NDArray[Any]]:
 def make_example_table(encoder: TableEncoder, n_rows: int = 200) -> dict[str, Column]:
     """Return a table of values like those that the encoder was fitted to, always the same.
 
-    A tenth of each column is missing. A model can be checked with it against the encoder and the
-    network, where no table is at hand.
+    A tenth of each column that takes gaps is missing. A model can be checked with it against the
+    encoder and the network, where no table is at hand.
     """
     rng = np.random.default_rng(0)
     return {each.name: _make_example(each, rng, n_rows) for each in encoder.columns}
 
 
 def _make_example(encoder: ColumnEncoder, rng: np.random.Generator, n_rows: int) -> Column:
-    missing = rng.random(n_rows) < 0.1
+    missing = (rng.random(n_rows) < 0.1) & (encoder.gaps != "refused")
     if isinstance(encoder, CategoryEncoder):
-        unknown = choose_missing_text(encoder)
-        values = (*encoder.categories, *encoder.rare, unknown)
+        values = (*encoder.categories, *encoder.rare)
+        if encoder.unknown != "refused" or not values:
+            values += (choose_missing_text(encoder),)
         return Texts(np.where(missing, -1, rng.integers(len(values), size=n_rows)), values)
     if isinstance(encoder, DateEncoder):
         days = {part.part: part for part in encoder.parts}.get("elapsed")

@@ -37,7 +37,9 @@ _LARGE = 2.0**969
 
 def _number(graph: Graph, encoder: NumberEncoder, column: str) -> list[str]:
     missing = graph.add("IsNaN", column)
-    values = graph.add("Where", missing, _double(graph, encoder.fill), column)
+    # A graph cannot refuse a row: what the encoder refuses becomes NaN.
+    fill = float("nan") if encoder.gaps == "refused" else encoder.fill
+    values = graph.add("Where", missing, _double(graph, fill), column)
     outputs = _standardize(graph, values, encoder.centre, encoder.scale)
     if encoder.clip:
         third = graph.add("Div", outputs, _double(graph, 3.0))
@@ -84,21 +86,30 @@ def _category(graph: Graph, encoder: CategoryEncoder, column: str) -> list[str]:
     n_outputs = len(encoder.output_names)
     if not n_outputs:
         return []
-    # Without an output for missing, n_outputs is that of no category.
-    otherwise = n_outputs - 1 if encoder.missing else n_outputs
+    # From n_outputs on, a place is that of no output; what the encoder refuses becomes NaN.
+    zeros, refused = n_outputs, n_outputs + 1
+    unknown, gap = (
+        zeros if place < 0 else place for place in (encoder.unknown_place, encoder.gap_place)
+    )
+    unknown = refused if encoder.unknown == "refused" else unknown
+    gap = refused if encoder.gaps == "refused" else gap
     # The operator must have at least one text.
-    places = {**encoder.places, choose_missing_text(encoder): otherwise}
+    places = {**encoder.places, choose_missing_text(encoder): gap}
     chosen = graph.add(
         "LabelEncoder",
         column,
         domain=ML_DOMAIN,
         keys_strings=list(places),
         values_int64s=list(places.values()),
-        default_int64=otherwise,
+        default_int64=unknown,
     )
     # Not OneHot, which onnxruntime does not have in float64.
     numbers = graph.keep(f"places_{n_outputs}", np.arange(n_outputs))
-    return [_to_double(graph, graph.add("Equal", chosen, numbers))]
+    outputs = _to_double(graph, graph.add("Equal", chosen, numbers))
+    if refused in (unknown, gap):
+        is_refused = graph.add("Equal", chosen, graph.keep_integers(refused))
+        outputs = graph.add("Where", is_refused, _double(graph, float("nan")), outputs)
+    return [outputs]
 
 
 def _date(graph: Graph, encoder: DateEncoder, column: str) -> list[str]:
@@ -108,7 +119,8 @@ def _date(graph: Graph, encoder: DateEncoder, column: str) -> list[str]:
     for part in encoder.parts:
         values = _to_double(graph, DATE_PART_OPERATORS[part.part](date))
         values = _standardize(graph, values, part.centre, part.scale)
-        outputs.append(graph.add("Where", missing, _double(graph, 0.0), values))
+        fill = float("nan") if encoder.gaps == "refused" else 0.0
+        outputs.append(graph.add("Where", missing, _double(graph, fill), values))
     return [*outputs, _to_double(graph, missing)] if encoder.indicator else outputs
 
 

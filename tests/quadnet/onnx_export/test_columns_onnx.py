@@ -149,6 +149,38 @@ def test_a_column_without_outputs_is_an_input_nevertheless():
     check_encoder(TableEncoder(columns), table)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"unknown": "rare"},
+        {"unknown": "rare", "missing": True},
+        {"unknown": "zeros", "missing": True},
+        {"gaps": "filled"},
+    ],
+)
+def test_gaps_and_unknown_texts_as_the_encoder_treats_them(settings):
+    column = CategoryEncoder("x", ("Oslo",), ("Bern",), **{"missing": False, **settings})
+    table = {"x": Texts.from_values(["Oslo", "Bern", "Lima", None])}
+    check_encoder(TableEncoder((column,)), table)
+
+
+def test_what_an_encoder_refuses_is_nan_in_a_graph():
+    encoder = TableEncoder(
+        (
+            NumberEncoder("x", 1.0, 2.0, False, 1.0, False, 0.0, 1.0, (), gaps="refused"),
+            CategoryEncoder("city", ("Oslo",), (), False, gaps="refused", unknown="refused"),
+        )
+    )
+    table = {
+        "x": np.array([1.0, np.nan, 1.0, 1.0]),
+        "city": Texts.from_values(["Oslo", "Oslo", "Lima", None]),
+    }
+    for answer in run(export_encoder(encoder), make_feed(encoder, table)):
+        (found,) = answer.values()
+        assert np.isnan(found).any(axis=1).tolist() == [False, True, True, True]
+    encoder.transform(make_example_table(encoder))
+
+
 LEAP_DAYS = ["1600-02-29", "1900-02-28", "1900-03-01", "1968-02-29", "2000-02-29", "2100-03-01"]
 DATES = [*LEAP_DAYS, "1969-12-31T23:59:59.999999", "1970-01-01", "2024-12-31T12:30", "0001-01-01"]
 
