@@ -198,6 +198,7 @@ HEAVY = {
     "matplotlib",
     "dask",
     "pyarrow",
+    "orjson",
     "starlette",
     "uvicorn",
     "joblib",
