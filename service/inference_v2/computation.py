@@ -1,6 +1,5 @@
 """Computes one batch of rows slice by slice, and encodes its outputs."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -8,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quadnet.nn.row_slices import SliceAnswers, compute_answers, direct_rows
 from quadnet.registry.version_files import Model
-from quadnet.types import BoolArray, FloatArray
+from quadnet.types import FloatArray
 from service.inference_v2.answers import InferAnswer, OutputValues
 from service.inference_v2.outputs import OutputTensor
-from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
+from service.rpc.compute_thread import ComputeThread
 
 
 class BatchInference:
@@ -37,8 +37,8 @@ class BatchInference:
 
     async def run(self, compute_thread: ComputeThread) -> None:
         """Compute and encode the outputs, in Classify's slices so that the numbers are equal."""
-        direct_rows = rows_per_millisecond(self._model.predictor.network)
-        await compute_thread.run_in_slices(len(self._X), direct_rows, self._compute)
+        n_direct = direct_rows(self._model.predictor.network)
+        await compute_thread.run_in_slices(len(self._X), n_direct, self._compute)
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.direct_rows is not None:
                 P = np.concatenate(self._probabilities)
@@ -47,20 +47,12 @@ class BatchInference:
                 )
 
     def _compute(self, rows: slice) -> None:
-        # By class, as in Classify: the numbers are equal bit for bit.
-        P = np.ascontiguousarray(self._model.classifier.probabilities_by_class(self._X[rows]).T)
-        unknown: BoolArray | None = None
-        flat = P.ravel()
-        # Numbers near the largest double overflow in the network, which results in NaN.
-        if math.isnan(flat.dot(flat)):
-            # Such rows have equal probabilities and no label.
-            unknown = np.isnan(P.min(axis=1))
-            P = np.where(unknown[:, np.newaxis], P.dtype.type(1 / P.shape[1]), P)
+        answers = compute_answers(self._model.predictor, self._X[rows])
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.direct_rows is None:
-                values.append(output.encode_rows(P, unknown))
+                values.append(output.encode_rows(answers))
             else:
-                self._probabilities.append(P)
+                self._probabilities.append(answers.numbers)
 
     def make_answer(self, request_id: str) -> InferAnswer:
         """Return the answer, once `run` has ended."""
@@ -79,4 +71,4 @@ class BatchInference:
 
 
 def _append_rows(output: OutputTensor, values: list[bytes], P: FloatArray, rows: slice) -> None:
-    values.append(output.encode_rows(P[rows], None))
+    values.append(output.encode_rows(SliceAnswers(P[rows])))

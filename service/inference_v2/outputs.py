@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, shorten
+from quadnet.nn.row_slices import SliceAnswers
 from quadnet.registry.version_files import Model
-from quadnet.types import BoolArray, FloatArray
 from service.inference_v2.answers import AnswerEncoding
 from service.inference_v2.tensors import RequestedOutput
 from service.inference_v2.value_encodings import ValueEncoding
@@ -48,8 +48,8 @@ class OutputTensor(ABC):
     direct_rows: int | None = None
 
     @abstractmethod
-    def encode_rows(self, P: FloatArray, unknown: BoolArray | None) -> bytes:
-        """Return the encoded values for rows of probabilities; `unknown` marks overflowed rows."""
+    def encode_rows(self, answers: SliceAnswers) -> bytes:
+        """Return the encoded values for a slice of rows."""
 
 
 class ProbabilitiesTensor(OutputTensor):
@@ -62,9 +62,9 @@ class ProbabilitiesTensor(OutputTensor):
         self.encoding = encoding
         self.row_shape = (len(model.manifest.signature.classes),)
 
-    def encode_rows(self, P: FloatArray, unknown: BoolArray | None) -> bytes:
+    def encode_rows(self, answers: SliceAnswers) -> bytes:
         """Return the numbers."""
-        return self.encoding.encode_array(P)
+        return self.encoding.encode_array(answers.numbers)
 
 
 class LabelTensor(OutputTensor):
@@ -78,12 +78,10 @@ class LabelTensor(OutputTensor):
         self.encoding = encoding
         self._elements = _label_elements(tuple(model.manifest.signature.classes), encoding)
 
-    def encode_rows(self, P: FloatArray, unknown: BoolArray | None) -> bytes:
+    def encode_rows(self, answers: SliceAnswers) -> bytes:
         """Return the names; "" for unknown rows."""
-        winners = P.argmax(axis=1)
-        if unknown is not None:
-            winners[unknown] = len(self._elements) - 1
-        return self.encoding.separator.join(self._elements[winners].tolist())
+        # The last element is that of the place -1.
+        return self.encoding.separator.join(self._elements[answers.choose_classes()].tolist())
 
 
 class TopClassesTensor(OutputTensor):
@@ -100,8 +98,9 @@ class TopClassesTensor(OutputTensor):
         self.direct_rows = max(1, _DIRECT_TEXTS // n)
         self._heads, self._tails = _class_text_parts(classes, encoding)
 
-    def encode_rows(self, P: FloatArray, unknown: BoolArray | None) -> bytes:
+    def encode_rows(self, answers: SliceAnswers) -> bytes:
         """Return the texts."""
+        P = answers.numbers
         # Stable: among equal probabilities the first class wins, as for the label.
         order = np.argsort(-P, axis=1, kind="stable")[:, : self.row_shape[0]]
         best = np.take_along_axis(P, order, axis=1).ravel().tolist()

@@ -3,6 +3,7 @@
 from functools import partial
 
 from quadnet.errors import NotReady, RegistryError
+from quadnet.nn.row_slices import direct_rows
 from quadnet.registry.version_files import Model
 from service.models.catalogue import list_loaded_models, list_models, public_reason
 from service.models.live_models import LiveModels
@@ -11,7 +12,7 @@ from service.quadrant_v1.codec import SERVICE, BatchClassification
 from service.quadrant_v1.description import describe_version, explain_input
 from service.quadrant_v1.layer_messages import layers_size, traces_size
 from service.rpc.call import Call
-from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
+from service.rpc.compute_thread import ComputeThread
 from service.rpc.handlers import Handler, HandlerFactory
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire.checks import check_answer_size
@@ -66,7 +67,7 @@ class QuadrantServicer:
             all_certainties=request.all_certainties,
         )
         await self._compute_thread.run_in_slices(
-            len(X), rows_per_millisecond(model.predictor.network), batch.compute
+            len(X), direct_rows(model.predictor.network), batch.compute
         )
         answer = batch.encode()
         check_answer_size(

@@ -15,23 +15,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from quadnet.nn.network import Network
+from quadnet.nn.row_slices import split_rows
 
 T = TypeVar("T")
 
 _DIRECT_NANOSECONDS = 1e6
 
-_SLICE = 4
-"""Size of a slice, in multiples of what is computed directly. The switch to the thread and back
-then takes a fiftieth of the time of a slice."""
-
 _DIRECT_BYTES = 2**18
-
-
-def rows_per_millisecond(network: Network) -> int:
-    """Return how many rows the network computes in about a millisecond: a power of two, or 0."""
-    rows = int(_DIRECT_NANOSECONDS / network.nanoseconds)
-    return 1 << rows.bit_length() - 1 if rows else 0
 
 
 class ComputeThread:
@@ -44,29 +34,34 @@ class ComputeThread:
         )
 
     async def run_in_slices(
-        self, n_rows: int, direct_rows: int, compute: Callable[[slice], None]
+        self,
+        n_rows: int,
+        n_direct: int,
+        compute: Callable[[slice], None],
+        *,
+        on_thread: bool = False,
     ) -> None:
-        """Call `compute` for slices of the rows, in order.
+        """Call `compute` for slices of the rows, in order: those of `split_rows`.
 
         Parameters
         ----------
         n_rows : int
-        direct_rows : int
+        n_direct : int
             Up to so many rows are computed directly, on the event loop. With 0, each row is a slice
             on the thread.
         compute : callable
             Called with a slice of row numbers.
+        on_thread : bool, default=False
+            Whether to compute a few rows on the thread, too, because something else than a network
+            takes long for them.
         """
-        if n_rows <= direct_rows:
+        if n_rows <= n_direct and not on_thread:
             compute(slice(0, n_rows))
             return
         loop = asyncio.get_running_loop()
-        rows = max(1, _SLICE * direct_rows)
-        for start in range(0, n_rows, rows):
+        for rows in split_rows(n_rows, n_direct):
             # A call has one slice in the thread's queue at a time, so calls take turns.
-            await loop.run_in_executor(
-                self._thread, compute, slice(start, min(start + rows, n_rows))
-            )
+            await loop.run_in_executor(self._thread, compute, rows)
 
     async def decode_message(self, content: bytes, decode: Callable[[bytes], T]) -> T:
         """Return `decode(content)`; a large message is decoded on the thread."""

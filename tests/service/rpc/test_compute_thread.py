@@ -10,9 +10,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from quadnet.layers import Conv2D, Dense, Flatten
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
+from quadnet.nn.row_slices import direct_rows
 from quadnet.quadrants import NAMES
 from quadnet.registry import alias_changes
-from service.rpc.compute_thread import ComputeThread, rows_per_millisecond
+from service.rpc.compute_thread import ComputeThread
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.exact_models import record
 from tests.support.serving import ServerProcess, until
@@ -47,7 +48,7 @@ def test_small_calls_and_health_are_answered_while_a_large_one_is_computed(regis
 @pytest.mark.parametrize(("side", "fewest", "most"), [(4, 512, 4096), (28, 1, 8), (200, 0, 0)])
 def test_the_rows_of_a_millisecond_depend_on_the_layers(side, fewest, most):
     layers = [Conv2D(32, 3), Flatten(), Dense(2)]
-    rows = rows_per_millisecond(Network(layers, (1, side, side), loss="softmax_cross_entropy"))
+    rows = direct_rows(Network(layers, (1, side, side), loss="softmax_cross_entropy"))
     assert fewest <= rows <= most
 
 
