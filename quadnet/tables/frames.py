@@ -4,10 +4,12 @@ narwhals is imported inside functions: it is an extra, which scikit-learn needs 
 process that passes arrays does not wait for its import.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quadnet.extras import missing_extra
 from quadnet.tables.columns import DateArray, Texts
@@ -63,6 +65,23 @@ def open_series(values: Any) -> "FrameColumn | None":
     if not nw.dependencies.is_into_series(values):
         return None
     return FrameColumn(nw.from_native(values, series_only=True))
+
+
+def make_frame(columns: Mapping[str, NDArray[Any]], *, like: Any) -> Any:
+    """Return a data frame of these columns, of the library and with the index of another one.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_rows,)
+    like : data frame
+        Of as many rows. Only pandas and its kin have an index.
+    """
+    import narwhals.stable.v2 as nw
+
+    model = nw.from_native(like)
+    made = nw.from_dict(dict(columns), backend=model.implementation).to_native()
+    index = nw.maybe_get_index(model)
+    return made if index is None else made.set_axis(index, axis=0)
 
 
 @dataclass(frozen=True, eq=False)

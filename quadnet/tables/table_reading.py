@@ -49,10 +49,20 @@ def read_table(X: Any, encoder: TableEncoder) -> dict[str, Column]:
     >>> encoder.transform(table).tolist()
     [[29.0, 0.0, 1.0]]
     """
-    columns = _open_columns(X, encoder.input_names)
-    table = {
-        each.name: read_column(each.name, columns[each.name], each.kind) for each in encoder.columns
-    }
+    return read_columns(X, {each.name: each.kind for each in encoder.columns})
+
+
+def read_columns(X: Any, kinds: Mapping[str, str]) -> dict[str, Column]:
+    """Return rows as columns of these kinds; `read_table` describes X, the result and the errors.
+
+    Parameters
+    ----------
+    X : data frame, mapping of str to sequence, or array-like of shape (n_rows, n_columns)
+    kinds : mapping of str to str
+        The kind of each column: "number", "category" or "date".
+    """
+    columns = _open_columns(X, list(kinds))
+    table = {name: read_column(name, columns[name], kind) for name, kind in kinds.items()}
     table_length(table)
     return table
 

@@ -1,9 +1,10 @@
-"""The Python client: arrays in, arrays out, with retries, deadlines and typed errors.
+"""The Python clients: rows in, answers out, with retries, deadlines and typed errors.
 
 Imports wire, net and the messages of both protocols; commands and users import it. Start at
-`quadrant_client`; `server_client` has the connection.
+`model_client`, for any model, or `quadrant_client`; both share the connection of `server_client`.
 """
 
+from service.client.model_client import ModelClient
 from service.client.quadrant_client import QuadrantClient
 
-__all__ = ["QuadrantClient"]
+__all__ = ["ModelClient", "QuadrantClient"]

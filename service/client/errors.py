@@ -76,22 +76,24 @@ def _read_number(metadata: Mapping[str, str], name: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def refine_error(error: InvalidInput, start: int, n_points: int) -> InvalidInput:
+def refine_error(error: InvalidInput, start: int, n_rows: int, *, argument: str) -> InvalidInput:
     """Return the error of one of several calls with the rows and arguments of the caller.
 
     Parameters
     ----------
     error : InvalidInput
     start : int
-        The row, among all points, of the first point of the call.
-    n_points : int
-        Number of points of the call.
+        The row, among all of the caller's, of the first row of the call.
+    n_rows : int
+        Number of rows of the call.
+    argument : str
+        The client's argument with the number of rows per call.
     """
     limit = error.facts.get(MAX_POINTS)
     if isinstance(limit, int):
-        description = f"expected at most {limit}, the server's limit, got {n_points}"
+        description = f"expected at most {limit}, the server's limit, got {n_rows}"
         return InvalidInput(
-            [Violation("points_a_call", description)],
+            [Violation(argument, description)],
             kind=ErrorKind.TOO_MANY_POINTS,
             facts={MAX_POINTS: limit},
         )

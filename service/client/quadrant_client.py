@@ -171,7 +171,9 @@ class QuadrantClient(ServerClient):
             try:
                 part = pb.ClassifyResponse.FromString(self._call(self._classify, request))
             except InvalidInput as error:
-                raise refine_error(error, start, len(points_of_call)) from error
+                raise refine_error(
+                    error, start, len(points_of_call), argument="points_a_call"
+                ) from error
             parts.append(part)
             # The version that answered the first call answers all.
             ref = pb.ModelRef(name=part.model.name, version=part.model.version)
