@@ -214,6 +214,61 @@ class ClassifySettings(ClientSettings):
         return self
 
 
+class PredictSettings(ClientSettings):
+    """Print a model's answers for one row, or for the rows of a CSV file.
+
+    A running server answers, unless --registry is given: then the version is read from there, and
+    needs no server. QUADNET_REGISTRY, which other verbs read, does not change that.
+
+    For one row: quadnet predict titanic --set age=31 --set sex=female. For a file, with commas,
+    semicolons or tabs: quadnet predict titanic rows.csv > answers.csv. Its rows are printed
+    unchanged, as CSV, with the columns that `quadnet score` adds. Columns that the model does not
+    take are ignored. Large files are faster with `quadnet score`.
+    """
+
+    model: str = Field(
+        "",
+        description="Version: NAME:7, NAME:alias, or NAME for the server's default alias, or the "
+        "registry's champion.",
+        json_schema_extra=POSITIONAL,
+    )
+    rows: str = Field(
+        "",
+        description="CSV file with the model's columns, in any order; - for the standard input.",
+        json_schema_extra=POSITIONAL,
+    )
+    set: list[str] = Field(
+        [],
+        description="Value of one column, such as age=31. Repeatable: one for each column. An "
+        "empty value, as in age=, is missing.",
+    )
+    registry: Path | None = Field(
+        None,
+        description="Directory of published versions, to predict without a server.",
+        # Not QUADNET_REGISTRY: a server's own setting must not decide which model answers here.
+        json_schema_extra=variable("PREDICT_REGISTRY"),
+    )
+    prefix: str = Field(
+        "", description="Prefix of the new columns' names: predicted_ gives predicted_label."
+    )
+
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        if not self.model:
+            raise ValueError("expected MODEL, as in quadnet predict titanic rows.csv")
+        if not self.rows and not self.set:
+            raise ValueError(
+                "expected rows: a CSV file, - for the standard input, or a --set NAME=VALUE for "
+                "each column"
+            )
+        if self.rows and self.set:
+            raise ValueError("expected a file or --set, got both")
+        for pair in self.set:
+            if "=" not in pair:
+                raise ValueError(f"--set: expected NAME=VALUE, as in age=31, got {pair!r}")
+        return self
+
+
 class HealthSettings(ClientSettings):
     """Print the health of a running server; exit with 1 unless it is SERVING."""
 

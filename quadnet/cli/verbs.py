@@ -138,6 +138,12 @@ VERBS = {
         serves=True,
         posix=True,
     ),
+    "predict": Verb(
+        "predict rows, by column names, with a running server or a registry",
+        "service.settings:PredictSettings",
+        "service.commands.predict:predict",
+        ("serve",),
+    ),
     "classify": Verb(
         "classify points with a running server",
         "service.settings:ClassifySettings",

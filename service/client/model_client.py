@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ UNKNOWN_CATEGORIES = "unknown_categories"
 _CALL_BYTES = 8 * 2**20
 """About the size of a call's request and answer, if the caller does not choose the rows of a call:
 an eighth of a server's default limit, so that one call does not hold much of its memory."""
+
+_COUNT = re.compile(r"(?:^|, )(.+?): (\d+)(?=, |$| and )", re.DOTALL)
 
 _MATRIX_PLACE = re.compile(rf"{MATRIX}\[(\d+)\]\[(\d+)\]")
 
@@ -230,7 +232,7 @@ class ModelClient(ServerClient):
                 raise _OtherVersion(response.model_version)
             reference = _Reference(reference.model, response.model_version)
             outputs.append(decode_outputs(response))
-            for name, count in _read_unknown(response).items():
+            for name, count in _read_unknown(response, described.columns).items():
                 unknown[name] = unknown.get(name, 0) + count
         return join_predictions(outputs, described, unknown)
 
@@ -286,10 +288,10 @@ def _name_columns(error: InvalidInput, described: ModelDescription) -> InvalidIn
     return InvalidInput(violations, error.total, kind=error.kind, facts=error.facts)
 
 
-def _read_unknown(response: pb.ModelInferResponse) -> dict[str, int]:
+def _read_unknown(response: pb.ModelInferResponse, columns: Collection[str]) -> dict[str, int]:
     """Return the counts of unknown categories, which the response has as "city: 3, plan: 1"."""
     if UNKNOWN_CATEGORIES not in response.parameters:
         return {}
     text = response.parameters[UNKNOWN_CATEGORIES].string_param
-    counts = (each.rpartition(": ") for each in text.split(", "))
-    return {name: int(count) for name, _, count in counts}
+    found = {match[1]: int(match[2]) for match in _COUNT.finditer(text)}
+    return {name: count for name, count in found.items() if name in columns}

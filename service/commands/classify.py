@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
+from quadnet.errors import listing
 from service.client import QuadrantClient
-from service.client.points_file import read_points
+from service.client.csv_file import CsvFile, CsvRow, open_csv, parse_number
 from service.settings import ClassifySettings, HealthSettings
 
 
 def classify(settings: ClassifySettings) -> int:
     """Print the quadrant and the certainty of each point."""
     if settings.file is not None:
-        batches = _split_into_batches(read_points(settings.file), settings.points_a_call)
+        batches = _split_into_batches(_read_points(settings.file), settings.points_a_call)
     else:
         pairs = zip(settings.points[::2], settings.points[1::2], strict=True)
         # In one batch, so that an error names the row among all points.
@@ -47,6 +49,25 @@ def health(settings: HealthSettings) -> int:
     for name, status in statuses.items():
         print(f"{name or '(server)'}: {status}")
     return 0 if set(statuses.values()) == {"SERVING"} else 1
+
+
+def _read_points(path: Path) -> Iterator[tuple[float, float]]:
+    """Yield the points of a CSV file with the columns x and y, and possibly others."""
+    with open_csv(path) as file:
+        if not {"x", "y"} <= set(file.columns):
+            raise file.make_error(
+                f"expected the columns x and y in its first line, got {listing(file.columns)}"
+            )
+        at_x, at_y = file.columns.index("x"), file.columns.index("y")
+        for row in file.rows:
+            yield _parse(file, row, at_x), _parse(file, row, at_y)
+
+
+def _parse(file: CsvFile, row: CsvRow, at: int) -> float:
+    try:
+        return parse_number(row.cells[at])
+    except ValueError as error:
+        raise file.make_error(str(error), line=row.line, column=file.columns[at]) from None
 
 
 def _split_into_batches(

@@ -1,5 +1,6 @@
 """The models of a registry, which this process reads and computes: without a server."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.model_names import CHAMPION
-from quadnet.nn.predictor import RegressionPredictor, find_middle
+from quadnet.nn.predictor import RegressionPredictor
+from quadnet.nn.row_slices import choose_values, compute_answers, row_slices
 from quadnet.registry import Registry
 from quadnet.registry.version_files import Model
 from quadnet.tables.table_reading import read_columns
@@ -79,7 +81,7 @@ class LocalModels:
             X = found.encoder.transform(table)
             counts = found.encoder.count_unknown(table)
             unknown = {name: count for name, count in counts.items() if count}
-        return join_predictions([_compute(found, X)], described, unknown)
+        return join_predictions(list(_compute(found, X)), described, unknown)
 
     def _load(self, model: str, version: int | None, alias: str) -> Model:
         number = self._registry.resolve(f"{model}:{version or alias or CHAMPION}")
@@ -100,15 +102,18 @@ def _list_outputs(
     }
 
 
-def _compute(model: Model, X: FloatArray) -> dict[str, NDArray[Any]]:
-    """Return the outputs of the protocol for the inputs of a network."""
+def _compute(model: Model, X: FloatArray) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the outputs of the protocol for slices of the inputs of a network."""
     predictor = model.predictor
-    with np.errstate(all="ignore"):
+    # The last one is for rows without an answer, whose place is -1.
+    names = np.array([*model.manifest.signature.classes, ""])
+    for rows in row_slices(predictor.network, len(X)):
+        with np.errstate(all="ignore"):
+            answers = compute_answers(predictor, X[rows])
         if isinstance(predictor, RegressionPredictor):
-            numbers = predictor.outputs(X)
-            values = {"value": numbers[:, find_middle(predictor.quantiles)]}
-            return values | ({"quantiles": numbers} if predictor.quantiles else {})
-        P = np.ascontiguousarray(predictor.probabilities_by_class(X).T)
-    names = np.array(model.manifest.signature.classes)
-    labels = P > 0.5 if predictor.network.loss.multilabel else names[P.argmax(axis=1)]
-    return {"probabilities": P, "label": labels}
+            outputs = {"value": choose_values(predictor.quantiles, answers.numbers)}
+            yield outputs | ({"quantiles": answers.numbers} if predictor.quantiles else {})
+        elif predictor.network.loss.multilabel:
+            yield {"probabilities": answers.numbers, "label": answers.choose_labels()}
+        else:
+            yield {"probabilities": answers.numbers, "label": names[answers.choose_classes()]}

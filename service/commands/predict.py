@@ -23,7 +23,7 @@ from service.client.predictions import Predictions
 from service.commands.local_models import LocalModels
 from service.settings import PredictSettings
 
-_BATCH_ROWS = 10_000
+_BATCH_ROWS = 2**15
 """Rows of a file that are in memory at a time."""
 
 _ROW = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
@@ -130,9 +130,7 @@ def _format_answer(answers: Predictions) -> Iterator[str]:
         yield f"  {name:{width}}  {'yes' if has else 'no':3}  {share:8.2%}"
 
 
-def _predict_file(
-    models: Models, described: ModelDescription, file: CsvFile, prefix: str
-) -> None:
+def _predict_file(models: Models, described: ModelDescription, file: CsvFile, prefix: str) -> None:
     """Print the rows of a file as CSV, each with its answer and the version."""
     missing = [name for name in described.columns if name not in file.columns]
     if missing:
@@ -229,7 +227,8 @@ def _list_added_cells(answers: Predictions) -> Iterator[Sequence[str]]:
         assert answers.probabilities is not None
         certainties = answers.probabilities.max(axis=1, initial=0).tolist()
         for label, certainty in zip(answers.labels.tolist(), certainties, strict=True):
-            yield (label, f"{certainty:.6f}", version) if label else ("", "", version)
+            answered = label != "" or "" in answers.classes
+            yield (label, f"{certainty:.6f}", version) if answered else ("", "", version)
         return
     columns = answers.to_columns().values()
     # The shortest texts that read back as the same numbers of their type; labels are 0 or 1.
@@ -237,10 +236,10 @@ def _list_added_cells(answers: Predictions) -> Iterator[Sequence[str]]:
         (values.astype(np.int64) if values.dtype == bool else values).astype(str).tolist()
         for values in columns
     ]
-    answered = np.all([np.isfinite(values) for values in columns], axis=0).tolist()
+    is_answered = np.all([np.isfinite(values) for values in columns], axis=0).tolist()
     blank = [""] * len(texts)
-    for is_answered, cells in zip(answered, zip(*texts, strict=True), strict=True):
-        yield [*(cells if is_answered else blank), version]
+    for answered, cells in zip(is_answered, zip(*texts, strict=True), strict=True):
+        yield [*(cells if answered else blank), version]
 
 
 def _append_cells(file: CsvFile, text: str, cells: Sequence[str]) -> str:

@@ -269,10 +269,11 @@ def long_call(server, registry, metadata=()):
         call.cancel()
 
 
-def quadnet(*words, env=None, cwd=None):
-    """Run the command and return the finished process."""
+def quadnet(*words, env=None, cwd=None, given=None):
+    """Run the command, with this text as its standard input, and return the finished process."""
     return subprocess.run(
         [*QUADNET, *map(str, words)],
+        input=given,
         capture_output=True,
         text=True,
         timeout=300,

@@ -42,7 +42,7 @@ def test_help_lists_every_verb_and_each_verb_has_help_with_its_variables():
             verb not in {"classify", "health", "bench", "init", "playground"}
         )
         assert ("QUADNET_PORT" in text.stdout) is (
-            verb in {"up", "serve", "classify", "health", "bench", "playground"}
+            verb in {"up", "serve", "predict", "classify", "health", "bench", "playground"}
         )
     assert quadnet().returncode == 2
     group = quadnet("models", "--help")
@@ -485,7 +485,7 @@ def test_one_version_answers_a_whole_file_and_is_named(registry, tmp_path):
         (b"", "expected the columns x and y in its first line, got none"),
         (b"x,y\n1,2\n3,abc\n", "line 3, column y: expected a number, got 'abc'"),
         (b"x,y\n1,2\n3,nan\n", "line 3, column y: expected a number, got 'nan'"),
-        (b"x,y\n1,2\n3\n", "line 3, column y: expected a number, got None"),
+        (b"x,y\n1,2\n3\n", "line 3: expected 2 cells, got 1"),
         (b"x,y\n1,\xff\n", "expected a CSV file in UTF-8, got another ("),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from quadnet.registry import Registry
 from tests.support.exact_models import publish
 from tests.support.serving import quadnet
-from tests.support.table_models import CLASSES, COLUMNS, library_answers, publish_table_models
+from tests.support.shop_models import CLASSES, COLUMNS, library_answers, publish_table_models
 
 N = len(COLUMNS["age"])
 ONE = {"age": "31.5", "city": "Rome", "day": "2024-05-03T10:30", "size": "4"}
