@@ -140,7 +140,7 @@ def numbers_of_objects(values: NDArray[np.object_]) -> FloatArray:
         pass  # also for missing values of pandas, which are no numbers
     numbers = np.full(len(values), np.nan)
     for row, value in enumerate(values):
-        if not _is_missing(value):
+        if not is_missing(value):
             try:
                 numbers[row] = value
             except (ValueError, TypeError) as error:
@@ -155,7 +155,7 @@ def texts_of_objects(values: Iterable[Any]) -> Texts:
     None, NaN, NaT and pandas' NA are missing.
     """
     return Texts.from_values(
-        value if isinstance(value, str) else None if _is_missing(value) else _to_text(value)
+        value if isinstance(value, str) else None if is_missing(value) else to_text(value)
         for value in values
     )
 
@@ -166,7 +166,7 @@ def texts_of_numbers(values: NDArray[Any]) -> Texts:
     distinct, places = np.unique(values[present], return_inverse=True)
     codes = np.full(len(values), -1, dtype=np.intp)
     codes[present] = places
-    return Texts(codes, tuple(map(_to_text, distinct.tolist())))
+    return Texts(codes, tuple(map(to_text, distinct.tolist())))
 
 
 def dates_of_objects(values: Iterable[Any]) -> DateArray:
@@ -182,7 +182,7 @@ def dates_of_objects(values: Iterable[Any]) -> DateArray:
     for row, value in enumerate(values):
         try:
             if not isinstance(value, str):
-                dates.append(_NO_DATE if _is_missing(value) else _to_date(value))
+                dates.append(_NO_DATE if is_missing(value) else _to_date(value))
                 continue
             if value not in known:
                 known[value] = _to_date(read_iso_date(value.strip()))
@@ -205,7 +205,7 @@ def _to_date(value: Any) -> np.datetime64:
     raise ValueError("neither a text nor a date")
 
 
-def _to_text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return the text of a value; whole numbers are written alike, whatever their type."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
@@ -218,7 +218,8 @@ def _to_text(value: Any) -> str:
     return str(value)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for no value: None, NaN, NaT or pandas' NA."""
     if value is None:
         return True
     if isinstance(value, str):

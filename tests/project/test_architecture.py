@@ -64,6 +64,7 @@ ARROWS = {
     "pipeline.data": LIBRARY | {"pipeline.wording", "pipeline.config"},
     "pipeline.training": LIBRARY | RUNS - {"pipeline.training"},
     "pipeline.evaluation": LIBRARY | RUNS,
+    "pipeline.adoption": LIBRARY,
     "pipeline.report": LIBRARY | RUNS | {"pipeline.evaluation"},
     "pipeline.publishing": LIBRARY | RUNS | {"pipeline.evaluation", "pipeline.report"},
     "pipeline.search": LIBRARY | RUNS | {"pipeline.evaluation"},

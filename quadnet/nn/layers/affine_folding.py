@@ -130,12 +130,18 @@ def read_states(network: Network) -> list[LayerState]:
     ]
 
 
-def make_network(states: Sequence[LayerState], like: Network, dtype: DTypeLike) -> Network:
-    """Return a network of these layers with the input and the loss of another one."""
+def make_network(
+    states: Sequence[LayerState],
+    like: Network,
+    dtype: DTypeLike,
+    *,
+    input_shape: Shape | None = None,
+) -> Network:
+    """Return a network of these layers with the loss of another one, and its input or a new one."""
     layers = [state.layer for state in states]
     network = Network(
         layers,
-        like.input_shape,
+        like.input_shape if input_shape is None else input_shape,
         loss=like.loss_name,
         loss_settings=like.loss_settings,
         dtype=dtype,
