@@ -9,6 +9,7 @@ from tests.service.playground.page_client import PageServerProcess
 from tests.support.exact_models import publish
 from tests.support.inference_client import MAX_ROWS, InferenceStub, publish_models
 from tests.support.serving import ServerProcess
+from tests.support.table_models import publish_table_models
 
 
 @pytest.fixture
@@ -39,6 +40,21 @@ def inference_server(inference_models):
 def inference(inference_server):
     """Return the methods of that server's `inference.GRPCInferenceService`."""
     return InferenceStub(inference_server.channel)
+
+
+@pytest.fixture(scope="session")
+def table_models(tmp_path_factory):
+    """Publish versions with an encoder; return the registry, and each model's version by name."""
+    registry = Registry(tmp_path_factory.mktemp("tables") / "registry")
+    return registry, publish_table_models(registry)
+
+
+@pytest.fixture(scope="session")
+def table_server(table_models):
+    """Return a server of these models, which no test may change."""
+    registry, _ = table_models
+    with ServerProcess(registry.root, "--model", "classes") as process:
+        yield process
 
 
 # ---- the page: one server and one gateway for all test files

@@ -83,7 +83,9 @@ class SliceAnswers:
 def compute_answers(predictor: AnyPredictor, X: FloatArray) -> SliceAnswers:
     """Return the answers for one slice of rows, for X of shape (n_rows, n_features)."""
     if isinstance(predictor, RegressionPredictor):
-        return SliceAnswers(predictor.outputs(X))
+        numbers = predictor.outputs(X)
+        finite = np.isfinite(numbers)
+        return SliceAnswers(numbers if finite.all() else np.where(finite, numbers, np.nan))
     P = np.ascontiguousarray(predictor.probabilities_by_class(X).T)
     flat = P.ravel()
     # Numbers near the largest double overflow in the network, which results in NaN.

@@ -85,6 +85,10 @@ class ColumnEncoder(ABC):
             If a value cannot be encoded.
         """
 
+    @abstractmethod
+    def check_values(self, column: Any) -> None:
+        """Raise InvalidInput if `encode_into` would, for a column of this kind."""
+
     @property
     @abstractmethod
     def has_missing_output(self) -> bool:
@@ -199,10 +203,13 @@ class NumberEncoder(ColumnEncoder):
         missing = (f"{self.name} is missing",) if self.indicator else ()
         return (self.name, *pieces, *missing)
 
-    def encode_into(self, column: FloatArray, outputs: FloatArray) -> None:
+    def check_values(self, column: FloatArray) -> None:
         refuse_infinity(self.name, column)
+        self._refuse_gaps(np.isnan(column))
+
+    def encode_into(self, column: FloatArray, outputs: FloatArray) -> None:
+        self.check_values(column)
         missing = np.isnan(column)
-        self._refuse_gaps(missing)
         values = np.where(missing, self.fill, column)
         outputs[:, 0] = _standardize(values, self.centre, self.scale)
         if self.clip:
@@ -271,10 +278,13 @@ class CategoryEncoder(ColumnEncoder):
         names += [f"{self.name} is missing"] if self.missing else []
         return tuple(names)
 
-    def encode_into(self, column: Texts, outputs: FloatArray) -> None:
+    def check_values(self, column: Texts) -> None:
         self._refuse_gaps(column.codes < 0)
         if self.unknown == "refused":
             self._refuse_unknown(column)
+
+    def encode_into(self, column: Texts, outputs: FloatArray) -> None:
+        self.check_values(column)
         unknown, gap = self.unknown_place, self.gap_place
         # The last entry is that of the code -1.
         by_code = np.array([*(self.places.get(v, unknown) for v in column.values), gap])
@@ -394,9 +404,12 @@ class DateEncoder(ColumnEncoder):
         missing = (f"{self.name} is missing",) if self.indicator else ()
         return (*(f"{self.name}: {part.part}" for part in self.parts), *missing)
 
+    def check_values(self, column: DateArray) -> None:
+        self._refuse_gaps(np.isnat(column))
+
     def encode_into(self, column: DateArray, outputs: FloatArray) -> None:
+        self.check_values(column)
         missing = np.isnat(column)
-        self._refuse_gaps(missing)
         microseconds = to_microseconds(column)
         for i, part in enumerate(self.parts):
             values = DATE_PARTS[part.part](microseconds)

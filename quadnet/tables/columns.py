@@ -13,6 +13,9 @@ from quadnet.types import BoolArray, FloatArray, IntArray
 DateArray = NDArray[np.datetime64]
 """Points in time as ``datetime64[us]``, in UTC if they had a time zone; NaT is missing."""
 
+Rows = IntArray | BoolArray | slice
+"""Rows of a column: their indices, a mask or a slice."""
+
 
 @dataclass(frozen=True, eq=False)
 class Texts:
@@ -56,8 +59,8 @@ class Texts:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def take(self, rows: IntArray | BoolArray) -> "Texts":
-        """Return these rows, given by their indices or a mask."""
+    def take(self, rows: Rows) -> "Texts":
+        """Return these rows, given by their indices, a mask or a slice."""
         return Texts(self.codes[rows], self.values)
 
     def to_array(self) -> NDArray[np.object_]:
@@ -101,13 +104,13 @@ def find_missing(column: Column) -> BoolArray:
     return missing
 
 
-def take_rows(column: Column, rows: IntArray | BoolArray) -> Column:
-    """Return these rows of a column, given by their indices or a mask."""
+def take_rows(column: Column, rows: Rows) -> Column:
+    """Return these rows of a column, given by their indices, a mask or a slice."""
     return column.take(rows) if isinstance(column, Texts) else column[rows]
 
 
-def take_table_rows(table: Table, rows: IntArray | BoolArray) -> dict[str, Column]:
-    """Return these rows of a table, given by their indices or a mask."""
+def take_table_rows(table: Table, rows: Rows) -> dict[str, Column]:
+    """Return these rows of a table, given by their indices, a mask or a slice."""
     return {name: take_rows(column, rows) for name, column in table.items()}
 
 

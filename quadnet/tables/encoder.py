@@ -155,6 +155,21 @@ class TableEncoder:
                     ),
                 )
 
+    def check_values(self, table: Table) -> None:
+        """Raise InvalidInput if `transform` would, for the whole table.
+
+        A caller that transforms rows a slice at a time checks them first: the message then has the
+        row in the table, and not in the slice.
+
+        Parameters
+        ----------
+        table : mapping of str to Column
+        """
+        self.check_columns(table)
+        table_length({name: table[name] for name in self.input_names})
+        for column in self.columns:
+            column.check_values(table[column.name])
+
     def check_columns(self, table: Table) -> None:
         """Raise InvalidInput if a column is missing or of another kind."""
         missing = [name for name in self.input_names if name not in table]

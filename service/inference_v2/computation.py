@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quadnet.errors import listing
 from quadnet.nn.row_slices import SliceAnswers, compute_answers, direct_rows
 from quadnet.registry.version_files import Model
 from quadnet.types import FloatArray
 from service.inference_v2.answers import InferAnswer, OutputValues
 from service.inference_v2.outputs import OutputTensor
-from service.rpc.compute_thread import ComputeThread
+from service.inference_v2.rows import Rows
+from service.rpc.compute_thread import DIRECT_NANOSECONDS, ComputeThread
 
 
 class BatchInference:
@@ -21,14 +21,13 @@ class BatchInference:
     Parameters
     ----------
     model : Model
-    X : ndarray of shape (n_rows, n_features)
-        Of any real dtype.
+    rows : Rows
     outputs : sequence of OutputTensor
     """
 
-    def __init__(self, model: Model, X: NDArray[Any], outputs: Sequence[OutputTensor]) -> None:
+    def __init__(self, model: Model, rows: Rows, outputs: Sequence[OutputTensor]) -> None:
         self._model = model
-        self._X = X
+        self._rows = rows
         self._outputs = outputs
         # The encoded values of each output, slice by slice.
         self._values: list[list[bytes]] = [[] for _ in outputs]
@@ -38,7 +37,10 @@ class BatchInference:
     async def run(self, compute_thread: ComputeThread) -> None:
         """Compute and encode the outputs, in Classify's slices so that the numbers are equal."""
         n_direct = direct_rows(self._model.predictor.network)
-        await compute_thread.run_in_slices(len(self._X), n_direct, self._compute)
+        takes_long = self._rows.nanoseconds > DIRECT_NANOSECONDS
+        await compute_thread.run_in_slices(
+            len(self._rows), n_direct, self._compute, on_thread=takes_long
+        )
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.direct_rows is not None:
                 P = np.concatenate(self._probabilities)
@@ -47,7 +49,7 @@ class BatchInference:
                 )
 
     def _compute(self, rows: slice) -> None:
-        answers = compute_answers(self._model.predictor, self._X[rows])
+        answers = compute_answers(self._model.predictor, self._rows.take(rows))
         for output, values in zip(self._outputs, self._values, strict=True):
             if output.direct_rows is None:
                 values.append(output.encode_rows(answers))
@@ -61,13 +63,16 @@ class BatchInference:
             OutputValues(
                 output.name,
                 output.datatype,
-                (len(self._X), *output.row_shape),
+                (len(self._rows), *output.row_shape),
                 output.encoding,
                 output.encoding.separator.join(slices),
             )
             for output, slices in zip(self._outputs, self._values, strict=True)
         ]
-        return InferAnswer(request_id, manifest.model, manifest.version, outputs, {})
+        counts = self._rows.unknown_categories
+        unknown = listing([f"{column}: {count}" for column, count in counts.items()])
+        parameters = {"unknown_categories": unknown} if counts else {}
+        return InferAnswer(request_id, manifest.model, manifest.version, outputs, parameters)
 
 
 def _append_rows(output: OutputTensor, values: list[bytes], P: FloatArray, rows: slice) -> None:

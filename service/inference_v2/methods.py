@@ -8,9 +8,11 @@ from quadnet.errors import CorruptVersion, NotReady, RegistryError
 from quadnet.registry.version_files import Model
 from service.inference_v2 import metadata
 from service.inference_v2.answers import AnswerEncoding, EncodedAnswer
+from service.inference_v2.column_inputs import read_columns
 from service.inference_v2.computation import BatchInference
-from service.inference_v2.inputs import read_matrix
+from service.inference_v2.matrix_input import read_matrix
 from service.inference_v2.outputs import make_outputs
+from service.inference_v2.rows import MatrixRows, Rows
 from service.inference_v2.statistics import Statistics
 from service.inference_v2.tensors import InferRequest
 from service.models.catalogue import list_loaded_models, list_models, public_reason
@@ -106,10 +108,9 @@ class InferenceMethods:
         model = await self._get_model(request.model, request.version, call)
         counts = self._statistics.counts_for(model)
         try:
-            X = read_matrix(
-                request.inputs, n_features=model.predictor.n_features, max_rows=self._max_rows
-            )
-            batch = BatchInference(model, X, make_outputs(request.outputs, model, encoding))
+            outputs = make_outputs(request.outputs, model, encoding)
+            rows = await self._read_rows(request, model)
+            batch = BatchInference(model, rows, outputs)
             decoded = time.perf_counter_ns()
             await batch.run(self._compute_thread)
             computed = time.perf_counter_ns()
@@ -124,8 +125,8 @@ class InferenceMethods:
             # Including the cancellation of a call whose caller is gone.
             counts.count_failure(began)
             raise
-        counts.count_answer(len(X), began, decoded, computed)
-        call.points = len(X)
+        counts.count_answer(len(rows), began, decoded, computed)
+        call.points = len(rows)
         return answer
 
     async def model_statistics(
@@ -165,6 +166,19 @@ class InferenceMethods:
         except NotReady as error:
             known = list_loaded_models(self._live, "", error)
             return metadata.describe_repository(known, only_ready=only_ready)
+
+    async def _read_rows(self, request: InferRequest, model: Model) -> Rows:
+        if model.encoder is not None:
+            return await read_columns(
+                request.inputs,
+                model.encoder,
+                max_rows=self._max_rows,
+                compute_thread=self._compute_thread,
+            )
+        n_features = model.predictor.n_features
+        return MatrixRows(
+            read_matrix(request.inputs, n_features=n_features, max_rows=self._max_rows)
+        )
 
     async def _get_model(self, name: str, version: str, call: Call) -> Model:
         number, alias = _parse_version(version)

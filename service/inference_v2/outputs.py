@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, shorten
-from quadnet.nn.row_slices import SliceAnswers
+from quadnet.nn.row_slices import SliceAnswers, choose_values
 from quadnet.registry.version_files import Model
+from quadnet.types import Task
 from service.inference_v2.answers import AnswerEncoding
 from service.inference_v2.tensors import RequestedOutput
 from service.inference_v2.value_encodings import ValueEncoding
 
 PROBABILITIES, LABEL = "probabilities", "label"
+VALUE, QUANTILES = "value", "quantiles"
 
 OUTPUT_DATATYPES = {np.dtype(np.float32): "FP32", np.dtype(np.float64): "FP64"}
 
@@ -29,6 +31,11 @@ _DIRECT_TEXTS = 2048
 
 class OutputTensor(ABC):
     """One output tensor.
+
+    Parameters
+    ----------
+    model : Model
+    encoding : ValueEncoding
 
     Attributes
     ----------
@@ -47,24 +54,53 @@ class OutputTensor(ABC):
     row_shape: tuple[int, ...]
     direct_rows: int | None = None
 
+    def __init__(self, model: Model, encoding: ValueEncoding) -> None:
+        self.encoding = encoding
+
     @abstractmethod
     def encode_rows(self, answers: SliceAnswers) -> bytes:
         """Return the encoded values for a slice of rows."""
 
 
-class ProbabilitiesTensor(OutputTensor):
-    """The probability of each class."""
-
-    name = PROBABILITIES
+class NumbersTensor(OutputTensor):
+    """All numbers of each row, as the network computes them."""
 
     def __init__(self, model: Model, encoding: ValueEncoding) -> None:
+        super().__init__(model, encoding)
         self.datatype = OUTPUT_DATATYPES[model.predictor.dtype]
-        self.encoding = encoding
-        self.row_shape = (len(model.manifest.signature.classes),)
+        self.row_shape = (count_numbers(model),)
 
     def encode_rows(self, answers: SliceAnswers) -> bytes:
         """Return the numbers."""
         return self.encoding.encode_array(answers.numbers)
+
+
+class ProbabilitiesTensor(NumbersTensor):
+    """The probability of each class or label."""
+
+    name = PROBABILITIES
+
+
+class QuantilesTensor(NumbersTensor):
+    """Each quantile."""
+
+    name = QUANTILES
+
+
+class ValueTensor(OutputTensor):
+    """The number of each row; of several quantiles the one nearest to the median."""
+
+    name = VALUE
+    row_shape = ()
+
+    def __init__(self, model: Model, encoding: ValueEncoding) -> None:
+        super().__init__(model, encoding)
+        self.datatype = OUTPUT_DATATYPES[model.predictor.dtype]
+        self._quantiles = model.manifest.architecture.quantiles
+
+    def encode_rows(self, answers: SliceAnswers) -> bytes:
+        """Return the numbers; NaN for rows that overflowed."""
+        return self.encoding.encode_array(choose_values(self._quantiles, answers.numbers))
 
 
 class LabelTensor(OutputTensor):
@@ -75,13 +111,28 @@ class LabelTensor(OutputTensor):
     row_shape = ()
 
     def __init__(self, model: Model, encoding: ValueEncoding) -> None:
-        self.encoding = encoding
+        super().__init__(model, encoding)
         self._elements = _label_elements(tuple(model.manifest.signature.classes), encoding)
 
     def encode_rows(self, answers: SliceAnswers) -> bytes:
         """Return the names; "" for unknown rows."""
         # The last element is that of the place -1.
         return self.encoding.separator.join(self._elements[answers.choose_classes()].tolist())
+
+
+class LabelsTensor(OutputTensor):
+    """For each of several labels, whether it is more probable than not."""
+
+    name = LABEL
+    datatype = "BOOL"
+
+    def __init__(self, model: Model, encoding: ValueEncoding) -> None:
+        super().__init__(model, encoding)
+        self.row_shape = (count_numbers(model),)
+
+    def encode_rows(self, answers: SliceAnswers) -> bytes:
+        """Return the truth values."""
+        return self.encoding.encode_array(answers.choose_labels())
 
 
 class TopClassesTensor(OutputTensor):
@@ -92,8 +143,8 @@ class TopClassesTensor(OutputTensor):
 
     def __init__(self, model: Model, n: int, encoding: ValueEncoding) -> None:
         classes = tuple(model.manifest.signature.classes)
+        super().__init__(model, encoding)
         n = min(n, len(classes))
-        self.encoding = encoding
         self.row_shape = (n,)
         self.direct_rows = max(1, _DIRECT_TEXTS // n)
         self._heads, self._tails = _class_text_parts(classes, encoding)
@@ -109,6 +160,26 @@ class TopClassesTensor(OutputTensor):
         return self.encoding.separator.join([b"%b%.6f%b" % each for each in parts])
 
 
+def count_numbers(model: Model) -> int:
+    """Return how many numbers the network has for each row."""
+    signature = model.manifest.signature
+    return len(signature.classes) or max(1, len(model.manifest.architecture.quantiles))
+
+
+def list_outputs(model: Model) -> dict[str, type[OutputTensor]]:
+    """Return the outputs of a version by name, in the order of an answer by default."""
+    manifest = model.manifest
+    kinds: dict[Task, list[type[OutputTensor]]] = {
+        "classification": [ProbabilitiesTensor, LabelTensor],
+        "multilabel": [ProbabilitiesTensor, LabelsTensor],
+        "regression": [ValueTensor],
+    }
+    listed = kinds[manifest.task]
+    if manifest.architecture.quantiles:
+        listed = [*listed, QuantilesTensor]
+    return {kind.name: kind for kind in listed}
+
+
 def make_outputs(
     requested_outputs: Sequence[RequestedOutput], model: Model, encoding: AnswerEncoding
 ) -> list[OutputTensor]:
@@ -119,31 +190,41 @@ def make_outputs(
     InvalidInput
         If there is no such output, an output is requested twice, or has no classes to count.
     """
+    kinds = list_outputs(model)
     if not requested_outputs:
         values = encoding.choose_values(None)
-        return [ProbabilitiesTensor(model, values), LabelTensor(model, values)]
+        return [kind(model, values) for kind in kinds.values()]
     outputs: list[OutputTensor] = []
     for requested in requested_outputs:
         name, field = requested.name, requested.field
-        if name not in (PROBABILITIES, LABEL):
-            expected = f"expected {PROBABILITIES!r} or {LABEL!r}"
+        if name not in kinds:
+            expected = f"expected {' or '.join(map(repr, kinds))}"
             _raise_invalid_output(f"{field}.name", f"{expected}, got {shorten(name)}")
         if name in (output.name for output in outputs):
             _raise_invalid_output(f"{field}.name", f"expected each output once, got {name!r} again")
         values = encoding.choose_values(requested)
         if requested.class_count:
-            if name == LABEL:
-                _raise_invalid_output(
-                    f"{field}.parameters[classification]",
-                    f"output {LABEL!r}: expected no class_count, because it has one class per row; "
-                    f"request {PROBABILITIES!r} instead",
-                )
+            _check_classes_can_be_counted(requested, model)
             outputs.append(TopClassesTensor(model, requested.class_count, values))
-        elif name == LABEL:
-            outputs.append(LabelTensor(model, values))
         else:
-            outputs.append(ProbabilitiesTensor(model, values))
+            outputs.append(kinds[name](model, values))
     return outputs
+
+
+def _check_classes_can_be_counted(requested: RequestedOutput, model: Model) -> None:
+    task = model.manifest.task
+    if task == "regression":
+        reason = "the model predicts numbers; leave it out"
+    elif task == "multilabel":
+        reason = "the model predicts several labels for each row; leave it out"
+    elif requested.name == LABEL:
+        reason = f"it has one class per row; request {PROBABILITIES!r} instead"
+    else:
+        return
+    _raise_invalid_output(
+        f"{requested.field}.parameters[classification]",
+        f"output {requested.name!r}: expected no class_count, because {reason}",
+    )
 
 
 def _raise_invalid_output(field: str, description: str) -> NoReturn:

@@ -1,13 +1,16 @@
-"""Refuses a new version whose features or classes differ from those of the served version."""
+"""Refuses a new version that callers of the served version could not use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from quadnet.errors import QuadnetError, listing
+from quadnet.registry.manifest import Manifest
 from quadnet.registry.version_files import Model
 
 
 class SignatureMismatch(QuadnetError):
-    """A valid version has other features or classes than the served one."""
+    """A valid version has other columns or predicts something else than the served one."""
 
     def __init__(self, version: int, message: str) -> None:
         self.version = version
@@ -41,17 +44,53 @@ class SignatureCheck:
 
     def check(self, model: Model, served: Model) -> None:
         """Raise SignatureMismatch if callers of the served version could not use the new one."""
-        new, old = model.manifest.signature, served.manifest.signature
-        if (len(new.features), new.classes) == (len(old.features), old.classes):
+        new, old = _describe(model.manifest), _describe(served.manifest)
+        changed = [pair for pair in zip(new, old, strict=True) if pair[0].value != pair[1].value]
+        if not changed:
             return
         number = model.manifest.version
         error = SignatureMismatch(
             number,
-            f"Version {number} of model {model.manifest.model!r} has {len(new.features)} features "
-            f"and the classes {listing(new.classes)}; the served version "
-            f"{served.manifest.version} has {len(old.features)} features and the classes "
-            f"{listing(old.classes)}. Callers of the served version could not use version "
-            f"{number}. To serve it anyway, restart the server.",
+            f"Version {number} of model {model.manifest.model!r} has "
+            f"{' and '.join(aspect.text for aspect, _ in changed)}; the served version "
+            f"{served.manifest.version} has {' and '.join(aspect.text for _, aspect in changed)}. "
+            f"Callers of the served version could not use version {number}. To serve it anyway, "
+            "restart the server.",
         )
         self._mismatch = _Mismatch(model.digest, served.digest, error)
         raise error
+
+
+class _Aspect(NamedTuple):
+    """Something that callers of a version depend on, and its description."""
+
+    value: object
+    text: str
+
+
+def _describe(manifest: Manifest) -> list[_Aspect]:
+    signature, quantiles = manifest.signature, manifest.architecture.quantiles
+    target = None if signature.target is None else signature.target.name
+    return [
+        _describe_columns(manifest),
+        _Aspect(manifest.task, f"the task {manifest.task}"),
+        _Aspect(signature.classes, _describe_names("classes", signature.classes)),
+        _Aspect(quantiles, _describe_names("quantiles", [str(each) for each in quantiles])),
+        _Aspect(target, f"the target {target!r}" if target else "no target"),
+    ]
+
+
+def _describe_names(what: str, names: Sequence[str]) -> str:
+    return f"the {what} {listing(names)}" if names else f"no {what}"
+
+
+def _describe_columns(manifest: Manifest) -> _Aspect:
+    if manifest.encoder is None:
+        n_features = len(manifest.signature.features)
+        return _Aspect(n_features, f"{n_features} features")
+    columns = [f"{each.name} ({each.kind})" for each in manifest.encoder.columns]
+    text = f"the columns {listing(columns)}"
+    # Columns that are all numbers may be sent as one array, in their order.
+    if any(each.kind != "number" for each in manifest.encoder.columns):
+        columns.sort()
+    return _Aspect(columns, text)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from quadnet.errors import CorruptVersion, NotReady, QuadnetError, Unsupported
+from quadnet.errors import CorruptVersion, NotReady, QuadnetError
 from quadnet.registry import Registry
-from quadnet.registry.manifest import Manifest
 from quadnet.registry.version_files import Model
 from service.telemetry import metrics
 
@@ -26,23 +25,6 @@ class _Failure:
     digest: str
     seconds: float
     retry_at: float
-
-
-def describe_unserved(manifest: Manifest) -> str | None:
-    """Return a sentence on why a version cannot be served; None if it can be."""
-    if manifest.task == "regression":
-        reason = "predicts numbers"
-    elif manifest.task == "multilabel":
-        reason = "predicts several labels for each row"
-    elif manifest.encoder is not None:
-        reason = "takes a table's own columns"
-    else:
-        return None
-    return (
-        f"Version {manifest.version} of model {manifest.model!r} {reason}, which a server does not "
-        "support yet: it serves versions that predict one of several classes from rows of numbers. "
-        "To score files with this version, use `quadnet score`."
-    )
 
 
 class VersionLoader:
@@ -72,8 +54,6 @@ class VersionLoader:
         ------
         CorruptVersion
             If the version cannot be verified.
-        Unsupported
-            If the version answers with something else than classes, or needs an encoder.
         NotReady
             If loading fails for another reason, such as too little memory.
         NotFound, RegistryError
@@ -103,11 +83,8 @@ class VersionLoader:
                 retry_after=seconds,
             )
         else:
-            refused = describe_unserved(model.manifest)
-            if refused is None:
-                self._set_failure(name, version, None)
-                return model
-            error = Unsupported(refused)
+            self._set_failure(name, version, None)
+            return model
         metrics.MODEL_LOAD_FAILURES.labels(name).inc()
         failure = _Failure(error, digest, seconds, time.monotonic() + seconds)
         self._set_failure(name, version, failure)

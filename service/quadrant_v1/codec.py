@@ -186,12 +186,20 @@ def _encode_model_version(model: str, version: int, digest: str) -> bytes:
 
 def _quadrant_columns(model: Model) -> IntArray | None:
     """Return the index of each quadrant among the model's classes; None if they are in order."""
-    signature = model.manifest.signature
+    manifest, signature = model.manifest, model.manifest.signature
+    if manifest.encoder is not None or manifest.task != "classification":
+        names = manifest.columns
+        raise Unsupported(
+            f"Model {manifest.model!r} has the columns {listing(names)} and the task "
+            f"{manifest.task}, not 2 features and the four quadrants. Call it with "
+            "inference.GRPCInferenceService/ModelInfer"
+            + ("." if manifest.encoder is None else ", with one input for each column.")
+        )
     if tuple(signature.classes) == quadrants.NAMES and len(signature.features) == 2:
         return None
     if len(signature.features) != 2 or sorted(signature.classes) != sorted(quadrants.NAMES):
         raise Unsupported(
-            f"Model {model.manifest.model!r} has {len(signature.features)} features and the "
+            f"Model {manifest.model!r} has {len(signature.features)} features and the "
             f"classes {listing(signature.classes)}, not 2 features and the four quadrants. Call it "
             "with inference.GRPCInferenceService/ModelInfer."
         )

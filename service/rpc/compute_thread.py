@@ -19,7 +19,8 @@ from quadnet.nn.row_slices import split_rows
 
 T = TypeVar("T")
 
-_DIRECT_NANOSECONDS = 1e6
+DIRECT_NANOSECONDS = 1e6
+"""About how long a computation may take on the event loop."""
 
 _DIRECT_BYTES = 2**18
 
@@ -80,6 +81,6 @@ class ComputeThread:
         nanoseconds : float, default=0
             About how long it computes a network.
         """
-        if n_bytes <= _DIRECT_BYTES and nanoseconds <= _DIRECT_NANOSECONDS:
+        if n_bytes <= _DIRECT_BYTES and nanoseconds <= DIRECT_NANOSECONDS:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

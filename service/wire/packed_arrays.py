@@ -57,12 +57,12 @@ def decode_doubles(
 
 
 def split_fields(
-    message: bytes, fields: Sequence[int]
+    message: bytes, fields: Sequence[int], max_fields: int = MAX_FIELDS
 ) -> tuple[list[tuple[int, int, int]], bytes] | None:
     """Return each of these fields as (number, start, end of content), and the rest of the message.
 
-    None if one of the fields is not length-delimited, there are more than MAX_FIELDS fields, or the
-    message is damaged.
+    None if one of the fields is not length-delimited, there are more than `max_fields` fields, or
+    the message is damaged.
     """
     places = []
     rest = []
@@ -82,7 +82,7 @@ def split_fields(
             else:
                 return None
             n_fields += 1
-            if end > len(message) or n_fields > MAX_FIELDS:
+            if end > len(message) or n_fields > max_fields:
                 return None
             if number not in fields:
                 rest.append(message[start:end])

@@ -47,6 +47,8 @@ FIELDS = {
     "UINT32": "uint_contents",
     "UINT64": "uint64_contents",
 }
+_OUTPUT_DTYPES = DTYPES | {"BOOL": "?"}
+_OUTPUT_FIELDS = FIELDS | {"BOOL": "bool_contents", "BYTES": "bytes_contents"}
 
 
 class InferenceStub:
@@ -112,12 +114,12 @@ def outputs(response):
             if output.datatype == "BYTES":
                 values = list(elements(content))
             else:
-                values = np.frombuffer(content, DTYPES[output.datatype])
+                values = np.frombuffer(content, _OUTPUT_DTYPES[output.datatype])
         else:
-            field = "bytes_contents" if output.datatype == "BYTES" else FIELDS[output.datatype]
+            field = _OUTPUT_FIELDS[output.datatype]
             values = list(getattr(output.contents, field))
             assert [each.name for each, _ in output.contents.ListFields()] in ([], [field])
-        dtype = object if output.datatype == "BYTES" else DTYPES[output.datatype]
+        dtype = object if output.datatype == "BYTES" else _OUTPUT_DTYPES[output.datatype]
         found[output.name] = np.array(values, dtype).reshape(output.shape)
     return found
 

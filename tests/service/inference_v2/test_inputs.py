@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.inference_v2.grpc_messages import decode_request
-from service.inference_v2.inputs import read_matrix
+from service.inference_v2.matrix_input import read_matrix
 from service.stubs.inference.v2 import inference_pb2 as pb
 from tests.support.inference_client import (
     DTYPES,

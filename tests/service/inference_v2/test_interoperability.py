@@ -104,7 +104,12 @@ def test_tritonclient_gets_the_answers_of_classify_bit_for_bit(models, triton, k
     assert got["digits"] == {"label": {"shape": [30], "dtype": "object", "values": expected}}
     assert (got["live"], got["ready"], got["model ready"]) == (True, True, True)
     assert got["server"]["name"] == "quadnet"
-    assert got["server"]["extensions"] == ["classification", "model_configuration", "statistics"]
+    assert got["server"]["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "statistics",
+    ]
     config = got["config"]["config"]
     assert (config["name"], config["max_batch_size"]) == ("digits", 1_000_000)
     assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": ["64"]}]

@@ -12,6 +12,7 @@ from service.stubs.inference.v2 import inference_pb2 as pb
 from service.stubs.quadrant.v1 import quadrant_pb2
 from tests.support.exact_models import publish
 from tests.support.inference_client import DIGITS, MAX_ROWS, InferenceStub, raw
+from tests.support.inference_in_process import InProcessInference
 from tests.support.serving import ServerProcess, refused
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -23,6 +24,7 @@ def test_the_server_and_a_model_describe_themselves(inference, inference_server)
     described = inference.ServerMetadata(pb.ServerMetadataRequest())
     assert (described.name, described.version) == ("quadnet", __version__)
     assert list(described.extensions) == [
+        "binary_tensor_data",
         "classification",
         "model_configuration",
         "statistics",
@@ -45,6 +47,7 @@ def test_the_server_and_a_model_describe_themselves(inference, inference_server)
     assert properties == {
         "version": "1",
         "digest": digest,
+        "task": "classification",
         "max_rows": str(MAX_ROWS),
         "max_message_bytes": str(64 * 2**20),
         "max_calls": "64",
@@ -126,3 +129,46 @@ def test_the_index_lists_which_versions_are_ready_and_why_others_are_not(tmp_pat
                 "got 's3'"
             ),
         )
+
+
+def test_a_version_with_an_encoder_describes_its_columns(table_models):
+    inference = InProcessInference(table_models[0], "classes")
+    number = ("FP64", [-1])
+    columns = {
+        "age": number,
+        "income": number,
+        "city": ("BYTES", [-1]),
+        "plan": ("BYTES", [-1]),
+        "since": ("BYTES", [-1]),
+    }
+    outputs = {
+        "classes": {"probabilities": ("FP64", [-1, 3]), "label": ("BYTES", [-1])},
+        "labels": {"probabilities": ("FP64", [-1, 3]), "label": ("BOOL", [-1, 3])},
+        "numbers": {"value": number},
+        "quantiles": {"value": number, "quantiles": ("FP64", [-1, 3])},
+        "body": {"probabilities": ("FP32", [-1, 3]), "label": ("BYTES", [-1])},
+    }
+    body = {"height": number, "weight": number, "x": ("FP64", [-1, 2])}
+    tasks = {"labels": "multilabel", "numbers": "regression", "quantiles": "regression"}
+    for name, expected in outputs.items():
+        model = inference.call("model_metadata", name, "")
+        inputs = body if name == "body" else columns
+        assert {t.name: (t.datatype, list(t.shape)) for t in model.inputs} == inputs
+        assert {t.name: (t.datatype, list(t.shape)) for t in model.outputs} == expected
+        properties = model.properties
+        kinds = json.loads(properties["columns"])
+        assert list(kinds) == json.loads(properties["features"]) == [n for n in inputs if n != "x"]
+        assert properties["task"] == tasks.get(name, "classification")
+        classes = json.loads(properties["classes"]) if "classes" in properties else None
+        assert classes == (["no", "yes", "Ünsure"] if "probabilities" in expected else None)
+        assert properties.get("target") == ("price" if "value" in expected else None)
+        config = inference.call("model_config", name, "").config
+        types = {"FP32": pb.TYPE_FP32, "FP64": pb.TYPE_FP64, "BYTES": pb.TYPE_STRING}
+        types["BOOL"] = pb.TYPE_BOOL
+        for tensors, described in ((config.input, inputs), (config.output, expected)):
+            assert {t.name: (t.data_type, list(t.dims)) for t in tensors} == {
+                name: (types[datatype], sizes[1:]) for name, (datatype, sizes) in described.items()
+            }
+    assert kinds == {"height": "number", "weight": "number"}
+    quantiles = inference.call("model_metadata", "quantiles", "").properties["quantiles"]
+    assert json.loads(quantiles) == [0.1, 0.5, 0.9]

@@ -302,6 +302,6 @@ def test_a_large_message_with_many_fields_is_refused_before_it_takes_forty_times
         inference_server.channel.unary_unary(f"/{SERVICE}/ModelInfer"), b"\x2a\x00" * 10_000_000
     )
     assert error.code() is INVALID
-    assert error.details().startswith("request: expected at most 16 inputs, outputs, parameters")
+    assert error.details().startswith("request: expected at most 16384 inputs, outputs, parameters")
     # The message has 20 MB, which gRPC itself holds for a moment.
     assert peak_memory(inference_server) - before < 100

@@ -351,6 +351,7 @@ def test_inference_v2_has_the_protocols_names_and_numbers():
     } == INFERENCE_V2
     assert dict(inference_pb2.DataType.items()) == {
         "TYPE_INVALID": 0,
+        "TYPE_BOOL": 1,
         "TYPE_FP32": 11,
         "TYPE_FP64": 12,
         "TYPE_STRING": 13,

@@ -1,4 +1,4 @@
-"""Checks the inputs of a request against the model, and makes one array of them.
+"""The input "x": rows of numbers, for versions whose columns are all numbers.
 
 An error names the tensor, what was expected and what was found.
 """
@@ -16,9 +16,14 @@ INPUT = "x"
 
 
 def read_matrix(inputs: Sequence[InputTensor], *, n_features: int, max_rows: int) -> NDArray[Any]:
-    """Return the input "x", of shape (n_rows, n_features), in the datatype that was sent.
+    """Return the only input, "x", of finite numbers.
 
     Each slice is converted when it is computed.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        In the datatype that was sent.
 
     Raises
     ------
@@ -29,31 +34,46 @@ def read_matrix(inputs: Sequence[InputTensor], *, n_features: int, max_rows: int
     names = [tensor.name for tensor in inputs]
     if names != [INPUT]:
         _raise_wrong_inputs(names)
-    tensor = inputs[0]
+    X = read_rows_of_numbers(inputs[0], n_features=n_features, max_rows=max_rows)
+    if X.dtype.kind == "f":
+        check_finite_numbers(X, lambda row, column: f"{INPUT}[{row}][{column}]")
+    return X
+
+
+def read_rows_of_numbers(
+    tensor: InputTensor, *, n_features: int, max_rows: int, may_be_missing: bool = False
+) -> NDArray[Any]:
+    """Return a tensor of numbers, of shape (n_rows, n_features).
+
+    Numbers may be NaN or infinite, and if they may be missing, they may be null in JSON.
+
+    Raises
+    ------
+    InvalidInput
+        If the tensor does not have this datatype and shape, or has too many rows.
+    """
     if tensor.datatype not in NUMBER_DTYPES:
         tensor.refuse(
             f"{tensor.field}.datatype",
             f"one of {listing([*NUMBER_DTYPES])}",
             shorten(tensor.datatype),
         )
-    _check_shape(tensor, n_features, max_rows)
-    X = tensor.read_numbers().reshape(tensor.shape)
-    if X.dtype.kind == "f":
-        check_finite_numbers(X, lambda row, column: f"{INPUT}[{row}][{column}]")
-    return X
-
-
-def _check_shape(tensor: InputTensor, n_features: int, max_rows: int) -> None:
     field, shape = f"{tensor.field}.shape", tensor.shape
     if len(shape) != 2 or shape[1] != n_features or shape[0] < 0:
         tensor.refuse(
             field, f"[n, {n_features}], rows of {n_features} features", format_shape(shape)
         )
-    if shape[0] > max_rows:
+    check_row_count(tensor, max_rows)
+    return tensor.read_numbers(may_be_missing=may_be_missing).reshape(shape)
+
+
+def check_row_count(tensor: InputTensor, max_rows: int) -> None:
+    """Raise InvalidInput if a tensor has more rows than the server accepts."""
+    if tensor.shape[0] > max_rows:
         tensor.refuse(
-            field,
+            f"{tensor.field}.shape",
             f"at most {max_rows} rows per call",
-            f"{shape[0]}; send them in several calls",
+            f"{tensor.shape[0]}; send them in several calls",
             facts={MAX_POINTS: max_rows},
         )
 
