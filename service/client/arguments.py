@@ -4,12 +4,14 @@ One function for each kind of value. It returns the value in the form that the c
 raises an error that names the argument, what was expected and what was found.
 """
 
+import math
 import operator
 import os
 import reprlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from datetime import date
 from numbers import Real
 from pathlib import Path
 from typing import TypeGuard
@@ -135,6 +137,31 @@ def check_sequence(field: str, values: object) -> object:
 def invalid_input(field: str, description: str) -> InvalidInput:
     """Return the error for one field, with this description."""
     return InvalidInput([Violation(field, description)])
+
+
+def make_column_values(field: str, values: Mapping[str, object]) -> list[pb.ColumnValue]:
+    """Return the values of columns as messages; raise InvalidInput for names and values of others.
+
+    None, NaN and NaT are missing.
+    """
+    made = []
+    for name, value in values.items():
+        sent = pb.ColumnValue(name=check_text(field, name))
+        if isinstance(value, str):
+            sent.text = check_text(f"{field}[{name!r}]", value)
+        elif isinstance(value, date):
+            # Of pandas' NaT, too, which is not equal to itself.
+            if value == value:  # noqa: PLR0124
+                sent.text = value.isoformat()
+        elif value is not None:
+            if not isinstance(value, Real):
+                raise _unexpected_value(
+                    f"{field}[{name!r}]", "a number, a text, a date or None", value
+                )
+            if not math.isnan(value):
+                sent.number = float(value)
+        made.append(sent)
+    return made
 
 
 def make_reference(model: object, version: object, alias: object) -> pb.ModelRef:

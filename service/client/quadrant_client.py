@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from service.client.arguments import (
     check_text,
     convert_to_floats,
     invalid_input,
+    make_column_values,
     make_reference,
 )
 from service.client.errors import refine_error
@@ -193,19 +195,30 @@ class QuadrantClient(ServerClient):
 
     def explain(
         self,
-        features: Iterable[float],
+        features: Iterable[float] | Mapping[str, float | str | date | None],
         *,
         model: str = "",
         version: int | None = None,
         alias: str = "",
     ) -> pb.ExplainResponse:
-        """Return the trace of one input through the network, layer by layer."""
-        x = convert_to_floats("features", check_sequence("features", features), "(n_features,)")
-        if x.ndim != 1:
-            raise invalid_input("features", f"expected the shape (n_features,), got {x.shape}")
-        request = pb.ExplainRequest(
-            model=make_reference(model, version, alias), features=x.tolist()
-        )
+        """Return the trace of one input through the network, layer by layer.
+
+        Parameters
+        ----------
+        features : iterable of float, or mapping
+            A number for each feature; or, for a version that takes a table's columns, the value of
+            each column by its name: a number, a text, a date or a datetime, or None for missing.
+        model, version, alias
+            As for `classify`.
+        """
+        request = pb.ExplainRequest(model=make_reference(model, version, alias))
+        if isinstance(features, Mapping):
+            request.columns.extend(make_column_values("features", features))
+        else:
+            x = convert_to_floats("features", check_sequence("features", features), "(n_features,)")
+            if x.ndim != 1:
+                raise invalid_input("features", f"expected the shape (n_features,), got {x.shape}")
+            request.features.extend(x.tolist())
         return self._call(self._explain, request)
 
 

@@ -421,7 +421,11 @@ UNPRINTABLE = type("Unprintable", (), {"__repr__": lambda self: 1 / 0})()
         (lambda c: c.explain(None), "features: expected a sequence of numbers, got None"),
         (lambda c: c.explain(0.5), "features: expected a sequence of numbers, got 0.5"),
         (lambda c: c.explain("12"), "features: expected a sequence of numbers, got '12'"),
-        (lambda c: c.explain({1: 2}), "features: expected a sequence of numbers, got {1: 2}"),
+        (lambda c: c.explain({1: 2}), "features: expected a text, got 1"),
+        (
+            lambda c: c.explain({"x": [2]}),
+            r"features\['x'\]: expected a number, a text, a date or None, got \[2\]",
+        ),
         (lambda c: c.explain({1, 2}), "features: expected a sequence of numbers, got {1, 2}"),
         (lambda c: c.explain(np.array(1)), r"features: expected a sequence of numbers, got array"),
         (lambda c: c.explain([1, 2], model=3), "model: expected a text, got 3"),
