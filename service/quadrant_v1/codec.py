@@ -4,6 +4,7 @@ The only module that knows how `quadrant.v1` represents points and quadrants.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -12,8 +13,11 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from quadnet import quadrants
-from quadnet.errors import InvalidInput, Unsupported, Violation, listing
+from quadnet.errors import InvalidInput, Unsupported, Violation, listing, shorten
 from quadnet.registry.version_files import Model
+from quadnet.tables.columns import Column
+from quadnet.tables.encoder import TableEncoder
+from quadnet.tables.table_reading import read_table
 from quadnet.types import FloatArray, IntArray
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.wire.checks import MAX_POINTS, check_finite_numbers
@@ -110,7 +114,8 @@ class BatchClassification:
     Raises
     ------
     Unsupported
-        If the model does not have two features and the four quadrants as classes.
+        If the model does not have two features, or columns of numbers, and the four quadrants as
+        classes.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class BatchClassification:
         self._model = model
         self._X = X
         self._columns = _quadrant_columns(model)
+        self._names = _name_coordinates(model)
         # Compared in float32, as on the wire, so that callers can verify the rule on the answer.
         self._min_certainty = np.float32(min_certainty)
         self._with_all = all_certainties
@@ -129,7 +135,10 @@ class BatchClassification:
 
     def compute(self, rows: slice) -> None:
         """Classify these points."""
-        P = self._model.classifier.probabilities_by_class(self._X[rows])
+        X = self._X[rows]
+        if self._model.encoder is not None:
+            X = self._model.encoder.transform(dict(zip(self._names, X.T, strict=True)))
+        P = self._model.classifier.probabilities_by_class(X)
         if self._columns is not None:
             P = P[self._columns]
         largest = np.maximum.reduce(P, axis=0)
@@ -186,24 +195,36 @@ def _encode_model_version(model: str, version: int, digest: str) -> bytes:
 
 def _quadrant_columns(model: Model) -> IntArray | None:
     """Return the index of each quadrant among the model's classes; None if they are in order."""
-    manifest, signature = model.manifest, model.manifest.signature
-    if manifest.encoder is not None or manifest.task != "classification":
-        names = manifest.columns
-        raise Unsupported(
-            f"Model {manifest.model!r} has the columns {listing(names)} and the task "
-            f"{manifest.task}, not 2 features and the four quadrants. Call it with "
-            "inference.GRPCInferenceService/ModelInfer"
-            + ("." if manifest.encoder is None else ", with one input for each column.")
-        )
-    if tuple(signature.classes) == quadrants.NAMES and len(signature.features) == 2:
-        return None
-    if len(signature.features) != 2 or sorted(signature.classes) != sorted(quadrants.NAMES):
-        raise Unsupported(
-            f"Model {manifest.model!r} has {len(signature.features)} features and the "
-            f"classes {listing(signature.classes)}, not 2 features and the four quadrants. Call it "
-            "with inference.GRPCInferenceService/ModelInfer."
-        )
-    return np.array([signature.classes.index(name) for name in quadrants.NAMES])
+    manifest = model.manifest
+    classes = manifest.signature.classes
+    kinds = set() if model.encoder is None else {each.kind for each in model.encoder.columns}
+    if (
+        manifest.task == "classification"
+        and sorted(classes) == sorted(quadrants.NAMES)
+        and len(manifest.columns) == 2
+        and kinds <= {"number"}
+    ):
+        if tuple(classes) == quadrants.NAMES:
+            return None
+        return np.array([classes.index(name) for name in quadrants.NAMES])
+    names = manifest.columns
+    takes = f"the columns {listing(names)}" if kinds else f"{len(names)} features"
+    predicts = {
+        "classification": f"the classes {listing(classes)}",
+        "regression": "a number to predict",
+        "multilabel": f"the labels {listing(classes)}",
+    }[manifest.task]
+    raise Unsupported(
+        f"Model {manifest.model!r} has {takes} and {predicts}, not 2 features and the four "
+        "quadrants. Call it with inference.GRPCInferenceService/ModelInfer"
+        + (", with one input for each column." if kinds else ".")
+    )
+
+
+def _name_coordinates(model: Model) -> tuple[str, str]:
+    """Return the columns that x and y are: those of these names, or else the first two."""
+    first, second = model.manifest.columns
+    return (second, first) if (first, second) == ("y", "x") else (first, second)
 
 
 def encode_points(
@@ -222,15 +243,35 @@ def encode_points(
     )
 
 
-def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
-    """Return the request's input, of shape (1, n_features).
+def decode_features(
+    request: pb.ExplainRequest, model: Model
+) -> tuple[FloatArray, dict[str, Column] | None]:
+    """Return the input of the network, of shape (1, n_features), and the columns it was made of.
 
     Raises
     ------
     InvalidInput
-        If the number of features is not that of the model, or a feature is not finite.
+        If the number of features is not that of the model, a feature is not finite, or a column is
+        missing, unknown or of another kind.
     """
-    names = model.manifest.signature.feature_names
+    encoder = model.encoder
+    if encoder is None:
+        return _decode_numbers(request, model.manifest.signature.feature_names), None
+    if not request.columns and all(column.kind == "number" for column in encoder.columns):
+        x = _decode_numbers(request, encoder.input_names)
+        table: dict[str, Column] = dict(zip(encoder.input_names, x.T, strict=True))
+    else:
+        table = read_table(_collect_values(request, encoder), encoder)
+        encoder.refuse_unseen_gaps(table)
+    return encoder.transform(table), table
+
+
+def _decode_numbers(request: pb.ExplainRequest, names: Sequence[str]) -> FloatArray:
+    """Return the features, which must be as many finite numbers as there are names."""
+    if request.columns:
+        raise InvalidInput(
+            [Violation("columns", "expected no columns, because the model takes features")]
+        )
     n = len(request.features)
     if n != len(names):
         raise InvalidInput(
@@ -239,3 +280,34 @@ def decode_features(request: pb.ExplainRequest, model: Model) -> FloatArray:
     x = np.array(request.features, dtype=np.float64)
     check_finite_numbers(x, lambda i: f"features[{i}]")
     return x[np.newaxis]
+
+
+def _collect_values(
+    request: pb.ExplainRequest, encoder: TableEncoder
+) -> dict[str, list[float | str | None]]:
+    """Return the values of the columns, each as a list of one."""
+    if request.features:
+        kinds = [f"{column.name} ({column.kind})" for column in encoder.columns]
+        raise InvalidInput(
+            [
+                Violation(
+                    "features",
+                    "expected no features, but columns, because these columns are not all numbers: "
+                    f"{listing(kinds)}",
+                )
+            ]
+        )
+    values: dict[str, list[float | str | None]] = {}
+    for i, sent in enumerate(request.columns):
+        if sent.name in values:
+            raise InvalidInput(
+                [
+                    Violation(
+                        f"columns[{i}].name",
+                        f"expected each column once, got {shorten(sent.name)} again",
+                    )
+                ]
+            )
+        value = sent.WhichOneof("value")
+        values[sent.name] = [None if value is None else getattr(sent, value)]
+    return values

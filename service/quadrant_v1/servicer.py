@@ -107,14 +107,14 @@ class QuadrantServicer:
         """Return the trace of one input through the network."""
         request = parse_message(pb.ExplainRequest, content)
         model = await self._get_model(request, call)
-        x = codec.decode_features(request, model)
+        x, table = codec.decode_features(request, model)
         instead = "call Classify or ModelInfer, whose answers have no terms"
         network = model.predictor.network
         n_bytes = traces_size(network)
         self._check_fits(n_bytes, instead, at_least=True)
         answer = await self._compute_thread.run_by_size(
             n_bytes,
-            lambda: explain_input(model, x).SerializeToString(),
+            lambda: explain_input(model, x, table).SerializeToString(),
             nanoseconds=network.nanoseconds,
         )
         self._check_fits(len(answer), instead)

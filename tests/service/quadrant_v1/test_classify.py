@@ -203,29 +203,6 @@ def test_an_unknown_or_unsuitable_model_is_refused_with_the_alternatives(server,
     assert (error.code(), error.details()) == (code, text)
 
 
-@pytest.mark.parametrize(
-    ("name", "columns", "task"),
-    [
-        ("numbers", "age, income, city, plan, since", "regression"),
-        ("labels", "age, income, city, plan, since", "multilabel"),
-        ("body", "height, weight", "classification"),
-    ],
-)
-def test_a_version_with_an_encoder_is_refused_with_the_method_to_call(
-    table_server, name, columns, task
-):
-    request = pb.ClassifyRequest(model=pb.ModelRef(name=name), x=[1], y=[1])
-    error = refused(table_server.stub.Classify, request)
-    assert (error.code(), error.details()) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        (
-            f"Model '{name}' has the columns {columns} and the task {task}, not 2 features and "
-            "the four quadrants. Call it with inference.GRPCInferenceService/ModelInfer, with one "
-            "input for each column."
-        ),
-    )
-
-
 floats = st.floats(width=64, allow_nan=True, allow_infinity=True)
 
 

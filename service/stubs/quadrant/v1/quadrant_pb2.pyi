@@ -146,7 +146,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ...) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "created", "aliases", "features", "classes", "layers", "metrics", "training")
+    __slots__ = ("model", "created", "aliases", "features", "classes", "layers", "metrics", "training", "task", "columns", "target", "quantiles")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +162,10 @@ class GetModelResponse(_message.Message):
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
     model: ModelVersion
     created: _timestamp_pb2.Timestamp
     aliases: _containers.RepeatedScalarFieldContainer[str]
@@ -170,7 +174,31 @@ class GetModelResponse(_message.Message):
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
     metrics: _containers.ScalarMap[str, float]
     training: TrainingSummary
-    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., training: _Optional[_Union[TrainingSummary, _Mapping]] = ...) -> None: ...
+    task: str
+    columns: _containers.RepeatedCompositeFieldContainer[Column]
+    target: Feature
+    quantiles: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., training: _Optional[_Union[TrainingSummary, _Mapping]] = ..., task: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., target: _Optional[_Union[Feature, _Mapping]] = ..., quantiles: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Column(_message.Message):
+    __slots__ = ("name", "kind", "min", "max", "mean", "categories", "may_be_missing", "features")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    MAY_BE_MISSING_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    min: float
+    max: float
+    mean: float
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    may_be_missing: bool
+    features: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., mean: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., may_be_missing: bool = ..., features: _Optional[int] = ...) -> None: ...
 
 class Feature(_message.Message):
     __slots__ = ("name", "min", "max")
@@ -229,26 +257,48 @@ class TrainingSummary(_message.Message):
     def __init__(self, epochs: _Optional[int] = ..., loss: _Optional[float] = ..., rows: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("model", "features")
+    __slots__ = ("model", "features", "columns")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     model: ModelRef
     features: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., features: _Optional[_Iterable[float]] = ...) -> None: ...
+    columns: _containers.RepeatedCompositeFieldContainer[ColumnValue]
+    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., features: _Optional[_Iterable[float]] = ..., columns: _Optional[_Iterable[_Union[ColumnValue, _Mapping]]] = ...) -> None: ...
+
+class ColumnValue(_message.Message):
+    __slots__ = ("name", "number", "text")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    number: float
+    text: str
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("model", "layers", "classes", "probabilities", "label")
+    __slots__ = ("model", "layers", "classes", "probabilities", "label", "features", "value", "quantiles", "labels", "unknown_categories")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     model: ModelVersion
     layers: _containers.RepeatedCompositeFieldContainer[LayerTrace]
     classes: _containers.RepeatedScalarFieldContainer[str]
     probabilities: _containers.RepeatedScalarFieldContainer[float]
     label: str
-    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerTrace, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ...) -> None: ...
+    features: _containers.RepeatedScalarFieldContainer[float]
+    value: float
+    quantiles: _containers.RepeatedScalarFieldContainer[float]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    unknown_categories: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerTrace, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ..., features: _Optional[_Iterable[float]] = ..., value: _Optional[float] = ..., quantiles: _Optional[_Iterable[float]] = ..., labels: _Optional[_Iterable[str]] = ..., unknown_categories: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LayerTrace(_message.Message):
     __slots__ = ("activation", "units", "kind", "shape", "pre_activations", "activations")

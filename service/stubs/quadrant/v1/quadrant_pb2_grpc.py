@@ -73,7 +73,7 @@ class QuadrantServiceServicer(object):
         not from 0 to 1, there are more points than the server's limit (by default 1,000,000), or the
         answer would exceed the maximum size of a message (by default 64 MiB).
         NOT_FOUND: no such model, version or alias. FAILED_PRECONDITION: the model does not have two
-        features and the four quadrants as classes.
+        features, or columns of numbers, and the four quadrants as classes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,10 +107,11 @@ class QuadrantServiceServicer(object):
 
     def Explain(self, request, context):
         """Returns the trace of one input through the network: term by term through dense layers, and by
-        their values through others. Works for any model.
+        their values through others. Works for any model, whatever it predicts.
 
-        INVALID_ARGUMENT: the number of features is not that of the model, a feature is not finite, or
-        the answer does not fit into a message (by default 64 MiB).
+        INVALID_ARGUMENT: the number of features is not that of the model, a feature is not finite, a
+        column is missing, unknown or of another kind, or the answer does not fit into a message (by
+        default 64 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
