@@ -4,7 +4,7 @@
 // form of the sandbox). Modules that few visits need are loaded on demand: compare, digits, save.
 
 import { count, reportErrors, Header, isServerAway, showNotice, percent, announce } from "./header.js";
-import { Diagram, formatNetwork } from "./network.js";
+import { Diagram, formatNetwork, formatNumber } from "./network.js";
 import { Plane } from "./plane.js";
 import { Probe, teamIcon } from "./probe.js";
 import { Run } from "./run.js";
@@ -91,22 +91,34 @@ async function refresh() {
 
 async function showServed() {
   document.body.classList.toggle("other-model", !served.planar);
-  $("digits").hidden = served.planar;
+  $("digits").hidden = $("columns").hidden = true;
   if (!served.planar) await showOtherModel();
   render();
 }
 
-// A model with other inputs has no map; for images, the page has a grid to draw on.
+// A model with other inputs has no map: for pictures there is a grid to draw on, else a form.
 let digits = null;
+let columnForm = null;
 
 async function showOtherModel() {
-  const { Digits } = await translateErrors(() => import("./digits.js"));
-  digits ??= new Digits($("digits"), (features) => reportErrors(async () => {
+  const explain = (input) => reportErrors(async () => {
     if (served.planar) return;
-    await served.explain(features);
+    await served.explain(input);
     render();
-  }));
-  digits.show(served.detail.features, served.detail.layers[0].inputShape);
+  });
+  const { features, columns, layers } = served.detail;
+  const { Digits, isPicture } = await translateErrors(() => import("./digits.js"));
+  const { ColumnForm } = await translateErrors(() => import("./columns.js"));
+  const drawn = !columns.length && isPicture(features, layers[0].inputShape);
+  $("digits").hidden = !drawn;
+  $("columns").hidden = drawn;
+  if (drawn) {
+    digits ??= new Digits($("digits"), (values) => explain({ features: values }));
+    digits.show(features);
+  } else {
+    columnForm ??= new ColumnForm($("columns"), explain);
+    columnForm.show(served.detail);
+  }
   if (state.view !== "served") setView("served");
 }
 
@@ -170,9 +182,14 @@ function showTrace() {
     if (trace) probe.show(trace, { features: trace.at, inputs: ["x", "y"], right: truth()(...trace.at) });
     sandbox.probe(state.probe);
   } else if (served.trace) {
-    const { features, inputs, planar } = served;
-    probe.show(served.trace, { features, inputs, right: planar ? truth()(...features) : undefined });
+    const { inputs, planar, detail } = served;
+    probe.show(served.trace, { features: served.trace.features, inputs, detail, right: planar ? truth()(...state.probe) : undefined });
   }
+}
+
+// The metric that describes it best: of numbers, their error.
+function formatMetric({ accuracy, rmse }) {
+  return rmse === undefined ? `accuracy ${percent(accuracy)}` : `root mean squared error ${formatNumber(rmse)}`;
 }
 
 function showWhich() {
@@ -183,10 +200,10 @@ function showWhich() {
     $("shown").textContent = "Two published versions on the same cells.";
   } else if (served.detail) {
     const { model, metrics } = served.detail;
-    $("shown").textContent = `${model.name} version ${model.version}, ${formatNetwork(served.detail.layers)}, accuracy ${percent(metrics.accuracy)} on the sealed test part.` +
+    $("shown").textContent = `${model.name} version ${model.version}, ${formatNetwork(served.detail.layers)}, ${formatMetric(metrics)} on the sealed test part.` +
       (served.planar ? " Hatching: the true regions." : "");
   }
-  $("map-title").textContent = state.view === "served" && served.detail && !served.planar ? "Drawing" : "Decision map";
+  $("map-title").textContent = state.view === "served" && served.detail && !served.planar ? ($("digits").hidden ? "Inputs" : "Drawing") : "Decision map";
   $("own").textContent = count(own.length);
 }
 

@@ -1,28 +1,30 @@
-// A grid to draw on for models whose inputs are the pixels of a square picture; for other models, a
-// field for each input.
+// A grid to draw on for models whose inputs are the pixels of a square picture.
 
 // Number of steps from the palest to the darkest value.
 const SHADES = 16;
 
+// `shape` is that of the network's input, such as 1, 28, 28.
+export function isPicture(features, shape = []) {
+  const side = Math.sqrt(features.length);
+  const pixels = shape.length === 3 ? Number(shape[0]) === 1 && shape[1] === shape[2] : features.every((feature) => feature.name.startsWith("pixel"));
+  return pixels && Number.isInteger(side) && side > 3;
+}
+
 export class Digits {
+  // `drawn` is called with the values of all pixels.
   constructor(root, drawn) {
     Object.assign(this, { root, drawn, names: "" });
   }
 
-  // `shape` is that of the network's input, such as 1, 28, 28.
-  show(features, shape = []) {
-    const side = Math.sqrt(features.length);
-    const picture = shape.length === 3 ? Number(shape[0]) === 1 && shape[1] === shape[2] : features.every((feature) => feature.name.startsWith("pixel"));
-    const grid = picture && Number.isInteger(side) && side > 3;
-    const names = [grid, ...features.map((feature) => feature.name)].join();
+  show(features) {
+    const names = features.map((feature) => feature.name).join();
     if (names === this.names) return this.#changed();
-    Object.assign(this, { names, features, side });
+    Object.assign(this, { names, features, side: Math.sqrt(features.length) });
     this.palest = Math.min(...features.map((feature) => feature.min));
     this.range = Math.max(...features.map((feature) => feature.max)) - this.palest || 1;
     this.darkest = this.palest + this.range;
     this.values = features.map(() => this.palest);
-    if (grid) this.#grid();
-    else this.#fields();
+    this.#grid();
     this.#changed();
   }
 
@@ -116,23 +118,5 @@ export class Digits {
     this.canvas.getContext("2d").putImageData(image, 0, 0);
     const share = 100 / this.side;
     Object.assign(this.pen.style, { left: `${this.at[0] * share}%`, top: `${this.at[1] * share}%`, width: `${share}%`, height: `${share}%` });
-  }
-
-  #fields() {
-    const form = document.createElement("div");
-    form.className = "fields";
-    this.features.forEach((feature, at) => {
-      const label = document.createElement("label");
-      const input = document.createElement("input");
-      this.values[at] = Number(((feature.min + feature.max) / 2).toPrecision(4));
-      Object.assign(input, { type: "number", step: "any", value: this.values[at] });
-      input.addEventListener("input", () => {
-        this.values[at] = input.value === "" ? 0 : Number(input.value);
-        this.#changed();
-      });
-      label.append(feature.name, input);
-      form.append(label);
-    });
-    this.root.replaceChildren(form);
   }
 }

@@ -42,8 +42,21 @@ export class Probe {
     });
   }
 
-  // `right` is the correct class, if it is known.
-  show({ layers, classes, probabilities, label }, { features, inputs, right }) {
+  // `right` is the correct class, if it is known; `detail` describes the version, unless it is a sandbox.
+  show(answer, { features, inputs, right, detail }) {
+    const { layers, classes, probabilities } = answer;
+    const predicted = answer.value !== undefined ? this.#showNumber(answer, detail) : detail?.task === "multilabel" ? this.#showLabels(answer) : this.#showClass(answer, right);
+    const unknown = (answer.unknownCategories ?? []).map((name) => ` The text of ${name} did not occur in training.`);
+    this.sentence.append(...unknown);
+    if (answer.value === undefined) this.#showBars(classes, probabilities);
+    const values = features.map((value, at) => `${inputs[at] ?? at + 1} ${formatNumber(value)}`).slice(0, MOST_TERMS);
+    this.trace.replaceChildren(
+      htmlElement("p", { class: "note" }, `inputs: ${values.join(", ")}${features.length > MOST_TERMS ? ` and ${features.length - MOST_TERMS} more` : ""}`),
+      ...layers.map((layer, at) => (isDense(layer) ? this.#table(layers, layer, at, inputs, predicted) : valuesFigure(layer, at))));
+  }
+
+  // Each of these shows the prediction, and returns the names of the network's outputs.
+  #showClass({ classes, probabilities, label }, right) {
     const ranked = probabilities.map((value, at) => ({ value, name: classes[at] })).sort((a, b) => b.value - a.value);
     const margin = ranked[0].value - (ranked[1]?.value ?? 0);
     const verdict = right === undefined || !label ? "" : label === right ? " A hit." : ` A miss: it lies in ${teamText(right)}.`;
@@ -52,11 +65,23 @@ export class Probe {
       ? ` ${called}, certainty ${ranked[0].value.toFixed(3)}, margin ${margin.toFixed(3)}.${verdict}`
       : " No answer: the network overflows at this point.");
     this.sentence.dataset.label = label;
-    this.#showBars(classes, probabilities);
-    const values = features.map((value, at) => `${inputs[at] ?? at + 1} ${formatNumber(value)}`).slice(0, MOST_TERMS);
-    this.trace.replaceChildren(
-      htmlElement("p", { class: "note" }, `inputs: ${values.join(", ")}${features.length > MOST_TERMS ? ` and ${features.length - MOST_TERMS} more` : ""}`),
-      ...layers.map((layer, at) => (isDense(layer) ? this.#table(layers, layer, at, inputs, classes) : valuesFigure(layer, at))));
+    return classes;
+  }
+
+  #showLabels({ classes, labels }) {
+    this.sentence.replaceChildren(labels.length ? `${labels.join(", ")}.` : "No label applies.");
+    this.sentence.dataset.label = labels.join();
+    return classes;
+  }
+
+  #showNumber({ value, quantiles }, { target, quantiles: levels }) {
+    const name = target?.name ?? "value";
+    this.sentence.replaceChildren(Number.isFinite(Number(value)) ? `${name}: ${formatNumber(value)}.` : "No answer: the network overflows at this point.");
+    this.sentence.dataset.label = value;
+    this.bars.dataset.classes = "";
+    this.bars.replaceChildren(...quantiles.map((quantile, at) => htmlElement("p", { class: "certainty" },
+      htmlElement("span", {}, `quantile ${levels[at]}`), htmlElement("output", { "data-value": quantile }, formatNumber(quantile)))));
+    return levels.length ? levels.map((level) => `${name} ${level}`) : [name];
   }
 
   #showBars(classes, probabilities) {

@@ -109,19 +109,30 @@ export class Served {
     this.probing = false;
   }
 
-  // Whether the model has quadrants as classes, so that there is a map.
+  // Whether the model has quadrants as classes, and two numbers as inputs, so that there is a map.
   get planar() {
-    return this.detail?.features.length === 2 && NAMES.every((name) => this.detail.classes.includes(name));
+    const { detail } = this;
+    if (!detail || detail.task === "multilabel" || !NAMES.every((name) => detail.classes.includes(name)) || detail.classes.length !== NAMES.length) return false;
+    const sent = detail.columns.length ? detail.columns : detail.features;
+    return sent.length === 2 && sent.every(({ kind }) => !kind || kind === "number");
   }
 
+  // The names of the network's inputs.
   get inputs() {
     return this.detail?.features.map((feature) => feature.name);
+  }
+
+  // The names of the network's outputs: classes, or the number that it predicts.
+  get outputs() {
+    const { classes, target, quantiles } = this.detail;
+    if (classes.length) return classes;
+    return quantiles.length ? quantiles.map((level) => `${target.name} ${level}`) : [target?.name ?? "value"];
   }
 
   // The data for the map and the diagram.
   get subject() {
     const { detail, inputs, planar, side } = this;
-    return detail && { layers: detail.layers, map: planar && this.map, side, scale: 1, inputs, classes: detail.classes };
+    return detail && { layers: detail.layers, map: planar && this.map, side, scale: 1, inputs, classes: this.outputs };
   }
 
   get wanted() {
@@ -161,7 +172,10 @@ export class Served {
 
   async probe() {
     this.features = this.state.probe;
-    this.trace = await call("Explain", { model: this.answering, features: this.features });
+    const names = this.detail.columns.map(({ name }) => name);
+    // Columns of these names are x and y in any order, as for Classify.
+    const features = names.join() === "y,x" ? this.features.toReversed() : this.features;
+    this.trace = await call("Explain", { model: this.answering, features });
   }
 
   // Traces the probe, with one call at a time: after each, the latest position.
@@ -176,10 +190,9 @@ export class Served {
     }
   }
 
-  // Traces other inputs than a point of the plane.
-  async explain(features) {
-    this.trace = await call("Explain", { model: this.answering, features });
-    this.features = features;
+  // Traces other inputs than a point of the plane: `input` has the features, or the columns.
+  async explain(input) {
+    this.trace = await call("Explain", { model: this.answering, ...input });
   }
 
   // Refreshes if another version is to be shown; returns whether it did.
