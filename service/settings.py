@@ -22,11 +22,17 @@ MOST_SECONDS = 86_400
 Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 Level = Literal["debug", "info", "warning", "error"]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class ServeSettings(AddressSettings, RegistrySettings):
-    """Serve a published model over gRPC until SIGTERM or Ctrl-C."""
+    """Serve published models over gRPC, and over HTTP if asked, until SIGTERM or Ctrl-C."""
 
+    http_port: Port | None = Field(
+        None,
+        description="Port of the REST methods, on the same host; 0 for any free port. Without it, "
+        "REST is off.",
+    )
     model: ModelName = Field("quadrants", description="Model for calls that name no model.")
     alias: ReadableAlias = Field(
         CHAMPION, description="Alias whose version is served to calls that name no version."
@@ -103,9 +109,6 @@ class ServeSettings(AddressSettings, RegistrySettings):
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("--tls-client-ca: expected --tls-cert and --tls-key, too")
         return self
-
-
-Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class PageSettings(Settings):

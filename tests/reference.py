@@ -12,7 +12,7 @@ HEAD = """# Reference
 Generated from the code by `python -m tests.reference > docs/reference.md`; do not edit. A test
 compares.
 
-- [Errors](#errors) of the service, with status and details
+- [Errors](#errors) of the service, with their statuses and details
 - [Not supported](#not-supported)
 - [Metrics](#metrics)
 - [Options](#options) of every verb, with environment variables and defaults
@@ -51,8 +51,16 @@ def verbs():
 
 
 def errors():
-    rows = ((row.what, f"`{row.code.name}`", row.details) for row in SITUATIONS)
-    return table(("situation", "status", "details"), *rows)
+    rows = (
+        (
+            row.what,
+            f"`{row.code.name}`" if "grpc" in row.transports else "-",
+            row.http or "-",
+            row.details,
+        )
+        for row in SITUATIONS
+    )
+    return table(("situation", "gRPC", "HTTP", "details"), *rows)
 
 
 def measured():
@@ -87,6 +95,9 @@ def reference():
             "messages in the trailing metadata, where every answer also has an `x-request-id`:",
             "the call's own, or a new one. A call that still waits inside gRPC when the server",
             "stops ends with `UNAVAILABLE` on Linux; elsewhere gRPC may end it with `CANCELLED`.\n",
+            "Over HTTP the body of an error is JSON: `error` is the text, `code` the gRPC status.",
+            "`reason` and `facts` stand for `ErrorInfo`, `violations` for `BadRequest`, the header",
+            "`Retry-After` for `RetryInfo`. Every answer has the header `X-Request-Id`.\n",
             errors() + "\n",
             "## Not supported",
             NOT_SUPPORTED,

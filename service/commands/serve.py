@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import structlog
 
 from quadnet.cli.settings import DEFAULT_HOST, DEFAULT_PORT
-from quadnet.extras import missing_extra, missing_packages
+from quadnet.extras import missing_extra, missing_packages, require_extras
 from service.net import address
 from service.net.address import WILDCARD_HOSTS, join_address
 from service.net.tls import ServerTLSFiles
@@ -54,10 +54,10 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
     for number in stop_signals():
         signal.signal(number, lambda *_: sys.exit(0))
     configure_logging(settings.log_level)
-    files = ServerTLSFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    if files is not None:
-        # Before anything is started, so that invalid files are reported once.
-        files.read()
+    # Before anything is started, so that what is missing or invalid is reported once.
+    if settings.http_port is not None:
+        require_extras("--http-port", "rest")
+    files = _read_tls_files(settings)
     supervisor = Supervisor(settings) if settings.workers > 1 else None
     metrics_port = None
     if settings.metrics_port is not None:
@@ -88,6 +88,14 @@ def serve(settings: ServeSettings, hints: Hints | None = None) -> int:
         asyncio.run(supervisor.run(started))
     print("Stopped.", flush=True)
     return 0
+
+
+def _read_tls_files(settings: ServeSettings) -> ServerTLSFiles | None:
+    """Return the files of TLS once they are known to be valid; None for a server without TLS."""
+    files = ServerTLSFiles.from_paths(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    if files is not None:
+        files.read()
+    return files
 
 
 def _page_line(settings: UpSettings, page: PageProcess | None, where: str, port: int) -> str:

@@ -14,6 +14,9 @@ WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104
 """Hosts that stand for all addresses of a machine. A server can listen on them; no client can call
 them."""
 
+_BACKLOG = 1024
+"""Number of connections that may wait to be accepted."""
+
 
 class CannotListen(QuadnetError):
     """The address cannot be bound."""
@@ -79,6 +82,49 @@ def reserve_port(host: str, port: int) -> Iterator[int]:
             except OSError as error:
                 raise _cannot_listen(host, port, error) from error
         yield port
+
+
+def listen_on_port(host: str, port: int, *, shared_port: bool) -> list[socket.socket]:
+    """Listen on the port at every address of the host; return the sockets.
+
+    Parameters
+    ----------
+    host : str
+    port : int
+        0 for a port that the system chooses, the same one on all addresses.
+    shared_port : bool
+        Whether other processes may listen on the same port.
+
+    Raises
+    ------
+    CannotListen
+        If the port is taken.
+    """
+    if not shared_port:
+        check_port_is_free(host, port)
+    with ExitStack() as held:
+        bound: list[socket.socket] = []
+        for family, kind, protocol, _, where in _resolve_host(host, port):
+            each = held.enter_context(socket.socket(family, kind, protocol))
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared_port:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                # As in gRPC, "::" stands for all addresses of IPv4, too.
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+            try:
+                each.bind((where[0], port, *where[2:]))
+                each.listen(_BACKLOG)
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    continue
+                raise _cannot_listen(host, port, error) from error
+            port = each.getsockname()[1]
+            bound.append(each)
+        if not bound:
+            raise _cannot_listen(host, port, OSError(errno.EADDRNOTAVAIL, "no such address"))
+        held.pop_all()
+    return bound
 
 
 @contextmanager

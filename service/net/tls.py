@@ -36,6 +36,12 @@ class ServerTLSFiles:
             return None
         return cls(certificate, key, client_ca)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that are given."""
+        every = (self.certificate, self.key, self.client_ca)
+        return tuple(path for path in every if path is not None)
+
     def read(self) -> grpc.ServerCertificateConfiguration:
         """Read the files; raise FileUnusable if one is unreadable or they do not match."""
         key, certificate = _read_pem(self.key), _read_pem(self.certificate)
@@ -64,14 +70,13 @@ class ServerTLSFiles:
         FileUnusable
             If a file is unreadable, or they do not match.
         """
-        paths = [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
 
         def read() -> grpc.ServerCertificateConfiguration:
             configuration = self.read()
             self._report_validity()
             return configuration
 
-        files = WatchedFiles(paths, read)
+        files = WatchedFiles(self.paths, read)
         first = current = files.value
         changing = threading.Lock()
 

@@ -21,7 +21,18 @@ from quadnet.errors import (
     Unauthenticated,
     Unsupported,
 )
-from service.rpc.errors import NEVER_RETRY, PUSHBACK, STATUSES, UnknownMethod
+from service.rpc.errors import (
+    HTTP_STATUSES,
+    NEVER_RETRY,
+    PUSHBACK,
+    STATUSES,
+    UnknownMethod,
+    UnknownPath,
+    UnsupportedContent,
+    WrongHttpMethod,
+)
+
+BOTH, GRPC, HTTP = ("grpc", "http"), ("grpc",), ("http",)
 
 
 @dataclass(frozen=True)
@@ -29,11 +40,13 @@ class Situation:
     """A situation, the error or the status that reports it, and the details of the status.
 
     It has a status instead of an error if gRPC itself sets the status, or the server has a fault.
+    `transports` are those over which the situation, or its status, occurs.
     """
 
     what: str
     reported_by: type[QuadnetError] | StatusCode
     details: str
+    transports: tuple[str, ...] = BOTH
 
     @property
     def code(self) -> StatusCode:
@@ -41,6 +54,15 @@ class Situation:
         if isinstance(self.reported_by, StatusCode):
             return self.reported_by
         return STATUSES[self.reported_by].code
+
+    @property
+    def http(self) -> int | None:
+        """The HTTP status that the caller gets; None if it gets no answer over HTTP."""
+        if "http" not in self.transports:
+            return None
+        if isinstance(self.reported_by, StatusCode):
+            return HTTP_STATUSES[self.reported_by]
+        return STATUSES[self.reported_by].http
 
 
 def _error_info(error: type[QuadnetError]) -> str:
@@ -94,8 +116,9 @@ SITUATIONS = (
         "a request over --max-message-bytes by more than 4 MiB (1 MiB for limits below 1 MiB)",
         StatusCode.RESOURCE_EXHAUSTED,
         _UNSEEN,
+        GRPC,
     ),
-    Situation("a message that cannot be decompressed", StatusCode.INTERNAL, _UNSEEN),
+    Situation("a message that cannot be decompressed", StatusCode.INTERNAL, _UNSEEN, GRPC),
     Situation(
         "more calls in progress than --max-calls; health checks are exempt",
         Overloaded,
@@ -105,6 +128,7 @@ SITUATIONS = (
         "a call that waited inside gRPC for more than a second, with more calls than --max-calls",
         Overloaded,
         _retry(Overloaded),
+        GRPC,
     ),
     Situation(
         "a call that waits for its caller and makes room for a new one",
@@ -116,7 +140,11 @@ SITUATIONS = (
         MessageTimeout,
         _error_info(MessageTimeout),
     ),
-    Situation("the deadline passed before the work started", DeadlinePassed, _ONLY_GRPC),
+    Situation(
+        "the deadline passed before the work started",
+        DeadlinePassed,
+        f"over gRPC the status comes from gRPC; over HTTP {_error_info(DeadlinePassed)}",
+    ),
     Situation(
         "the model does not support this RPC, or predicts no single class of several",
         Unsupported,
@@ -135,11 +163,12 @@ SITUATIONS = (
     ),
     Situation("64 calls already wait for the registry", Overloaded, _retry(Overloaded)),
     Situation("the server is stopping", NotReady, _retry(NotReady)),
-    Situation("the server has stopped", StatusCode.UNAVAILABLE, _ONLY_GRPC),
+    Situation("the server has stopped", StatusCode.UNAVAILABLE, _ONLY_GRPC, GRPC),
     Situation(
         "the call was still in progress at the end of the server's grace period",
         StatusCode.UNAVAILABLE,
         _ONLY_GRPC,
+        GRPC,
     ),
     Situation(
         "no token, or an invalid one; health checks are exempt",
@@ -150,11 +179,46 @@ SITUATIONS = (
         "no client certificate, or an invalid one",
         StatusCode.UNAVAILABLE,
         "no details: TLS ends the connection before the call starts",
+        GRPC,
     ),
     Situation(
         "an unknown service or method; the log and the metrics name the method `unknown`",
         UnknownMethod,
         f"{_error_info(UnknownMethod)}; the text lists what exists",
+        GRPC,
+    ),
+    Situation(
+        "an unknown path; the log and the metrics name the method `unknown`",
+        UnknownPath,
+        f"{_error_info(UnknownPath)}; the text lists what exists",
+        HTTP,
+    ),
+    Situation(
+        "another HTTP method than that of the path",
+        WrongHttpMethod,
+        f"{_error_info(WrongHttpMethod)}; the header Allow has the methods",
+        HTTP,
+    ),
+    Situation(
+        "a body of another type, or in an unknown encoding",
+        UnsupportedContent,
+        _error_info(UnsupportedContent),
+        HTTP,
+    ),
+    Situation("a body that cannot be decompressed", InvalidInput, _INVALID, HTTP),
+    Situation("X-Request-Timeout is not a number of seconds", InvalidInput, _INVALID, HTTP),
+    Situation("both Content-Length and Transfer-Encoding", InvalidInput, _INVALID, HTTP),
+    Situation(
+        "the deadline passed during the computation",
+        DeadlinePassed,
+        f"over gRPC the status comes from gRPC; over HTTP {_error_info(DeadlinePassed)}",
+        BOTH,
+    ),
+    Situation(
+        "bytes that are not HTTP/1.1, or headers of more than 16 KiB",
+        StatusCode.INVALID_ARGUMENT,
+        "no details: the connection is closed, and the log has no line",
+        HTTP,
     ),
     Situation(
         "a fault of the server",

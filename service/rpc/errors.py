@@ -4,7 +4,7 @@ Any other exception is a fault of the server: the caller gets a fixed text with 
 the log gets the exception. `service.rpc.error_documentation` describes when each error is raised.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -65,6 +65,39 @@ class UnknownMethod(QuadnetError):
         )
 
 
+class UnknownPath(QuadnetError):
+    """The server has no REST method at this path.
+
+    Parameters
+    ----------
+    templates : iterable of str
+        The paths of the server.
+    """
+
+    def __init__(self, templates: Iterable[str]) -> None:
+        super().__init__(f"There is no such path. The server has: {', '.join(templates)}.")
+
+
+class WrongHttpMethod(QuadnetError):
+    """The path exists, but not with this HTTP method.
+
+    Parameters
+    ----------
+    allowed : sequence of str
+        The HTTP methods of the path.
+    """
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"Expected the HTTP method {' or '.join(allowed)} at this path, got another one."
+        )
+        self.allowed = tuple(allowed)
+
+
+class UnsupportedContent(QuadnetError):
+    """The body of a request over HTTP has a type or an encoding that the server cannot read."""
+
+
 HTTP_STATUSES = {
     grpc.StatusCode.OK: 200,
     grpc.StatusCode.CANCELLED: 499,
@@ -116,6 +149,9 @@ STATUSES: dict[type[QuadnetError], ErrorStatus] = {
     MessageTimeout: ErrorStatus(grpc.StatusCode.DEADLINE_EXCEEDED, "MESSAGE_TIMEOUT", 408),
     Unauthenticated: ErrorStatus(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     UnknownMethod: ErrorStatus(grpc.StatusCode.UNIMPLEMENTED, "UNKNOWN_METHOD"),
+    UnknownPath: ErrorStatus(grpc.StatusCode.NOT_FOUND, "UNKNOWN_PATH"),
+    WrongHttpMethod: ErrorStatus(grpc.StatusCode.UNIMPLEMENTED, "WRONG_HTTP_METHOD", 405),
+    UnsupportedContent: ErrorStatus(grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED_CONTENT", 415),
 }
 """The errors that a server reports. Clients depend on the codes and the reasons, not on the names
 of the classes."""

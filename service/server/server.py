@@ -1,10 +1,11 @@
-"""The gRPC server: assembled from its parts, and run until it is stopped.
+"""The server: assembled from its parts, and run until it is stopped.
 
 All calls run on one thread, an event loop: see ARCHITECTURE.md for the reason.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import grpc.aio
 import numpy as np
@@ -16,7 +17,12 @@ from service.inference_v2.methods import InferenceMethods
 from service.inference_v2.servicer import InferenceServicer
 from service.models.live_models import LiveModels
 from service.models.registry_reads import run_in_daemon_thread
-from service.net.address import CannotListen, check_port_is_free, join_address
+from service.net.address import (
+    CannotListen,
+    check_port_is_free,
+    join_address,
+    listen_on_port,
+)
 from service.net.connections import ServerSockets
 from service.net.tls import ServerTLSFiles
 from service.quadrant_v1 import codec
@@ -41,6 +47,9 @@ from service.server.stop_signals import stop_signals
 from service.server.transport import make_grpc_server
 from service.settings import ServeSettings
 
+if TYPE_CHECKING:
+    from service.rest.http_server import HttpServer
+
 SERVICES = (codec.SERVICE, servicer.SERVICE)
 
 _SECONDS_UNTIL_UNRESPONSIVE = 10.0
@@ -62,7 +71,9 @@ def make_policies(settings: ServeSettings, draining: Draining) -> list[CallPolic
 
 
 class Server:
-    """A gRPC server over live models. It is created, run and stopped on one event loop.
+    """A server over live models: gRPC, and HTTP if the settings have a port for it.
+
+    It is created, run and stopped on one event loop.
 
     Parameters
     ----------
@@ -80,6 +91,8 @@ class Server:
     ----------
     port : int
         The port on which the server listens. The system chooses it if the settings have port 0.
+    http_port : int or None
+        The port of the REST methods; None without them.
     """
 
     def __init__(
@@ -118,20 +131,34 @@ class Server:
             max_points=settings.max_points,
             max_bytes=settings.max_message_bytes,
         )
-        inference = InferenceServicer(
-            InferenceMethods(live, compute_thread, settings, lambda: self._health.serving)
-        )
+        methods = InferenceMethods(live, compute_thread, settings, lambda: self._health.serving)
         services = {
             codec.SERVICE: quadrant.make_handlers(factory),
-            servicer.SERVICE: inference.make_handlers(factory),
+            servicer.SERVICE: InferenceServicer(methods).make_handlers(factory),
             HEALTH_SERVICE: self._health.make_handlers(factory),
         }
         if not settings.no_reflection:
             services |= make_reflection_handlers(factory, services)
         self._services = services
-        for service, methods in services.items():
-            self._server.add_registered_method_handlers(service, methods)
+        for service, handlers in services.items():
+            self._server.add_registered_method_handlers(service, handlers)
         self.port = self._bind(shared_port=shared_port)
+        self.http_port: int | None = None
+        self._http: HttpServer | None = None
+        if settings.http_port is not None:
+            sockets = listen_on_port(settings.host, settings.http_port, shared_port=shared_port)
+            self.http_port = sockets[0].getsockname()[1]
+            # Only here: these modules need an extra, and their import takes a tenth of a second.
+            from service.rest.assembly import make_http_server  # noqa: PLC0415
+
+            self._http = make_http_server(
+                settings,
+                policies,
+                sockets,
+                inference=methods,
+                quadrant=quadrant,
+                compute_thread=compute_thread,
+            )
         self._shutdown = Shutdown(
             settings,
             server=self._server,
@@ -139,6 +166,7 @@ class Server:
             draining=draining,
             health=self._health,
             sockets=ServerSockets(self.port),
+            http=self._http,
         )
 
     async def run(self, on_start: Callable[[], None] = lambda: None) -> None:
@@ -158,6 +186,8 @@ class Server:
         # Overflows in the network show in the answers. The tasks of the calls inherit this setting.
         with np.errstate(all="ignore"):
             await self._server.start()
+            if self._http is not None:
+                await self._http.start()
         polling = asyncio.create_task(self._poll_registry())
         polled = asyncio.create_task(self._polled.wait())
         stop_requested = asyncio.create_task(self._signals.get())

@@ -6,6 +6,7 @@ arriving, then closes the connections itself, and only then stops gRPC.
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import grpc.aio
 import structlog
@@ -15,6 +16,9 @@ from service.rpc.handlers import HandlerFactory
 from service.rpc.policies.draining import Draining, stopping_error
 from service.server.health import HealthServicer
 from service.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from service.rest.http_server import HttpServer
 
 _IDLE_SECONDS = 1.0
 """Calls that have waited this long for their caller are ended once new calls are refused."""
@@ -46,6 +50,8 @@ class Shutdown:
     draining : Draining
     health : HealthServicer
     sockets : ServerSockets
+    http : HttpServer or None
+        The server of the REST methods, which is stopped in the same steps.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Shutdown:
         draining: Draining,
         health: HealthServicer,
         sockets: ServerSockets,
+        http: "HttpServer | None",
     ) -> None:
         self._settings = settings
         self._server = server
@@ -64,6 +71,7 @@ class Shutdown:
         self._draining = draining
         self._health = health
         self._sockets = sockets
+        self._http = http
 
     async def run(self, signals: "asyncio.Queue[int]") -> None:
         """Report NOT_SERVING, wait for the drain delay, refuse new calls, finish the others.
@@ -83,6 +91,8 @@ class Shutdown:
         if self._draining.in_flight.n:
             _log.warning("calls cut off", calls=self._draining.in_flight.n)
         self._handlers.expect_closed_connections()
+        if self._http is not None:
+            await self._http.stop()
         # gRPC would end the remaining calls with CANCELLED, which clients do not retry.
         self._sockets.stop_listening()
         self._sockets.finish_sending(lose_unsent=True)
@@ -93,6 +103,8 @@ class Shutdown:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.grace
         self._handlers.end_idle_calls(_IDLE_SECONDS, stopping_error)
+        if self._http is not None:
+            self._http.drain(_IDLE_SECONDS, stopping_error)
         draining = asyncio.create_task(self._draining.drain())
         done, _ = await asyncio.wait((draining,), timeout=self._settings.grace)
         draining.cancel()
@@ -108,6 +120,7 @@ class Shutdown:
         ending.cancel()
         self._handlers.expect_closed_connections()
         self._sockets.stop_listening()
+        closing = asyncio.ensure_future(self._close_http(last))
         # Every answer has been passed to the kernel. Slow clients have some time to read.
         while self._sockets.finish_sending() and loop.time() < last:
             await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
@@ -117,3 +130,19 @@ class Shutdown:
         last = loop.time() + _SECONDS_FOR_CLIENTS_TO_CLOSE
         while self._sockets.n_connections() and loop.time() < last:
             await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
+        await closing
+
+    async def _close_http(self, last: float) -> None:
+        """Close the idle connections over HTTP, and wait until the answers of the others are read.
+
+        Then stop listening: a client whose connection is closed may open another one at once, and
+        is refused with a status.
+        """
+        if self._http is None:
+            return
+        loop = asyncio.get_running_loop()
+        while self._http.close_idle() and loop.time() < last:
+            await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
+        self._http.stop_listening()
+        await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
+        self._http.close_idle()

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import structlog
 from prometheus_client import Metric
@@ -76,9 +76,15 @@ class Supervisor(Collector):
         self._loop = loop = asyncio.get_running_loop()
         for number in stop_signals():
             loop.add_signal_handler(number, self._signals.put_nowait, number)
-        with reserve_port(self._settings.host, self._settings.port) as port:
-            # The system has chosen a port if the settings have 0. All workers use the same port.
-            self._settings = self._settings.model_copy(update={"port": port})
+        with ExitStack() as reserved:
+            # The system chooses a port if the settings have 0. All workers use the same ports.
+            port = reserved.enter_context(reserve_port(self._settings.host, self._settings.port))
+            ports = {"port": port}
+            if self._settings.http_port is not None:
+                ports["http_port"] = reserved.enter_context(
+                    reserve_port(self._settings.host, self._settings.http_port)
+                )
+            self._settings = self._settings.model_copy(update=ports)
             keeping: list[asyncio.Task[None]] = []
             stop_requested = asyncio.create_task(self._signals.get())
             starting = asyncio.gather(*(self._start() for _ in range(self._settings.workers)))

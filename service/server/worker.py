@@ -38,9 +38,7 @@ def serve_in_process(settings: ServeSettings, on_start: OnStart) -> None:
 
 async def _serve(settings: ServeSettings, on_start: OnStart) -> None:
     server, live = _make_server(settings)
-    await server.run(
-        lambda: on_start(_describe_state(live, settings.host, server.port), server.port)
-    )
+    await server.run(lambda: on_start(_describe_state(live, settings, server), server.port))
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -69,7 +67,7 @@ async def _serve_for_supervisor(settings: ServeSettings, output: BinaryIO) -> No
 
     # Reports are sent from now on, even while the first version is being loaded.
     reporting = asyncio.create_task(send_reports())
-    await server.run(lambda: send({"state": _describe_state(live, settings.host, server.port)}))
+    await server.run(lambda: send({"state": _describe_state(live, settings, server)}))
     reporting.cancel()
 
 
@@ -84,8 +82,11 @@ def _make_server(
     return server, live
 
 
-def _describe_state(live: LiveModels, host: str, port: int) -> str:
-    where = join_address(host, port)
+def _describe_state(live: LiveModels, settings: ServeSettings, server: Server) -> str:
+    where = join_address(settings.host, server.port)
+    if server.http_port is not None:
+        scheme = "http" if settings.tls_cert is None else "https"
+        where += f" and {scheme}://{join_address(settings.host, server.http_port)}"
     if live.current is None:
         return (
             f"Listening on {where}, NOT_SERVING: {live.failure} "

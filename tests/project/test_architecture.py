@@ -84,7 +84,11 @@ ARROWS = {
     "service.quadrant_v1": CORE | CALLS,
     "service.inference_v2": CORE | CALLS | {"service.settings"},
     "service.client": CORE | CALLS | PROCESSES | {"service.quadrant_v1"},
-    "service.server": CORE | CALLS | PROCESSES | {"service.quadrant_v1", "service.inference_v2"},
+    "service.rest": CORE | CALLS | PROCESSES | {"service.quadrant_v1", "service.inference_v2"},
+    "service.server": CORE
+    | CALLS
+    | PROCESSES
+    | {"service.quadrant_v1", "service.inference_v2", "service.rest"},
     "service.playground": CORE
     | CALLS
     | PROCESSES

@@ -85,6 +85,8 @@ class ServerProcess(AnnouncedProcess):
             raise RuntimeError(f"It did not start: {self.announcement} {self._log.all()}")
         self.address = address[0]
         self.port = self.address.rpartition(":")[2]
+        url = re.search(r"https?://\S+:\d+", self.announcement[0])
+        self.url = None if url is None else url[0]
         self.channel = grpc.insecure_channel(
             self.address,
             options=[
@@ -172,17 +174,19 @@ class SlowPolicy(CallPolicy):
 
 
 @contextmanager
-def served_here(registry, policies, *, port=0):
+def served_here(registry, policies, *, port=0, **settings):
     """Serve in a thread of this process, with the given policies; yield a channel.
 
-    The channel's attribute `target` is the server's address.
+    The channel's attributes `target` and `url` are the server's addresses. `settings` are further
+    settings of the server.
     """
     live = LiveModels(registry, model="quadrants")
     started, running = threading.Event(), []
 
     async def run():
         draining = Draining()
-        server = Server(live, ServeSettings(port=port), [*policies, draining], draining)
+        given = ServeSettings(port=port, http_port=0, **settings)
+        server = Server(live, given, [*policies, draining], draining)
         running.append((server, asyncio.get_running_loop()))
         await server.serve(started.set)
 
@@ -193,6 +197,7 @@ def served_here(registry, policies, *, port=0):
         address = f"127.0.0.1:{running[0][0].port}"
         with grpc.insecure_channel(address) as channel:
             channel.target = address
+            channel.url = f"http://127.0.0.1:{running[0][0].http_port}"
             yield channel
     finally:
         server, loop = running[0]
