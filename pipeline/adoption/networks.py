@@ -54,6 +54,11 @@ def _copy_mlp(estimator: Any, loss: str) -> Network:
     return network
 
 
+def texts_of_classes(classes: NDArray[Any]) -> list[str]:
+    """Return the texts by which a version names the classes of an estimator."""
+    return [value if isinstance(value, str) else to_text(value) for value in classes.tolist()]
+
+
 def order_classes(network: Network, classes: NDArray[Any]) -> tuple[Network, list[str]]:
     """Return the network with its classes in the order of their texts, and the texts.
 
@@ -64,7 +69,7 @@ def order_classes(network: Network, classes: NDArray[Any]) -> tuple[Network, lis
     Unsupported
         If two classes have the same text.
     """
-    texts = [value if isinstance(value, str) else to_text(value) for value in classes.tolist()]
+    texts = texts_of_classes(classes)
     if len(set(texts)) < len(texts):
         raise Unsupported(f"Two classes have the same text: {listing(texts)}. Rename one of them.")
     order = np.argsort(np.array(texts))

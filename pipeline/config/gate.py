@@ -60,6 +60,16 @@ class Gate(Section):
         return [name for name in dict.fromkeys(limits) if getattr(self, name) is not None]
 
 
+def check_limits(gate: Gate, task: Task) -> None:
+    """Raise ValueError if a limit is set that models of this task cannot have."""
+    for name in gate.set_limits():
+        if name not in LIMITS[task]:
+            raise ValueError(
+                f"gate.{name}: task = {task!r} has the limits {', '.join(LIMITS[task])}; remove "
+                f"gate.{name}"
+            )
+
+
 LIMITS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "log_loss", "calibration_error", "recall", "precision"),
     "regression": ("rmse", "mae", "r2", "pinball", "coverage"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from pipeline.config.data_sections import DigitsData, FashionData, FileData, QuadrantsData
-from pipeline.config.gate import LIMITS, Gate
+from pipeline.config.gate import Gate, check_limits
 from pipeline.config.held_out_rows import TestPart, test_size_key
 from pipeline.config.layer_stacks import check_network
 from pipeline.config.search import Search
@@ -96,12 +96,7 @@ class RunConfig(Section):
     def _check_task(self) -> Self:
         """Refuse keys that do not fit the task."""
         self._check_labels()
-        for name in self.gate.set_limits():
-            if name not in LIMITS[self.task]:
-                raise ValueError(
-                    f"gate.{name}: task = {self.task!r} has the limits "
-                    f"{', '.join(LIMITS[self.task])}; remove gate.{name}"
-                )
+        check_limits(self.gate, self.task)
         if self.task == "classification":
             if self.gate.accuracy is None:
                 raise ValueError("the key gate.accuracy is missing")
@@ -142,8 +137,13 @@ class RunConfig(Section):
 
     def sha256(self) -> str:
         """Return the digest of the resolved configuration, defaults included."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return hash_config(self)
+
+
+def hash_config(config: BaseModel) -> str:
+    """Return the digest of a configuration, defaults included."""
+    content = json.dumps(config.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 KINDS: dict[str, type[BaseModel]] = {

@@ -59,7 +59,7 @@ def parse_run_file(text: str, path: Path, changes: Sequence[str] = ()) -> RunCon
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigurationError(f"{path.name}: {_sentence(error)}") from error
+        raise ConfigurationError(f"{path.name}: {describe_error(error)}") from error
 
 
 def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
@@ -129,7 +129,8 @@ def _wrong_change(change: str, problem: str) -> ConfigurationError:
     )
 
 
-def _sentence(error: ValidationError) -> str:
+def describe_error(error: ValidationError, config: type[BaseModel] = RunConfig) -> str:
+    """Return the first error of a configuration of this class as a sentence that names the key."""
     first = error.errors()[0]
     kind, got, message = first["type"], first["input"], validation_message(first)
     where = _locate(first["loc"])
@@ -141,7 +142,7 @@ def _sentence(error: ValidationError) -> str:
     if kind == "union_tag_invalid" and isinstance(got, dict):
         where, message, got = f"{where}.kind", f"Expected one of {kinds}", got["kind"]
     elif kind == "extra_forbidden":
-        known = _known(first["loc"])
+        known = _known(first["loc"], config)
         hint = suggest_name(str(first["loc"][-1]), known)
         return f"there is no key {where}.{hint} The keys there are: {', '.join(known)}."
     elif kind == "missing":
@@ -160,9 +161,8 @@ def _locate(location: tuple[int | str, ...]) -> str:
     return ".".join(part for part in parts if part not in _ALTERNATIVES)
 
 
-def _known(location: tuple[int | str, ...]) -> list[str]:
+def _known(location: tuple[int | str, ...], section: type[BaseModel]) -> list[str]:
     """Return the keys of the section that holds this location."""
-    section: type[BaseModel] = RunConfig
     if location[:3] == _COLUMNS:
         return list(COLUMN_KINDS[str(location[4])].model_fields)
     for name in location[:-1]:

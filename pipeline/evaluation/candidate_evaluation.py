@@ -130,7 +130,7 @@ def evaluate_candidate(candidate: Candidate, champion: Model | None = None) -> C
     evaluations = {
         name: measure_part(candidate.predictor, part)
         for name, part in [*measured.items(), ("test", test)]
-        if part is not None
+        if part is not None and len(part)
     }
     unjudged = CandidateEvaluation(
         candidate=candidate, test=test, evaluations=evaluations, baseline=None, gate=[]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.config.run_config import RunConfig
+from pipeline.config.published_config import AnyConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.targets import LabelsTarget
 from pipeline.evaluation.part_evaluation import measure_part
@@ -72,7 +72,7 @@ def encode_for(champion: Model, test: Dataset) -> FloatArray:
 
 
 def check_comparable(
-    champion: Model, config: RunConfig, features: Sequence[str], classes: Sequence[str]
+    champion: Model, config: AnyConfig, features: Sequence[str], classes: Sequence[str]
 ) -> None:
     """Refuse another task, other columns or other classes than the champion's, in any order."""
     manifest = champion.manifest

@@ -85,7 +85,11 @@ def check_before_training(
     yield from describe_lost_digits(config, splits.train)
     missed = [v for v in gate.judge_test_part(config.test, splits.test.size) if not v.passed]
     if missed and not forced:
-        raise GateFailed(_describe_small_part(splits.test.size))
+        raise GateFailed(
+            f"{describe_small_part(splits.test.size)} Nothing was trained. Use more data, set "
+            "test.stratify = true to choose rows by class, or increase test.share or test.points. "
+            "To accept this test part, set test.allow_small = true."
+        )
     if champion is not None and config.gate.champion:
         columns = splits.train.columns
         check_comparable(champion, config, columns, _list_classes(splits.train))
@@ -228,13 +232,12 @@ def _count_outputs(config: RunConfig, train: Dataset) -> int:
     return 1 if config.task == "classification" and n_classes == 2 else n_classes
 
 
-def _describe_small_part(size: PartSize) -> str:
+def describe_small_part(size: PartSize) -> str:
+    """Return what was expected of a test part that is too small, and what was found."""
     lacks = f"It has {format_count(size.distinct_rows, 'distinct row')} ({size.rows:,} with copies)"
     if size.missing_classes:
         lacks += f" and no row of the class {shorten(size.missing_classes[0])}"
     return (
         "The test part is too small: expected at least "
-        f"{FEWEST_DISTINCT_ROWS} distinct rows, and one of each class. {lacks}. Nothing was "
-        "trained. Use more data, set test.stratify = true to choose rows by class, or increase "
-        "test.share or test.points. To accept this test part, set test.allow_small = true."
+        f"{FEWEST_DISTINCT_ROWS} distinct rows, and one of each class. {lacks}."
     )

@@ -72,7 +72,7 @@ def publish_candidate(
         name,
         evaluation.candidate.predictor,
         record,
-        _self_test_inputs(evaluation.candidate.predictor, evaluation.candidate.splits.train),
+        _self_test_inputs(evaluation.candidate.predictor, evaluation.candidate.example_rows),
         attachments=lambda version: _make_attachments(evaluation, record, version),
         scaler=evaluation.candidate.scaler,
     )

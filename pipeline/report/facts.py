@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from pipeline.config.layer_stacks import describe_layers
+from pipeline.config.run_config import RunConfig
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report.column_table import make_column_table
 from pipeline.training.candidate_training import ESTIMATORS
@@ -43,15 +44,11 @@ def make_feature_table(record: Record) -> TextTable:
 
 def make_splits_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
     """Return the table of the data's parts."""
-    data = record.data
-    chosen = [
-        what
-        for what, was in (
-            ("the epoch", evaluation.candidate.config.network["early_stopping"]),
-            ("the temperature", evaluation.candidate.config.calibrate),
-        )
-        if was
-    ]
+    data, config = record.data, evaluation.candidate.config
+    chosen = []
+    if isinstance(config, RunConfig):
+        chosen += ["the epoch"] if config.network["early_stopping"] else []
+        chosen += ["the temperature"] if config.calibrate else []
     rows = [
         (
             name,
@@ -65,7 +62,7 @@ def make_splits_table(evaluation: CandidateEvaluation, record: Record) -> TextTa
             ("validation", f"to choose {' and '.join(chosen) or 'nothing'}", data.validation),
             ("test", "to evaluate, read once", data.test),
         )
-        if part is not None
+        if part is not None and part.rows
     ]
     columns = ("Part", "For", "Rows", "Distinct rows", "SHA-256")
     return TextTable("The parts of the data", columns, rows, numbers=(2, 3))
@@ -94,18 +91,17 @@ def make_training_table(evaluation: CandidateEvaluation, record: Record) -> Text
         ("Updates", f"{went.updates:,}"),
         ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
         ("Training loss", format_number(went.loss)),
-        ("Seconds", f"{went.seconds:.2f}"),
-        (
-            "Scaler",
-            "folded into the first layer" if evaluation.candidate.config.scale else "none",
-        ),
-        (
-            "Temperature",
-            "none"
-            if folded.temperature == 1.0
-            else f"{format_number(folded.temperature)}, folded into the last layer",
-        ),
     ]
+    config = evaluation.candidate.config
+    if isinstance(config, RunConfig):
+        temperature = "none"
+        if folded.temperature != 1.0:
+            temperature = f"{format_number(folded.temperature)}, folded into the last layer"
+        rows += [
+            ("Seconds", f"{went.seconds:.2f}"),
+            ("Scaler", "folded into the first layer" if config.scale else "none"),
+            ("Temperature", temperature),
+        ]
     return TextTable("Training", ("What", "Value"), rows)
 
 
@@ -153,11 +149,14 @@ def make_commands_table(record: Record, version: int) -> TextTable:
     """Return the table of commands that use the version."""
     name = record.config["name"]
     this = f"{name}:{version}"
+    verify = "Verify every byte, and retrain it", f"quadnet models verify {this} --retrain"
+    if "data" not in record.config:  # trained elsewhere
+        verify = "Verify every byte", f"quadnet models verify {this}"
     rows = [
         ("Show the card", f"quadnet models show {this}"),
-        ("Verify every byte, and retrain it", f"quadnet models verify {this} --retrain"),
+        verify,
         ("Score the rows of a file", f"quadnet score {this} rows.csv answers.csv"),
-        ("Load it in Python", f'Registry(Path("models")).load("{name}", {version}).predictor'),
+        ("Load it in Python", f'quadnet.load("{name}", version={version})'),
     ]
     takes, gives = record.signature.features, record.signature.classes
     if len(takes) == len(quadrants.FEATURES) and set(gives) == set(quadrants.NAMES):

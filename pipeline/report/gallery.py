@@ -50,7 +50,7 @@ def make_gallery(evaluation: CandidateEvaluation) -> Gallery | None:
         pixels[tuple(places.T)] = x
         return Scan(row, pixels, label, answer, certainty)
 
-    train = evaluation.candidate.splits.train.X
+    train = evaluation.candidate.example_rows.X
     return Gallery(
         worst=[
             scan(case.row, np.array(case.x), case.label, case.answer, case.certainty)

@@ -55,20 +55,25 @@ def make_class_table(evaluation: CandidateEvaluation, record: Record) -> TextTab
     if len(names) > _MOST_CLASSES:
         names = sorted(names, key=lambda name: _or_one(measured[name].recall))[:_MOST_CLASSES]
         caption = f"The {len(names)} of {len(measured):,} classes with the least recall"
-    trained_on = evaluation.candidate.splits.train.class_rows
+    train = evaluation.candidate.splits.train
     columns: tuple[str, ...] = ("Class", "Rows in training", "Rows in test", "Precision", "Recall")
     if record.baseline is not None:
         columns += ("Champion's precision", "Champion's recall")
     rows = []
     for name in names:
         ours = measured[name]
-        row: tuple[str, ...] = (name, f"{trained_on.get(name, 0):,}", f"{ours.rows:,}")
+        row: tuple[str, ...] = (name, count_in_training(train, name), f"{ours.rows:,}")
         row += (format_percent(ours.precision), format_percent(ours.recall))
         if record.baseline is not None:
             theirs = as_class_metrics(record.baseline.metrics).classes[name]
             row += (format_percent(theirs.precision), format_percent(theirs.recall))
         rows.append(row)
     return TextTable(caption, columns, rows, numbers=tuple(range(1, len(columns))))
+
+
+def count_in_training(train: Dataset, name: str) -> str:
+    """Return the number of training rows of a class or label, or a dash if they are unknown."""
+    return f"{train.class_rows.get(name, 0):,}" if len(train) else DASH
 
 
 def make_verdict_table(record: Record) -> TextTable:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
-from pipeline.report.judgement import list_measured, make_case_table
+from pipeline.report.judgement import count_in_training, list_measured, make_case_table
 from pipeline.report.sections import Section, View
 from pipeline.wording import (
     Sentence,
@@ -41,7 +41,7 @@ def make_metrics_table(record: Record) -> TextTable:
 
 def make_label_table(evaluation: CandidateEvaluation, record: Record) -> TextTable:
     """Return the table of each label's metrics."""
-    trained_on = evaluation.candidate.splits.train.class_rows
+    train = evaluation.candidate.splits.train
     baseline = None if record.baseline is None else record.baseline.metrics
     theirs = baseline.labels if isinstance(baseline, LabelsMetrics) else {}
     columns: tuple[str, ...] = (
@@ -51,7 +51,7 @@ def make_label_table(evaluation: CandidateEvaluation, record: Record) -> TextTab
         columns += ("Champion's F1",)
     rows = []
     for name, m in evaluation.test_labels.metrics.labels.items():
-        row: tuple[str, ...] = (name, f"{trained_on.get(name, 0):,}", f"{m.rows:,}")
+        row: tuple[str, ...] = (name, count_in_training(train, name), f"{m.rows:,}")
         row += (format_percent(m.precision), format_percent(m.recall), format_percent(m.f1))
         row += (format_number(m.log_loss),)
         if theirs:

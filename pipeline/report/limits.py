@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.config.data_sections import DigitsData, FashionData, QuadrantsData
+from pipeline.config.published_config import AnyConfig, PublishedConfig
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import count_distinct_rows_by_class
@@ -64,7 +65,8 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
     """Yield a sentence for each limit of the model that its data shows."""
     train = evaluation.candidate.splits.train
     yield from evaluation.candidate.splits.notices
-    yield from describe_lost_digits(evaluation.candidate.config, train)
+    if isinstance(evaluation.candidate.config, RunConfig):
+        yield from describe_lost_digits(evaluation.candidate.config, train)
     if record.task == "regression":
         yield from numbers.list_limits(evaluation, record)
     elif record.task == "multilabel":
@@ -78,13 +80,21 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
         yield from _describe_classes(evaluation, record)
         yield from _describe_metrics(evaluation, record)
     yield from _describe_constants(record)
+    origin = "The test part has the same origin as the training part: how"
+    if isinstance(evaluation.candidate.config, PublishedConfig):
+        origin = "How"
     yield make_sentence(
-        "The test part has the same origin as the training part: how well the model predicts data "
-        "of another origin was not measured.",
+        f"{origin} well the model predicts data of another origin was not measured."
     )
 
 
-def _describe_origin(config: RunConfig) -> Sentence:
+def _describe_origin(config: AnyConfig) -> Sentence:
+    if isinstance(config, PublishedConfig):
+        return make_sentence(
+            f"It was trained elsewhere, and published from {config.source} as a ",
+            UserText(config.estimator.kind),
+            ".",
+        )
     data = config.data
     if isinstance(data, QuadrantsData):
         where = "at the quadrants' centres" if data.placement == "centres" else "at random"
@@ -114,8 +124,8 @@ def _describe_origin(config: RunConfig) -> Sentence:
     )
 
 
-def _describe_labels(config: RunConfig, train: Dataset) -> Iterator[Sentence]:
-    data = config.data
+def _describe_labels(config: AnyConfig, train: Dataset) -> Iterator[Sentence]:
+    data = None if isinstance(config, PublishedConfig) else config.data
     if isinstance(data, QuadrantsData) and data.label_noise:
         yield make_sentence(
             f"{format_percent(data.label_noise)} of the training points were given a wrong label "
@@ -150,7 +160,7 @@ def _describe_constants(record: Record) -> Iterator[Sentence]:
 
 def _describe_certainty_outside(evaluation: CandidateEvaluation) -> str:
     """Return how certain the network is far outside the training range."""
-    X, train = evaluation.test.X[:_ROWS_ASKED], evaluation.candidate.splits.train.X
+    X, train = evaluation.test.X[:_ROWS_ASKED], evaluation.candidate.example_rows.X
     low, high = train.min(axis=0), train.max(axis=0)
     with np.errstate(all="ignore"):
         middle: FloatArray = low / 2 + high / 2

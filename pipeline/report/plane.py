@@ -104,7 +104,7 @@ class Plane:
 
 def make_plane(evaluation: CandidateEvaluation) -> Plane | None:
     """Return the plane; None without exactly two features, or if values overflow."""
-    train, predictor = evaluation.candidate.splits.train, evaluation.candidate.classifier
+    train, predictor = evaluation.candidate.example_rows, evaluation.candidate.classifier
     if train.X.shape[1] != 2:
         return None
     trained = train.X.min(axis=0), train.X.max(axis=0)

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.layer_stacks import DENSE_KEYS, describe_layers, parse_layers
+from pipeline.config.published_config import AnyConfig, PublishedConfig
 from pipeline.config.run_config import RunConfig
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, make_splits
@@ -61,10 +62,11 @@ class Candidate:
     """A trained network that has not been evaluated yet.
 
     `config` is the resolved configuration, with every parameter of the network. `epochs` has one
-    record per epoch. `predictor` is the one to publish, with scaler and temperature folded in.
+    record per epoch, if they are known. `predictor` is the one to publish, with scaler and
+    temperature folded in.
     """
 
-    config: RunConfig
+    config: AnyConfig
     predictor: AnyPredictor
     splits: DataSplits
     folded: Folded
@@ -75,6 +77,13 @@ class Candidate:
     """The arrays folded into the first layer, by their names in the weights file; may be empty."""
     encoder: TableEncoder | None = None
     """Makes the network's inputs of the user's columns."""
+    reference: Dataset | None = None
+    """Rows like those that it was trained on, if these are unknown: the training part is empty."""
+
+    @property
+    def example_rows(self) -> Dataset:
+        """The rows that show its ranges: the training part, or rows like it."""
+        return self.splits.train if self.reference is None else self.reference
 
     @property
     def classifier(self) -> Predictor:
@@ -85,7 +94,7 @@ class Candidate:
     @property
     def signature(self) -> Signature:
         """The network's features, with their ranges in training, and what it predicts."""
-        part, predictor = self.splits.train, self.predictor
+        part, predictor = self.example_rows, self.predictor
         features = [
             _describe_column(name, column)
             for name, column in zip(part.features, part.X.T, strict=True)
@@ -108,9 +117,12 @@ def _describe_column(name: str, column: FloatArray) -> Feature:
     return Feature(name=name, min=float(column.min()), max=float(column.max()))
 
 
-def target_name(config: RunConfig) -> str:
-    """Return the name of the column of numbers that the run predicts."""
-    label = getattr(config.data, "label", None)
+def target_name(config: AnyConfig) -> str:
+    """Return the name of the column of numbers that is predicted."""
+    if isinstance(config, PublishedConfig):
+        label = config.target
+    else:
+        label = getattr(config.data, "label", None)
     assert isinstance(label, str)
     return label
 

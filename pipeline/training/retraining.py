@@ -69,6 +69,10 @@ def retrain_version(model: Model) -> RetrainingResult:
     not prove that the test rows are the same.
     """
     manifest = model.manifest
+    if "data" not in manifest.config:
+        return RetrainingResult(
+            Outcome.NOT_CHECKED, "it was trained elsewhere, which the manifest does not record"
+        )
     try:
         config = resolve_config(RunConfig.model_validate(manifest.config))
         config = _restore_columns(config, manifest.signature)

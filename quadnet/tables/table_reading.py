@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, listing, shorten
+from quadnet.tables.column_encoders import NumberEncoder
 from quadnet.tables.columns import Column, Texts, table_length
 from quadnet.tables.encoder import TableEncoder
 from quadnet.tables.frames import is_frame, open_frame, open_series
@@ -43,8 +44,8 @@ def read_table(X: Any, encoder: TableEncoder) -> dict[str, Column]:
     >>> from quadnet.tables.columns import Texts
     >>> from quadnet.tables.encoder import fit_encoder
     >>> from quadnet.tables.table_reading import read_table
-    >>> city = Texts.from_values(["Oslo", "Rome"])
-    >>> encoder = fit_encoder({"age": np.array([1.0, 3.0]), "city": city})
+    >>> city = Texts.from_values(["Oslo", "Rome"] * 2)
+    >>> encoder = fit_encoder({"age": np.array([1.0, 3.0] * 2), "city": city})
     >>> table = read_table({"city": ["Rome"], "age": [31]}, encoder)
     >>> encoder.transform(table).tolist()
     [[29.0, 0.0, 1.0]]
@@ -86,6 +87,30 @@ def read_column(name: str, column: RawColumn | Texts, kind: str) -> Column:
         raise InvalidInput([Violation(field, error.description)]) from None
     except (ValueError, TypeError) as error:
         raise InvalidInput([Violation(name, str(error))]) from None
+
+
+def make_number_encoder(names: Sequence[str]) -> TableEncoder:
+    """Return an encoder of numbers without gaps, which gives them as they are.
+
+    With it, rows for a network without an encoder are read as all others.
+    """
+    return TableEncoder(
+        tuple(
+            NumberEncoder(
+                name,
+                centre=0.0,
+                scale=1.0,
+                clip=False,
+                fill=0.0,
+                indicator=False,
+                low=0.0,
+                high=0.0,
+                knots=(),
+                gaps="refused",
+            )
+            for name in names
+        )
+    )
 
 
 def _open_columns(X: Any, names: Sequence[str]) -> Mapping[str, RawColumn | Texts]:

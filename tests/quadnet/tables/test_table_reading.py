@@ -1,6 +1,7 @@
 """Rows in every form that callers have, read as one table."""
 
 import datetime as dt
+import doctest
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,11 @@ def test_every_form_gives_the_same_table(rows):
     np.testing.assert_array_equal(table["age"], [31.0, np.nan, 20.0])
     assert table["city"].to_array().tolist() == CITY
     np.testing.assert_array_equal(table["born"], MOMENTS)
+
+
+def test_the_example_runs():
+    (test,) = doctest.DocTestFinder().find(read_table)
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 @pytest.mark.parametrize(
