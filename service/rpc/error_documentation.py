@@ -99,6 +99,9 @@ SITUATIONS = (
         InvalidInput,
         _INVALID,
     ),
+    Situation(
+        "ModelInfer: a gap or a value that the column does not accept", InvalidInput, _INVALID
+    ),
     Situation("ModelInfer: both raw and typed numbers, or neither", InvalidInput, _INVALID),
     Situation(
         "ModelInfer: an unknown or duplicated output, an invalid class_count, or shared memory",

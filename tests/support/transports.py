@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.http_client import raw_connection, read_answer, request
-from tests.support.inference_client import DTYPES, InferenceStub
+from tests.support.inference_client import DTYPES, InferenceStub, elements
 from tests.support.serving import SERVICE, refused
 
 
@@ -152,6 +152,9 @@ class RestCalls:
         """Return the values of a tensor; nothing if it has both raw and typed ones, or neither."""
         if len(message.raw_input_contents) != len(message.inputs):
             return {}
+        if tensor.datatype == "BYTES":
+            texts = elements(message.raw_input_contents[i])
+            return {"data": [text.decode() for text in texts]}
         values = np.frombuffer(message.raw_input_contents[i], DTYPES[tensor.datatype])
         return {"data": values.tolist()}
 

@@ -25,6 +25,7 @@ from tests.support.exact_models import publish, publish_wide
 from tests.support.fault_injection import Disturbance
 from tests.support.http_client import raw_connection, read_answer, request
 from tests.support.inference_client import InferenceStub
+from tests.support.named_tensors import raw_request, to_tensors
 from tests.support.raw_http2 import RawConnection, message
 from tests.support.serving import (
     SERVICE,
@@ -37,6 +38,7 @@ from tests.support.serving import (
     unread_stream,
     until,
 )
+from tests.support.table_models import publish_table_model, sample_table
 from tests.support.transports import EVERY, GRPC, HTTP, Refusal, grpc_refusal, http_refusal
 
 NAN = float("nan")
@@ -109,6 +111,13 @@ def no_input(calls, server, registry, folder):
 
 def another_tensor(calls, server, registry, folder):
     return calls.infer(server, inference_client.raw([[1, 1, 1]]))
+
+
+def gap(calls, server, registry, folder):
+    publish_table_model(registry, "classes")
+    tensors = to_tensors(sample_table(1))
+    tensors = [each._replace(values=[""]) if each.name == "plan" else each for each in tensors]
+    return calls.infer(server, raw_request(tensors, "classes"))
 
 
 def raw_and_typed(calls, server, registry, folder):
@@ -340,7 +349,7 @@ CASES = dict(
         [row.what for row in SITUATIONS],
         [
             unknown, lengths, not_finite, certainty, too_many, features, no_input,
-            another_tensor, raw_and_typed, no_output, answer_too_large, no_message, too_large,
+            another_tensor, gap, raw_and_typed, no_output, answer_too_large, no_message, too_large,
             far_too_large, not_decompressed,
             overload, waited_too_long, makes_room, slow_message, deadline, cannot, damaged,
             not_loaded, no_answer, queue_is_full, stopping, stopped, cut_off, no_token,
