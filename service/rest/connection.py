@@ -7,6 +7,8 @@ a client that does not read, and for the rest of a body that it discards.
 import asyncio
 import json
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +29,8 @@ SECONDS_TO_FLUSH = 5.0
 """Time for a client to read the rest of an answer after which the connection is closed."""
 
 MAX_HEAD_BYTES = 16 * 1024
+
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 App: TypeAlias = Callable[["RestConnection", Any, Any, Any], Awaitable[None]]
 
@@ -142,7 +146,7 @@ class RestConnection(H11Protocol):
         self._all.idle.pop(self, None)
         self.transport.close()
         if self._abort_due is None and self.transport.get_write_buffer_size():
-            self._abort_due = self.loop.call_later(SECONDS_TO_FLUSH, self.transport.abort)
+            self._abort_due = self.loop.call_later(SECONDS_TO_FLUSH, self.abort)
 
     def end_request(self) -> None:
         """Forget the current task, whose answer has been written."""
@@ -152,8 +156,12 @@ class RestConnection(H11Protocol):
             self.close()
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once, without what the client has not read."""
         self._all.idle.pop(self, None)
+        # Otherwise the kernel would keep the rest for minutes.
+        self.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
+        )
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:

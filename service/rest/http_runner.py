@@ -43,11 +43,11 @@ _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _EVICTION_AGE = 1.0
 """Seconds that a body has to arrive even while many other bodies arrive."""
 
-_MAX_DISCARDING = 2
+_MAX_DISCARDING = 16
 _SECONDS_TO_DISCARD = 0.5
-_SMALL_BYTES = 65536
+_SMALL_BYTES = 2**20
 """How many large bodies of refused requests may be read at a time, and for how long each. A small
-one has usually arrived already."""
+one has nearly arrived already."""
 
 _UNKNOWN = "unknown"
 """The name of requests that no method answers, in the log and the metrics."""
@@ -102,6 +102,8 @@ class HttpRunner:
 
     Attributes
     ----------
+    may_refuse : asyncio.Event
+        Cleared while refused requests must wait for their answers.
     is_draining : bool
         Whether each connection is closed with its next answer.
     closes_connections : bool
@@ -130,6 +132,8 @@ class HttpRunner:
         )
         self._unread = MessageWaits(2 * limit, eviction_age=_EVICTION_AGE, timeout=message_timeout)
         self._discarding = 0
+        self.may_refuse = asyncio.Event()
+        self.may_refuse.set()
         self.is_draining = False
         self.closes_connections = False
 
@@ -160,6 +164,7 @@ class HttpRunner:
                 if isinstance(error, TimeoutError) and timeout.expired():
                     error = _deadline_passed()
                 answer = self._refuse(call, error)
+                await self.may_refuse.wait()
             await self._send(connection, call, answer, receive, send)
         except asyncio.CancelledError:
             # The connection is lost. Uvicorn would log the error.

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from email.utils import formatdate
 from functools import partial
 
@@ -83,6 +84,15 @@ class HttpServer:
         """
         self._runner.is_draining = True
         self._runner.end_idle_calls(seconds, error)
+
+    @contextmanager
+    def refusals_held(self) -> Iterator[None]:
+        """Answer no refused request inside the `with` block."""
+        self._runner.may_refuse.clear()
+        try:
+            yield
+        finally:
+            self._runner.may_refuse.set()
 
     def close_idle(self) -> int:
         """Close the connections without a request; return how many others are open."""

@@ -29,6 +29,9 @@ _MAX_SECONDS_UNTIL_QUIET = 1.0
 
 _SECONDS_BETWEEN_CLOSES = 0.02
 
+_SECONDS_TO_HOLD_REFUSALS = 0.1
+"""Time before the end of listening for which requests over HTTP wait for their refusal."""
+
 _SECONDS_FOR_LAST_ANSWERS = 5.0
 """Time, within the grace period, for clients to read the last bytes sent to them."""
 
@@ -133,16 +136,16 @@ class Shutdown:
         await closing
 
     async def _close_http(self, last: float) -> None:
-        """Close the idle connections over HTTP, and wait until the answers of the others are read.
+        """Stop listening over HTTP, and close the connections once their answers are read.
 
-        Then stop listening: a client whose connection is closed may open another one at once, and
-        is refused with a status.
+        The kernel resets connections that are not accepted yet. So refusals are held back for a
+        moment: a client that waits for one opens no connection.
         """
         if self._http is None:
             return
         loop = asyncio.get_running_loop()
+        with self._http.refusals_held():
+            await asyncio.sleep(_SECONDS_TO_HOLD_REFUSALS)
+            self._http.stop_listening()
         while self._http.close_idle() and loop.time() < last:
             await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
-        self._http.stop_listening()
-        await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
-        self._http.close_idle()

@@ -41,7 +41,16 @@ class HttpClient:
         return self
 
     def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Close the connection."""
         self._connection.close()
+
+    def connect(self):
+        """Connect unless the client is connected."""
+        if self._connection.sock is None:
+            self._connection.connect()
 
     def request(self, method, path, body=None, headers=None):
         """Send a request, in JSON unless the body is bytes, and return the answer."""

@@ -1,6 +1,7 @@
 """Clients that call a server until they are stopped, and keep the results."""
 
 import asyncio
+import http.client
 import json
 import queue
 import threading
@@ -8,9 +9,11 @@ import time
 from dataclasses import dataclass
 
 import grpc.aio
+from google.protobuf import json_format
 
 from service.client.channel import MAX_MESSAGE_BYTES, SERVICE_CONFIG
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
+from tests.support.http_client import HttpClient
 
 CLASSIFY = "/quadrant.v1.QuadrantService/Classify"
 
@@ -124,6 +127,107 @@ class Load:
                 self._grown.notify_all()
             if self._leave and outcome.code is not grpc.StatusCode.OK:
                 return
+
+
+class HttpLoad:
+    """Clients that send one request after another over HTTP, each on a connection of its own.
+
+    A request that gets no answer counts as CANCELLED, unless it finds no server. With `retries`,
+    it is sent again, as is one that is refused with 503 or 429. The other arguments are those of
+    `Load`.
+    """
+
+    def __init__(
+        self, url, request, *, in_flight=8, connections=None, retries=False, at_most=None,
+        keep=True, leave=False,
+    ):  # fmt: skip
+        self.outcomes = []
+        self.ended = 0
+        self._url = url
+        self._body = json_format.MessageToJson(request).encode()
+        self._retries, self._keep, self._leave, self._left = retries, keep, leave, at_most
+        self._stopping = threading.Event()
+        self._grown = threading.Condition()
+        self._threads = [threading.Thread(target=self._run) for _ in range(in_flight)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    wait_for = Load.wait_for
+    failed = Load.failed
+
+    def stop(self):
+        """Let the requests in flight end, and make no more."""
+        self._stopping.set()
+        self._join(60)
+
+    def wait_for_all(self, seconds):
+        """Wait until `at_most` requests have ended."""
+        self._join(seconds)
+
+    def _join(self, seconds):
+        for thread in self._threads:
+            thread.join(seconds)
+            assert not thread.is_alive()
+
+    def _run(self):
+        client = None
+        while not self._stopping.is_set() and self._takes():
+            begun = time.time()
+            code = None
+            while code is None:
+                client = client or HttpClient(self._url)
+                code, answer, details, closes = self._ask(client)
+                if closes:
+                    client.close()
+                    client = None
+                if self._retries and code in RETRIED and time.time() < begun + 30:
+                    self._stopping.wait(0.05)
+                    code = None
+            with self._grown:
+                self.ended += 1
+                if self._keep:
+                    outcome = CallOutcome(begun, time.time(), answer, code, details)
+                    self.outcomes.append(outcome)
+                self._grown.notify_all()
+            if self._leave and code is not grpc.StatusCode.OK:
+                break
+        if client is not None:
+            client.close()
+
+    def _takes(self):
+        with self._grown:
+            if self._left is not None:
+                self._left -= 1
+            return self._left is None or self._left >= 0
+
+    def _ask(self, client):
+        """Return the code, the answer, the error's text, and whether the connection has ended."""
+        try:
+            client.connect()
+        except OSError as error:
+            return grpc.StatusCode.UNAVAILABLE, None, str(error), True
+        headers = {"Content-Type": "application/json"}
+        try:
+            found = client.request("POST", "/v1/classify", self._body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            return grpc.StatusCode.CANCELLED, None, repr(error), True
+        closes = found.headers.get("connection") == "close"
+        if found.status == 200:
+            answer = json_format.Parse(found.body, pb.ClassifyResponse()) if self._keep else None
+            return grpc.StatusCode.OK, answer, "", closes
+        return grpc.StatusCode[found.values["code"]], None, found.values["error"], closes
+
+
+RETRIED = {
+    grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED,
+}  # fmt: skip
+"""What the clients of `HttpLoad` try again. CANCELLED stands for a connection that is lost."""
 
 
 class StreamLoad:

@@ -14,7 +14,7 @@ import pytest
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.exact_models import publish
-from tests.support.load import Load, StreamLoad
+from tests.support.load import HttpLoad, Load, StreamLoad
 from tests.support.serving import ServerProcess
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 2000))
@@ -28,6 +28,18 @@ SHORT = 3
 LONG = 20
 AT_ONCE = 3
 
+HTTP_PORT = ("--http-port", "0")
+
+KINDS = [
+    *((kind, n, delay) for kind in (Load, StreamLoad) for n in (1, 8) for delay in ("0", "2")),
+    # Over HTTP each client has one connection, and the delay changes nothing else.
+    (HttpLoad, 8, "0"),
+]
+
+
+def where(server, kind):
+    return server.url if kind is HttpLoad else server.address
+
 
 def stop_under_load(registry, stops, kind, *, options, **load_options):
     """Stop servers under load; count the calls by status, and the details of unexpected errors."""
@@ -39,7 +51,11 @@ def stop_under_load(registry, stops, kind, *, options, **load_options):
                 for _ in range(min(AT_ONCE, stops - first))
             ]
             loads = [
-                running.enter_context(kind(server.address, REQUEST, **load_options))
+                running.enter_context(
+                    kind(
+                        server.url if kind is HttpLoad else server.address, REQUEST, **load_options
+                    )
+                )
                 for server in servers
             ]
             for load in loads:
@@ -59,23 +75,21 @@ def stop_under_load(registry, stops, kind, *, options, **load_options):
     return ended, unexpected
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize(("kind", "connections", "delay"), KINDS)
 @pytest.mark.parametrize("leave", [True, False], ids=["leave", "again"])
-@pytest.mark.parametrize("connections", [1, 8])
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("delay", ["0", "2"])
 @pytest.mark.parametrize(
     "stops", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"]
 )
 def test_no_call_is_lost(
-    registry, stops, delay, workers, connections, leave, stream, record_property
+    registry, stops, workers, kind, connections, delay, leave, record_property
 ):
     publish(registry)
     ended, unexpected = stop_under_load(
         registry,
         stops,
-        StreamLoad if stream else Load,
-        options=("--drain-delay", delay, "--workers", workers, "--log-level", "error"),
+        kind,
+        options=("--drain-delay", delay, "--workers", workers, "--log-level", "error", *HTTP_PORT),
         in_flight=8,
         connections=connections,
         leave=leave,
