@@ -89,6 +89,7 @@ class ErrorKind(Enum):
     NO_SERVER = auto()
     NO_SERVER_OVER_TLS = auto()
     TOO_MANY_POINTS = auto()
+    MODEL_NOT_TRUSTED = auto()
 
 
 class QuadnetError(Exception):

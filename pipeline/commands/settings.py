@@ -9,8 +9,8 @@ from quadnet.cli.settings import POSITIONAL, RegistrySettings, Settings, variabl
 from quadnet.model_names import CHAMPION, AliasName
 
 
-class _RunSettings(RegistrySettings):
-    """Settings of every command that executes a run."""
+class PublishSettings(RegistrySettings):
+    """Settings of every command that publishes a version."""
 
     set: list[str] = Field(
         [],
@@ -61,7 +61,7 @@ class _TableSettings(Settings):
     )
 
 
-class TrainSettings(_RunSettings, _TableSettings):
+class TrainSettings(PublishSettings, _TableSettings):
     """Train a model, evaluate it on held-out data, and publish it if it passes its gate.
 
     A table (CSV, Parquet or Arrow) needs --label, the column to predict. The rest is found out from
@@ -160,7 +160,7 @@ class ScoreSettings(RegistrySettings):
         return self
 
 
-class SearchSettings(_RunSettings):
+class SearchSettings(PublishSettings):
     """Search for the best parameters by cross-validation, then train and publish with them.
 
     The run file's section [search] lists the parameters to try. Each finished fit is kept in a

@@ -13,7 +13,7 @@ from pipeline.data.targets import ClassTarget, LabelsTarget, NumberTarget, Targe
 from quadnet.errors import InvalidInput, Violation, listing, shorten
 from quadnet.nn.predictor import Predictor
 from quadnet.tables.column_encoders import NumberEncoder
-from quadnet.tables.columns import Column, is_numbers
+from quadnet.tables.columns import Column, Texts, is_numbers
 from quadnet.tables.encoder import TableEncoder
 from quadnet.tables.frames import is_frame, open_frame, open_series
 from quadnet.tables.raw_columns import ArrayColumn, RawColumn
@@ -43,7 +43,7 @@ def read_rows(model: AdoptedModel, X: Any, y: Any, what: str) -> ReadRows:
     model : AdoptedModel
     X : data frame, mapping of str to sequence, or array-like of shape (n_rows, n_columns)
         With the columns that the model was fitted to.
-    y : series, data frame or array-like
+    y : series, data frame, Texts, mapping of str to column, or array-like
     what : {"test", "train"}
         For messages: what is wrong with `X_test` or `y_test`.
 
@@ -85,10 +85,15 @@ def with_ranges(encoder: TableEncoder, table: Mapping[str, Column]) -> TableEnco
 
 
 def name_labels(model: AdoptedModel, y: Any) -> AdoptedModel:
-    """Return a model of several labels with the names of the columns of y, if it has any."""
-    if model.task != "multilabel" or not is_frame(y):
+    """Return a model of several labels with the names of the columns of y, if they have names."""
+    if model.task != "multilabel":
         return model
-    names = [column.series.name for column in open_frame(y)]
+    if isinstance(y, Mapping):
+        names = list(y)
+    elif is_frame(y):
+        names = [column.series.name for column in open_frame(y)]
+    else:
+        return model
     predictor = model.predictor
     assert isinstance(predictor, Predictor)
     if len(names) != len(predictor.classes) or not all(isinstance(name, str) for name in names):
@@ -164,8 +169,10 @@ def _read_target(model: AdoptedModel, y: Any, argument: str) -> tuple[Target, st
 def _read_labels(model: AdoptedModel, y: Any, argument: str) -> LabelsTarget:
     assert isinstance(model.predictor, Predictor)
     names = tuple(str(name) for name in model.predictor.classes)
-    columns: list[RawColumn]
-    if is_frame(y):
+    columns: list[RawColumn | Texts]
+    if isinstance(y, Mapping):
+        columns = [_open_target(column, argument)[0] for column in y.values()]
+    elif is_frame(y):
         columns = [*open_frame(y)]
     else:
         array = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
@@ -189,8 +196,10 @@ def _read_labels(model: AdoptedModel, y: Any, argument: str) -> LabelsTarget:
     return LabelsTarget(Y.astype(np.int8), names)
 
 
-def _open_target(y: Any, argument: str) -> tuple[RawColumn, str | None]:
+def _open_target(y: Any, argument: str) -> tuple[RawColumn | Texts, str | None]:
     """Return y as one column, and its name."""
+    if isinstance(y, Texts):
+        return y, None
     if is_frame(y):
         columns = open_frame(y)
         if len(columns) != 1:

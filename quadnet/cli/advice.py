@@ -40,6 +40,7 @@ ADVICE = {
         "Start one with `quadnet up`, or name another with --host and --port. Also check --tls-ca, "
         "--tls-client-cert and --tls-client-key."
     ),
+    ErrorKind.MODEL_NOT_TRUSTED: "If you do, add --trust.",
     ErrorKind.TOO_MANY_POINTS: "Set --points-a-call to {max_points} or less.",
 }
 

@@ -70,6 +70,13 @@ VERBS = {
         posix=True,
         outlives_reader=True,
     ),
+    "import mlflow": Verb(
+        "publish a scikit-learn model of an MLflow file store",
+        "pipeline.commands.import_settings:ImportMlflowSettings",
+        "pipeline.commands.import_mlflow:import_mlflow",
+        ("pipeline", "mlflow"),
+        outlives_reader=True,
+    ),
     "models list": Verb(
         "list the published versions and their aliases",
         "pipeline.commands.model_settings:ListSettings",

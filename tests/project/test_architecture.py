@@ -66,6 +66,7 @@ ARROWS = {
     "pipeline.training": LIBRARY | RUNS - {"pipeline.training"},
     "pipeline.evaluation": LIBRARY | RUNS,
     "pipeline.adoption": LIBRARY,
+    "pipeline.mlflow_store": {"quadnet.errors", "quadnet.extras"},
     "pipeline.report": LIBRARY | RUNS | {"pipeline.evaluation"},
     "pipeline.publishing": LIBRARY
     | RUNS
@@ -75,7 +76,7 @@ ARROWS = {
     "pipeline.commands": LIBRARY
     | RUNS
     | {"quadnet.cli", "pipeline.evaluation", "pipeline.report", "pipeline.publishing"}
-    | {"pipeline.search", "pipeline.scoring"},
+    | {"pipeline.search", "pipeline.scoring", "pipeline.adoption", "pipeline.mlflow_store"},
     "service": set(),
     "service.stubs": set(),
     "service.telemetry": set(),
