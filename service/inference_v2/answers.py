@@ -2,18 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.inference_v2.tensors import RequestedOutput
 from service.inference_v2.value_encodings import ValueEncoding
 
 
-@dataclass(frozen=True)
-class OutputValues:
+class OutputValues(NamedTuple):
     """The values of one output.
 
-    Parameters
+    Attributes
     ----------
     name, datatype : str
     shape : tuple of int
@@ -29,11 +27,10 @@ class OutputValues:
     content: bytes
 
 
-@dataclass(frozen=True)
-class InferAnswer:
+class InferAnswer(NamedTuple):
     """The answer to one request.
 
-    Parameters
+    Attributes
     ----------
     id : str
         The id of the request.

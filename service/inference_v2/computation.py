@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -37,7 +38,11 @@ class BatchInference:
     async def run(self, compute_thread: ComputeThread) -> None:
         """Compute and encode the outputs, in Classify's slices so that the numbers are equal."""
         n_direct = direct_rows(self._model.predictor.network)
-        takes_long = self._rows.nanoseconds > DIRECT_NANOSECONDS
+        nanoseconds = self._rows.nanoseconds + sum(
+            len(self._rows) * prod(output.row_shape) * output.encoding.nanoseconds_a_number
+            for output in self._outputs
+        )
+        takes_long = nanoseconds > DIRECT_NANOSECONDS
         await compute_thread.run_in_slices(
             len(self._rows), n_direct, self._compute, on_thread=takes_long
         )
@@ -69,9 +74,10 @@ class BatchInference:
             )
             for output, slices in zip(self._outputs, self._values, strict=True)
         ]
-        counts = self._rows.unknown_categories
-        unknown = listing([f"{column}: {count}" for column, count in counts.items()])
-        parameters = {"unknown_categories": unknown} if counts else {}
+        parameters = {}
+        if counts := self._rows.unknown_categories:
+            texts = [f"{column}: {count}" for column, count in counts.items()]
+            parameters["unknown_categories"] = listing(texts)
         return InferAnswer(request_id, manifest.model, manifest.version, outputs, parameters)
 
 

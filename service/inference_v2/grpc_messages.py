@@ -7,7 +7,7 @@ message.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,8 @@ class TypedTensor(InputTensor):
     """
 
     contents: pb.InferTensorContents
+
+    _nanoseconds_a_number: ClassVar[float] = 30.0
 
     def read_numbers(self, *, may_be_missing: bool = False) -> NDArray[Any]:
         """Return the numbers; this form has no missing values."""

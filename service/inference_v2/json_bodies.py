@@ -8,7 +8,7 @@ Source: the Open Inference Protocol, "HTTP/REST API", and Triton's "Binary Tenso
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import orjson
@@ -48,6 +48,7 @@ class JsonValues(ValueEncoding):
     """Elements of a JSON array; the numbers are the shortest that read back equal."""
 
     separator = b","
+    nanoseconds_a_number = 50.0
 
     def encode_array(self, values: NDArray[Any]) -> bytes:
         """Return the elements; NaN is null."""
@@ -119,6 +120,8 @@ class JsonTensor(InputTensor):
     """
 
     data: list[Any]
+
+    _nanoseconds_a_number: ClassVar[float] = 100.0
 
     def read_numbers(self, *, may_be_missing: bool = False) -> NDArray[Any]:
         """Return the values; null is NaN, or None in an array of objects without NaN."""

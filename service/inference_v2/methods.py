@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from quadnet.errors import CorruptVersion, NotReady, RegistryError
@@ -176,9 +177,9 @@ class InferenceMethods:
                 compute_thread=self._compute_thread,
             )
         n_features = model.predictor.n_features
-        return MatrixRows(
-            read_matrix(request.inputs, n_features=n_features, max_rows=self._max_rows)
-        )
+        read = partial(read_matrix, request.inputs, n_features=n_features, max_rows=self._max_rows)
+        nanoseconds = sum(tensor.nanoseconds for tensor in request.inputs)
+        return MatrixRows(await self._compute_thread.run_by_size(0, read, nanoseconds=nanoseconds))
 
     async def _get_model(self, name: str, version: str, call: Call) -> Model:
         number, alias = _parse_version(version)

@@ -166,18 +166,19 @@ def count_numbers(model: Model) -> int:
     return len(signature.classes) or max(1, len(model.manifest.architecture.quantiles))
 
 
+_OUTPUTS: dict[Task, tuple[type[OutputTensor], ...]] = {
+    "classification": (ProbabilitiesTensor, LabelTensor),
+    "multilabel": (ProbabilitiesTensor, LabelsTensor),
+    "regression": (ValueTensor,),
+}
+
+
 def list_outputs(model: Model) -> dict[str, type[OutputTensor]]:
     """Return the outputs of a version by name, in the order of an answer by default."""
-    manifest = model.manifest
-    kinds: dict[Task, list[type[OutputTensor]]] = {
-        "classification": [ProbabilitiesTensor, LabelTensor],
-        "multilabel": [ProbabilitiesTensor, LabelsTensor],
-        "regression": [ValueTensor],
-    }
-    listed = kinds[manifest.task]
-    if manifest.architecture.quantiles:
-        listed = [*listed, QuantilesTensor]
-    return {kind.name: kind for kind in listed}
+    kinds = {kind.name: kind for kind in _OUTPUTS[model.manifest.task]}
+    if model.manifest.architecture.quantiles:
+        kinds[QuantilesTensor.name] = QuantilesTensor
+    return kinds
 
 
 def make_outputs(

@@ -5,6 +5,7 @@ import time
 from service.inference_v2.grpc_messages import decode_request
 from service.inference_v2.methods import InferenceMethods
 from service.rpc.call import Call
+from service.rpc.compute_thread import ComputeThread
 from service.rpc.handlers import Handler, HandlerFactory
 from service.stubs.inference.v2 import inference_pb2 as pb
 from service.wire.messages import parse_message
@@ -18,10 +19,12 @@ class InferenceServicer:
     Parameters
     ----------
     methods : InferenceMethods
+    compute_thread : ComputeThread
+        Decodes large messages.
     """
 
-    def __init__(self, methods: InferenceMethods) -> None:
-        self._methods = methods
+    def __init__(self, methods: InferenceMethods, compute_thread: ComputeThread) -> None:
+        self._methods, self._compute_thread = methods, compute_thread
 
     def make_handlers(self, factory: HandlerFactory) -> dict[str, Handler]:
         """Return the handlers of the service's methods, by name."""
@@ -76,7 +79,7 @@ class InferenceServicer:
     async def model_infer(self, content: bytes, call: Call) -> bytes:
         """Answer ModelInfer."""
         began = time.perf_counter_ns()
-        request, encoding = decode_request(content)
+        request, encoding = await self._compute_thread.decode_message(content, decode_request)
         return (await self._methods.infer(request, encoding, call, began=began)).body
 
     async def model_statistics(self, content: bytes, call: Call) -> bytes:

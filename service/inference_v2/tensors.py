@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +55,18 @@ class InputTensor(ABC):
     datatype: str
     shape: tuple[int, ...]
 
+    _nanoseconds_a_number: ClassVar[float] = 1.0
+
     @property
     def n_values(self) -> int:
         """The number of values, by the shape."""
         return prod(self.shape)
+
+    @property
+    def nanoseconds(self) -> float:
+        """About how long it takes to read the numbers."""
+        # Of a shape that is not checked yet, and may have a million sizes.
+        return self._nanoseconds_a_number * prod(self.shape[:2])
 
     @abstractmethod
     def read_numbers(self, *, may_be_missing: bool = False) -> NDArray[Any]:

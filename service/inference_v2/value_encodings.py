@@ -30,9 +30,12 @@ class ValueEncoding(ABC):
     ----------
     separator : bytes
         What stands between two values, and so between two slices.
+    nanoseconds_a_number : float
+        About how long it takes to encode a number.
     """
 
     separator: bytes = b""
+    nanoseconds_a_number: float = 1.0
 
     def encode_array(self, values: NDArray[Any]) -> bytes:
         """Return numbers or truth values, row by row."""

@@ -134,7 +134,7 @@ class Server:
         methods = InferenceMethods(live, compute_thread, settings, lambda: self._health.serving)
         services = {
             codec.SERVICE: quadrant.make_handlers(factory),
-            servicer.SERVICE: InferenceServicer(methods).make_handlers(factory),
+            servicer.SERVICE: InferenceServicer(methods, compute_thread).make_handlers(factory),
             HEALTH_SERVICE: self._health.make_handlers(factory),
         }
         if not settings.no_reflection:
