@@ -71,11 +71,11 @@ class TableRows(Rows):
         unknown_categories: Mapping[str, int],
         nanoseconds: float,
     ) -> None:
-        self._encoder, self._table = encoder, table
+        self._encoder, self._table, self._n_rows = encoder, table, table_length(table)
         self.unknown_categories, self.nanoseconds = unknown_categories, nanoseconds
 
     def __len__(self) -> int:
-        return table_length(self._table)
+        return self._n_rows
 
     def take(self, rows: slice) -> FloatArray:
         """Return the encoded columns."""
