@@ -51,9 +51,9 @@ def table_models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def table_server(table_models):
-    """Return a server of these models, which no test may change."""
+    """Return a server of these models, over gRPC and HTTP, which no test may change."""
     registry, _ = table_models
-    with ServerProcess(registry.root, "--model", "classes") as process:
+    with ServerProcess(registry.root, "--model", "classes", "--http-port", "0") as process:
         yield process
 
 

@@ -8,16 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import quadnet
 from quadnet.errors import InvalidInput
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import RegressionPredictor
 from quadnet.registry import Registry
 from quadnet.tables.columns import Texts
 from quadnet.tables.raw_columns import ArrayColumn
+from service.inference_v2.json_bodies import HEADER_LENGTH
 from tests.golden import make as golden
 from tests.support.exact_models import record
+from tests.support.http_client import request
+from tests.support.inference_client import InferenceStub, outputs
 from tests.support.inference_in_process import InProcessInference
-from tests.support.named_tensors import Tensor, binary_body, infer, to_tensors
+from tests.support.named_tensors import (
+    Tensor,
+    binary_body,
+    infer,
+    json_body,
+    raw_request,
+    read_body,
+    to_tensors,
+    typed_request,
+)
 from tests.support.table_models import (
     LOSSES,
     QUANTILES,
@@ -53,6 +66,58 @@ def test_answers_equal_those_of_the_library(inference, table_models, predicts, f
     if predicts == "quantiles":
         assert found["quantiles"].shape == (n, len(QUANTILES))
         np.testing.assert_array_equal(found["value"], found["quantiles"][:, 1])
+
+
+@pytest.mark.parametrize("predicts", LOSSES)
+def test_a_server_answers_as_the_loaded_model_does(table_models, table_server, predicts):
+    """Over both transports, in every form: the same bits as `quadnet.load`."""
+    loaded, table = quadnet.load(predicts, registry=table_models[0].root), sample_table(3000)
+    if predicts in ("classes", "labels"):
+        expected = {"probabilities": loaded.predict_proba(table), "label": loaded.predict(table)}
+        if predicts == "labels":
+            expected["label"] = expected["label"].astype(bool)
+    else:
+        expected = {"value": loaded.predict(table)}
+        if predicts == "quantiles":
+            expected["quantiles"] = loaded.predict_quantiles(table)
+    tensors = to_tensors(table)
+    stub = InferenceStub(table_server.channel)
+    for make in (raw_request, typed_request):
+        answer = outputs(stub.ModelInfer(make(tensors, predicts)))
+        if predicts == "classes":
+            answer["label"] = np.array([name.decode() for name in answer["label"]])
+        check_answers(answer, expected)
+    path = f"/v2/models/{predicts}/infer"
+    answer = request(table_server.url, "POST", path, json.loads(json_body(tensors)))
+    assert answer.status == 200, answer.values
+    found, parameters = read_body(answer.body)
+    check_answers(found, expected)
+    assert parameters["unknown_categories"].startswith("city: ")
+    content, length = binary_body(tensors, parameters={"binary_data_output": True})
+    headers = {HEADER_LENGTH: str(length), "Content-Type": "application/octet-stream"}
+    answer = request(table_server.url, "POST", path, content, headers)
+    assert answer.status == 200, answer.values
+    found, _ = read_body(answer.body, int(answer.headers[HEADER_LENGTH.lower()]))
+    check_answers(found, expected)
+
+
+def test_metadata_over_http_has_the_columns(table_server):
+    found = request(table_server.url, "GET", "/v2/models/body").values
+    assert [(each["name"], each["shape"]) for each in found["inputs"]] == [
+        ("height", [-1]),
+        ("weight", [-1]),
+        ("x", [-1, 2]),
+    ]
+    refused = request(
+        table_server.url,
+        "POST",
+        "/v2/models/body/infer",
+        {"inputs": [{"name": "weight", "datatype": "FP64", "shape": [1], "data": [None]}]},
+    )
+    assert refused.status == 400
+    assert refused.values["error"] == (
+        "inputs: the column 'height' is missing; the columns are height, weight"
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -251,7 +316,7 @@ def test_raw_texts_must_have_their_lengths(inference, content, message, monkeypa
     assert message in str(caught.value)
 
 
-def test_a_million_distinct_texts_are_answered_as_one_unknown_category(table_models, inference):
+def test_many_distinct_texts_are_answered_as_one_unknown_category(table_models, inference):
     n = 50_000
     table = sample_table(n) | {"city": Texts.from_values([f"city {i}" for i in range(n)])}
     found, parameters = infer(inference, "raw", to_tensors(table), "numbers")
@@ -266,8 +331,8 @@ def test_outputs_are_those_of_the_task(inference):
         ("quantiles", "quantiles", "the model predicts numbers; leave it out"),
         ("labels", "probabilities", "the model predicts several labels for each row; leave it out"),
     ):
-        outputs = [{"name": name, "parameters": {"classification": 2}}]
-        content, length = binary_body(to_tensors(sample_table(1)), outputs=outputs)
+        asked = [{"name": name, "parameters": {"classification": 2}}]
+        content, length = binary_body(to_tensors(sample_table(1)), outputs=asked)
         with pytest.raises(InvalidInput) as caught:
             inference.infer_body(content, length, model=model)
         assert str(caught.value) == (
