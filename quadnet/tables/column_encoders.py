@@ -87,7 +87,11 @@ class ColumnEncoder(ABC):
 
     @abstractmethod
     def check_values(self, column: Any) -> None:
-        """Raise InvalidInput if `encode_into` would, for a column of this kind."""
+        """Raise InvalidInput if `encode_into` would, for a column of this kind.
+
+        A caller that encodes a slice of rows at a time checks the whole column first: the message
+        then has the row in the column, and not in the slice.
+        """
 
     @property
     @abstractmethod
@@ -99,6 +103,19 @@ class ColumnEncoder(ABC):
         if self.has_missing_output or self.gaps != "unseen":
             return np.zeros(len(column), np.bool_)
         return find_missing(column)
+
+    def refuse_unseen_gaps(self, column: Column) -> None:
+        """Raise InvalidInput if a column that had no gaps in training has one."""
+        gaps = self.find_unseen_gaps(column)
+        if gaps.any():
+            raise invalid_rows(
+                self.name,
+                gaps,
+                lambda _: (
+                    "is missing, but no row that the model was trained on had a gap in this "
+                    "column; fill it, or train with rows that have gaps"
+                ),
+            )
 
     def count_unknown(self, column: Any) -> int:
         """Return how many rows have a category that did not occur in training."""

@@ -12,7 +12,6 @@ from quadnet.tables.column_encoders import (
     ColumnEncoder,
     NumberEncoder,
     encoder_from_spec,
-    invalid_rows,
 )
 from quadnet.tables.column_settings import ColumnSettings, fit_column
 from quadnet.tables.columns import Table, table_length
@@ -144,31 +143,7 @@ class TableEncoder:
         """
         self.check_columns(table)
         for column in self.columns:
-            gaps = column.find_unseen_gaps(table[column.name])
-            if gaps.any():
-                raise invalid_rows(
-                    column.name,
-                    gaps,
-                    lambda _: (
-                        "is missing, but no row that the model was trained on had a gap in this "
-                        "column; fill it, or train with rows that have gaps"
-                    ),
-                )
-
-    def check_values(self, table: Table) -> None:
-        """Raise InvalidInput if `transform` would, for the whole table.
-
-        A caller that transforms rows a slice at a time checks them first: the message then has the
-        row in the table, and not in the slice.
-
-        Parameters
-        ----------
-        table : mapping of str to Column
-        """
-        self.check_columns(table)
-        table_length({name: table[name] for name in self.input_names})
-        for column in self.columns:
-            column.check_values(table[column.name])
+            column.refuse_unseen_gaps(table[column.name])
 
     def check_columns(self, table: Table) -> None:
         """Raise InvalidInput if a column is missing or of another kind."""

@@ -6,14 +6,16 @@ error names the column, and the row as in ``age[3]``.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quadnet.errors import InvalidInput, Violation, listing, shorten
 from quadnet.tables.column_encoders import CategoryEncoder, ColumnEncoder
 from quadnet.tables.columns import Column, Texts
 from quadnet.tables.encoder import TableEncoder
-from quadnet.tables.raw_columns import ArrayColumn
+from quadnet.tables.raw_columns import ArrayColumn, RawColumn
 from quadnet.tables.table_reading import read_column
 from service.inference_v2.matrix_input import INPUT, check_row_count, read_rows_of_numbers
 from service.inference_v2.rows import TableRows
@@ -63,39 +65,46 @@ async def read_columns(
         If a column is missing, unknown or repeated, its datatype or shape is not that of the model,
         a value is of another kind, or the encoder refuses it.
     """
-    table: dict[str, Column] = {}
-    readers: dict[str, Callable[[], Column]]
+    sent: Mapping[str, Callable[[], RawColumn | Texts]]
     if takes_matrix(encoder) and [tensor.name for tensor in inputs] == [INPUT]:
         names = encoder.input_names
-        X = read_rows_of_numbers(
-            inputs[0], n_features=len(names), max_rows=max_rows, may_be_missing=True
-        )
+        X = await _read_matrix(inputs[0], len(names), max_rows, compute_thread)
         n_rows = len(X)
-        readers = {
-            name: partial(read_column, name, ArrayColumn(X[:, i]), "number")
-            for i, name in enumerate(names)
-        }
+        sent = {name: partial(ArrayColumn, X[:, i]) for i, name in enumerate(names)}
     else:
         tensors = _match_columns(inputs, encoder)
         n_rows = _check_columns(tensors, encoder, max_rows)
-        readers = {
-            column.name: partial(_read_tensor, tensors[column.name], column)
-            for column in encoder.columns
-        }
+        sent = {name: partial(_read_tensor, tensor) for name, tensor in tensors.items()}
+    columns: dict[str, Column | NDArray[Any]] = {}
+    unknown: dict[str, int] = {}
+
+    def read(part: Sequence[ColumnEncoder]) -> None:
+        for column in part:
+            columns[column.name], count = _read_column(sent[column.name](), column)
+            if count:
+                unknown[column.name] = count
+
     each = _NANOSECONDS_A_COLUMN + _NANOSECONDS_A_VALUE * n_rows
-    total = each * len(readers)
-
-    def read(columns: Sequence[ColumnEncoder]) -> None:
-        for column in columns:
-            table[column.name] = readers[column.name]()
-
+    total = each * len(encoder.columns)
     # A few columns at a time, so that calls take turns.
     size = max(1, int(_NANOSECONDS_A_TURN / each))
     for start in range(0, len(encoder.columns), size):
         part = partial(read, encoder.columns[start : start + size])
         await compute_thread.run_by_size(0, part, nanoseconds=total)
-    check = partial(_make_rows, encoder, table, total)
-    return await compute_thread.run_by_size(0, check, nanoseconds=total)
+    return TableRows(encoder, columns, n_rows, unknown, total)
+
+
+async def _read_matrix(
+    tensor: InputTensor, n_columns: int, max_rows: int, compute_thread: ComputeThread
+) -> NDArray[Any]:
+    read = partial(
+        read_rows_of_numbers,
+        tensor,
+        n_features=n_columns,
+        max_rows=max_rows,
+        may_be_missing=True,
+    )
+    return await compute_thread.run_by_size(0, read, nanoseconds=tensor.nanoseconds)
 
 
 def _match_columns(
@@ -148,28 +157,35 @@ def _check_columns(tensors: Mapping[str, InputTensor], encoder: TableEncoder, ma
     return first.shape[0]
 
 
-def _read_tensor(tensor: InputTensor, column: ColumnEncoder) -> Column:
-    """Return the values of a tensor as a column of the encoder's kind."""
-    if tensor.datatype != "BYTES":
-        values = ArrayColumn(tensor.read_numbers(may_be_missing=True))
-        return read_column(column.name, values, column.kind)
-    texts = tensor.read_texts()
-    if isinstance(column, CategoryEncoder) and "" not in column.places and "" in texts.values:
-        texts = Texts(
-            np.where(texts.codes == texts.values.index(""), -1, texts.codes), texts.values
-        )
-    return read_column(column.name, texts, column.kind)
+def _read_tensor(tensor: InputTensor) -> RawColumn | Texts:
+    """Return the values of a tensor as they were sent."""
+    if tensor.datatype == "BYTES":
+        return tensor.read_texts()
+    return ArrayColumn(tensor.read_numbers(may_be_missing=True))
 
 
-def _make_rows(encoder: TableEncoder, table: dict[str, Column], nanoseconds: float) -> TableRows:
-    encoder.refuse_unseen_gaps(table)
-    encoder.check_values(table)
-    unknown = {name: count for name, count in encoder.count_unknown(table).items() if count}
-    for column in encoder.columns:
-        texts = table[column.name]
-        if isinstance(column, CategoryEncoder) and isinstance(texts, Texts):
-            table[column.name] = _merge_unknown(texts, column.places)
-    return TableRows(encoder, table, unknown, nanoseconds)
+def _read_column(
+    sent: RawColumn | Texts, encoder: ColumnEncoder
+) -> tuple[Column | NDArray[Any], int]:
+    """Return a checked column, and in how many rows it has an unknown category."""
+    if isinstance(encoder, CategoryEncoder) and isinstance(sent, Texts):
+        sent = _without_empty(sent, encoder)
+    column = read_column(encoder.name, sent, encoder.kind)
+    encoder.refuse_unseen_gaps(column)
+    encoder.check_values(column)
+    if isinstance(encoder, CategoryEncoder) and isinstance(column, Texts):
+        return _merge_unknown(column, encoder.places), encoder.count_unknown(column)
+    if isinstance(sent, ArrayColumn) and sent.values.dtype.kind in "biuf":
+        return sent.values, 0
+    return column, 0
+
+
+def _without_empty(texts: Texts, encoder: CategoryEncoder) -> Texts:
+    """Return the column in which an empty text is missing, unless it is a known category."""
+    if "" in encoder.places or "" not in texts.values:
+        return texts
+    empty = texts.values.index("")
+    return Texts(np.where(texts.codes == empty, -1, texts.codes), texts.values)
 
 
 def _merge_unknown(texts: Texts, known: Mapping[str, int]) -> Texts:

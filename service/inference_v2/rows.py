@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.tables.columns import Table, table_length, take_table_rows
+from quadnet.tables.columns import Column, take_rows
 from quadnet.tables.encoder import TableEncoder
 from quadnet.types import FloatArray
 
@@ -58,8 +59,11 @@ class TableRows(Rows):
     Parameters
     ----------
     encoder : TableEncoder
-    table : mapping of str to Column
-        The encoder's columns, checked by `TableEncoder.check_values`.
+    columns : mapping of str to Column or ndarray
+        The encoder's columns, checked by `ColumnEncoder.check_values`. Numbers may be of any real
+        dtype: a slice at a time becomes float64, because a column in INT8 would need eight times
+        the memory of the message.
+    n_rows : int
     unknown_categories : mapping of str to int
     nanoseconds : float
     """
@@ -67,11 +71,12 @@ class TableRows(Rows):
     def __init__(
         self,
         encoder: TableEncoder,
-        table: Table,
+        columns: Mapping[str, Column | NDArray[Any]],
+        n_rows: int,
         unknown_categories: Mapping[str, int],
         nanoseconds: float,
     ) -> None:
-        self._encoder, self._table, self._n_rows = encoder, table, table_length(table)
+        self._encoder, self._columns, self._n_rows = encoder, columns, n_rows
         self.unknown_categories, self.nanoseconds = unknown_categories, nanoseconds
 
     def __len__(self) -> int:
@@ -79,4 +84,11 @@ class TableRows(Rows):
 
     def take(self, rows: slice) -> FloatArray:
         """Return the encoded columns."""
-        return self._encoder.transform(take_table_rows(self._table, rows))
+        table = {name: take_rows(column, rows) for name, column in self._columns.items()}
+        return self._encoder.transform({name: _to_column(each) for name, each in table.items()})
+
+
+def _to_column(values: Column | NDArray[Any]) -> Column:
+    """Return numbers of any dtype as float64, and other columns as they are."""
+    is_numbers = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+    return np.asarray(values, np.float64) if is_numbers else values
