@@ -10,6 +10,7 @@ from service.rest.bodies import BodyReader
 from service.rest.http_runner import HttpRunner
 from service.rest.http_server import HttpServer
 from service.rest.inference_routes import InferenceRoutes
+from service.rest.openapi import make_docs_route
 from service.rest.quadrant_routes import make_classify_route
 from service.rest.routes import Router
 from service.rpc.compute_thread import ComputeThread
@@ -37,6 +38,7 @@ def make_http_server(
         *InferenceRoutes(inference, compute_thread).make_routes(),
         make_classify_route(quadrant, compute_thread),
     ]
+    routes.append(make_docs_route(routes))
     runner = HttpRunner(
         Router(routes),
         policies,
