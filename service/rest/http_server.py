@@ -3,9 +3,9 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
-from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -20,6 +20,7 @@ _MIN_CONNECTIONS = 256
 
 _SECONDS_FOR_HANDSHAKE = 10.0
 _SECONDS_FOR_TLS_CLOSE = 2.0
+_SECONDS_FOR_LATE = 0.1
 
 
 class HttpServer:
@@ -45,35 +46,25 @@ class HttpServer:
         self._runner = runner
         self._sockets = sockets
         # Read here, so that invalid files end the start of the server.
-        self._tls = None if tls is None else make_reloaded_context(tls, ("http/1.1",))
+        self._tls_options: dict[str, Any] = {}
+        if tls is not None:
+            self._tls_options = {
+                "ssl": make_reloaded_context(tls, ("http/1.1",)),
+                "ssl_handshake_timeout": _SECONDS_FOR_HANDSHAKE,
+                "ssl_shutdown_timeout": _SECONDS_FOR_TLS_CLOSE,
+            }
         self._connections = Connections(max(_MIN_CONNECTIONS, _CONNECTIONS_PER_CALL * limit))
+        self._config = _make_config()
         self._servers: list[asyncio.Server] = []
         self._dating: asyncio.TimerHandle | None = None
+        self._late: asyncio.Future[Any] | None = None
 
     async def start(self) -> None:
         """Accept connections from now on."""
-        config = uvicorn.Config(
-            _unused_app,
-            interface="asgi3",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=SECONDS_IDLE,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        )
-        config.load()
         self._set_date()
         for each in self._sockets:
             server = await asyncio.get_running_loop().create_server(
-                partial(RestConnection, config, self._connections, self._runner.run),
-                sock=each,
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else _SECONDS_FOR_HANDSHAKE,
-                ssl_shutdown_timeout=None if self._tls is None else _SECONDS_FOR_TLS_CLOSE,
+                self._make_connection, sock=each, **self._tls_options
             )
             self._servers.append(server)
 
@@ -100,32 +91,77 @@ class HttpServer:
             each.close_if_idle()
         return len(self._connections.state.connections)
 
-    def stop_listening(self) -> None:
-        """Refuse new connections from now on."""
+    async def stop_listening(self) -> None:
+        """Refuse new connections from now on; handle those that were waiting to be accepted."""
+        waiting = [connection for each in self._sockets for connection in _accept_all(each)]
         for server in self._servers:
-            # Also closes the socket.
             server.close()
         for each in self._sockets:
             each.close()
+        if not waiting:
+            return
+        loop = asyncio.get_running_loop()
+        connecting = (
+            loop.connect_accepted_socket(self._make_connection, each, **self._tls_options)
+            for each in waiting
+        )
+        # A client may have gone, or may not complete its TLS handshake.
+        self._late = asyncio.gather(*connecting, return_exceptions=True)
+        await asyncio.wait((self._late,), timeout=_SECONDS_FOR_LATE)
 
     async def stop(self) -> None:
         """Close every connection at once, and wait until the last requests have ended."""
         self._runner.closes_connections = True
-        self.stop_listening()
+        await self.stop_listening()
         for each in list(self._connections.state.connections):
             assert isinstance(each, RestConnection)
             each.abort()
         tasks = list(self._connections.state.tasks)
         if tasks:
             await asyncio.wait(tasks)
-        if self._dating is not None:
-            self._dating.cancel()
+        for running in (self._dating, self._late):
+            if running is not None:
+                running.cancel()
         self._runner.close()
+
+    def _make_connection(self) -> RestConnection:
+        return RestConnection(self._config, self._connections, self._runner.run)
 
     def _set_date(self) -> None:
         """Set the header Date of all answers, once a second."""
         self._connections.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         self._dating = asyncio.get_running_loop().call_later(1.0, self._set_date)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Accept the connections that wait at a socket."""
+    found = []
+    # BlockingIOError: no further one waits.
+    with suppress(OSError):
+        while True:
+            found.append(listener.accept()[0])
+    for each in found:
+        each.setblocking(False)
+    return found
+
+
+def _make_config() -> uvicorn.Config:
+    """Return uvicorn's settings for a connection."""
+    config = uvicorn.Config(
+        _unused_app,
+        interface="asgi3",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=SECONDS_IDLE,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+    config.load()
+    return config
 
 
 async def _unused_app(_scope: object, _receive: object, _send: object) -> None:

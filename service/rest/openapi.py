@@ -166,7 +166,7 @@ def _describe_answers(route: Route) -> dict[str, Any]:
             "content": {each: _content(each, route.answer) for each in media_types},
         }
     }
-    statuses = [*_OF_ALL]
+    statuses = [*_OF_ALL, *route.errors]
     if not route.is_health:
         statuses += _OF_LIMITED
     if "{" in route.template:

@@ -28,6 +28,7 @@ def make_classify_route(servicer: QuadrantServicer, compute_thread: ComputeThrea
         "The messages are those of the gRPC method quadrant.v1.QuadrantService/Classify, in the "
         "JSON of protobuf: integers of 64 bits are texts.",
         Body("The points, and optionally a version.", "ClassifyRequest"),
+        errors=(404,),
     )
 
 

@@ -76,7 +76,9 @@ class Route:
     is_health : bool
         Whether the method needs no token, and no slot.
     statuses : mapping of int to str
-        Statuses that only this method has, and what they mean.
+        Statuses with which this method sends its usual answer, and what they mean.
+    errors : tuple of int
+        Statuses of errors that its path does not show: 404 if the body names a model.
     """
 
     http_method: str
@@ -88,6 +90,7 @@ class Route:
     body: Body | None = None
     is_health: bool = False
     statuses: Mapping[int, str] = field(default_factory=dict)
+    errors: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

@@ -146,6 +146,6 @@ class Shutdown:
         loop = asyncio.get_running_loop()
         with self._http.refusals_held():
             await asyncio.sleep(_SECONDS_TO_HOLD_REFUSALS)
-            self._http.stop_listening()
+            await self._http.stop_listening()
         while self._http.close_idle() and loop.time() < last:
             await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)

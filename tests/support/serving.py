@@ -185,7 +185,7 @@ def served_here(registry, policies, *, port=0, **settings):
 
     async def run():
         draining = Draining()
-        given = ServeSettings(port=port, http_port=0, **settings)
+        given = ServeSettings(port=port, **{"http_port": 0, **settings})
         server = Server(live, given, [*policies, draining], draining)
         running.append((server, asyncio.get_running_loop()))
         await server.serve(started.set)

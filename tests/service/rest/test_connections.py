@@ -14,7 +14,7 @@ from service.rpc.policies.access_log import AccessLog
 from service.rpc.policies.accounting import Accounting
 from service.rpc.policies.admission import Admission
 from service.rpc.policies.deadline import Deadline
-from tests.support.exact_models import publish
+from tests.support.exact_models import publish, publish_wide
 from tests.support.http_client import HttpClient, raw_connection, read_answer, read_to_end, request
 from tests.support.serving import ServerProcess, served_here, until
 
@@ -219,6 +219,21 @@ def test_a_half_closed_connection_counts_as_closed(server):
         assert read_to_end(sock) == b""
     assert server.logged("call", request_id="half")["status"] == "CANCELLED"
     assert is_answered(server)
+
+
+def test_a_client_that_leaves_ends_its_computation(registry, server):
+    publish_wide(registry)
+    body = {"x": [0.5] * 4000, "y": [0.5] * 4000, "model": {"name": "wide", "version": 1}}
+    assert request(server.url, "GET", "/v2/models/wide/versions/1/ready").status == 200
+    content = json.dumps(body).encode()
+    with raw_connection(server.url) as sock:
+        head = b"X-Request-Id: left\r\nContent-Length: %d\r\n\r\n" % len(content)
+        sock.sendall(POST + head + content)
+        # When this is answered, the server has read the request before.
+        assert is_answered(server)
+    found = server.logged("call", request_id="left")
+    assert found["status"] == "CANCELLED"
+    assert found["model"] == "wide"
 
 
 def test_many_connections_make_room_for_new_ones(server):

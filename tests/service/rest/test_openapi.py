@@ -1,6 +1,5 @@
 """The document at /docs has every method, and nothing that the server does not answer."""
 
-import json
 import subprocess
 from html.parser import HTMLParser
 
@@ -116,18 +115,18 @@ from schemathesis.specs.openapi.checks import (
 schema = schemathesis.openapi.from_url(sys.argv[1])
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance,
           status_code_conformance]
-n = 0
+tested = []
 for result in schema.get_all_operations():
     operation = result.ok()
-    @settings(max_examples=50, deadline=None, database=None)
+    @settings(max_examples=100, deadline=None, database=None)
     def test(case):
         # A timeout that has passed is answered with 504, which is right.
         (case.headers or {}).pop("x-request-timeout", None)
         case.call_and_validate(checks=CHECKS)
     from hypothesis import given
     given(case=operation.as_strategy())(test)()
-    n += 1
-print(n)
+    tested.append(f"{operation.method.upper()} {operation.path}")
+print(*tested, sep="\\n")
 """
 
 
@@ -139,6 +138,11 @@ def test_schemathesis_finds_no_fault(server, document, tmp_path):
         capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    assert int(done.stdout.split()[-1]) == len(_operations(document))
-    assert json.dumps(document)
+    described = {
+        f"{http_method.upper()} {path}"
+        for path, operations in document["paths"].items()
+        for http_method in operations
+    }
+    # Schemathesis leaves out the path of the document itself.
+    assert set(done.stdout.splitlines()) == described - {"GET /docs"}
     assert not [line for line in server.log() if line["event"] == "call failed"]

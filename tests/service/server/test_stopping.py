@@ -12,9 +12,20 @@ import pytest
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.exact_models import publish
-from tests.support.load import Load
+from tests.support.http_client import HttpClient, raw_connection, request
+from tests.support.load import HttpLoad, Load
 from tests.support.raw_http2 import RawConnection
-from tests.support.serving import ServerProcess, open_stream, refused, served_here, unread_stream
+from tests.support.serving import (
+    ServerProcess,
+    open_stream,
+    refused,
+    served_here,
+    unread_stream,
+    until,
+)
+from tests.support.transports import HTTP
+
+HTTP_PORT = ("--http-port", "0")
 
 SMALL = pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20)
 POINTS = np.random.default_rng(0).uniform(-1, 1, (2, 200_000))
@@ -62,13 +73,22 @@ def test_a_signal_before_the_server_listens_ends_it_silently(registry, workers, 
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("request_", [SMALL, LARGE], ids=["small", "large"])
-def test_no_accepted_call_fails_when_the_server_stops(registry, workers, request_):
+@pytest.mark.parametrize(
+    ("kind", "request_"),
+    [(Load, SMALL), (Load, LARGE), (HttpLoad, SMALL)],
+    ids=["small", "large", "http"],
+)
+def test_no_accepted_call_fails_when_the_server_stops(registry, workers, kind, request_):
     publish(registry)
-    in_flight = 32 if request_ is SMALL else 8
+    in_flight = 32 if kind is Load and request_ is SMALL else 8
     with (
-        ServerProcess(registry.root, "--workers", str(workers)) as server,
-        Load(server.address, request_, in_flight=in_flight, connections=8) as load,
+        ServerProcess(registry.root, "--workers", str(workers), *HTTP_PORT) as server,
+        kind(
+            server.address if kind is Load else server.url,
+            request_,
+            in_flight=in_flight,
+            connections=8,
+        ) as load,
     ):
         load.wait_for(2 * in_flight)
         code, out, log = server.stop()
@@ -100,16 +120,20 @@ def test_clients_with_our_retries_see_no_failure_while_one_of_two_servers_stops(
     assert sum(line["event"] == "call" for line in log) > 100
 
 
-def test_clients_with_our_retries_survive_a_restart_of_the_only_server(registry):
+@pytest.mark.parametrize(("kind", "request_"), [(Load, LARGE), (HttpLoad, SMALL)])
+def test_clients_with_retries_survive_a_restart_of_the_only_server(registry, kind, request_):
     publish(registry)
     with (
-        ServerProcess(registry.root) as first,
-        Load(first.address, LARGE, in_flight=8, retries=True) as load,
+        ServerProcess(registry.root, *HTTP_PORT) as first,
+        kind(
+            first.address if kind is Load else first.url, request_, in_flight=8, retries=True
+        ) as load,
     ):
         load.wait_for(16)
         assert first.stop()[0] == 0
         # In this process, so that it starts quickly however busy the machine is.
-        with served_here(registry, (), port=int(first.port)):
+        http_port = int(first.url.rpartition(":")[2])
+        with served_here(registry, (), port=int(first.port), http_port=http_port):
             load.wait_for(100, beyond=len(load.outcomes))
             load.stop()
     assert not load.failed
@@ -149,10 +173,23 @@ STOPPING = "The server is stopping. Call another server, or retry in a moment."
 
 def test_while_a_call_finishes_new_ones_are_refused_with_the_reason(registry):
     publish(registry)
-    with ServerProcess(registry.root) as server, unread_stream(server) as stream:
+    with (
+        ServerProcess(registry.root, *HTTP_PORT) as server,
+        unread_stream(server) as stream,
+        HttpClient(server.url) as client,
+    ):
         assert server.stub.Classify(SMALL, timeout=30).model.version == 1
+        assert client.request("GET", "/v2/health/ready").status == 200
         server.process.send_signal(signal.SIGTERM)
         server.logged("stopping")
+        until(lambda: request(server.url, "GET", "/v2").status == 503)
+        # The connection that was open before the stop gets its answer, and is then closed.
+        answer = client.request("POST", "/v1/classify", {})
+        assert (answer.status, answer.values["error"]) == (503, STOPPING)
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+        ready = request(server.url, "GET", "/v2/health/ready")
+        assert (ready.status, ready.values) == (503, {"ready": False})
+        assert request(server.url, "GET", "/v2/health/live").status == 200
         error = refused(server.stub.Classify, SMALL)
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert error.details() == STOPPING
@@ -167,9 +204,10 @@ def test_while_a_call_finishes_new_ones_are_refused_with_the_reason(registry):
 
 def test_calls_that_wait_for_their_callers_do_not_delay_the_stop(registry):
     publish(registry)
-    options = ("--grace", "3600", "--max-calls", "64")
+    options = ("--grace", "3600", "--max-calls", "64", *HTTP_PORT)
     with (
         ServerProcess(registry.root, *options) as server,
+        HTTP.half_sent(server) as end,
         ExitStack() as opened,
         RawConnection(server.address) as unfinished,
     ):
@@ -180,6 +218,8 @@ def test_calls_that_wait_for_their_callers_do_not_delay_the_stop(registry):
         assert server.process.poll() is None
         code, _, log = server.stop()
         assert code == 0
+        refusal = end()
+        assert (refusal.http, refusal.message) == (503, STOPPING)
         for stream in streams:
             with pytest.raises(grpc.RpcError) as ended:
                 next(stream)
@@ -220,9 +260,12 @@ def test_refused_calls_do_not_delay_the_stop(registry):
 def test_a_silent_connection_does_not_delay_the_stop(registry):
     publish(registry)
     with (
-        ServerProcess(registry.root, "--grace", "3600") as server,
+        ServerProcess(registry.root, "--grace", "3600", *HTTP_PORT) as server,
         socket.create_connection(("127.0.0.1", int(server.port))),
+        raw_connection(server.url),
+        HttpClient(server.url) as idle,
     ):
+        assert idle.request("GET", "/v2").status == 200
         # When this is answered, earlier connections have been accepted.
         assert server.stub.Classify(SMALL, timeout=10).model.version == 1
         server.process.send_signal(signal.SIGTERM)
