@@ -16,7 +16,7 @@ from tests.support.exact_models import point_champion_by_hand, publish, signed
 from tests.support.fault_injection import Disturbance
 from tests.support.inference_client import InferenceStub
 from tests.support.inference_client import pb as inference_pb
-from tests.support.load import Load
+from tests.support.load import HttpLoad, Load
 from tests.support.serving import ServerProcess, refused, until
 
 X = np.random.default_rng(3).uniform(-1, 1, (5, 2))
@@ -65,12 +65,19 @@ def check_order(outcomes, moves):
             seen = max(seen, proven[id(outcome)])
 
 
-def test_no_call_fails_while_fifty_versions_are_published_and_swapped(registry):
+@pytest.mark.parametrize(
+    ("kind", "versions", "calls"),
+    [(Load, VERSIONS, 100_000), (HttpLoad, 6, 3000)],
+    ids=["grpc", "http"],
+)
+def test_no_call_fails_while_versions_are_published_and_swapped(registry, kind, versions, calls):
     publish(registry, scale=scale_of(1))
-    with ServerProcess(registry.root, "--poll", "0.02", "--log-level", "warning") as server:
+    options = ("--poll", "0.02", "--log-level", "warning", "--http-port", "0")
+    with ServerProcess(registry.root, *options) as server:
         moves = [(0.0, 1)]
-        with Load(server.address, REQUEST, in_flight=16, at_most=100_000) as load:
-            for version in range(2, VERSIONS + 1):
+        address = server.address if kind is Load else server.url
+        with kind(address, REQUEST, in_flight=16, at_most=calls) as load:
+            for version in range(2, versions + 1):
                 moves.append((time.time(), version))
                 publish(registry, scale=scale_of(version))
                 load.wait_for(300, beyond=len(load.outcomes))
@@ -82,9 +89,9 @@ def test_no_call_fails_while_fifty_versions_are_published_and_swapped(registry):
                     load.wait_for(300, beyond=len(load.outcomes))
             load.wait_for_all(300)
     assert not load.failed, load.failed[0]
-    assert len(load.outcomes) == 100_000
+    assert len(load.outcomes) == calls
     check_order(load.outcomes, moves)
-    for version in range(1, VERSIONS + 1):
+    for version in range(1, versions + 1):
         answers = [each.answer for each in load.outcomes if each.answer.model.version == version]
         quadrants, probabilities = expected_of(version)
         for answer in answers:
@@ -93,7 +100,7 @@ def test_no_call_fails_while_fifty_versions_are_published_and_swapped(registry):
         np.testing.assert_allclose(
             given, np.tile(probabilities.ravel(), (len(answers), 1)), rtol=1e-6
         )
-    assert len({each.answer.model.version for each in load.outcomes}) > VERSIONS / 2
+    assert len({each.answer.model.version for each in load.outcomes}) > versions / 2
 
 
 def damage_weights(version):

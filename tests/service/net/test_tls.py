@@ -23,9 +23,11 @@ from service.net.certificates import read_validities
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.certificates import Authority
 from tests.support.exact_models import publish
+from tests.support.http_client import request
 from tests.support.load import CLASSIFY
 from tests.support.serving import ServerProcess, quadnet, refused, until
 
+HTTP_PORT = ("--http-port", "0")
 POINT = pb.ClassifyRequest(x=[1], y=[1])
 
 
@@ -39,25 +41,49 @@ def is_answered(address, **options):
         return client.classify([[0.5, 0.5]]).quadrants.tolist() == ["I"]
 
 
-def served_serial_number(server, authority):
+def is_answered_over_http(url, *, tls_ca=None, tls_client_cert=None, tls_client_key=None):
+    """Return as `is_answered` does, and raise the same error."""
+    context = ssl.create_default_context(cafile=None if tls_ca is None else str(tls_ca))
+    context.set_alpn_protocols(["http/1.1"])
+    if tls_client_cert is not None:
+        context.load_cert_chain(tls_client_cert, tls_client_key)
+    try:
+        answer = request(url, "POST", "/v1/classify", {"x": [0.5], "y": [0.5]}, context=context)
+    except OSError as error:
+        raise Unreachable(str(error)) from error
+    return answer.values["quadrants"] == ["QUADRANT_I"]
+
+
+TRANSPORTS = {
+    "grpc": (lambda server: server.address, is_answered, "h2"),
+    "http": (lambda server: server.url, is_answered_over_http, "http/1.1"),
+}
+
+
+def served_serial_number(server, authority, transport="grpc"):
     """Return the serial number of the certificate that a new connection gets."""
+    address, _, protocol = TRANSPORTS[transport]
     context = ssl.create_default_context(cafile=authority.file)
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
+    port = int(address(server).rpartition(":")[2])
     with (
-        socket.create_connection(("127.0.0.1", int(server.port)), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
+        assert secure.selected_alpn_protocol() == protocol
         return secure.getpeercert()["serialNumber"]
 
 
 def test_a_client_connects_only_to_a_server_that_it_trusts(registry, authority, tmp_path):
     publish(registry)
     other = Authority(tmp_path / "other")
-    with ServerProcess(registry.root, *authority.serve_with()) as server:
-        assert is_answered(server.address, tls_ca=authority.file)
-        for options in ({"tls_ca": other.file}, {}):
-            with pytest.raises(Unreachable):
-                is_answered(server.address, **options)
+    with ServerProcess(registry.root, *authority.serve_with(), *HTTP_PORT) as server:
+        assert server.url.startswith("https://")
+        for address, answered, _ in TRANSPORTS.values():
+            assert answered(address(server), tls_ca=authority.file)
+            for options in ({"tls_ca": other.file}, {}):
+                with pytest.raises(Unreachable):
+                    answered(address(server), **options)
         done = quadnet("classify", "0.5", "0.5", "--port", server.port, "--tls-ca", authority.file)
         assert done.stdout.splitlines()[1].split()[2] == "I"
         assert quadnet("health", "--port", server.port, "--tls-ca", authority.file).returncode == 0
@@ -132,40 +158,51 @@ def test_validity_periods_that_another_library_writes_are_read(year):
     assert read_validities(b"") == []
 
 
-def test_mutual_tls_accepts_only_clients_of_the_authority(registry, authority, tmp_path):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_mutual_tls_accepts_only_clients_of_the_authority(registry, authority, tmp_path, transport):
     publish(registry)
     other = Authority(tmp_path / "other")
-    options = (*authority.serve_with(), "--tls-client-ca", str(authority.file))
+    options = (*authority.serve_with(), "--tls-client-ca", str(authority.file), *HTTP_PORT)
     with ServerProcess(registry.root, *options) as server:
+        find_address, answered, _ = TRANSPORTS[transport]
+        address = find_address(server)
         certificate, key = authority.issue("client")
         mine = {"tls_client_cert": certificate, "tls_client_key": key}
-        assert is_answered(server.address, tls_ca=authority.file, **mine)
+        assert answered(address, tls_ca=authority.file, **mine)
         text = {name: str(path) for name, path in mine.items()}
-        assert is_answered(server.address, tls_ca=str(authority.file), **text)
+        assert answered(address, tls_ca=str(authority.file), **text)
         foreign = dict(zip(mine, other.issue("client"), strict=True))
         expired = dict(zip(mine, authority.issue("late", expired=True), strict=True))
         for wrong in ({}, foreign, expired):
             with pytest.raises(Unreachable):
-                is_answered(server.address, tls_ca=authority.file, **wrong)
+                answered(address, tls_ca=authority.file, **wrong)
         # Refused clients do not affect others.
-        assert is_answered(server.address, tls_ca=authority.file, **mine)
+        assert answered(address, tls_ca=authority.file, **mine)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "transport"), [(1, "grpc"), (2, "grpc"), (1, "http")])
 def test_certificates_are_exchanged_under_load_and_an_invalid_one_changes_nothing(
-    registry, authority, workers
+    registry, authority, workers, transport
 ):
     publish(registry)
     options = authority.serve_with()
     certificate, key = options[1], options[3]
-    with ServerProcess(registry.root, *options, "--workers", str(workers)) as server:
-        first = served_serial_number(server, authority)
+    options = (*options, "--workers", str(workers), *HTTP_PORT)
+    with ServerProcess(registry.root, *options) as server:
+        first = served_serial_number(server, authority, transport)
         failed, calls = [], 0
         credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
 
         def call_once():
             """Call over a new connection."""
             nonlocal calls
+            if transport == "http":
+                calls += 1
+                try:
+                    assert is_answered_over_http(server.url, tls_ca=authority.file)
+                except Unreachable as error:
+                    failed.append(error)
+                return
             options = [("grpc.use_local_subchannel_pool", 1)]
             with grpc.secure_channel(server.address, credentials, options) as channel:
                 calls += 1
@@ -182,13 +219,13 @@ def test_certificates_are_exchanged_under_load_and_an_invalid_one_changes_nothin
             if any(line["event"] == "files not reloaded" for line in server.log()):
                 break
         server.logged("files not reloaded")
-        assert served_serial_number(server, authority) == first
+        assert served_serial_number(server, authority, transport) == first
         shutil.copy(new_key, key)
         for _ in range(2000):
             call_once()
-            if served_serial_number(server, authority) != first:
+            if served_serial_number(server, authority, transport) != first:
                 break
-        assert served_serial_number(server, authority) != first or workers > 1
+        assert served_serial_number(server, authority, transport) != first or workers > 1
         server.logged("files reloaded")
         for _ in range(50):
             call_once()
@@ -202,7 +239,7 @@ def test_calls_need_a_token_of_the_file_and_health_checks_do_not(registry, tmp_p
     tokens.write_text("\ufeff# two services\nsesame\n\n  other-one  \n")
     mine.write_text("other-one\n")
     wrong.write_text("sesame-street\n")
-    with ServerProcess(registry.root, "--token-file", str(tokens)) as server:
+    with ServerProcess(registry.root, "--token-file", str(tokens), *HTTP_PORT) as server:
         assert is_answered(server.address, token_file=mine)
         assert is_answered(server.address, token_file=str(mine))
         assert is_answered(server.address, token_file=tokens)
@@ -217,6 +254,12 @@ def test_calls_need_a_token_of_the_file_and_health_checks_do_not(registry, tmp_p
                 metadata=(("authorization", value.encode("ascii", "replace").decode()),),
             )
             assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+            answer = request(server.url, "GET", "/v2", headers={"Authorization": value})
+            assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert request(server.url, "GET", "/unknown").status == 401
+        assert request(server.url, "GET", "/v2/health/ready").status == 200
+        headers = {"Authorization": "bearer sesame"}
+        assert request(server.url, "GET", "/v2", headers=headers).status == 200
         # The scheme's case does not matter: RFC 9110, section 11.1.
         assert server.stub.Classify(POINT, metadata=(("authorization", "bearer sesame"),))
         assert quadnet("health", "--port", server.port).returncode == 0

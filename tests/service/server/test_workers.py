@@ -16,6 +16,7 @@ from service.server import supervisor
 from service.settings import ServeSettings
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support.exact_models import publish
+from tests.support.http_client import HttpClient
 from tests.support.load import Load
 from tests.support.serving import QUADNET, ServerProcess, quadnet, until
 
@@ -66,21 +67,30 @@ def accepted_by(pid, port):
 
 def test_connections_are_spread_and_the_metrics_cover_all_workers(registry):
     publish(registry)
-    options = ("--workers", "2", "--metrics-port", "0")
+    options = ("--workers", "2", "--metrics-port", "0", "--http-port", "0")
     with ServerProcess(registry.root, *options) as server:
         workers = children_of(server.process.pid)
         assert len(workers) == 2
+        with ExitStack() as opened:
+            clients = [opened.enter_context(HttpClient(server.url)) for _ in range(32)]
+            for client in clients:
+                assert client.request("POST", "/v1/classify", {"x": [1], "y": [1]}).status == 200
+            port = server.url.rpartition(":")[2]
+            assert all(accepted_by(worker, port) for worker in workers)
+            assert sum(accepted_by(worker, port) for worker in workers) == 32
         with Load(server.address, REQUEST, in_flight=32, connections=32, at_most=3000) as load:
             # With 32 connections, the probability that one worker gets none is 1 in 2**31.
             until(lambda: all(accepted_by(worker, server.port) for worker in workers))
             load.wait_for_all(60)
         assert not load.failed
-        ports = {line["peer"] for line in server.calls(3000)}
+        calls = server.calls(3032)
+        ports = {line["peer"] for line in calls if not line["method"].startswith("POST")}
         assert len(ports) == 32
         metrics = server.scrape()
         method = "quadrant.v1.QuadrantService/Classify"
         assert metrics["quadnet_calls_total", method, "OK"] == 3000
         assert metrics["quadnet_points_total", method] == 60_000
+        assert metrics["quadnet_calls_total", "POST /v1/classify", "OK"] == 32
         assert metrics["quadnet_call_seconds_count", method] == 3000
         assert metrics["quadnet_calls_in_flight",] == 0
         assert server.stop()[0] == 0
