@@ -13,7 +13,7 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.nn.row_slices import compute_answers, row_slices
 from quadnet.registry import alias_changes
-from quadnet.tables.columns import Texts, table_length, take_table_rows
+from quadnet.tables.columns import Texts, column_kind, table_length, take_table_rows
 from quadnet.tables.encoder import fit_encoder
 from tests.support.exact_models import record
 
@@ -129,6 +129,20 @@ def sample_table(n, seed=0):
         "plan": Texts.from_values(rng.choice(["plan 0", "plan 1", "plan 2", "free"], n).tolist()),
         "since": since,
     }
+
+
+def to_values(table):
+    """Return a table as lists of Python values, with None for missing and dates in ISO 8601."""
+    values = {}
+    for name, column in table.items():
+        if isinstance(column, Texts):
+            values[name] = column.to_array().tolist()
+        elif column_kind(column) == "date":
+            texts = np.datetime_as_string(column).tolist()
+            values[name] = [None if text == "NaT" else text for text in texts]
+        else:
+            values[name] = [None if np.isnan(number) else number for number in column.tolist()]
+    return values
 
 
 def library_answers(model, table):
