@@ -58,6 +58,15 @@ def test_a_json_body_is_answered_in_json(inference):
     assert label == {"name": "label", "datatype": "BYTES", "shape": [2], "data": ["I", "II"]}
 
 
+def test_nan_that_json_does_not_have_is_null():
+    name = 'NaN, "NaN'
+    tensor = {"name": name, "shape": [3], "datatype": "FP64", "data": [1.0, float("nan"), 2.0]}
+    request, _ = decode_body(encode({"inputs": [tensor]}), None, model="m", version="")
+    (found,) = request.inputs
+    assert found.name == name
+    np.testing.assert_array_equal(found.read_numbers(may_be_missing=True), [1.0, np.nan, 2.0])
+
+
 @pytest.mark.parametrize("datatype", DTYPES)
 @pytest.mark.parametrize("form", ["flat", "nested", "binary"])
 def test_every_datatype_gives_the_answers_of_the_library(
@@ -220,7 +229,8 @@ def test_a_wrong_input_is_refused_by_its_path(inference, changes, message):
     ("content", "message"),
     [
         (b"", "request: expected JSON in UTF-8, got 0 bytes"),
-        (b'{"inputs": [NaN]}', "request: expected JSON in UTF-8"),
+        (b'{"inputs": [Infinity]}', "request: expected JSON in UTF-8"),
+        (b'{"inputs": [NaN, "\\"NaN}', "request: expected JSON in UTF-8"),
         (b"\xff", "request: expected JSON in UTF-8"),
         (b"[" * 3000, "request: expected JSON in UTF-8"),
         (b"[1]", "request: expected a JSON object, got a list of 1 values"),
