@@ -15,6 +15,10 @@ _DIRECT_BYTES = 2**18
 
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
+_TYPES_OF_CLIENTS = ("", "application/x-www-form-urlencoded")
+"""What tritonclient and `curl -d` send with any body. It is taken for what the method expects. A
+page of another site could send the second one, too, but methods change nothing."""
+
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -43,8 +47,7 @@ class BodyReader:
             If the body is longer than the maximum.
         """
         given = headers.get("content-type", "").partition(";")[0].strip().lower()
-        # Without a type the body is taken for what the method expects, as tritonclient needs it.
-        if given and given not in body.media_types:
+        if given not in (*body.media_types, *_TYPES_OF_CLIENTS):
             raise UnsupportedContent(
                 f"Expected a body of the type {' or '.join(body.media_types)}, got "
                 f"{shorten(given)}. Send the header 'Content-Type: {body.media_types[0]}'."

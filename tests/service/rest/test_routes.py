@@ -128,9 +128,16 @@ def test_values_may_be_binary_in_both_directions(client):
     assert np.array_equal(probabilities.ravel(), in_json["outputs"][0]["data"])
 
 
+def test_curl_needs_no_header_for_its_body(client):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = json.dumps({"x": [0.5], "y": [0.5]}).encode()
+    answer = client.request("POST", "/v1/classify", body, headers)
+    assert (answer.status, answer.values["quadrants"]) == (200, ["QUADRANT_I"])
+
+
 def test_classify_answers_as_over_grpc(client, server):
     body = {
-        "x": NESTED and ROWS[:, 0].tolist(),
+        "x": ROWS[:, 0].tolist(),
         "y": ROWS[:, 1].tolist(),
         "model": {"name": "quadrants"},
     }
