@@ -16,7 +16,9 @@ from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2
 from tests.benchmarks.loading import CLASSIFY, calls_a_second, frame, require_h2load
 from tests.support.exact_models import publish
+from tests.support.named_tensors import raw_request, to_tensors
 from tests.support.serving import ServerProcess
+from tests.support.table_models import publish_table_model
 
 INFER = "inference.GRPCInferenceService/ModelInfer"
 
@@ -47,6 +49,10 @@ def messages(points):
         "ModelInfer, raw FP64": (INFER, infer("FP64", X.astype("<f8"))),
         "ModelInfer, raw FP32, label": (INFER, infer("FP32", X, ["label"])),
         "ModelInfer, typed FP32": (INFER, infer("FP32", X, fp32_contents=X.ravel())),
+        "ModelInfer, 2 columns, raw": (
+            INFER,
+            raw_request(to_tensors({"a": X[:, 0].astype("<f8"), "b": X[:, 1].astype("<f8")}), "m"),
+        ),
     }
 
 
@@ -68,6 +74,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(Path(folder) / "registry")
         publish(registry)
+        numbers = np.random.default_rng(1).normal(size=(2, 100))
+        publish_table_model(registry, "m", table={"a": numbers[0], "b": numbers[1]})
         with ServerProcess(registry.root, "--log-level", "warning") as server:
             for points in options.points:
                 compare(server, points, Path(folder), options)

@@ -80,7 +80,9 @@ def make_predictor(n_features, predicts, dtype="float64"):
     return RegressionPredictor(network, None)
 
 
-def publish_table_model(registry, name, predicts="classes", *, table=None, dtype="float64"):
+def publish_table_model(
+    registry, name, predicts="classes", *, table=None, encoder=None, dtype="float64"
+):
     """Publish a version with an encoder as the champion, and return it.
 
     Parameters
@@ -90,9 +92,11 @@ def publish_table_model(registry, name, predicts="classes", *, table=None, dtype
     predicts : {"classes", "labels", "numbers", "quantiles"}
     table : mapping of str to Column, optional
         The rows to fit the encoder to; by default `training_table`.
+    encoder : TableEncoder, optional
+        The encoder, in place of one that is fitted.
     dtype : str
     """
-    encoder = fit_encoder(training_table() if table is None else table)
+    encoder = encoder or fit_encoder(training_table() if table is None else table)
     predictor = make_predictor(encoder.n_outputs, predicts, dtype)
     made = record(predictor, encoder.n_outputs).model_copy(update={"encoder": encoder})
     inputs = np.random.default_rng(8).normal(size=(3, encoder.n_outputs))

@@ -1,5 +1,6 @@
 """One input for each column: every form, datatype and shape gives the answers of the library."""
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -13,7 +14,8 @@ from quadnet.errors import InvalidInput
 from quadnet.nn.network import Network
 from quadnet.nn.predictor import RegressionPredictor
 from quadnet.registry import Registry
-from quadnet.tables.columns import Texts
+from quadnet.tables.columns import Texts, take_table_rows
+from quadnet.tables.encoder import TableEncoder, fit_encoder
 from quadnet.tables.raw_columns import ArrayColumn
 from service.inference_v2.json_bodies import HEADER_LENGTH
 from tests.golden import make as golden
@@ -35,7 +37,9 @@ from tests.support.table_models import (
     LOSSES,
     QUANTILES,
     library_answers,
+    publish_table_model,
     sample_table,
+    training_table,
 )
 
 FORMS = ["raw", "typed", "JSON", "binary"]
@@ -322,6 +326,43 @@ def test_many_distinct_texts_are_answered_as_one_unknown_category(table_models, 
     found, parameters = infer(inference, "raw", to_tensors(table), "numbers")
     check_answers(found, library_answers(table_models[1]["numbers"], table))
     assert f"city: {n}" in parameters["unknown_categories"]
+
+
+def test_a_column_with_the_name_of_the_array_is_a_column(registry):
+    numbers = {"x": np.arange(60.0), "y": np.arange(60.0) ** 2}
+    model = publish_table_model(registry, "m", table=numbers)
+    inference = InProcessInference(registry, "m")
+    table = {name: values[:5] for name, values in numbers.items()}
+    found, _ = infer(inference, "raw", to_tensors(table), "m")
+    check_answers(found, library_answers(model, table))
+    array = Tensor("x", "FP64", np.zeros((5, 2)), (5, 2))
+    with pytest.raises(InvalidInput, match="the column 'y' is missing; the columns are x, y"):
+        infer(inference, "raw", [array], "m")
+
+
+def test_what_a_column_refuses_is_named_by_its_row_in_the_request(registry):
+    """Also beyond the first slice of rows."""
+    columns = fit_encoder(training_table()).columns
+    changes = {"city": {"unknown": "refused"}, "income": {"gaps": "refused"}}
+    encoder = TableEncoder(
+        tuple(dataclasses.replace(each, **changes.get(each.name, {})) for each in columns)
+    )
+    publish_table_model(registry, "m", encoder=encoder)
+    inference = InProcessInference(registry, "m")
+    n = 200_000
+    row = sample_table(1) | {"city": Texts.from_values(["Oslo"])}
+    table = take_table_rows(row, np.zeros(n, np.intp))
+    cities = table["city"].to_array()
+    cities[199_000] = "Paris"
+    income = table["income"].copy()
+    income[150_000] = np.nan
+    for changed, field, text in (
+        ({"city": Texts.from_values(cities)}, "city[199000]", "must be one of .*, got 'Paris'"),
+        ({"income": income}, "income[150000]", "missing"),
+    ):
+        with pytest.raises(InvalidInput, match=text) as caught:
+            infer(inference, "raw", to_tensors(table | changed), "m")
+        assert [each.field for each in caught.value.violations] == [field]
 
 
 def test_outputs_are_those_of_the_task(inference):
