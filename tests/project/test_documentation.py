@@ -38,7 +38,8 @@ RUN_ELSEWHERE = {
     "uv run --isolated --resolution lowest-direct --group dev pytest": "pyproject.toml",
     "git worktree add ../before main": "tests/project/test_benchmarks.py",
 }
-USES_TRITONCLIENT = "import tritonclient"  # test_interoperability runs it in another environment
+# tests/service/inference_v2/test_public_clients.py runs these in other environments.
+USES_ANOTHER_PACKAGE = ("import tritonclient", "import kserve", "from mlserver", "@grpc/grpc-js")
 
 BIN = Path(sys.executable).parent
 DEFAULT_PORT = "50051"
@@ -88,7 +89,8 @@ def blocks_of(page):
 
 
 def runs_here(block):
-    return block.first_line not in RUN_ELSEWHERE and USES_TRITONCLIENT not in block.text
+    uses_another = any(words in block.text for words in USES_ANOTHER_PACKAGE)
+    return block.first_line not in RUN_ELSEWHERE and not uses_another
 
 
 PAGES_TO_TYPE = [page for page in PAGES_WITH_BLOCKS if any(map(runs_here, blocks_of(page)))]
@@ -127,13 +129,16 @@ class Reader:
         """Start the server on free ports, and remember which ports the page gives it."""
         port = re.search(r"--port (\d+)|$", text)[1] or DEFAULT_PORT
         metrics = re.search(r"--metrics-port (\d+)|$", text)[1]
+        http = re.search(r"--http-port (\d+)|$", text)[1]
         # ServerProcess uses port 0, which means any free port.
         text = re.sub(r" --port \d+", "", text.removeprefix("uv run quadnet "))
-        verb, *options = shlex.split(re.sub(r"--metrics-port \d+", "--metrics-port 0", text))
+        verb, *options = shlex.split(re.sub(r"--(metrics|http)-port \d+", r"--\1-port 0", text))
         server = self.stack.enter_context(
             ServerProcess(self.folder / "models", *options, verb=verb)
         )
         self.ports[port] = server.port
+        if http:
+            self.ports[http] = server.url.rpartition(":")[2]
         if metrics:
             announced = "\n".join(server.announcement)
             self.ports[metrics] = re.search(r"Prometheus on \S+:(\d+)/", announced)[1]
@@ -165,7 +170,7 @@ def test_every_block_is_of_a_language_that_is_run():
         fences = len(re.findall(r"^ *```", read(page), re.M))
         texts = sum(block.expected is not None for block in of_page)
         assert fences == 2 * (len(of_page) + texts), f"{page}: a fence that is not at the margin"
-        assert {block.language for block in of_page} <= {"sh", "python"}, page
+        assert {block.language for block in of_page} <= {"sh", "python", "javascript"}, page
     first_lines = {block.first_line for of_page in blocks.values() for block in of_page}
     assert RUN_ELSEWHERE.keys() <= first_lines
     assert all((ROOT / instead).exists() for instead in RUN_ELSEWHERE.values())

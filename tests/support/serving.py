@@ -85,8 +85,8 @@ class ServerProcess(AnnouncedProcess):
             raise RuntimeError(f"It did not start: {self.announcement} {self._log.all()}")
         self.address = address[0]
         self.port = self.address.rpartition(":")[2]
-        url = re.search(r"https?://\S+:\d+", self.announcement[0])
-        self.url = None if url is None else url[0]
+        url = re.search(r" and (https?://\S+:\d+)", "\n".join(self.announcement))
+        self.url = None if url is None else url[1]
         self.channel = grpc.insecure_channel(
             self.address,
             options=[

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -15,15 +14,7 @@ from service.stubs.quadrant.v1 import quadrant_pb2
 from tests.support.environments import install, make_environment
 from tests.support.exact_models import publish
 from tests.support.inference_client import publish_network
-from tests.support.named_tensors import to_tensors
 from tests.support.serving import ROOT, ServerProcess
-from tests.support.table_models import (
-    LOSSES,
-    library_answers,
-    publish_table_model,
-    sample_table,
-    training_table,
-)
 
 pytestmark = pytest.mark.environment
 
@@ -142,72 +133,6 @@ def test_tritonclient_gets_the_answers_of_classify_bit_for_bit(models, triton, k
     ]
     (counted,) = got["statistics"]["model_stats"]
     assert (counted["inference_count"], counted["execution_count"]) == ("30", "1")
-
-
-def test_the_documented_examples_run_unchanged(registry, triton):
-    text = (ROOT / "docs/clients.md").read_text()
-    examples = [
-        block
-        for block in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
-        if "tritonclient.grpc" in block
-    ]
-    publish(registry)
-    table = training_table()
-    columns = {"age": "age", "city": "city", "since": "since", "spent": "income"}
-    publish_table_model(
-        registry, "customers", table={name: table[source] for name, source in columns.items()}
-    )
-    with ServerProcess(registry.root) as server:
-        scripts = [each.replace("127.0.0.1:50051", server.address) for each in examples]
-        points, customers = (run(triton / "python", "-c", script) for script in scripts)
-    assert points.startswith("[b'I' b'II'] [0.9")
-    assert re.fullmatch(r"\[b'.+' b'.+'\] city: 1\n", customers)
-
-
-@pytest.mark.parametrize("predicts", LOSSES)
-def test_tritonclient_sends_columns_by_name(table_models, table_server, triton, predicts):
-    model, table = table_models[1][predicts], sample_table(5000)
-    tensors = [
-        {"name": each.name, "datatype": each.datatype, "values": each.values}
-        for each in to_tensors(table)
-    ]
-    for tensor in tensors:
-        if tensor["datatype"] == "BYTES":
-            tensor["values"] = [value or "" for value in tensor["values"]]
-        else:
-            tensor["values"] = tensor["values"].tolist()
-    printed = run(
-        triton / "python", "-c", NAMED_TRITON_CALL, table_server.address, predicts,
-        given=json.dumps(tensors),
-    )  # fmt: skip
-    expected = library_answers(model, table)
-    answered = json.loads(printed)
-    assert list(answered) == list(expected)
-    for name, values in expected.items():
-        assert answered[name] == values.tolist()
-
-
-NAMED_TRITON_CALL = """
-import json, sys
-import numpy as np
-import tritonclient.grpc as triton
-
-inputs = []
-for each in json.load(sys.stdin):
-    dtype = object if each["datatype"] == "BYTES" else np.float64
-    values = np.array(each["values"], dtype).reshape(-1, 1)
-    tensor = triton.InferInput(each["name"], values.shape, each["datatype"])
-    tensor.set_data_from_numpy(values)
-    inputs.append(tensor)
-answer = triton.InferenceServerClient(sys.argv[1]).infer(sys.argv[2], inputs)
-found = {}
-for output in answer.get_response().outputs:
-    array = answer.as_numpy(output.name)
-    if array.dtype == object:
-        array = np.array([value.decode() for value in array], object)
-    found[output.name] = array.tolist()
-print(json.dumps(found))
-"""
 
 
 IN_ONE_PROCESS = """
