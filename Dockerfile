@@ -57,7 +57,9 @@ RUN mkdir /models && chown quadnet /models
 ENV PATH=/opt/quadnet/bin:$PATH QUADNET_REGISTRY=/models QUADNET_HOST=0.0.0.0 QUADNET_NO_PAGE=true
 VOLUME /models
 USER quadnet
+# gRPC, and REST if QUADNET_HTTP_PORT is 8080.
 EXPOSE 50051
+EXPOSE 8080
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s CMD ["quadnet", "health"]
 ENTRYPOINT ["quadnet"]
 CMD ["up"]
@@ -67,7 +69,9 @@ COPY --from=install-serve /opt/quadnet /opt/quadnet
 COPY --from=trained /models /models
 ENV PATH=/opt/quadnet/bin:$PATH QUADNET_REGISTRY=/models QUADNET_HOST=0.0.0.0
 USER quadnet
+# gRPC, and REST if QUADNET_HTTP_PORT is 8080.
 EXPOSE 50051
+EXPOSE 8080
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s CMD ["quadnet", "health"]
 ENTRYPOINT ["quadnet"]
 CMD ["serve"]

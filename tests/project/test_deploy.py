@@ -101,7 +101,9 @@ def test_ports_are_those_that_are_listened_on(name):
     grpc_port = ports.pop("h2c" if name == "kserve.yaml" else "grpc")
     assert grpc_port == found.port
     assert f"EXPOSE {grpc_port}\n" in DOCKERFILE
-    assert ports == ({"metrics": found.metrics_port} if found.metrics_port else {})
+    further = {"http": found.http_port, "metrics": found.metrics_port}
+    assert ports == {kind: port for kind, port in further.items() if port is not None}
+    assert found.http_port is None or f"EXPOSE {found.http_port}\n" in DOCKERFILE
     assert [container(name)[probe]["grpc"]["port"] for probe in PROBES] == [grpc_port] * 2
 
 
@@ -146,9 +148,11 @@ def test_the_service_is_headless_and_leads_to_the_pods():
     assert service["selector"] == labels
     assert documents["Deployment"]["spec"]["selector"]["matchLabels"] == labels
     assert documents["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
-    (port,) = service["ports"]
-    assert port["targetPort"] in [p["name"] for p in container("kubernetes.yaml")["ports"]]
-    assert port["port"] == settings("kubernetes.yaml").port
+    ports = container("kubernetes.yaml")["ports"]
+    listened = {each["name"]: each["containerPort"] for each in ports}
+    found = settings("kubernetes.yaml")
+    assert {port["port"] for port in service["ports"]} == {found.port, found.http_port}
+    assert all(listened[port["targetPort"]] == port["port"] for port in service["ports"])
 
 
 def test_prometheus_is_told_the_metrics_port():

@@ -380,7 +380,7 @@ def test_serving_is_pinned_without_what_only_the_estimators_and_training_need():
         for line in (ROOT / "requirements/serve.in").read_text().splitlines()
         if not line.startswith("#")
     }
-    assert asked == {"numpy", *names_of(extra("serve"))}
+    assert asked == {"numpy", *names_of(extra("rest"))}
     assert asked <= names_of(lines)
     others = names_of(PROJECT["dependencies"]) | names_of(extra("pipeline"))
     assert not names_of(lines) & (others - asked)
@@ -388,7 +388,7 @@ def test_serving_is_pinned_without_what_only_the_estimators_and_training_need():
 
 def test_the_full_image_is_pinned_with_what_trains_and_serves():
     _, lines = pins("full")
-    needed = PROJECT["dependencies"] + extra("pipeline") + extra("serve")
+    needed = PROJECT["dependencies"] + extra("pipeline") + extra("rest")
     assert names_of(needed) <= names_of(lines)
     assert not names_of(lines) & names_of(extra("report") + extra("parquet") + extra("onnx"))
 
