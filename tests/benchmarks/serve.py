@@ -6,6 +6,7 @@ comes from h2load, a client in C, on the same machine; BLAS has one thread.
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import statistics
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from service.telemetry.logs import configure_logging
 from tests.benchmarks import infer, loading
 from tests.benchmarks.overload import HealthChecks, Offer
+from tests.support.environments import make_environment
 from tests.support.exact_models import record
 from tests.support.load import Load
 from tests.support.raw_http2 import RawConnection, message
@@ -67,8 +70,9 @@ def in_turns(sides, *, repeat):
 
 
 class Benchmark:
-    def __init__(self, folder, *, seconds, repeat):
+    def __init__(self, folder, *, seconds, repeat, mlserver):
         self.folder, self.seconds, self.repeat = folder, seconds, repeat
+        self.mlserver = mlserver
         self.registry = folder / "models"
         done = quadnet("train", "quadrants", "--registry", self.registry)
         assert done.returncode == 0, done.stderr
@@ -196,6 +200,56 @@ class Benchmark:
             rates["infer"] / rates["classify"],
         )
 
+    def rest(self):
+        """JSON over HTTP/1.1 with keep-alive, next to gRPC, each with 32 requests in flight."""
+        X = self.X[100].astype(np.float32)
+        infer_body, classify_body = self.folder / "infer.json", self.folder / "classify.json"
+        tensor = {"name": "x", "datatype": "FP32", "shape": X.shape, "data": X.ravel().tolist()}
+        infer_body.write_text(json.dumps({"inputs": [tensor]}))
+        columns = {"x": self.X[100][:, 0].tolist(), "y": self.X[100][:, 1].tolist()}
+        classify_body.write_text(json.dumps(columns))
+        method, message = infer.messages(100)["ModelInfer, raw FP32"]
+        message_file = loading.frame(self.folder / "infer.bin", message.SerializeToString())
+        path = "v2/models/quadrants/infer"
+        with self.serve("--http-port", "0") as server, ExitStack() as opened:
+            http_port = server.url.rpartition(":")[2]
+            sides = {
+                "infer": lambda: loading.requests_a_second(
+                    http_port, infer_body, path, seconds=self.seconds
+                ),
+                "infer gRPC": lambda: loading.calls_a_second(
+                    server.port, message_file, method=method, seconds=self.seconds
+                ),
+                "classify": lambda: loading.requests_a_second(
+                    http_port, classify_body, "v1/classify", seconds=self.seconds
+                ),
+                "classify gRPC": self.load(server.port, 100),
+            }
+            if self.mlserver is not None:
+                folder = self.folder / "mlserver"
+                folder.mkdir()
+                answer = post_json(f"{server.url}/{path}", infer_body.read_bytes())
+                port = opened.enter_context(loading.mlserver(self.mlserver, folder, answer))
+                sides["MLServer"] = lambda: loading.requests_a_second(
+                    port, infer_body, path, seconds=self.seconds
+                )
+            rates = in_turns(sides, repeat=self.repeat)
+        for what, mine, other in (
+            ("ModelInfer in JSON and in raw FP32 over gRPC", "infer", "infer gRPC"),
+            ("Classify in JSON and over gRPC", "classify", "classify gRPC"),
+            (
+                "ModelInfer in JSON, and MLServer with a model that computes nothing",
+                "infer",
+                "MLServer",
+            ),
+        ):
+            if other in rates:
+                row(
+                    f"calls/s, 100 points, {what}",
+                    f"{rates[mine]:,.0f} / {rates[other]:,.0f}",
+                    rates[mine] / rates[other],
+                )
+
     def small_calls_beside_large_ones(self):
         point = pb.ClassifyRequest(x=[0.5], y=[0.5])
         points = []
@@ -299,6 +353,28 @@ class Benchmark:
         fact("memory more than before", f"{grown:.0f} MB")
 
 
+MEASURES = (
+    "beside_bare_servers",
+    "policies",
+    "each_policy",
+    "other_protocol",
+    "rest",
+    "workers",
+    "large_batches",
+    "small_calls_beside_large_ones",
+    "many_calls_at_once",
+    "resets",
+    "overload",
+)
+
+
+def post_json(url, body):
+    """Return the JSON that answers a request with this JSON."""
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
 def row(what, values, ratio):
     print(f"| {what} | {values} | {ratio:.2f} x |", flush=True)
 
@@ -313,25 +389,31 @@ def summary(milliseconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    listed = f"some of {', '.join(MEASURES)}"
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="MEASURE", help=listed)
+    parser.add_argument(
+        "--mlserver", action="store_true", help="also MLServer, in an environment that uv makes"
+    )
     given = parser.parse_args()
     loading.require_h2load()
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, grpcio {grpc.__version__}")
     print(f"NumPy {np.__version__}; medians of {given.repeat} runs of {given.seconds:g} s.\n")
     print("| measure | | ratio |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        benchmark = Benchmark(Path(folder), seconds=given.seconds, repeat=given.repeat)
-        benchmark.beside_bare_servers()
-        benchmark.policies()
-        asyncio.run(benchmark.each_policy())
-        benchmark.other_protocol()
-        benchmark.workers()
-        benchmark.large_batches()
-        benchmark.small_calls_beside_large_ones()
-        benchmark.many_calls_at_once()
-        benchmark.resets()
-        benchmark.overload()
+        mlserver = None
+        if given.mlserver:
+            mlserver = make_environment(Path(folder) / "environment", "mlserver")
+        benchmark = Benchmark(
+            Path(folder), seconds=given.seconds, repeat=given.repeat, mlserver=mlserver
+        )
+        for name in given.only or MEASURES:
+            measured = getattr(benchmark, name)()
+            if measured is not None:
+                asyncio.run(measured)
+    if mlserver is None:
+        print("\nMLServer was not measured: --mlserver installs and measures it.")
 
 
 if __name__ == "__main__":

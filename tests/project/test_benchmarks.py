@@ -29,7 +29,7 @@ needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load
         (["-m", "tests.benchmarks.registry", "--repeat", "3"], 14),
         pytest.param(
             ["-m", "tests.benchmarks.serve", "--seconds", "0.3", "--repeat", "1"],
-            13,
+            15,
             marks=needs_h2load,
         ),
         (["-m", "tests.benchmarks.soak", "--seconds", "8"], 11),
