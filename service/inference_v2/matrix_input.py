@@ -33,7 +33,7 @@ def read_matrix(inputs: Sequence[InputTensor], *, n_features: int, max_rows: int
     """
     names = [tensor.name for tensor in inputs]
     if names != [INPUT]:
-        _raise_wrong_inputs(names)
+        _raise_wrong_inputs(names, n_features)
     X = read_rows_of_numbers(inputs[0], n_features=n_features, max_rows=max_rows)
     if X.dtype.kind == "f":
         check_finite_numbers(X, lambda row, column: f"{INPUT}[{row}][{column}]")
@@ -78,11 +78,10 @@ def check_row_count(tensor: InputTensor, max_rows: int) -> None:
         )
 
 
-def _raise_wrong_inputs(names: Sequence[str]) -> NoReturn:
+def _raise_wrong_inputs(names: Sequence[str], n_features: int) -> NoReturn:
+    expected = f"expected one input {INPUT!r} of shape [n, {n_features}], with all features"
     for i, name in enumerate(names):
         if name != INPUT:
-            raise InvalidInput(
-                [Violation(f"inputs[{i}].name", f"expected {INPUT!r}, got {shorten(name)}")]
-            )
+            raise InvalidInput([Violation(f"inputs[{i}].name", f"{expected}; got {shorten(name)}")])
     found = "no input" if not names else f"{len(names)} with this name"
-    raise InvalidInput([Violation("inputs", f"expected one input {INPUT!r}, got {found}")])
+    raise InvalidInput([Violation("inputs", f"{expected}; got {found}")])

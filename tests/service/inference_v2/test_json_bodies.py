@@ -238,7 +238,10 @@ def test_a_wrong_input_is_refused_by_its_path(inference, changes, message):
         (b"{}", "inputs: expected a list of inputs, got null or no value"),
         (b'{"inputs": {}}', "inputs: expected a list of inputs, got an object"),
         (b'{"inputs": [1]}', "inputs[0]: expected an object, got 1"),
-        (b'{"inputs": []}', "inputs: expected one input 'x', got no input"),
+        (
+            b'{"inputs": []}',
+            "inputs: expected one input 'x' of shape [n, 2], with all features; got no",
+        ),
         (encode(body(id=7)), "id: expected a text, got 7"),
         (encode(body(parameters=7)), "parameters: expected an object, got 7"),
         (

@@ -45,24 +45,27 @@ def changed(request, **fields):
     return request
 
 
+EXPECTED = "expected one input 'x' of shape [n, 2], with all features"
+
+
 @pytest.mark.parametrize(
     ("request_", "field", "text"),
     [
         (
             changed(raw(X), inputs=[], raw_input_contents=[]),
             "inputs",
-            "expected one input 'x', got no input",
+            f"{EXPECTED}; got no input",
         ),
         (
             changed(raw(X), inputs=[x, x], raw_input_contents=[b"", b""]),
             "inputs",
-            "expected one input 'x', got 2 with this name",
+            f"{EXPECTED}; got 2 with this name",
         ),
-        (changed(raw(X), name="points"), "inputs[0].name", "expected 'x', got 'points'"),
+        (changed(raw(X), name="points"), "inputs[0].name", f"{EXPECTED}; got 'points'"),
         (
             changed(raw(X), inputs=[x, Input(name="y")], raw_input_contents=[b"", b""]),
             "inputs[1].name",
-            "expected 'x', got 'y'",
+            f"{EXPECTED}; got 'y'",
         ),
         *(
             (
