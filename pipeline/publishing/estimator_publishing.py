@@ -15,7 +15,6 @@ from pipeline.adoption.networks import texts_of_classes
 from pipeline.config.published_config import PublishedConfig, make_published_config
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, SealedTestPart, measure_size
-from pipeline.evaluation import gate as gates
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
 from pipeline.evaluation.run_checks import describe_small_part
 from pipeline.publishing.candidate_publishing import load_champion, publish_candidate
@@ -23,11 +22,11 @@ from pipeline.publishing.estimator_rows import name_labels, read_rows, with_rang
 from pipeline.training.candidate_training import Candidate
 from pipeline.training.provenance import collect_lineage
 from pipeline.wording import Sentence, format_count, make_sentence
-from quadnet.errors import ConfigurationError, GateFailed, Unsupported
+from quadnet.errors import ConfigurationError, ErrorKind, GateFailed, Unsupported
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
-from quadnet.registry.manifest import Folded, Training
+from quadnet.registry.manifest import Folded, Training, Verdict
 
 _LONGEST_TEXT = 200
 
@@ -122,15 +121,21 @@ def publish_estimator(
     champion = load_champion(store, name, store.aliases(name), forced=force is not None)
     evaluation = evaluate_candidate(candidate, champion)
     if not evaluation.passed and force is None:
-        verdicts = gates.format_verdicts(evaluation.gate)
+        measured = f"on {format_count(len(evaluation.test), 'test row')}"
         raise GateFailed(
-            f"{name} was not published: it failed its gate on {', '.join(evaluation.missed)}, "
-            f"measured on {format_count(len(evaluation.test), 'test row')}.\n{verdicts}"
+            f"{name} was not published: it failed its gate {measured}: "
+            f"{'; '.join(_describe_failure(each) for each in evaluation.gate if not each.passed)}.",
+            kind=ErrorKind.GATE_NOT_PASSED,
         )
     published = publish_candidate(evaluation, store, alias=alias, forced=force)
     return PublishedVersion(
         name, published.manifest.version, published.digest, alias, evaluation.summary()
     )
+
+
+def _describe_failure(verdict: Verdict) -> str:
+    value = "cannot be measured" if verdict.value is None else f"is {verdict.value:.6g}"
+    return f"{verdict.metric} {value}, expected {verdict.comparison} {verdict.limit:.6g}"
 
 
 def read_parameters(estimator: Any) -> dict[str, JsonValue]:

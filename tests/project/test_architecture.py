@@ -225,6 +225,10 @@ def test_the_core_loads_no_grpc_and_no_scikit_learn():
     assert loaded & (HEAVY | {"grpc", "google"}) == set()
 
 
+def test_a_loaded_model_needs_no_scikit_learn():
+    assert loaded_after("import quadnet.published_model") & (HEAVY | {"grpc", "pipeline"}) == set()
+
+
 def test_scoring_loads_nothing_of_training():
     loaded = loaded_after("import pipeline.commands.score")
     assert loaded & HEAVY == set()

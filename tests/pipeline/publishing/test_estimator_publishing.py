@@ -140,7 +140,9 @@ def test_without_training_rows_the_ranges_are_those_of_the_test_rows(tmp_path):
 
 
 def test_the_gate_decides(tmp_path):
-    with pytest.raises(GateFailed, match=r"(?s)failed its gate on log loss.*FAILED"):
+    with pytest.raises(
+        GateFailed, match=r"failed its gate on 75 test rows: log loss is .*, expected at most 1e-09"
+    ):
         publish_shop(tmp_path, gate={"log_loss": 1e-9})
     assert Registry(tmp_path).versions("shop") == []
     version = publish_shop(tmp_path, gate={"log_loss": 1e-9}, force="only one there is")
