@@ -302,7 +302,8 @@ def _find_rare(texts: Sequence[str], lookups: Sequence[tuple[int, LookupFormula]
     if unknown and unknown in groups:
         return groups[unknown]
     largest = max(groups.values(), key=len, default=[])
-    return largest if len(largest) > 1 else []
+    # "1" and "1.0" are the texts of one category.
+    return largest if len({text.removesuffix(".0") for text in largest}) > 1 else []
 
 
 def _row(text: str, lookups: Sequence[tuple[int, LookupFormula]]) -> list[Value]:

@@ -165,10 +165,12 @@ def _apply_one_hot_encoder(step: Any, columns: Formulas, name: str) -> Formulas:
         )
         left_out = None if drop is None else texts[int(drop)]
         kept = [group for group in groups if left_out not in group or drop is None]
-        known = {text: i for i, text in enumerate(texts) if text is not None}
+        other = _list_other_texts(categories)
+        known = _list_known(texts, other)
         for group in kept:
             unknown = _unknown_of_one_hot(step, is_rare=bool(rare_texts) and group is groups[-1])
             values = {text: 1.0 for text in group if text is not None}
+            values |= {other[text]: 1.0 for text in values if text in other}
             gap = unknown if gap_index is None else float(None in group)
             made.append(_guard(column.look_up, CategoryMap(known, values, 0.0, unknown, gap)))
     return made
@@ -189,8 +191,10 @@ def _apply_ordinal_encoder(step: Any, columns: Formulas, name: str) -> Formulas:
         texts, gap_index = _read_categories(column, categories)
         codes = _ask_for_codes(step, i)
         values = {text: code for text, code in zip(texts, codes, strict=True) if text is not None}
+        other = _list_other_texts(categories)
+        values |= {other[text]: code for text, code in values.items() if text in other}
         gap = unknown if gap_index is None else codes[gap_index]
-        known = {text: i for i, text in enumerate(texts) if text is not None}
+        known = _list_known(texts, other)
         made.append(_guard(column.look_up, CategoryMap(known, values, 0.0, unknown, gap)))
     return made
 
@@ -224,6 +228,22 @@ def _read_categories(
             "missing_values of that step to the missing value that the rows have"
         )
     return texts, gaps[0] if gaps else None
+
+
+def _list_other_texts(categories: NDArray[Any]) -> dict[str, str]:
+    """Return by the text of a category the one that it has in a file: "1.0" for "1".
+
+    A column of numbers in floating point is written so, for instance because it has gaps.
+    """
+    whole = [v for v in categories.tolist() if isinstance(v, float) and v.is_integer()]
+    texts = {to_text(value): repr(value) for value in whole}
+    known = {_text_of(value) for value in categories.tolist()}
+    return {text: other for text, other in texts.items() if other not in known}
+
+
+def _list_known(texts: Sequence[str | None], other: Mapping[str, str]) -> dict[str, int]:
+    known = [text for text in texts if text is not None]
+    return {text: i for i, text in enumerate([*known, *other.values()])}
 
 
 def _text_of(value: Any) -> str | None:

@@ -14,7 +14,6 @@ from pipeline.mlflow_store.model_files import load_estimator
 from pipeline.mlflow_store.store import find_model
 from quadnet.cli.settings import expand_user
 from quadnet.errors import InvalidInput, Violation, listing
-from quadnet.tables.column_encoders import CategoryEncoder
 from quadnet.tables.columns import Column, Texts
 from quadnet.tables.raw_columns import to_text
 
@@ -94,25 +93,19 @@ def _choose_columns(
                 ]
             )
         sources = dict(zip(model.columns, others, strict=True))
-    columns = {name: _take(raw, source, path) for name, source in sources.items()}
-    for each in model.encoder.columns if model.encoder is not None else ():
-        if isinstance(each, CategoryEncoder):
-            columns[each.name] = _match_texts(columns[each.name], each.places)
-    return columns
+    return {name: _take(raw, source, path) for name, source in sources.items()}
 
 
 def _match_classes(model: "AdoptedModel", column: Column) -> Any:
+    """Return the column of classes; "1.0" is the class "1" if there is no other."""
     classes = getattr(model.predictor, "classes", None)
-    return column if classes is None else _match_texts(column, set(classes.tolist()))
-
-
-def _match_texts(column: Column, known: Collection[str]) -> Column:
-    """Return a column whose texts are known ones where both are the same number: "1" for "1.0"."""
-    if not isinstance(column, Texts):
+    if classes is None or not isinstance(column, Texts):
         return column
+    known = set(classes.tolist())
     matched = {text: text if text in known else _normalize(text, known) for text in column.values}
-    texts = [None if text is None else matched[text] for text in column.to_array()]
-    return Texts.from_values(texts)
+    return Texts.from_values(
+        None if text is None else matched[text] for text in column.to_array().tolist()
+    )
 
 
 def _normalize(text: str, known: Collection[str]) -> str:

@@ -341,6 +341,25 @@ def test_columns_of_an_array_keep_their_places():
     np.testing.assert_allclose(answer(model, rows), estimator.predict_proba(rows), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "encoder", [OneHotEncoder(), OneHotEncoder(drop="first"), OrdinalEncoder()]
+)
+def test_numbers_as_categories_have_the_texts_of_numbers_and_of_files(encoder):
+    grades = FRAME[["grade"]].astype(float)
+    estimator = fit(make_pipeline(encoder, network()), grades)
+    model = adopt_model(estimator)
+    expected = estimator.predict_proba(grades)
+    for rows in (
+        grades,
+        FRAME[["grade"]],
+        grades.astype(str),
+        FRAME[["grade"]].astype(str),
+        FRAME[["grade"]].astype(object),
+    ):
+        np.testing.assert_allclose(answer(model, rows), expected, rtol=1e-9)
+    assert not model.encoder.columns[0].rare
+
+
 def test_pictures():
     X = pd.DataFrame(np.random.default_rng(0).random((30, 36))).add_prefix("p")
     y = COUNTS[:30]
