@@ -84,6 +84,7 @@ class ErrorKind(Enum):
     GATE_NOT_PASSED = auto()
     NOT_PROMOTED = auto()
     SERVER_ADDRESS = auto()
+    HTTP_ADDRESS = auto()
     METRICS_ADDRESS = auto()
     PAGE_ADDRESS = auto()
     NO_SERVER = auto()

@@ -33,6 +33,7 @@ ADVICE = {
         "To make it {alias} anyway: quadnet models alias {model} {alias}={version}"
     ),
     ErrorKind.SERVER_ADDRESS: "Choose another with --port or --host.",
+    ErrorKind.HTTP_ADDRESS: "Choose another with --http-port or --host.",
     ErrorKind.METRICS_ADDRESS: "Choose another with --metrics-port or --metrics-host.",
     ErrorKind.PAGE_ADDRESS: "Choose another with --page-port or --page-host.",
     ErrorKind.NO_SERVER: "Start one with `quadnet up`, or name another with --host and --port.",

@@ -40,7 +40,7 @@ def is_this_machine(host: str) -> bool:
     return is_loopback(host) or host in WILDCARD_HOSTS
 
 
-def check_port_is_free(host: str, port: int) -> None:
+def check_port_is_free(host: str, port: int, *, kind: ErrorKind = ErrorKind.SERVER_ADDRESS) -> None:
     """Raise `CannotListen` unless every address of the host can be bound to this port.
 
     gRPC starts if it can bind one of them: a second server on ``localhost`` would start on the
@@ -51,11 +51,13 @@ def check_port_is_free(host: str, port: int) -> None:
     # An address that this machine lacks does no harm if there is another address.
     lacking = {failure.errno for failure in failures} <= {errno.EADDRNOTAVAIL}
     if failures and not (lacking and len(failures) < len(found)):
-        raise _cannot_listen(host, port, failures[0]) from failures[0]
+        raise _cannot_listen(host, port, failures[0], kind) from failures[0]
 
 
 @contextmanager
-def reserve_port(host: str, port: int) -> Iterator[int]:
+def reserve_port(
+    host: str, port: int, *, kind: ErrorKind = ErrorKind.SERVER_ADDRESS
+) -> Iterator[int]:
     """Reserve a port on which several processes will listen; yield the port.
 
     If the port is 0, the system chooses one. The reserving socket is bound but does not listen, so
@@ -66,10 +68,10 @@ def reserve_port(host: str, port: int) -> Iterator[int]:
     CannotListen
         If the port is taken, also by a server that shares its port, even before it listens.
     """
-    check_port_is_free(host, port)
+    check_port_is_free(host, port, kind=kind)
     with ExitStack() as held:
-        for family, kind, protocol, _, where in _resolve_host(host, port):
-            holder = held.enter_context(socket.socket(family, kind, protocol))
+        for *entry, _, where in _resolve_host(host, port):
+            holder = held.enter_context(socket.socket(*entry))
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             try:
@@ -80,11 +82,13 @@ def reserve_port(host: str, port: int) -> Iterator[int]:
             try:
                 held.enter_context(_claim_port(where[0], port))
             except OSError as error:
-                raise _cannot_listen(host, port, error) from error
+                raise _cannot_listen(host, port, error, kind) from error
         yield port
 
 
-def listen_on_port(host: str, port: int, *, shared_port: bool) -> list[socket.socket]:
+def listen_on_port(
+    host: str, port: int, *, shared_port: bool, kind: ErrorKind = ErrorKind.SERVER_ADDRESS
+) -> list[socket.socket]:
     """Listen on the port at every address of the host; return the sockets.
 
     Parameters
@@ -94,6 +98,8 @@ def listen_on_port(host: str, port: int, *, shared_port: bool) -> list[socket.so
         0 for a port that the system chooses, the same one on all addresses.
     shared_port : bool
         Whether other processes may listen on the same port.
+    kind : ErrorKind
+        Of the error.
 
     Raises
     ------
@@ -101,15 +107,15 @@ def listen_on_port(host: str, port: int, *, shared_port: bool) -> list[socket.so
         If the port is taken.
     """
     if not shared_port:
-        check_port_is_free(host, port)
+        check_port_is_free(host, port, kind=kind)
     with ExitStack() as held:
         bound: list[socket.socket] = []
-        for family, kind, protocol, _, where in _resolve_host(host, port):
-            each = held.enter_context(socket.socket(family, kind, protocol))
+        for *entry, _, where in _resolve_host(host, port):
+            each = held.enter_context(socket.socket(*entry))
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared_port:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
+            if each.family == socket.AF_INET6:
                 # As in gRPC, "::" stands for all addresses of IPv4, too.
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
             try:
@@ -118,11 +124,12 @@ def listen_on_port(host: str, port: int, *, shared_port: bool) -> list[socket.so
             except OSError as error:
                 if error.errno == errno.EADDRNOTAVAIL:
                     continue
-                raise _cannot_listen(host, port, error) from error
+                raise _cannot_listen(host, port, error, kind) from error
             port = each.getsockname()[1]
             bound.append(each)
         if not bound:
-            raise _cannot_listen(host, port, OSError(errno.EADDRNOTAVAIL, "no such address"))
+            missing = OSError(errno.EADDRNOTAVAIL, "no such address")
+            raise _cannot_listen(host, port, missing, kind)
         held.pop_all()
     return bound
 
@@ -142,10 +149,10 @@ def _claim_port(host: str, port: int) -> Iterator[None]:
         yield
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
+def _cannot_listen(host: str, port: int, error: OSError, kind: ErrorKind) -> CannotListen:
     return CannotListen(
         f"{join_address(host, port)} cannot be listened on: {error.strerror}.",
-        kind=ErrorKind.SERVER_ADDRESS,
+        kind=kind,
     )
 
 

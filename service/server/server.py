@@ -146,7 +146,12 @@ class Server:
         self.http_port: int | None = None
         self._http: HttpServer | None = None
         if settings.http_port is not None:
-            sockets = listen_on_port(settings.host, settings.http_port, shared_port=shared_port)
+            sockets = listen_on_port(
+                settings.host,
+                settings.http_port,
+                shared_port=shared_port,
+                kind=ErrorKind.HTTP_ADDRESS,
+            )
             self.http_port = sockets[0].getsockname()[1]
             # Only here: these modules need an extra, and their import takes a tenth of a second.
             from service.rest.assembly import make_http_server  # noqa: PLC0415

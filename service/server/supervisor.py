@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from quadnet.errors import ErrorKind
 from service.net.address import reserve_port
 from service.server.stop_signals import stop_signals
 from service.server.worker import OnStart
@@ -82,7 +83,11 @@ class Supervisor(Collector):
             ports = {"port": port}
             if self._settings.http_port is not None:
                 ports["http_port"] = reserved.enter_context(
-                    reserve_port(self._settings.host, self._settings.http_port)
+                    reserve_port(
+                        self._settings.host,
+                        self._settings.http_port,
+                        kind=ErrorKind.HTTP_ADDRESS,
+                    )
                 )
             self._settings = self._settings.model_copy(update=ports)
             keeping: list[asyncio.Task[None]] = []

@@ -82,6 +82,7 @@ COMPARED = ["quadrants:1", "quadrants:1", "--picture", "changes.svg"]
 @pytest.mark.parametrize(
     ("verb", "words", "feature", "package", "extra"),
     [
+        ("serve", ["--http-port", "0"], "--http-port", "uvicorn", "rest"),
         ("train", ["rows.toml"], "Reading or writing a Parquet file", "pyarrow", "parquet"),
         ("score", SCORED, "Reading or writing a Parquet file", "pyarrow", "parquet"),
         ("models diff", COMPARED, "Drawing a picture", "matplotlib", "report"),

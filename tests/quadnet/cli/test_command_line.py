@@ -300,6 +300,11 @@ def test_a_port_in_use_is_said_and_the_first_server_goes_on(registry):
         )
         assert done.returncode == 1
         assert f"localhost:{server.port} cannot be listened on" in done.stderr
+        for workers in ("1", "2"):
+            options = ("--port", "0", "--http-port", server.port, "--workers", workers)
+            done = quadnet("serve", "--registry", registry.root, *options)
+            assert done.returncode == 1
+            assert "Address already in use. Choose another with --http-port" in done.stderr
         assert quadnet("health", "--port", server.port).returncode == 0
 
 
