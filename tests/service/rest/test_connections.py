@@ -1,11 +1,14 @@
 """Clients that send or read slowly, wrongly or without end are bounded, and delay no others."""
 
 import json
+import re
 import select
 import socket
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from quadnet.registry import Registry
 from service.rest import connection as connection_module
@@ -158,6 +161,50 @@ def test_what_is_not_http_is_refused_and_the_connection_closed(server, sent):
         assert read_answer(sock).status in {400, 501}
         assert read_to_end(sock) == b""
     assert is_answered(server)
+
+
+METHODS = st.sampled_from([b"GET", b"POST", b"HEAD", b"PUT", b"get", b""])
+PATHS = st.sampled_from(
+    [
+        b"/v2",
+        b"/v1/classify",
+        b"/v2/models/quadrants/infer",
+        b"/v2/models/%00%ff/ready",
+        b"*",
+        b"//",
+    ]
+) | st.binary(max_size=20)
+HEADERS = st.lists(
+    st.sampled_from([
+        b"Host: here", b"Content-Length: 5", b"Content-Length: 0", b"Transfer-Encoding: chunked",
+        b"Content-Encoding: gzip", b"Content-Type: application/json", b"Connection: close",
+        b"Expect: 100-continue", b"Upgrade: websocket", b"Connection: upgrade",
+        b"X-Request-Timeout: 5", b"X-Request-Id: \xff", b"Inference-Header-Content-Length: 3",
+    ]) | st.binary(max_size=20),
+    max_size=6,
+)  # fmt: skip
+
+
+@given(METHODS, PATHS, st.sampled_from([b"1.1", b"1.0", b"2"]), HEADERS, st.binary(max_size=40))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_bytes_get_an_answer_or_the_end_and_never_a_fault(
+    server, http_method, path, version, headers, body
+):
+    lines = [http_method + b" " + path + b" HTTP/" + version, *headers, b"", body]
+    with raw_connection(server.url) as sock:
+        # After the last request the server closes the connection, unless it has done so before.
+        sock.sendall(b"\r\n".join(lines) + LIVE[:-2] + b"Connection: close\r\n\r\n")
+        answers = re.findall(rb"HTTP/1\.1 (\d{3}) ", read_to_end(sock))
+    assert b"500" not in answers
+    assert {line["event"] for line in server.log()} <= {"call", "version live"}
+
+
+def test_a_client_of_http_1_0_gets_its_answer_and_the_end(server):
+    with raw_connection(server.url) as sock:
+        sock.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+        found = read_to_end(sock)
+    assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert found.endswith(b'{"live":true}')
 
 
 def test_a_body_longer_than_announced_is_not_taken_for_a_part_of_it(server):
