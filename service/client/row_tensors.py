@@ -26,7 +26,10 @@ def encode_rows(rows: Any, description: ModelDescription) -> list[SentColumn]:
         If the rows do not have the model's columns, or a value is of another kind. The message
         names the column and the row.
     """
-    table = read_columns(_as_columns(rows), description.columns)
+    try:
+        table = read_columns(_as_columns(rows), description.columns)
+    except InvalidInput as error:
+        raise _name_argument(error, description) from error
     if description.has_encoder:
         return [_encode(name, column) for name, column in table.items()]
     return [encode_numbers(MATRIX, stack_numbers(table))]
@@ -44,6 +47,13 @@ def stack_numbers(table: Table) -> FloatArray:
     X: FloatArray = np.column_stack([np.asarray(column) for column in table.values()])
     check_finite_numbers(X, lambda row, column: f"{names[column]}[{row}]")
     return X
+
+
+def _name_argument(error: InvalidInput, description: ModelDescription) -> InvalidInput:
+    """Return an error of the whole table, which the library calls X, under our argument's name."""
+    if error.violations[0].field != "X" or "X" in description.columns:
+        return error
+    return invalid_input("rows", error.violations[0].description)
 
 
 def _encode(name: str, column: Column) -> SentColumn:
