@@ -235,8 +235,12 @@ def _list_other_texts(categories: NDArray[Any]) -> dict[str, str]:
 
     A column of numbers in floating point is written so, for instance because it has gaps.
     """
-    whole = [v for v in categories.tolist() if isinstance(v, float) and v.is_integer()]
-    texts = {to_text(value): repr(value) for value in whole}
+    whole = [
+        value
+        for value in categories.tolist()
+        if isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
+    ]
+    texts = {to_text(value): f"{to_text(value)}.0" for value in whole}
     known = {_text_of(value) for value in categories.tolist()}
     return {text: other for text, other in texts.items() if other not in known}
 

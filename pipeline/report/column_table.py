@@ -28,8 +28,15 @@ def _describe_column(column: ColumnEncoder) -> tuple[str, str]:
         seen = f"{format_number(column.low)} to {format_number(column.high)}"
         return seen, _yes(column.indicator)
     if isinstance(column, CategoryEncoder):
-        names = list(column.categories[:_MOST_CATEGORIES])
-        if more := len(column.categories) - len(names):
+        # "1" and "1.0", the text of a number in a file, are one category.
+        known = {*column.categories}
+        distinct = [
+            name
+            for name in column.categories
+            if not (name.endswith(".0") and name.removesuffix(".0") in known)
+        ]
+        names = distinct[:_MOST_CATEGORIES]
+        if more := len(distinct) - len(names):
             names.append(f"{more:,} more")
         if column.rare:
             names.append(format_count(len(column.rare), "rare one"))
