@@ -95,6 +95,11 @@ def adopt_model(estimator: Any) -> AdoptedModel:
         formulas: list[Formula] = make_raw_formulas(n_columns)
         for name, each in steps:
             formulas = apply_step(each, formulas, name)
+        if len(formulas) != step.n_features_in_:
+            raise Unsupported(
+                f"The {type(step).__name__} was fitted to {step.n_features_in_} columns, but the "
+                f"steps before it make {len(formulas)}. Fit the whole pipeline again."
+            )
         if encoder is not None:
             formulas = _apply_encoder(encoder, formulas)
         if names is None and _are_unscaled(formulas, n_columns):

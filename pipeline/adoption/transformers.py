@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -22,6 +23,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.utils.validation import check_is_fitted
 
 from pipeline.adoption.column_formulas import (
     REFUSED,
@@ -62,6 +64,13 @@ def apply_step(step: Any, columns: Formulas, name: str) -> Formulas:
             f"{', '.join(kind.__name__ for kind in TRANSFORMERS)}. Apply this step to the rows "
             "beforehand, and fit the other steps to the result."
         )
+    try:
+        check_is_fitted(step)
+    except NotFittedError:
+        raise Unsupported(
+            f"The step {shorten(name)}, a {type(step).__name__}, was not fitted. Fit the whole "
+            "pipeline again."
+        ) from None
     expected = getattr(step, "n_features_in_", len(columns))
     if expected != len(columns):
         raise Unsupported(

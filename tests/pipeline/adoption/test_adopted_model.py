@@ -211,7 +211,7 @@ def pipelines(draw):
 
 
 @given(pipelines())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_pipeline(steps):
     estimator = make_pipeline(steps, network())
     try:
@@ -439,6 +439,16 @@ def test_what_cannot_be_represented_is_refused_by_name(steps, message):
 )
 def test_what_is_no_fitted_model_is_refused(estimator, message):
     with pytest.raises(Unsupported, match=message):
+        adopt_model(estimator)
+
+
+def test_a_step_that_was_replaced_is_named():
+    estimator = fit(make_pipeline(StandardScaler(), network()), ROWS)
+    estimator.steps[0] = ("scale", MinMaxScaler())
+    with pytest.raises(Unsupported, match="step 'scale', a MinMaxScaler, was not fitted"):
+        adopt_model(estimator)
+    estimator.steps[0] = ("scale", StandardScaler().fit(ROWS[:, :1]))
+    with pytest.raises(Unsupported, match="MLPClassifier was fitted to 2 columns, but the"):
         adopt_model(estimator)
 
 
