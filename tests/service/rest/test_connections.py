@@ -270,7 +270,7 @@ def test_a_half_closed_connection_counts_as_closed(server):
 
 def test_a_client_that_leaves_ends_its_computation(registry, server):
     publish_wide(registry)
-    body = {"x": [0.5] * 4000, "y": [0.5] * 4000, "model": {"name": "wide", "version": 1}}
+    body = {"x": [0.5] * 8000, "y": [0.5] * 8000, "model": {"name": "wide", "version": 1}}
     assert request(server.url, "GET", "/v2/models/wide/versions/1/ready").status == 200
     content = json.dumps(body).encode()
     with raw_connection(server.url) as sock:

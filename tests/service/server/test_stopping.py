@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import grpc
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
-from tests.support.exact_models import publish
+from tests.support.exact_models import publish, publish_wide
 from tests.support.http_client import HttpClient, raw_connection, request
 from tests.support.load import HttpLoad, Load
 from tests.support.raw_http2 import RawConnection
@@ -166,6 +167,28 @@ def test_calls_that_outlast_the_grace_period_are_cut_off(registry):
         assert server.logged("calls cut off")["calls"] == 1
     assert code == 0
     assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_request_over_http_in_progress_at_the_end_is_cut_off(registry, signals):
+    publish(registry)
+    publish_wide(registry)
+    grace = "0.2" if signals == 1 else "3600"
+    body = {"x": [0.5] * 100_000, "y": [0.5] * 100_000, "model": {"name": "wide", "version": 1}}
+    with (
+        ServerProcess(registry.root, *HTTP_PORT, "--grace", grace, "--max-calls", "1") as server,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        assert request(server.url, "GET", "/v2/models/wide/versions/1/ready").status == 200
+        running = threads.submit(request, server.url, "POST", "/v1/classify", body)
+        until(lambda: request(server.url, "GET", "/v2").status == 429)
+        for n in range(signals):
+            server.process.send_signal(signal.SIGTERM)
+            server.logged("stopping" if n == 0 else "calls cut off")
+        assert server.process.wait(60) == 0
+        # RemoteDisconnected is one of these, too.
+        assert isinstance(running.exception(), ConnectionResetError)
+        assert server.logged("call", model="wide", status="UNAVAILABLE")
 
 
 STOPPING = "The server is stopping. Call another server, or retry in a moment."
