@@ -23,7 +23,7 @@ def check_alias(name: str) -> str:
 
     The first character must be a letter, so that no alias looks like a version.
     """
-    if name == LATEST or not _ALIAS_NAME.fullmatch(name):
+    if name == LATEST or not isinstance(name, str) or not _ALIAS_NAME.fullmatch(name):
         raise ValueError(
             "expected a lower-case letter and up to 63 more of those, digits, '_' and '-', and "
             f"not {LATEST!r}, which always means the highest version"

@@ -22,8 +22,8 @@ from pipeline.publishing.estimator_rows import name_labels, read_rows, with_rang
 from pipeline.training.candidate_training import Candidate
 from pipeline.training.provenance import collect_lineage
 from pipeline.wording import Sentence, format_count, make_sentence
-from quadnet.errors import ConfigurationError, ErrorKind, GateFailed, Unsupported
-from quadnet.model_names import CHAMPION
+from quadnet.errors import ConfigurationError, ErrorKind, GateFailed, Unsupported, shorten
+from quadnet.model_names import CHAMPION, check_alias
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
 from quadnet.registry.manifest import Folded, Training, Verdict
@@ -91,7 +91,7 @@ def publish_estimator(
         What the manifest records on the source.
     """
     store = Registry(Path(registry))
-    store.home(name)  # refuses a wrong name
+    _check_arguments(store, name, alias, gate, force)
     model = name_labels(adopt_model(estimator), y_test)
     test = read_rows(model, X_test, y_test, "test")
     train: Dataset | None = None
@@ -108,7 +108,7 @@ def publish_estimator(
         estimator={"kind": type(estimator).__name__, "parameters": read_parameters(estimator)},
         origin=dict(origin or {}),
         test={"allow_small": allow_small},
-        gate=dict(gate or {}),
+        gate={} if gate is None else dict(gate),
     )
     store.prepare(name)
     candidate = _make_candidate(model, config, train, test.part)
@@ -136,6 +136,27 @@ def publish_estimator(
 def _describe_failure(verdict: Verdict) -> str:
     value = "cannot be measured" if verdict.value is None else f"is {verdict.value:.6g}"
     return f"{verdict.metric} {value}, expected {verdict.comparison} {verdict.limit:.6g}"
+
+
+def _check_arguments(store: Registry, name: Any, alias: Any, gate: Any, force: Any) -> None:
+    """Refuse wrong arguments before anything is computed, and before a version is published."""
+    if not isinstance(name, str):
+        raise ConfigurationError(f"name must be a text, got {shorten(str(name))}.")
+    store.home(name)  # refuses a wrong name
+    try:
+        check_alias(alias)
+    except ValueError as error:
+        raise ConfigurationError(f"{shorten(str(alias))} cannot be an alias: {error}.") from None
+    if gate is not None and not isinstance(gate, Mapping):
+        raise ConfigurationError(
+            'gate must be a mapping of limits, such as {"accuracy": 0.9}; got '
+            f"{shorten(str(gate))}."
+        )
+    if force is not None and not (isinstance(force, str) and force.strip()):
+        raise ConfigurationError(
+            "force must be the reason to publish a version that fails its gate, as a text; got "
+            f"{shorten(str(force))}."
+        )
 
 
 def read_parameters(estimator: Any) -> dict[str, JsonValue]:

@@ -166,6 +166,25 @@ def test_wrong_keys_of_the_gate_are_named(tmp_path, gate, message):
         publish_shop(tmp_path, gate=gate)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("alias", "latest", "'latest' cannot be an alias: expected a lower-case letter"),
+        ("alias", "My Alias", "'My Alias' cannot be an alias"),
+        ("alias", None, "'None' cannot be an alias"),
+        ("gate", 0.9, "gate must be a mapping of limits"),
+        ("force", True, "force must be the reason .* as a text; got 'True'"),
+        ("force", " ", "force must be the reason"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_a_version_is_published(
+    tmp_path, argument, value, message
+):
+    with pytest.raises(ConfigurationError, match=message):
+        publish_shop(tmp_path, **{argument: value})
+    assert Registry(tmp_path).versions("shop") == []
+
+
 def test_a_champion_that_is_better_stays(tmp_path):
     publish_shop(tmp_path)
     worse = make_pipeline(
