@@ -1,7 +1,8 @@
 """The splits of a run's data: the training part, the validation part and the sealed test part."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -139,6 +140,7 @@ def make_splits(config: RunConfig, *, table: RawTable | None = None) -> DataSpli
     if parts.table is not None and train.table is not None:
         notices += (*find_leaks(train), *find_copies(train))
         encoder = fit_encoder(train.table, make_settings(parts.table.data))
+        encoder = _accept_gaps(encoder, [part for part in (validation, test) if part is not None])
         train, test = train.encode(encoder), test.encode(encoder)
         validation = None if validation is None else validation.encode(encoder)
     size = measure_size(test, train.class_rows, len(test) / (len(rest) + len(test)), parts.share)
@@ -153,6 +155,24 @@ def make_splits(config: RunConfig, *, table: RawTable | None = None) -> DataSpli
         return DataSplits(train, validation, sealed, notices)
     data, decisions = parts.table.data, parts.table.decisions
     return DataSplits(train, validation, sealed, notices, data, decisions, encoder)
+
+
+def _accept_gaps(encoder: TableEncoder, held_out: Sequence[Dataset]) -> TableEncoder:
+    """Return the encoder, which fills gaps in columns that have some in held-out rows only.
+
+    The model was judged on such rows. So a server must answer for them, and not refuse them as
+    gaps that nobody has seen.
+    """
+    columns: list[Any] = []
+    given: Any = encoder.columns
+    for column in given:
+        has_gaps = any(
+            column.find_unseen_gaps(part.table[column.name]).any()
+            for part in held_out
+            if part.table is not None
+        )
+        columns.append(replace(column, gaps="filled") if has_gaps else column)
+    return TableEncoder(tuple(columns))
 
 
 def _read_parts(config: RunConfig, raw: RawTable | None) -> _Parts:

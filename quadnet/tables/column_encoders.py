@@ -63,7 +63,8 @@ class ColumnEncoder(ABC):
     gaps : {"unseen", "filled", "refused"}
         What gaps mean without an output for missing. "unseen": no row of training had one;
         `encode_into` fills it, and `find_unseen_gaps` finds it. "filled": they are filled, as in
-        training. "refused": `encode_into` raises InvalidInput.
+        training, or in the held-out rows, which alone had some. "refused": `encode_into` raises
+        InvalidInput.
     """
 
     kind: ClassVar[str]

@@ -246,3 +246,18 @@ def test_columns_that_are_not_used_are_named_when_training(tmp_path, table):
 def test_a_file_that_is_not_there_is_no_preset(tmp_path):
     done = quadnet("train", "nofile.csv", cwd=tmp_path)
     assert done.stderr == "quadnet train: nofile.csv cannot be read: No such file or directory.\n"
+
+
+def test_a_model_takes_the_gaps_that_it_was_judged_on(tmp_path):
+    whole = {name: TABLE[name] for name in ("age", "city", "bought")} | {"age": AGE.tolist()}
+    write_table(tmp_path, whole, "shop.csv")
+    held_out = {name: values[:60] for name, values in whole.items()}
+    held_out["age"] = ["" if i % 7 == 0 else age for i, age in enumerate(held_out["age"])]
+    held_out["city"] = ["" if i % 5 == 0 else city for i, city in enumerate(held_out["city"])]
+    path = write_table(tmp_path, held_out, "test.csv")
+    changes = ["network.max_iter=1", "network.n_ensemble=1", "gate.better_than_majority=false"]
+    words = [word for change in [*changes, f"test.path={path}"] for word in ("--set", change)]
+    quadnet("train", "shop.csv", "--label", "bought", *words, cwd=tmp_path)
+    done = quadnet("predict", "shop", "test.csv", "--registry", "models", cwd=tmp_path)
+    assert done.stderr.endswith("columns that model shop does not take are ignored: bought.\n")
+    assert len(done.stdout.splitlines()) == 61
