@@ -180,7 +180,8 @@ def test_a_request_over_http_in_progress_at_the_end_is_cut_off(registry, signals
         ThreadPoolExecutor(1) as threads,
     ):
         assert request(server.url, "GET", "/v2/models/wide/versions/1/ready").status == 200
-        running = threads.submit(request, server.url, "POST", "/v1/classify", body)
+        headers = {"X-Request-Id": "cut"}
+        running = threads.submit(request, server.url, "POST", "/v1/classify", body, headers)
         until(lambda: request(server.url, "GET", "/v2").status == 429)
         for n in range(signals):
             server.process.send_signal(signal.SIGTERM)
@@ -188,7 +189,7 @@ def test_a_request_over_http_in_progress_at_the_end_is_cut_off(registry, signals
         assert server.process.wait(60) == 0
         # RemoteDisconnected is one of these, too.
         assert isinstance(running.exception(), ConnectionResetError)
-        assert server.logged("call", model="wide", status="UNAVAILABLE")
+        assert server.logged("call", request_id="cut")["status"] == "UNAVAILABLE"
 
 
 STOPPING = "The server is stopping. Call another server, or retry in a moment."
