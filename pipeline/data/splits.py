@@ -161,7 +161,7 @@ def _accept_gaps(encoder: TableEncoder, held_out: Sequence[Dataset]) -> TableEnc
     """Return the encoder, which fills gaps in columns that have some in held-out rows only.
 
     The model was judged on such rows. So a server must answer for them, and not refuse them as
-    gaps that nobody has seen.
+    gaps that were never seen.
     """
     columns: list[Any] = []
     given: Any = encoder.columns
