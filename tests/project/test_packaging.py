@@ -401,7 +401,11 @@ def test_the_extra_all_is_every_extra():
 
 MAY_IMPORT = {
     "quadnet": extra("registry") + extra("frames") + extra("onnx"),
-    "pipeline": extra("pipeline") + extra("report") + extra("parquet") + extra("onnx"),
+    "pipeline": [
+        requirement
+        for name in ("pipeline", "report", "parquet", "onnx", "mlflow")
+        for requirement in extra(name)
+    ],
     "service": extra("playground"),
 }
 
