@@ -78,7 +78,7 @@ def peer(kind, argument):
 
 @contextmanager
 def mlserver(programs, folder, answer):
-    """Start MLServer with a model that always gives this answer, and give its HTTP port.
+    """Start MLServer with a model that always answers alike; give its process's id and port.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def mlserver(programs, folder, answer):
     ready = f"http://127.0.0.1:{http_port}/v2/models/quadrants/ready"
     try:
         until(lambda: _answers(ready), seconds=60)
-        yield http_port
+        yield process.pid, http_port
     finally:
         process.terminate()
         process.wait(20)

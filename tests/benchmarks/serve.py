@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.request
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -213,42 +214,52 @@ class Benchmark:
         path = "v2/models/quadrants/infer"
         with self.serve("--http-port", "0") as server, ExitStack() as opened:
             http_port = server.url.rpartition(":")[2]
+            ours = server.process.pid
+            body = partial(loading.requests_a_second, seconds=self.seconds)
+            framed = partial(loading.calls_a_second, server.port, seconds=self.seconds)
             sides = {
-                "infer": lambda: loading.requests_a_second(
-                    http_port, infer_body, path, seconds=self.seconds
-                ),
-                "infer gRPC": lambda: loading.calls_a_second(
-                    server.port, message_file, method=method, seconds=self.seconds
-                ),
-                "classify": lambda: loading.requests_a_second(
-                    http_port, classify_body, "v1/classify", seconds=self.seconds
-                ),
-                "classify gRPC": self.load(server.port, 100),
+                "infer": (ours, lambda: body(http_port, infer_body, path)),
+                "infer gRPC": (ours, lambda: framed(message_file, method=method)),
+                "classify": (ours, lambda: body(http_port, classify_body, "v1/classify")),
+                "classify gRPC": (ours, lambda: framed(self.files[100])),
             }
             if self.mlserver is not None:
                 folder = self.folder / "mlserver"
                 folder.mkdir()
                 answer = post_json(f"{server.url}/{path}", infer_body.read_bytes())
-                port = opened.enter_context(loading.mlserver(self.mlserver, folder, answer))
-                sides["MLServer"] = lambda: loading.requests_a_second(
-                    port, infer_body, path, seconds=self.seconds
-                )
-            rates = in_turns(sides, repeat=self.repeat)
+                pid, port = opened.enter_context(loading.mlserver(self.mlserver, folder, answer))
+                sides["MLServer"] = pid, lambda: body(port, infer_body, path)
+            processor = {name: [] for name in sides}
+
+            def measure(name):
+                pid, load = sides[name]
+                before = infer.cpu_seconds(pid)
+                rate = load()
+                # The warm-up's calls take time, too.
+                calls = rate * (self.seconds + 0.3)
+                processor[name].append((infer.cpu_seconds(pid) - before) / calls * 1e6)
+                return rate
+
+            rates = in_turns({name: partial(measure, name) for name in sides}, repeat=self.repeat)
+        mlserver = "ModelInfer in JSON, and MLServer with a model that computes nothing"
         for what, mine, other in (
             ("ModelInfer in JSON and in raw FP32 over gRPC", "infer", "infer gRPC"),
             ("Classify in JSON and over gRPC", "classify", "classify gRPC"),
-            (
-                "ModelInfer in JSON, and MLServer with a model that computes nothing",
-                "infer",
-                "MLServer",
-            ),
+            (mlserver, "infer", "MLServer"),
         ):
-            if other in rates:
-                row(
-                    f"calls/s, 100 points, {what}",
-                    f"{rates[mine]:,.0f} / {rates[other]:,.0f}",
-                    rates[mine] / rates[other],
-                )
+            if other not in rates:
+                continue
+            row(
+                f"calls/s, 100 points, {what}",
+                f"{rates[mine]:,.0f} / {rates[other]:,.0f}",
+                rates[mine] / rates[other],
+            )
+            spent = [statistics.median(processor[name]) for name in (mine, other)]
+            row(
+                "the same in processor time of the server, us a call",
+                " / ".join(f"{each:.0f}" for each in spent),
+                spent[0] / spent[1],
+            )
 
     def small_calls_beside_large_ones(self):
         point = pb.ClassifyRequest(x=[0.5], y=[0.5])
