@@ -39,10 +39,8 @@ class LocalModels:
         found = self._load(model, version, alias)
         manifest, predictor = found.manifest, found.predictor
         classes = tuple(manifest.signature.classes)
-        kinds: dict[str, str]
-        if found.encoder is None:
-            kinds = dict.fromkeys(manifest.signature.feature_names, "number")
-        else:
+        kinds = dict.fromkeys(manifest.columns, "number")
+        if found.encoder is not None:
             kinds = {column.name: column.kind for column in found.encoder.columns}
         quantiles = predictor.quantiles if isinstance(predictor, RegressionPredictor) else ()
         return ModelDescription(
