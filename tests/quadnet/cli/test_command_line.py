@@ -177,8 +177,14 @@ def test_a_variable_that_kubernetes_sets_for_a_service_is_ignored_and_said(
     assert f"{variable}: input should be a valid integer" in capsys.readouterr().err
 
 
-SHARED = {"QUADNET_HOST", "QUADNET_PORT", "QUADNET_TOKEN_FILE", "QUADNET_LOG_LEVEL"}
-"""Server, clients and page describe these in different words, with the same meaning."""
+SHARED = {
+    "QUADNET_HOST",
+    "QUADNET_PORT",
+    "QUADNET_TOKEN_FILE",
+    "QUADNET_LOG_LEVEL",
+    "QUADNET_MODEL_NAME",
+}
+"""Several verbs describe these in different words, with the same meaning."""
 
 
 def test_no_variable_has_two_meanings():
