@@ -47,6 +47,9 @@ class PublishedConfig(Section):
         return hash_config(self)
 
 
+NOT_RECORDED = "not recorded"
+"""The reason for stopping of an estimator that does not know it, nor its updates."""
+
 AnyConfig = RunConfig | PublishedConfig
 """The configuration of any version."""
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from pipeline.adoption.adopted_model import AdoptedModel, adopt_model
 from pipeline.adoption.networks import texts_of_classes
-from pipeline.config.published_config import PublishedConfig, make_published_config
+from pipeline.config.published_config import NOT_RECORDED, PublishedConfig, make_published_config
 from pipeline.data.datasets import Dataset
 from pipeline.data.splits import DataSplits, SealedTestPart, measure_size
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
@@ -192,8 +192,8 @@ def _make_candidate(
     if train is None:
         notices = (
             make_sentence(
-                "Its training rows are unknown: what is stated on ranges in training are those of "
-                "the test rows."
+                "Its training rows are unknown: the ranges of columns and of the target are those "
+                "of the test rows."
             ),
         )
     if encoder is not None:
@@ -226,7 +226,7 @@ def _describe_training(network: Any) -> Training:
         epochs=epochs,
         updates=int(getattr(network, "n_updates_", 0)),
         best_epoch=int(getattr(network, "best_iteration_", epochs)),
-        stop_reason=str(getattr(network, "stop_reason_", "not recorded")),
+        stop_reason=str(getattr(network, "stop_reason_", NOT_RECORDED)),
         loss=loss if math.isfinite(loss) else 0.0,
         seconds=0.0,
     )

@@ -36,9 +36,17 @@ _PLAIN = re.compile(r"(?:[A-Za-z0-9 ,():%+\u2013-]|(?<=\d)\.(?=\d)){1,200}")
 _NOUNS = {"classification": "classes", "multilabel": "labels", "regression": "number"}
 
 
+def _describe_defaults(default: TextTable) -> list[str]:
+    if not default.rows:
+        return []
+    return [
+        "The network's other parameters have their defaults; `manifest.json` lists all of them."
+    ]
+
+
 def render_card(evaluation: CandidateEvaluation, record: Record, version: int) -> str:
     """Return the model card."""
-    chosen, _ = make_settings_tables(record)
+    chosen, default = make_settings_tables(record)
     commands = make_commands_table(record, version)
     sections = [
         f"# {escape_markdown(evaluation.candidate.config.name)}, version {version}",
@@ -57,7 +65,7 @@ def render_card(evaluation: CandidateEvaluation, record: Record, version: int) -
         _table(make_splits_table(evaluation, record)),
         _table(make_training_table(evaluation, record)),
         _table(chosen),
-        "The network's other parameters have their defaults; `manifest.json` lists all of them.",
+        *_describe_defaults(default),
         "## How to use it",
         "\n\n".join(f"{what}:\n\n    {typed}" for what, typed in commands.rows),
         "For another registry than `models`, add `--registry DIRECTORY` to each command.",

@@ -12,21 +12,28 @@ from quadnet.tables.encoder import TableEncoder
 _MOST_COLUMNS, _MOST_CATEGORIES = 100, 8
 
 
-def make_column_table(encoder: TableEncoder) -> TextTable:
-    """Return the table of columns; of many, the first ones and the number of others."""
+def make_column_table(encoder: TableEncoder, ranges_of: str) -> TextTable:
+    """Return the table of columns; of many, the first ones and the number of others.
+
+    Parameters
+    ----------
+    encoder : TableEncoder
+    ranges_of : str
+        The rows that the ranges of numbers are of. Categories are always those of training.
+    """
     shown = encoder.columns[:_MOST_COLUMNS]
-    rows = [(column.name, column.kind, *_describe_column(column)) for column in shown]
+    rows = [(each.name, each.kind, _describe_values(each), _describe_gaps(each)) for each in shown]
     if rest := len(encoder.columns) - len(shown):
         rows.append((f"and {rest:,} more", DASH, DASH, DASH))
-    columns = ("Column", "Kind", "In training", "Gaps in training")
+    values = "In training" if ranges_of == "training" else f"Categories, or range in {ranges_of}"
+    columns = ("Column", "Kind", values, "Gaps")
     return TextTable("Columns", columns, rows)
 
 
-def _describe_column(column: ColumnEncoder) -> tuple[str, str]:
-    """Return the values of a column in training, and whether there were gaps."""
+def _describe_values(column: ColumnEncoder) -> str:
+    """Return the values of a column."""
     if isinstance(column, NumberEncoder):
-        seen = f"{format_number(column.low)} to {format_number(column.high)}"
-        return seen, _yes(column.indicator)
+        return f"{format_number(column.low)} to {format_number(column.high)}"
     if isinstance(column, CategoryEncoder):
         # "1" and "1.0", the text of a number in a file, are one category.
         known = {*column.categories}
@@ -40,10 +47,13 @@ def _describe_column(column: ColumnEncoder) -> tuple[str, str]:
             names.append(f"{more:,} more")
         if column.rare:
             names.append(format_count(len(column.rare), "rare one"))
-        return ", ".join(names), _yes(column.missing)
+        return ", ".join(names)
     assert isinstance(column, DateEncoder)
-    return "dates, as " + ", ".join(part.part for part in column.parts), _yes(column.indicator)
+    return "dates, as " + ", ".join(part.part for part in column.parts)
 
 
-def _yes(is_so: bool) -> str:  # noqa: FBT001 - private
-    return "yes" if is_so else "no"
+def _describe_gaps(column: ColumnEncoder) -> str:
+    """Return what becomes of a gap in a column."""
+    if column.has_missing_output:
+        return "an input of their own"
+    return {"unseen": "none in training", "filled": "filled", "refused": "refused"}[column.gaps]

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from pipeline.config.layer_stacks import describe_layers
+from pipeline.config.published_config import NOT_RECORDED
 from pipeline.config.run_config import RunConfig
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report.column_table import make_column_table
+from pipeline.report.ranges import ranges_of
 from pipeline.training.candidate_training import ESTIMATORS
 from pipeline.wording import DASH, TextTable, format_number
 from quadnet import quadrants
@@ -31,14 +33,15 @@ def make_feature_table(record: Record) -> TextTable:
     For a version with an encoder, it is the table of the user's columns.
     """
     if record.encoder is not None:
-        return make_column_table(record.encoder)
+        return make_column_table(record.encoder, ranges_of(record))
     known = record.signature.features
     shown = known if len(known) <= _MOST_FEATURES else known[: _MOST_FEATURES // 2]
     rows = [(f.name, format_number(f.min), format_number(f.max)) for f in shown]
     if rest := known[len(shown) :]:
         low, high = min(f.min for f in rest), max(f.max for f in rest)
         rows.append((f"and {len(rest):,} more", format_number(low), format_number(high)))
-    columns = ("Feature", "Lowest in training", "Highest in training")
+    rows_of = ranges_of(record)
+    columns = ("Feature", f"Lowest in {rows_of}", f"Highest in {rows_of}")
     return TextTable("Features", columns, rows, numbers=(1, 2))
 
 
@@ -87,12 +90,17 @@ def make_training_table(evaluation: CandidateEvaluation, record: Record) -> Text
         *layers,
         ("Loss", network.loss_name.replace("_", " ")),
         ("Computed in", str(evaluation.candidate.predictor.dtype)),
-        ("Epochs", f"{went.epochs:,}, the best one {went.best_epoch:,}"),
-        ("Updates", f"{went.updates:,}"),
-        ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
-        ("Training loss", format_number(went.loss)),
     ]
     config = evaluation.candidate.config
+    if isinstance(config, RunConfig) or went.stop_reason != NOT_RECORDED:
+        rows += [
+            ("Epochs", f"{went.epochs:,}, the best one {went.best_epoch:,}"),
+            ("Updates", f"{went.updates:,}"),
+            ("Stopped because", _STOPPED.get(went.stop_reason, went.stop_reason)),
+        ]
+    else:  # an estimator that does not know more
+        rows.append(("Epochs", f"{went.epochs:,}"))
+    rows.append(("Training loss", format_number(went.loss)))
     if isinstance(config, RunConfig):
         temperature = "none"
         if folded.temperature != 1.0:
@@ -113,7 +121,10 @@ def make_settings_tables(record: Record) -> tuple[TextTable, TextTable]:
     defaults = json.loads(json.dumps(ESTIMATORS[record.task]().get_params()))
     chosen: list[tuple[str, str]] = []
     default: list[tuple[str, str]] = []
+    unused = {"test.seed", "test.stratify"} if "estimator" in record.config else set()
     for path, value in _leaves(record.config):
+        if path in unused:
+            continue
         section, _, name = path.partition(".")
         usual = section == "network" and name in defaults and defaults[name] == value
         row = (path, _format_setting(path, value))

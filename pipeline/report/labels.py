@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.report.judgement import count_in_training, list_measured, make_case_table
+from pipeline.report.ranges import describe_outside
 from pipeline.report.sections import Section, View
 from pipeline.wording import (
     Sentence,
@@ -93,7 +94,7 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
     """Yield a sentence for each limit of the model that its data shows."""
     test, distinct = evaluation.test_labels.metrics, evaluation.test_labels.distinct_rows
     yield make_sentence(
-        "Outside the training range a prediction is a guess.",
+        f"{describe_outside(record)}.",
     )
     few = [UserText(name) for name, m in test.labels.items() if m.rows < _FEW_ROWS]
     if few:

@@ -12,6 +12,7 @@ from pipeline.data.splits import count_distinct_rows_by_class
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.gate import compute_class_entropy
 from pipeline.report import labels, numbers
+from pipeline.report.ranges import describe_outside, ranges_of
 from pipeline.training.weight_folding import describe_lost_digits
 from pipeline.wording import (
     Sentence,
@@ -74,7 +75,7 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
     else:
         yield from _describe_labels(evaluation.candidate.config, train)
         yield make_sentence(
-            "Outside the training range a prediction is a guess, and its certainty is meaningless"
+            f"{describe_outside(record)}, and its certainty is meaningless"
             f"{_describe_certainty_outside(evaluation)}.",
         )
         yield from _describe_classes(evaluation, record)
@@ -152,9 +153,11 @@ def _describe_constants(record: Record) -> Iterator[Sentence]:
     features = record.signature.features
     constant = [UserText(f.name) for f in features if f.min == f.max]
     if constant:
+        rows = ranges_of(record)
+        verb = "learnt" if rows == "training" else "measured"
         yield make_sentence(
             *join_names(constant),
-            " never varied in training: the effect of another value was not learnt.",
+            f" never varied in {rows}: the effect of another value was not {verb}.",
         )
 
 

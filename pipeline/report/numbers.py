@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.evaluation.candidate_evaluation import CandidateEvaluation
 from pipeline.evaluation.number_metrics import predict_numbers
 from pipeline.report.judgement import list_measured, make_case_table
+from pipeline.report.ranges import describe_outside, ranges_of
 from pipeline.report.sections import Section, View
 from pipeline.wording import (
     DASH,
@@ -150,7 +151,7 @@ def list_limits(evaluation: CandidateEvaluation, record: Record) -> Iterator[Sen
     test, target = evaluation.test_numbers.metrics, record.signature.target
     assert target is not None
     yield make_sentence(
-        "Outside the training range a prediction is a guess. In training the number was between "
+        f"{describe_outside(record)}. In {ranges_of(record)} the number was between "
         f"{format_number(target.min)} and {format_number(target.max)}.",
     )
     name, error = _ERRORS[test.judged_by], test.error(test.judged_by)

@@ -2,6 +2,7 @@
 
 import doctest
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -136,7 +137,38 @@ def test_without_training_rows_the_ranges_are_those_of_the_test_rows(tmp_path):
     age = model.manifest.encoder.columns[0]
     assert (age.low, age.high) == (PARTS[1]["age"].min(), PARTS[1]["age"].max())
     card = store.attachment(model, "card.md").decode()
-    assert "Its training rows are unknown" in card
+    assert "Its training rows are unknown: the ranges of columns" in card
+    assert re.search(r"\| Column .*\| Categories, or range in the test rows \| Gaps \|", card)
+    assert re.search(r"\| age .*\| filled \|", card)
+    assert re.search(r"\| visits .*\| filled \|", card)
+    assert "Outside the range of the test rows a prediction is a guess" in card
+    assert "in training" not in card.lower().replace("rows in training", "")
+    # scikit-learn's estimators record neither updates, nor the best epoch, nor why they stopped.
+    assert re.search(rf"\| Epochs \| {SHOP[-1].n_iter_} \|", card)
+    assert not re.search("Updates|Stopped because|not recorded|the best one|test.seed", card)
+    assert "have their defaults" not in card
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_without_training_rows_the_range_of_the_number_is_that_of_the_test_rows(tmp_path):
+    X, y = load_diabetes(return_X_y=True)
+    net = NeuralNetworkRegressor(scale=True, max_iter=60, random_state=0).fit(X[:300], y[:300])
+    quadnet.publish(
+        net,
+        X[300:],
+        y[300:],
+        name="sugar",
+        registry=tmp_path,
+        gate={"better_than_constant": False, "r2": -99},
+    )
+    store = Registry(tmp_path)
+    card = store.attachment(store.load("sugar", 1), "card.md").decode()
+    low, high = y[300:].min(), y[300:].max()
+    assert f"In the test rows the number was between {low:.0f} and {high:.0f}." in card
+    assert re.search(r"\| Feature \| Lowest in the test rows \| Highest in the test rows \|", card)
+    # Our own estimators record how they were trained.
+    assert re.search(rf"\| Updates \| {net.n_updates_:,} \|", card)
+    assert "Stopped because" in card
 
 
 def test_the_gate_decides(tmp_path):
