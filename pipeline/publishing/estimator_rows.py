@@ -15,7 +15,7 @@ from quadnet.nn.predictor import Predictor
 from quadnet.tables.column_encoders import NumberEncoder
 from quadnet.tables.columns import Column, Texts, is_numbers
 from quadnet.tables.encoder import TableEncoder
-from quadnet.tables.frames import is_frame, open_frame, open_series
+from quadnet.tables.frames import drop_columns, is_frame, open_frame, open_series
 from quadnet.tables.raw_columns import ArrayColumn, RawColumn
 from quadnet.tables.table_reading import make_number_encoder, read_column, read_table
 
@@ -109,9 +109,7 @@ def _select_columns(model: AdoptedModel, X: Any, encoder: TableEncoder) -> Any:
     if isinstance(X, Mapping):
         return {name: values for name, values in X.items() if name not in unused}
     if is_frame(X):
-        import narwhals.stable.v2 as nw
-
-        return nw.from_native(X).drop(unused, strict=False).to_native()
+        return drop_columns(X, unused)
     places = [model.columns.index(name) for name in encoder.input_names]
     array = X if isinstance(X, np.ndarray) else np.asarray(X, object)
     if array.ndim == 2 and array.shape[1] == len(model.columns):

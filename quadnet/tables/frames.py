@@ -4,7 +4,7 @@ narwhals is imported inside functions: it is an extra, which scikit-learn needs 
 process that passes arrays does not wait for its import.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,13 @@ def make_frame(columns: Mapping[str, NDArray[Any]], *, like: Any) -> Any:
     made = nw.from_dict(dict(columns), backend=model.implementation).to_native()
     index = nw.maybe_get_index(model)
     return made if index is None else made.set_axis(index, axis=0)
+
+
+def drop_columns(frame: Any, names: Sequence[str]) -> Any:
+    """Return a data frame of the same kind without these columns; it need not have them."""
+    import narwhals.stable.v2 as nw
+
+    return nw.from_native(frame).drop(names, strict=False).to_native()
 
 
 @dataclass(frozen=True, eq=False)
