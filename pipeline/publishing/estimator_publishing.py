@@ -167,7 +167,8 @@ def read_parameters(estimator: Any) -> dict[str, JsonValue]:
     return {
         name: _to_json(value)
         for name, value in sorted(estimator.get_params(deep=True).items())
-        if name not in {"steps", "transformers", "memory"} and not hasattr(value, "get_params")
+        if name.rpartition("__")[2] not in {"steps", "transformers", "memory", "verbose"}
+        and not hasattr(value, "get_params")
     }
 
 
