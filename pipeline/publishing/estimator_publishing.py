@@ -18,11 +18,19 @@ from pipeline.data.splits import DataSplits, SealedTestPart, measure_size
 from pipeline.evaluation.candidate_evaluation import evaluate_candidate
 from pipeline.evaluation.run_checks import describe_small_part
 from pipeline.publishing.candidate_publishing import load_champion, publish_candidate
-from pipeline.publishing.estimator_rows import name_labels, read_rows, with_ranges
+from pipeline.publishing.estimator_rows import list_forms, name_labels, read_rows, with_ranges
 from pipeline.training.candidate_training import Candidate
 from pipeline.training.provenance import collect_lineage
 from pipeline.wording import Sentence, format_count, make_sentence
-from quadnet.errors import ConfigurationError, ErrorKind, GateFailed, Unsupported, shorten
+from quadnet.errors import (
+    ConfigurationError,
+    ErrorKind,
+    GateFailed,
+    InvalidInput,
+    Unsupported,
+    Violation,
+    shorten,
+)
 from quadnet.model_names import CHAMPION, check_alias
 from quadnet.nn.predictor import Predictor
 from quadnet.registry import Registry
@@ -246,28 +254,43 @@ def _compare_answers(estimator: Any, model: AdoptedModel, X: Any, part: Dataset)
 
     Raises
     ------
+    InvalidInput
+        If the estimator takes the rows in no form.
     Unsupported
         If they differ. This is a defect of Quadnet, not of the model.
     """
     if isinstance(X, Mapping):
         return  # which estimators do not take
-    if isinstance(model.predictor, Predictor):
-        expected = np.asarray(estimator.predict_proba(X))
-        found = model.predictor.probabilities(part.X)
-        if model.task == "classification":
+    is_predictor = isinstance(model.predictor, Predictor)
+    found = (
+        model.predictor.probabilities(part.X)
+        if isinstance(model.predictor, Predictor)
+        else model.predictor.predict(part.X)
+    )
+    refusal: Exception | None = None
+    difference = math.inf
+    for rows in list_forms(model, X):
+        try:
+            answers = estimator.predict_proba(rows) if is_predictor else estimator.predict(rows)
+        except (TypeError, ValueError) as error:
+            refusal = refusal or error
+            continue
+        expected = np.asarray(answers).reshape(found.shape)
+        if isinstance(model.predictor, Predictor) and model.task == "classification":
             expected = expected[:, _order_of(estimator, model.predictor)]
-    else:
-        expected = np.asarray(estimator.predict(X)).reshape(-1)
-        found = model.predictor.predict(part.X)
-    precision = max(_SAME.get(array.dtype, 1e-3) for array in (found, expected))
-    largest = float(np.abs(expected).max())
-    difference = float(np.abs(found - expected).max())
-    if not difference <= precision * max(largest, 1e-300):
-        raise Unsupported(
-            f"The {type(estimator).__name__} cannot become a version: on the test rows the version "
-            f"would answer otherwise, by up to {difference:.3g}. Report this with the pipeline's "
-            "steps. Nothing was published."
-        )
+        precision = max(_SAME.get(array.dtype, 1e-3) for array in (found, expected))
+        difference = min(difference, float(np.abs(found - expected).max()))
+        if difference <= precision * max(float(np.abs(expected).max()), 1e-300):
+            return
+    kind = type(estimator).__name__
+    if refusal is not None and math.isinf(difference):
+        reason = " ".join(str(refusal).split())
+        raise InvalidInput([Violation("X_test", f"the {kind} refuses it: {reason}")]) from refusal
+    raise Unsupported(
+        f"The {kind} cannot become a version: on the test rows the version "
+        f"would answer otherwise, by up to {difference:.3g}. Report this with the pipeline's "
+        "steps. Nothing was published."
+    )
 
 
 def _order_of(estimator: Any, predictor: Predictor) -> list[int]:

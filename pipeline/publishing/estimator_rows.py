@@ -1,6 +1,6 @@
 """Rows and targets that a caller passes in Python, as parts of the data of a version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,6 +99,34 @@ def name_labels(model: AdoptedModel, y: Any) -> AdoptedModel:
     if len(names) != len(predictor.classes) or not all(isinstance(name, str) for name in names):
         return model
     return replace(model, predictor=Predictor(predictor.network, names))
+
+
+def list_forms(model: AdoptedModel, X: Any) -> Iterator[Any]:
+    """Yield rows as the estimator may have been fitted to them.
+
+    A version takes columns in any order, and frames of any library. An estimator wants the order
+    that it was fitted to; and scikit-learn's encoders tell a missing text in polars from one in
+    pandas.
+    """
+    names = list(model.columns)
+    if not is_frame(X):
+        yield X
+        array = X if isinstance(X, np.ndarray) else np.asarray(X, object)
+        columns = {name: array[:, i].tolist() for i, name in enumerate(names)}
+    else:
+        import narwhals.stable.v2 as nw
+
+        frame = nw.from_native(X)
+        given = [name for name in names if name in frame.columns]
+        ordered = frame.select(given) if len(given) == len(names) else frame
+        yield ordered.to_native()
+        columns = {name: ordered[name].to_list() for name in ordered.columns}
+    try:
+        import pandas as pd  # type: ignore[import-untyped]
+    except ImportError:
+        return
+    rows = pd.DataFrame(columns)
+    yield rows.where(rows.notna(), np.nan)
 
 
 def _select_columns(model: AdoptedModel, X: Any, encoder: TableEncoder) -> Any:

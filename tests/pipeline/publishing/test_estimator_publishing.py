@@ -105,6 +105,20 @@ def test_rows_in_any_form_get_the_same_answers(tmp_path):
         model.predict(rows[["age", "city"]])
 
 
+def test_test_rows_may_have_any_form(tmp_path):
+    rows = PARTS[1].reset_index(drop=True)
+    rows.loc[::7, "city"] = None
+    train = PARTS[0].copy()
+    train.loc[train.index[::5], "city"] = None
+    shop = clone(SHOP).fit(train, PARTS[2])
+    taken = rows.to_numpy(object)
+    for i, form in enumerate((rows[rows.columns[::-1]], pl.DataFrame(rows), taken), start=1):
+        found = quadnet.publish(shop, form, PARTS[3], name="shop", registry=tmp_path)
+        assert found.version == i
+        metrics = Registry(tmp_path).load("shop", i).manifest.metrics["test"]
+        assert metrics.accuracy == shop.score(rows, PARTS[3])
+
+
 def test_the_manifest_card_and_report_state_the_origin(tmp_path):
     publish_shop(tmp_path, X_train=PARTS[0], y_train=PARTS[2])
     store = Registry(tmp_path)
