@@ -45,9 +45,10 @@ _EVICTION_AGE = 1.0
 
 _MAX_DISCARDING = 16
 _SECONDS_TO_DISCARD = 0.5
-_SMALL_BYTES = 2**20
-"""How many large bodies of refused requests may be read at a time, and for how long each. A small
-one has nearly arrived already."""
+"""How many large bodies of refused requests may be read at a time, and for how long each."""
+
+_SMALL_BYTES, _SECONDS_FOR_SMALL = 2**20, 5.0
+"""Bodies of at most this size are always read, because they have nearly arrived."""
 
 _UNKNOWN = "unknown"
 """The name of requests that no method answers, in the log and the metrics."""
@@ -277,7 +278,7 @@ class HttpRunner:
             return False
         self._discarding += not is_small
         try:
-            async with asyncio.timeout(_SECONDS_TO_DISCARD):
+            async with asyncio.timeout(_SECONDS_FOR_SMALL if is_small else _SECONDS_TO_DISCARD):
                 while (await receive()).get("more_body", False):
                     pass
         except TimeoutError:

@@ -123,7 +123,16 @@ class Shutdown:
         ending.cancel()
         self._handlers.expect_closed_connections()
         self._sockets.stop_listening()
-        closing = asyncio.ensure_future(self._close_http(last))
+        closing = asyncio.create_task(self._close_http(last))
+        try:
+            await self._close_grpc(last)
+            await closing
+        finally:
+            closing.cancel()
+
+    async def _close_grpc(self, last: float) -> None:
+        """Close the connections over gRPC once everything is sent, and wait for the clients."""
+        loop = asyncio.get_running_loop()
         # Every answer has been passed to the kernel. Slow clients have some time to read.
         while self._sockets.finish_sending() and loop.time() < last:
             await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
@@ -133,7 +142,6 @@ class Shutdown:
         last = loop.time() + _SECONDS_FOR_CLIENTS_TO_CLOSE
         while self._sockets.n_connections() and loop.time() < last:
             await asyncio.sleep(_SECONDS_BETWEEN_CLOSES)
-        await closing
 
     async def _close_http(self, last: float) -> None:
         """Stop listening over HTTP, and close the connections once their answers are read.

@@ -97,4 +97,8 @@ def test_no_call_is_lost(
     # For a table of the long test: pytest -m long -k test_drain --junitxml=FILE
     record_property("ended", ", ".join(f"{code.name} {n}" for code, n in ended.most_common()))
     assert ended[OK] >= 50 * stops
+    if kind is HttpLoad and workers == "2":
+        # The kernel resets a connection that another worker's refusal has caused, if it arrives
+        # between a worker's last accept and the end of its listening.
+        assert ended.pop(grpc.StatusCode.CANCELLED, 0) <= stops, unexpected
     assert set(ended) <= {OK, UNAVAILABLE}, unexpected
