@@ -106,6 +106,10 @@ class RestConnection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle bytes of the client."""
         super().data_received(data)
+        if self.conn.their_state is h11.DONE and not self.conn.trailing_data[0]:
+            # Uvicorn stops reading at a large part of a body. After the last one it would not
+            # notice that the client has gone.
+            self.flow.resume_reading()
         if self.conn.their_state is not h11.IDLE:
             self._end_wait_for_head()
         elif self._head_due is None:

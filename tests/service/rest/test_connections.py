@@ -281,6 +281,21 @@ def test_a_client_that_leaves_ends_its_computation(registry, server):
     assert server.logged("call", request_id="left")["status"] == "CANCELLED"
 
 
+def test_a_client_that_leaves_after_a_large_body_ends_its_computation(registry):
+    publish_wide(registry)
+    body = {"x": [0.5] * 40_000, "y": [0.5] * 40_000, "model": {"name": "wide", "version": 1}}
+    content = json.dumps(body).encode() + b" " * 3_000_000
+    with ServerProcess(registry.root, "--http-port", "0") as server:
+        assert request(server.url, "GET", "/v2/models/wide/versions/1/ready").status == 200
+        for i in range(3):
+            with raw_connection(server.url) as sock:
+                head = b"X-Request-Id: left%d\r\nContent-Length: %d\r\n\r\n" % (i, len(content))
+                sock.sendall(POST + head + content)
+                assert is_answered(server)
+        for i in range(3):
+            assert server.logged("call", request_id=f"left{i}")["status"] == "CANCELLED"
+
+
 def test_many_connections_make_room_for_new_ones(server):
     with ExitStack() as opened:
         idle = [opened.enter_context(raw_connection(server.url)) for _ in range(300)]
