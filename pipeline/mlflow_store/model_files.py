@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.mlflow_store.store import StoredModel
-from quadnet.errors import ErrorKind, FileUnusable, Unsupported, listing
+from quadnet.errors import ErrorKind, FileUnusable, Unsupported, listing, shorten
 from quadnet.extras import missing_extra
 
 TRUSTED_TYPES = (
@@ -61,11 +61,13 @@ def load_estimator(model: StoredModel, *, trust: bool) -> Any:
 def _find_file(folder: Path, flavor: dict[str, Any]) -> Path:
     """Return the file of the model, which must be in its folder."""
     name = flavor.get("pickled_model")
-    path = folder / str(name)
-    if not isinstance(name, str) or not path.resolve().is_relative_to(folder.resolve()):
+    path = folder / name if isinstance(name, str) and "\0" not in name else None
+    if path is None or not path.resolve().is_relative_to(folder.resolve()):
+        # Not the text of a list, which may be endless.
+        found = shorten(name) if isinstance(name, str) else type(name).__name__
         raise FileUnusable(
             f"The file MLmodel in {folder} was expected to name a file of this folder in "
-            f"pickled_model, got {name!r}."
+            f"pickled_model, got {found}."
         )
     if not path.is_file():
         raise FileUnusable(f"{path} cannot be read: No such file or directory.")

@@ -135,7 +135,7 @@ def _describe_origin(folder: Path, description: dict[str, Any]) -> dict[str, Jso
         "model_id": _to_text(description.get("model_id") or description.get("model_uuid")),
         "run_id": _to_text(run_id),
     }
-    run = _find_run(folder, str(run_id)) if run_id else None
+    run = _find_run(folder, _to_text(run_id) or "")
     if run is not None:
         meta = read_yaml(run / META_FILE)
         found |= {
@@ -187,7 +187,11 @@ def _read_last_value(text: str) -> JsonValue:
 
 
 def _to_text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """Return a scalar as text; None for others.
+
+    The text of a list may be endless: a few lines of YAML with aliases stand for billions of items.
+    """
+    return None if value is None or isinstance(value, (list, dict, set, tuple)) else str(value)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -206,7 +210,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise missing_extra("Reading a model of MLflow", "mlflow", cause=error) from None
     try:
         content = yaml.safe_load(_read_text(path))
-    except yaml.YAMLError as error:
+    # PyYAML raises others than its own: for a month 13, for a number of 5,000 digits.
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise FileUnusable(f"{path} is not valid YAML: {reason}.") from error
     if not isinstance(content, dict):

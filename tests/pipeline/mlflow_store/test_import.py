@@ -184,6 +184,32 @@ def test_other_models_are_refused(tmp_path, changes, error, message):
         load_estimator(find_model(str(folder), tmp_path), trust=True)
 
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            BOMB + "run_id: *a9\nmlflow_version: *a9\nflavors: {sklearn: {}}",
+            "to name a file of this folder",
+        ),
+        (BOMB + "flavors: {sklearn: {pickled_model: *a9}}", "in pickled_model, got list"),
+        ('flavors: {sklearn: {pickled_model: "a\\0b"}}', "to name a file of this folder"),
+        ("a: " + "[" * 5000, "is not valid YAML"),
+        ("a: 2020-13-45", "is not valid YAML: month must be in 1..12"),
+        ("a: " + "1" * 5000, "is not valid YAML"),
+        ("a: !!int ''", "is not valid YAML"),
+    ],
+)
+def test_a_hostile_description_is_refused_at_once(tmp_path, text, message):
+    (tmp_path / "MLmodel").write_text(text)
+    with pytest.raises(FileUnusable, match=message):
+        load_estimator(find_model(str(tmp_path), tmp_path), trust=True)
+
+
 def test_a_damaged_pickle_is_explained(tmp_path):
     folder = write_store(tmp_path)
     (folder / "artifacts/model/model.pkl").write_bytes(b"cnowhere\nNothing\n.")
