@@ -40,6 +40,9 @@ TIMEOUT = "x-request-timeout"
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
+_AUTHORITY = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)
+"""What comes before the path in the request of a client that takes the server for its proxy."""
+
 _EVICTION_AGE = 1.0
 """Seconds that a body has to arrive even while many other bodies arrive."""
 
@@ -144,7 +147,8 @@ class HttpRunner:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        found = self._router.find(scope["method"], scope["path"])
+        path = _AUTHORITY.sub("", scope["path"])
+        found = self._router.find(scope["method"], path)
         deadline = _Deadline(headers)
         call = Call(
             _UNKNOWN if found is None else found.route.name,
@@ -160,7 +164,7 @@ class HttpRunner:
                 started.begin(policies)
                 deadline.check()
                 async with timeout:
-                    answer = await self._respond(call, policies, found, scope, receive)
+                    answer = await self._respond(call, policies, found, path, receive)
             except Exception as error:  # noqa: BLE001 - every error is answered
                 if isinstance(error, TimeoutError) and timeout.expired():
                     error = _deadline_passed()
@@ -188,12 +192,12 @@ class HttpRunner:
         call: Call,
         policies: Sequence[CallPolicy],
         found: Found | None,
-        scope: Any,
+        path: str,
         receive: Any,
     ) -> Answer:
         """Return the method's answer."""
         if found is None:
-            allowed = self._router.allowed(scope["path"])
+            allowed = self._router.allowed(path)
             raise WrongHttpMethod(allowed) if allowed else UnknownPath(self._router.templates)
         headers = call.metadata
         if all(name in headers for name in _LENGTHS):

@@ -218,3 +218,10 @@ def test_a_request_id_that_is_not_short_and_printable_is_replaced(client):
 def test_a_head_request_has_an_answer_without_a_body(server):
     answer = request(server.url, "HEAD", "/v2")
     assert (answer.status, answer.body, answer.headers["allow"]) == (405, b"", "GET")
+
+
+def test_a_path_may_have_the_server_before_it(server, client):
+    for path in (server.url, server.url.upper()):
+        answer = client.request("GET", f"{path}/v2/models/letters/ready")
+        assert (answer.status, answer.values) == (200, {"name": "letters", "ready": True})
+    assert client.request("GET", "/v2/models/http://x/ready").status == 404
