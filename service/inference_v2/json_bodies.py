@@ -252,7 +252,9 @@ def decode_body(
     binary.check_end()
     outputs = [
         _read_output(each, f"outputs[{i}]")
-        for i, each in enumerate(_read_list(body, "outputs") if body.get("outputs") else ())
+        for i, each in enumerate(
+            _read_list(body, "outputs") if body.get("outputs") is not None else ()
+        )
     ]
     request_id = body.get("id")
     if not isinstance(request_id, str | None):

@@ -116,13 +116,13 @@ class BodyReader:
             )
         if len(found) > self._max_bytes:
             raise self._too_large("more after decompression")
-        if not decompressor.eof:
+        if not decompressor.eof or decompressor.unused_data:
+            found_part = "more after its end" if decompressor.eof else "the beginning of one"
             raise InvalidInput(
                 [
                     Violation(
                         "request",
-                        f"expected a whole body compressed with {encoding}, got the "
-                        "beginning of one",
+                        f"expected one whole body compressed with {encoding}, got {found_part}",
                     )
                 ]
             )

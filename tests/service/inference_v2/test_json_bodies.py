@@ -249,6 +249,7 @@ def test_a_wrong_input_is_refused_by_its_path(inference, changes, message):
             "parameters[binary_data_output]: expected true or false, got 1",
         ),
         (encode(body(outputs={"a": 1})), "outputs: expected a list of outputs, got an object"),
+        (encode(body(outputs=0)), "outputs: expected a list of outputs, got 0"),
         (encode(body(outputs=[{}])), "outputs[0].name: expected a text"),
         (encode(body(outputs=[{"name": "a"}])), "outputs[0].name: expected 'probabilities' or"),
         (

@@ -158,6 +158,9 @@ def test_compressed_bodies_are_read(client, encoding, compress):
     assert answer.values["outputs"] == client.request("POST", path, body).values["outputs"]
     half = client.request("POST", path, compress(body)[:-9], headers)
     assert (half.status, half.values["reason"]) == (400, "INVALID_INPUT")
+    for rest in (b"more", compress(b" ")):
+        two = client.request("POST", path, compress(body) + rest, headers)
+        assert f"compressed with {encoding}, got more after its end" in two.values["error"]
     wrong = client.request("POST", path, b"not compressed", headers)
     assert f"expected a body compressed with {encoding}" in wrong.values["error"]
     bomb = client.request("POST", path, compress(bytes(50_000_000)), headers)
