@@ -171,8 +171,28 @@ class NumberFormula(Formula):
         raise Unsupported("it takes scaled numbers as categories. Encode them before scaling")
 
 
+class _FewValues(Formula):
+    """A column with few different values, each of which a step changes alone."""
+
+    def scale(self, scaling: Scaling) -> Formula:
+        return self._map(scaling.apply)
+
+    def fill(self, value: str | float) -> Formula:
+        return self._map(lambda found: _fill(found, value))
+
+    def flag_gaps(self) -> Formula:
+        return self._map(_flag)
+
+    def look_up(self, mapped: CategoryMap) -> Formula:
+        return self._map(mapped.value_of)
+
+    @abstractmethod
+    def _map(self, change: Callable[[Value], Value]) -> Formula:
+        """Return the column with each of its values changed."""
+
+
 @dataclass(frozen=True, eq=False)
-class GapFormula(Formula):
+class GapFormula(_FewValues):
     """A column with two values: one where the caller's column has a gap, one elsewhere.
 
     Parameters
@@ -183,24 +203,12 @@ class GapFormula(Formula):
     present: Value
     gap: Value
 
-    def scale(self, scaling: Scaling) -> Formula:
-        return self._map(scaling.apply)
-
-    def fill(self, value: str | float) -> Formula:
-        return self._map(lambda found: _fill(found, value))
-
-    def flag_gaps(self) -> Formula:
-        return self._map(_flag)
-
-    def look_up(self, mapped: CategoryMap) -> Formula:
-        return self._map(mapped.value_of)
-
     def _map(self, change: Callable[[Value], Value]) -> Formula:
         return GapFormula(self.source, change(self.present), change(self.gap))
 
 
 @dataclass(frozen=True, eq=False)
-class LookupFormula(Formula):
+class LookupFormula(_FewValues):
     """A column with a value for each category of the caller's column.
 
     Parameters
@@ -209,18 +217,6 @@ class LookupFormula(Formula):
     """
 
     mapped: CategoryMap
-
-    def scale(self, scaling: Scaling) -> Formula:
-        return self._map(scaling.apply)
-
-    def fill(self, value: str | float) -> Formula:
-        return self._map(lambda found: _fill(found, value))
-
-    def flag_gaps(self) -> Formula:
-        return self._map(_flag)
-
-    def look_up(self, mapped: CategoryMap) -> Formula:
-        return self._map(mapped.value_of)
 
     def _map(self, change: Callable[[Value], Value]) -> Formula:
         old = self.mapped

@@ -35,31 +35,7 @@ _MATRIX_PLACE = re.compile(rf"{MATRIX}\[(\d+)\]\[(\d+)\]")
 class ModelClient(ServerClient):
     """A connection to a server, for any of its models. Use it as a context manager, or close it.
 
-    Calls that fail because the server is overloaded, stopping or unreachable are retried for about
-    three seconds, within their timeout.
-
-    Parameters
-    ----------
-    address : str
-        host:port, or several addresses, as in ``ipv4:10.0.0.1:50051,10.0.0.2:50051``. Calls are
-        spread over the servers that are reachable.
-    timeout : float or None, default=10
-        Seconds that each call may take, including retries; at most one day. None means no limit.
-        If rows are sent in several calls, each call has this time.
-    tls_ca : Path or str, optional
-        Use TLS, and trust servers with certificates of the authority in this file.
-    tls_client_cert, tls_client_key : Path or str, optional
-        The client's certificate chain and its key, for mutual TLS. Both need `tls_ca`.
-    token_file : Path or str, optional
-        A file whose first token is sent with each call.
-
-    Raises
-    ------
-    ConfigurationError
-        If an argument has a wrong type, the address is invalid, the timeout is not positive, or a
-        file is missing that another one requires.
-    FileUnusable
-        If a file cannot be read, or has invalid content.
+    Its parameters are those of every client: see `ServerClient`.
     """
 
     def _open_methods(self) -> None:
