@@ -35,14 +35,8 @@ def _describe_values(column: ColumnEncoder) -> str:
     if isinstance(column, NumberEncoder):
         return f"{format_number(column.low)} to {format_number(column.high)}"
     if isinstance(column, CategoryEncoder):
-        # "1" and "1.0", the text of a number in a file, are one category.
-        known = {*column.categories}
-        distinct = [
-            name
-            for name in column.categories
-            if not (name.endswith(".0") and name.removesuffix(".0") in known)
-        ]
-        names = distinct[:_MOST_CATEGORIES]
+        distinct = column.distinct_categories
+        names = list(distinct[:_MOST_CATEGORIES])
         if more := len(distinct) - len(names):
             names.append(f"{more:,} more")
         if column.rare:

@@ -99,6 +99,11 @@ class ColumnEncoder(ABC):
     def has_missing_output(self) -> bool:
         """Whether there is an output for missing."""
 
+    @property
+    def takes_gaps(self) -> bool:
+        """Whether the model was trained, or judged, on gaps in this column."""
+        return self.has_missing_output or self.gaps == "filled"
+
     def find_unseen_gaps(self, column: Column) -> BoolArray:
         """Return a mask of the gaps in a column that had no gaps in training."""
         if self.has_missing_output or self.gaps != "unseen":
@@ -288,6 +293,16 @@ class CategoryEncoder(ColumnEncoder):
     @property
     def has_missing_output(self) -> bool:
         return self.missing
+
+    @property
+    def distinct_categories(self) -> tuple[str, ...]:
+        """The categories, of which "1" and "1.0", the text of a number in a file, are one."""
+        known = {*self.categories}
+        return tuple(
+            name
+            for name in self.categories
+            if not (name.endswith(".0") and name.removesuffix(".0") in known)
+        )
 
     @property
     def output_names(self) -> tuple[str, ...]:

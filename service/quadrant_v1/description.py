@@ -12,7 +12,6 @@ from quadnet.registry.version_files import Model
 from quadnet.tables.column_encoders import (
     CategoryEncoder,
     ColumnEncoder,
-    DateEncoder,
     NumberEncoder,
 )
 from quadnet.tables.columns import Table
@@ -53,14 +52,11 @@ def _describe_feature(feature: Feature) -> pb.Feature:
 
 def _describe_column(column: ColumnEncoder) -> pb.Column:
     described = pb.Column(name=column.name, kind=column.kind, features=len(column.output_names))
+    described.may_be_missing = column.takes_gaps
     if isinstance(column, NumberEncoder):
         described.min, described.max, described.mean = column.low, column.high, column.fill
-        described.may_be_missing = column.indicator
     elif isinstance(column, CategoryEncoder):
-        described.categories.extend((*column.categories, *column.rare))
-        described.may_be_missing = column.missing
-    elif isinstance(column, DateEncoder):
-        described.may_be_missing = column.indicator
+        described.categories.extend((*column.distinct_categories, *column.rare))
     return described
 
 

@@ -56,7 +56,7 @@ export class ColumnForm {
       const wrong = Number.isNaN(value) || missing;
       if (wrong) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
-      input.setCustomValidity(missing ? "Expected a value: in training this column had no gaps." : wrong ? "Expected a number." : "");
+      input.setCustomValidity(missing ? "Expected a value: this column may not have gaps." : wrong ? "Expected a number." : "");
       return wrong ? undefined : value;
     });
     clearTimeout(this.waiting);
@@ -79,7 +79,7 @@ const FIELDS = {
     const input = makeInput({ type: "number", step: "any", value: Number(Number(mean).toPrecision(4)) });
     return {
       input,
-      hint: `${formatNumber(min)} to ${formatNumber(max)} in training${mayBeMissing ? "; empty: missing" : ""}`,
+      hint: `${formatNumber(min)} to ${formatNumber(max)} in the data${mayBeMissing ? "; empty: missing" : ""}`,
       // A field with a text that is no number is empty, too, but is marked so.
       read: () => (input.validity.badInput ? NaN : input.value === "" ? null : Number(input.value)),
     };

@@ -12,8 +12,9 @@ from quadnet.nn.network import Network
 from quadnet.nn.predictor import Predictor
 from quadnet.quadrants import NAMES
 from quadnet.registry import Registry, alias_changes
+from quadnet.tables.column_encoders import CategoryEncoder, NumberEncoder
 from quadnet.tables.columns import Texts
-from quadnet.tables.encoder import fit_encoder
+from quadnet.tables.encoder import TableEncoder, fit_encoder
 from service.client import QuadrantClient
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.golden import make
@@ -48,6 +49,17 @@ def registry(tmp_path_factory):
     network = Network.dense([3, 1], activations=[], loss="sigmoid_cross_entropy")
     network.parameters.weights[0][:] = [[1], [3], [5]]
     publish_table(registry, "whole", fit_encoder(whole), Predictor(network, ["a", "b"]), whole)
+    # A pipeline's encoder: a step fills gaps, and a whole number has the text of a file, too.
+    columns = (
+        NumberEncoder("age", 0.0, 1.0, False, 1.0, False, -9.0, 99.0, (), "filled"),
+        CategoryEncoder("rooms", ("1", "1.0", "2", "2.0"), (), missing=False, gaps="filled"),
+        CategoryEncoder("city", ("Oslo",), (), missing=False, gaps="refused"),
+    )
+    network = Network.dense([6, 1], activations=[], loss="sigmoid_cross_entropy")
+    rows = {"age": POINTS[:, 0], "rooms": Texts.from_values(["1", "2", "1.0", "2"])}
+    rows["city"] = Texts.from_values(["Oslo"] * 4)
+    predictor = Predictor(network, ["a", "b"])
+    publish_table(registry, "filled", TableEncoder(columns), predictor, rows)
     return registry
 
 
@@ -111,6 +123,9 @@ def test_get_model_describes_the_columns(server):
     assert answer.task == "classification"
     whole = server.stub.GetModel(pb.GetModelRequest(model=pb.ModelRef(name="whole")))
     assert not any(each.may_be_missing for each in whole.columns)
+    filled = server.stub.GetModel(pb.GetModelRequest(model=pb.ModelRef(name="filled")))
+    assert [each.may_be_missing for each in filled.columns] == [True, True, False]
+    assert list(filled.columns[1].categories) == ["1", "2"]
 
 
 @pytest.mark.parametrize("name", ["prices", "counts", "tags"])
