@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from quadnet.errors import ConfigurationError, Unsupported
+from quadnet.errors import ConfigurationError, NotFound, Unsupported
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import Predictor, RegressionPredictor
 from quadnet.nn.row_slices import SliceAnswers, choose_values, compute_answers, row_slices
@@ -38,6 +38,9 @@ def load_model(
             f"{alias!r}. Leave out one of them."
         )
     store = Registry(Path(registry))
+    store.home(name)  # refuses a wrong name
+    if not store.models():
+        raise NotFound(f"There is no model {name!r}: the registry {store.root} holds no model.")
     if version is None:
         version = store.target(name, alias or CHAMPION).version
     model = store.load(name, version)

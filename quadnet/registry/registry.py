@@ -83,9 +83,10 @@ class Registry:
     def home(self, model: str) -> Path:
         """Return the model's directory; raise NotFound if the name is not valid."""
         if not MODEL_NAME.fullmatch(model):
+            apart = " Give the version or the alias apart from the name." if ":" in model else ""
             raise NotFound(
                 f"{shorten(model)} cannot be a model's name: expected a lower-case letter or "
-                "digit and up to 63 more of those, '_' and '-'."
+                f"digit and up to 63 more of those, '_' and '-'.{apart}"
             )
         return self.root / "models" / model
 

@@ -180,5 +180,11 @@ def _name_errors(name: str) -> Iterator[None]:
         raise FileUnusable(f"{name} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(
-            [Violation(name, f"expected a CSV file in UTF-8, got another ({error})")]
+            [
+                Violation(
+                    name,
+                    f"expected a CSV file in UTF-8, got another ({error}). `quadnet score` reads "
+                    "Parquet, compressed files and other encodings",
+                )
+            ]
         ) from error

@@ -370,6 +370,10 @@ def test_a_wrong_reference_is_refused(tmp_path):
     publish_shop(tmp_path)
     with pytest.raises(NotFound, match="no version 7"):
         quadnet.load("shop", tmp_path, version=7)
+    with pytest.raises(NotFound, match="Give the version or the alias apart from the name"):
+        quadnet.load("shop:1", tmp_path)
+    with pytest.raises(NotFound, match=f"'shop': the registry {tmp_path}/other holds no model"):
+        quadnet.load("shop", tmp_path / "other")
     with pytest.raises(NotFound, match="no alias 'staging'"):
         quadnet.load("shop", tmp_path, alias="staging")
     with pytest.raises(

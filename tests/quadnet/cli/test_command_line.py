@@ -508,6 +508,8 @@ def test_a_bad_file_is_said_with_line_and_column(server, tmp_path, content, mess
     assert str(path) in done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+    if b"\xff" in content:
+        assert "`quadnet score` reads Parquet, compressed files" in done.stderr
 
 
 def test_a_server_that_never_answers_is_given_up():
