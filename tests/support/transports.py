@@ -82,6 +82,14 @@ class GrpcCalls:
         metadata = tuple((name.lower(), value) for name, value in headers)
         return server.stub.Classify(pb.ClassifyRequest(**fields), timeout=30, metadata=metadata)
 
+    def outcome(self, server, **fields):
+        """Return how Classify is refused; None if it is answered."""
+        try:
+            self.answered(server, **fields)
+        except grpc.RpcError as error:
+            return grpc_refusal(error)
+        return None
+
     def send(self, server, content):
         """Return how Classify refuses these bytes."""
         return grpc_refusal(refused(server.channel.unary_unary(f"/{SERVICE}/Classify"), content))
@@ -99,12 +107,14 @@ class GrpcCalls:
             begun.wait(60)
             yield b""
 
-        call = server.channel.stream_unary(f"/{SERVICE}/Classify")
-        running = call.future(messages(), timeout=60)
-        try:
-            yield lambda: grpc_refusal(running.exception())
-        finally:
-            begun.set()
+        # On a connection of its own: one connection may have 128 calls at a time.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(server.address, options) as channel:
+            running = channel.stream_unary(f"/{SERVICE}/Classify").future(messages(), timeout=60)
+            try:
+                yield lambda: grpc_refusal(running.exception())
+            finally:
+                begun.set()
 
 
 class RestCalls:
@@ -121,6 +131,11 @@ class RestCalls:
         answer = self._classify(server, headers, fields)
         assert answer.status == 200, answer.body
         return json_format.Parse(answer.body, pb.ClassifyResponse())
+
+    def outcome(self, server, **fields):
+        """Return how Classify is refused; None if it is answered."""
+        answer = self._classify(server, (), fields)
+        return None if answer.status == 200 else http_refusal(answer)
 
     def send(self, server, content):
         """Return how Classify refuses these bytes."""

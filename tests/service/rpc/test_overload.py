@@ -4,7 +4,6 @@ from contextlib import ExitStack
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from quadnet.errors import Overloaded
@@ -22,23 +21,25 @@ from tests.support.raw_http2 import RawConnection, message
 from tests.support.serving import (
     ServerProcess,
     SlowPolicy,
-    details_of,
     open_stream,
     refused,
     served_here,
     until,
 )
+from tests.support.transports import EVERY
 
 POINT = pb.ClassifyRequest(x=[1], y=[1])
 BATCH = message(pb.ClassifyRequest(x=[0.5] * 20, y=[0.5] * 20).SerializeToString())
 DEFAULT_LIMIT = 64
 HEALTH = "/grpc.health.v1.Health/Check"
+EVERY_TRANSPORT = pytest.mark.parametrize("calls", EVERY, ids=lambda calls: calls.name)
 
 
 @pytest.fixture
 def server(registry):
     publish(registry)
-    with ServerProcess(registry.root, "--metrics-port", "0", "--log-level", "error") as process:
+    options = ("--http-port", "0", "--metrics-port", "0", "--log-level", "error")
+    with ServerProcess(registry.root, *options) as process:
         yield process
 
 
@@ -63,36 +64,32 @@ def test_idle_streams_hold_no_slot(server):
             assert server.stub.Classify(POINT, timeout=30).model.version == 1
 
 
-def test_unfinished_messages_hold_no_slot(server):
-    with RawConnection(server.address) as connection:
-        for _ in range(DEFAULT_LIMIT):
-            connection.begin_half()
-        for _ in range(5):
-            assert server.stub.Classify(POINT, timeout=30).model.version == 1
-
-
-def test_the_longest_waiting_call_makes_room_for_a_new_one(server):
-    limit = 2 * DEFAULT_LIMIT
+@EVERY_TRANSPORT
+def test_unfinished_messages_hold_no_slot(server, calls):
     with ExitStack() as opened:
-        connections = [opened.enter_context(RawConnection(server.address)) for _ in range(2)]
-        ended = []
-        for i in range(limit):
-            connections[i % 2].begin_half()
+        for _ in range(DEFAULT_LIMIT):
+            opened.enter_context(calls.half_sent(server))
+        for _ in range(5):
+            assert calls.answered(server, x=[1], y=[1]).model.version == 1
+
+
+@EVERY_TRANSPORT
+def test_the_longest_waiting_call_makes_room_for_a_new_one(server, calls):
+    with ExitStack() as opened:
+        ends = [opened.enter_context(calls.half_sent(server)) for _ in range(2 * DEFAULT_LIMIT)]
 
         def makes_room():
-            try:
-                server.stub.Classify(POINT, timeout=30)
-            except grpc.RpcError as error:
+            refusal = calls.outcome(server, x=[1], y=[1])
+            if refusal is not None:
                 # No call is evicted within its first second.
-                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                assert details_of(error, error_details_pb2.RetryInfo).retry_delay.ToSeconds() <= 1
-            ended.extend(trailers for each in connections for trailers in each.ended())
-            return ended
+                assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert "RetryInfo" in refusal.kinds
+            return refusal is None
 
         until(makes_room, seconds=50)
-        trailers = ended[0]
-        assert trailers["grpc-status"] == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
-        assert "made room for a new one" in trailers["grpc-message"]
+        refusal = ends[0]()
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "made room for a new one" in refusal.message
 
 
 def test_a_message_must_arrive_within_the_message_timeout(registry):
