@@ -81,6 +81,19 @@ def adopt_model(estimator: Any) -> AdoptedModel:
     Unsupported
         If a step, or the network, cannot be represented exactly. The message names it.
     """
+    try:
+        return _adopt(estimator)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Of attributes that fit has not set, such as those of a damaged or hostile file.
+        reason = " ".join(str(error).split())[:300]
+        raise Unsupported(
+            f"The {type(estimator).__name__} cannot become a version: what was fitted does not fit "
+            f"together ({type(error).__name__}: {reason}). Fit it again."
+        ) from error
+
+
+def _adopt(estimator: Any) -> AdoptedModel:
+    """Return the estimator in the form of a version."""
     steps, step = _split(estimator)
     _check_fitted(step)
     names, n_columns = _find_columns(steps, step)
@@ -130,6 +143,12 @@ class _AdoptedNetwork:
 
 
 def _make_predictor(found: _AdoptedNetwork) -> AnyPredictor:
+    if not np.isfinite(found.network.parameters.flat).all():
+        raise Unsupported(
+            "The network has weights that are NaN or infinite: its training has diverged, or its "
+            "inputs were too large. Scale the inputs, or set a smaller learning_rate_init, and fit "
+            "it again."
+        )
     if found.task == "regression":
         return RegressionPredictor(found.network, None)
     if found.task == "multilabel":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.adoption.adopted_model import AdoptedModel, adopt_model
@@ -261,36 +262,49 @@ def _compare_answers(estimator: Any, model: AdoptedModel, X: Any, part: Dataset)
     """
     if isinstance(X, Mapping):
         return  # which estimators do not take
-    is_predictor = isinstance(model.predictor, Predictor)
-    found = (
-        model.predictor.probabilities(part.X)
-        if isinstance(model.predictor, Predictor)
-        else model.predictor.predict(part.X)
-    )
-    refusal: Exception | None = None
+    if isinstance(model.predictor, Predictor):
+        found = model.predictor.probabilities(part.X)
+    else:
+        found = model.predictor.predict(part.X)
+    refusal: InvalidInput | None = None
     difference = math.inf
     for rows in list_forms(model, X):
         try:
-            answers = estimator.predict_proba(rows) if is_predictor else estimator.predict(rows)
-        except (TypeError, ValueError) as error:
+            expected = _predict(estimator, model, rows)
+        except InvalidInput as error:
             refusal = refusal or error
             continue
-        expected = np.asarray(answers).reshape(found.shape)
-        if isinstance(model.predictor, Predictor) and model.task == "classification":
-            expected = expected[:, _order_of(estimator, model.predictor)]
         precision = max(_SAME.get(array.dtype, 1e-3) for array in (found, expected))
         difference = min(difference, float(np.abs(found - expected).max()))
         if difference <= precision * max(float(np.abs(expected).max()), 1e-300):
             return
-    kind = type(estimator).__name__
     if refusal is not None and math.isinf(difference):
-        reason = " ".join(str(refusal).split())
-        raise InvalidInput([Violation("X_test", f"the {kind} refuses it: {reason}")]) from refusal
+        raise refusal
     raise Unsupported(
-        f"The {kind} cannot become a version: on the test rows the version "
+        f"The {type(estimator).__name__} cannot become a version: on the test rows the version "
         f"would answer otherwise, by up to {difference:.3g}. Report this with the pipeline's "
         "steps. Nothing was published."
     )
+
+
+def _predict(estimator: Any, model: AdoptedModel, X: Any) -> NDArray[Any]:
+    """Return the answers of the estimator itself, with its classes in the order of the version.
+
+    Raises
+    ------
+    InvalidInput
+        If it refuses the rows.
+    """
+    try:
+        if not isinstance(model.predictor, Predictor):
+            return np.asarray(estimator.predict(X)).reshape(-1)
+        expected = np.asarray(estimator.predict_proba(X))
+        if model.task == "classification":
+            expected = expected[:, _order_of(estimator, model.predictor)]
+    except (LookupError, TypeError, ValueError) as error:
+        reason = f"the {type(estimator).__name__} refuses it: {' '.join(str(error).split())[:300]}"
+        raise InvalidInput([Violation("X_test", reason)]) from error
+    return expected
 
 
 def _order_of(estimator: Any, predictor: Predictor) -> list[int]:

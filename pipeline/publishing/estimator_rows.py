@@ -15,7 +15,14 @@ from quadnet.nn.predictor import Predictor
 from quadnet.tables.column_encoders import NumberEncoder
 from quadnet.tables.columns import Column, Texts, is_numbers
 from quadnet.tables.encoder import TableEncoder
-from quadnet.tables.frames import drop_columns, is_frame, open_frame, open_series
+from quadnet.tables.frames import (
+    drop_columns,
+    is_frame,
+    make_pandas_frame,
+    open_frame,
+    open_series,
+    order_columns,
+)
 from quadnet.tables.raw_columns import ArrayColumn, RawColumn
 from quadnet.tables.table_reading import make_number_encoder, read_column, read_table
 
@@ -108,25 +115,17 @@ def list_forms(model: AdoptedModel, X: Any) -> Iterator[Any]:
     that it was fitted to; and scikit-learn's encoders tell a missing text in polars from one in
     pandas.
     """
-    names = list(model.columns)
-    if not is_frame(X):
+    if is_frame(X):
+        ordered = order_columns(X, model.columns)
+        yield ordered
+        columns = {each.series.name: each.series.to_list() for each in open_frame(ordered)}
+    else:
         yield X
         array = X if isinstance(X, np.ndarray) else np.asarray(X, object)
-        columns = {name: array[:, i].tolist() for i, name in enumerate(names)}
-    else:
-        import narwhals.stable.v2 as nw
-
-        frame = nw.from_native(X)
-        given = [name for name in names if name in frame.columns]
-        ordered = frame.select(given) if len(given) == len(names) else frame
-        yield ordered.to_native()
-        columns = {name: ordered[name].to_list() for name in ordered.columns}
-    try:
-        import pandas as pd  # type: ignore[import-untyped]
-    except ImportError:
-        return
-    rows = pd.DataFrame(columns)
-    yield rows.where(rows.notna(), np.nan)
+        columns = {name: array[:, i].tolist() for i, name in enumerate(model.columns)}
+    rows = make_pandas_frame(columns)
+    if rows is not None:
+        yield rows.where(rows.notna(), np.nan)
 
 
 def _select_columns(model: AdoptedModel, X: Any, encoder: TableEncoder) -> Any:

@@ -84,6 +84,24 @@ def make_frame(columns: Mapping[str, NDArray[Any]], *, like: Any) -> Any:
     return made if index is None else made.set_axis(index, axis=0)
 
 
+def order_columns(frame: Any, names: Sequence[str]) -> Any:
+    """Return a data frame of the same kind with these columns alone; unchanged if it lacks one."""
+    import narwhals.stable.v2 as nw
+
+    opened = nw.from_native(frame)
+    return opened.select(names).to_native() if set(names) <= set(opened.columns) else frame
+
+
+def make_pandas_frame(columns: Mapping[str, Sequence[Any]]) -> Any:
+    """Return a data frame of pandas with these columns; None where it is not installed."""
+    try:
+        import narwhals.stable.v2 as nw
+
+        return nw.from_dict(columns, backend="pandas").to_native()
+    except ImportError:
+        return None
+
+
 def drop_columns(frame: Any, names: Sequence[str]) -> Any:
     """Return a data frame of the same kind without these columns; it need not have them."""
     import narwhals.stable.v2 as nw

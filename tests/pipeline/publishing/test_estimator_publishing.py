@@ -284,6 +284,37 @@ def test_wrong_rows_are_named(tmp_path, changes, message):
         )
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"coefs_": None}, r"what was fitted does not fit together \(TypeError"),
+        ({"coefs_": [np.ones((4, 8))]}, "what was fitted does not fit together"),
+        ({"intercepts_": [np.ones(2), np.ones(1)]}, "what was fitted does not fit together"),
+        ({"activation": "cubic"}, "what was fitted does not fit together"),
+        ({"intercepts_": [np.full(8, np.nan), np.ones(1)]}, "weights that are NaN or infinite"),
+        ({"intercepts_": [np.full(8, np.inf), np.ones(1)]}, "weights that are NaN or infinite"),
+    ],
+)
+def test_damaged_estimators_are_refused(tmp_path, changes, message):
+    model = pickle.loads(pickle.dumps(SHOP))
+    vars(model[-1]).update(changes)
+    with pytest.raises(Unsupported, match=message):
+        quadnet.publish(model, X, Y, name="shop", registry=tmp_path)
+
+
+def test_a_damaged_step_is_refused(tmp_path):
+    rows = X[["visits", "code"]]
+    model = make_pipeline(StandardScaler(), MLPClassifier((3,), max_iter=2, random_state=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows, Y)
+    for name, value in [("mean_", None), ("mean_", np.ones(1)), ("scale_", np.zeros(2))]:
+        damaged = pickle.loads(pickle.dumps(model))
+        setattr(damaged[0], name, value)
+        with pytest.raises(Unsupported, match=r"cannot (become a version|be encoded)"):
+            quadnet.publish(damaged, rows, Y, name="shop", registry=tmp_path)
+
+
 def test_whole_numbers_as_classes_become_texts(tmp_path):
     rows, kinds = load_wine(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(rows, kinds, random_state=0)
