@@ -207,7 +207,8 @@ def _format_help(verbs: dict[str, Verb]) -> str:
     lines = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in verbs.items())
     return (
         "usage: quadnet VERB [OPTIONS]\n\n"
-        "A neural network written from scratch in NumPy: trained, published, served over gRPC.\n\n"
+        "A neural network written from scratch in NumPy: trained, published, served over gRPC and "
+        "REST.\n\n"
         f"{lines}\n\n"
         "quadnet VERB --help lists the options of a verb and their environment variables.\n"
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."

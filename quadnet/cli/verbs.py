@@ -130,7 +130,7 @@ VERBS = {
         outlives_reader=True,
     ),
     "serve": Verb(
-        "serve published versions over gRPC",
+        "serve published versions over gRPC and REST",
         "service.settings:ServeSettings",
         "service.commands.serve:serve",
         ("serve",),
