@@ -175,6 +175,9 @@ def _read_target(model: AdoptedModel, y: Any, argument: str) -> tuple[Target, st
     classes = model.predictor.classes.astype(str)
     texts = read_column(argument, column, "category").to_array()  # type: ignore[union-attr]
     places = {text: i for i, text in enumerate(classes.tolist())}
+    if {*places} == {"0", "1"}:
+        # What scikit-learn makes of pandas' dtype boolean, with which y_test may still come.
+        places |= {"False": places["0"], "True": places["1"]}
     codes = np.array([places.get(text, -1) for text in texts], np.intp)
     if (codes < 0).any():
         row = int((codes < 0).argmax())

@@ -151,7 +151,8 @@ def _describe_labels(config: AnyConfig, train: Dataset) -> Iterator[Sentence]:
 
 def _describe_constants(record: Record) -> Iterator[Sentence]:
     features = record.signature.features
-    constant = [UserText(f.name) for f in features if f.min == f.max]
+    repeated = set() if record.encoder is None else record.encoder.repeated_outputs
+    constant = [UserText(f.name) for f in features if f.min == f.max and f.name not in repeated]
     if constant:
         rows = ranges_of(record)
         verb = "learnt" if rows == "training" else "measured"

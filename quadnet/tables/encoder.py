@@ -9,6 +9,7 @@ import numpy as np
 
 from quadnet.errors import ConfigurationError, InvalidInput, Violation, listing
 from quadnet.tables.column_encoders import (
+    CategoryEncoder,
     ColumnEncoder,
     NumberEncoder,
     encoder_from_spec,
@@ -154,6 +155,16 @@ class TableEncoder:
             )
         for column in self.columns:
             column.check_column(table[column.name])
+
+    @property
+    def repeated_outputs(self) -> set[str]:
+        """The names of outputs for "1.0" where there is one for "1": a row has either text."""
+        return {
+            f"{column.name} = {text}"
+            for column in self.columns
+            if isinstance(column, CategoryEncoder)
+            for text in {*column.categories} - {*column.distinct_categories}
+        }
 
     def to_specs(self) -> list[dict[str, Any]]:
         """Return the encoder as values that JSON has; `from_specs` reads them."""

@@ -329,6 +329,26 @@ def test_whole_numbers_as_classes_become_texts(tmp_path):
     np.testing.assert_allclose(model.predict_proba(X_test), net.predict_proba(X_test), rtol=1e-6)
 
 
+def test_truth_values_that_scikit_learn_read_as_numbers(tmp_path):
+    X, y = load_wine(return_X_y=True)
+    y = pd.Series(y == 1, dtype="boolean")
+    net = make_pipeline(StandardScaler(), MLPClassifier((4,), solver="lbfgs", random_state=0))
+    net.fit(X[::2], y[::2])
+    quadnet.publish(net, X[1::2], y[1::2], name="wine", registry=tmp_path, gate={"accuracy": 0.8})
+    assert quadnet.load("wine", tmp_path).classes_.tolist() == ["0", "1"]
+
+
+def test_whole_numbers_as_categories_are_no_constant_of_the_card(tmp_path):
+    rows = pd.DataFrame({"rooms": [1, 2, 3] * 40})
+    y = np.where(rows["rooms"] == 2, "two", "other")
+    net = make_pipeline(OneHotEncoder(), MLPClassifier((4,), solver="lbfgs", random_state=0))
+    quadnet.publish(net.fit(rows, y), rows, y, name="rooms", registry=tmp_path, allow_small=True)
+    store = Registry(tmp_path)
+    card = store.attachment(store.load("rooms", 1), "card.md").decode()
+    assert "never varied" not in card
+    assert re.search(r"\| rooms \| category \| 1, 2, 3 \|", card)
+
+
 def test_numbers_and_quantiles(tmp_path):
     rows, numbers = load_diabetes(return_X_y=True, as_frame=True)
     X_train, X_test, y_train, y_test = train_test_split(rows, numbers, random_state=0)
