@@ -120,7 +120,8 @@ def parse_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    # As in tables to train on: "1_0" is a number for Python alone.
+    if not math.isfinite(value) or "_" in text or not text.isascii():
         raise ValueError(f"expected a number, got {shorten(text)}")
     return value
 

@@ -207,6 +207,8 @@ def test_delimiters_quotes_and_a_byte_order_mark_are_read(
         ("age,income,city,plan\n", "lacks the column since, which model classes takes"),
         ("age,income,cit,pla,since\n", "lacks the columns city, plan, which model classes takes"),
         (HEAD + "1,x,,plan 1,\n", "line 2, column income: expected a number, got 'x'"),
+        (HEAD + "1,1_0,,plan 1,\n", "line 2, column income: expected a number, got '1_0'"),
+        (HEAD + "1,\u0663,,plan 1,\n", "line 2, column income: expected a number, got '\u0663'"),
         (HEAD + "1,2,,plan 1,\n1,2,,plan 1,31.1.24\n", "line 3, column since: expected a date"),
         (HEAD + '1,2,"Os\nlo",plan 1,\n\n1,,,plan 1,\n', "line 5, column income: is missing, but"),
         (HEAD + "1,2,,plan 1,\n1,Oslo,\n", "line 3: expected 5 cells, got 3"),
