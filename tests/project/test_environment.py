@@ -220,7 +220,8 @@ PLATFORMS = {
 }
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+# The oldest and the newest that is supported: what has wheels for both has them for those between.
+@pytest.mark.parametrize("version", ["3.11", "3.14"])
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_everything_has_wheels_for(platform, version, tmp_path):
     done = subprocess.run(
