@@ -90,7 +90,8 @@ class CandidateEvaluation:
     def summary(self) -> str:
         """Return the test metrics, and each limit of the gate with the measured value."""
         described = summarize_part(self.evaluations["test"], len(self.test))
-        return f"{described}\nThe gate:\n{format_verdicts(self.gate)}"
+        # A gate may be without a limit: "better_than_majority = false" and a small test part.
+        return f"{described}\nThe gate:\n{format_verdicts(self.gate)}" if self.gate else described
 
     def make_record(self, forced: str | None = None) -> Record:
         """Return the record of this run for the published version's manifest."""

@@ -19,6 +19,7 @@ from quadnet.errors import (
     GateFailed,
     NotComparable,
     NotFound,
+    Unsupported,
 )
 from quadnet.model_names import CHAMPION
 from quadnet.nn.predictor import AnyPredictor
@@ -56,6 +57,8 @@ def publish_candidate(
     ------
     GateFailed
         If the candidate failed its gate and is not forced; nothing is published.
+    Unsupported
+        If readers would not accept a version of this size; nothing is published.
     Conflict
         If the champion has changed since the evaluation, and the candidate fails its gate against
         the new champion. The version is published, but no alias points to it.
@@ -68,11 +71,22 @@ def publish_candidate(
             kind=ErrorKind.GATE_NOT_PASSED,
         )
     record = evaluation.make_record(None if evaluation.passed else forced)
+    predictor = evaluation.candidate.predictor
+    inputs = _self_test_inputs(predictor, evaluation.candidate.example_rows)
+    network = predictor.network
+    problem = version_files.find_exceeded_limit(
+        record, network.layers, network.input_shape, predictor.dtype, len(inputs)
+    )
+    if problem is not None:
+        raise Unsupported(
+            f"{name} was not published: {problem}. Use fewer columns or categories, or a smaller "
+            "network."
+        )
     model = registry.publish(
         name,
-        evaluation.candidate.predictor,
+        predictor,
         record,
-        _self_test_inputs(evaluation.candidate.predictor, evaluation.candidate.example_rows),
+        inputs,
         attachments=lambda version: _make_attachments(evaluation, record, version),
         scaler=evaluation.candidate.scaler,
     )

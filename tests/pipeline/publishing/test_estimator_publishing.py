@@ -284,6 +284,28 @@ def test_wrong_rows_are_named(tmp_path, changes, message):
         )
 
 
+def test_a_gate_without_limits_is_passed(tmp_path):
+    gate = {"better_than_majority": False}
+    published = publish_shop(tmp_path, gate=gate, allow_small=True)
+    assert (published.version, "The gate" in published.summary) == (1, False)
+
+
+def test_a_version_that_readers_would_refuse_is_not_published(tmp_path):
+    rows = pd.DataFrame({"city": [f"city {i}" for i in range(20_000)]})
+    classes = np.where(rows.index < 10_000, "a", "b")
+    model = make_pipeline(OneHotEncoder(), MLPClassifier((1,), max_iter=1, random_state=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows, classes)
+    gate = {"better_than_majority": False}
+    few = [*range(20), *range(10_000, 10_020)]
+    with pytest.raises(Unsupported, match=r"shop was not published: manifest.json would have"):
+        quadnet.publish(
+            model, rows.iloc[few], classes[few], name="shop", registry=tmp_path, gate=gate,
+            allow_small=True,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
