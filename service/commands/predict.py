@@ -88,7 +88,8 @@ def _predict_one(models: Models, described: ModelDescription, pairs: Sequence[st
         raise ConfigurationError(
             f"Model {described.model} also takes {listing(missing)}: add "
             f"{' '.join(f'--set {name}=VALUE' for name in missing[:3])}"
-            f"{' ...' if len(missing) > 3 else ''}, or {missing[0]}= for a missing value."
+            f"{' ...' if len(missing) > 3 else ''}. Without a value, as in {missing[0]}=, it is "
+            "missing, which columns with gaps in training accept."
         )
     columns: dict[str, list[Any]] = {}
     for name, text in given.items():

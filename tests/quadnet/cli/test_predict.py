@@ -157,7 +157,8 @@ def test_columns_that_are_not_set_are_named(models, predict):
     assert (code, printed) == (1, "")
     assert errors == (
         "quadnet predict: Model classes also takes income, plan, since: add --set income=VALUE "
-        "--set plan=VALUE --set since=VALUE, or income= for a missing value.\n"
+        "--set plan=VALUE --set since=VALUE. Without a value, as in income=, it is missing, which "
+        "columns with gaps in training accept.\n"
     )
     code, _, errors = predict("classes", "--set", "age=3", "--set", "age=4", *models)
     assert (code, errors) == (1, "quadnet predict: --set age: expected one value, got age twice.\n")
