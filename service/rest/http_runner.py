@@ -8,7 +8,7 @@ with unread bytes in it loses the answer.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -144,9 +144,7 @@ class HttpRunner:
     async def run(self, connection: RestConnection, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; an ASGI application whose first argument is the connection."""
         connection.working = asyncio.current_task()
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers = _read_headers(scope["headers"])
         path = _AUTHORITY.sub("", scope["path"])
         found = self._router.find(scope["method"], path)
         deadline = _Deadline(headers)
@@ -307,6 +305,18 @@ class HttpRunner:
         if self.closes_connections:
             return grpc.StatusCode.UNAVAILABLE
         return call.status_after_caller_left()
+
+
+def _read_headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers by name; repeated ones are joined as RFC 9110, section 5.3, has it.
+
+    So of two tokens, or of two timeouts, neither is taken: both together are not valid.
+    """
+    headers: dict[str, str] = {}
+    for name, value in sent:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
 class _Deadline:

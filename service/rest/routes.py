@@ -130,12 +130,17 @@ class Router:
         return list(dict.fromkeys(route.template for route in self.routes))
 
     def find(self, http_method: str, path: str) -> Found | None:
-        """Return the method; None if the path is unknown, or has no such HTTP method."""
+        """Return the method; None if the path is unknown, or has no such HTTP method.
+
+        HEAD is GET, of which only the headers are sent.
+        """
+        wanted = "GET" if http_method == "HEAD" else http_method
         for route in self.routes:
-            if route.http_method == http_method and (match := route.pattern.match(path)):
+            if route.http_method == wanted and (match := route.pattern.match(path)):
                 return Found(route, match.groupdict())
         return None
 
     def allowed(self, path: str) -> list[str]:
         """Return the HTTP methods of a path."""
-        return [route.http_method for route in self.routes if route.pattern.match(path)]
+        found = [route.http_method for route in self.routes if route.pattern.match(path)]
+        return [*found, "HEAD"] if "GET" in found else found

@@ -12,7 +12,7 @@ from service.stubs.inference.v2 import inference_pb2
 from service.stubs.quadrant.v1 import quadrant_pb2 as pb
 from tests.support import inference_client
 from tests.support.exact_models import publish
-from tests.support.http_client import HttpClient, request
+from tests.support.http_client import HttpClient, raw_connection, read_answer, request
 from tests.support.inference_client import InferenceStub
 from tests.support.serving import ServerProcess
 
@@ -218,9 +218,38 @@ def test_a_request_id_that_is_not_short_and_printable_is_replaced(client):
         assert len(found.headers["x-request-id"]) == 16
 
 
-def test_a_head_request_has_an_answer_without_a_body(server):
-    answer = request(server.url, "HEAD", "/v2")
-    assert (answer.status, answer.body, answer.headers["allow"]) == (405, b"", "GET")
+def test_a_head_request_has_the_headers_of_get(server, client):
+    for path in ("/v2", "/v2/health/ready", "/v2/models/letters"):
+        answer, whole = request(server.url, "HEAD", path), client.request("GET", path)
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers["content-length"] == str(len(whole.body))
+    wrong = request(server.url, "HEAD", "/v1/classify")
+    assert (wrong.status, wrong.body, wrong.headers["allow"]) == (405, b"", "POST")
+    assert client.request("PUT", "/v2").headers["allow"] == "GET, HEAD"
+
+
+def test_of_two_timeouts_neither_is_taken(server):
+    with raw_connection(server.url) as sock:
+        sock.sendall(b"GET /v2 HTTP/1.1\r\nHost: here\r\n")
+        sock.sendall(b"X-Request-Timeout: 0\r\nX-Request-Timeout: 9\r\n\r\n")
+        answer = read_answer(sock)
+    assert (answer.status, "got '0, 9'" in answer.values["error"]) == (400, True)
+
+
+def test_of_two_tokens_neither_is_taken(registry, tmp_path):
+    publish(registry)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("right\n")
+    options = ("--http-port", "0", "--token-file", str(tokens))
+    with ServerProcess(registry.root, *options) as server, raw_connection(server.url) as sock:
+        for given, status in (
+            (["right"], 200),
+            (["wrong", "right"], 401),
+            (["right", "wrong"], 401),
+        ):
+            lines = [f"Authorization: Bearer {token}\r\n" for token in given]
+            sock.sendall(f"GET /v2 HTTP/1.1\r\nHost: here\r\n{''.join(lines)}\r\n".encode())
+            assert read_answer(sock).status == status
 
 
 def test_a_path_may_have_the_server_before_it(server, client):
