@@ -67,8 +67,12 @@ def check_order(outcomes, moves):
 
 @pytest.mark.parametrize(
     ("kind", "versions", "calls"),
-    [(Load, VERSIONS, 100_000), (HttpLoad, 6, 3000)],
-    ids=["grpc", "http"],
+    [
+        (Load, VERSIONS, 60_000),
+        pytest.param(Load, VERSIONS, 300_000, marks=pytest.mark.long),
+        (HttpLoad, 6, 3000),
+    ],
+    ids=["grpc", "grpc-long", "http"],
 )
 def test_no_call_fails_while_versions_are_published_and_swapped(registry, kind, versions, calls):
     publish(registry, scale=scale_of(1))

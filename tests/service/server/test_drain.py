@@ -35,10 +35,15 @@ KINDS = [
     # Over HTTP each client has one connection, and the delay changes nothing else.
     (HttpLoad, 8, "0"),
 ]
+IN_SHORT = {(Load, 8, "0"), (Load, 1, "2"), (StreamLoad, 8, "0"), (HttpLoad, 8, "0")}
+"""What the short form stops; the long one stops all kinds."""
 
-
-def where(server, kind):
-    return server.url if kind is HttpLoad else server.address
+STOPS = [
+    pytest.param(*kind, stops, marks=marks, id=f"{kind[0].__name__}-{kind[1]}-{kind[2]}-{name}")
+    for kind in KINDS
+    for stops, marks, name in ((SHORT, (), "short"), (LONG, (pytest.mark.long,), "long"))
+    if name == "long" or kind in IN_SHORT
+]
 
 
 def stop_under_load(registry, stops, kind, *, options, **load_options):
@@ -75,12 +80,9 @@ def stop_under_load(registry, stops, kind, *, options, **load_options):
     return ended, unexpected
 
 
-@pytest.mark.parametrize(("kind", "connections", "delay"), KINDS)
+@pytest.mark.parametrize(("kind", "connections", "delay", "stops"), STOPS)
 @pytest.mark.parametrize("leave", [True, False], ids=["leave", "again"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(
-    "stops", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"]
-)
 def test_no_call_is_lost(
     registry, stops, workers, kind, connections, delay, leave, record_property
 ):
