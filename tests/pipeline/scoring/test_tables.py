@@ -230,7 +230,7 @@ def test_a_new_user_types_three_commands(tmp_path):
     assert "Published shop version 1 in models, alias champion." in trained.stdout, trained.stderr
     shown = quadnet("models", "show", "shop", cwd=tmp_path).stdout
     assert "A neural network that takes 2 columns and gives the probability of each" in shown
-    assert "| city | category | `Oslo, Rome, Zürich` | no |" in shown
+    assert "| city | category | `Oslo, Rome, Zürich` | none in training |" in shown
     scored = quadnet("score", "shop", "shop.csv", "out.csv", cwd=tmp_path)
     assert "240 rows scored, 0 skipped" in scored.stdout
     verified = quadnet("models", "verify", "shop", "--retrain", cwd=tmp_path)
