@@ -91,7 +91,7 @@ def _describe_state(live: LiveModels, settings: ServeSettings, server: Server) -
         return (
             f"Listening on {where}, NOT_SERVING: {live.failure} "
             f"Waiting for alias {live.default.alias!r} of model {live.default.model!r}, which "
-            "--alias and --model name. Calls that name another model are answered."
+            "the settings alias and model name. Calls that name another model are answered."
         )
     manifest = live.current.manifest
     return f"Serving {manifest.model} version {manifest.version} on {where}."

@@ -79,7 +79,9 @@ def test_the_server_names_a_missing_alias_or_model_and_waits_for_it(
     more = ("--poll", "0.05", "--workers", workers)
     with ServerProcess(registry.root, *options, *more) as server:
         assert f"NOT_SERVING: {reason} Waiting for alias" in server.announcement[0]
-        assert "--model name. Calls that name another model" in server.announcement[0]
+        assert (
+            "settings alias and model name. Calls that name another model" in server.announcement[0]
+        )
         assert server.logged("served version not updated")["reason"] == reason
         if "--alias" in options:
             alias_changes.set_aliases(registry, "quadrants", {"champoin": 2}, reason="")
