@@ -102,5 +102,5 @@ def test_no_call_is_lost(
     if kind is HttpLoad and workers == "2":
         # The kernel resets a connection that another worker's refusal has caused, if it arrives
         # between a worker's last accept and the end of its listening.
-        assert ended.pop(grpc.StatusCode.CANCELLED, 0) <= stops, unexpected
+        assert ended.pop(grpc.StatusCode.CANCELLED, 0) <= 2 * stops, unexpected
     assert set(ended) <= {OK, UNAVAILABLE}, unexpected

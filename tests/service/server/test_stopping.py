@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -101,7 +102,11 @@ def test_no_accepted_call_fails_when_the_server_stops(registry, workers, kind, r
     calls = [line["status"] for line in log if line["event"] == "call"]
     assert set(calls) <= {"OK", "UNAVAILABLE"}
     assert calls.count("OK") == len(load.outcomes) - len(load.failed)
-    assert {each.code for each in load.failed} <= {grpc.StatusCode.UNAVAILABLE}
+    codes = Counter(each.code for each in load.failed)
+    if kind is HttpLoad and workers > 1:
+        # As in test_drain: the kernel may reset a connection that no worker has accepted.
+        assert codes.pop(grpc.StatusCode.CANCELLED, 0) <= in_flight
+    assert set(codes) <= {grpc.StatusCode.UNAVAILABLE}
 
 
 @pytest.mark.parametrize("workers", [1, 4])
