@@ -123,6 +123,7 @@ def _answers(url):
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.status == 200
     except OSError:
+        # A refused connection ends at once, and MLServer has no event that could be awaited.
         time.sleep(0.1)
         return False
 
