@@ -112,22 +112,7 @@ class TrainingConfig:
 def make_training_config(
     owner: str, allowed: Mapping[str, Constraint], parameters: Mapping[str, Any]
 ) -> TrainingConfig:
-    """Return the configuration for these parameters.
-
-    Parameters
-    ----------
-    owner : str
-        The estimator's class, for error messages.
-    allowed : mapping of str to Constraint
-        The constructor's parameters.
-    parameters : mapping of str to object
-        A value for each of them.
-
-    Raises
-    ------
-    InvalidParameterError
-        For the first parameter that is wrong.
-    """
+    """Return the configuration for these parameters, once `check_hyperparameters` accepts them."""
     check_hyperparameters(owner, allowed, parameters)
     p = parameters
     init = p["init"]
